@@ -1,0 +1,1 @@
+"""The service: starts, supervises and reports; the only place that knows every room."""

@@ -1,0 +1,231 @@
+"""The values that travel through the pipeline.
+
+Pictures are numpy arrays of shape (height, width, 3), dtype uint8, colour order BGR,
+unless a name says otherwise. Coordinates are pixels of the full-size frame, x to the
+right and y down, the origin at the top-left corner of the top-left pixel.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+"""(height, width, 3) uint8, BGR."""
+
+Facen = NDArray[np.float32]
+"""(size,) float32, L2-normalised."""
+
+
+class Rectangle(NamedTuple):
+    """A box in pixels. It may lie partly outside the picture, with negative coordinates."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> float:
+        """Area in square pixels, 0 for a box turned inside out."""
+        return max(0.0, self.width) * max(0.0, self.height)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+    def intersection(self, other: "Rectangle") -> "Rectangle":
+        """The common part; its area is 0 where there is none."""
+        return Rectangle(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
+    def iou(self, other: "Rectangle") -> float:
+        """Intersection over union, 0 to 1."""
+        common = self.intersection(other).area
+        union = self.area + other.area - common
+        return common / union if union > 0 else 0.0
+
+    def scaled(self, x: float, y: float) -> "Rectangle":
+        return Rectangle(self.left * x, self.top * y, self.right * x, self.bottom * y)
+
+
+class Pixels(Protocol):
+    """The pixels of a frame, converted only when somebody asks for them."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Brightness, (height, width) uint8; a view where the source allows it."""
+        ...
+
+    def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
+        """The picture in BGR, at full size or scaled to width × height."""
+        ...
+
+
+class ArrayPixels:
+    """Pixels that are already a BGR array: still images and tests."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+
+    @property
+    def width(self) -> int:
+        return int(self._picture.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self._picture.shape[0])
+
+    def luma(self) -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(self._picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+    def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
+        size = (width or self.width, height or self.height)
+        if size == (self.width, self.height):
+            return self._picture
+        return np.asarray(cv2.resize(self._picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded picture of a camera."""
+
+    cam_id: str
+    captured_at: datetime
+    """When the camera took it, UTC, never earlier than the frame before."""
+    media_time: float
+    """Seconds from the stream's start."""
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A face box in one frame."""
+
+    bbox: Rectangle
+    score: float
+    """The detector's own certainty, 0 to 1."""
+    landmarks: NDArray[np.float32]
+    """(5, 2) float32: left eye, right eye, nose tip, left and right mouth corner; left and right as they lie
+    in the picture of an upright face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a face picture is. 0 is perfect; worse is more negative; −5 and less is useless."""
+
+    score: float
+    parts: Mapping[str, float]
+    """What each measure took away, by name, and the measures themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What the pipeline hands to the store: one face of one visit, worth storing."""
+
+    cam_id: str
+    visit_id: str
+    """The same for every sighting of one visit."""
+    captured_at: datetime
+    """UTC."""
+    media_time: float
+    bbox: Rectangle
+    score: float
+    """The quality score."""
+    facen: Facen
+    photo: bytes
+    """The whole frame, JPEG."""
+    normalized: bytes
+    """The aligned face, PNG."""
+    pack: str
+    """The model pack that made the facen."""
+    detector_info: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers and strings for the curious: detector score, landmarks, quality parts, posting mode."""
+
+
+class Emotions(NamedTuple):
+    """Probabilities, 0 to 1, that add up to 1."""
+
+    angry: float
+    disgust: float
+    fear: float
+    happy: float
+    neutral: float
+    sad: float
+    surprise: float
+
+    def prevalent(self) -> tuple[str, str]:
+        """The names of the two most probable ones, the most probable first."""
+        first, second = sorted(self._fields, key=lambda name: -getattr(self, name))[:2]
+        return first, second
+
+
+class ExtractionFace(TypedDict):
+    """Face data as `ctx.extractor.extract()` returns it."""
+
+    bbox: Rectangle
+    normalized: bytes
+    """The aligned face, PNG."""
+    score: float
+    """The quality score."""
+    photo_hash: str
+    """md5 of the original picture's bytes, hexadecimal."""
+    facen: NotRequired[str]
+    """float32 little-endian, base64."""
+    gender: NotRequired[str]
+    """'male' or 'female'."""
+    age: NotRequired[float]
+    emotions: NotRequired[Emotions]
+
+
+class Observer(Protocol):
+    """Who wants to know what the pipeline does; the daemon counts it."""
+
+    def stage(self, stage: str, seconds: float) -> None:
+        """A stage (convert, motion, detect, track, quality, embed) took this long."""
+        ...
+
+    def faces_detected(self, cam_id: str, count: int) -> None: ...
+    def shot(self, cam_id: str, outcome: str) -> None:
+        """A shot was posted, low_quality, small, outside_roi, duplicate or not_better."""
+        ...
+
+    def visit(self, cam_id: str) -> None:
+        """A visit ended."""
+        ...
+
+    def analysed(self, cam_id: str) -> None: ...
+    def skipped(self, cam_id: str, reason: str) -> None:
+        """A frame was not analysed: motion, busy or corrupt."""
+        ...
+
+
+class Unobserved:
+    """An observer that does not look."""
+
+    def stage(self, stage: str, seconds: float) -> None: ...
+    def faces_detected(self, cam_id: str, count: int) -> None: ...
+    def shot(self, cam_id: str, outcome: str) -> None: ...
+    def visit(self, cam_id: str) -> None: ...
+    def analysed(self, cam_id: str) -> None: ...
+    def skipped(self, cam_id: str, reason: str) -> None: ...

@@ -1,0 +1,1 @@
+"""The facen storage: the search engine over feature vectors."""
