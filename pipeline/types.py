@@ -106,7 +106,7 @@ class ArrayPixels:
         return np.asarray(cv2.resize(self._picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture of a camera."""
 
@@ -118,7 +118,7 @@ class Frame:
     pixels: Pixels
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Detection:
     """A face box in one frame."""
 
@@ -139,7 +139,7 @@ class Quality:
     """What each measure took away, by name, and the measures themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
     """What the pipeline hands to the store: one face of one visit, worth storing."""
 
