@@ -1,0 +1,108 @@
+"""Logs: readable on a terminal, priorities for the journal, JSON where it is asked for."""
+
+import logging
+import os
+import re
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogFormat = Literal["auto", "console", "journal", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
+
+JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""sd-daemon(3): a line that begins with <N> is stored with that syslog priority."""
+
+
+def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
+    """Send every log line of the process, the libraries' too, to standard error in one format."""
+    chosen = _format_for_stderr() if log_format == "auto" else log_format
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(chosen)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def _format_for_stderr() -> LogFormat:
+    return "journal" if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() else "console"
+
+
+def _renderers(log_format: LogFormat) -> list[Processor]:
+    if log_format == "json":
+        return [
+            structlog.processors.format_exc_info,
+            mask_credentials,
+            structlog.processors.JSONRenderer(sort_keys=True, ensure_ascii=False),
+        ]
+    if log_format == "journal":
+        return [structlog.processors.format_exc_info, mask_credentials, _journal_line]
+    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    return [
+        structlog.processors.format_exc_info,
+        mask_credentials,
+        _short_time,
+        structlog.dev.ConsoleRenderer(
+            colors=colours, timestamp_key="time", pad_event_to=0, pad_level=False, sort_keys=False
+        ),
+    ]
+
+
+def mask_credentials(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last net under the rooms' own care: no `user:password@` of a URL gets into a line."""
+    return {key: _masked(value) for key, value in event.items()}
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, str):
+        return CREDENTIALS_IN_URL.sub("***@", value)
+    if isinstance(value, BaseException):
+        return CREDENTIALS_IN_URL.sub("***@", f"{type(value).__name__}: {value}")
+    return value
+
+
+def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The clock alone: on a terminal the day is known."""
+    event["time"] = str(event["time"])[11:19]
+    event.pop("logger", None)
+    return event
+
+
+def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """`<priority>event key=value …`; the journal adds the time itself."""
+    event.pop("time", None)
+    event.pop("logger", None)
+    priority = JOURNAL_PRIORITY.get(str(event.pop("level", "info")), 6)
+    exception = event.pop("exception", None)
+    text = str(event.pop("event", ""))
+    pairs = " ".join(f"{key}={value}" for key, value in event.items())
+    lines = [f"{text} {pairs}".strip(), *(str(exception).splitlines() if exception else ())]
+    return "\n".join(f"<{priority}>{line}" for line in lines)

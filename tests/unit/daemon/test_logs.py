@@ -1,0 +1,68 @@
+import json
+import logging
+
+import pytest
+import structlog
+
+from daemon import logs
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    """Logging is the process's own: leave it as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_json_lines_carry_the_event_and_its_values(capsys):
+    """With log_format json every line is one object."""
+    logs.configure("json", "info")
+    structlog.get_logger("x").warning("camera is down", camera="door", reason="refused")
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["camera"], line["reason"]) == ("camera is down", "door", "refused")
+    assert line["level"] == "warning"
+    assert line["time"].endswith("Z")
+
+
+def test_journal_lines_begin_with_their_priority(capsys):
+    """Under systemd the journal learns the severity from each line's first characters."""
+    logs.configure("journal", "info")
+    try:
+        raise ValueError("no")
+    except ValueError:
+        structlog.get_logger("x").exception("job failed", job="retention")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "<3>job failed job=retention"
+    assert all(line.startswith("<3>") for line in lines)
+    assert lines[-1] == "<3>ValueError: no"
+
+
+@pytest.mark.parametrize("log_format", ["console", "journal", "json"])
+def test_no_line_shows_the_password_of_a_url(log_format, capsys):
+    """Whatever a room passes along, credentials in URLs are masked, in tracebacks too."""
+    logs.configure(log_format, "info")
+    url = "rtsp://admin:s3cret@10.0.0.7/stream"
+    log = structlog.get_logger("x")
+    log.info("opening", url=url, error=OSError(f"cannot open {url}"))
+    logging.getLogger("library").warning("failed at %s", url)
+    try:
+        raise OSError(url)
+    except OSError:
+        log.exception("broken")
+    shown = capsys.readouterr().err
+    assert "10.0.0.7" in shown
+    assert "s3cret" not in shown
+
+
+def test_a_level_hides_what_is_below_it(capsys):
+    """log_level warning leaves information out."""
+    logs.configure("console", "warning")
+    structlog.get_logger("x").info("quiet")
+    structlog.get_logger("x").warning("loud")
+    shown = capsys.readouterr().err
+    assert "loud" in shown
+    assert "quiet" not in shown
