@@ -1,0 +1,39 @@
+import os
+import socket
+
+import pytest
+
+from daemon.notify import Systemd
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_messages_reach_the_socket_of_systemd(tmp_path, abstract):
+    """READY, STATUS, WATCHDOG and STOPPING arrive as sd_notify(3) words them, whatever the socket's name."""
+    name = f"@facend-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name[1:] if abstract else name)
+        systemd = Systemd({"NOTIFY_SOCKET": name})
+        systemd.ready("2 cameras")
+        systemd.status("1 camera is down")
+        systemd.alive()
+        systemd.stopping()
+        received = [listener.recv(1000).decode() for _ in range(4)]
+    assert received == [
+        "READY=1\nSTATUS=2 cameras",
+        "STATUS=1 camera is down",
+        "WATCHDOG=1",
+        "STOPPING=1\nSTATUS=stopping",
+    ]
+
+
+def test_without_systemd_nothing_is_sent():
+    """Started by hand there is no socket, and no error."""
+    systemd = Systemd({})
+    systemd.ready("on")
+    assert systemd.watchdog_seconds is None
+
+
+def test_the_watchdog_interval_counts_only_when_it_is_meant_for_this_process():
+    """WATCHDOG_USEC of a parent process is not ours."""
+    assert Systemd({"WATCHDOG_USEC": "30000000"}).watchdog_seconds == 30
+    assert Systemd({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}).watchdog_seconds is None
