@@ -1,0 +1,176 @@
+"""Every metric of Facend. Their names are a promise to dashboards.
+
+`Metrics` is the observer of every room: the rooms say what happened, this counts it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+CAMERA_STATES = ("green", "yellow", "red", "grey")
+
+STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Levels(Collector):
+    """Gauges that are read when somebody scrapes, so that they cannot go stale."""
+
+    def __init__(self) -> None:
+        self._readers: list[tuple[str, str, str | None, Callable[[], dict[str, float]]]] = []
+
+    def add(self, name: str, text: str, label: str | None, read: Callable[[], dict[str, float]]) -> None:
+        """`read` gives a value by label value; without a label its only key is the empty string."""
+        self._readers.append((name, text, label, read))
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        for name, text, label, read in self._readers:
+            family = GaugeMetricFamily(name, text, labels=[label] if label else None)
+            for key, value in read().items():
+                family.add_metric([key] if label else [], value)
+            yield family
+
+
+class Metrics:
+    """One process's metrics, and the observer of the pipeline, the cameras and the store."""
+
+    def __init__(self, *, version: str, pack: str, runtime: str) -> None:
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.levels = Levels()
+        registry.register(self.levels)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, text, labels, buckets=buckets, registry=registry)
+
+        build = Gauge(
+            "facend_build_info",
+            "What runs here, always 1",
+            ("version", "pack", "runtime"),
+            registry=registry,
+        )
+        build.labels(version, pack, runtime).set(1)
+        self._state = Gauge(
+            "facend_camera_state",
+            "1 for the state that the camera is in",
+            ("camera", "state"),
+            registry=registry,
+        )
+        self._reconnects = counter(
+            "facend_camera_reconnects_total",
+            "Connections that ended and were tried again",
+            "camera",
+            "reason",
+        )
+        self._decoded = counter("facend_frames_decoded_total", "Frames decoded", "camera")
+        self._analysed = counter("facend_frames_analysed_total", "Frames that the detector saw", "camera")
+        self._skipped = counter(
+            "facend_frames_skipped_total", "Frames that were not analysed, and why", "camera", "reason"
+        )
+        self._age = histogram(
+            "facend_frame_age_seconds", "From capture to the end of analysis", AGE_BUCKETS, "camera"
+        )
+        self._stage = histogram("facend_stage_seconds", "Time spent in a stage", STAGE_BUCKETS, "stage")
+        self._faces = counter("facend_faces_detected_total", "Faces found in frames", "camera")
+        self._visits = counter("facend_visits_total", "Visits that ended", "camera")
+        self._shots = counter("facend_shots_total", "Shots, and what became of them", "camera", "outcome")
+        self._sightings = counter(
+            "facend_sightings_total", "Sightings, and what became of them", "camera", "outcome"
+        )
+        self._persons = counter(
+            "facend_persons_total", "How sightings were linked to persons", "camera", "outcome"
+        )
+        self._friends = counter("facend_friends_total", "Sightings of a friend of the camera", "camera")
+        self._store = histogram(
+            "facend_store_seconds", "Time of a store operation", STAGE_BUCKETS, "operation"
+        )
+        self._store_errors = counter(
+            "facend_store_errors_total", "Store operations that failed", "operation", "kind"
+        )
+        self._uploaded = counter("facend_uploads_bytes_total", "Bytes of pictures stored")
+        self._job = histogram("facend_job_seconds", "Time of a periodic job", STAGE_BUCKETS, "job")
+        self._job_failures = counter("facend_job_failures_total", "Periodic jobs that failed", "job")
+
+    # pipeline.types.Observer
+    def stage(self, stage: str, seconds: float) -> None:
+        self._stage.labels(stage).observe(seconds)
+
+    def faces_detected(self, cam_id: str, count: int) -> None:
+        self._faces.labels(cam_id).inc(count)
+
+    def shot(self, cam_id: str, outcome: str) -> None:
+        self._shots.labels(cam_id, outcome).inc()
+
+    def visit(self, cam_id: str) -> None:
+        self._visits.labels(cam_id).inc()
+
+    def analysed(self, cam_id: str) -> None:
+        self._analysed.labels(cam_id).inc()
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self._skipped.labels(cam_id, reason).inc()
+
+    # cameras.observer.CameraObserver
+    def frame_decoded(self, cam_id: str) -> None:
+        self._decoded.labels(cam_id).inc()
+
+    def reconnect(self, cam_id: str, reason: str) -> None:
+        self._reconnects.labels(cam_id, reason).inc()
+
+    def state(self, cam_id: str, state: str, reason: str) -> None:
+        for name in CAMERA_STATES:
+            self._state.labels(cam_id, name).set(name == state)
+
+    # store.observer.StoreObserver
+    def operation(self, name: str, seconds: float) -> None:
+        self._store.labels(name).observe(seconds)
+
+    def error(self, operation: str, kind: str) -> None:
+        self._store_errors.labels(operation, kind).inc()
+
+    def sighting(self, cam_id: str, outcome: str) -> None:
+        self._sightings.labels(cam_id, outcome).inc()
+
+    def person(self, cam_id: str, outcome: str) -> None:
+        self._persons.labels(cam_id, outcome).inc()
+
+    def friend(self, cam_id: str) -> None:
+        self._friends.labels(cam_id).inc()
+
+    def uploaded(self, size: int) -> None:
+        self._uploaded.inc(size)
+
+    # the daemon's own
+    def frame_age(self, cam_id: str, captured_at: datetime) -> None:
+        self._age.labels(cam_id).observe(max(0.0, (datetime.now(UTC) - captured_at).total_seconds()))
+
+    @contextmanager
+    def job(self, name: str) -> Iterator[None]:
+        """Time a job; one that raises counts as failed, and the error goes on."""
+        started = time.perf_counter()
+        failures = self._job_failures.labels(name)
+        try:
+            yield
+        except BaseException:
+            failures.inc()
+            raise
+        finally:
+            self._job.labels(name).observe(time.perf_counter() - started)
+
+    def forget_camera(self, cam_id: str) -> None:
+        """A camera that is gone shows no state; what it counted stays."""
+        for name in CAMERA_STATES:
+            self._state.remove(cam_id, name)
