@@ -1,0 +1,67 @@
+"""Periodic jobs, by APScheduler. One run of a job at a time, and a failing one stops no other."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from daemon.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+JobFunction = Callable[[], Awaitable[object]]
+
+
+@dataclass
+class JobStatus:
+    runs: int = 0
+    failures: int = 0
+    last_run: datetime | None = None
+    last_error: str = ""
+
+
+class Jobs:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            # A run that was missed (the box slept) is made up for once, not as often as it was missed.
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 3600},
+        )
+        self._status: dict[str, JobStatus] = {}
+
+    def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
+        self._status[name] = JobStatus()
+        self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        self._scheduler.shutdown(wait=False)
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """By job name: runs, failures, last_run, last_error, next_run."""
+        shown = {}
+        for name, status in self._status.items():
+            job = self._scheduler.get_job(name)
+            shown[name] = {**asdict(status), "next_run": job.next_run_time if job else None}
+        return shown
+
+    async def _run(self, name: str, function: JobFunction) -> None:
+        status = self._status[name]
+        status.runs += 1
+        status.last_run = datetime.now(UTC)
+        try:
+            with self._metrics.job(name):
+                await function()
+        except Exception as error:
+            status.failures += 1
+            status.last_error = f"{type(error).__name__}: {error}"
+            log.exception("job failed", job=name)
+        else:
+            status.last_error = ""

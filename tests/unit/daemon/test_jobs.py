@@ -1,0 +1,56 @@
+import asyncio
+
+from apscheduler.triggers.interval import IntervalTrigger
+
+from daemon.jobs import Jobs
+from daemon.metrics import Metrics
+
+
+def metrics() -> Metrics:
+    return Metrics(version="0", pack="none", runtime="none")
+
+
+async def test_a_failing_job_is_counted_and_stops_no_other():
+    """One job raises at every run; the other goes on, and status and metrics say so."""
+    counted = metrics()
+    jobs = Jobs(counted)
+    ran = asyncio.Event()
+
+    async def fails() -> None:
+        raise RuntimeError("disk on fire")
+
+    async def works() -> None:
+        ran.set()
+
+    jobs.add("fails", fails, IntervalTrigger(seconds=0.05))
+    jobs.add("works", works, IntervalTrigger(seconds=0.12))
+    jobs.start()
+    await asyncio.wait_for(ran.wait(), 5)
+    jobs.stop()
+    assert jobs.status()["fails"]["failures"] >= 1
+    assert "disk on fire" in jobs.status()["fails"]["last_error"]
+    assert jobs.status()["works"]["failures"] == 0
+    assert counted.registry.get_sample_value("facend_job_failures_total", {"job": "fails"}) >= 1
+    assert counted.registry.get_sample_value("facend_job_seconds_count", {"job": "works"}) >= 1
+
+
+async def test_a_slow_job_never_overlaps_itself():
+    """While a run lasts, the next one waits or is left out."""
+    jobs = Jobs(metrics())
+    at_once, most, runs = 0, 0, 0
+    enough = asyncio.Event()
+
+    async def slow() -> None:
+        nonlocal at_once, most, runs
+        at_once, runs = at_once + 1, runs + 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.08)
+        at_once -= 1
+        if runs == 3:
+            enough.set()
+
+    jobs.add("slow", slow, IntervalTrigger(seconds=0.02))
+    jobs.start()
+    await asyncio.wait_for(enough.wait(), 5)
+    jobs.stop()
+    assert most == 1
