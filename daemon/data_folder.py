@@ -1,0 +1,66 @@
+"""The data folder: one daemon at a time, and nobody else reads in it."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daemon.errors import SettingsError, StartError
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, readable by its owner only. SettingsError where that cannot be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StartError(f"data_dir {folder} is on a full disk: free some space there") from error
+        raise SettingsError(
+            [f"data_dir {folder} cannot be written ({error.strerror}): give {_user()} a folder of its own"]
+        ) from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the folder alone until the end. StartError where another daemon holds it.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+    """
+    with (folder / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise StartError(
+                f"data_dir {folder} is in use by a running facend (process {holder}); "
+                "stop it or set another data_dir"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a daemon runs on this folder."""
+    try:
+        with (folder / "daemon.lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _user() -> str:
+    return os.environ.get("USER") or str(os.getuid())

@@ -1,0 +1,20 @@
+"""Why the daemon does not start. Each error carries the exit status that systemd sees."""
+
+
+class StartError(Exception):
+    """Something outside is not as it must be; a later try may succeed. Exit status 1."""
+
+    exit_status = 1
+
+
+class SettingsError(StartError):
+    """A person has to change something first; systemd must not try again. Exit status 2.
+
+    `problems` has one line for each fault: file, key, value, what was expected.
+    """
+
+    exit_status = 2
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

@@ -1,0 +1,46 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from daemon import data_folder
+from daemon.errors import SettingsError, StartError
+
+
+def test_the_folder_is_made_for_its_owner_alone(tmp_path):
+    """Nobody else reads pictures and database."""
+    data_folder.prepare(tmp_path / "a" / "data")
+    assert stat.S_IMODE((tmp_path / "a" / "data").stat().st_mode) == 0o700
+
+
+def test_a_second_daemon_is_refused_and_told_the_process(tmp_path):
+    """The lock names its holder; afterwards the folder is free again."""
+    assert not data_folder.is_held(tmp_path)
+    with data_folder.held(tmp_path):
+        assert data_folder.is_held(tmp_path)
+        with pytest.raises(StartError, match=f"process {os.getpid()}"), data_folder.held(tmp_path):
+            pytest.fail("held twice")
+    assert not data_folder.is_held(tmp_path)
+
+
+def test_a_killed_daemon_lets_go_of_the_folder(tmp_path):
+    """kill -9 leaves no lock behind."""
+    code = (
+        "import sys, time; from pathlib import Path; from daemon import data_folder\n"
+        "with data_folder.held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        assert data_folder.is_held(tmp_path)
+        holder.kill()
+    assert not data_folder.is_held(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_a_fault_of_the_settings(tmp_path):
+    """The message names the folder and the reason, and systemd does not try again."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"data_dir .*file/data cannot be written") as caught:
+        data_folder.prepare(tmp_path / "file" / "data")
+    assert caught.value.exit_status == 2
