@@ -1,0 +1,118 @@
+"""Metrics, health and status over HTTP, on the daemon's own event loop."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from daemon.errors import StartError
+
+STOP_SECONDS = 2
+
+
+class Health(Protocol):
+    """What the daemon can say of itself."""
+
+    def stuck(self) -> str:
+        """Why the process does not work any more, or the empty string."""
+        ...
+
+    def not_ready(self) -> str:
+        """Why sightings cannot be stored at present, or the empty string."""
+        ...
+
+    def status(self) -> Mapping[str, Any]: ...
+
+
+def application(registry: CollectorRegistry, health: Health) -> Starlette:
+    async def index(_request: Request) -> Response:
+        return PlainTextResponse(
+            "Facend\n/metrics  Prometheus\n/healthz  alive\n/readyz   stores\n/status   JSON\n"
+        )
+
+    async def metrics(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        # Collecting reads files of /proc and takes locks that the threads hold: not on the loop.
+        return Response(await asyncio.to_thread(encode, registry), media_type=content_type)
+
+    async def healthz(_request: Request) -> Response:
+        return _verdict(health.stuck())
+
+    async def readyz(_request: Request) -> Response:
+        return _verdict(health.stuck() or health.not_ready())
+
+    async def status(_request: Request) -> Response:
+        return Response(json.dumps(health.status(), default=_as_json), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/metrics", metrics),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/status", status),
+        ]
+    )
+
+
+def _verdict(trouble: str) -> Response:
+    return PlainTextResponse(f"{trouble or 'ok'}\n", status_code=503 if trouble else 200)
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the daemon, which decides the order of the stop."""
+        yield
+
+
+@asynccontextmanager
+async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
+    """Serve until the end of the block; gives the address. StartError where the port is taken."""
+    listener = _listen(host, port)
+    address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
+    server = _Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_SECONDS
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"http: cannot listen on {host} port {port} ({error.strerror}); "
+            "stop what listens there, or set http.host and http.port"
+        ) from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,78 @@
+import httpx
+import pytest
+
+from daemon.errors import StartError
+from daemon.http import application, serving
+from daemon.metrics import Metrics
+
+
+class Reported:
+    """A daemon's health, as a test wants it."""
+
+    def __init__(self, stuck: str = "", not_ready: str = "") -> None:
+        self._stuck, self._not_ready = stuck, not_ready
+
+    def stuck(self) -> str:
+        return self._stuck
+
+    def not_ready(self) -> str:
+        return self._not_ready
+
+    def status(self) -> dict[str, object]:
+        return {"cameras": [{"id": "door", "state": "green"}]}
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(version="1.2.3", pack="opencv-zoo", runtime="onnxruntime")
+
+
+async def fetch(metrics: Metrics, health: Reported, path: str) -> httpx.Response:
+    app = application(metrics.registry, health)
+    async with serving(app, "127.0.0.1", 0) as address, httpx.AsyncClient(base_url=address) as client:
+        return await client.get(path)
+
+
+async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
+    """A scrape sees what was counted, under the promised name."""
+    metrics.state("door", "green", "")
+    metrics.levels.add("facend_spool_sightings", "Waiting", None, lambda: {"": 3})
+    answer = await fetch(metrics, Reported(), "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'facend_build_info{pack="opencv-zoo",runtime="onnxruntime",version="1.2.3"} 1.0' in answer.text
+    assert 'facend_camera_state{camera="door",state="green"} 1.0' in answer.text
+    assert 'facend_camera_state{camera="door",state="red"} 0.0' in answer.text
+    assert "facend_spool_sightings 3.0" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("health", "path", "status", "text"),
+    [
+        (Reported(), "/healthz", 200, "ok"),
+        (Reported(), "/readyz", 200, "ok"),
+        (Reported(not_ready="mongod is away"), "/healthz", 200, "ok"),
+        (Reported(not_ready="mongod is away"), "/readyz", 503, "mongod is away"),
+        (Reported(stuck="analysis hangs"), "/healthz", 503, "analysis hangs"),
+        (Reported(stuck="analysis hangs"), "/readyz", 503, "analysis hangs"),
+    ],
+)
+async def test_health_says_alive_and_ready_apart(metrics, health, path, status, text):
+    """A store that is away makes the daemon not ready, but not dead; the reason is in the answer."""
+    answer = await fetch(metrics, health, path)
+    assert (answer.status_code, answer.text.strip()) == (status, text)
+
+
+async def test_status_is_json(metrics):
+    """/status answers with what the daemon says of itself."""
+    answer = await fetch(metrics, Reported(), "/status")
+    assert answer.json() == {"cameras": [{"id": "door", "state": "green"}]}
+
+
+async def test_a_taken_port_is_one_clear_line(metrics):
+    """Host and port are named, and the keys to change."""
+    app = application(metrics.registry, Reported())
+    async with serving(app, "127.0.0.1", 0) as address:
+        port = int(address.rsplit(":", 1)[1])
+        with pytest.raises(StartError, match=rf"127\.0\.0\.1 port {port} .*http\.port"):
+            async with serving(app, "127.0.0.1", port):
+                pytest.fail("listening twice")
