@@ -1,0 +1,42 @@
+# `make` shows what there is.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint lock install uninstall clean
+
+bin := .venv/bin
+# Arguments for pytest: make test ARGS='tests/unit -k slot'
+ARGS :=
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv from requirements.lock, with what the system lacks (minutes, then a second)
+	@.ci/setup
+
+run: setup ## run the demo: a clip of six people as a camera, everything else real; Ctrl-C ends it
+	@exec $(bin)/facend demo
+
+test: ## run all tests, with real servers (installs them where it may)
+	@.ci/setup tools servers
+	@$(bin)/pytest $(ARGS)
+
+lint: ## ruff, mypy, import-linter
+	@.ci/setup tools
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+
+lock: ## write both lock files anew; UPGRADE=1 takes newer versions
+	@.ci/lock
+
+install: ## install on this machine: /opt/facend, /etc/facend, the service (root; DESTDIR=… for a package)
+	@systemd/install.sh
+
+uninstall: ## remove what install made; settings and data stay (PURGE=1 removes them too)
+	@systemd/uninstall.sh
+
+clean: ## remove .venv and caches; data/ stays
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
