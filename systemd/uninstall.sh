@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Remove what install.sh made. Settings, data and the user stay, unless PURGE=1 says otherwise.
+#
+#   DESTDIR=/somewhere  removes the files there and leaves this machine's services alone
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. .ci/environment.sh
+
+root=${DESTDIR:-}
+root=${root%/}
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "removes files of the whole machine: run 'sudo make uninstall'"
+
+if [ -z "$root" ] && [ -e /etc/systemd/system/facend.service ] && command -v systemctl >/dev/null; then
+  if [ -d /run/systemd/system ]; then systemctl stop facend.service; fi
+  systemctl disable --quiet facend.service
+fi
+rm -rf "$root/opt/facend"
+rm -f "$root/usr/local/bin/facend" "$root/etc/systemd/system/facend.service" \
+  "$root/etc/sysusers.d/facend.conf" "$root/etc/tmpfiles.d/facend.conf"
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+
+if [ "${PURGE:-}" = 1 ]; then
+  rm -rf "$root/etc/facend" "$root/var/lib/facend"
+  if [ -z "$root" ] && getent passwd facend >/dev/null; then userdel facend; fi
+  say "Removed, with settings, data and the user facend."
+else
+  say "Removed. Settings in $root/etc/facend and data in $root/var/lib/facend stay; PURGE=1 removes them too."
+fi

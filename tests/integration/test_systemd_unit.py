@@ -1,0 +1,163 @@
+"""The systemd files: what systemd itself thinks of them, and whether our parts work inside the sandbox."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import SettingsError
+
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+UNIT = (SYSTEMD / "facend.service").read_text()
+
+
+def test_the_unit_has_no_fault(tmp_path: Path) -> None:
+    """`systemd-analyze verify` finds nothing to say."""
+    result = _systemd("systemd-analyze", "verify", "--man=no", str(_unit(tmp_path)))
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_the_unit_exposes_little(tmp_path: Path) -> None:
+    """`systemd-analyze security` gives an exposure of at most 2.0."""
+    result = _systemd("systemd-analyze", "security", "--offline=true", "--no-pager", str(_unit(tmp_path)))
+    found = re.search(r"Overall exposure level for facend\.service: (\S+)", result.stdout)
+    assert found, result.stdout
+    assert float(found[1]) <= 2.0, "\n".join(
+        line for line in result.stdout.splitlines() if line.startswith("✗")
+    )
+
+
+def test_wrong_settings_are_not_restarted() -> None:
+    """The exit status of bad settings is the one that systemd does not restart."""
+    assert _setting("RestartPreventExitStatus") == [str(SettingsError.exit_status)]
+    assert _setting("Restart") == ["on-failure"]
+
+
+def test_there_is_time_to_stop() -> None:
+    """systemd waits longer than the 10 s in which the daemon ends by itself."""
+    assert int(_setting("TimeoutStopSec")[0]) > 10
+
+
+def test_the_service_runs_the_installed_program() -> None:
+    """The unit starts what install.sh installs, with the settings that it puts there."""
+    install = (SYSTEMD / "install.sh").read_text()
+    program, *arguments = _setting("ExecStart")[0].split()
+    home, settings = "/opt/facend", "/etc/facend/settings.toml"
+    assert program == f"{home}/venv/bin/facend"
+    assert arguments == ["run", "--settings", settings]
+    assert f"home={home}\n" in install
+    assert f'"$root{settings}"' in install
+
+
+def test_the_user_may_open_usb_cameras(tmp_path: Path) -> None:
+    """systemd-sysusers makes the service's user and puts it into the group of /dev/video*."""
+    (tmp_path / "etc").mkdir()
+    result = _systemd("systemd-sysusers", f"--root={tmp_path}", str(SYSTEMD / "facend.sysusers"))
+    assert result.returncode == 0, result.stdout
+    user = next(line for line in _lines(tmp_path / "etc/passwd") if line.startswith("facend:"))
+    assert user.split(":")[5:] == ["/var/lib/facend", "/usr/sbin/nologin"]
+    group = next(line for line in _lines(tmp_path / "etc/group") if line.startswith("video:"))
+    assert group.split(":")[3] == "facend"
+
+
+IN_THE_SANDBOX = """
+import asyncio, ctypes, errno, mmap, sys
+from pathlib import Path
+
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+    raise SystemExit(77)
+try:
+    mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    raise SystemExit("memory was both writable and executable")
+except PermissionError:
+    pass
+
+import av, cv2, insightface, motor, numpy, onnx, onnxruntime
+
+frame = av.VideoFrame.from_ndarray(numpy.zeros((720, 1280, 3), numpy.uint8), format="bgr24").reformat(
+    format="yuv420p"
+)
+small = frame.reformat(width=640, height=360, format="bgr24", interpolation="FAST_BILINEAR")
+assert small.to_ndarray().shape == (360, 640, 3)
+
+kind, node = onnx.TensorProto.FLOAT, onnx.helper.make_node("MatMul", ["a", "a"], ["b"])
+shape = [64, 64]
+graph = onnx.helper.make_graph(
+    [node], "g",
+    [onnx.helper.make_tensor_value_info("a", kind, shape)],
+    [onnx.helper.make_tensor_value_info("b", kind, shape)],
+)
+model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+(product,) = session.run(None, {"a": numpy.ones(shape, numpy.float32)})
+assert product[0, 0] == 64
+
+from store.embedded import PrivateMongod
+from store.mongod_program import find_mongod
+
+async def main():
+    async with PrivateMongod(Path(sys.argv[1]), find_mongod).running():
+        pass
+
+asyncio.run(main())
+"""
+
+
+def test_our_parts_live_without_writable_code(tmp_path: Path) -> None:
+    """Under MemoryDenyWriteExecute the models, the scaler and the private mongod still work.
+
+    The kernel switch that systemd uses for it is set by the child itself, and mongod inherits it.
+    """
+    assert _setting("MemoryDenyWriteExecute") == ["yes"]
+    result = subprocess.run(
+        [sys.executable, "-c", IN_THE_SANDBOX, str(tmp_path / "mongod")],
+        cwd=SYSTEMD.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if result.returncode == 77:
+        pytest.skip("this kernel has no PR_SET_MDWE (Linux 6.3)")
+    assert result.returncode == 0, result.stdout
+
+
+def _unit(folder: Path) -> Path:
+    """The unit with a program that exists here: systemd looks whether it may be run."""
+    path = folder / "facend.service"
+    path.write_text(
+        UNIT.replace("ExecStart=/opt/facend/venv/bin/facend", f"ExecStart={shutil.which('true')}")
+    )
+    return path
+
+
+def _setting(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", UNIT, re.MULTILINE)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def _systemd(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of systemd's programs. Skips, loudly, where it is missing; with CI=true that is a failure."""
+    if shutil.which(program) is None:
+        message = f"NO {program}: this test needs it: apt-get install -y --no-install-recommends systemd"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return subprocess.run(
+        [program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
