@@ -1,0 +1,43 @@
+"""Which cameras should run now, and what has to change for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cameras.settings import CameraSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Camera ids, each in one of the three at most; those in none stay untouched."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+
+def changes(old: Iterable[CameraSettings], new: Iterable[CameraSettings]) -> Changes:
+    """What to start, to stop and to replace on the way from the old cameras to the new ones."""
+    before, after = _by_id(old), _by_id(new)
+    return Changes(
+        added=tuple(cam_id for cam_id in after if cam_id not in before),
+        removed=tuple(cam_id for cam_id in before if cam_id not in after),
+        changed=tuple(cam_id for cam_id in after if cam_id in before and before[cam_id] != after[cam_id]),
+    )
+
+
+def for_box(cameras: Iterable[CameraSettings], box: str) -> tuple[CameraSettings, ...]:
+    """Those cameras that this box reads: their `detector` is its name, or empty."""
+    return tuple(camera for camera in cameras if camera.detector in ("", box))
+
+
+def _by_id(cameras: Iterable[CameraSettings]) -> dict[str, CameraSettings]:
+    """By id, in order. ValueError where an id is there twice: which of the two should run?"""
+    found: dict[str, CameraSettings] = {}
+    for camera in cameras:
+        if camera.id in found:
+            raise ValueError(f"the camera id {camera.id} is used twice")
+        found[camera.id] = camera
+    return found

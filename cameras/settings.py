@@ -1,0 +1,138 @@
+"""One camera's settings."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from cameras.urls import Kind, check, kind_of, local_path, mask_url, split_url
+
+__all__ = ["Box", "CameraSettings", "Polygon", "Region", "mask_url"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[Fraction, Fraction]
+
+
+def _not_empty(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    if left >= right or top >= bottom:
+        raise ValueError("a rectangle reads [left, top, right, bottom] with left < right and top < bottom")
+    return box
+
+
+Box = Annotated[tuple[Fraction, Fraction, Fraction, Fraction], AfterValidator(_not_empty)]
+"""(left, top, right, bottom) in fractions of the picture's width and height."""
+
+Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
+"""Corners (x, y) in fractions of the picture's width and height."""
+
+Region = Box | Polygon
+
+
+class CameraSettings(BaseModel):
+    """Where a camera is, how it is read, and what is wanted of it.
+
+    A user and a password in the URL are taken out of it while it is read, so that `url` can be shown
+    anywhere; only `connect_url()` puts them back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,44}$")
+    url: str
+    """Without user and password."""
+    name: str = ""
+    enabled: bool = True
+    detector: str = ""
+    """The box that reads this camera; empty for any."""
+    meta: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    user: str | None = None
+    password: SecretStr | None = None
+    query: SecretStr | None = Field(default=None, repr=False)
+    """The URL's query, where it carries a secret; taken out of the URL."""
+
+    transport: Literal["tcp", "udp"] = "tcp"
+    loop: bool = False
+    """A recording begins again when it ends."""
+    speed: Literal["media", "fast"] = "media"
+    """Recordings: as fast as they were taken, or as fast as they can be analysed, losing no frame."""
+    connect_timeout_seconds: float = Field(default=10, ge=0.5, le=120)
+    read_timeout_seconds: float = Field(default=10, ge=1, le=300)
+    """No frame for so long is a stalled stream; it is opened again."""
+    reconnect_max_seconds: float = Field(default=3, ge=0.5, le=300)
+    """The longest wait between two attempts."""
+
+    max_fps: float = Field(default=10, gt=0, le=120)
+    posting: Literal["realtime", "overall", "both"] = "overall"
+    post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
+    min_face_px: int = Field(default=40, ge=16, le=4096)
+    min_score: float = Field(default=-3, le=0)
+    roi: tuple[Region, ...] = ()
+    """Where a face may be to be posted; empty for everywhere."""
+    rot: tuple[Region, ...] = ()
+    """Where a face may be tracked; empty for everywhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_secrets_out_of_the_url(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or not isinstance(data.get("url"), str):
+            return data
+        parts = split_url(data["url"].strip())
+        taken: dict[str, Any] = {"url": parts.public}
+        if parts.query is not None:
+            taken["query"] = SecretStr(parts.query)
+        # What stands beside the URL wins: that is where a secret from a file or the environment arrives.
+        if parts.user and not data.get("user"):
+            taken["user"] = parts.user
+        if parts.password and not data.get("password"):
+            taken["password"] = SecretStr(parts.password)
+        return {**data, **taken}
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_opened(cls, url: str) -> str:
+        check(url)
+        return url
+
+    @field_validator("min_score")
+    @classmethod
+    def _is_finite(cls, score: float) -> float:
+        if not math.isfinite(score):
+            raise ValueError("a quality score is a finite number, 0 or less")
+        return score
+
+    @model_validator(mode="after")
+    def _password_has_its_user(self) -> "CameraSettings":
+        if self.password is not None and not self.user:
+            raise ValueError("a password needs a user")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.url)
+
+    @property
+    def masked_url(self) -> str:
+        """The URL as it may be shown; *** stands where user and password are."""
+        if self.user is None or self.kind not in (Kind.RTSP, Kind.HTTP):
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://***@{rest}"
+
+    def connect_url(self) -> str:
+        """The URL with its secrets, percent-encoded: for the one who opens it, and nobody else."""
+        if self.kind is Kind.DEVICE:
+            return self.url
+        if self.kind is Kind.FILE:
+            # The prefix keeps a path with a colon in it from being read as another protocol.
+            return f"file:{local_path(self.url)}"
+        scheme, _, rest = self.url.partition("://")
+        if self.query is not None:
+            rest = rest.partition("?")[0] + "?" + self.query.get_secret_value()
+        if self.user is None:
+            return f"{scheme}://{rest}"
+        secret = f":{quote(self.password.get_secret_value(), safe='')}" if self.password is not None else ""
+        return f"{scheme}://{quote(self.user, safe='')}{secret}@{rest}"

@@ -1,0 +1,33 @@
+import pytest
+
+from cameras import roster
+from cameras.settings import CameraSettings
+
+
+def camera(cam_id: str, url: str = "rtsp://host/live", **given: object) -> CameraSettings:
+    return CameraSettings.model_validate({"id": cam_id, "url": url, **given})
+
+
+def test_only_what_differs_changes() -> None:
+    """One added, one removed, one with a new password; the fourth is left alone."""
+    old = [camera("same"), camera("gone"), camera("new-password", "rtsp://u:a@host/live")]
+    new = [camera("fresh"), camera("new-password", "rtsp://u:b@host/live"), camera("same")]
+    found = roster.changes(old, new)
+    assert found == roster.Changes(added=("fresh",), removed=("gone",), changed=("new-password",))
+
+
+def test_the_same_cameras_in_another_order_are_no_change() -> None:
+    """And an empty change is false."""
+    assert not roster.changes([camera("a"), camera("b")], [camera("b"), camera("a")])
+
+
+def test_an_id_used_twice_is_refused() -> None:
+    """It says which one."""
+    with pytest.raises(ValueError, match="camera id a is used twice"):
+        roster.changes([], [camera("a"), camera("a", "rtsp://other/live")])
+
+
+def test_a_box_reads_its_own_cameras_and_those_of_nobody() -> None:
+    """Those whose detector is another box are left to it."""
+    cameras = [camera("mine", detector="box1"), camera("any"), camera("theirs", detector="box2")]
+    assert [c.id for c in roster.for_box(cameras, "box1")] == ["mine", "any"]

@@ -1,0 +1,93 @@
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from cameras.settings import CameraSettings
+
+PLAIN = "s3cr3t@/#?%"
+FULL_URL = "rtsp://cam:s3cr3t%40%2F%23%3F%25@host:554/live"
+
+
+def camera(**given: object) -> CameraSettings:
+    return CameraSettings.model_validate({"id": "hall", "url": "rtsp://host/live", **given})
+
+
+def test_a_password_in_the_url_becomes_a_secret() -> None:
+    """It can be had for connecting, percent-encoded as it was, and is seen nowhere else."""
+    settings = camera(url=FULL_URL)
+    assert settings.user == "cam"
+    assert settings.password == SecretStr(PLAIN)
+    assert settings.connect_url() == FULL_URL
+    assert settings.masked_url == "rtsp://***@host:554/live"
+    for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "s3cr3t" not in shown
+
+
+def test_a_secret_in_the_query_is_hidden_too() -> None:
+    """Many HTTP cameras want user and password there."""
+    settings = camera(url="http://host/video.cgi?usr=admin&pwd=s3cr3t")
+    assert settings.connect_url() == "http://host/video.cgi?usr=admin&pwd=s3cr3t"
+    for shown in (repr(settings), settings.url, settings.masked_url, str(settings.model_dump())):
+        assert "s3cr3t" not in shown
+
+
+def test_user_and_password_beside_the_url_win() -> None:
+    """A secret from a file or the environment replaces what the URL holds."""
+    settings = camera(url=FULL_URL, user="other", password="better")  # noqa: S106 - a made-up one
+    assert settings.connect_url() == "rtsp://other:better@host:554/live"
+
+
+@pytest.mark.parametrize(
+    ("given", "where", "message"),
+    [
+        ({"url": "ftp://cam:s3cr3t@host/a"}, "url", "scheme ftp: is not supported"),
+        ({"url": "rtsp://cam:s3cr3t@host:x/a"}, "url", "port is not a number"),
+        ({"url": "rtsp://cam:s3cr3t@/a"}, "url", "names no host"),
+        ({"id": "front door"}, "id", "pattern"),
+        ({"id": "x" * 45}, "id", "pattern"),
+        ({"transport": "sctp"}, "transport", "'tcp' or 'udp'"),
+        ({"pasword": "s3cr3t"}, "pasword", "Extra inputs are not permitted"),
+        ({"password": "s3cr3t"}, "", "needs a user"),
+        ({"roi": [[0.5, 0, 0.4, 1]]}, "roi", "left < right"),
+        ({"roi": [[0, 0, 1, 1.5]]}, "roi", "less than or equal to 1"),
+        ({"rot": [[[0, 0], [1, 1]]]}, "rot", "at least 3"),
+        ({"min_score": float("-inf")}, "min_score", "finite"),
+        ({"read_timeout_seconds": 0}, "read_timeout_seconds", "greater than or equal to 1"),
+    ],
+)
+def test_a_bad_value_is_named_and_no_secret_is_repeated(
+    given: dict[str, object], where: str, message: str
+) -> None:
+    """The error says which key and what was expected; a password beside it stays unseen."""
+    with pytest.raises(ValidationError) as caught:
+        camera(**given)
+    problems = caught.value.errors(include_input=False)
+    assert any(str(problem["loc"][0] if problem["loc"] else "") == where for problem in problems)
+    assert any(message in problem["msg"] for problem in problems)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_input_of_a_url_error_holds_no_password() -> None:
+    """Even code that prints what it was given does not see it: it was taken out before."""
+    with pytest.raises(ValidationError) as caught:
+        camera(url="ftp://cam:s3cr3t@host/a")
+    assert "s3cr3t" not in str(caught.value.errors())
+
+
+def test_regions_are_rectangles_or_polygons() -> None:
+    """Four numbers are a rectangle, three or more pairs a polygon, and both may stand side by side."""
+    settings = camera(roi=[[0, 0, 0.5, 1], [[0, 0], [1, 0], [0.5, 1]]])
+    assert settings.roi == ((0, 0, 0.5, 1), ((0, 0), (1, 0), (0.5, 1)))
+
+
+def test_files_are_opened_as_files_whatever_their_name() -> None:
+    """A colon in a path is no protocol."""
+    assert camera(url="./a:b.mp4").connect_url() == "file:a:b.mp4"
+    assert camera(url="file:///clips/a%20b.mp4").connect_url() == "file:/clips/a b.mp4"
+    assert camera(url="/dev/video0").connect_url() == "/dev/video0"
+
+
+def test_equal_settings_are_equal() -> None:
+    """So that a camera whose settings did not change is not started anew; another password is a change."""
+    assert camera(url=FULL_URL) == camera(url=FULL_URL)
+    assert camera(url=FULL_URL) != camera(url=FULL_URL.replace("s3cr3t", "0ther"))
+    assert camera(url="http://h/a?pwd=1") != camera(url="http://h/a?pwd=2")

@@ -1,0 +1,100 @@
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cameras.urls import Kind, UrlError, check, kind_of, local_path, mask_url, split_url
+
+
+@pytest.mark.parametrize(
+    ("url", "public", "user", "password"),
+    [
+        ("rtsp://host/path", "rtsp://host/path", None, None),
+        ("rtsp://cam@host/path", "rtsp://host/path", "cam", None),
+        ("rtsp://cam:pw@host:554/path", "rtsp://host:554/path", "cam", "pw"),
+        ("rtsp://c%40m:p%3Aw%2F@host/path", "rtsp://host/path", "c@m", "p:w/"),
+        ("rtsp://cam:p@ss:w#rd?@host/path", "rtsp://host/path", "cam", "p@ss:w#rd?"),
+        ("rtsp://cam:p/w@host/path", "rtsp://host/path", "cam", "p/w"),
+        ("rtsp://cam:100%@host/path", "rtsp://host/path", "cam", "100%"),
+        ("rtsp://cam:pw@[fe80::1]:554/path", "rtsp://[fe80::1]:554/path", "cam", "pw"),
+        ("rtsp://[fe80::1]:554/a@b", "rtsp://[fe80::1]:554/a@b", None, None),
+        ("rtsp://host:554/a@b", "rtsp://host:554/a@b", None, None),
+        ("file:///a:b@c/d.mp4", "file:///a:b@c/d.mp4", None, None),
+        ("/clips/a:b@c.mp4", "/clips/a:b@c.mp4", None, None),
+    ],
+)
+def test_user_and_password_are_taken_out_of_a_url(
+    url: str, public: str, user: str | None, password: str | None
+) -> None:
+    """They are found also where people wrote special characters as they are, and are percent-decoded."""
+    assert split_url(url) == (public, user, password, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("rtsp://cam:pw@host/path", "rtsp://***@host/path"),
+        ("rtsp://host/path", "rtsp://host/path"),
+        ("http://host/video?usr=admin&pwd=pw", "http://host/video?***"),
+        ("http://cam:pw@host/video?channel=1&token=pw", "http://***@host/video?***"),
+        ("http://host/video?channel=1&size=640", "http://host/video?channel=1&size=640"),
+        ("ftp://cam:pw@host/path", "ftp://***@host/path"),
+    ],
+)
+def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
+    """User, password and a query that carries a secret are replaced by ***, for unsupported schemes too."""
+    assert mask_url(url) == masked
+
+
+@given(password=st.text(min_size=6, alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x2FF)))
+def test_no_percent_encoded_password_survives_masking(password: str) -> None:
+    """Whatever the password is made of, the parts come back whole and the masked URL does not hold it."""
+    encoded = quote(password, safe="")
+    url = f"rtsp://cam:{encoded}@host:554/live?channel=1"
+    assert split_url(url).password == password
+    assert mask_url(url) == "rtsp://***@host:554/live?channel=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("rtsp://host/", Kind.RTSP),
+        ("RTSPS://host/", Kind.RTSP),
+        ("https://host/", Kind.HTTP),
+        ("file:clip.mp4", Kind.FILE),
+        ("clips/a.mp4", Kind.FILE),
+        ("/dev/video0", Kind.DEVICE),
+    ],
+)
+def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: Kind) -> None:
+    """Schemes count in any case of letters; without one it is a file or a device."""
+    check(url)
+    assert kind_of(url) is kind
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("ftp://host/a", "the scheme ftp: is not supported; use rtsp://"),
+        ("rtsp:host/a", "names no host"),
+        ("rtsp:///a", "names no host"),
+        ("rtsp://host:port/a", "port is not a number"),
+        ("rtsp://host:99999/a", "port is not a number"),
+        ("rtsp://host/a b", "space"),
+        ("", "names no file"),
+        ("file://server/a.mp4", "names no other host"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_is_refused_in_one_line(url: str, message: str) -> None:
+    """The line says what is wrong and never repeats the URL."""
+    with pytest.raises(UrlError, match=message) as caught:
+        check(url)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_urls_are_percent_decoded_and_paths_are_not() -> None:
+    """A path may hold a percent sign; a file: URL writes it as %25."""
+    assert str(local_path("file:///a%20b.mp4")) == "/a b.mp4"
+    assert str(local_path("file:a%20b.mp4")) == "a b.mp4"
+    assert str(local_path("/a%20b.mp4")) == "/a%20b.mp4"
