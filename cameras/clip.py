@@ -1,0 +1,60 @@
+"""Writing pictures into a video file: the demo's clip and the tests' material."""
+
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from cameras.errors import ClipError
+from pipeline.types import Picture
+
+
+def write_clip(path: Path, frames: Iterable[Picture], fps: float, key_frame_seconds: float = 1.0) -> None:
+    """Write the pictures as H.264 into an mp4 file at `path`, which appears only when it is whole.
+
+    frames: (height, width, 3) uint8 BGR, all of one size; an odd last row or column is cut off, because
+    the usual YUV 4:2:0 has none. fps: pictures a second. Raises ClipError where there are no pictures,
+    where sizes differ, and where the file cannot be written.
+    """
+    rate = Fraction(fps).limit_denominator(1001)
+    # Encoded in memory first, so that a full disk or a kill leaves no half file under the final name.
+    whole = io.BytesIO()
+    try:
+        with av.open(whole, mode="w", format="mp4") as container:
+            _encode(container, frames, rate, max(1, round(fps * key_frame_seconds)))
+    except av.FFmpegError as error:
+        raise ClipError(f"{path}: the encoder refused the pictures: {error.strerror}") from error
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(whole.getbuffer())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ClipError(f"{path}: the clip cannot be written: {error.strerror}") from error
+
+
+def _encode(
+    container: av.container.OutputContainer, frames: Iterable[Picture], rate: Fraction, key_every: int
+) -> None:
+    stream = None
+    size = None
+    for number, picture in enumerate(frames):
+        if stream is None:
+            size = picture.shape
+            stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20"})
+            stream.height, stream.width = (side // 2 * 2 for side in size[:2])
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.gop_size = key_every
+            stream.codec_context.max_b_frames = 0  # cameras send none either
+            stream.codec_context.thread_type = "FRAME"  # pictures in one slice, as cameras send them
+        if picture.shape != size:
+            raise ClipError(f"picture {number} has the shape {picture.shape}, those before it {size}")
+        frame = av.VideoFrame.from_ndarray(picture[: stream.height, : stream.width], format="bgr24")
+        frame.pts = number
+        frame.time_base = 1 / rate
+        container.mux(stream.encode(frame))
+    if stream is None:
+        raise ClipError("a clip needs at least one picture")
+    container.mux(stream.encode(None))

@@ -1,0 +1,266 @@
+"""Opening, reading, decoding and closing one stream.
+
+A source knows how to run once: it opens or fails, gives frames until the stream ends or breaks, and is
+closed. Every way to fail is a SourceError with its reason; coming back is the worker's business.
+
+FFmpeg's own messages and exceptions carry the URL with its password, so none of them leaves this module:
+errors are raised anew, outside the handler, with no link to the original.
+"""
+
+import math
+import stat
+import threading
+import time
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from cameras.errors import Reason, SourceError
+from cameras.faults import Moment, explain
+from cameras.settings import CameraSettings
+from cameras.stream import Decoded, Nothing, StreamInfo
+from cameras.urls import Kind, local_path
+from pipeline.types import Picture
+
+_LEFTOVER_TOLERANCE = 0.98
+_SIZES_REMEMBERED = 4
+
+# Formats whose first plane is the picture's brightness, a byte a pixel.
+_LUMA_FIRST = frozenset(
+    {"gray", "nv12", "nv21", "nv16", "nv24"}
+    | {f"yuv{range_}4{chroma}p" for range_ in ("", "j") for chroma in ("10", "11", "20", "22", "40", "44")}
+)
+
+
+class Converter:
+    """Turns frames into other formats and sizes; keeps what it prepared for the sizes used last.
+
+    A camera's frames are converted by whoever analyses them, so every conversion holds a lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._prepared: dict[tuple[int, int, str], VideoReformatter] = {}
+
+    def convert(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
+        """(height, width, 3) for bgr24, (height, width) for gray."""
+        key = (width, height, pixel_format)
+        with self._lock:
+            reformatter = self._prepared.pop(key, None) or VideoReformatter()
+            self._prepared[key] = reformatter  # last used, last in line to go
+            if len(self._prepared) > _SIZES_REMEMBERED:
+                del self._prepared[next(iter(self._prepared))]
+            # AREA keeps small faces free of aliasing when a picture shrinks, and is no slower than BILINEAR.
+            converted = reformatter.reformat(
+                frame, width, height, pixel_format, interpolation=Interpolation.AREA, threads=1
+            )
+        return np.asarray(converted.to_ndarray(), dtype=np.uint8)
+
+
+class DecodedPixels:
+    """The pixels of a decoded frame, converted only when somebody asks for them; `pipeline.types.Pixels`.
+
+    A frame whose stream says that the camera hangs turned by 90, 180 or 270 degrees is turned upright.
+    """
+
+    def __init__(self, frame: VideoFrame, converter: Converter) -> None:
+        self._frame = frame
+        self._converter = converter
+        self._quarter_turns = round(frame.rotation / 90) % 4
+        """Counterclockwise."""
+
+    @property
+    def width(self) -> int:
+        return self._frame.height if self._quarter_turns % 2 else self._frame.width
+
+    @property
+    def height(self) -> int:
+        return self._frame.width if self._quarter_turns % 2 else self._frame.height
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Brightness, (height, width) uint8; a read-only view of the decoder's own memory where it can be."""
+        frame = self._frame
+        if frame.format.name in _LUMA_FIRST:
+            plane = frame.planes[0]
+            rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * frame.height]
+            luma = rows.reshape(frame.height, plane.line_size)[:, : frame.width]
+            luma.flags.writeable = False
+        else:
+            luma = self._converter.convert(frame, frame.width, frame.height, "gray")
+        return np.rot90(luma, self._quarter_turns) if self._quarter_turns else luma
+
+    def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
+        """The picture in BGR, at full size or scaled to width × height."""
+        width, height = width or self.width, height or self.height
+        if self._quarter_turns % 2:
+            width, height = height, width
+        picture = self._converter.convert(self._frame, width, height, "bgr24")
+        if not self._quarter_turns:
+            return picture
+        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns))
+
+
+class Source:
+    """One open stream. Used by one thread; the frames it gave may be used by others."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        """Open it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
+        packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
+        self._settings = settings
+        self._container = _open(settings)
+        try:
+            self._video = _video_stream(self._container, settings)
+            self.info = _info(self._container, self._video, settings.kind)
+        except SourceError:
+            self._container.close()
+            raise
+        self._converter = Converter()
+
+    def frames(self) -> Iterator[Decoded | Nothing]:
+        """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
+        and ends: a dead RTSP server looks like the end of a file."""
+        packets = self._container.demux()
+        while True:
+            asked_at = time.monotonic()
+            packet = self._next(packets)
+            if packet is None:
+                break
+            waited = time.monotonic() - asked_at
+            # After its timeout FFmpeg first hands out what its parser still held, and waits once more.
+            if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
+                raise self._stalled()
+            if packet.stream.index == self._video.index:
+                yield from self._decode(packet)
+            else:
+                yield Nothing(corrupt=False)
+        if not self.info.recorded:
+            raise SourceError(Reason.ENDED, f"{self._settings.masked_url}: the camera closed the connection")
+
+    def close(self) -> None:
+        self._container.close()
+
+    # Packet takes its parameter in the stubs alone, so these annotations are text.
+    def _next(self, packets: "Iterator[Packet[Stream]]") -> "Packet[Stream] | None":
+        try:
+            return next(packets, None)
+        except av.FFmpegError as error:
+            failure = explain(error, self._settings, Moment.READING)
+        raise failure
+
+    def _decode(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing]:
+        arrived_at = time.time()
+        began = time.perf_counter()
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            # One damaged packet is no reason to reconnect; the decoder goes on with the next key frame.
+            yield Nothing(corrupt=True)
+            return
+        seconds = time.perf_counter() - began
+        if not frames:
+            yield Nothing(corrupt=packet.is_corrupt)
+        for frame in frames:
+            if not isinstance(frame, VideoFrame) or frame.is_corrupt:
+                yield Nothing(corrupt=True)
+                continue
+            yield Decoded(
+                DecodedPixels(frame, self._converter), _seconds(frame), arrived_at, seconds / len(frames)
+            )
+
+    def _stalled(self) -> SourceError:
+        seconds = self._settings.read_timeout_seconds
+        return SourceError(Reason.STALLED, f"{self._settings.masked_url}: nothing came for {seconds:g} s")
+
+
+def _open(settings: CameraSettings) -> InputContainer:
+    if settings.kind is Kind.FILE:
+        _check_file(settings)
+    options = _options(settings)
+    try:
+        return _try_to_open(settings, options)
+    except SourceError as error:
+        if error.reason is not Reason.UNSUPPORTED or "allowed_media_types" not in options:
+            raise
+    # Asked for pictures alone, some cameras refuse, and those without pictures do too: ask for everything.
+    del options["allowed_media_types"]
+    return _try_to_open(settings, options)
+
+
+def _try_to_open(settings: CameraSettings, options: dict[str, str]) -> InputContainer:
+    began = time.monotonic()
+    try:
+        return av.open(
+            settings.connect_url(),
+            "r",
+            format="v4l2" if settings.kind is Kind.DEVICE else None,
+            options=options,
+            metadata_errors="replace",
+            timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
+        )
+    except av.FFmpegError as error:
+        late = time.monotonic() - began >= settings.connect_timeout_seconds
+        failure = explain(error, settings, Moment.OPENING_LATE if late else Moment.OPENING)
+    raise failure
+
+
+def _options(settings: CameraSettings) -> dict[str, str]:
+    match settings.kind:
+        case Kind.RTSP:
+            # Sound is not wanted; unasked it would cost bandwidth and hide a stalled picture.
+            return {"rtsp_transport": settings.transport, "allowed_media_types": "video"}
+        case Kind.FILE:
+            # A playlist that poses as a clip must not make us call other servers.
+            return {"protocol_whitelist": "file,crypto,data"}
+        case _:
+            return {}
+
+
+def _check_file(settings: CameraSettings) -> None:
+    path = local_path(settings.url)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise SourceError(Reason.NOT_FOUND, f"{path}: there is no such file") from None
+    except OSError as error:
+        raise SourceError(Reason.PERMISSION, f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        # Opening a named pipe would block for ever, out of reach of every timeout.
+        raise SourceError(Reason.UNSUPPORTED, f"{path}: this is no regular file")
+
+
+def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoStream:
+    # A cover picture in a sound file is a stream of one frame, not a video.
+    candidates = [
+        stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
+    ]
+    if not candidates:
+        raise SourceError(Reason.NO_VIDEO, f"{settings.masked_url}: the stream carries no pictures")
+    video = candidates[0]
+    if video.codec_context is None:
+        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: no decoder for its codec is built in")
+    # One thread a camera: more would only take turns with the other cameras, and delay frames.
+    video.codec_context.thread_count = 1
+    return video
+
+
+def _info(container: InputContainer, video: VideoStream, kind: Kind) -> StreamInfo:
+    rate = video.average_rate or video.guessed_rate
+    fps = float(rate) if rate is not None and 0 < rate <= 1000 else None
+    recorded = kind is Kind.FILE or (kind is Kind.HTTP and container.duration is not None)
+    context = video.codec_context
+    return StreamInfo(context.name, context.width, context.height, fps, recorded)
+
+
+def _seconds(frame: VideoFrame) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    seconds = float(frame.pts * frame.time_base)
+    return seconds if math.isfinite(seconds) else None

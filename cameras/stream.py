@@ -1,0 +1,60 @@
+"""What a worker sees of a source: its description, and the frames one after another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.types import Pixels
+
+_USUAL_FPS = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a stream says about itself when it is opened."""
+
+    codec: str
+    width: int
+    height: int
+    fps: float | None
+    """Frames a second as the stream claims, None where it claims nothing sensible."""
+    recorded: bool
+    """It has an end: a file, here or on a web server."""
+
+    @property
+    def frame_seconds(self) -> float:
+        """How long a frame usually lasts."""
+        return 1 / (self.fps or _USUAL_FPS)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A frame, fresh from the decoder."""
+
+    pixels: Pixels
+    stream_seconds: float | None
+    """Its timestamp in the stream, None where missing."""
+    arrived_at: float
+    """Unix time."""
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A packet that gave no frame: the decoder wants more of them, or it was damaged."""
+
+    corrupt: bool
+
+
+class Stream(Protocol):
+    """One open stream, used by one thread; the frames it gave may be used by others."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+
+    def frames(self) -> Iterator[Decoded | Nothing]:
+        """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
+        and ends."""
+        ...
+
+    def close(self) -> None: ...
