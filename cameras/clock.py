@@ -1,0 +1,105 @@
+"""When a frame was taken, worked out from the stream's own time and the time it arrived.
+
+A stream's timestamps run evenly but start anywhere, jump, repeat or are missing; arrival times are right
+but jitter with the network. So the stream's time is trusted from frame to frame, and arrival says where on
+the world's clock it lies.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+LARGEST_DELAY_SECONDS = 10.0
+"""A frame that seems older on arrival, or a gap longer than time really passed by this much, is a jump of the
+stream's clock rather than a slow network."""
+
+PATIENCE_SECONDS = 10.0
+"""A network that was held up has caught up after this time; frames that are still late were taken later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    captured_at: datetime
+    """UTC."""
+    media_time: float
+    """Seconds from the first frame, always growing."""
+
+
+class StreamClock:
+    """Stamps the frames of one camera, in order, over reconnects and loops. Never goes backwards.
+
+    A frame cannot have been taken after it arrived, so the shortest delay seen says best how the two times
+    lie: the offset falls at once when a frame comes early, and rises (a slow crystal, a standstill) only when
+    every frame of the last seconds was late.
+
+    With `follow_arrival=False` (a recording) arrival means nothing after the first frame: the recording is
+    taken as having begun when its first frame arrived, and read faster than it was taken it runs ahead.
+    """
+
+    def __init__(self, follow_arrival: bool = True) -> None:
+        self._follow_arrival = follow_arrival
+        self._offset: float | None = None  # unix time minus stream time
+        self._stream_time = 0.0  # repaired: grows from frame to frame, whatever the stream says
+        self._reported: float | None = None  # the stream's own timestamp of the frame before
+        self._arrived_at: float | None = None
+        self._captured_at = 0.0
+        self._first: float | None = None
+        self._watched_since = 0.0
+        self._least_late = 0.0
+
+    def stamp(self, reported: float | None, arrived_at: float, frame_seconds: float) -> Stamp:
+        """The times of the next frame.
+
+        reported: its timestamp in the stream, seconds, None where missing. arrived_at: unix time.
+        frame_seconds: how long a frame of this stream usually lasts.
+        """
+        step = self._step(reported, arrived_at, frame_seconds)
+        self._stream_time += step
+        self._reported = reported
+        self._arrived_at = arrived_at
+        if self._first is None:
+            self._first = self._stream_time
+        offset = self._offset = self._next_offset(arrived_at)
+        self._captured_at = max(self._captured_at, self._stream_time + offset)
+        return Stamp(datetime.fromtimestamp(self._captured_at, UTC), self._stream_time - self._first)
+
+    def reconnected(self) -> None:
+        """The next frame is of a new connection, whose timestamps have nothing to do with those before."""
+        self._reported = None
+        self._offset = None
+
+    def held_up(self, seconds: float) -> None:
+        """A recording goes on this much later than its own time says."""
+        if self._offset is not None:
+            self._offset += seconds
+
+    def _step(self, reported: float | None, arrived_at: float, frame_seconds: float) -> float:
+        """How much later than the frame before this one was taken, more than 0."""
+        if self._arrived_at is None:
+            return 0.0
+        passed = max(0.0, arrived_at - self._arrived_at)
+        likely = passed if self._follow_arrival and passed > 0 else frame_seconds
+        if reported is None or self._reported is None:
+            return likely
+        step = reported - self._reported
+        longest = (passed if self._follow_arrival else 0.0) + LARGEST_DELAY_SECONDS
+        return step if 0 < step <= longest else likely
+
+    def _next_offset(self, arrived_at: float) -> float:
+        delay = arrived_at - self._stream_time
+        offset = self._offset
+        if offset is None or (self._follow_arrival and delay - offset > LARGEST_DELAY_SECONDS):
+            self._watch_from(arrived_at)
+            return delay
+        if not self._follow_arrival:
+            return offset
+        late = delay - offset
+        self._least_late = min(self._least_late, late)
+        offset += min(0.0, late)
+        if arrived_at - self._watched_since > PATIENCE_SECONDS:
+            offset += max(0.0, self._least_late)
+            self._watch_from(arrived_at)
+        return offset
+
+    def _watch_from(self, arrived_at: float) -> None:
+        self._watched_since = arrived_at
+        self._least_late = float("inf")

@@ -1,0 +1,28 @@
+"""Playing a recording as fast as it was taken."""
+
+import threading
+import time
+
+HELD_UP_SECONDS = 1.0
+"""A recording that falls behind by more goes on from there instead of hurrying after its own time."""
+
+
+class Pace:
+    """Waits until each frame is due, or until `stop` is set."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._zero: float | None = None
+
+    def wait_for(self, media_time: float) -> float:
+        """Wait until this frame is due. Returns the seconds by which the recording fell behind and is now
+        played later: 0 unless it was held up."""
+        now = time.monotonic()
+        if self._zero is None:
+            self._zero = now - media_time
+        late = now - (self._zero + media_time)
+        if late > HELD_UP_SECONDS:
+            self._zero += late
+            return late
+        self._stop.wait(-late if late < 0 else 0)
+        return 0.0
