@@ -1,0 +1,98 @@
+"""Whether anything moves in front of a camera, judged from the brightness alone, in a third of a millisecond.
+
+The gate saves the detector's work on scenes where nothing happens. Missing somebody costs a visit, looking
+once too often costs some milliseconds, so every doubt is decided for looking.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SMALL_WIDTH_PX = 160
+"""Width of the picture that is compared; a face of 40 px in full HD is still three of its pixels wide."""
+
+LEAST_CHANGE = 4.0
+"""Grey levels (of 255) by which a spot must differ, however quiet the camera is."""
+
+LARGEST_NOISE = 3.0
+"""Grey levels; more is not believed to be noise, or a picture that moves as a whole would hide in it."""
+
+NOISES = 7.0
+"""So many standard deviations of the noise are no noise any more."""
+
+SPOTS = 3
+"""So many neighbouring spots must differ; noise hits single ones."""
+
+MEMORY_SECONDS = 8.0
+"""The background follows the scene with this time constant: daylight is slower, people are faster."""
+
+HOLD_SECONDS = 2.0
+"""The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
+
+LOOK_SECONDS = 1.0
+"""However still it is, a look is due again after so long."""
+
+_MEDIAN_TO_SIGMA = 1.4826 / math.sqrt(2)  # of the difference of two equally noisy pictures
+
+
+Small = NDArray[np.float32]
+
+
+class MotionGate:
+    """Watches one camera. Give it every frame that might be analysed, in order."""
+
+    def __init__(self) -> None:
+        self._background: Small | None = None
+        self._before: Small | None = None
+        self._noise = 0.0
+        self._frames = 0
+        self._at = 0.0
+        self._moved_at = 0.0
+        self._looked_at = 0.0
+
+    def wants_look(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
+        """Whether this frame should be analysed: something moves or has just moved, or a look is due.
+
+        luma: (height, width) uint8. at_seconds: media time, or any clock that grows with the frames.
+        """
+        small = _small(luma)
+        if self._background is None or self._before is None or self._background.shape != small.shape:
+            self._background, self._before = small, small
+            self._at = self._moved_at = self._looked_at = at_seconds
+            self._frames = 1
+            return True
+        if self._moves(small, self._before, self._background):
+            self._moved_at = at_seconds
+        self._frames += 1
+        # At first the plain average, which is rid of the noise soonest.
+        share = max(1 - math.exp(-max(0.0, at_seconds - self._at) / MEMORY_SECONDS), 1 / self._frames)
+        self._background = self._background + np.float32(share) * (small - self._background)
+        self._before, self._at = small, at_seconds
+        look = at_seconds - self._moved_at < HOLD_SECONDS or at_seconds - self._looked_at >= LOOK_SECONDS
+        if look:
+            self._looked_at = at_seconds
+        return look
+
+    def _moves(self, small: Small, before: Small, background: Small) -> bool:
+        step = float(np.median(np.abs(small - before)))
+        self._noise += 0.1 * (min(LARGEST_NOISE, step * _MEDIAN_TO_SIGMA) - self._noise)
+        # Daylight and the camera's exposure scale everything by the same factor; that alone is no person.
+        gain = float(np.median(small)) / max(8.0, float(np.median(background)))
+        change = small - background * np.float32(min(2.0, max(0.5, gain)))
+        spots = (np.abs(change) > max(LEAST_CHANGE, NOISES * self._noise)).astype(np.uint8)
+        if not spots.any():
+            return False
+        _, _, found, _ = cv2.connectedComponentsWithStats(spots, connectivity=8)
+        return bool(found[1:, cv2.CC_STAT_AREA].max() >= SPOTS)
+
+
+def _small(luma: NDArray[np.uint8]) -> Small:
+    """Averages over squares of pixels (of every second to fourth one where there are many), smoothed."""
+    height, width = luma.shape
+    stride = max(1, min(4, width // (2 * SMALL_WIDTH_PX)))
+    thinned = np.ascontiguousarray(luma[::stride, ::stride])
+    size = (min(SMALL_WIDTH_PX, width), max(1, round(height * min(SMALL_WIDTH_PX, width) / width)))
+    small = cv2.resize(thinned, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(cv2.blur(small, (3, 3)), dtype=np.float32)

@@ -1,0 +1,90 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cameras.motion import MotionGate
+
+FPS = 10
+
+
+def scene(seconds: float, noise: float, height: int = 180, width: int = 320) -> Iterator[NDArray[np.uint8]]:
+    """A still room with sensor noise (sigma in grey levels)."""
+    chance = np.random.default_rng(3)
+    room = np.kron(chance.uniform(40, 200, (height // 20, width // 20)), np.ones((20, 20)))
+    for _ in range(round(seconds * FPS)):
+        yield np.clip(room + chance.normal(0, noise, room.shape), 0, 255).astype(np.uint8)
+
+
+def looks(gate: MotionGate, pictures: Iterator[NDArray[np.uint8]], start: float = 0.0) -> list[bool]:
+    return [gate.wants_look(picture, start + number / FPS) for number, picture in enumerate(pictures)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0, 12.0])
+def test_a_still_scene_is_looked_at_once_a_second(noise: float) -> None:
+    """However noisy the sensor is: after the first seconds one frame in ten is analysed."""
+    seen = looks(MotionGate(), scene(12, noise))[40:]
+    assert sum(seen) == pytest.approx(len(seen) / FPS, abs=1)
+
+
+def test_changing_daylight_is_no_person() -> None:
+    """The whole picture grows brighter by a sixth within 20 s."""
+    slow = (
+        np.clip(p.astype(float) * (1 + n / 1200), 0, 255).astype(np.uint8) for n, p in enumerate(scene(20, 2))
+    )
+    assert sum(looks(MotionGate(), slow)[40:]) <= 0.3 * 160
+
+
+@pytest.mark.parametrize("noise", [0.0, 3.0, 8.0])
+@pytest.mark.parametrize(("size", "contrast"), [(80, 15), (24, 30), (10, 60)])
+def test_somebody_who_walks_in_is_seen_in_the_very_first_frame(
+    noise: float, size: int, contrast: int
+) -> None:
+    """Near and far, in a coat hardly brighter than the wall, and after a long quiet time."""
+    gate = MotionGate()
+    pictures = list(scene(9, noise))
+    looks(gate, iter(pictures[:-30]))
+    missed = 0
+    for number, picture in enumerate(pictures[-30:]):
+        walker = picture.astype(int)
+        walker[80 : 80 + size, number * 4 : number * 4 + size] += contrast
+        at = (len(pictures) - 30 + number) / FPS
+        missed += not gate.wants_look(np.clip(walker, 0, 255).astype(np.uint8), at)
+    assert missed == 0
+
+
+def test_somebody_who_creeps_is_seen() -> None:
+    """Half a pixel a frame is slower than the background follows."""
+    gate = MotionGate()
+    pictures = list(scene(16, 3))
+    looks(gate, iter(pictures[:60]))
+    seen = []
+    for number, picture in enumerate(pictures[60:]):
+        walker = picture.astype(int)
+        walker[50:150, : 40 + number // 2] += 40
+        seen.append(gate.wants_look(np.clip(walker, 0, 255).astype(np.uint8), 6 + number / FPS))
+    assert all(seen)
+
+
+def test_somebody_who_stops_is_looked_at_for_some_seconds_more() -> None:
+    """And then once a second, for as long as they stay."""
+    gate = MotionGate()
+    pictures = list(scene(30, 2))
+    looks(gate, iter(pictures[:60]))
+    seen = []
+    for number, picture in enumerate(pictures[60:]):
+        standing = picture.astype(int)
+        standing[50:150, 100:150] += 60
+        seen.append(gate.wants_look(np.clip(standing, 0, 255).astype(np.uint8), 6 + number / FPS))
+    assert all(seen[:20])
+    gaps = np.diff(np.flatnonzero(seen))
+    assert gaps.max() <= FPS
+
+
+def test_a_new_picture_size_begins_anew() -> None:
+    """A camera that changes its resolution in mid-stream is looked at, not a crash."""
+    gate = MotionGate()
+    looks(gate, scene(5, 1))
+    assert gate.wants_look(next(scene(1, 1, height=720, width=1280)), 5.0)
+    assert gate.wants_look(np.zeros((60, 80), np.uint8), 5.1)
