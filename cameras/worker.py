@@ -1,0 +1,222 @@
+"""One camera's thread: open, read, hand over, and come back after every trouble."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from cameras.backoff import Backoff
+from cameras.clock import Stamp, StreamClock
+from cameras.errors import Reason, SourceError
+from cameras.health import Health
+from cameras.observer import CameraObserver, CameraStatus
+from cameras.pace import Pace
+from cameras.settings import CameraSettings
+from cameras.slot import Slot
+from cameras.source import Source
+from cameras.stream import Decoded, Stream, StreamInfo
+from pipeline.types import Frame
+
+FIRST_PICTURE_SECONDS = 30.0
+"""A stream that sends, but no first picture, is opened again after so long; key frames may be rare."""
+
+STEADY_SECONDS = 10.0
+"""Frames for so long make the next trouble a new one, with short waits again."""
+
+log = structlog.get_logger()
+
+
+class CameraWorker:
+    """Reads one camera until it is stopped. Started once; changed settings take a new worker and slot."""
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        slot: Slot,
+        observer: CameraObserver,
+        open_source: Callable[[CameraSettings], Stream] = Source,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.settings = settings
+        self._slot = slot
+        self._observer = observer
+        self._open_source = open_source
+        self._backoff = backoff or Backoff(settings.reconnect_max_seconds)
+        self._health = Health(settings.id, observer)
+        self._stop = threading.Event()
+        # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
+        self._thread = threading.Thread(target=self._run, name=f"camera {settings.id}", daemon=True)
+        self._lock = threading.Lock()
+        self._frames_decoded = 0
+        self._reconnects = 0
+        self._last_frame_at: datetime | None = None
+        self._info: StreamInfo | None = None
+        self._size: tuple[int, int] | None = None
+        self._clock: StreamClock | None = None
+
+    @property
+    def status(self) -> CameraStatus:
+        """How the camera is now."""
+        condition = self._health.condition()
+        with self._lock:
+            info = self._info
+            width, height = self._size or (None, None)
+            return CameraStatus(
+                cam_id=self.settings.id,
+                state=condition.state,
+                reason=condition.reason,
+                detail=condition.detail,
+                since=condition.since,
+                url=self.settings.masked_url,
+                frames_decoded=self._frames_decoded,
+                reconnects=self._reconnects,
+                last_frame_at=self._last_frame_at,
+                width=width,
+                height=height,
+                fps=info.fps if info else None,
+                codec=info.codec if info else None,
+            )
+
+    def start(self) -> None:
+        """Begin; returns at once. A disabled camera only says that it is."""
+        if self.settings.enabled:
+            self._thread.start()
+        else:
+            self._health.finished("disabled", "disabled in its settings")
+            self._slot.close()
+
+    def stop(self, timeout: float = 1.5) -> bool:
+        """End it. After this the slot gets nothing but its end. Takes at most `timeout` seconds.
+
+        False where the thread is still inside FFmpeg, which cannot be interrupted while it connects or waits
+        for a stalled stream: it ends by itself at its own timeout, touches nothing more until then, and does
+        not hold up the end of the process.
+        """
+        self._stop.set()
+        self._slot.close()
+        ended = self.join(timeout)
+        if self._health.condition().reason not in ("disabled", "ended"):
+            self._health.finished("stopped", "")
+        return ended
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread's end; True where there is none any more."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def report_posting_error(self, message: str) -> None:
+        """What this camera saw could not be posted; yellow for the next 30 s. No secrets in the text."""
+        self._health.posting_failed(message)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._run_once()
+            except SourceError as error:
+                self._slot.end()
+                if self._stop.is_set():
+                    return
+                self._health.failed(error)
+                self._stop.wait(self._backoff.next_seconds())
+                if not self._stop.is_set():
+                    self._count_reconnect(error.reason)
+            else:
+                if not self._stop.is_set():
+                    log.info("recording was played to its end", camera=self.settings.id)
+                    self._health.finished("ended", "the recording was played to its end")
+                    self._slot.close()
+                return
+
+    def _run_once(self) -> None:
+        """Play the source until it ends for good or the worker is stopped. SourceError on any trouble."""
+        while not self._stop.is_set():
+            source = self._open_source(self.settings)
+            try:
+                if self._stop.is_set():
+                    return
+                self._describe(source.info)
+                frames = self._read(source)
+            finally:
+                source.close()
+            if frames == 0 and not self._stop.is_set():
+                raise SourceError(
+                    Reason.CORRUPT, f"{self.settings.masked_url}: not one picture could be decoded"
+                )
+            if not self.settings.loop:
+                return
+
+    def _read(self, source: Stream) -> int:
+        """Hand over every frame up to the end; how many there were."""
+        info = source.info
+        clock = self._clock_for(info)
+        pace = Pace(self._stop) if info.recorded and self.settings.speed == "media" else None
+        frames = 0
+        began = last = time.monotonic()
+        for item in source.frames():
+            if self._stop.is_set():
+                break
+            now = time.monotonic()
+            if not isinstance(item, Decoded):
+                if item.corrupt:
+                    self._observer.skipped(self.settings.id, "corrupt")
+                self._bear_silence(now - last, frames, info)
+                continue
+            frames += 1
+            stamp = clock.stamp(item.stream_seconds, item.arrived_at, info.frame_seconds)
+            if pace is not None:
+                clock.held_up(pace.wait_for(stamp.media_time))
+            self._hand_over(item, stamp, wait=info.recorded and self.settings.speed == "fast")
+            last = time.monotonic()
+            if last - began > STEADY_SECONDS:
+                self._backoff.reset()
+        return frames
+
+    def _hand_over(self, item: Decoded, stamp: Stamp, wait: bool) -> None:
+        with self._lock:
+            self._frames_decoded += 1
+            self._last_frame_at = datetime.now(UTC)
+            self._size = (item.pixels.width, item.pixels.height)
+        self._health.frame()
+        self._observer.stage("decode", item.decode_seconds)
+        self._observer.frame_decoded(self.settings.id)
+        self._slot.put(Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels), wait)
+
+    def _bear_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
+        """Packets come, pictures do not: a reason to open the stream again after a while."""
+        patience = self.settings.read_timeout_seconds
+        if frames == 0:
+            patience = max(patience, FIRST_PICTURE_SECONDS)
+        if seconds > patience and not info.recorded:
+            message = f"{self.settings.masked_url}: packets arrive, but no picture for {patience:g} s"
+            raise SourceError(Reason.STALLED, message)
+
+    def _clock_for(self, info: StreamInfo) -> StreamClock:
+        """One clock for the worker's life, so that times go on growing over loops and reconnects."""
+        if self._clock is None:
+            self._clock = StreamClock(follow_arrival=not info.recorded)
+        elif not info.recorded:
+            self._clock.reconnected()
+        return self._clock
+
+    def _describe(self, info: StreamInfo) -> None:
+        self._health.connected(live=not info.recorded)
+        with self._lock:
+            changed, self._info = self._info != info, info
+            if info.width and info.height:
+                self._size = (info.width, info.height)
+        if changed:
+            log.info(
+                "camera is connected",
+                camera=self.settings.id,
+                codec=info.codec,
+                size=f"{info.width}x{info.height}",
+                fps=info.fps,
+            )
+
+    def _count_reconnect(self, reason: Reason) -> None:
+        with self._lock:
+            self._reconnects += 1
+        self._observer.reconnect(self.settings.id, reason.value)

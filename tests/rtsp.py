@@ -1,0 +1,112 @@
+"""A real RTSP server with cameras for tests: gst-rtsp-server of the system, in a process of its own."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+PYTHON = "/usr/bin/python3"
+SCRIPT = Path(__file__).with_name("rtsp_server.py")
+PACKAGES = (
+    "python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
+    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
+)
+INSTALL = f"apt-get install -y --no-install-recommends {PACKAGES}"
+_HAVE_ALL = """
+import gi
+gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+wanted = ("qtdemux", "h264parse", "rtph264pay", "appsink", "alawenc", "rtppcmapay")
+missing = [name for name in wanted if Gst.ElementFactory.find(name) is None]
+raise SystemExit(f"GStreamer has no {', '.join(missing)}" if missing else 0)
+"""
+
+
+def require_rtsp_server() -> None:
+    """Skip the test, loudly, where the server's packages are missing; with CI=true fail it."""
+    try:
+        found = subprocess.run(
+            [PYTHON, "-c", _HAVE_ALL], capture_output=True, text=True, timeout=60, check=False
+        )
+        problem = found.stderr.strip().splitlines()[-1:] if found.returncode else []
+    except OSError as error:
+        problem = [str(error)]
+    if not problem:
+        return
+    message = f"NO RTSP SERVER ({problem[0]}): these tests need Debian's packages: {INSTALL}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+class RtspServer:
+    """A running server. It can be frozen, killed, and started again on the same port."""
+
+    def __init__(self, clips: Mapping[str, Path], user: str, password: str, auth: str) -> None:
+        self._clips = clips
+        self._login = ["--user", user, "--password", password, "--auth", auth] if user else []
+        self._process: subprocess.Popen[str] | None = None
+        self.port = 0
+        self.start()
+
+    def url(self, camera: str, login: str = "") -> str:
+        """The camera's URL; login is `user:password`, percent-encoded."""
+        return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{camera}"
+
+    def start(self) -> None:
+        """Start, on the port of the time before where there was one."""
+        cameras = [part for name, clip in self._clips.items() for part in ("--camera", f"{name}={clip}")]
+        self._process = subprocess.Popen(
+            [PYTHON, str(SCRIPT), *cameras, "--port", str(self.port), *self._login],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.port = int(self._answer())
+
+    def freeze(self) -> None:
+        """Connections stay open, nothing comes any more."""
+        self._command("freeze")
+
+    def thaw(self) -> None:
+        self._command("thaw")
+
+    def kill(self) -> None:
+        """SIGKILL: the camera's plug is pulled."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _command(self, word: str) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+        assert self._answer() == word
+
+    def _answer(self) -> str:
+        assert self._process is not None and self._process.stdout is not None
+        answer = self._process.stdout.readline().strip()
+        if not answer:
+            raise RuntimeError(f"the RTSP server ended with status {self._process.wait(10)}")
+        return answer
+
+
+@contextmanager
+def rtsp_server(
+    clips: Mapping[str, Path], user: str = "", password: str = "", auth: str = "digest"
+) -> Iterator[RtspServer]:
+    """Serve the clips (H.264 in mp4), for ever, as rtsp://127.0.0.1:port/name; /audio has sound alone.
+
+    auth: digest or basic, where a user is given. Skips the test where the server cannot be had.
+    """
+    require_rtsp_server()
+    server = RtspServer(clips, user, password, auth)
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,169 @@
+import pytest
+from structlog.testing import capture_logs
+
+from cameras.errors import Reason, SourceError
+from cameras.health import Health
+from cameras.observer import CameraState, UnobservedCamera
+
+GREEN, YELLOW, RED, GREY = CameraState.GREEN, CameraState.YELLOW, CameraState.RED, CameraState.GREY
+
+
+class States(UnobservedCamera):
+    def __init__(self) -> None:
+        self.seen: list[tuple[CameraState, str]] = []
+
+    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+        self.seen.append((state, reason))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def states() -> States:
+    return States()
+
+
+@pytest.fixture
+def health(states: States, clock: Clock) -> Health:
+    return Health("hall", states, clock)
+
+
+def trouble(reason: Reason = Reason.REFUSED) -> SourceError:
+    return SourceError(reason, f"rtsp://***@host/live: {reason}")
+
+
+def shown(health: Health) -> tuple[CameraState, str]:
+    condition = health.condition()
+    return condition.state, condition.reason
+
+
+def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
+    health: Health, clock: Clock
+) -> None:
+    """Connecting is trouble that is expected to pass."""
+    assert shown(health) == (YELLOW, "connecting")
+    clock.now += 30
+    assert shown(health) == (RED, "connecting")
+    health.frame()
+    assert shown(health) == (GREEN, "")
+
+
+def test_a_camera_that_never_worked_is_red_at_once(health: Health) -> None:
+    """Nobody has to wait 30 s to see that the address is wrong."""
+    health.failed(trouble())
+    assert shown(health) == (RED, "refused")
+
+
+def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: Health, clock: Clock) -> None:
+    """Failing again does not begin a new trouble; the reason is that of the last attempt."""
+    health.frame()
+    health.failed(trouble(Reason.ENDED))
+    assert shown(health) == (YELLOW, "ended")
+    clock.now += 20
+    health.failed(trouble())
+    assert shown(health) == (YELLOW, "refused")
+    clock.now += 10
+    assert shown(health) == (RED, "refused")
+
+
+def test_what_does_not_pass_by_waiting_is_red_at_once(health: Health) -> None:
+    """A password that was changed does not come back by itself."""
+    health.frame()
+    health.failed(trouble(Reason.UNAUTHORIZED))
+    assert shown(health) == (RED, "unauthorized")
+
+
+def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
+    health: Health, clock: Clock
+) -> None:
+    """Though nobody tells it anything: the thread waits inside FFmpeg."""
+    health.connected(live=True)
+    for _ in range(10):
+        health.frame()
+        clock.now += 0.04
+    assert shown(health) == (GREEN, "")
+    clock.now += 4
+    assert shown(health) == (YELLOW, "stalled")
+    clock.now += 30
+    assert shown(health) == (RED, "stalled")
+
+
+def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: Health, clock: Clock) -> None:
+    """One picture every 5 s is what that camera does; a recording may wait for the analysis."""
+    health.connected(live=True)
+    for _ in range(3):
+        health.frame()
+        clock.now += 5
+    assert shown(health) == (GREEN, "")
+    health.connected(live=False)
+    clock.now += 100
+    assert shown(health) == (GREEN, "")
+
+
+def test_posting_errors_make_it_yellow_for_a_while(health: Health, clock: Clock) -> None:
+    """The camera is well, what it sees gets lost."""
+    health.frame()
+    health.posting_failed("the upload server does not answer")
+    assert shown(health) == (YELLOW, "posting")
+    clock.now += 30
+    health.frame()
+    assert shown(health) == (GREEN, "")
+
+
+def test_the_observer_hears_of_changes_alone(health: Health, states: States) -> None:
+    """Not of every frame."""
+    for _ in range(3):
+        health.frame()
+        health.condition()
+    health.failed(trouble())
+    health.failed(trouble())
+    health.frame()
+    health.finished("stopped", "")
+    assert states.seen == [(GREEN, ""), (YELLOW, "refused"), (GREEN, ""), (GREY, "stopped")]
+
+
+def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+    """However many attempts lie between."""
+    health.frame()
+    with capture_logs() as lines:
+        for _ in range(10):
+            health.failed(trouble())
+            clock.now += 3
+        health.frame()
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("warning", "camera gives no frames"),
+        ("info", "camera is back"),
+    ]
+    assert lines[0]["reason"] == "refused"
+    assert lines[1]["attempts"] == 10
+    assert lines[1]["seconds_lost"] == 30
+
+
+def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: Health, clock: Clock) -> None:
+    """An hour of attempts every 3 s is some 60 lines, and no attempt is left out of the counts."""
+    with capture_logs() as lines:
+        for _ in range(1200):
+            health.failed(trouble())
+            clock.now += 3
+    assert len(lines) == 60
+    assert sum(1 + line.get("failures_not_logged", 0) for line in lines) == pytest.approx(1200, abs=20)
+
+
+def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: Health, clock: Clock) -> None:
+    """Two hundred short troubles in ten minutes are told of once a minute."""
+    with capture_logs() as lines:
+        for _ in range(200):
+            health.frame()
+            health.failed(trouble(Reason.ENDED))
+            clock.now += 3
+    assert len(lines) <= 2 * 11

@@ -1,0 +1,113 @@
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+
+from cameras.observer import UnobservedCamera
+from cameras.slot import EndOfStream, Slot
+from pipeline.types import ArrayPixels, Frame
+
+PIXELS = ArrayPixels(np.zeros((2, 2, 3), np.uint8))
+
+
+def frame(number: int) -> Frame:
+    return Frame("hall", datetime(2026, 1, 1, tzinfo=UTC), float(number), PIXELS)
+
+
+class Skips(UnobservedCamera):
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self.seen.append((cam_id, reason))
+
+
+def take_all(slot: Slot) -> list[float | str]:
+    taken: list[float | str] = []
+    while (item := slot.take()) is not None:
+        taken.append("end" if isinstance(item, EndOfStream) else item.media_time)
+    return taken
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    """Two of three frames that nobody took are dropped, and the observer hears of each."""
+    skips = Skips()
+    slot = Slot("hall", skips)
+    for number in range(3):
+        assert slot.put(frame(number))
+    assert take_all(slot) == [2.0]
+    assert slot.dropped == 2
+    assert skips.seen == [("hall", "busy")] * 2
+
+
+def test_a_break_keeps_the_last_frame_before_it_and_is_delivered_once() -> None:
+    """The frame, then the end, then what comes after it; a second end without frames between says nothing."""
+    slot = Slot("hall")
+    slot.put(frame(1))
+    slot.end()
+    slot.end()
+    slot.put(frame(2))
+    assert take_all(slot) == [1.0, "end", 2.0]
+
+
+def test_no_end_without_a_frame() -> None:
+    """A camera that never gave a picture has no stream that could end."""
+    slot = Slot("hall")
+    slot.end()
+    slot.close()
+    assert take_all(slot) == []
+
+
+def test_many_breaks_that_nobody_looks_at_take_no_more_room() -> None:
+    """A camera that comes and goes while the analysis hangs leaves one frame, one break, one frame."""
+    slot = Slot("hall")
+    for number in range(100):
+        slot.put(frame(number))
+        slot.end()
+    slot.put(frame(100))
+    assert take_all(slot) == [0.0, "end", 100.0]
+    assert slot.dropped == 99
+
+
+def test_a_waiting_put_loses_nothing() -> None:
+    """With wait=True every frame is taken, in order, however slow the taker is."""
+    ready = threading.Event()
+    slot = Slot("hall", on_ready=ready.set)
+
+    def produce() -> None:
+        for number in range(50):
+            slot.put(frame(number), wait=True)
+        slot.close()
+
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
+    taken: list[float | str] = []
+    while not slot.closed or slot.waiting:
+        ready.wait(5)
+        ready.clear()
+        taken += take_all(slot)
+    producer.join(5)
+    assert taken == [*map(float, range(50)), "end"]
+    assert slot.dropped == 0
+
+
+def test_closing_frees_a_waiting_put() -> None:
+    """The camera's thread is not held for ever by an analysis that is gone."""
+    slot = Slot("hall")
+    slot.put(frame(1))
+    answers: list[bool] = []
+    producer = threading.Thread(target=lambda: answers.append(slot.put(frame(2), wait=True)), daemon=True)
+    producer.start()
+    slot.close()
+    producer.join(5)
+    assert answers == [False]
+    assert take_all(slot) == [1.0, "end"]
+    assert slot.put(frame(3)) is False
+
+
+def test_whoever_is_woken_finds_something() -> None:
+    """on_ready is called after the frame is there, outside the lock."""
+    found: list[int] = []
+    slot = Slot("hall", on_ready=lambda: found.append(slot.waiting))
+    slot.put(frame(1))
+    assert found == [1]

@@ -1,0 +1,341 @@
+"""The worker on scripted sources: its own protocol, so that time and trouble can be chosen."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from cameras.backoff import Backoff
+from cameras.errors import Reason, SourceError
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.settings import CameraSettings
+from cameras.slot import EndOfStream, Slot
+from cameras.stream import Decoded, Nothing, StreamInfo
+from cameras.worker import CameraWorker
+from pipeline.types import ArrayPixels, Frame
+
+PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))
+LIVE = StreamInfo("h264", 6, 4, 25.0, recorded=False)
+RECORDED = StreamInfo("h264", 6, 4, 25.0, recorded=True)
+Step = Decoded | Nothing | SourceError | Callable[[], None]
+
+
+def picture(seconds: float | None = None) -> Decoded:
+    return Decoded(PIXELS, seconds, time.time(), 0.001)
+
+
+def fault(reason: Reason) -> SourceError:
+    return SourceError(reason, f"rtsp://***@host/live: {reason}")
+
+
+class Script:
+    """Opens one scripted source after the other; the last one again and again."""
+
+    def __init__(self, *plays: Sequence[Step] | SourceError, info: StreamInfo = LIVE) -> None:
+        self.plays, self.info = plays, info
+        self.opened = 0
+        self.closed = 0
+
+    def __call__(self, settings: CameraSettings) -> "ScriptedSource":
+        play = self.plays[min(self.opened, len(self.plays) - 1)]
+        self.opened += 1
+        if isinstance(play, SourceError):
+            raise play
+        return ScriptedSource(self, play)
+
+
+class ScriptedSource:
+    def __init__(self, script: Script, steps: Sequence[Step]) -> None:
+        self.script, self.steps, self.info = script, steps, script.info
+
+    def frames(self) -> Iterator[Decoded | Nothing]:
+        for step in self.steps:
+            if isinstance(step, SourceError):
+                raise step
+            if callable(step):
+                step()
+            else:
+                yield step
+
+    def close(self) -> None:
+        self.script.closed += 1
+
+
+class Notes(UnobservedCamera):
+    def __init__(self) -> None:
+        self.decoded = 0
+        self.skips: list[str] = []
+        self.reconnects: list[str] = []
+        self.states: list[str] = []
+        self.changed = threading.Condition()
+
+    def frame_decoded(self, cam_id: str) -> None:
+        self.decoded += 1
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self.skips.append(reason)
+
+    def reconnect(self, cam_id: str, reason: str) -> None:
+        with self.changed:
+            self.reconnects.append(reason)
+            self.changed.notify_all()
+
+    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+        with self.changed:
+            self.states.append(f"{state}:{reason}" if reason else str(state))
+            self.changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, 10), (self.states, self.reconnects)
+
+
+def settings(**given: object) -> CameraSettings:
+    return CameraSettings.model_validate({"id": "hall", "url": "rtsp://cam:s3cr3t@host/live", **given})
+
+
+class Quick(Backoff):
+    def __init__(self) -> None:
+        super().__init__(0.01, 0.01)
+
+
+def worker(script: Script, notes: Notes, slot: Slot | None = None, **given: object) -> CameraWorker:
+    return CameraWorker(settings(**given), slot or Slot("hall", notes), notes, script, Quick())
+
+
+def take_all(slot: Slot) -> list[object]:
+    taken: list[object] = []
+    while (item := slot.take()) is not None:
+        taken.append(item)
+    return taken
+
+
+def test_every_trouble_is_followed_by_another_attempt() -> None:
+    """Refused, lost, stalled: each is counted by its reason, and the camera is green in the end."""
+    hold = threading.Event()
+    script = Script(
+        fault(Reason.REFUSED),
+        [picture(0.0), fault(Reason.ENDED)],
+        [picture(0.0), picture(0.04), fault(Reason.STALLED)],
+        [picture(0.0), lambda: hold.wait(10) and None],
+    )
+    notes = Notes()
+    camera = worker(script, notes)
+    camera.start()
+    notes.wait_for(lambda: notes.states[-1:] == ["green"] and script.opened == 4)
+    status = camera.status
+    hold.set()
+    assert camera.stop()
+    assert notes.reconnects[:3] == ["refused", "ended", "stalled"]
+    assert notes.states[:2] == ["red:refused", "green"]
+    assert (status.frames_decoded, status.reconnects) == (4, 3)
+    assert (status.width, status.height, status.codec, status.fps) == (6, 4, "h264", 25.0)
+    assert status.url == "rtsp://***@host/live"
+    assert status.last_frame_at is not None
+
+
+def test_every_source_that_was_opened_is_closed() -> None:
+    """Also those that broke."""
+    script = Script([picture(), fault(Reason.BROKEN)])
+    notes = Notes()
+    camera = worker(script, notes)
+    camera.start()
+    notes.wait_for(lambda: len(notes.reconnects) >= 5)
+    camera.stop()
+    assert script.opened == script.closed >= 5
+
+
+def test_a_break_ends_the_stream_in_the_slot() -> None:
+    """So that nobody continues a track over it; capture and media times go on growing."""
+    notes = Notes()
+    slot = Slot("hall", notes)
+    hold = threading.Event()
+    camera = worker(
+        Script([picture(50.0), fault(Reason.ENDED)], [picture(0.0), lambda: hold.wait(10) and None]),
+        notes,
+        slot,
+    )
+    camera.start()
+    notes.wait_for(lambda: notes.states.count("green") == 2)
+    while slot.waiting < 3:
+        time.sleep(0.005)
+    before, end, after = take_all(slot)
+    hold.set()
+    camera.stop()
+    assert isinstance(before, Frame) and isinstance(end, EndOfStream) and isinstance(after, Frame)
+    assert after.captured_at > before.captured_at
+    assert after.media_time > before.media_time
+
+
+def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
+    """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
+    notes = Notes()
+    slot = Slot("hall", notes)
+    script = Script([picture(0.0)], info=RECORDED)
+    camera = worker(script, notes, slot, url="file:/clip.mp4")
+    camera.start()
+    assert camera.join(5)
+    assert script.opened == 1
+    assert (camera.status.state, camera.status.reason) == (CameraState.GREY, "ended")
+    assert [type(item) for item in take_all(slot)] == [Frame, EndOfStream]
+    assert slot.closed
+    camera.stop()
+    assert camera.status.reason == "ended"
+
+
+def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
+    """No break lies between the rounds, nor a reconnect."""
+    notes = Notes()
+    slot = Slot("hall", notes)
+    script = Script([picture(0.0), picture(0.04)], info=RECORDED)
+    camera = worker(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast")
+    camera.start()
+    taken: list[Frame] = []
+    while len(taken) < 10:
+        item = slot.take()
+        assert not isinstance(item, EndOfStream)
+        taken += [item] if item else []
+    camera.stop()
+    assert [frame.media_time for frame in taken] == pytest.approx([0.04 * i for i in range(10)])
+    assert notes.reconnects == []
+
+
+def test_at_media_speed_a_recording_takes_its_time() -> None:
+    """Eleven frames at 25 a second last 0.4 s."""
+    notes = Notes()
+    script = Script([picture(i * 0.04) for i in range(11)], info=RECORDED)
+    camera = worker(script, notes, url="file:/clip.mp4")
+    began = time.monotonic()
+    camera.start()
+    assert camera.join(5)
+    assert 0.4 <= time.monotonic() - began < 1.0
+    assert notes.decoded == 11
+
+
+def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
+    """Also when it is looped: it must not be opened a thousand times a second."""
+    for loop in (False, True):
+        notes = Notes()
+        camera = worker(Script([Nothing(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
+        camera.start()
+        notes.wait_for(lambda notes=notes: len(notes.reconnects) >= 2)  # type: ignore[misc]  # bound as a default
+        camera.stop()
+        assert notes.states[0] == "red:corrupt"
+        assert notes.skips[:3] == ["corrupt"] * 3
+
+
+def test_packets_without_pictures_are_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that arrives but cannot be decoded any more is opened again after its patience."""
+    now = [0.0]
+    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def later() -> None:
+        now[0] += 6
+
+    notes = Notes()
+    camera = worker(Script([picture(0.0), Nothing(True), later, Nothing(True), later, Nothing(True)]), notes)
+    camera.start()
+    notes.wait_for(lambda: len(notes.reconnects) >= 1)
+    camera.stop()
+    assert notes.reconnects[0] == "stalled"
+
+
+def test_a_slow_first_picture_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds to the first key frame are no reason to begin again."""
+    now = [0.0]
+    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def later() -> None:
+        now[0] += 12
+
+    notes = Notes()
+    camera = worker(Script([Nothing(False), later, Nothing(False), picture(0.0), fault(Reason.ENDED)]), notes)
+    camera.start()
+    notes.wait_for(lambda: "green" in notes.states)
+    camera.stop()
+    assert "stalled" not in notes.reconnects[:1]
+
+
+def test_stop_returns_soon_even_while_connecting() -> None:
+    """What the hanging thread does later reaches nobody: its source is closed, its slot takes nothing."""
+    hold = threading.Event()
+    script = Script([picture(0.0)])
+
+    def hanging(camera: CameraSettings) -> ScriptedSource:
+        hold.wait(10)
+        return script(camera)
+
+    notes = Notes()
+    slot = Slot("hall", notes)
+    camera = CameraWorker(settings(), slot, notes, hanging, Quick())
+    camera.start()
+    began = time.monotonic()
+    assert camera.stop(timeout=0.2) is False
+    assert time.monotonic() - began < 1
+    assert camera.status.state is CameraState.GREY
+    hold.set()
+    assert camera.join(5)
+    assert script.closed == 1
+    assert take_all(slot) == []
+    assert notes.states[-1] == "grey:stopped"
+
+
+def test_stop_interrupts_the_wait_between_two_attempts() -> None:
+    """However long that wait is."""
+    notes = Notes()
+    camera = CameraWorker(settings(), Slot("hall"), notes, Script(fault(Reason.DNS)), Backoff(300, 300))
+    camera.start()
+    notes.wait_for(lambda: "red:dns" in notes.states)
+    assert camera.stop()
+
+
+def test_stop_interrupts_a_recording_at_media_speed_and_a_waiting_put() -> None:
+    """A pause in the clip, and an analysis that takes nothing, hold up no stop."""
+    for speed in ("media", "fast"):
+        notes = Notes()
+        script = Script([picture(0.0), picture(9.0), picture(18.0)], info=RECORDED)
+        camera = worker(script, notes, url="file:/clip.mp4", speed=speed)
+        camera.start()
+        notes.wait_for(lambda notes=notes: "green" in notes.states)  # type: ignore[misc]  # bound as a default
+        assert camera.stop()
+        assert camera.status.reason == "stopped"
+
+
+def test_a_disabled_camera_is_grey_and_opens_nothing() -> None:
+    """It can be stopped like any other."""
+    script, notes = Script([picture()]), Notes()
+    camera = worker(script, notes, enabled=False)
+    camera.start()
+    assert (camera.status.state, camera.status.reason) == (CameraState.GREY, "disabled")
+    assert camera.stop()
+    assert camera.status.reason == "disabled"
+    assert script.opened == 0
+
+
+def test_a_programming_error_is_not_taken_for_trouble() -> None:
+    """It reaches threading.excepthook, where a daemon can end the process; it is not retried for ever."""
+    seen: list[type[BaseException]] = []
+    hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
+    try:
+        camera = worker(Script([lambda: [][0]]), Notes())
+        camera.start()
+        camera.join(5)
+    finally:
+        threading.excepthook = hook
+    assert seen == [IndexError]
+
+
+def test_no_log_line_holds_the_password() -> None:
+    """From the first connection to the last trouble."""
+    notes = Notes()
+    with capture_logs() as lines:
+        camera = worker(Script([picture(0.0), fault(Reason.ENDED)], fault(Reason.UNAUTHORIZED)), notes)
+        camera.start()
+        notes.wait_for(lambda: len(notes.reconnects) >= 3)
+        camera.stop()
+    assert {line["event"] for line in lines} == {"camera is connected", "camera gives no frames"}
+    assert "s3cr3t" not in str(lines) + repr(camera.status) + repr(camera.settings)
