@@ -1,0 +1,229 @@
+"""Documents as models, and the ways to find and change them."""
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pymongo import ReturnDocument
+
+from store.client import Collection, Database
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.errors import BadFilterError, BadValueError
+from store.guard import (
+    Filters,
+    Sort,
+    checked_filters,
+    checked_limit,
+    checked_skip,
+    checked_sort,
+    checked_update,
+)
+from store.observer import StoreObserver, Unobserved
+
+SCHEMA = 1
+"""The version of the documents that this code writes; `store.migrations` brings older ones up to it."""
+
+
+class Model(OrderedDict[str, Any]):
+    """A document of MongoDB: a dictionary in the document's own order, with methods of its own kind."""
+
+
+M = TypeVar("M", bound=Model)
+
+
+class MongoStore(Generic[M]):
+    """A collection of documents of one kind, without regard to whose they are.
+
+    Every method raises `BadFilterError` for filters, updates, sorts and limits that are not
+    allowed (see `store.guard`), and `StoreUnavailableError` where MongoDB does not answer.
+    """
+
+    name: ClassVar[str]
+    """The collection in MongoDB."""
+    _model: type[M]
+    """The type of its documents, which everybody else calls by the collection's name: `Faces.Model`."""
+    protected: ClassVar[frozenset[str]] = frozenset()
+    """Fields, beside `_id` and `owner`, that only methods of this class may change."""
+
+    def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
+        self._collection: Collection = database[self.name]
+        self._observer: StoreObserver = observer or Unobserved()
+
+    async def find(
+        self,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> list[M]:
+        """The documents that pass the filters, in the order of the sort."""
+        return await self._find(checked_filters(filters), sort, skip, limit)
+
+    async def find_one(
+        self, filters: Filters | None, sort: Sort | None = None, skip: int | None = None
+    ) -> M | None:
+        """The first document that passes the filters, None where there is none."""
+        return await self._find_one(checked_filters(filters), sort, skip)
+
+    async def count(
+        self,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """How many documents pass the filters, after `skip` and up to `limit` of them."""
+        return await self._count(checked_filters(filters), sort, skip, limit)
+
+    async def remove_one(self, filters: Filters | None, sort: Sort | None = None) -> M | None:
+        """Removes the first document that passes the filters and returns it; None where there is none."""
+        return await self._remove_one(checked_filters(filters), sort)
+
+    async def update_one(
+        self,
+        filters: Filters | None,
+        update: Mapping[str, Any],
+        sort: Sort | None = None,
+        return_document: bool = ReturnDocument.AFTER,
+        **kwargs: object,
+    ) -> M | None:
+        """Updates the first document that passes the filters; returns it as it is afterwards (or was before).
+
+        `kwargs`: `array_filters`, as in MongoDB; nothing else.
+        """
+        return await self._update_one(checked_filters(filters), update, sort, return_document, kwargs)
+
+    def wrap_in_model(self, obj: Mapping[str, Any]) -> M:
+        """The document as an instance of this collection's Model."""
+        return self._model(obj)
+
+    # The same once more for the subclasses: `query` has passed the guard and is safe.
+
+    async def _find(
+        self,
+        query: dict[str, Any],
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> list[M]:
+        options = {"sort": checked_sort(sort), "skip": checked_skip(skip), "limit": checked_limit(limit)}
+        async with self._operation("find"):
+            documents = await self._collection.find(query, **options).to_list(None)
+        return [self.wrap_in_model(document) for document in documents]
+
+    async def _find_one(
+        self, query: dict[str, Any], sort: Sort | None = None, skip: int | None = None
+    ) -> M | None:
+        options = {"sort": checked_sort(sort), "skip": checked_skip(skip)}
+        async with self._operation("find_one"):
+            document = await self._collection.find_one(query, **options)
+        return None if document is None else self.wrap_in_model(document)
+
+    async def _count(
+        self, query: dict[str, Any], sort: Sort | None, skip: int | None, limit: int | None
+    ) -> int:
+        checked_sort(sort)
+        options: dict[str, Any] = {"skip": checked_skip(skip)}
+        if number := checked_limit(limit):
+            options["limit"] = number
+        async with self._operation("count"):
+            return int(await self._collection.count_documents(query, **options))
+
+    async def _remove_one(self, query: dict[str, Any], sort: Sort | None) -> M | None:
+        order = checked_sort(sort)
+        async with self._operation("remove_one"):
+            document = await self._collection.find_one_and_delete(query, sort=order)
+        return None if document is None else self.wrap_in_model(document)
+
+    async def _update_one(
+        self,
+        query: dict[str, Any],
+        update: Mapping[str, Any],
+        sort: Sort | None,
+        return_document: bool,
+        kwargs: Mapping[str, object],
+    ) -> M | None:
+        changes = self._changes(update)
+        order = checked_sort(sort)
+        options = _update_options(kwargs)
+        async with self._operation("update_one"):
+            document = await self._collection.find_one_and_update(
+                query, changes, sort=order, return_document=bool(return_document), **options
+            )
+        return None if document is None else self.wrap_in_model(document)
+
+    def _changes(self, update: object) -> dict[str, Any]:
+        """The update, once it has passed the guard."""
+        return checked_update(update, self.protected)
+
+    async def _insert(self, document: OrderedDict[str, Any]) -> None:
+        document.move_to_end("_id", last=False)  # where MongoDB puts it
+        async with self._operation("insert"):
+            await self._collection.insert_one(dict(document))
+
+    @asynccontextmanager
+    async def _operation(self, name: str) -> AsyncIterator[None]:
+        """Measures a call to MongoDB and turns the driver's errors into ours."""
+        operation = f"{self.name}.{name}"
+        since = time.perf_counter()
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            translated = ours(error, operation)
+            self._observer.error(operation, type(translated).__name__)
+            raise translated from error
+        finally:
+            self._observer.operation(operation, time.perf_counter() - since)
+
+
+def _update_options(kwargs: Mapping[str, object]) -> dict[str, Any]:
+    if unknown := set(kwargs) - {"array_filters"}:
+        raise BadFilterError(
+            f"an update takes array_filters and no other option, not {', '.join(sorted(unknown))}"
+        )
+    array_filters = kwargs.get("array_filters")
+    if array_filters is None:
+        return {}
+    if not isinstance(array_filters, (list, tuple)):
+        raise BadFilterError("array_filters is a list of filters")
+    return {"array_filters": [checked_filters(filters) for filters in array_filters]}
+
+
+def storable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as MongoDB gives it back: times in UTC, with milliseconds.
+
+    Raises:
+        BadValueError: a field's name that MongoDB would not take or would read as an operator.
+    """
+    return {_checked_name(key): _storable(value) for key, value in document.items()}
+
+
+def _storable(value: object) -> object:
+    if isinstance(value, datetime):
+        # A time without zone is read as UTC, as the driver does.
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    if isinstance(value, Mapping):
+        return storable(value)
+    if isinstance(value, (list, tuple)):
+        return [_storable(part) for part in value]
+    return value
+
+
+def _checked_name(key: object) -> str:
+    if not isinstance(key, str) or not key or key.startswith("$") or "\0" in key or "." in key:
+        raise BadValueError(
+            f"{key!r:.80} cannot be a field's name: text, not empty, without '.', '$' in front and zeros"
+        )
+    return key
+
+
+def checked_mapping(value: object, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
+    """The data of a new object as a dictionary of its own."""
+    if not isinstance(value, Mapping):
+        fields = f" such as {', '.join(known)}" if known else ""
+        raise BadValueError(f"a {what} is a mapping of fields{fields}, not {type(value).__name__}")
+    return storable(value)

@@ -1,0 +1,225 @@
+"""Who may ask, and collections in which everything belongs to somebody."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+
+from store.client import Database
+from store.errors import AuthenticationError, BadValueError
+from store.guard import Filters, Sort, checked_filters, checked_sort, owned
+from store.model_store import SCHEMA, Model, MongoStore, checked_mapping
+from store.observer import StoreObserver
+
+REMEMBERED_SECONDS = 1.0
+MAX_TOKEN = 512
+
+
+class User(Model):
+    """A user: `_id` (ObjectId), `token` (text, unique), `active`."""
+
+    def __repr__(self) -> str:
+        shown = {key: "***" if key == "token" else value for key, value in self.items()}
+        return f"Users.Model({shown!r})"
+
+    __str__ = __repr__
+
+
+class Users(MongoStore[User]):
+    """The users. They are the owners of everything else, and the only ones who may ask for it."""
+
+    name = "users"
+    Model: TypeAlias = User
+    _model = User
+
+    def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
+        super().__init__(database, observer)
+        self._remembered: dict[ObjectId, float] = {}
+
+    async def add(self, user: Mapping[str, Any]) -> User:
+        """Enrols a user. A missing `token` is made, a missing `active` is True.
+
+        Raises:
+            BadValueError: the data is no mapping, or the token or `active` has a wrong type.
+            ConflictError: the token is taken.
+        """
+        model = User(checked_mapping(user, "user", ("token", "active")))
+        model.setdefault("_id", ObjectId())
+        model.setdefault("token", secrets.token_urlsafe(32))
+        model.setdefault("active", True)
+        if not isinstance(model["_id"], ObjectId):
+            raise BadValueError(f"the _id of a user is an ObjectId, not {type(model['_id']).__name__}")
+        token = model["token"]
+        if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN or not token.isprintable():
+            raise BadValueError(f"a user's token is printable text of 1 to {MAX_TOKEN} characters")
+        if not isinstance(model["active"], bool):
+            raise BadValueError(f"a user's active is True or False, not {model['active']!r:.40}")
+        model["schema"] = SCHEMA
+        await self._insert(model)
+        return model
+
+    async def authenticate(self, token: str) -> User:
+        """The active user with this token. AuthenticationError where there is none.
+
+        Every token is compared, each in constant time, so that the time taken tells nothing
+        about how much of a guess was right.
+        """
+        if not isinstance(token, str):
+            raise AuthenticationError("a token is text")
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        found = None
+        for user in await self.find(None):
+            own = hashlib.sha256(str(user.get("token")).encode(errors="surrogatepass")).digest()
+            if hmac.compare_digest(own, digest) and user.get("active") is True:
+                found = user
+        if found is None:
+            raise AuthenticationError("no active user has this token")
+        return found
+
+    async def owner(self, user: "ObjectId | User | None") -> ObjectId:
+        """The id of an active user, given by id or object.
+
+        That a user is active is remembered for a second, so that calls in a row do not ask again
+        and again; changes made through this object count at once, those of other processes
+        within that second.
+
+        Raises:
+            AuthenticationError: none given, something else given, unknown or inactive.
+        """
+        key = user.get("_id") if isinstance(user, User) else user
+        if not isinstance(key, ObjectId):
+            raise AuthenticationError(
+                f"a user is given by ObjectId or as a Users.Model with an _id, not by {type(user).__name__}"
+            )
+        if isinstance(user, User) and user.get("active") is not True:
+            raise AuthenticationError(f"the user {key} is not active")
+        now = time.monotonic()
+        if self._remembered.get(key, 0.0) > now:
+            return key
+        found = await self._find_one({"_id": key})
+        if found is None:
+            raise AuthenticationError(f"there is no user {key}")
+        if found.get("active") is not True:
+            raise AuthenticationError(f"the user {key} is not active")
+        self._remembered[key] = now + REMEMBERED_SECONDS
+        return key
+
+    async def update_one(
+        self,
+        filters: Filters | None,
+        update: Mapping[str, Any],
+        sort: Sort | None = None,
+        return_document: bool = ReturnDocument.AFTER,
+        **kwargs: object,
+    ) -> User | None:
+        try:
+            return await super().update_one(filters, update, sort, return_document, **kwargs)
+        finally:
+            self._remembered.clear()
+
+    async def remove_one(self, filters: Filters | None, sort: Sort | None = None) -> User | None:
+        try:
+            return await super().remove_one(filters, sort)
+        finally:
+            self._remembered.clear()
+
+
+UserArgument = ObjectId | User
+"""How a user is given: by id or as an object."""
+
+M = TypeVar("M", bound=Model)
+
+
+class UserStore(MongoStore[M], Generic[M]):
+    """A collection in which each document belongs to a user, and nobody reaches another's.
+
+    Every method takes the user first, by id or object, and raises `AuthenticationError` for
+    none, an unknown or an inactive one. The caller's filters can narrow what is the user's own;
+    they can never reach beyond it.
+    """
+
+    def __init__(self, database: Database, users: Users, observer: StoreObserver | None = None) -> None:
+        super().__init__(database, observer)
+        self._users = users
+
+    async def find(  # type: ignore[override]  # the seeds put the user first
+        self,
+        user: UserArgument | None,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> list[M]:
+        """The user's documents that pass the filters, in the order of the sort."""
+        return await self._find(owned(filters, await self._users.owner(user)), sort, skip, limit)
+
+    async def find_one(  # type: ignore[override]  # the seeds put the user first
+        self,
+        user: UserArgument | None,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+    ) -> M | None:
+        """The user's first document that passes the filters, None where there is none."""
+        return await self._find_one(owned(filters, await self._users.owner(user)), sort, skip)
+
+    async def count(  # type: ignore[override]  # the seeds put the user first
+        self,
+        user: UserArgument | None,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """How many of the user's documents pass the filters, after `skip` and up to `limit` of them."""
+        return await self._count(owned(filters, await self._users.owner(user)), sort, skip, limit)
+
+    async def remove_one(  # type: ignore[override]  # the seeds put the user first
+        self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
+    ) -> M | None:
+        """Removes the user's first document that passes the filters and returns it, or None."""
+        return await self._remove_one(owned(filters, await self._users.owner(user)), sort)
+
+    async def update_one(  # type: ignore[override]  # the seeds put the user first
+        self,
+        user: UserArgument | None,
+        filters: Filters | None,
+        update: Mapping[str, Any],
+        sort: Sort | None = None,
+        return_document: bool = ReturnDocument.AFTER,
+        **kwargs: object,
+    ) -> M | None:
+        """Updates the user's first document that passes the filters; returns it as it is (or was)."""
+        query = owned(filters, await self._users.owner(user))
+        return await self._update_one(query, update, sort, return_document, kwargs)
+
+    async def update_many(
+        self,
+        user: UserArgument | None,
+        filters: Filters | None,
+        update: Mapping[str, Any],
+        sort: Sort | None = None,
+        return_document: bool = ReturnDocument.AFTER,
+        **kwargs: object,
+    ) -> list[M]:
+        """Updates the user's documents that pass the filters, in the order of the sort, and returns them.
+
+        Each document is changed and read in one step, so that the list holds exactly those that
+        were changed, even where others change documents at the same time.
+        """
+        owner = await self._users.owner(user)
+        query = owned(filters, owner)
+        order = checked_sort(sort)
+        async with self._operation("find"):
+            ids = [document["_id"] async for document in self._collection.find(query, {"_id": 1}, sort=order)]
+        updated = []
+        for key in ids:
+            one = {"$and": [{"_id": key, "owner": owner}, checked_filters(filters)]}
+            if (model := await self._update_one(one, update, None, return_document, kwargs)) is not None:
+                updated.append(model)
+        return updated
