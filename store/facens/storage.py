@@ -1,0 +1,97 @@
+"""The facen storage: galleries of facens, searched for the nearest.
+
+A gallery belongs to an owner; the same name with another owner is another gallery. Ids are
+those of faces. What is stored here is a copy: MongoDB is the truth.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from bson import ObjectId
+
+from pipeline.types import Facen
+
+
+class FacenHit(NamedTuple):
+    """One face that a search found."""
+
+    id: int
+    confidence: float
+    """0 to 1, see `pipeline.facen`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FacenSearch:
+    """What a search found, and who answered."""
+
+    hits: list[FacenHit]
+    """The best first; the older id first where two are alike."""
+    live_servers: int
+    total_servers: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardHealth:
+    name: str
+    live: bool
+    facens: int
+    """How many it holds; 0 where it does not answer."""
+
+
+class FacenStorage(Protocol):
+    """What every engine offers.
+
+    Facens are (size,) float32 and normalised; a facen of another size is a BadValueError.
+    Every method raises FacenStorageError, naming the shard, where a shard does not do its part.
+    """
+
+    async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
+        """Adds a face to a gallery. FacenExistsError where it is there already."""
+        ...
+
+    async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
+        """Adds those that are not there yet, and returns how many these were."""
+        ...
+
+    async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
+        """Removes a face from a gallery; False where it was not there."""
+        ...
+
+    async def drop(self, owner: ObjectId, gallery: str) -> None:
+        """Removes a gallery with everything in it; no error where there is none."""
+        ...
+
+    async def search(
+        self,
+        owner: ObjectId,
+        gallery: str,
+        facen: Facen,
+        limit: int,
+        threshold: float,
+        allowed: Iterable[int] | None = None,
+        ignore_errors: bool = False,
+    ) -> FacenSearch:
+        """The `limit` most alike faces with at least this confidence, among the allowed ids if given."""
+        ...
+
+    async def search_many(
+        self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
+    ) -> list[FacenSearch]:
+        """The same for several facens at once."""
+        ...
+
+    async def count(self, owner: ObjectId, gallery: str) -> int: ...
+    async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
+        """The ids of a gallery's faces, in order."""
+        ...
+
+    async def galleries(self, owner: ObjectId | None = None) -> list[tuple[ObjectId, str]]:
+        """Owner and name of each gallery that holds a face."""
+        ...
+
+    async def health(self) -> list[ShardHealth]:
+        """Every shard, whether it lives or not."""
+        ...
+
+    async def close(self) -> None: ...

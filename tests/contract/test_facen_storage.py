@@ -1,0 +1,217 @@
+"""What every facen storage does, whichever engine it is."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import numpy as np
+import pytest
+from bson import ObjectId
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.facen import confidence
+from store.errors import BadValueError, FacenExistsError
+from store.facens import FacenStorage, LocalFacens
+from tests.facens import like, person_facen
+
+ENGINES: dict[str, Callable[[], FacenStorage]] = {"local": LocalFacens}
+A, B = ObjectId(), ObjectId()
+
+
+@pytest.fixture(params=ENGINES)
+async def storage(request: pytest.FixtureRequest) -> AsyncIterator[FacenStorage]:
+    engine = ENGINES[request.param]()
+    yield engine
+    await engine.close()
+
+
+async def test_the_most_alike_come_first(storage: FacenStorage) -> None:
+    """A search gives ids and confidences in falling order, down to the threshold and up to the limit."""
+    face = person_facen(0)
+    for number, cosine in enumerate([0.2, 0.9, 0.5, 0.7]):
+        await storage.add(A, "g", number, like(face, cosine, number))
+    found = await storage.search(A, "g", face, 3, confidence(0.45))
+    assert [hit.id for hit in found.hits] == [1, 3, 2]
+    assert [hit.confidence for hit in found.hits] == pytest.approx([0.95, 0.85, 0.75], abs=1e-5)
+    assert (found.live_servers, found.total_servers) == (1, 1)
+    assert [hit.id for hit in (await storage.search(A, "g", face, 1, 0.0)).hits] == [1]
+
+
+async def test_a_facen_finds_itself_at_the_threshold_of_one(storage: FacenStorage) -> None:
+    """Rounding does not keep equal facens apart, and no confidence is above 1."""
+    for number in range(200):
+        await storage.add(A, "g", number, person_facen(number))
+    for number in range(200):
+        (hit,) = (await storage.search(A, "g", person_facen(number), 5, 1.0)).hits
+        assert hit.id == number
+        assert hit.confidence <= 1.0
+
+
+async def test_equal_ones_come_in_the_order_of_their_ids(storage: FacenStorage) -> None:
+    """Also where more are equal than the limit lets through."""
+    for number in (5, 3, 9, 1, 7):
+        await storage.add(A, "g", number, person_facen(0))
+    found = await storage.search(A, "g", person_facen(0), 3, 0.5)
+    assert [hit.id for hit in found.hits] == [1, 3, 5]
+
+
+async def test_galleries_and_owners_stay_apart(storage: FacenStorage) -> None:
+    """The same id and name with another owner is another face."""
+    await storage.add(A, "g", 1, person_facen(1))
+    await storage.add(A, "h", 2, person_facen(1))
+    await storage.add(B, "g", 3, person_facen(1))
+    assert [hit.id for hit in (await storage.search(A, "g", person_facen(1), 9, 0.9)).hits] == [1]
+    assert set(await storage.galleries()) == {(A, "g"), (A, "h"), (B, "g")}
+    assert await storage.galleries(B) == [(B, "g")]
+    await storage.drop(A, "g")
+    await storage.drop(A, "g")
+    assert (await storage.count(A, "g"), await storage.count(A, "h"), await storage.count(B, "g")) == (
+        0,
+        1,
+        1,
+    )
+
+
+async def test_adding_twice_is_an_error_and_removing_twice_is_not(storage: FacenStorage) -> None:
+    """As the context promises it for galleries."""
+    await storage.add(A, "g", 1, person_facen(1))
+    with pytest.raises(FacenExistsError):
+        await storage.add(A, "g", 1, person_facen(2))
+    assert await storage.count(A, "g") == 1
+    assert await storage.remove(A, "g", 1)
+    assert not await storage.remove(A, "g", 1)
+    assert not await storage.remove(A, "nowhere", 1)
+
+
+async def test_a_search_among_allowed_ids_misses_none_of_them(storage: FacenStorage) -> None:
+    """The best of the allowed ones come, however far down they are among all."""
+    face = person_facen(0)
+    for number in range(50):
+        await storage.add(A, "g", number, like(face, 0.95 - number / 100, number))
+    found = await storage.search(A, "g", face, 2, 0.0, allowed=[45, 40, 49, 999])
+    assert [hit.id for hit in found.hits] == [40, 45]
+    assert (await storage.search(A, "g", face, 2, 0.0, allowed=[])).hits == []
+
+
+async def test_many_at_once_are_the_same_as_one_by_one(storage: FacenStorage) -> None:
+    """add_many skips what is there; search_many answers each question as search does."""
+    people = [(number, person_facen(number)) for number in range(20)]
+    await storage.add(A, "g", 3, person_facen(3))
+    assert await storage.add_many(A, "g", people) == 19
+    questions = [like(person_facen(number), 0.8, number) for number in range(5)]
+    together = await storage.search_many(A, "g", questions, 4, 0.3)
+    for question, found in zip(questions, together, strict=True):
+        alone = await storage.search(A, "g", question, 4, 0.3)
+        assert [hit.id for hit in found.hits] == [hit.id for hit in alone.hits]
+    assert await storage.ids(A, "g") == list(range(20))
+    assert [shard.live for shard in await storage.health()] == [True]
+
+
+async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None:
+    """Facens of two models never meet."""
+    await storage.add(A, "g", 1, person_facen(1))
+    for wrong in (person_facen(1, 512), np.full(128, np.nan, np.float32), np.zeros((1, 128), np.float32)):
+        with pytest.raises(BadValueError):
+            await storage.add(A, "g", 2, wrong)
+        with pytest.raises(BadValueError):
+            await storage.search(A, "g", wrong, 1, 0.5)
+    assert await storage.count(A, "g") == 1
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "add", "add", "remove", "search", "drop"]), st.integers(0, 30)),
+    max_size=120,
+)
+
+
+@given(steps=STEPS, engine=st.sampled_from(sorted(ENGINES)))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+async def test_any_order_of_steps_agrees_with_a_dictionary(steps: list[tuple[str, int]], engine: str) -> None:
+    """Whatever is added, removed and dropped: counts, ids and searches are those of a plain dictionary."""
+    storage = ENGINES[engine]()
+    plain: dict[int, np.ndarray] = {}
+    for step, number in steps:
+        if step == "add" and number not in plain:
+            plain[number] = person_facen(number, 8)
+            await storage.add(A, "g", number, plain[number])
+        elif step == "remove":
+            assert await storage.remove(A, "g", number) == (plain.pop(number, None) is not None)
+        elif step == "drop" and number == 0:
+            plain.clear()
+            await storage.drop(A, "g")
+        elif step == "search":
+            question = person_facen(100 + number, 8)
+            cosines = {key: float(facen @ question) for key, facen in plain.items()}
+            expected = sorted(cosines, key=lambda key: (-cosines[key], key))[:5]
+            found = await storage.search(A, "g", question, 5, 0.0)
+            assert [hit.id for hit in found.hits] == expected
+        assert await storage.ids(A, "g") == sorted(plain)
+    await storage.close()
+
+
+async def test_searches_hold_while_others_add_and_remove() -> None:
+    """Searches in threads beside additions and removals: every answer is right."""
+    storage = LocalFacens()
+    stay = {number: person_facen(number) for number in range(10_000)}
+    await storage.add_many(A, "g", stay.items())
+    stop = asyncio.Event()
+
+    async def churn() -> None:
+        number = 100_000
+        while not stop.is_set():
+            for key in range(number, number + 50):
+                await storage.add(A, "g", key, person_facen(0))
+            for key in range(number, number + 50):
+                await storage.remove(A, "g", key)
+                await asyncio.sleep(0)
+            number += 50
+
+    async def ask(number: int) -> None:
+        for _ in range(10):
+            found = await storage.search(A, "g", stay[number], 1, 0.99)
+            assert [hit.id for hit in found.hits] == [number]
+
+    worker = asyncio.create_task(churn())
+    await asyncio.gather(*(ask(number) for number in range(1, 9)))
+    stop.set()
+    await worker
+    assert await storage.count(A, "g") == 10_000
+
+
+async def test_a_large_search_leaves_the_loop_free() -> None:
+    """A gallery of 100,000 faces is searched in a thread while the loop goes on turning."""
+    storage = LocalFacens()
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((100_000, 128)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    await storage.add_many(A, "g", enumerate(vectors))
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    turner = asyncio.create_task(turn())
+    await asyncio.sleep(0)
+    before = turns
+    (hit,) = (await storage.search(A, "g", vectors[4711], 1, 0.9)).hits
+    assert hit.id == 4711
+    assert turns - before > 10
+    turner.cancel()
+
+
+async def test_adding_stays_cheap_as_a_gallery_grows() -> None:
+    """Thirty-two times as many faces cost about thirty-two times as much, not its square."""
+
+    async def seconds(count: int) -> float:
+        storage = LocalFacens()
+        facen = person_facen(0, 16)
+        since = time.perf_counter()
+        await storage.add_many(A, "g", ((number, facen) for number in range(count)))
+        return time.perf_counter() - since
+
+    small = min([await seconds(2_000) for _ in range(3)])
+    assert await seconds(64_000) < 32 * small * 4
