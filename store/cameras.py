@@ -1,0 +1,72 @@
+"""Cameras as documents."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from bson import ObjectId
+
+from store.errors import BadValueError, ConflictError
+from store.guard import Filters
+from store.model_store import SCHEMA, Model, checked_mapping
+from store.users import UserArgument, UserStore
+
+ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
+
+
+class Camera(Model):
+    """A camera: `_id` (ObjectId), `owner`, `id` (the cam_id of its faces), and what else describes it."""
+
+
+class Cameras(UserStore[Camera]):
+    """The cameras for video face detection. Their ids are unique for each owner."""
+
+    name = "cameras"
+    Model: TypeAlias = Camera
+    _model = Camera
+    protected = frozenset({"id", "password"})
+
+    async def add(self, user: UserArgument | None, camera: Mapping[str, Any]) -> Camera:
+        """Adds a camera. A missing `id` is made.
+
+        Raises:
+            BadValueError: the data is no mapping, the id malformed, or there is a password in it:
+                passwords belong into the settings, the environment or systemd's credentials.
+            ConflictError: the user has a camera of this id.
+        """
+        owner = await self._users.owner(user)
+        model = Camera(checked_mapping(camera, "camera", ("id", "url")))
+        model.setdefault("id", secrets.token_hex(8))
+        if not isinstance(model["id"], str) or not ID.fullmatch(model["id"]):
+            raise BadValueError(
+                f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {model['id']!r:.80}"
+            )
+        _refuse_passwords(model)
+        model.update(_id=ObjectId(), owner=owner, schema=SCHEMA)
+        try:
+            await self._insert(model)
+        except ConflictError as error:
+            raise ConflictError(f"there is a camera {model['id']} already", error.fields) from error
+        return model
+
+    def _changes(self, update: object) -> dict[str, Any]:
+        changes = super()._changes(update)
+        for fields in changes.values():
+            _refuse_passwords(fields)
+        return changes
+
+
+def _refuse_passwords(fields: Filters) -> None:
+    url = fields.get("url")
+    if url is not None and not isinstance(url, str):
+        raise BadValueError(f"a camera's url is text, not {type(url).__name__}")
+    try:
+        in_url = url is not None and urlsplit(url).password is not None
+    except ValueError as error:
+        raise BadValueError("a camera's url is no URL") from error
+    if in_url or "password" in fields:
+        raise BadValueError(
+            "a camera's password is not stored in a document; put it into the settings or a credential"
+        )

@@ -1,0 +1,36 @@
+"""`ctx.extractor`: faces out of a whole picture, without holding up the event loop."""
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from pipeline.types import ExtractionFace, Picture
+from store.errors import StoreError
+
+ImageSource = bytes | Path | Picture
+"""An encoded picture, the path of one, or an array (height, width, 3) uint8 BGR."""
+
+
+class PictureExtractor(Protocol):
+    """What finds the faces; `pipeline.extractor.Extractor` is one."""
+
+    def extract(self, image: ImageSource) -> list[ExtractionFace]: ...
+
+
+class Extractor:
+    """Runs the extractor in a thread, one picture at a time, because the models share their cores."""
+
+    def __init__(self, extractor: PictureExtractor | None) -> None:
+        self._extractor = extractor
+        self._one_at_a_time = asyncio.Lock()
+
+    async def extract(self, image: ImageSource) -> list[ExtractionFace]:
+        """The faces of the picture, as data for `Faces.Model.from_extraction_face`.
+
+        Raises:
+            StoreError: this context was opened without models.
+        """
+        if self._extractor is None:
+            raise StoreError("this context was opened without models; pass an extractor to Context.open")
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(self._extractor.extract, image)
