@@ -1,0 +1,242 @@
+"""The persons: who a face belongs to, and who is a friend."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, TypeAlias
+
+from store.client import Database
+from store.counters import Counters
+from store.errors import BadValueError, ConflictError
+from store.face import facen_of
+from store.facens.storage import FacenStorage
+from store.faces import Faces
+from store.friends import FriendRule, days_seen
+from store.galleries import Galleries, checked_names
+from store.guard import Filters, Sort, checked_filters, checked_id, checked_threshold, owned
+from store.lease import Leases
+from store.model_store import SCHEMA, Model, checked_mapping
+from store.observer import StoreObserver
+from store.person_search import Likeness, PersonSearch, Question
+from store.settings import PersonsSettings
+from store.users import UserArgument, Users, UserStore
+
+COUNTER = "persons"
+"""The counter that gives the ids; `Context.open` makes it."""
+ID_TRIES = 4
+
+
+class Person(Model):
+    """A person: `_id` (the person_id, uint64), `owner`, `created` (a time), and what else is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMatch:
+    """Whose face it is."""
+
+    person_id: int | None
+    """None where nobody is similar and nobody was to be created."""
+    created: bool
+    """The person was made by this question, or by an earlier one about the same sighting."""
+    confidence: float | None
+    """How alike the nearest known person is, 0 to 1, enough or not; None where nobody is known."""
+
+
+class Persons(UserStore[Person]):
+    """The persons. Their ids are small numbers, counted up."""
+
+    name = "persons"
+    Model: TypeAlias = Person
+    _model = Person
+    protected = frozenset({"sighting_id", "founding"})
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        faces: Faces,
+        galleries: Galleries,
+        counters: Counters,
+        facens: FacenStorage,
+        settings: PersonsSettings,
+        observer: StoreObserver | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        super().__init__(database, users, observer)
+        self._faces = faces
+        self._face_documents = database[Faces.name]
+        self._galleries = galleries
+        self._counters = counters
+        self._search = PersonSearch(self._face_documents, self._collection, facens)
+        self._friends = FriendRule(settings.friend_count, settings.friend_interval_days, settings.zone)
+        self._settings = settings
+        self._leases = Leases(database)
+        self._now = now
+
+    def gallery_of(self, cam_id: str) -> str:
+        """The gallery in which a camera's visitors are looked for."""
+        return self._settings.person_gallery(cam_id)
+
+    async def add(self, user: UserArgument | None, person: Mapping[str, Any]) -> Person:
+        """Creates a person. Without an `_id` it gets the next free one.
+
+        Raises:
+            BadValueError: the data is no mapping, or the id no uint64 below 2^63.
+            ConflictError: the id, or the `sighting_id`, is taken.
+        """
+        owner = await self._users.owner(user)
+        model = Person(checked_mapping(person, "person"))
+        own_id = "_id" in model
+        if own_id:
+            checked_id(model["_id"], "person")
+        model.update(owner=owner, schema=SCHEMA)
+        model.setdefault("created", _to_milliseconds(self._now()))
+        for rest in reversed(range(1 if own_id else ID_TRIES)):
+            if not own_id:
+                model["_id"] = await self._counters.next(COUNTER)
+            try:
+                await self._insert(model)
+            except ConflictError as error:
+                if not rest or error.fields != ("_id",):
+                    raise
+            else:
+                return model
+        raise AssertionError("the loop above returns or raises")
+
+    async def identify(
+        self,
+        user: UserArgument | None,
+        face: Mapping[str, Any],
+        gallery: str | Sequence[str],
+        threshold: float,
+        create: bool = False,
+        filters: Filters | None = None,
+    ) -> int | list[int] | None:
+        """Whose face it is: the person_id of the most alike face that has one.
+
+        In one gallery given by its name: a person_id, or None where nobody is similar enough and
+        `create` is False. In a list of galleries: the person_ids found in them, each once, the
+        most alike first; with `create` and nobody found, the new one alone.
+
+        Calls at once for the same new face make one person. Errors as `resolve`.
+        """
+        if isinstance(gallery, str):
+            return (await self.resolve(user, face, gallery, threshold, create, filters)).person_id
+        matches = await self._resolve(user, face, checked_names(gallery), threshold, create, filters)
+        return list(dict.fromkeys(match.person_id for match in matches if match.person_id is not None))
+
+    async def resolve(
+        self,
+        user: UserArgument | None,
+        face: Mapping[str, Any],
+        gallery: str,
+        threshold: float,
+        create: bool = False,
+        filters: Filters | None = None,
+    ) -> PersonMatch:
+        """As `identify`, and how sure it is.
+
+        A face with a `sighting_id` whose person was created for it already gets that person again.
+
+        Raises:
+            NotFoundError: there is no such gallery.
+            BadValueError: the face has no facen, or the threshold is none.
+            FacenStorageError: a shard is out of service.
+        """
+        matches = await self._resolve(user, face, checked_names([gallery]), threshold, create, filters)
+        return matches[0]
+
+    async def _resolve(
+        self,
+        user: UserArgument | None,
+        face: Mapping[str, Any],
+        galleries: list[str],
+        threshold: float,
+        create: bool,
+        filters: Filters | None,
+    ) -> list[PersonMatch]:
+        """The matches, best first; at least one, which may be of nobody."""
+        owner = await self._users.owner(user)
+        facen = facen_of(face, self._faces.facen_size)
+        names = tuple(dict.fromkeys(galleries))
+        question = Question(owner, names, facen, checked_threshold(threshold), checked_filters(filters))
+        await self._galleries.require(owner, names)
+        sighting = face.get("sighting_id") if create else None
+        if sighting is not None:
+            made = await self._find_one({"owner": owner, "sighting_id": sighting})
+            if made is not None:
+                return [PersonMatch(made["_id"], created=True, confidence=None)]
+        async with self._operation("identify"):
+            near = await self._search.nearest(question)
+        if sure := question.enough(near):
+            return [PersonMatch(one.person_id, created=False, confidence=one.confidence) for one in sure]
+        if create:
+            return [await self._find_or_create(question, sighting)]
+        return [PersonMatch(None, created=False, confidence=_best(near))]
+
+    async def _find_or_create(self, question: Question, sighting: str | None) -> PersonMatch:
+        """Under locks, first here and then among all processes: looks again, and creates."""
+        async with AsyncExitStack() as stack:
+            names = [f"{question.owner}/{gallery}" for gallery in sorted(question.galleries)]
+            for name in names:
+                await stack.enter_async_context(self._leases.local(name))
+            near = await self._look_again(question)
+            if not question.enough(near):
+                for name in names:
+                    await stack.enter_async_context(self._leases.held(name))
+                for gallery in question.galleries:
+                    await self._faces.catch_up(question.owner, gallery)
+                near = await self._look_again(question)
+            if sure := question.enough(near):
+                return PersonMatch(sure[0].person_id, created=False, confidence=sure[0].confidence)
+            person = {"founding": question.founding()} | ({"sighting_id": sighting} if sighting else {})
+            made = await self.add(question.owner, person)
+            return PersonMatch(made["_id"], created=True, confidence=_best(near))
+
+    async def _look_again(self, question: Question) -> list[Likeness]:
+        async with self._operation("identify_again"):
+            return [*await self._search.nearest(question), *await self._search.founders(question)]
+
+    async def remove_one(  # type: ignore[override]  # the seeds put the user first
+        self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
+    ) -> Person | None:
+        """Removes the first person that passes the filters; their faces stay, and are nobody's then."""
+        owner = await self._users.owner(user)
+        removed = await self._remove_one(owned(filters, owner), sort)
+        if removed is not None:
+            async with self._operation("forget"):
+                await self._face_documents.update_many(
+                    {"owner": owner, "person_id": removed["_id"]}, {"$unset": {"person_id": ""}}
+                )
+        return removed
+
+    async def is_friend(self, user: UserArgument | None, person_id: int | None, cam_id: str) -> bool:
+        """Whether the camera has seen the person on enough different calendar days of late.
+
+        Days are those of the site's time zone, today is one of them, and None is nobody's friend.
+        """
+        owner = await self._users.owner(user)
+        if person_id is None:
+            return False
+        return self._friends.is_friend(await self.friend_days(owner, person_id, cam_id))
+
+    async def friend_days(self, user: UserArgument | None, person_id: int, cam_id: str) -> list[date]:
+        """The calendar days within the interval on which the camera has seen the person, in order."""
+        owner = await self._users.owner(user)
+        checked_id(person_id, "person")
+        if not isinstance(cam_id, str):
+            raise BadValueError(f"a camera is given by its id, which is text, not {type(cam_id).__name__}")
+        rule = self._friends
+        async with self._operation("friend_days"):
+            return await days_seen(
+                self._face_documents, owner, person_id, cam_id, rule.interval(self._now()), rule.zone
+            )
+
+
+def _best(near: Sequence[Likeness]) -> float | None:
+    return max((one.confidence for one in near), default=None)
+
+
+def _to_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
