@@ -1,0 +1,70 @@
+"""Files that are there whole, or not at all, after a crash or a power cut.
+
+A file is written under a temporary name beside its final one, flushed to the disk
+(fsync), renamed, and then the folder is flushed, because a rename lives in the folder:
+https://man7.org/linux/man-pages/man2/fsync.2.html
+"""
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_TEMPORARY = ".part"
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Writes the file, replacing one of that name; when this returns it survives a power cut.
+
+    Readable by the owner alone. OSError where it cannot be done; nothing half-written stays then.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder and its parents, for the owner alone, and flushes each new entry to the disk."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries (new names, renames, removals) to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the name is one that `write_durably` uses on the way."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
+
+def leftovers(folder: Path, older_than_seconds: float) -> Iterator[Path]:
+    """Temporary files, in the folder and below, that a killed run left behind.
+
+    The age keeps away from files that another process is writing at this moment.
+    """
+    newest = time.time() - older_than_seconds
+    for path in folder.rglob(f".*{_TEMPORARY}"):
+        with contextlib.suppress(FileNotFoundError):  # finished or removed meanwhile
+            if path.is_file() and path.stat().st_mtime <= newest:
+                yield path

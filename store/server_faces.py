@@ -1,0 +1,149 @@
+"""Faces with pictures: the photo, the aligned face and the thumbnail go to the uploads."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+
+from store.client import Database
+from store.errors import BadValueError, UploadError
+from store.face import Face, checked_bbox
+from store.facens.storage import FacenStorage
+from store.faces import Faces
+from store.galleries import Galleries
+from store.guard import checked_id
+from store.image import Image
+from store.observer import StoreObserver
+from store.uploads import Uploads
+from store.users import Users
+
+PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
+"""A face's fields that hold URLs of its pictures, and how the keys of these end."""
+
+AnyFace = MutableMapping[str, Any]
+"""A face, or its data as a dictionary."""
+
+
+class ServerFaces(Faces):
+    """The faces, and their pictures in the uploads.
+
+    A stored face names its pictures' URLs from the moment it is added (`photo`, `normalized`,
+    `thumbnail`); `upload` puts the pictures there, as often as it is called.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        galleries: Galleries,
+        facens: FacenStorage,
+        uploads: Uploads,
+        observer: StoreObserver | None = None,
+        facen_size: int | None = None,
+    ) -> None:
+        super().__init__(database, users, galleries, facens, observer, facen_size)
+        self._uploads = uploads
+
+    @classmethod
+    def gen_ffupload_key(cls, face: Mapping[str, Any], suffix: str = ".jpeg") -> str:
+        """A new key for a picture of the face: `<owner>/<YYYYMMDD>/<face id>_<12 hex><suffix>`, today in UTC.
+
+        Only returns the key; every call gives another one. BadValueError for a face without owner or id.
+        """
+        owner = face.get("owner")
+        if not isinstance(owner, ObjectId) or face.get("_id") is None:
+            raise BadValueError(
+                "a picture's key needs the face's owner and _id; store it with Faces.add first"
+            )
+        face_id = checked_id(face["_id"], "face")
+        return f"{owner}/{datetime.now(UTC):%Y%m%d}/{face_id:d}_{secrets.token_hex(6)}{suffix}"
+
+    async def regenerate_id(self, face: Face) -> None:
+        """Replaces the face's id with a new one, and with it the URLs of its pictures, which contain the id.
+
+        A face that belongs to nobody yet gets no URLs; URLs that lead elsewhere stay as they are.
+        """
+        await super().regenerate_id(face)
+        if face.get("owner") is not None:
+            for field, suffix in PICTURES.items():
+                if not self._leads_elsewhere(face.get(field)):
+                    face[field] = self._new_url(face, suffix)
+
+    async def upload(self, face: AnyFace, img: Image) -> None:
+        """Uploads the original picture, the aligned face and the thumbnail to the face's URLs.
+
+        A field without a URL of ours gets one first, in the face and in its document. Pictures that are there
+        already are replaced.
+
+        Args:
+            face: a stored face, or its data with `owner` and `_id`; its `normalized` is PNG bytes.
+            img: the picture in which the face was found.
+
+        Raises:
+            BadValueError: the face has no owner, id, bbox or aligned face.
+            ImageError: `img` is no picture, or the bbox lies outside it.
+            UploadError: a picture cannot be stored at present; calling this again completes the rest.
+        """
+        png = face.normalized if isinstance(face, Face) else face.get("normalized")
+        if not isinstance(png, bytes):
+            raise BadValueError("the face has no aligned face; set its normalized to PNG bytes")
+        thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
+        photo = await asyncio.to_thread(lambda: img.encoded)
+        await self._link(face, *PICTURES)
+        await self._put(face["photo"], photo, img.content_type)
+        await self._put(face["normalized"], png, "image/png")
+        await self._put(face["thumbnail"], thumbnail, "image/jpeg")
+
+    async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
+        """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
+
+        Args:
+            url: one of our URLs to store it under; None for the face's own, which it gets if it has none.
+
+        Raises: as `upload`; BadValueError too where the URL is not one of the uploads.
+        """
+        if url is not None and self._uploads.key_of(url) is None:
+            raise BadValueError(f"{url:.200} is no URL of these uploads")
+        thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
+        if url is None:
+            await self._link(face, "thumbnail")
+        await self._put(face["thumbnail"] if url is None else url, thumbnail, "image/jpeg")
+
+    async def _link(self, face: AnyFace, *fields: str) -> None:
+        """Gives the fields that need them URLs, in the document first: no picture lies there unnamed."""
+        new = {
+            field: self._new_url(face, PICTURES[field])
+            for field in fields
+            if self._key(face.get(field)) is None
+        }
+        if not new:
+            return
+        await self.update_one(face["owner"], {"_id": face["_id"]}, {"$set": new})
+        face.update(new)
+
+    async def _put(self, url: str, data: bytes, content_type: str) -> None:
+        key = self._key(url)
+        if key is None:
+            raise BadValueError(f"{url:.200} is no URL of these uploads")
+        since = time.perf_counter()
+        try:
+            await self._uploads.put(key, data, content_type)
+        except UploadError as error:
+            self._observer.error("uploads.put", type(error).__name__)
+            raise
+        finally:
+            self._observer.operation("uploads.put", time.perf_counter() - since)
+        self._observer.uploaded(len(data))
+
+    def _new_url(self, face: Mapping[str, Any], suffix: str) -> str:
+        return self._uploads.url_of(self.gen_ffupload_key(face, suffix))
+
+    def _key(self, url: object) -> str | None:
+        return self._uploads.key_of(url) if isinstance(url, str) else None
+
+    def _leads_elsewhere(self, url: object) -> bool:
+        return isinstance(url, str) and self._uploads.key_of(url) is None

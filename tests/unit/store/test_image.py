@@ -1,0 +1,84 @@
+"""Pictures as the context takes them."""
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.types import Rectangle
+from store.errors import ImageError
+from store.image import Image
+from tests.sightings import photo
+
+
+def test_keeps_encoded_bytes_as_they_are() -> None:
+    """Encoded pictures are stored byte by byte, and hashed as they came."""
+    image = Image(photo())
+    assert image.encoded == photo()
+    assert image.md5 == hashlib.md5(photo(), usedforsecurity=False).hexdigest()
+    assert image.content_type == "image/jpeg"
+    assert image.pixels.shape == (120, 160, 3)
+
+
+def test_encodes_an_array_as_jpeg() -> None:
+    """An array becomes a JPEG of the same size that shows the same."""
+    pixels = np.full((40, 60, 3), (200, 30, 90), np.uint8)
+    image = Image(pixels)
+    assert image.content_type == "image/jpeg"
+    back = cv2.imdecode(np.frombuffer(image.encoded, np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(back.astype(int) - pixels).max() <= 4
+
+
+def test_decodes_only_when_pixels_are_needed() -> None:
+    """Bytes that are no picture can be hashed; only looking at the pixels fails."""
+    image = Image(b"no picture")
+    assert len(image.md5) == 32
+    with pytest.raises(ImageError, match="no picture"):
+        _ = image.pixels
+
+
+@pytest.mark.parametrize(
+    "box", [Rectangle(10, 20, 50, 60), Rectangle(-30.5, -10, 20.2, 15.9), Rectangle(150, 100, 900, 900)]
+)
+def test_thumbnail_is_the_box_cut_with_the_picture(box: Rectangle) -> None:
+    """A thumbnail shows the box's part inside the picture, whole pixels at the edges included."""
+    image = Image(photo())
+    thumbnail = cv2.imdecode(np.frombuffer(image.thumbnail(box), np.uint8), cv2.IMREAD_COLOR)
+    left, top = max(0, int(np.floor(box.left))), max(0, int(np.floor(box.top)))
+    right, bottom = min(160, int(np.ceil(box.right))), min(120, int(np.ceil(box.bottom)))
+    assert thumbnail.shape == (bottom - top, right - left, 3)
+    assert abs(float(thumbnail.mean()) - float(image.pixels[top:bottom, left:right].mean())) < 3
+
+
+@pytest.mark.parametrize(
+    "box", [Rectangle(200, 0, 300, 50), Rectangle(10, 10, 10, 40), Rectangle(0, 0, float("nan"), 5)]
+)
+def test_a_box_outside_has_no_thumbnail(box: Rectangle) -> None:
+    """A box with nothing of the picture inside is an error that names box or numbers."""
+    with pytest.raises(ImageError, match="box"):
+        Image(photo()).thumbnail(box)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"",
+        "text",
+        None,
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 3), float),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_refuses_what_is_no_picture(source: object) -> None:
+    """Empty bytes, other types and arrays of another shape are refused at once."""
+    with pytest.raises(ImageError):
+        Image(source)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_refuses_a_truncated_picture() -> None:
+    """Half a PNG is an error, not half a picture's noise."""
+    whole = cv2.imencode(".png", np.zeros((50, 50, 3), np.uint8))[1].tobytes()
+    with pytest.raises(ImageError):
+        _ = Image(whole[:30]).pixels

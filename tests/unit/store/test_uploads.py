@@ -1,0 +1,173 @@
+"""The uploads folder."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store import files
+from store.errors import UploadError
+from store.uploads import FolderUploads, checked_key
+
+KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
+
+
+def contents(folder: Path) -> list[bytes]:
+    """What is in all files below the folder, temporary ones too."""
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_stores_under_a_url_known_before(tmp_path: Path) -> None:
+    """The URL of a key is the same before and after the upload, and leads back to key and data."""
+    uploads = FolderUploads(tmp_path)
+    before = uploads.url_of(KEY)
+    assert await uploads.get(before) is None
+    url = await uploads.put(KEY, b"picture", "image/jpeg")
+    assert url == before == (tmp_path / KEY).as_uri()
+    assert uploads.key_of(url) == KEY
+    assert await uploads.get(url) == b"picture"
+    assert await uploads.get(KEY) == b"picture"
+
+
+async def test_shows_pictures_through_a_web_server(tmp_path: Path) -> None:
+    """With a base URL the URLs are those of the web server."""
+    uploads = FolderUploads(tmp_path, "https://box.example/pictures/")
+    assert uploads.url_of(KEY) == f"https://box.example/pictures/{KEY}"
+    assert uploads.key_of(f"https://box.example/pictures/{KEY}") == KEY
+
+
+async def test_a_second_upload_replaces_the_first(tmp_path: Path) -> None:
+    """Uploading to the same key again leaves one file with the new data and nothing else."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"first, and longer", "image/jpeg")
+    await uploads.put(KEY, b"second", "image/jpeg")
+    assert contents(tmp_path) == [b"second"]
+
+
+async def test_pictures_are_readable_by_their_user_alone(tmp_path: Path) -> None:
+    """Neither files nor folders are open to other users of the machine."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    await uploads.put(KEY, b"picture", "image/jpeg")
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "uploads").rglob("*")}
+    assert modes == {0}
+
+
+async def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk in the middle of an upload is an UploadError; under the final name nothing has changed."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"old", "image/jpeg")
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    with pytest.raises(UploadError, match="No space left on device"):
+        await uploads.put(KEY, b"new", "image/jpeg")
+    assert contents(tmp_path) == [b"old"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.x.part",
+        "a\\b",
+        "a\0b",
+        "ä/b",
+        "a/" * 600,
+    ],
+)
+async def test_refuses_keys_that_are_no_plain_path(tmp_path: Path, key: str) -> None:
+    """A key that could lead out of the folder, or to a hidden file, reaches no file at all."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    with pytest.raises(ValueError, match="is no key"):
+        await uploads.put(key, b"data", "image/jpeg")
+    assert not contents(tmp_path)
+
+
+@given(st.text(max_size=60))
+def test_every_accepted_key_stays_inside(key: str) -> None:
+    """Whatever text comes as a key, it is refused or names a place below the folder."""
+    try:
+        checked_key(key)
+    except ValueError:
+        return
+    assert Path(os.path.normpath(Path("/uploads") / key)) == Path("/uploads") / key
+
+
+async def test_refuses_to_follow_a_link_out(tmp_path: Path) -> None:
+    """A folder replaced by a link to elsewhere takes and removes nothing there."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept.jpeg").write_bytes(b"kept")
+    uploads = FolderUploads(tmp_path / "uploads")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "owner").symlink_to(elsewhere)
+    for attempt in (uploads.put("owner/new.jpeg", b"x", "image/jpeg"), uploads.delete("owner/kept.jpeg")):
+        with pytest.raises(ValueError, match="link"):
+            await attempt
+    assert [path.name for path in elsewhere.iterdir()] == ["kept.jpeg"]
+
+
+async def test_deletes_once_and_clears_empty_folders(tmp_path: Path) -> None:
+    """Deleting says whether something was there; the day's folder goes with its last picture."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    url = await uploads.put(KEY, b"picture", "image/jpeg")
+    assert await uploads.delete(url) is True
+    assert await uploads.delete(url) is False
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_knows_foreign_urls(tmp_path: Path) -> None:
+    """A URL of somebody else is not ours to read or delete; nor is one that leaves the folder."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    (tmp_path / "secret").write_bytes(b"secret")
+    for url in (
+        "https://elsewhere.example/x.jpeg",
+        (tmp_path / "secret").as_uri(),
+        (tmp_path / "uploads").as_uri() + "/../secret",
+        (tmp_path / "uploads").as_uri() + "/%2e%2e/secret",
+    ):
+        assert uploads.key_of(url) is None
+        assert await uploads.get(url) is None
+        assert await uploads.delete(url) is False
+    assert (tmp_path / "secret").exists()
+
+
+async def test_lists_keys_and_folders(tmp_path: Path) -> None:
+    """Keys come in order, below a folder or all; half-written files are none."""
+    uploads = FolderUploads(tmp_path)
+    for key in ("b/20260102/2.png", "a/20260101/1.png", "b/20260101/3.png"):
+        await uploads.put(key, b"x", "image/png")
+    (tmp_path / "b" / ".4.png.0badcafe.part").write_bytes(b"half")
+    assert [key async for key in uploads.list_keys()] == [
+        "a/20260101/1.png",
+        "b/20260101/3.png",
+        "b/20260102/2.png",
+    ]
+    assert [key async for key in uploads.list_keys("b/20260101")] == ["b/20260101/3.png"]
+    assert [key async for key in uploads.list_keys("nobody")] == []
+    assert await uploads.list_folders("b") == ["20260101", "20260102"]
+    assert await uploads.list_folders("nobody") == []
+
+
+async def test_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    """Temporary files go once they are old enough to be nobody's; pictures stay."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"picture", "image/jpeg")
+    left = (tmp_path / KEY).with_name(".17_x.jpeg.0badcafe.part")
+    left.write_bytes(b"half")
+    assert await uploads.remove_leftovers(3600) == 0
+    os.utime(left, (0, 0))
+    assert await uploads.remove_leftovers(3600) == 1
+    assert not left.exists()
+    assert await uploads.get(KEY) == b"picture"
