@@ -1,0 +1,169 @@
+"""A sighting as bytes: how it lies in the spool.
+
+A fixed head (magic, version, lengths, sha256), a small BSON document that the spool
+needs to know without reading the pictures, and a BSON document with the sighting. The
+sha256 is taken over both documents, so a torn, changed or foreign file is noticed.
+Times are microseconds since 1970 UTC: BSON's own time type keeps milliseconds only.
+"""
+
+import hashlib
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import bson
+import numpy as np
+from bson.errors import BSONError
+
+from pipeline.types import Rectangle, Sighting
+from store.errors import MalformedSightingError
+
+_MAGIC = b"FACENDSG"
+_VERSION = 1
+_FIXED = struct.Struct("<8sHIQ32s")
+_LONGEST_HEAD = 4096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the spool knows of a sighting without reading it whole."""
+
+    cam_id: str
+    score: float
+    """The quality score."""
+    size: int
+    """Bytes of the whole file."""
+
+
+def encode(sighting: Sighting) -> bytes:
+    """The file's bytes. ValueError for a time without zone or details that BSON cannot hold."""
+    if sighting.captured_at.tzinfo is None:
+        raise ValueError("a sighting's captured_at needs a time zone (UTC)")
+    head = bson.encode({"cam_id": sighting.cam_id, "score": float(sighting.score)})
+    try:
+        body = bson.encode(
+            {
+                "cam_id": sighting.cam_id,
+                "visit_id": sighting.visit_id,
+                "captured_us": (sighting.captured_at - _EPOCH) // timedelta(microseconds=1),
+                "media_time": float(sighting.media_time),
+                "bbox": [float(side) for side in sighting.bbox],
+                "score": float(sighting.score),
+                "facen": np.asarray(sighting.facen, dtype="<f4").tobytes(),
+                "photo": bytes(sighting.photo),
+                "normalized": bytes(sighting.normalized),
+                "pack": sighting.pack,
+                "detector_info": plain(sighting.detector_info),
+            }
+        )
+    except (BSONError, OverflowError) as error:
+        raise ValueError(f"a sighting's detector_info holds what cannot be stored: {error}") from error
+    digest = hashlib.sha256(head + body).digest()
+    return _FIXED.pack(_MAGIC, _VERSION, len(head), len(body), digest) + head + body
+
+
+def read_head(path: Path) -> Head:
+    """The head of a file, checked against the file's length.
+
+    MalformedSightingError says what is wrong with it; OSError where it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(_FIXED.size + _LONGEST_HEAD)
+    head_length, body_length, _ = _unpack(start)
+    size = _FIXED.size + head_length + body_length
+    found = path.stat().st_size
+    if found != size:
+        raise MalformedSightingError(f"it has {found} bytes where {size} were written")
+    document = _document(start[_FIXED.size : _FIXED.size + head_length])
+    return Head(_text(document, "cam_id"), _number(document, "score"), size)
+
+
+def decode(data: bytes) -> Sighting:
+    """The sighting behind `encode`. MalformedSightingError says what is wrong with the bytes."""
+    head_length, body_length, digest = _unpack(data)
+    rest = data[_FIXED.size :]
+    if len(rest) != head_length + body_length:
+        raise MalformedSightingError(
+            f"it has {len(rest)} bytes where {head_length + body_length} were written"
+        )
+    if hashlib.sha256(rest).digest() != digest:
+        raise MalformedSightingError("its sha256 is not the one that was written with it")
+    document = _document(rest[head_length:])
+    facen = _field(document, "facen", bytes)
+    if not facen or len(facen) % 4:
+        raise MalformedSightingError(f"its facen has {len(facen)} bytes, which are no float32 numbers")
+    bbox = _field(document, "bbox", list)
+    if len(bbox) != 4 or not all(isinstance(side, float) for side in bbox):
+        raise MalformedSightingError(f"its bbox is {bbox!r:.80}, not four numbers")
+    try:
+        captured_at = _EPOCH + timedelta(microseconds=_field(document, "captured_us", int))
+    except OverflowError as error:
+        raise MalformedSightingError("its capture time is out of range") from error
+    return Sighting(
+        cam_id=_text(document, "cam_id"),
+        visit_id=_text(document, "visit_id"),
+        captured_at=captured_at,
+        media_time=_number(document, "media_time"),
+        bbox=Rectangle(*bbox),
+        score=_number(document, "score"),
+        facen=np.frombuffer(facen, dtype="<f4").astype(np.float32),
+        photo=_field(document, "photo", bytes),
+        normalized=_field(document, "normalized", bytes),
+        pack=_text(document, "pack"),
+        detector_info=_field(document, "detector_info", dict),
+    )
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - details are free-form: numbers, strings, lists, mappings
+    """The value with numpy's numbers and arrays as Python's own, which is what BSON knows."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def _unpack(data: bytes) -> tuple[int, int, bytes]:
+    if len(data) < _FIXED.size:
+        raise MalformedSightingError(f"it has {len(data)} bytes, fewer than a head")
+    magic, version, head_length, body_length, digest = _FIXED.unpack_from(data)
+    if magic != _MAGIC:
+        raise MalformedSightingError("it does not begin as a sighting does")
+    if version != _VERSION:
+        raise MalformedSightingError(f"it has version {version}, and this program reads version {_VERSION}")
+    if head_length > _LONGEST_HEAD:
+        raise MalformedSightingError(f"its head has {head_length} bytes, more than {_LONGEST_HEAD}")
+    return head_length, body_length, digest
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    try:
+        return bson.decode(data)
+    except (BSONError, UnicodeDecodeError, ValueError, OverflowError) as error:
+        raise MalformedSightingError(f"its BSON cannot be read: {error}") from error
+
+
+def _field(document: Mapping[str, Any], name: str, kind: type[_Value]) -> _Value:
+    value = document.get(name)
+    if not isinstance(value, kind):
+        raise MalformedSightingError(f"its {name} is {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    return _field(document, name, str)
+
+
+def _number(document: Mapping[str, Any], name: str) -> float:
+    value = _field(document, name, float)
+    if not math.isfinite(value):
+        raise MalformedSightingError(f"its {name} is not finite")
+    return value

@@ -1,0 +1,85 @@
+"""Sightings made for tests: random people with facens of their own, and real encoded pictures."""
+
+import functools
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+
+from pipeline.facen import normalise
+from pipeline.types import Facen, Rectangle, Sighting
+
+PACK = "opencv-zoo"
+FACEN_SIZE = 128
+START = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
+
+
+def person_facen(person: int, look: int = 0, size: int = FACEN_SIZE) -> Facen:
+    """The facen of a person: the same direction at every look, but for a little noise (cosine > 0.98)."""
+    base = normalise(np.random.default_rng(person).standard_normal(size).astype(np.float32))
+    noise = np.random.default_rng((person, look, 7)).standard_normal(size).astype(np.float32)
+    return normalise(base + np.float32(0.1) * normalise(noise)) if look else base
+
+
+@functools.cache
+def photo(shade: int = 120, width: int = 160, height: int = 120) -> bytes:
+    """A JPEG of noise around one shade."""
+    noise = np.random.default_rng(shade).integers(0, 60, (height, width, 3))
+    return cv2.imencode(".jpg", (noise + shade).clip(0, 255).astype(np.uint8))[1].tobytes()
+
+
+@functools.cache
+def normalized(shade: int = 120) -> bytes:
+    """A PNG of 112×112."""
+    return cv2.imencode(".png", np.full((112, 112, 3), shade % 256, np.uint8))[1].tobytes()
+
+
+def sighting(
+    person: int = 1,
+    look: int = 0,
+    *,
+    cam_id: str = "door",
+    captured_at: datetime | None = None,
+    score: float = -0.25,
+    facen: Facen | None = None,
+    photo_bytes: bytes | None = None,
+    normalized_bytes: bytes | None = None,
+    pack: str = PACK,
+    bbox: Rectangle | None = None,
+) -> Sighting:
+    return Sighting(
+        cam_id=cam_id,
+        visit_id=f"{cam_id}-{person}-{look}",
+        captured_at=captured_at or START + timedelta(minutes=look, seconds=person),
+        media_time=1.5 + look,
+        bbox=bbox or Rectangle(-4.5, 10.25, 60.0, 90.0),
+        score=score,
+        facen=person_facen(person, look) if facen is None else facen,
+        photo=photo(60 + person) if photo_bytes is None else photo_bytes,
+        normalized=normalized(60 + person) if normalized_bytes is None else normalized_bytes,
+        pack=pack,
+        detector_info={
+            "detector_score": np.float32(0.9),
+            "landmarks": np.ones((5, 2), np.float32),
+            "mode": "overall",
+        },
+    )
+
+
+def assert_same(found: Sighting, expected: Sighting) -> None:
+    """Every field is equal, the facen bit by bit; numpy values in the details have become plain ones."""
+    for name in (
+        "cam_id",
+        "visit_id",
+        "captured_at",
+        "media_time",
+        "bbox",
+        "score",
+        "photo",
+        "normalized",
+        "pack",
+    ):
+        assert getattr(found, name) == getattr(expected, name), name
+    assert found.facen.dtype == np.float32
+    assert np.array_equal(found.facen, expected.facen)
+    assert set(found.detector_info) == set(expected.detector_info)
