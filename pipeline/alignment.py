@@ -1,0 +1,49 @@
+"""A face turned, scaled and moved so that its eyes, nose and mouth lie where the embedder expects them."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Picture
+
+ALIGNED_SIZE = 112
+"""Width and height of an aligned face in pixels."""
+
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float32,
+)
+"""Where the five landmarks of an upright frontal face lie in an aligned picture, (5, 2), pixels. From ArcFace
+(Deng et al. 2019, arXiv 1801.07698); the same numbers are in insightface's `face_align` and in OpenCV's
+FaceRecognizerSF."""
+
+
+def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The turn, scale and shift that brings (5, 2) landmarks nearest to the template, as a (2, 3) matrix.
+
+    Nearest means least squares, as in Umeyama 1991 (doi 10.1109/34.88573). In the plane a turn with a scale
+    is the product with one complex number, so the solution is a regression in one line. insightface's
+    `estimate_norm` gives the same matrix through a call that its library has marked for removal.
+    """
+    points = landmarks[:, 0].astype(np.float64) + 1j * landmarks[:, 1]
+    wanted = TEMPLATE[:, 0].astype(np.float64) + 1j * TEMPLATE[:, 1]
+    centred = points - points.mean()
+    spread = float(np.sum(np.abs(centred) ** 2))
+    turn = complex(np.sum(centred.conj() * (wanted - wanted.mean())) / spread) if spread > 0 else 0j
+    if abs(turn) < 1e-6:  # points without a direction, all in one place: any turn is as good
+        turn = 1 + 0j
+    shift = wanted.mean() - turn * points.mean()
+    return np.array(
+        [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], dtype=np.float32
+    )
+
+
+def align(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Picture:
+    """The face with these (5, 2) landmarks cut from the picture, 112 × 112, in the picture's own colours.
+
+    What lies outside the picture is black.
+    """
+    size = (ALIGNED_SIZE, ALIGNED_SIZE)
+    return np.asarray(
+        cv2.warpAffine(picture, similarity(landmarks), size, flags=cv2.INTER_LINEAR), dtype=np.uint8
+    )

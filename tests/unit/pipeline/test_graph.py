@@ -1,0 +1,50 @@
+"""Cleaned graphs compute the same and take what the originals refuse."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from pipeline.engine import Models
+from pipeline.errors import ModelError
+from pipeline.graph import cleaned
+from pipeline.runtime import OnnxSession
+from tests.faces import models_dir
+
+
+def test_cleaning_changes_no_number_and_frees_the_batch(models: Models) -> None:
+    """SFace with constant weights gives the original's output for one face, and takes three at once."""
+    path = models_dir() / models.pack.name / models.pack.files[1].name
+    blob = np.random.default_rng(2).uniform(0, 255, (3, 3, 112, 112)).astype(np.float32)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    original = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    expected = np.concatenate([original.run(None, {"data": one[None]})[0] for one in blob])
+    session = OnnxSession(cleaned(path, free_batch=True), "SFace")
+    assert session.input_shape == (None, 3, 112, 112)
+    np.testing.assert_allclose(session.run(blob)["fc1"], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
+    """A file that is missing, random or empty is a ModelError with its path."""
+    with pytest.raises(ModelError, match=r"none\.onnx cannot be read"):
+        cleaned(tmp_path / "none.onnx")
+    for number, content in enumerate((b"", b"random bytes", bytes(range(256)) * 4)):
+        path = tmp_path / f"{number}.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=rf"{number}\.onnx is no ONNX model"):
+            cleaned(path)
+
+
+def test_an_unknown_provider_is_named(models: Models) -> None:
+    """A provider that this machine's ONNX Runtime lacks is an error that says which ones it has."""
+    path = models_dir() / models.pack.name / models.pack.files[0].name
+    with pytest.raises(ModelError, match=r"no MadeUpProvider; it has .*CPUExecutionProvider"):
+        OnnxSession(cleaned(path), "YuNet", providers=["MadeUpProvider"])
+
+
+def test_what_the_runtime_refuses_is_named() -> None:
+    """A model that ONNX Runtime cannot load is named."""
+    with pytest.raises(ModelError, match="cannot load the little one"):
+        OnnxSession(b"junk", "the little one")
