@@ -1,0 +1,86 @@
+"""Which picture of a visit is posted, and when."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.types import Detection, Frame, Quality
+
+BETTER_BY = 0.1
+"""Quality scores nearer to each other than this are the same; a change of picture would gain nothing."""
+
+_FIRST_LOOK_SECONDS = 0.5
+"""How long the first post waits for a better picture: the first one is taken as the person walks in."""
+
+
+class Posting(StrEnum):
+    """When the best shot of a visit is posted."""
+
+    REALTIME = "realtime"
+    """The best so far, every so many seconds, when it got better."""
+    OVERALL = "overall"
+    """One, when the visit has ended."""
+    BOTH = "both"
+
+
+class Outcome(StrEnum):
+    """What became of a shot."""
+
+    POSTED = "posted"
+    LOW_QUALITY = "low_quality"
+    SMALL = "small"
+    OUTSIDE_ROI = "outside_roi"
+    DUPLICATE = "duplicate"
+    """It would have been posted, but the same picture of this visit already was."""
+    NOT_BETTER = "not_better"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One good picture of a track. The frame is kept with it; its pixels are converted only if it is
+    posted."""
+
+    frame: Frame
+    detection: Detection
+    quality: Quality
+
+
+class BestShot:
+    """The choice among the shots of one visit. Times are media time, seconds."""
+
+    def __init__(self, posting: Posting, interval_seconds: float) -> None:
+        self._realtime = posting in (Posting.REALTIME, Posting.BOTH)
+        self._overall = posting in (Posting.OVERALL, Posting.BOTH)
+        self._interval = interval_seconds
+        self._best: Shot | None = None
+        self._best_is_posted = False
+        self._next_post: float | None = None
+
+    def beaten_by(self, score: float) -> bool:
+        """Whether a shot with this quality score would become the best."""
+        return self._best is None or score > self._best.quality.score + BETTER_BY
+
+    def take(self, shot: Shot) -> bool:
+        """Makes the shot the best, which it must be (see `beaten_by`). True: the one before was never posted,
+        and now never will be."""
+        replaced = self._best is not None and not self._best_is_posted
+        self._best, self._best_is_posted = shot, False
+        if self._next_post is None:
+            self._next_post = shot.frame.media_time + min(self._interval, _FIRST_LOOK_SECONDS)
+        return replaced
+
+    def due(self, time: float) -> Shot | None:
+        """The shot to post now, while the visit goes on."""
+        if not self._realtime or self._next_post is None or time < self._next_post or self._best_is_posted:
+            return None
+        self._next_post = time + self._interval
+        self._best_is_posted = True
+        return self._best
+
+    def last(self) -> tuple[Shot | None, Outcome | None]:
+        """The visit has ended: the shot to post, or what became of the best one instead."""
+        if self._best is None:
+            return None, None
+        if self._best_is_posted:
+            return None, Outcome.DUPLICATE if self._overall else None
+        self._best_is_posted = True
+        return self._best, None

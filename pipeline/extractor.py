@@ -1,0 +1,114 @@
+"""A whole picture to the faces in it: what `ctx.extractor.extract()` does."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pipeline import facen, pictures
+from pipeline.alignment import align
+from pipeline.detector import Detector
+from pipeline.engine import Models
+from pipeline.look import look_closer
+from pipeline.quality import assess
+from pipeline.types import Detection, ExtractionFace, Picture
+
+MAX_PIXELS = 64_000_000
+"""The largest picture that is taken unless the settings say otherwise; it takes 200 MB to look at."""
+
+_LONG_SIDES = (640, 1280)
+"""A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
+those far back. Together they find faces from about 1/100 of the longer side."""
+
+_SAME_FACE = 0.6
+"""Share of the smaller of two boxes that lies in the other one, from which they are one face."""
+
+
+class Extractor:
+    """Finds the faces in still pictures. Thread-safe."""
+
+    def __init__(self, models: Models, max_pixels: int = MAX_PIXELS, min_score: float = 0.6) -> None:
+        """`min_score` is the detector's score from which something is taken for a face."""
+        self._models = models
+        self._max_pixels = max_pixels
+        self._min_score = min_score
+
+    def extract(self, image: bytes | Path | str | Picture) -> list[ExtractionFace]:
+        """The faces in a picture, the largest first; none where there are none.
+
+        `image` is the bytes of a picture file, the path of one, or a BGR array (height, width, 3) uint8.
+        `photo_hash` is the md5 of the file's bytes, or of the array's. PictureError where it is no picture,
+        is damaged, or has more pixels than the limit.
+        """
+        if isinstance(image, bytes | Path | str):
+            picture, original = pictures.read(image, self._max_pixels)
+        else:
+            picture = pictures.check_array(image, self._max_pixels)
+            original = picture.tobytes()
+        found = [face for face in find_faces(self._models.detector, picture) if face.score >= self._min_score]
+        if not found:
+            return []
+        photo_hash = hashlib.md5(original, usedforsecurity=False).hexdigest()
+        return self._faces(picture, found, photo_hash)
+
+    def _faces(self, picture: Picture, found: list[Detection], photo_hash: str) -> list[ExtractionFace]:
+        luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        near = self._models.near_detector
+        exact = [look_closer(near, luma, face) for face in found] if near else found
+        aligned = [align(picture, face.landmarks) for face in exact]
+        facens = self._models.embedder.embed(aligned)
+        faces = []
+        for detection, cut, vector in zip(exact, aligned, facens, strict=True):
+            face = ExtractionFace(
+                bbox=detection.bbox,
+                normalized=pictures.png(cut),
+                score=assess(luma, detection).score,
+                photo_hash=photo_hash,
+                facen=facen.encode(vector),
+            )
+            self._describe(face, picture, cut)
+            faces.append(face)
+        return faces
+
+    def _describe(self, face: ExtractionFace, picture: Picture, aligned: Picture) -> None:
+        if self._models.attributes is None:
+            return
+        told = self._models.attributes.describe(picture, face["bbox"], aligned)
+        if told.gender is not None:
+            face["gender"] = told.gender
+        if told.age is not None:
+            face["age"] = told.age
+        if told.emotions is not None:
+            face["emotions"] = told.emotions
+
+
+def find_faces(detector: Detector, picture: Picture) -> list[Detection]:
+    """The faces of a still picture, searched at several sizes, in its own pixels, the largest first."""
+    height, width = picture.shape[:2]
+    longer = max(width, height)
+    sides = [side for side in _LONG_SIDES if side < longer]
+    if len(sides) < len(_LONG_SIDES):
+        sides.append(longer)
+    faces: list[Detection] = []
+    for side in sides:
+        size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if side < longer else picture
+        found = detector.detect(np.asarray(small, dtype=np.uint8))
+        faces += [scaled(face, width / size[0], height / size[1]) for face in found]
+    kept: list[Detection] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if not any(_is_same(face, other) for other in kept):
+            kept.append(face)
+    return sorted(kept, key=lambda face: -face.bbox.area)
+
+
+def scaled(face: Detection, x: float, y: float) -> Detection:
+    """The detection in a picture that is x times as wide and y times as high."""
+    return replace(face, bbox=face.bbox.scaled(x, y), landmarks=(face.landmarks * (x, y)).astype(np.float32))
+
+
+def _is_same(one: Detection, other: Detection) -> bool:
+    smaller = min(one.bbox.area, other.bbox.area)
+    return smaller <= 0 or one.bbox.intersection(other.bbox).area / smaller > _SAME_FACE

@@ -1,0 +1,205 @@
+"""One camera's way from frames to sightings.
+
+A small picture of the frame goes to the detector, its boxes to the tracker, what was seen of a track to its
+visit. Only shots that are posted are converted to colour, cut, embedded and encoded, all those that are due
+at once in one batch.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline import pictures
+from pipeline.alignment import align
+from pipeline.best_shot import Outcome, Posting
+from pipeline.engine import Models
+from pipeline.extractor import scaled
+from pipeline.regions import EVERYWHERE, Region
+from pipeline.tracker import Tracker, TrackerSettings
+from pipeline.types import Detection, Facen, Frame, Observer, Picture, Sighting
+from pipeline.visits import Post, ShotRules, Visits, lies_in
+
+Moves = Callable[[Frame], bool]
+"""Whether something moves in the frame, compared with those before."""
+
+_CLOCK_JUMP_SECONDS = 30.0
+"""A gap in the media time that ends all visits, whatever the tracker would make of it."""
+
+_EARLY_SECONDS = 0.01
+"""Frames come a little early or late; that must not cost a whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """How one camera's frames are treated."""
+
+    posting: Posting = Posting.OVERALL
+    post_interval_seconds: float = 1.0
+    """At least this long between two posts of one visit."""
+    min_face_px: int = 30
+    """Shorter side of the face box in the full frame."""
+    min_score: float = -4.0
+    """The quality score that a shot needs."""
+    roi: Region = EVERYWHERE
+    """Where the middle of a face may be to be posted."""
+    rot: Region = EVERYWHERE
+    """Where the middle of a face may be to be tracked."""
+    detect_size: int = 640
+    """Longer side of the picture that goes to the detector, in pixels."""
+    max_fps: float = 10.0
+    """Frames analysed a second of media time while something happens."""
+    idle_fps: float = 2.0
+    """The same while faces are in view and nothing moves. Without faces nothing is analysed then."""
+    start_score: float = 0.6
+    """The detector's score from which something is taken for a face."""
+    track_timeout_seconds: float = 1.5
+    """How long a face may be out of sight before its visit ends."""
+
+
+class CameraStages:
+    """One camera's tracker, visits and best shots. Deterministic: the same frames give the same sightings.
+    Not thread-safe; the models may be shared with other cameras."""
+
+    def __init__(
+        self,
+        cam_id: str,
+        models: Models,
+        settings: StageSettings,
+        observer: Observer,
+        moves: Moves | None = None,
+    ) -> None:
+        self._cam_id = cam_id
+        self._models = models
+        self._settings = settings
+        self._observer = observer
+        self._moves = moves
+        self._tracker = Tracker(TrackerSettings(settings.start_score, settings.track_timeout_seconds))
+        rules = ShotRules(
+            settings.posting,
+            settings.post_interval_seconds,
+            settings.min_face_px,
+            settings.min_score,
+            settings.roi,
+        )
+        self._visits = Visits(cam_id, rules, models.near_detector, observer)
+        self._last_frame: float | None = None
+        self._last_analysed: float | None = None
+        self._next_due = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a face is in view, so that this camera's frames matter more than others'."""
+        return bool(self._tracker.tracks)
+
+    def process(self, frame: Frame) -> list[Sighting]:
+        """Takes the next frame; gives the sightings that are due with it."""
+        now = frame.media_time
+        sightings = self._after_jump(now)
+        self._last_frame = now
+        if not self._wanted(frame):
+            return sightings
+        self._next_due = max(self._next_due + 1 / self._settings.max_fps, now)
+        self._last_analysed = now
+        detections = self._detect(frame)
+        with self._timed("track"):
+            seen, ended = self._tracker.update(detections, now)
+        with self._timed("quality"):
+            self._visits.see(seen, frame)
+        posts = [*self._visits.end(ended), *self._visits.due(self._tracker.tracks, now)]
+        self._observer.analysed(self._cam_id)
+        return sightings + self._post(posts)
+
+    def finish(self) -> list[Sighting]:
+        """The stream has ended or was cut: ends all visits and gives what they still have to post."""
+        self._last_frame = self._last_analysed = None
+        self._next_due = 0.0
+        return self._post(self._visits.end(self._tracker.finish()))
+
+    def _after_jump(self, now: float) -> list[Sighting]:
+        """Ends all visits where the media time went back or far ahead: a clip that starts over, a new
+        stream."""
+        if self._last_frame is None or 0 <= now - self._last_frame <= _CLOCK_JUMP_SECONDS:
+            return []
+        return self.finish()
+
+    def _wanted(self, frame: Frame) -> bool:
+        """Whether to analyse the frame, by the rates and by what moves."""
+        now = frame.media_time + _EARLY_SECONDS
+        if self._last_analysed is not None and now < self._next_due:
+            return False
+        if self._moves is None:
+            return True
+        with self._timed("motion"):
+            moving = self._moves(frame)
+        if moving:
+            return True
+        rested = self._last_analysed is None or now - self._last_analysed >= 1 / self._settings.idle_fps
+        if self.busy and rested:
+            return True
+        self._observer.skipped(self._cam_id, "motion")
+        return False
+
+    def _detect(self, frame: Frame) -> list[Detection]:
+        """The faces of a frame, in its full-size pixels, that lie where faces may be tracked."""
+        width, height = frame.pixels.width, frame.pixels.height
+        factor = min(1.0, self._settings.detect_size / max(width, height))
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        with self._timed("convert"):
+            small = frame.pixels.bgr(*size)
+        with self._timed("detect"):
+            found = self._models.detector.detect(small)
+        faces = [scaled(face, width / size[0], height / size[1]) for face in found]
+        faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
+        sure = sum(face.score >= self._settings.start_score for face in faces)
+        self._observer.faces_detected(self._cam_id, sure)
+        return faces
+
+    def _post(self, posts: Sequence[Post]) -> list[Sighting]:
+        """Cuts, embeds and encodes the shots, each frame converted once."""
+        if not posts:
+            return []
+        colours: dict[int, tuple[Picture, bytes]] = {}
+        with self._timed("convert"):
+            for post in posts:
+                frame = post.shot.frame
+                if id(frame) not in colours:
+                    picture = frame.pixels.bgr()
+                    colours[id(frame)] = picture, pictures.jpeg(picture)
+        cuts = [align(colours[id(post.shot.frame)][0], post.shot.detection.landmarks) for post in posts]
+        with self._timed("embed"):
+            facens = self._models.embedder.embed(cuts)
+        sightings = []
+        for post, cut, facen in zip(posts, cuts, facens, strict=True):
+            _, photo = colours[id(post.shot.frame)]
+            sightings.append(self._sighting(post, photo, cut, facen))
+            self._observer.shot(self._cam_id, Outcome.POSTED.value)
+        return sightings
+
+    def _sighting(self, post: Post, photo: bytes, cut: Picture, facen: Facen) -> Sighting:
+        frame, detection, quality = post.shot.frame, post.shot.detection, post.shot.quality
+        return Sighting(
+            cam_id=self._cam_id,
+            visit_id=post.visit.id,
+            captured_at=frame.captured_at,
+            media_time=frame.media_time,
+            bbox=detection.bbox,
+            score=quality.score,
+            facen=facen,
+            photo=photo,
+            normalized=pictures.png(cut),
+            pack=self._models.pack.name,
+            detector_info={
+                "detector_score": round(detection.score, 4),
+                "landmarks": [[round(float(value), 2) for value in point] for point in detection.landmarks],
+                "quality": {name: round(value, 4) for name, value in quality.parts.items()},
+                "posting": post.mode.value,
+                "visit_started_at": post.visit.started_at.isoformat(),
+            },
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._observer.stage(stage, time.perf_counter() - start)

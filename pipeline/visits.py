@@ -1,0 +1,154 @@
+"""The visits at one camera: judging their shots, and knowing which to post and when.
+
+A shot is judged in steps, each dearer than the one before and each only for shots that can still win: by
+size and place, by the geometry of its landmarks, by the brightness of its pixels, and by a closer look.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.best_shot import BestShot, Outcome, Posting, Shot
+from pipeline.detector import Detector
+from pipeline.look import look_closer
+from pipeline.quality import assess, bound
+from pipeline.regions import Region
+from pipeline.tracker import Track
+from pipeline.types import Detection, Frame, Observer, Quality
+
+_CERTAIN = 0.8
+"""A detection with this score stands for a face even if it is seen only once, as on a camera with few
+frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotRules:
+    """What a shot needs, and when the best one is posted; see `pipeline.stages.StageSettings`."""
+
+    posting: Posting
+    post_interval_seconds: float
+    min_face_px: int
+    min_score: float
+    roi: Region
+
+
+@dataclass(slots=True)
+class Visit:
+    id: str
+    started_at: datetime
+    best: BestShot
+    surest: float = 0.0
+    """The best score that the detector gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A shot that is to be posted, and why now."""
+
+    visit: Visit
+    shot: Shot
+    mode: Posting
+
+
+class Visits:
+    """The visits that go on at one camera, one for each track. Not thread-safe."""
+
+    def __init__(
+        self, cam_id: str, rules: ShotRules, near_detector: Detector | None, observer: Observer
+    ) -> None:
+        self._cam_id = cam_id
+        self._rules = rules
+        self._near_detector = near_detector
+        self._observer = observer
+        self._visits: dict[int, Visit] = {}
+
+    def see(self, tracks: Sequence[Track], frame: Frame) -> None:
+        """Judges what was just seen of these tracks, and counts what became of it."""
+        luma: NDArray[np.uint8] | None = None
+        for track in tracks:
+            detection = track.detection
+            visit = self._visits.get(track.number)
+            if visit is None:
+                visit = self._visits[track.number] = self._begin(track, frame)
+            visit.surest = max(visit.surest, detection.score)
+            outcome = self._glance(visit, detection, frame)
+            if outcome is None:
+                luma = frame.pixels.luma() if luma is None else luma
+                outcome = self._judge(visit, detection, frame, luma)
+            if outcome is not None:
+                self._count(outcome)
+
+    def due(self, tracks: Sequence[Track], now: float) -> list[Post]:
+        """What to post while these visits go on, at this media time."""
+        posts = []
+        for track in tracks:
+            visit = self._visits[track.number]
+            if _is_face(track, visit) and (shot := visit.best.due(now)) is not None:
+                posts.append(Post(visit, shot, Posting.REALTIME))
+        return posts
+
+    def end(self, tracks: Sequence[Track]) -> list[Post]:
+        """Ends the visits of these tracks, and gives what they still have to post."""
+        last = Posting.REALTIME if self._rules.posting is Posting.REALTIME else Posting.OVERALL
+        posts = []
+        for track in tracks:
+            visit = self._visits.pop(track.number)
+            if not _is_face(track, visit):
+                continue
+            self._observer.visit(self._cam_id)
+            shot, outcome = visit.best.last()
+            if shot is not None:
+                posts.append(Post(visit, shot, last))
+            elif outcome is not None:
+                self._count(outcome)
+        return posts
+
+    def _begin(self, track: Track, frame: Frame) -> Visit:
+        moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        best = BestShot(self._rules.posting, self._rules.post_interval_seconds)
+        return Visit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best)
+
+    def _glance(self, visit: Visit, detection: Detection, frame: Frame) -> Outcome | None:
+        """Judges a shot without looking at its pixels; None where it may still win."""
+        if min(detection.bbox.width, detection.bbox.height) < self._rules.min_face_px:
+            return Outcome.SMALL
+        if not lies_in(self._rules.roi, detection, frame):
+            return Outcome.OUTSIDE_ROI
+        return self._verdict(visit, bound(detection, frame.pixels.width, frame.pixels.height))
+
+    def _judge(
+        self, visit: Visit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
+    ) -> Outcome | None:
+        """Judges a shot by its pixels, and keeps it if it wins; None where there is nothing to count yet."""
+        quality = assess(luma, detection)
+        if (outcome := self._verdict(visit, quality)) is not None:
+            return outcome
+        if self._near_detector is not None:
+            detection = look_closer(self._near_detector, luma, detection)
+            quality = assess(luma, detection)
+            if (outcome := self._verdict(visit, quality)) is not None:
+                return outcome
+        # A shot that wins has no outcome until it is posted; the one that it replaces has.
+        return Outcome.NOT_BETTER if visit.best.take(Shot(frame, detection, quality)) else None
+
+    def _verdict(self, visit: Visit, quality: Quality) -> Outcome | None:
+        if quality.score < self._rules.min_score:
+            return Outcome.LOW_QUALITY
+        return None if visit.best.beaten_by(quality.score) else Outcome.NOT_BETTER
+
+    def _count(self, outcome: Outcome) -> None:
+        self._observer.shot(self._cam_id, outcome.value)
+
+
+def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
+    """Whether the middle of a face of this frame is in the region."""
+    x, y = face.bbox.centre
+    return region.contains(x / frame.pixels.width, y / frame.pixels.height)
+
+
+def _is_face(track: Track, visit: Visit) -> bool:
+    """Whether the track stands for a face: seen more than once, or very surely."""
+    return track.hits > 1 or visit.surest >= _CERTAIN

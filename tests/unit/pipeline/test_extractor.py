@@ -1,0 +1,137 @@
+"""Whole pictures to faces, and what is no picture."""
+
+import hashlib
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.engine import Models
+from pipeline.errors import PictureError
+from pipeline.extractor import Extractor
+from pipeline.facen import decode
+from tests.faces import sample_path, six_faces, six_people
+
+
+@pytest.fixture(scope="module")
+def extractor(models: Models) -> Extractor:
+    return Extractor(models)
+
+
+def encoded(picture: np.ndarray, suffix: str) -> bytes:
+    return bytes(cv2.imencode(suffix, picture)[1])
+
+
+def test_finds_everybody_with_everything(extractor: Extractor) -> None:
+    """Six people: six faces with box, aligned PNG, facen, score and the hash of the file."""
+    data = sample_path().read_bytes()
+    faces = extractor.extract(data)
+    assert len(faces) == 6
+    for face in faces:
+        assert max(face["bbox"].iou(known.bbox) for known in six_faces()) > 0.9
+        assert face["photo_hash"] == hashlib.md5(data, usedforsecurity=False).hexdigest()
+        assert -5 < face["score"] < 0
+        aligned = cv2.imdecode(np.frombuffer(face["normalized"], np.uint8), cv2.IMREAD_UNCHANGED)
+        assert aligned is not None and aligned.shape == (112, 112, 3)
+        assert face["normalized"].startswith(b"\x89PNG")
+        assert decode(face["facen"], 128) is not None
+        assert "gender" not in face and "emotions" not in face
+    areas = [face["bbox"].area for face in faces]
+    assert areas == sorted(areas, reverse=True)
+
+
+def test_bytes_path_and_array_give_the_same(extractor: Extractor, tmp_path: Path) -> None:
+    """The same picture, however it is given, has the same faces."""
+    small = np.asarray(cv2.resize(six_people(), (640, 443)), np.uint8)
+    data = encoded(small, ".png")
+    path = tmp_path / "six.png"
+    path.write_bytes(data)
+    results = [extractor.extract(image) for image in (data, path, str(path), small)]
+    assert [len(faces) for faces in results] == [6] * 4
+    assert len({tuple(face["facen"] for face in faces) for faces in results}) == 1
+
+
+def test_turned_photographs_are_put_upright(extractor: Extractor) -> None:
+    """A photo that lies and says so in its EXIF data has the faces of the upright one."""
+    lying = Image.fromarray(cv2.cvtColor(np.rot90(six_people()).copy(), cv2.COLOR_BGR2RGB))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # show it turned clockwise by 90 degrees
+    data = io.BytesIO()
+    lying.save(data, "JPEG", exif=exif, quality=95)
+    faces = extractor.extract(data.getvalue())
+    assert len(faces) == 6
+    assert min(face["score"] for face in faces) > -5
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+def test_takes_the_common_formats(extractor: Extractor, suffix: str) -> None:
+    """What cameras and people send can be read."""
+    assert len(extractor.extract(encoded(cv2.resize(six_people(), (640, 443)), suffix))) == 6
+
+
+def test_takes_grey_pictures(extractor: Extractor) -> None:
+    """A grey picture, as a file or as an array, has its faces, too."""
+    grey = cv2.cvtColor(cv2.resize(six_people(), (640, 443)), cv2.COLOR_BGR2GRAY)
+    assert len(extractor.extract(encoded(grey, ".png"))) == 6
+    assert len(extractor.extract(np.asarray(grey, np.uint8))) == 6
+
+
+def test_small_and_large_pictures(extractor: Extractor) -> None:
+    """One pixel has no face; in 8000 × 6000 pixels faces are found, large ones and small ones."""
+    assert extractor.extract(encoded(np.zeros((1, 1, 3), np.uint8), ".png")) == []
+    large = np.full((6000, 8000, 3), 110, np.uint8)
+    large[200:1086, 300:1580] = six_people()
+    large[1500:5930, 1000:7400] = cv2.resize(six_people(), (6400, 4430))
+    faces = extractor.extract(large)
+    assert sum(face["bbox"].top > 1500 for face in faces) == 6
+    assert sum(face["bbox"].bottom < 1200 for face in faces) >= 4
+
+
+def _png_of(width: int, height: int) -> bytes:
+    """A PNG that says it is this large and has next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        (b"", "no bytes"),
+        (b"\x00\x01" * 500, "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+        (sample_path().read_bytes()[:20_000], "damaged or cut short"),
+        (_png_of(9000, 9000), "limit"),
+        (_png_of(200_000, 200_000), "limit"),
+        (np.zeros((9, 9, 3), np.float32), "float32"),
+        (np.zeros((9, 9, 4), np.uint8), "shape"),
+        (np.zeros((0, 9, 3), np.uint8), "at least 1 × 1"),
+        ("/nowhere/face.jpg", "/nowhere/face.jpg"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_one_error(extractor: Extractor, image: bytes, hint: str) -> None:
+    """Empty, cut short, not a picture, too large, of a wrong kind: a PictureError that says so."""
+    with pytest.raises(PictureError, match=hint):
+        extractor.extract(image)
+
+
+def test_the_limit_is_judged_before_pixels_are_made(models: Models) -> None:
+    """A picture over the limit is refused by its header; one pixel less is not."""
+    data = encoded(np.zeros((40, 50, 3), np.uint8), ".png")
+    assert Extractor(models, max_pixels=2000).extract(data) == []
+    with pytest.raises(PictureError, match="50 × 40 pixels; the limit is 1999"):
+        Extractor(models, max_pixels=1999).extract(data)

@@ -1,0 +1,232 @@
+"""From frames to sightings, with the real models on real faces."""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.best_shot import Posting
+from pipeline.engine import Models
+from pipeline.regions import Region
+from pipeline.stages import CameraStages, StageSettings
+from pipeline.types import ArrayPixels, Frame, Picture, Sighting, Unobserved
+from tests.faces import START, empty, frame, placed, portrait, walk, wall
+
+
+class Counting(Unobserved):
+    """An observer that counts."""
+
+    def __init__(self) -> None:
+        self.shots: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def shot(self, cam_id: str, outcome: str) -> None:
+        self.shots[outcome] += 1
+
+    def visit(self, cam_id: str) -> None:
+        self.counts["visits"] += 1
+
+    def analysed(self, cam_id: str) -> None:
+        self.counts["analysed"] += 1
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self.counts[reason] += 1
+
+    def faces_detected(self, cam_id: str, count: int) -> None:
+        self.counts["faces"] += count
+
+
+def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> list[Sighting]:
+    sightings = [sighting for one in frames for sighting in stages.process(one)]
+    return sightings + (stages.finish() if finish else [])
+
+
+def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
+    """A person who comes nearer gives one sighting, whole, from the end of the way, where the face is
+    largest."""
+    observer = Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer)
+    (sighting,) = run(stages, [*walk(2, 3), *empty(3, start=3)], finish=False)
+    assert sighting.cam_id == "gate"
+    assert sighting.visit_id == "gate-20260301T120000.000000Z-1"
+    assert sighting.media_time > 1.5
+    assert sighting.captured_at == START + timedelta(seconds=sighting.media_time)
+    assert sighting.pack == "opencv-zoo"
+    assert -1.5 < sighting.score < 0
+    photo = cv2.imdecode(np.frombuffer(sighting.photo, np.uint8), cv2.IMREAD_COLOR)
+    assert photo is not None and photo.shape == (360, 640, 3)
+    assert sighting.photo.startswith(b"\xff\xd8")
+    normalized = cv2.imdecode(np.frombuffer(sighting.normalized, np.uint8), cv2.IMREAD_COLOR)
+    assert normalized is not None and normalized.shape == (112, 112, 3)
+    assert float(models.embedder.embed([np.asarray(normalized, np.uint8)])[0] @ sighting.facen) > 0.999
+    assert sighting.detector_info["posting"] == "overall"
+    assert set(sighting.detector_info["quality"]) > {
+        "yaw",
+        "roll",
+        "size",
+        "sharpness",
+        "exposure",
+        "outside",
+    }
+    assert observer.counts["visits"] == 1
+    assert observer.shots["posted"] == 1
+
+
+def test_every_shot_has_one_outcome(models: Models) -> None:
+    """The outcomes add up to the faces that were detected."""
+    observer = Counting()
+    run(CameraStages("gate", models, StageSettings(), observer), walk(0, 3))
+    assert sum(observer.shots.values()) == observer.counts["faces"] > 10
+
+
+def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
+    """A second run over the same frames gives the same visits, pictures and facens."""
+    runs = [run(CameraStages("gate", models, StageSettings(), Unobserved()), walk(5, 2)) for _ in range(2)]
+    first, second = ([(s.visit_id, s.photo, s.normalized, s.facen.tobytes()) for s in run] for run in runs)
+    assert first == second != []
+
+
+def test_six_people_are_six_visits_known_again(models: Models) -> None:
+    """Six people come by twice, larger and darker the second time: each is nearest to themselves, on the
+    right side of the medium threshold."""
+    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    rounds: list[list[Sighting]] = []
+    for turn, gain in enumerate((1.0, 0.7)):
+        sightings = []
+        for person in range(6):
+            start = (turn * 6 + person) * 5.0
+            frames = list(walk(person, 1.5, fps=4, largest_px=100 + 40 * turn, start=start))
+            frames = [frame((f.pixels.bgr() * gain).astype(np.uint8), f.media_time) for f in frames]
+            sightings += run(stages, [*frames, *empty(2, start=start + 2, fps=1)], finish=False)
+        rounds.append(sightings)
+    assert [len(sightings) for sightings in rounds] == [6, 6]
+    first, second = (np.stack([s.facen for s in sightings]) for sightings in rounds)
+    confidences = (1 + second @ first.T) / 2
+    medium = models.pack.thresholds.medium
+    assert np.diag(confidences).min() > medium
+    assert confidences[~np.eye(6, dtype=bool)].max() < medium
+    assert len({s.visit_id for sightings in rounds for s in sightings}) == 12
+
+
+def test_two_in_one_frame_are_embedded_in_one_batch(models: Models) -> None:
+    """Visits that end together are cut from their frames and embedded at once, and do not mix."""
+
+    def both() -> Iterable[Frame]:
+        for number in range(8):
+            scene = wall()
+            placed(scene, portrait(0, 90), 150 + 2 * number, 180)
+            placed(scene, portrait(5, 90), 480 - 2 * number, 180)
+            yield frame(scene, number / 8)
+
+    left, right = sorted(
+        run(CameraStages("gate", models, StageSettings(), Unobserved()), both()), key=lambda s: s.bbox.left
+    )
+    assert left.bbox.right < 320 < right.bbox.left
+    assert float(left.facen @ right.facen) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("posting", "modes"), [(Posting.REALTIME, {"realtime"}), (Posting.BOTH, {"realtime"})]
+)
+def test_realtime_posts_while_the_visit_goes_on(models: Models, posting: Posting, modes: set[str]) -> None:
+    """The first post comes within a second of the first look, and each later one is better."""
+    settings = StageSettings(posting=posting, post_interval_seconds=0.5)
+    stages = CameraStages("gate", models, settings, Unobserved())
+    sightings = run(stages, walk(2, 3), finish=False)
+    assert len(sightings) >= 2
+    assert sightings[0].media_time < 1
+    scores = [sighting.score for sighting in sightings]
+    assert scores == sorted(scores)
+    assert {sighting.detector_info["posting"] for sighting in sightings} == modes
+    assert len({sighting.visit_id for sighting in sightings}) == 1
+
+
+def test_small_bad_and_outside_shots_are_counted_and_not_posted(models: Models) -> None:
+    """Faces under the size, under the quality and outside the region are turned down, each with its
+    reason."""
+    for settings, outcome in (
+        (StageSettings(min_face_px=200), "small"),
+        (StageSettings(min_score=-0.01), "low_quality"),
+        (StageSettings(roi=Region.of([[0, 0, 0.1, 0.1]])), "outside_roi"),
+    ):
+        observer = Counting()
+        assert run(CameraStages("gate", models, settings, observer), walk(2, 1)) == []
+        assert set(observer.shots) == {outcome}
+        assert observer.counts["visits"] == 1
+
+
+def test_nobody_is_tracked_outside_the_region_of_tracking(models: Models) -> None:
+    """A face outside `rot` makes no visit and no shot."""
+    observer = Counting()
+    settings = StageSettings(rot=Region.of([[0, 0, 0.1, 1]]))
+    assert run(CameraStages("gate", models, settings, observer), walk(2, 1)) == []
+    assert (observer.shots, observer.counts["visits"]) == (Counter(), 0)
+
+
+def test_an_inverted_camera_posts_nothing(models: Models) -> None:
+    """Faces that stand on their head are useless."""
+    frames = [frame(np.asarray(cv2.flip(f.pixels.bgr(), -1), np.uint8), f.media_time) for f in walk(2, 1)]
+    observer = Counting()
+    assert run(CameraStages("gate", models, StageSettings(), observer), frames) == []
+
+
+def test_a_clock_that_jumps_back_ends_the_visits(models: Models) -> None:
+    """A clip that starts over does not join its end to its beginning."""
+    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    frames = list(walk(2, 1.5))
+    sightings = run(stages, [*frames, *frames])
+    assert len(sightings) == 2
+    assert sightings[0].visit_id != sightings[1].visit_id
+
+
+def test_the_rate_holds_however_many_frames_come(models: Models) -> None:
+    """At 25 frames a second and 10 wanted, 10 are analysed, not 8 and not 12."""
+    observer = Counting()
+    stages = CameraStages("gate", models, StageSettings(max_fps=10), observer)
+    run(stages, empty(4, start=0, fps=25))
+    assert observer.counts["analysed"] == pytest.approx(40, abs=1)
+
+
+def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> None:
+    """Without motion and without faces nothing is analysed; a face that stands still is looked at now and
+    then, and stays one visit."""
+    still, observer = True, Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer, moves=lambda _: not still)
+    run(stages, empty(2, start=0), finish=False)
+    assert observer.counts == Counter(motion=16)
+    still = False
+    person = list(walk(2, 3, start=2))[:4]
+    run(stages, person, finish=False)
+    still = True
+    standing = [frame(person[-1].pixels.bgr(), 2.5 + number / 8) for number in range(40)]
+    before = observer.counts["analysed"]
+    sightings = run(stages, standing)
+    assert observer.counts["analysed"] - before == pytest.approx(10, abs=2)
+    assert len(sightings) == 1
+
+
+class CountedPixels(ArrayPixels):
+    """Pixels that know how often the whole picture was wanted in colour."""
+
+    def __init__(self, picture: Picture, wanted: list[int]) -> None:
+        super().__init__(picture)
+        self._wanted = wanted
+
+    def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
+        if (width or self.width) == self.width:
+            self._wanted.append(1)
+        return super().bgr(width, height)
+
+
+def test_full_frames_are_converted_only_when_posted(models: Models) -> None:
+    """One visit, one posted shot, one conversion of a whole frame."""
+    wanted: list[int] = []
+    frames = []
+    for one in walk(2, 2):
+        large = np.asarray(cv2.resize(one.pixels.bgr(), (1280, 720)), np.uint8)
+        frames.append(Frame(one.cam_id, one.captured_at, one.media_time, CountedPixels(large, wanted)))
+    assert len(run(CameraStages("gate", models, StageSettings(), Unobserved()), frames)) == 1
+    assert len(wanted) == 1
