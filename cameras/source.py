@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from cameras.errors import Reason, SourceError
 from cameras.faults import Moment, explain
+from cameras.parts import goes_on
 from cameras.settings import CameraSettings
 from cameras.stream import Decoded, Nothing, StreamInfo
 from cameras.urls import Kind, local_path
@@ -32,6 +33,7 @@ from pipeline.types import Picture
 
 _LEFTOVER_TOLERANCE = 0.98
 _SIZES_REMEMBERED = 4
+_LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 
 # Formats whose first plane is the picture's brightness, a byte a pixel.
 _LUMA_FIRST = frozenset(
@@ -123,6 +125,10 @@ class Source:
             self._container.close()
             raise
         self._converter = Converter()
+        # In a recording each packet is a whole picture.
+        self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
+        self._in_parts = False
+        self._held: Packet[Stream] | None = None
 
     def frames(self) -> Iterator[Decoded | Nothing]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
@@ -138,7 +144,7 @@ class Source:
             if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
             if packet.stream.index == self._video.index:
-                yield from self._decode(packet)
+                yield from self._decode_whole(packet)
             else:
                 yield Nothing(corrupt=False)
         if not self.info.recorded:
@@ -154,6 +160,23 @@ class Source:
         except av.FFmpegError as error:
             failure = explain(error, self._settings, Moment.READING)
         raise failure
+
+    def _decode_whole(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing]:
+        """Decode, but where the camera sends its pictures in parts, only once all of a picture is there: one
+        packet later than usual, because nothing marks the last part."""
+        part = self._goes_on is not None and self._goes_on(bytes(packet))
+        if part and not self._in_parts:
+            # The part before it was decoded for a whole picture; this one can only be thrown away.
+            self._in_parts = True
+            yield Nothing(corrupt=True)
+        elif not self._in_parts:
+            yield from self._decode(packet)
+        elif part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
+            self._held = _joined(self._held, packet)
+        else:
+            before, self._held = self._held, packet
+            if before is not None:
+                yield from self._decode(before)
 
     def _decode(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing]:
         arrived_at = time.time()
@@ -178,6 +201,13 @@ class Source:
     def _stalled(self) -> SourceError:
         seconds = self._settings.read_timeout_seconds
         return SourceError(Reason.STALLED, f"{self._settings.masked_url}: nothing came for {seconds:g} s")
+
+
+def _joined(first: "Packet[Stream]", second: "Packet[Stream]") -> "Packet[Stream]":
+    whole: Packet[Stream] = Packet(bytes(first) + bytes(second))
+    whole.stream, whole.time_base, whole.pts, whole.dts = first.stream, first.time_base, first.pts, first.dts
+    whole.is_keyframe = first.is_keyframe
+    return whole
 
 
 def _open(settings: CameraSettings) -> InputContainer:
