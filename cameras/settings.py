@@ -68,8 +68,8 @@ class CameraSettings(BaseModel):
     max_fps: float = Field(default=10, gt=0, le=120)
     posting: Literal["realtime", "overall", "both"] = "overall"
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
-    min_face_px: int = Field(default=40, ge=16, le=4096)
-    min_score: float = Field(default=-3, le=0)
+    min_face_px: int = Field(default=30, ge=16, le=4096)
+    min_score: float = Field(default=-4, le=0)
     roi: tuple[Region, ...] = ()
     """Where a face may be to be posted; empty for everywhere."""
     rot: tuple[Region, ...] = ()
