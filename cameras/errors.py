@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class CamerasError(Exception):
-    """The first line of every error of this room."""
+    """The parent of the errors of this room."""
 
 
 class Reason(StrEnum):

@@ -69,7 +69,7 @@ _SENTENCES = {
 }
 
 
-def explain(error: OSError | Exception, settings: CameraSettings, moment: Moment) -> SourceError:
+def explain(error: Exception, settings: CameraSettings, moment: Moment) -> SourceError:
     """The SourceError that says the same as an error of FFmpeg, without its URL.
 
     It may ask the name server, to tell a name that means nothing from other troubles of input and output.

@@ -55,6 +55,8 @@ class Health:
         self._observer = observer
         self._monotonic = monotonic
         self._lock = threading.Lock()
+        # Held while the observer is told, so that it hears of changes in their order; it may ask back.
+        self._telling = threading.RLock()
         self._started = monotonic()
         self._was_green = False
         self._trouble: _Trouble | None = None
@@ -132,16 +134,16 @@ class Health:
 
     def condition(self) -> Condition:
         """How the camera is now."""
-        now = self._monotonic()
-        with self._lock:
-            state, reason, detail = self._judge(now)
-            shown = self._shown
-            changed = shown is None or shown.state is not state or shown.reason != reason
-            since = datetime.now(UTC) if shown is None or shown.state is not state else shown.since
-            condition = self._shown = Condition(state, reason, detail, since)
-        if changed:
-            self._observer.state(self._cam_id, state, reason)
-        return condition
+        with self._telling:
+            with self._lock:
+                state, reason, detail = self._judge(self._monotonic())
+                shown = self._shown
+                changed = shown is None or shown.state is not state or shown.reason != reason
+                since = datetime.now(UTC) if shown is None or shown.state is not state else shown.since
+                condition = self._shown = Condition(state, reason, detail, since)
+            if changed:
+                self._observer.state(self._cam_id, state, reason)
+            return condition
 
     def _judge(self, now: float) -> tuple[CameraState, str, str]:
         if self._final is not None:

@@ -32,6 +32,7 @@ def goes_on(codec: str) -> GoesOn | None:
 
 
 def h264_goes_on(packet: bytes) -> bool:
+    """A `GoesOn` for H.264; False for what holds no slice."""
     at = packet.find(START_CODE)
     while 0 <= at < len(packet) - 4:
         if packet[at + 3] & 0x1F in H264_SLICES:
@@ -42,6 +43,7 @@ def h264_goes_on(packet: bytes) -> bool:
 
 
 def h265_goes_on(packet: bytes) -> bool:
+    """A `GoesOn` for H.265; False for what holds no slice."""
     at = packet.find(START_CODE)
     while 0 <= at < len(packet) - 5:
         if (packet[at + 3] >> 1) & 0x3F <= H265_LAST_SLICE:

@@ -5,30 +5,37 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
-from cameras.urls import Kind, check, kind_of, local_path, mask_url, split_url
+from cameras.urls import Kind, check, joined, kind_of, local_path, mask_url, split_url
+from pipeline.regions import Region
 
-__all__ = ["Box", "CameraSettings", "Polygon", "Region", "mask_url"]
+__all__ = ["Box", "CameraSettings", "Polygon", "Shapes", "mask_url"]
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Point = tuple[Fraction, Fraction]
-
-
-def _not_empty(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    left, top, right, bottom = box
-    if left >= right or top >= bottom:
-        raise ValueError("a rectangle reads [left, top, right, bottom] with left < right and top < bottom")
-    return box
-
-
-Box = Annotated[tuple[Fraction, Fraction, Fraction, Fraction], AfterValidator(_not_empty)]
+Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in fractions of the picture's width and height."""
 
-Polygon = Annotated[tuple[Point, ...], Field(min_length=3)]
+Polygon = tuple[tuple[float, float], ...]
 """Corners (x, y) in fractions of the picture's width and height."""
 
-Region = Box | Polygon
+
+def _checked(shapes: object) -> object:
+    """Left as they are; RegionError says which one is none, and why."""
+    if isinstance(shapes, list | tuple):
+        Region.of(shapes)
+    return shapes
+
+
+Shapes = Annotated[tuple[Box | Polygon, ...], BeforeValidator(_checked)]
+"""As `pipeline.regions.Region.of` takes them."""
 
 
 class CameraSettings(BaseModel):
@@ -51,8 +58,8 @@ class CameraSettings(BaseModel):
 
     user: str | None = None
     password: SecretStr | None = None
-    query: SecretStr | None = Field(default=None, repr=False)
-    """The URL's query, where it carries a secret; taken out of the URL."""
+    secret_end: SecretStr | None = Field(default=None, repr=False)
+    """The URL's path or query, where it carries a secret; taken out of the URL."""
 
     transport: Literal["tcp", "udp"] = "tcp"
     loop: bool = False
@@ -70,9 +77,9 @@ class CameraSettings(BaseModel):
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
     min_face_px: int = Field(default=30, ge=16, le=4096)
     min_score: float = Field(default=-4, le=0)
-    roi: tuple[Region, ...] = ()
+    roi: Shapes = ()
     """Where a face may be to be posted; empty for everywhere."""
-    rot: tuple[Region, ...] = ()
+    rot: Shapes = ()
     """Where a face may be tracked; empty for everywhere."""
 
     @model_validator(mode="before")
@@ -82,8 +89,8 @@ class CameraSettings(BaseModel):
             return data
         parts = split_url(data["url"].strip())
         taken: dict[str, Any] = {"url": parts.public}
-        if parts.query is not None:
-            taken["query"] = SecretStr(parts.query)
+        if parts.secret_end is not None:
+            taken["secret_end"] = SecretStr(parts.secret_end)
         # What stands beside the URL wins: that is where a secret from a file or the environment arrives.
         if parts.user and not data.get("user"):
             taken["user"] = parts.user
@@ -129,9 +136,8 @@ class CameraSettings(BaseModel):
         if self.kind is Kind.FILE:
             # The prefix keeps a path with a colon in it from being read as another protocol.
             return f"file:{local_path(self.url)}"
-        scheme, _, rest = self.url.partition("://")
-        if self.query is not None:
-            rest = rest.partition("?")[0] + "?" + self.query.get_secret_value()
+        url = joined(self.url, None if self.secret_end is None else self.secret_end.get_secret_value())
+        scheme, _, rest = url.partition("://")
         if self.user is None:
             return f"{scheme}://{rest}"
         secret = f":{quote(self.password.get_secret_value(), safe='')}" if self.password is not None else ""

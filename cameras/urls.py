@@ -32,13 +32,13 @@ class SplitUrl(NamedTuple):
     """A URL taken apart into what may be seen and what may not."""
 
     public: str
-    """Without user and password; a query that carries a secret is replaced by ***."""
+    """Without user and password; a path or a query that carries a secret is replaced by ***."""
     user: str | None
     """Percent-decoded."""
     password: str | None
     """Percent-decoded."""
-    query: str | None
-    """The query as it was written, where it carries a secret."""
+    secret_end: str | None
+    """What *** stands for at the end of `public`, as it was written; None where there is no secret."""
 
 
 def kind_of(url: str) -> Kind:
@@ -90,21 +90,26 @@ def local_path(url: str) -> Path:
 
 
 def split_url(url: str) -> SplitUrl:
-    """Take user, password and secrets in the query out of a URL."""
+    """Take user, password and secrets in path and query out of a URL."""
     start, end = _user_info(url)
     if start == end:
         public, user, password = url, None, None
     else:
         name, colon, secret = url[start : end - 1].partition(":")
         public, user, password = url[:start] + url[end:], unquote(name), unquote(secret) if colon else None
-    query = _secret_query(public)
-    if query is None:
+    hidden_from = _secret_start(public)
+    if hidden_from is None:
         return SplitUrl(public, user, password, None)
-    return SplitUrl(public.replace(f"?{query}", f"?{_HIDDEN}", 1), user, password, query)
+    return SplitUrl(public[:hidden_from] + _HIDDEN, user, password, public[hidden_from:])
+
+
+def joined(public: str, secret_end: str | None) -> str:
+    """The URL with the secret end that `split_url` took out of it."""
+    return public if secret_end is None else public.removesuffix(_HIDDEN) + secret_end
 
 
 def mask_url(url: str) -> str:
-    """The URL with user and password, and a query that carries a secret, replaced by ***."""
+    """The URL with user and password, and a path or a query that carries a secret, replaced by ***."""
     start, end = _user_info(url)
     public = split_url(url).public
     return public if start == end else f"{url[:start]}{_HIDDEN}@{public[start:]}"
@@ -126,13 +131,23 @@ def _user_info(url: str) -> tuple[int, int]:
     return (start, start + at + 1) if at >= 0 else (0, 0)
 
 
-def _secret_query(url: str) -> str | None:
-    """The query, where one of its keys sounds like a secret."""
-    if "://" not in url:
+def _secret_start(url: str) -> int | None:
+    """Where the path or the query begins in which a key sounds like a secret; None where none does.
+
+    Some recorders want user and password in the path: rtsp://host/user=admin_password=secret_channel=1.sdp
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() == "file":
         return None
-    query = url.partition("?")[2]
-    keys = (part.partition("=")[0] for part in re.split(r"[&;?]", query) if "=" in part)
-    return query if any(_SECRET_KEYS.search(key) for key in keys) else None
+    place, _, query = rest.partition("?")
+    host, slash, path = place.partition("/")
+    if slash and _names_secret(path):
+        return len(f"{scheme}://{host}/")
+    return len(f"{scheme}://{place}?") if _names_secret(query) else None
+
+
+def _names_secret(text: str) -> bool:
+    return any(_SECRET_KEYS.search(key) for key in re.findall(r"([^/&;?=]+)=", text))
 
 
 def _host_and_port(authority: str) -> tuple[str, str | None]:

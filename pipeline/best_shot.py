@@ -51,36 +51,38 @@ class BestShot:
         self._realtime = posting in (Posting.REALTIME, Posting.BOTH)
         self._overall = posting in (Posting.OVERALL, Posting.BOTH)
         self._interval = interval_seconds
-        self._best: Shot | None = None
-        self._best_is_posted = False
+        self._best_score: float | None = None
+        self._waiting: Shot | None = None
+        """The best shot, until it is posted; then its frame, some megabytes, is let go."""
         self._next_post: float | None = None
 
     def beaten_by(self, score: float) -> bool:
         """Whether a shot with this quality score would become the best."""
-        return self._best is None or score > self._best.quality.score + BETTER_BY
+        return self._best_score is None or score > self._best_score + BETTER_BY
 
     def take(self, shot: Shot) -> bool:
         """Makes the shot the best, which it must be (see `beaten_by`). True: the one before was never posted,
         and now never will be."""
-        replaced = self._best is not None and not self._best_is_posted
-        self._best, self._best_is_posted = shot, False
+        replaced = self._waiting is not None
+        self._best_score, self._waiting = shot.quality.score, shot
         if self._next_post is None:
             self._next_post = shot.frame.media_time + min(self._interval, _FIRST_LOOK_SECONDS)
         return replaced
 
     def due(self, time: float) -> Shot | None:
         """The shot to post now, while the visit goes on."""
-        if not self._realtime or self._next_post is None or time < self._next_post or self._best_is_posted:
+        if not self._realtime or self._next_post is None or time < self._next_post or self._waiting is None:
             return None
         self._next_post = time + self._interval
-        self._best_is_posted = True
-        return self._best
+        return self._posted()
 
     def last(self) -> tuple[Shot | None, Outcome | None]:
         """The visit has ended: the shot to post, or what became of the best one instead."""
-        if self._best is None:
-            return None, None
-        if self._best_is_posted:
-            return None, Outcome.DUPLICATE if self._overall else None
-        self._best_is_posted = True
-        return self._best, None
+        if self._waiting is not None:
+            return self._posted(), None
+        was_posted = self._best_score is not None
+        return None, Outcome.DUPLICATE if was_posted and self._overall else None
+
+    def _posted(self) -> Shot | None:
+        shot, self._waiting = self._waiting, None
+        return shot

@@ -16,7 +16,7 @@ from pipeline.quality import assess
 from pipeline.types import Detection, ExtractionFace, Picture
 
 MAX_PIXELS = 64_000_000
-"""The largest picture that is taken unless the settings say otherwise; it takes 200 MB to look at."""
+"""The largest picture that is taken unless the settings say otherwise; looking at it takes up to 0.5 GB."""
 
 _LONG_SIDES = (640, 1280)
 """A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
@@ -42,11 +42,12 @@ class Extractor:
         `photo_hash` is the md5 of the file's bytes, or of the array's. PictureError where it is no picture,
         is damaged, or has more pixels than the limit.
         """
+        original: bytes | memoryview
         if isinstance(image, bytes | Path | str):
             picture, original = pictures.read(image, self._max_pixels)
         else:
             picture = pictures.check_array(image, self._max_pixels)
-            original = picture.tobytes()
+            original = np.ravel(picture).data
         found = [face for face in find_faces(self._models.detector, picture) if face.score >= self._min_score]
         if not found:
             return []

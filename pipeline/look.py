@@ -1,9 +1,9 @@
 """A second, closer look at a face that the detector found in a small picture of the whole scene.
 
 It settles two things. The landmarks become exact to the pixels of the full picture, which is worth a lot to
-the embedder: on small faces it took the false non-match rate at one in 10^5 false matches from 2.8 % to 0.5
-%. And it shows which way up the face is. A face detector also finds faces that lie or stand on their head,
-and then puts the landmarks where those of an upright face would be; when the cut-out face is turned by
+the embedder: on small faces, at one false match in 10^5, it took the share of missed matches from 2.8 % to
+0.5 %. And it shows which way up the face is. A face detector also finds faces that lie or stand on their
+head, and then puts the landmarks where those of an upright face would be; when the cut-out face is turned by
 quarters, the detector is surest where the face is upright. On photos of 51 people, each also turned by 90°,
 180° and 270°, with faces of 30 to 190 px, blurred, darkened and tilted by up to 12°, that was right for 797
 of 798 faces found.
@@ -39,8 +39,8 @@ def look_closer(detector: Detector, luma: NDArray[np.uint8], found: Detection) -
     left, top, side = _square(found.bbox)
     scale = _SIDE / side
     view = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]], dtype=np.float32)
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE), flags=flags), cv2.COLOR_GRAY2BGR)
+    # Averaging where it shrinks was tried: it made faces of 400 px no better to recognise.
+    cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE)), cv2.COLOR_GRAY2BGR)
     box = Rectangle(*(np.array(found.bbox) - (left, top, left, top))).scaled(scale, scale)
     surest, points = 0.0, None
     for quarters, turn in enumerate(_QUARTERS):

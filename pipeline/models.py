@@ -8,6 +8,7 @@ works, the others wait for it.
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from pipeline.packs import (
 from pipeline.sources import SourceError, take
 
 __all__ = ["ModelFile", "Pack", "Thresholds", "fetch", "folder_of", "is_present", "known_packs", "resolve"]
+
+_SCRATCH = ".fetch-"
 
 Progress = Callable[[str, int, int], None]
 """Told the name of the file, the bytes that have come, and the bytes expected, 0 where that is unknown."""
@@ -81,23 +84,40 @@ def fetch(
         return
     folder = folder_of(pack, models_dir)
     try:
+        # Looked at before anything is written: a folder that has everything may be read-only.
+        if _is_whole(pack, models_dir):
+            return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(models_dir):
+            _sweep(models_dir)
             if pack.engine is Engine.INSIGHTFACE:
-                if not is_present(pack, models_dir):
+                if not _is_whole(pack, models_dir):
                     fetch_named(pack.name, models_dir)
                 return
-            missing = [file for file in pack.files if _digest(folder / file.name) != file.sha256]
-            if missing:
-                folder.mkdir(exist_ok=True)
-                with tempfile.TemporaryDirectory(prefix=".fetch-", dir=models_dir) as scratch:
-                    for file in missing:
-                        _fetch_file(file, folder, Path(scratch), progress or _silent, folders)
+            folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=models_dir) as scratch:
+                for file in _missing(pack, folder):
+                    _fetch_file(file, folder, Path(scratch), progress or _silent, folders)
     except OSError as error:
         raise ModelError(
             f"the models cannot be written to {models_dir}: {error.strerror or error}; "
             "make it writable, or choose another folder"
         ) from error
+
+
+def _is_whole(pack: Pack, models_dir: Path) -> bool:
+    """Whether everything is there with its digest; of insightface's packs the digests are not known."""
+    return is_present(pack, models_dir) and not _missing(pack, folder_of(pack, models_dir))
+
+
+def _missing(pack: Pack, folder: Path) -> list[ModelFile]:
+    return [file for file in pack.files if _digest(folder / file.name) != file.sha256]
+
+
+def _sweep(models_dir: Path) -> None:
+    """Removes what a fetch that was killed left behind; only for the one who is alone."""
+    for scratch in models_dir.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(scratch)
 
 
 def _fetch_file(

@@ -2,16 +2,18 @@
 
 The score is 0 for an upright, frontal, sharp, well-lit, large face, and every defect takes something away:
 
-    detector   5 · max(0, 0.9 − s)           s: the detector's score
-    yaw        (yaw / 30°)²                  turned to the side
-    pitch      (pitch / 25°)²                looking up or down
-    roll       (roll / 40°)²                 tilted; lying is −5, upside down −20
-    size       log₂(1 + scale² / 4)          scale: how much the face is enlarged to 112 × 112 (eyes 35 px
-    apart) sharpness  0.4 · log₂(1 + 0.1 / r)       r: variance of the Laplacian over the variance of the
-    brightness exposure   log₂(1 + (20 / m)²) + 4 · c   m: mean brightness, c: share of the face that is
-    burnt out (≥ 250) outside    10 · f                        f: share of the face that lies outside the
-    picture, by its box or by
-                                             the square that is cut for the embedder, whichever is more
+    part        takes away                      measure
+    detector    5 · max(0, 0.9 − s)             s: the detector's score
+    yaw         (yaw / 30°)²                    turned to the side
+    pitch       (pitch / 25°)²                  looking up or down
+    roll        (roll / 40°)²                   tilted; lying is −5, upside down −20
+    size        log₂(1 + e² / 4)                e: how much the face is enlarged to 112 × 112,
+                                                where its eyes lie 35 px apart
+    sharpness   0.4 · log₂(1 + 0.1 / r)         r: variance of the Laplacian over that of the brightness
+    exposure    log₂(1 + (20 / m)²) + 4 · c     m: mean brightness, 0 to 255;
+                                                c: share of the face that is burnt out (235 and brighter)
+    outside     10 · f                          f: share of the face outside the picture, by its box or by
+                                                the square that is cut for the embedder, whichever is more
 
 The choice of measures follows ISO/IEC 29794-5 (face image quality). The angles come from the five
 landmarks: the nose tip stands out from the plane of eyes and mouth by about half the distance between eyes
@@ -34,6 +36,10 @@ from pipeline.types import Detection, Quality, Rectangle
 
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 """The part of an aligned picture that is face whatever the hair and the background are."""
+
+_BURNT_OUT = 235
+"""White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
+that use the whole range it is nearly white."""
 
 _NOSE_DEPTH = 0.5
 _NOSE_HEIGHT = 0.55
@@ -100,7 +106,7 @@ def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
     mean, variance = float(core.mean()), float(core.var())
     edges = float(cv2.Laplacian(core, cv2.CV_32F).var())
     sharpness = edges / max(variance, 1.0)
-    burnt = float(np.mean(core >= 250))
+    burnt = float(np.mean(core >= _BURNT_OUT))
     took = {
         "sharpness": 0.4 * math.log2(1 + 0.1 / max(sharpness, 1e-4)),
         "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,

@@ -1,6 +1,7 @@
 """One model file from one of its sources. Nothing that comes is trusted; `pipeline.models` looks at the
 digest."""
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -65,6 +66,8 @@ def _download(url: str, target: Path, report: Report) -> None:
                 report(come, expected)
     except urllib.error.URLError as error:
         raise SourceError(str(error.reason)) from error
+    except http.client.HTTPException as error:  # what answers is no web server, or a broken one
+        raise SourceError(f"{type(error).__name__} {error}".strip()) from error
 
 
 def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:

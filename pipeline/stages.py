@@ -84,6 +84,7 @@ class CameraStages:
         )
         self._visits = Visits(cam_id, rules, models.near_detector, observer)
         self._last_frame: float | None = None
+        self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
         self._next_due = 0.0
 
@@ -95,7 +96,7 @@ class CameraStages:
     def process(self, frame: Frame) -> list[Sighting]:
         """Takes the next frame; gives the sightings that are due with it."""
         now = frame.media_time
-        sightings = self._after_jump(now)
+        sightings = self._after_break(frame)
         self._last_frame = now
         if not self._wanted(frame):
             return sightings
@@ -112,16 +113,19 @@ class CameraStages:
 
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
-        self._last_frame = self._last_analysed = None
+        self._last_frame = self._last_analysed = self._size = None
         self._next_due = 0.0
         return self._post(self._visits.end(self._tracker.finish()))
 
-    def _after_jump(self, now: float) -> list[Sighting]:
-        """Ends all visits where the media time went back or far ahead: a clip that starts over, a new
-        stream."""
-        if self._last_frame is None or 0 <= now - self._last_frame <= _CLOCK_JUMP_SECONDS:
-            return []
-        return self.finish()
+    def _after_break(self, frame: Frame) -> list[Sighting]:
+        """Ends all visits where the frame does not continue the one before: the media time went back or far
+        ahead (a clip that starts over, a new stream), or the picture has another size, so that boxes of
+        before and now mean different places."""
+        size = frame.pixels.width, frame.pixels.height
+        goes_on = self._last_frame is None or 0 <= frame.media_time - self._last_frame <= _CLOCK_JUMP_SECONDS
+        sightings = [] if goes_on and self._size in (None, size) else self.finish()
+        self._size = size
+        return sightings
 
     def _wanted(self, frame: Frame) -> bool:
         """Whether to analyse the frame, by the rates and by what moves."""

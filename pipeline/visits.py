@@ -96,10 +96,12 @@ class Visits:
         posts = []
         for track in tracks:
             visit = self._visits.pop(track.number)
+            shot, outcome = visit.best.last()
             if not _is_face(track, visit):
+                if shot is not None:
+                    self._count(Outcome.LOW_QUALITY)
                 continue
             self._observer.visit(self._cam_id)
-            shot, outcome = visit.best.last()
             if shot is not None:
                 posts.append(Post(visit, shot, last))
             elif outcome is not None:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -35,18 +36,26 @@ def models_dir() -> Path:
     return Path(os.environ.get("FACEND_TEST_MODELS") or Path(__file__).parents[1] / "data" / "models")
 
 
-@functools.cache
 def default_models() -> Models:
     """The default pack, fetched if it is not there yet, loaded once a process."""
+    found = _load_default()
+    if isinstance(found, ModelError):
+        missing(f"the model files are not in {models_dir()} and cannot be fetched: {found}")
+    return found
+
+
+@functools.cache
+def _load_default() -> Models | ModelError:
+    """Tried once: where there is no network, every further attempt would take as long as the first."""
     pack = resolve("opencv-zoo", models_dir())
     try:
         fetch(pack, models_dir())
     except ModelError as error:
-        missing(f"the model files cannot be fetched: {error}")
+        return error
     return load(pack, models_dir())
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skips the test because the machine lacks something; in CI that is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
@@ -85,8 +94,13 @@ def portrait(person: int, face_px: int) -> Picture:
     return np.asarray(cv2.resize(cut, (side, side), interpolation=flags), dtype=np.uint8)
 
 
-def wall(width: int = 640, height: int = 360) -> Picture:
+def wall(width: int = 320, height: int = 192) -> Picture:
     """A grey wall with a little grain."""
+    return _grain(width, height).copy()
+
+
+@functools.cache
+def _grain(width: int, height: int) -> Picture:
     grain = np.random.default_rng(1).integers(-4, 5, (height, width, 1))
     return np.repeat(np.clip(110 + grain, 0, 255), 3, axis=2).astype(np.uint8)
 
@@ -108,7 +122,7 @@ def frame(picture: Picture, seconds: float, cam_id: str = "gate") -> Frame:
 
 
 def walk(
-    person: int, seconds: float, fps: float = 8.0, largest_px: int = 120, start: float = 0.0
+    person: int, seconds: float, fps: float = 8.0, largest_px: int = 90, start: float = 0.0
 ) -> Iterator[Frame]:
     """One of the six comes nearer, from left to right."""
     count = round(seconds * fps)
@@ -116,7 +130,7 @@ def walk(
         share = number / count
         scene = wall()
         size = round(largest_px * (0.5 + 0.5 * share))
-        placed(scene, portrait(person, size), 150 + 300 * share, 180)
+        placed(scene, portrait(person, size), 90 + 140 * share, 96)
         yield frame(scene, start + number / fps)
 
 

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -130,6 +132,31 @@ def test_the_observer_hears_of_changes_alone(health: Health, states: States) -> 
     health.frame()
     health.finished("stopped", "")
     assert states.seen == [(GREEN, ""), (YELLOW, "refused"), (GREEN, ""), (GREY, "stopped")]
+
+
+def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
+    """Whoever asks while the observer is being told waits: what it heard last is how the camera is."""
+    told: list[CameraState] = []
+    asking = threading.Event()
+
+    class Slow(UnobservedCamera):
+        def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+            if state is YELLOW:
+                recovery.start()
+                asking.wait(5)
+                recovery.join(0.05)
+            told.append(state)
+
+    def recover() -> None:
+        asking.set()
+        health.frame()
+
+    recovery = threading.Thread(target=recover)
+    health = Health("hall", Slow(), clock)
+    health.frame()
+    health.failed(trouble())
+    recovery.join(5)
+    assert told == [GREEN, YELLOW, GREEN]
 
 
 def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:

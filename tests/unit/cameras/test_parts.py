@@ -18,7 +18,8 @@ def sliced_pictures(path, codec: str) -> list[list[bytes]]:
         stream = container.add_stream(codec, rate=10, options=stream_options)
         stream.width, stream.height, stream.pix_fmt = 320, 256, "yuv420p"
         for picture in moving_pictures(6, 320, 256):
-            pictures += [bytes(packet) for packet in stream.encode(av.VideoFrame.from_ndarray(picture, "bgr24"))]
+            frame = av.VideoFrame.from_ndarray(picture, "bgr24")
+            pictures += [bytes(packet) for packet in stream.encode(frame)]
         pictures += [bytes(packet) for packet in stream.encode(None)]
     return [slices_of(picture, codec) for picture in pictures if picture]
 
@@ -37,7 +38,7 @@ def slices_of(picture: bytes, codec: str) -> list[bytes]:
 
 @pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("libx265", "hevc")])
 def test_the_slices_of_a_picture_go_on_with_it(tmp_path, codec, name):
-    """Of every picture the first slice begins it and each other goes on, whatever stands before the slices."""
+    """Of every picture the first slice begins it and each other goes on, whatever stands before them."""
     pictures = sliced_pictures(tmp_path / "sliced", codec)
     test = goes_on(name)
     assert len(pictures) >= 6

@@ -22,10 +22,17 @@ def test_a_password_in_the_url_becomes_a_secret() -> None:
         assert "s3cr3t" not in shown
 
 
-def test_a_secret_in_the_query_is_hidden_too() -> None:
-    """Many HTTP cameras want user and password there."""
-    settings = camera(url="http://host/video.cgi?usr=admin&pwd=s3cr3t")
-    assert settings.connect_url() == "http://host/video.cgi?usr=admin&pwd=s3cr3t"
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host/video.cgi?usr=admin&pwd=s3cr3t",
+        "rtsp://host:554/user=admin_password=s3cr3t_channel=1_stream=0.sdp?real_stream",
+    ],
+)
+def test_a_secret_in_path_or_query_is_hidden_too(url: str) -> None:
+    """Many HTTP cameras want user and password in the query, many recorders in the path."""
+    settings = camera(url=url)
+    assert settings.connect_url() == url
     for shown in (repr(settings), settings.url, settings.masked_url, str(settings.model_dump())):
         assert "s3cr3t" not in shown
 
@@ -48,7 +55,8 @@ def test_user_and_password_beside_the_url_win() -> None:
         ({"pasword": "s3cr3t"}, "pasword", "Extra inputs are not permitted"),
         ({"password": "s3cr3t"}, "", "needs a user"),
         ({"roi": [[0.5, 0, 0.4, 1]]}, "roi", "left < right"),
-        ({"roi": [[0, 0, 1, 1.5]]}, "roi", "less than or equal to 1"),
+        ({"roi": [[0, 0, 1, 1.5]]}, "roi", "fractions of the picture, 0 to 1"),
+        ({"roi": 0.5}, "roi", "tuple"),
         ({"rot": [[[0, 0], [1, 1]]]}, "rot", "at least 3"),
         ({"min_score": float("-inf")}, "min_score", "finite"),
         ({"read_timeout_seconds": 0}, "read_timeout_seconds", "greater than or equal to 1"),

@@ -1,5 +1,7 @@
 """Which shot of a visit is posted, and when."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,17 @@ def test_a_trembling_score_changes_nothing() -> None:
     """A shot that is better by a hair does not replace the best one."""
     best = BestShot(Posting.REALTIME, 0.1)
     assert run(best, [-1.0 + 0.001 * step for step in range(50)]) == [-1.0]
+
+
+def test_a_posted_frame_is_let_go() -> None:
+    """A face that stays for an hour does not keep the decoder's picture of it, only its score."""
+    best = BestShot(Posting.BOTH, 1.0)
+    best.take(posted := shot(-1.0, 0))
+    pixels = weakref.ref(posted.frame.pixels)
+    assert best.due(0.5) is posted
+    del posted
+    assert pixels() is None
+    assert not best.beaten_by(-1.0)
 
 
 @pytest.mark.parametrize(("posted_before", "expected"), [(False, True), (True, False)])

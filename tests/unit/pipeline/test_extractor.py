@@ -15,7 +15,7 @@ from pipeline.engine import Models
 from pipeline.errors import PictureError
 from pipeline.extractor import Extractor
 from pipeline.facen import decode
-from tests.faces import sample_path, six_faces, six_people
+from tests.faces import portrait, sample_path, six_faces
 
 
 @pytest.fixture(scope="module")
@@ -47,49 +47,45 @@ def test_finds_everybody_with_everything(extractor: Extractor) -> None:
 
 def test_bytes_path_and_array_give_the_same(extractor: Extractor, tmp_path: Path) -> None:
     """The same picture, however it is given, has the same faces."""
-    small = np.asarray(cv2.resize(six_people(), (640, 443)), np.uint8)
-    data = encoded(small, ".png")
-    path = tmp_path / "six.png"
+    person = portrait(2, 80)
+    data = encoded(person, ".png")
+    path = tmp_path / "person.png"
     path.write_bytes(data)
-    results = [extractor.extract(image) for image in (data, path, str(path), small)]
-    assert [len(faces) for faces in results] == [6] * 4
-    assert len({tuple(face["facen"] for face in faces) for faces in results}) == 1
+    results = [
+        extractor.extract(image) for image in (data, path, str(path), person, person[:, ::-1][:, ::-1])
+    ]
+    assert [len(faces) for faces in results] == [1] * 5
+    assert len({faces[0]["facen"] for faces in results}) == 1
+    assert results[3][0]["photo_hash"] == results[4][0]["photo_hash"]
 
 
 def test_turned_photographs_are_put_upright(extractor: Extractor) -> None:
     """A photo that lies and says so in its EXIF data has the faces of the upright one."""
-    lying = Image.fromarray(cv2.cvtColor(np.rot90(six_people()).copy(), cv2.COLOR_BGR2RGB))
+    lying = Image.fromarray(cv2.cvtColor(np.rot90(portrait(2, 80)).copy(), cv2.COLOR_BGR2RGB))
     exif = Image.Exif()
     exif[0x0112] = 6  # show it turned clockwise by 90 degrees
     data = io.BytesIO()
     lying.save(data, "JPEG", exif=exif, quality=95)
-    faces = extractor.extract(data.getvalue())
-    assert len(faces) == 6
-    assert min(face["score"] for face in faces) > -5
+    (face,) = extractor.extract(data.getvalue())
+    assert face["score"] > -2
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 def test_takes_the_common_formats(extractor: Extractor, suffix: str) -> None:
     """What cameras and people send can be read."""
-    assert len(extractor.extract(encoded(cv2.resize(six_people(), (640, 443)), suffix))) == 6
+    assert len(extractor.extract(encoded(portrait(2, 80), suffix))) == 1
 
 
 def test_takes_grey_pictures(extractor: Extractor) -> None:
     """A grey picture, as a file or as an array, has its faces, too."""
-    grey = cv2.cvtColor(cv2.resize(six_people(), (640, 443)), cv2.COLOR_BGR2GRAY)
-    assert len(extractor.extract(encoded(grey, ".png"))) == 6
-    assert len(extractor.extract(np.asarray(grey, np.uint8))) == 6
+    grey = cv2.cvtColor(portrait(2, 80), cv2.COLOR_BGR2GRAY)
+    assert len(extractor.extract(encoded(grey, ".png"))) == 1
+    assert len(extractor.extract(np.asarray(grey, np.uint8))) == 1
 
 
-def test_small_and_large_pictures(extractor: Extractor) -> None:
-    """One pixel has no face; in 8000 × 6000 pixels faces are found, large ones and small ones."""
+def test_a_picture_of_one_pixel_has_no_face(extractor: Extractor) -> None:
+    """It is a picture all the same, and no error."""
     assert extractor.extract(encoded(np.zeros((1, 1, 3), np.uint8), ".png")) == []
-    large = np.full((6000, 8000, 3), 110, np.uint8)
-    large[200:1086, 300:1580] = six_people()
-    large[1500:5930, 1000:7400] = cv2.resize(six_people(), (6400, 4430))
-    faces = extractor.extract(large)
-    assert sum(face["bbox"].top > 1500 for face in faces) == 6
-    assert sum(face["bbox"].bottom < 1200 for face in faces) >= 4
 
 
 def _png_of(width: int, height: int) -> bytes:

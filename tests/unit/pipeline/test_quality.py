@@ -68,6 +68,11 @@ def darker(gain: float) -> Callable[[Picture], Picture]:
     return lambda picture: (picture * gain).astype(np.uint8)
 
 
+def brighter(gain: float) -> Callable[[Picture], Picture]:
+    """Into white, in the range of brightness that video has."""
+    return lambda picture: np.clip(16 + picture * (219 / 255) * gain, 16, 235).astype(np.uint8)
+
+
 def smaller(side: int) -> Callable[[Picture], Picture]:
     return lambda picture: np.asarray(
         cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8
@@ -99,6 +104,15 @@ def test_worse_pictures_score_worse(models: Models, person: int, name: str) -> N
     assert len(scores) >= 2
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] < scores[0] - 0.1
+
+
+def test_glare_counts_in_the_brightness_that_video_has(models: Models) -> None:
+    """White is 235 in most video: a face that is burnt out there loses by its exposure."""
+    lit, burnt = (quality(models, brighter(gain)(scene(2))) for gain in (1.0, 2.0))
+    assert lit is not None and burnt is not None
+    assert lit.parts["share_burnt_out"] < 0.02
+    assert burnt.parts["share_burnt_out"] > 0.1
+    assert burnt.parts["exposure"] < lit.parts["exposure"] - 0.3
 
 
 def test_parts_add_up_and_only_take_away(models: Models) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 
 import cv2
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.best_shot import Posting
+from pipeline.detector import Detector
 from pipeline.engine import Models
 from pipeline.regions import Region
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import ArrayPixels, Frame, Picture, Sighting, Unobserved
+from pipeline.types import ArrayPixels, Detection, Frame, Picture, Sighting, Unobserved
 from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 
@@ -39,6 +41,16 @@ class Counting(Unobserved):
         self.counts["faces"] += count
 
 
+class Doubtful:
+    """A real detector that is less sure of what it finds."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def detect(self, picture: Picture) -> list[Detection]:
+        return [replace(face, score=0.75) for face in self._detector.detect(picture) if face.score >= 0.75]
+
+
 def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> list[Sighting]:
     sightings = [sighting for one in frames for sighting in stages.process(one)]
     return sightings + (stages.finish() if finish else [])
@@ -49,15 +61,15 @@ def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
     largest."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(), observer)
-    (sighting,) = run(stages, [*walk(2, 3), *empty(3, start=3)], finish=False)
+    (sighting,) = run(stages, [*walk(2, 2), *empty(2, start=2)], finish=False)
     assert sighting.cam_id == "gate"
     assert sighting.visit_id == "gate-20260301T120000.000000Z-1"
-    assert sighting.media_time > 1.5
+    assert sighting.media_time > 1
     assert sighting.captured_at == START + timedelta(seconds=sighting.media_time)
     assert sighting.pack == "opencv-zoo"
     assert -1.5 < sighting.score < 0
     photo = cv2.imdecode(np.frombuffer(sighting.photo, np.uint8), cv2.IMREAD_COLOR)
-    assert photo is not None and photo.shape == (360, 640, 3)
+    assert photo is not None and photo.shape == (192, 320, 3)
     assert sighting.photo.startswith(b"\xff\xd8")
     normalized = cv2.imdecode(np.frombuffer(sighting.normalized, np.uint8), cv2.IMREAD_COLOR)
     assert normalized is not None and normalized.shape == (112, 112, 3)
@@ -78,37 +90,15 @@ def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
 def test_every_shot_has_one_outcome(models: Models) -> None:
     """The outcomes add up to the faces that were detected."""
     observer = Counting()
-    run(CameraStages("gate", models, StageSettings(), observer), walk(0, 3))
+    run(CameraStages("gate", models, StageSettings(), observer), walk(0, 1.5))
     assert sum(observer.shots.values()) == observer.counts["faces"] > 10
 
 
 def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
     """A second run over the same frames gives the same visits, pictures and facens."""
-    runs = [run(CameraStages("gate", models, StageSettings(), Unobserved()), walk(5, 2)) for _ in range(2)]
+    runs = [run(CameraStages("gate", models, StageSettings(), Unobserved()), walk(5, 1)) for _ in range(2)]
     first, second = ([(s.visit_id, s.photo, s.normalized, s.facen.tobytes()) for s in run] for run in runs)
     assert first == second != []
-
-
-def test_six_people_are_six_visits_known_again(models: Models) -> None:
-    """Six people come by twice, larger and darker the second time: each is nearest to themselves, on the
-    right side of the medium threshold."""
-    stages = CameraStages("gate", models, StageSettings(), Unobserved())
-    rounds: list[list[Sighting]] = []
-    for turn, gain in enumerate((1.0, 0.7)):
-        sightings = []
-        for person in range(6):
-            start = (turn * 6 + person) * 5.0
-            frames = list(walk(person, 1.5, fps=4, largest_px=100 + 40 * turn, start=start))
-            frames = [frame((f.pixels.bgr() * gain).astype(np.uint8), f.media_time) for f in frames]
-            sightings += run(stages, [*frames, *empty(2, start=start + 2, fps=1)], finish=False)
-        rounds.append(sightings)
-    assert [len(sightings) for sightings in rounds] == [6, 6]
-    first, second = (np.stack([s.facen for s in sightings]) for sightings in rounds)
-    confidences = (1 + second @ first.T) / 2
-    medium = models.pack.thresholds.medium
-    assert np.diag(confidences).min() > medium
-    assert confidences[~np.eye(6, dtype=bool)].max() < medium
-    assert len({s.visit_id for sightings in rounds for s in sightings}) == 12
 
 
 def test_two_in_one_frame_are_embedded_in_one_batch(models: Models) -> None:
@@ -117,14 +107,14 @@ def test_two_in_one_frame_are_embedded_in_one_batch(models: Models) -> None:
     def both() -> Iterable[Frame]:
         for number in range(8):
             scene = wall()
-            placed(scene, portrait(0, 90), 150 + 2 * number, 180)
-            placed(scene, portrait(5, 90), 480 - 2 * number, 180)
+            placed(scene, portrait(0, 80), 80 + number, 96)
+            placed(scene, portrait(5, 80), 240 - number, 96)
             yield frame(scene, number / 8)
 
     left, right = sorted(
         run(CameraStages("gate", models, StageSettings(), Unobserved()), both()), key=lambda s: s.bbox.left
     )
-    assert left.bbox.right < 320 < right.bbox.left
+    assert left.bbox.right < 160 < right.bbox.left
     assert float(left.facen @ right.facen) < 0.4
 
 
@@ -135,7 +125,7 @@ def test_realtime_posts_while_the_visit_goes_on(models: Models, posting: Posting
     """The first post comes within a second of the first look, and each later one is better."""
     settings = StageSettings(posting=posting, post_interval_seconds=0.5)
     stages = CameraStages("gate", models, settings, Unobserved())
-    sightings = run(stages, walk(2, 3), finish=False)
+    sightings = run(stages, walk(2, 2), finish=False)
     assert len(sightings) >= 2
     assert sightings[0].media_time < 1
     scores = [sighting.score for sighting in sightings]
@@ -176,10 +166,33 @@ def test_an_inverted_camera_posts_nothing(models: Models) -> None:
 def test_a_clock_that_jumps_back_ends_the_visits(models: Models) -> None:
     """A clip that starts over does not join its end to its beginning."""
     stages = CameraStages("gate", models, StageSettings(), Unobserved())
-    frames = list(walk(2, 1.5))
+    frames = list(walk(2, 1))
     sightings = run(stages, [*frames, *frames])
     assert len(sightings) == 2
     assert sightings[0].visit_id != sightings[1].visit_id
+
+
+def test_another_picture_size_ends_the_visits(models: Models) -> None:
+    """Boxes of a picture of another size lie elsewhere: nobody is followed from one into the other."""
+    observer = Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer)
+    small = list(walk(2, 0.5))
+    enlarged = np.asarray(cv2.resize(small[-1].pixels.bgr(), (384, 230)), np.uint8)
+    large = [frame(enlarged, 0.5 + number / 8) for number in range(3)]
+    sightings = run(stages, [*small, *large])
+    photos = [cv2.imdecode(np.frombuffer(one.photo, np.uint8), cv2.IMREAD_COLOR) for one in sightings]
+    assert [photo.shape[:2] for photo in photos if photo is not None] == [(192, 320), (230, 384)]
+    assert observer.counts["visits"] == 2
+
+
+def test_what_was_seen_once_and_not_surely_is_no_visit(models: Models) -> None:
+    """A single doubtful detection is posted nowhere, and its shot is counted as worth nothing."""
+    observer = Counting()
+    stages = CameraStages(
+        "gate", replace(models, detector=Doubtful(models.detector)), StageSettings(), observer
+    )
+    assert run(stages, [*list(walk(2, 1))[-1:], *empty(2, start=1, fps=2)]) == []
+    assert (observer.shots, observer.counts["visits"]) == (Counter(low_quality=1), 0)
 
 
 def test_the_rate_holds_however_many_frames_come(models: Models) -> None:
@@ -225,8 +238,8 @@ def test_full_frames_are_converted_only_when_posted(models: Models) -> None:
     """One visit, one posted shot, one conversion of a whole frame."""
     wanted: list[int] = []
     frames = []
-    for one in walk(2, 2):
-        large = np.asarray(cv2.resize(one.pixels.bgr(), (1280, 720)), np.uint8)
+    for one in walk(2, 1):
+        large = np.asarray(cv2.resize(one.pixels.bgr(), (1280, 768)), np.uint8)
         frames.append(Frame(one.cam_id, one.captured_at, one.media_time, CountedPixels(large, wanted)))
     assert len(run(CameraStages("gate", models, StageSettings(), Unobserved()), frames)) == 1
     assert len(wanted) == 1

@@ -35,7 +35,7 @@ def test_alignment_and_facens_agree_with_opencv(models: Models) -> None:
     picture = six_people()
     height, width = picture.shape[:2]
     _, rows = cv2.FaceDetectorYN.create(_file(models, 0), "", (width, height), 0.6, 0.3).detect(picture)
-    for row in rows:
+    for row in rows[:3]:
         theirs = recogniser.alignCrop(picture, row)
         ours = align(picture, row[4:14].reshape(5, 2))
         assert np.abs(theirs.astype(int) - ours).mean() < 0.1

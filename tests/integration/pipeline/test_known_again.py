@@ -1,0 +1,31 @@
+"""The whole way from frames to facens, for six real people."""
+
+import numpy as np
+
+from pipeline.stages import CameraStages, StageSettings
+from pipeline.types import Sighting, Unobserved
+from tests.faces import default_models, empty, frame, walk
+
+
+def test_six_people_are_six_visits_known_again() -> None:
+    """Six people come by twice, larger and darker the second time: each is nearest to themselves, on the
+    right side of the medium threshold."""
+    models = default_models()
+    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    rounds: list[list[Sighting]] = []
+    for turn, gain in enumerate((1.0, 0.7)):
+        sightings = []
+        for person in range(6):
+            start = (turn * 6 + person) * 5.0
+            frames = list(walk(person, 1.5, fps=4, largest_px=100 + 40 * turn, start=start))
+            frames = [frame((f.pixels.bgr() * gain).astype(np.uint8), f.media_time) for f in frames]
+            for one in (*frames, *empty(2, start=start + 2, fps=1)):
+                sightings += stages.process(one)
+        rounds.append(sightings)
+    assert [len(sightings) for sightings in rounds] == [6, 6]
+    first, second = (np.stack([s.facen for s in sightings]) for sightings in rounds)
+    confidences = (1 + second @ first.T) / 2
+    medium = models.pack.thresholds.medium
+    assert np.diag(confidences).min() > medium
+    assert confidences[~np.eye(6, dtype=bool)].max() < medium
+    assert len({s.visit_id for sightings in rounds for s in sightings}) == 12
