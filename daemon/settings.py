@@ -1,0 +1,151 @@
+"""The settings of the whole service: one model for settings.toml, checked before anything starts.
+
+Every key has a default that suits a first run; what each one means stands in
+settings.toml itself, beside its default.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+
+from cameras.settings import CameraSettings
+from daemon.logs import LogFormat, LogLevel
+from pipeline.best_shot import Posting
+from pipeline.extractor import MAX_PIXELS
+from pipeline.regions import Region
+from pipeline.stages import StageSettings
+from store.retention import RetentionSettings
+from store.settings import PersonsSettings, StoreSettings
+
+MEBIBYTE = 1024 * 1024
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _all_is_empty(names: object) -> object:
+    return () if names == "all" else names
+
+
+class OwnerSettings(Section):
+    """In whose name this box stores."""
+
+    token: SecretStr = SecretStr("")
+
+
+class UploadsSettings(Section):
+    folder: Path | None = None
+    base_url: str = ""
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_web_address(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("expected http://… or https://…, or nothing for file:// URLs")
+        return url
+
+
+class SpoolSettings(Section):
+    max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE)
+
+
+class ModelsSettings(Section):
+    pack: str = Field(default="opencv-zoo", min_length=1)
+    folder: Path | None = None
+    sources: tuple[Path, ...] = ()
+    threads: int = Field(default=1, ge=1, le=64)
+    genderage: Path | None = None
+    emotions: Path | None = None
+
+
+class PipelineSettings(Section):
+    detect_size: int = Field(default=640, ge=160, le=4096)
+    idle_fps: float = Field(default=2, gt=0, le=30)
+    start_score: float = Field(default=0.6, ge=0.3, le=1)
+    track_timeout_seconds: float = Field(default=1.5, gt=0, le=60)
+    motion_gate: bool = True
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
+
+    def for_camera(self, camera: CameraSettings) -> StageSettings:
+        """How this camera's frames are treated."""
+        return StageSettings(
+            posting=Posting(camera.posting),
+            post_interval_seconds=camera.post_interval_seconds,
+            min_face_px=camera.min_face_px,
+            min_score=camera.min_score,
+            roi=Region.of(camera.roi),
+            rot=Region.of(camera.rot),
+            detect_size=self.detect_size,
+            max_fps=camera.max_fps,
+            idle_fps=self.idle_fps,
+            start_score=self.start_score,
+            track_timeout_seconds=self.track_timeout_seconds,
+        )
+
+
+class HttpSettings(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=9464, ge=0, le=65535)
+
+
+TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+
+
+class JobsSettings(Section):
+    retention_at: TimeOfDay = "03:30"
+    doctor_at: TimeOfDay = "04:30"
+    faces_days: float = Field(default=365, ge=0)
+    pictures_days: float = Field(default=90, ge=0)
+    max_faces: int = Field(default=0, ge=0)
+    max_picture_bytes: int = Field(default=0, ge=0)
+    dead_days: float = Field(default=30, ge=0)
+
+    @property
+    def retention(self) -> RetentionSettings:
+        return RetentionSettings(
+            faces_days=self.faces_days or None,
+            pictures_days=self.pictures_days or None,
+            max_faces=self.max_faces or None,
+            max_picture_bytes=self.max_picture_bytes or None,
+            dead_days=self.dead_days,
+        )
+
+
+class PluginsSettings(Section):
+    dirs: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = ()
+    enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
+    """Empty for all that are found."""
+    timeout_seconds: float = Field(default=5, gt=0, le=60)
+    request_timeout_seconds: float = Field(default=60, gt=0, le=3600)
+    max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)
+    options: dict[str, dict[str, Any]] = {}
+
+
+class Settings(Section):
+    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default=Path("data"), validate_default=True)
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+    store: StoreSettings = StoreSettings()
+    uploads: UploadsSettings = UploadsSettings()
+    spool: SpoolSettings = SpoolSettings()
+    models: ModelsSettings = ModelsSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    persons: PersonsSettings = PersonsSettings()
+    http: HttpSettings = HttpSettings()
+    jobs: JobsSettings = JobsSettings()
+    plugins: PluginsSettings = PluginsSettings()
+    cameras: tuple[CameraSettings, ...] = ()
+
+    @field_validator("cameras")
+    @classmethod
+    def _ids_are_used_once(cls, cameras: tuple[CameraSettings, ...]) -> tuple[CameraSettings, ...]:
+        ids = [camera.id for camera in cameras]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"each camera needs an id of its own; used twice: {', '.join(twice)}")
+        return cameras

@@ -1,0 +1,124 @@
+"""From the text of settings.toml to settings, or to one line for each fault."""
+
+import json
+
+import pytest
+
+from daemon import settings_file
+from daemon.errors import SettingsError
+
+
+def problems(tmp_path, text, environment=None):
+    """The lines that a file with this text is refused with."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        settings_file.load(path, environment or {})
+    assert caught.value.exit_status == 2
+    assert all(problem.startswith(f"{path}: ") and "\n" not in problem for problem in caught.value.problems)
+    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("colour = 1", "colour: unknown key; known here: cameras, data_dir"),
+        ("[http]\nprot = 1", "http.prot: unknown key; did you mean port?"),
+        ("[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nuser_name = 'x'", "cameras[1].user_name: unknown key"),
+        ("[http]\nport = 99999", "http.port = 99999: input should be less than or equal to 65535"),
+        ("[http]\nport = 'many'", 'http.port = "many": input should be a valid integer'),
+        ("http = 3", "http = 3: input should be a valid dictionary"),
+        ("log_level = 'loud'", "log_level = \"loud\": input should be 'debug', 'info', 'warning' or 'error'"),
+        ("[store]\nurl = 'redis://h'", "store.url = "),
+        ("[uploads]\nbase_url = 'ftp://h'", 'uploads.base_url = "ftp://h": expected http://'),
+        ("[jobs]\nretention_at = '25:00'", 'jobs.retention_at = "25:00": '),
+        (
+            "[persons]\ntime_zone = 'Mars/Base'",
+            'persons.time_zone = "Mars/Base": expected the name of a time zone',
+        ),
+        ("[[cameras]]\nid = 'a b'\nurl = 'rtsp://h/'", 'cameras[1].id = "a b": '),
+        ("[[cameras]]\nid = 'a'", "cameras[1].url: missing"),
+        ("[[cameras]]\nid = 'a'\nurl = 'gopher://h/'", 'cameras[1].url = "gopher://h/": '),
+        (
+            "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nroi = [[0.5, 0, 0.1, 1]]",
+            "cameras[1].roi",
+        ),
+        ("cameras = [", "this is no TOML"),
+    ],
+)
+def test_a_fault_is_one_line_with_key_value_and_expectation(tmp_path, text, line):
+    """Whatever is wrong, a person reads where it stands, what stands there and what was expected."""
+    told = problems(tmp_path, text)
+    assert told
+    assert told[0].startswith(line)
+
+
+def test_all_faults_are_told_at_once(tmp_path):
+    """Nobody has to start the daemon three times to learn of three faults."""
+    assert len(problems(tmp_path, "a = 1\n[http]\nport = -1\n[jobs]\nfaces_days = -1")) == 3
+
+
+def test_a_camera_id_that_is_used_twice_is_named(tmp_path):
+    """Two cameras of one name could not be told apart in anything that is stored."""
+    camera = "[[cameras]]\nid = '{}'\nurl = 'rtsp://h/'\n"
+    told = problems(tmp_path, camera.format("hall") + camera.format("door") + camera.format("hall"))
+    assert len(told) == 1
+    assert told[0].startswith("cameras = ")
+    assert told[0].endswith("used twice: hall")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[cameras]]\nid = 'a'\nurl = 'rtsp://admin:pa55word@h/'\nport = 1",
+        "[[cameras]]\nid = 'a b'\nurl = 'rtsp://admin:pa55word@h/'",
+        "[[cameras]]\nid = 'a'\nurl = 'gopher://admin:pa55word@h/'",
+        "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\npassword = 'pa55word'",
+        "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nuser = 'u'\npassword = ['pa55word']",
+        "[store]\nurl = 'redis://admin:pa55word@h'",
+        "[store]\nurl = ['mongodb://admin:pa55word@h']",
+        "[store]\ntoken = ['pa55word']",
+    ],
+)
+def test_no_refusal_shows_a_secret(tmp_path, text):
+    """The faulty value is shown, passwords in it are not."""
+    assert "pa55word" not in repr(problems(tmp_path, text))
+
+
+def test_a_missing_file_is_told_with_its_name(tmp_path):
+    """`--settings` with a wrong path: status 2, because only a person can help."""
+    with pytest.raises(SettingsError, match=r"nowhere\.toml: cannot be read \(No such file"):
+        settings_file.load(tmp_path / "nowhere.toml")
+
+
+def test_a_broken_secret_reference_is_told_without_its_neighbours(tmp_path):
+    """The line names the reference."""
+    text = "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nuser = 'u'\npassword = '${env:NO_SUCH}'"
+    assert problems(tmp_path, text) == ["${env:NO_SUCH}: there is no environment variable NO_SUCH"]
+
+
+def test_the_settings_that_are_shown_hide_every_secret(tmp_path):
+    """What `facend check` prints holds passwords and tokens as ***, wherever they came from."""
+    path = tmp_path / "settings.toml"
+    path.write_text(
+        "[store]\nurl = 'mongodb://db:pa55word@h'\ntoken = 'pa55word'\n"
+        "[[cameras]]\nid = 'a'\nurl = 'rtsp://admin:pa55word@h/main'\n"
+        "[[cameras]]\nid = 'b'\nurl = 'rtsp://h/main'\nuser = 'u'\npassword = '${env:P}'\n"
+    )
+    shown = json.dumps(settings_file.masked(settings_file.load(path, {"P": "pa55word"})), default=str)
+    assert "pa55word" not in shown
+    assert "***" in shown
+    assert "rtsp://h/main" in shown
+
+
+def test_the_named_file_comes_before_the_usual_places(tmp_path, monkeypatch):
+    """FACEND_SETTINGS, then ./settings.toml; without either the places that were tried are named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FACEND_SETTINGS", raising=False)
+    monkeypatch.setattr(settings_file, "DEFAULT_PLACES", settings_file.DEFAULT_PLACES[:1])
+    with pytest.raises(SettingsError, match=r"tried settings\.toml"):
+        settings_file.find()
+    (tmp_path / "settings.toml").touch()
+    assert settings_file.find().absolute() == tmp_path / "settings.toml"
+    monkeypatch.setenv("FACEND_SETTINGS", "/elsewhere.toml")
+    assert str(settings_file.find()) == "/elsewhere.toml"
