@@ -1,0 +1,101 @@
+"""A real MongoDB for tests: one private server for the whole run, a database of its own for each test."""
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pymongo
+import pytest
+from pydantic import SecretStr
+
+from store.context import Context
+from store.embedded import PrivateMongod
+from store.mongod_program import find_mongod
+from store.settings import PersonsSettings, StoreSettings
+
+
+class MongodThread:
+    """The private mongod with an event loop of its own, which outlives those of the tests."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="facend-"))
+        self._mongod = PrivateMongod(self._folder / "mongod", find_mongod)
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+
+    async def _run(self) -> None:
+        try:
+            async with self._mongod.running():
+                self._ready.set()
+                await self._stop.wait()
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._ready.set()
+
+    def start(self) -> str:
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+        return self._mongod.url
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+        shutil.rmtree(self._folder)
+
+
+_SERVER = pytest.StashKey[str]()
+
+
+@pytest.fixture(scope="session")
+def mongo_url(request: pytest.FixtureRequest) -> str:
+    """The URL of the run's one server, whichever conftest asks for it first."""
+    stash = request.config.stash
+    if _SERVER not in stash:
+        server = MongodThread()
+        stash[_SERVER] = server.start()
+        request.config.add_cleanup(server.stop)
+    return stash[_SERVER]
+
+
+@dataclass(frozen=True)
+class StoreArguments:
+    """What opens a context of this test's own; contexts opened with the same share everything stored."""
+
+    settings: StoreSettings
+    persons: PersonsSettings
+    data_dir: Path
+
+    def open(self, **options: Any) -> AbstractAsyncContextManager[Context]:
+        """`options`: as in `Context.open`."""
+        return Context.open(self.settings, self.persons, data_dir=self.data_dir, **options)
+
+
+@pytest.fixture
+def store_settings(mongo_url: str, tmp_path: Path) -> Iterator[StoreArguments]:
+    """Settings with an empty database and an empty data folder; the database is dropped afterwards."""
+    settings = StoreSettings(url=SecretStr(mongo_url), database=f"test-{uuid4().hex[:16]}")
+    yield StoreArguments(settings, PersonsSettings(time_zone="UTC"), tmp_path)
+    with pymongo.MongoClient(mongo_url) as client:
+        client.drop_database(settings.database)
+
+
+@pytest.fixture
+async def ctx(store_settings: StoreArguments) -> AsyncIterator[Context]:
+    """An open context."""
+    async with store_settings.open() as context:
+        yield context
