@@ -1,0 +1,136 @@
+"""The context: everything of the store, opened and closed together."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from store.cameras import Cameras
+from store.client import Database, connect
+from store.counters import Counters
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.embedded import PrivateMongod
+from store.extraction import Extractor, PictureExtractor
+from store.facens.filling import fill
+from store.facens.following import Following
+from store.facens.local import LocalFacens
+from store.facens.storage import FacenStorage
+from store.galleries import Galleries
+from store.indexes import create_indexes
+from store.migrations import migrate
+from store.mongod_program import find_mongod
+from store.observer import StoreObserver, Unobserved
+from store.persons import COUNTER, Persons
+from store.server_faces import ServerFaces
+from store.settings import PersonsSettings, StoreSettings
+from store.uploads import FolderUploads, Uploads
+from store.users import Users
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """`ctx`: the collections, the facen storage, the uploads and the extractor."""
+
+    users: Users
+    faces: ServerFaces
+    galleries: Galleries
+    cameras: Cameras
+    persons: Persons
+    counters: Counters
+    facens: FacenStorage
+    uploads: Uploads
+    extractor: Extractor
+    database: Database = field(repr=False)
+    """Every user's documents, unguarded: for the store's own upkeep, not for answers to anybody."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: StoreSettings,
+        persons: PersonsSettings | None = None,
+        *,
+        data_dir: Path,
+        uploads: Uploads | None = None,
+        extractor: PictureExtractor | None = None,
+        facens: FacenStorage | None = None,
+        facen_size: int | None = None,
+        observer: StoreObserver | None = None,
+        fill: bool = True,
+    ) -> AsyncIterator["Context"]:
+        """Opens the store: MongoDB (a private one if no other is named), indexes, the facen storage.
+
+        Args:
+            data_dir: the private mongod lives below it.
+            uploads: where pictures go; the folder `uploads` in the data folder if left out.
+            extractor: finds faces in pictures; without it `ctx.extractor.extract` is an error.
+            facens: the facen storage; exact search in this process's memory if left out.
+            facen_size: how many numbers a facen of the model pack has; faces of others are refused.
+            fill: whether to bring the stored faces into the facen storage; without them nobody is
+                identified, and whoever only reads documents starts at once.
+
+        Raises:
+            StoreUnavailableError: MongoDB could not be started or reached.
+        """
+        async with AsyncExitStack() as stack:
+            url = settings.url.get_secret_value()
+            if not url:
+                url = await stack.enter_async_context(_private(settings, data_dir).running())
+            database = await stack.enter_async_context(connect(url, settings))
+            storage = facens or LocalFacens(facen_size)
+            stack.push_async_callback(storage.close)
+            ctx = cls._composed(
+                database,
+                persons or PersonsSettings(),
+                storage,
+                uploads or FolderUploads(data_dir / "uploads"),
+                Extractor(extractor),
+                observer or Unobserved(),
+                facen_size,
+            )
+            await ctx._prepare()
+            if fill and facens is None:  # a storage in our memory, which others do not write to
+                following = Following(database[ServerFaces.name], storage, ctx.faces.locks)
+                await stack.enter_async_context(following.running())
+            if fill:
+                await ctx._fill()
+            yield ctx
+
+    @classmethod
+    def _composed(
+        cls,
+        database: Database,
+        settings: PersonsSettings,
+        facens: FacenStorage,
+        uploads: Uploads,
+        extractor: Extractor,
+        observer: StoreObserver,
+        facen_size: int | None,
+    ) -> "Context":
+        users = Users(database, observer)
+        galleries = Galleries(database, users, facens, observer)
+        faces = ServerFaces(database, users, galleries, facens, uploads, observer, facen_size)
+        counters = Counters(database, observer)
+        persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
+        cameras = Cameras(database, users, observer)
+        return cls(users, faces, galleries, cameras, persons, counters, facens, uploads, extractor, database)
+
+    async def _prepare(self) -> None:
+        await migrate(self.database)
+        await create_indexes(self.database)
+        await self.counters.ensure(COUNTER)
+
+    async def _fill(self) -> None:
+        try:
+            filled = await fill(self.database[ServerFaces.name], self.facens)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "facens.fill") from error
+        log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
+
+
+def _private(settings: StoreSettings, data_dir: Path) -> PrivateMongod:
+    return PrivateMongod(data_dir / "mongod", lambda: find_mongod(settings.mongod), settings.mongod_cache_mb)

@@ -1,0 +1,190 @@
+"""A facen storage in this process's memory, kept in step with what other processes write to MongoDB.
+
+A command beside the running daemon (enrolment, erasing a person) has a storage of its own. The
+daemon sees what it wrote by MongoDB's change stream, a fraction of a second later; see
+https://www.mongodb.com/docs/manual/changeStreams/. What this process writes itself comes by
+there, too, and is found to be in order.
+
+A MongoDB that is no replica set has no change stream. There, new faces are looked for every few
+seconds; what others remove stays in memory until the next start, and out of all answers, since
+whoever searches looks the faces up in MongoDB.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+
+from pipeline.facen import FacenError, decode
+from store.backoff import Backoff
+from store.client import Collection
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.errors import BadValueError, StoreError
+from store.facens.filling import fill
+from store.facens.storage import FacenStorage
+from store.ids import first_id_of
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 30.0
+AWAIT_MS = 500
+"""How long the server holds a question without news; news are sent at once."""
+LOST = (260, 280, 286)
+"""MongoDB's codes for a place in the stream that it does not have any more: all has to be looked at again."""
+NO_STREAMS = 40573
+"""MongoDB's code where it is no replica set."""
+POLL_SECONDS = 10.0
+OVERLAP_SECONDS = 600.0
+"""A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+CHANGES: list[dict[str, Any]] = [
+    {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
+    {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1, "fullDocument.gallery": 1}},
+]
+
+
+class FaceLocks:
+    """One change of a face's galleries at a time in this process: the storage and MongoDB agree outside."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, face_id: int) -> asyncio.Lock:
+        return self._locks.setdefault(face_id, asyncio.Lock())
+
+
+class Following:
+    """Follows the faces of one collection into one storage."""
+
+    def __init__(self, faces: Collection, facens: FacenStorage, locks: FaceLocks) -> None:
+        self._faces = faces
+        self._facens = facens
+        self._locks = locks
+        self._token: Mapping[str, Any] | None = None
+        self._missed = False
+        self._tried = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows until the end. Whoever fills the storage inside misses nothing written meanwhile."""
+        task = asyncio.create_task(self._run(), name="following MongoDB's faces")
+        task.add_done_callback(self._ended)
+        try:
+            await self._tried.wait()
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task  # an error in our own code shows here
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tried.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("changes by other processes are not seen any more", exc_info=error)
+
+    async def _run(self) -> None:
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        silent = False
+        while True:
+            try:
+                await self._follow(backoff)
+            except _NoStreamsError:
+                log.info(
+                    "MongoDB is no replica set; new faces of other processes are looked for",
+                    every=POLL_SECONDS,
+                )
+                self._tried.set()
+                await self._poll()
+            except StoreError as error:
+                if not silent:
+                    log.warning("changes by other processes are not seen at present", reason=str(error))
+                silent = True
+                self._missed = self._missed or self._token is None
+                self._tried.set()
+            else:
+                silent = False
+            await asyncio.sleep(backoff.pause_seconds())
+
+    async def _follow(self, backoff: Backoff) -> None:
+        """Until the stream breaks. StoreError says why, and the next call goes on from there."""
+        stream = self._faces.watch(CHANGES, resume_after=self._token, max_await_time_ms=AWAIT_MS)
+        try:
+            async with stream:
+                self._tried.set()
+                if self._missed:
+                    await fill(self._faces, self._facens)
+                    self._missed = False
+                    log.info("changes by other processes are seen again")
+                backoff.reset()
+                async for event in stream:
+                    await self._take(event)
+                    self._token = event["_id"]
+        except DRIVER_ERRORS as error:
+            code = getattr(error, "code", None)
+            if code == NO_STREAMS:
+                raise _NoStreamsError from error
+            lost = code in LOST
+            reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
+            self._token = None if lost else reached or self._token
+            raise ours(error, "faces.watch") from error
+
+    async def _poll(self) -> None:
+        since = time.time()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            began = time.time()
+            new = {"$gte": first_id_of(int((since - OVERLAP_SECONDS) * 1000))}
+            try:
+                await fill(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
+            except DRIVER_ERRORS as error:
+                log.warning("new faces of other processes are not seen at present", reason=str(error))
+            else:
+                since = began
+
+    async def _take(self, event: Mapping[str, Any]) -> None:
+        joined, left = _effect(event)
+        if joined or left:
+            await self.settle(event["documentKey"]["_id"], left=left)
+
+    async def settle(self, face_id: int, *, left: bool = True) -> None:
+        """Puts the face into the storage's galleries that its document lists, and out of all others.
+
+        `left`: whether it may have left one; looking for that takes longer.
+        """
+        async with self._locks.of(face_id):
+            face = await self._faces.find_one({"_id": face_id}, {"owner": 1, "gallery": 1, "facen": 1}) or {}
+            galleries = face.get("gallery") or []
+            if left:
+                for owner, gallery in await self._facens.galleries():
+                    if gallery not in galleries or owner != face.get("owner"):
+                        await self._facens.remove(owner, gallery, face_id)
+            if not galleries:
+                return
+            try:
+                facen = decode(face["facen"])
+                for gallery in galleries:
+                    await self._facens.add_many(face["owner"], gallery, [(face_id, facen)])
+            except (FacenError, BadValueError, KeyError) as error:
+                log.warning("a face of another process has no usable facen", face=face_id, reason=str(error))
+
+
+class _NoStreamsError(Exception):
+    """This MongoDB has no change streams."""
+
+
+def _effect(event: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the change may have brought the face into a gallery, and out of one."""
+    if event["operationType"] == "insert":
+        return bool((event.get("fullDocument") or {}).get("gallery")), False
+    if event["operationType"] != "update":
+        return True, True
+    said = event["updateDescription"]
+    whole = {*said["updatedFields"], *said["removedFields"]}
+    shortened = [part["field"] for part in said.get("truncatedArrays") or ()]
+    appended = any(name.startswith("gallery.") for name in whole)
+    return "gallery" in whole or appended, "gallery" in whole or "gallery" in shortened
