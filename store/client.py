@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pymongo
 from bson.codec_options import CodecOptions
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
-from pymongo import WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
@@ -31,7 +31,9 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
     """The database behind `url`, which has answered once; closed at the end.
 
     Writes are acknowledged by a majority of the replica set, which also means journaled, and are
-    repeated by the driver when a primary goes away in the middle. Times carry their zone (UTC).
+    repeated by the driver when a primary goes away in the middle. Reads ask the primary, because who looks
+    for a person before making one has to see the one just made. Options in the URL that say otherwise do
+    not count. Times carry their zone (UTC).
     """
     where = masked(url)
     client: Client = AsyncIOMotorClient(
@@ -53,7 +55,10 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             ) from error
         options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
         yield client.get_database(
-            settings.database, codec_options=options, write_concern=WriteConcern(w="majority")
+            settings.database,
+            codec_options=options,
+            read_preference=ReadPreference.PRIMARY,
+            write_concern=WriteConcern(w="majority"),
         )
     finally:
         client.close()

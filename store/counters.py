@@ -30,6 +30,11 @@ class Counters(MongoStore[Counter]):
                 {"_id": counter}, {"$setOnInsert": {"seq": Int64(start), "schema": SCHEMA}}, upsert=True
             )
 
+    async def raise_to(self, counter: str, value: int) -> None:
+        """Sets the counter to this value, unless it is further already."""
+        async with self._operation("raise_to"):
+            await self._collection.update_one({"_id": counter}, {"$max": {"seq": Int64(value)}})
+
     async def next(self, counter: str) -> int:
         """Raises the counter by one and returns its new value; two callers never get the same one.
 
@@ -37,14 +42,16 @@ class Counters(MongoStore[Counter]):
             CounterMissingError: (a TypeError) there is no such counter.
             BadValueError: (a ValueError) its current value is no whole number, or the largest there is.
         """
-        usable = {"_id": str(counter), "seq": {"$type": ["int", "long"], "$lt": MAX_ID}}
+        if not isinstance(counter, str):
+            raise CounterMissingError(f"a counter is called by its name, not {counter!r:.40}")
+        usable = {"_id": counter, "seq": {"$type": ["int", "long"], "$lt": MAX_ID}}
         async with self._operation("next"):
             document = await self._collection.find_one_and_update(
                 usable, {"$inc": {"seq": Int64(1)}}, return_document=ReturnDocument.AFTER
             )
         if document is not None:
             return int(document["seq"])
-        found = await self._find_one({"_id": str(counter)})
+        found = await self._find_one({"_id": counter})
         if found is None or "seq" not in found:
             raise CounterMissingError(
                 f"the counter {counter!r:.80} has no current value; make it with Counters.ensure"

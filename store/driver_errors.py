@@ -37,7 +37,7 @@ STATE_CODES = frozenset(
     }
 )
 
-DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError)
+DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)
 """What the driver raises, for its own reasons or while it encodes what it was given."""
 
 
@@ -53,7 +53,7 @@ def ours(error: Exception, operation: str) -> StoreError:
         return StoreUnavailableError(
             f"{operation}: MongoDB does not answer ({type(error).__name__}); try again later"
         )
-    if isinstance(error, (OverflowError, InvalidDocument, DocumentTooLarge, BSONError)):
+    if isinstance(error, (OverflowError, UnicodeEncodeError, InvalidDocument, DocumentTooLarge, BSONError)):
         return BadValueError(f"{operation}: MongoDB cannot hold this value: {error}")
     if isinstance(error, OperationFailure) and error.code not in STATE_CODES:
         return BadFilterError(

@@ -66,5 +66,9 @@ class SpoolError(StoreError):
     """The spool's folder cannot be read or written at present, or is full. Trying again later may help."""
 
 
+class RefusedSightingError(StoreError):
+    """Somebody who may refuse sightings has refused this one; it is not stored."""
+
+
 class MalformedSightingError(StoreError, ValueError):
     """A sighting that can never be stored; the message says what is wrong with it."""

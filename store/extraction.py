@@ -4,10 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
+from pipeline.errors import PictureError
 from pipeline.types import ExtractionFace, Picture
-from store.errors import StoreError
+from store.errors import ImageError, StoreError
 
-ImageSource = bytes | Path | Picture
+ImageSource = bytes | Path | str | Picture
 """An encoded picture, the path of one, or an array (height, width, 3) uint8 BGR."""
 
 
@@ -25,12 +26,16 @@ class Extractor:
         self._one_at_a_time = asyncio.Lock()
 
     async def extract(self, image: ImageSource) -> list[ExtractionFace]:
-        """The faces of the picture, as data for `Faces.Model.from_extraction_face`.
+        """The faces of the picture, the largest first, as data for `Faces.Model.from_extraction_face`.
 
         Raises:
+            ImageError: it is no picture, is damaged, cannot be read, or has too many pixels.
             StoreError: this context was opened without models.
         """
         if self._extractor is None:
             raise StoreError("this context was opened without models; pass an extractor to Context.open")
         async with self._one_at_a_time:
-            return await asyncio.to_thread(self._extractor.extract, image)
+            try:
+                return await asyncio.to_thread(self._extractor.extract, image)
+            except PictureError as error:
+                raise ImageError(str(error)) from error

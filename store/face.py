@@ -9,12 +9,15 @@ from typing import Any, Self
 from pipeline.facen import FacenError, decode
 from pipeline.types import Facen, Rectangle
 from store.errors import BadValueError
+from store.face_fields import CORNERS as CORNERS
+from store.face_fields import check_fields
 from store.guard import checked_id
 from store.model_store import Model, storable
 
 ALIASES = {"id": "_id", "galleries": "gallery"}
 """Keys of the face object and the document's fields they stand for; `bbox` stands for four of them."""
-CORNERS = ("x1", "y1", "x2", "y2")
+SPECIAL = frozenset({*ALIASES, "bbox", "normalized", "emotions", "timestamp"})
+"""Keys that are not simply kept; all others take the short way, which every document found goes."""
 
 
 class Face(Model):
@@ -23,7 +26,8 @@ class Face(Model):
     As a dictionary it holds the document: `_id, owner, facen, x1, y1, x2, y2, photo_hash,
     gallery, meta, score, person_id, cam_id, friend, timestamp` (a time, UTC) and what else is
     known. The face object's own keys `id`, `bbox` and `galleries` read and write the same
-    fields. `as_object()` gives the face object alone, with `timestamp` as ISO 8601.
+    fields, and a `timestamp` may be given as ISO 8601 text. `as_object()` gives the face object
+    alone, with `timestamp` as such text.
 
     `normalized` is the URL of the aligned face once it is known; until then `face["normalized"]`
     and `face.normalized` are its PNG bytes, which never go into the document.
@@ -120,8 +124,33 @@ class Face(Model):
     def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  as the dictionary's own
         return self[key] if key in self else default  # noqa: SIM401  the dictionary's get knows no other names
 
+    def pop(self, key: str, *default: Any) -> Any:  # noqa: ANN401  as the dictionary's own
+        if key not in self:
+            return OrderedDict.pop(self, key, *default)
+        value = self[key]
+        del self[key]
+        return value
+
+    def copy(self) -> Self:
+        """A face of its own with the same fields, the aligned face too."""
+        twin = type(self)(self)
+        twin.normalized = self._png
+        return twin
+
+    def __delitem__(self, key: str) -> None:
+        if key == "bbox" and self.bbox is not None:
+            for corner in CORNERS:
+                OrderedDict.__delitem__(self, corner)
+        elif key == "normalized" and self._png is not None:
+            self._png = None
+            OrderedDict.pop(self, key, None)
+        else:
+            OrderedDict.__delitem__(self, ALIASES.get(key, key))
+
     def __setitem__(self, key: str, value: Any) -> None:  # noqa: ANN401  as wide as the dictionary's own values
-        if key == "bbox":
+        if key not in SPECIAL:
+            OrderedDict.__setitem__(self, key, value)
+        elif key == "bbox":
             for corner, side in zip(CORNERS, checked_bbox(value), strict=True):
                 OrderedDict.__setitem__(self, corner, side)
         elif key == "normalized" and isinstance(value, bytes):
@@ -130,6 +159,8 @@ class Face(Model):
             OrderedDict.__setitem__(
                 self, key, tuple(value)
             )  # MongoDB's lists are lists; these two are a tuple
+        elif key == "timestamp" and isinstance(value, str):
+            OrderedDict.__setitem__(self, key, _moment(value))
         else:
             OrderedDict.__setitem__(self, ALIASES.get(key, key), value)
 
@@ -166,14 +197,11 @@ def check_face(face: object, facen_size: int | None) -> None:
         )
     if "_id" in face:
         checked_id(face["_id"], "face")
-    if face.get("person_id") is not None:
-        checked_id(face["person_id"], "person")
     if any(corner in face for corner in CORNERS):
         checked_bbox([face.get(corner) for corner in CORNERS])
     if face.get("facen") is not None:
         facen_of(face, facen_size)
-    if not isinstance(face.get("meta"), (str, type(None))):
-        raise BadValueError(f"a face's meta is text or None, not {type(face['meta']).__name__}")
+    check_fields(face)
 
 
 def _prevalent(emotions: object) -> tuple[str, ...]:
@@ -182,6 +210,15 @@ def _prevalent(emotions: object) -> tuple[str, ...]:
         chances: Mapping[str, float] = emotions._asdict()
         return tuple(sorted(chances, key=lambda name: -chances[name])[:2])
     raise BadValueError(f"emotions are a named tuple of probabilities, not {type(emotions).__name__}")
+
+
+def _moment(text: str) -> datetime:
+    """The time behind ISO 8601 text; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadValueError(f"a face's timestamp is a time or ISO 8601 text, not {text!r:.80}") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _now() -> datetime:

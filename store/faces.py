@@ -21,6 +21,7 @@ from store.errors import (
 )
 from store.face import Face as Face
 from store.face import check_face, facen_of
+from store.face_fields import check_changes
 from store.facens.filling import fill
 from store.facens.following import FaceLocks
 from store.facens.storage import FacenStorage
@@ -50,7 +51,8 @@ class Faces(UserStore[Face]):
     name = "faces"
     Model: TypeAlias = Face
     _model = Face
-    protected = frozenset({"gallery", "facen", "sighting_id"})
+    # The face object's other names for fields would come to stand beside these fields, and hide them.
+    protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id"})
 
     def __init__(
         self,
@@ -103,6 +105,11 @@ class Faces(UserStore[Face]):
                 del face["_id"]
             raise
         return face
+
+    def _changes(self, update: object) -> dict[str, Any]:
+        changes = super()._changes(update)
+        check_changes(changes)
+        return changes
 
     async def _insert_once(self, face: Face) -> None:
         """Inserts, also through a break of the connection, after which nobody knows whether it was stored."""
@@ -258,11 +265,18 @@ class Faces(UserStore[Face]):
             return IdentifyResults(results)
         return IdentifyResults(results, found.live_servers, found.total_servers)
 
-    async def catch_up(self, user: UserArgument | None, gallery: str) -> None:
-        """Brings the faces that other processes have added to a gallery meanwhile into our facen storage."""
+    async def catch_up(self, user: UserArgument | None, gallery: str, *, everything: bool = False) -> None:
+        """Brings the faces that other processes have added to a gallery meanwhile into our facen storage.
+
+        `everything`: also those from before this process began, where it was opened without filling.
+        """
         owner = await self._users.owner(user)
         now = time.time()
-        since = self._caught_up.get((owner, gallery), self._opened) - OVERLAP.total_seconds()
+        since = (
+            0.0
+            if everything
+            else self._caught_up.get((owner, gallery), self._opened) - OVERLAP.total_seconds()
+        )
         query = {"owner": owner, "gallery": gallery, "_id": {"$gte": first_id_of(int(since * 1000))}}
         async with self._operation("catch_up"):
             await fill(self._collection, self._facens, query)

@@ -1,6 +1,7 @@
 """Galleries: named sets of faces."""
 
 import re
+import time
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -12,7 +13,7 @@ from store.facens.storage import FacenStorage
 from store.guard import Filters, Sort, owned
 from store.model_store import SCHEMA, Model
 from store.observer import StoreObserver
-from store.users import UserArgument, Users, UserStore
+from store.users import REMEMBERED_SECONDS, UserArgument, Users, UserStore
 
 DEFAULT_GALLERY = "default"
 """Every face is in it, and every user has it."""
@@ -38,7 +39,7 @@ class Galleries(UserStore[Gallery]):
         super().__init__(database, users, observer)
         self._faces = database["faces"]
         self._facens = facens
-        self._known: set[tuple[ObjectId, str]] = set()
+        self._known: dict[tuple[ObjectId, str], float] = {}
 
     async def add(self, user: UserArgument | None, gallery: str) -> Gallery:
         """Creates a gallery.
@@ -71,20 +72,22 @@ class Galleries(UserStore[Gallery]):
     async def require(self, owner: ObjectId, names: Iterable[str]) -> None:
         """Returns if the owner has all of these galleries; `default` is made where it is missing.
 
-        That a gallery exists is remembered until this process removes it.
+        That a gallery exists is remembered for a second, so that calls in a row do not ask again and again;
+        a removal by this process counts at once, that by another one within that second.
 
         Raises:
             GalleryError: a name is malformed.
             NotFoundError: there is no such gallery.
         """
+        now = time.monotonic()
         for name in names:
-            if (owner, checked_name(name)) in self._known:
+            if self._known.get((owner, checked_name(name)), 0.0) > now:
                 continue
             if name == DEFAULT_GALLERY:
                 await self.ensure(owner, name)
             elif await self._find_one({"owner": owner, "name": name}) is None:
                 raise NotFoundError(f"there is no gallery {name}; create it with Galleries.add")
-            self._known.add((owner, name))
+            self._known[owner, name] = now + REMEMBERED_SECONDS
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
@@ -102,7 +105,7 @@ class Galleries(UserStore[Gallery]):
         if name == DEFAULT_GALLERY:
             raise GalleryError(f"the gallery {name} cannot be removed")
         removed = await self._remove_one({"_id": found["_id"], "owner": owner}, None)
-        self._known.discard((owner, name))
+        self._known.pop((owner, name), None)
         await self._facens.drop(owner, name)
         async with self._operation("empty"):
             await self._faces.update_many({"owner": owner, "gallery": name}, {"$pull": {"gallery": name}})
@@ -113,7 +116,7 @@ def checked_name(name: object) -> str:
     """The name, if a gallery may be called so."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise GalleryError(f"a gallery's name is 1 to 48 characters of A-Z a-z 0-9 _ -, not {name!r:.80}")
-    return name
+    return str(name)  # MongoDB's own types of text are no plain text
 
 
 def checked_names(galleries: object) -> list[str]:

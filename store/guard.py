@@ -7,8 +7,10 @@ collection, or to change whose a document is.
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from bson import Code, DBRef, Regex
 
@@ -47,10 +49,11 @@ UPDATES = frozenset(
     }
 )
 MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
-PROTECTED = frozenset({"_id", "owner"})
+PROTECTED = frozenset({"_id", "owner", "schema"})
 MAX_DEPTH = 32
 MAX_LIMIT = 2**31 - 1
 MAX_ID = 2**63 - 1
+MAX_LABEL = 256
 
 
 def checked_filters(filters: Filters | None) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _check_literal(value: object, depth: int) -> None:
     """A value to compare with or to store: data only, no operators and no code."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"a value is nested deeper than {MAX_DEPTH} levels")
-    if isinstance(value, (Code, DBRef)):
+    if isinstance(value, (Code, DBRef, UUID)):
         raise BadFilterError(f"values of the type {type(value).__name__} are not allowed")
     if isinstance(value, Mapping):
         for key, part in value.items():
@@ -151,7 +154,7 @@ def _field_or_operator(key: object) -> str:
 
 
 def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, Any]:
-    """The update, which touches neither `_id` nor `owner` nor the other protected fields.
+    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields.
 
     Raises:
         BadFilterError: the update is a pipeline or a whole document, has an operator that is not
@@ -256,6 +259,15 @@ def checked_id(value: object, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
         raise BadValueError(f"the id of a {what} is a whole number from 0 to 2^63 − 1, not {value!r:.80}")
     return int(value)
+
+
+def checked_label(value: object, what: str) -> str:
+    """A name for people to read, such as a person's: text without control characters."""
+    if isinstance(value, str) and 1 <= len(value) <= MAX_LABEL:
+        if not any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in value):
+            return value
+        raise BadValueError(f"{what} has no control characters; {value!r:.80} has some")
+    raise BadValueError(f"{what} is text of 1 to {MAX_LABEL} characters, not {value!r:.80}")
 
 
 def checked_threshold(value: object) -> float:

@@ -2,43 +2,43 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
-import cv2
-import numpy as np
-
+from pipeline import pictures
+from pipeline.errors import PictureError
+from pipeline.extractor import MAX_PIXELS
 from pipeline.types import Picture, Rectangle
 from store.errors import ImageError
-
-JPEG_QUALITY = 90
-_NO_PICTURE = "{} bytes are no picture; pass the whole of a JPEG or PNG"
 
 
 class Image:
     """A picture, decoded and encoded only when somebody asks.
 
     `source` is an encoded picture (JPEG, PNG, …), kept byte by byte, or an array of shape (height, width, 3),
-    uint8, BGR. ImageError where it is neither, or cannot be decoded.
+    uint8, BGR (a grey one, (height, width), becomes BGR). ImageError where it is neither, cannot be decoded,
+    or has more than `max_pixels`, which is looked at before any memory is taken for them.
     """
 
-    def __init__(self, source: bytes | Picture) -> None:
-        if isinstance(source, bytes):
-            if not source:
-                raise ImageError(_NO_PICTURE.format(0))
-            self._encoded: bytes | None = source
-        else:
-            self._encoded = None
-            self.pixels = _checked(source)
+    def __init__(self, source: bytes | Picture, max_pixels: int = MAX_PIXELS) -> None:
+        self._max_pixels = max_pixels
+        self._encoded = source if isinstance(source, bytes) else None
+        if self._encoded == b"":
+            raise ImageError("a picture was expected, but there are no bytes")
+        if not isinstance(source, bytes):
+            with _as_image_error():
+                self.pixels = pictures.check_array(source, max_pixels)
 
     @cached_property
     def pixels(self) -> Picture:
         """(height, width, 3) uint8, BGR, turned as the picture's own orientation tag says."""
-        return decode(self.encoded)
+        return decode(self.encoded, self._max_pixels)
 
     @cached_property
     def encoded(self) -> bytes:
         """The bytes it came as; of an array, a JPEG of quality 90."""
-        return self._encoded if self._encoded is not None else encode_jpeg(self.pixels)
+        return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
 
     @cached_property
     def md5(self) -> str:
@@ -66,7 +66,8 @@ class Image:
 
     def thumbnail(self, bbox: Rectangle) -> bytes:
         """The part inside the box as a JPEG of quality 90."""
-        return encode_jpeg(self.crop(bbox))
+        with _as_image_error():
+            return pictures.jpeg(self.crop(bbox))
 
 
 _MEDIA_TYPES = {
@@ -74,35 +75,21 @@ _MEDIA_TYPES = {
     b"\x89PNG": "image/png",
     b"BM": "image/bmp",
     b"RIFF": "image/webp",
+    b"GIF8": "image/gif",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
 }
 
 
-def decode(data: bytes) -> Picture:
-    """The pixels of an encoded picture, BGR. ImageError where the bytes are no picture that OpenCV reads."""
-    if not data:
-        raise ImageError(_NO_PICTURE.format(0))
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The pixels of an encoded picture, BGR. ImageError where they are none, cut short, or over the limit."""
+    with _as_image_error():
+        return pictures.decode(data, max_pixels)
+
+
+@contextmanager
+def _as_image_error() -> Iterator[None]:
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:  # OpenCV's own limit on the number of pixels, for one
-        raise ImageError(f"a picture of {len(data)} bytes cannot be decoded: {error.err or error}") from error
-    if pixels is None:
-        raise ImageError(_NO_PICTURE.format(len(data)))
-    return np.asarray(pixels, dtype=np.uint8)
-
-
-def encode_jpeg(pixels: Picture) -> bytes:
-    """A JPEG of quality 90."""
-    done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        raise ImageError(f"a picture of shape {pixels.shape} cannot be encoded as JPEG")
-    return data.tobytes()
-
-
-def _checked(pixels: Picture) -> Picture:
-    if not isinstance(pixels, np.ndarray):
-        raise ImageError(f"a picture is bytes or an array, not {type(pixels).__name__}")
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise ImageError(
-            f"a picture has the shape (height, width, 3) and uint8, not {pixels.shape} and {pixels.dtype}"
-        )
-    return pixels
+        yield
+    except PictureError as error:
+        raise ImageError(str(error)) from error

@@ -6,16 +6,20 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
 
+from bson import Code, DBRef, ObjectId
 from pymongo import ReturnDocument
 
 from store.client import Collection, Database
 from store.driver_errors import DRIVER_ERRORS, ours
-from store.errors import BadFilterError, BadValueError
+from store.errors import BadFilterError, BadValueError, ConflictError
 from store.guard import (
+    MAX_DEPTH,
     Filters,
     Sort,
     checked_filters,
+    checked_label,
     checked_limit,
     checked_skip,
     checked_sort,
@@ -157,7 +161,11 @@ class MongoStore(Generic[M]):
 
     def _changes(self, update: object) -> dict[str, Any]:
         """The update, once it has passed the guard."""
-        return checked_update(update, self.protected)
+        changes = checked_update(update, self.protected)
+        for operator, fields in changes.items():
+            if operator != "$unset" and "name" in fields:
+                checked_label(fields["name"], "a name")
+        return changes
 
     async def _insert(self, document: OrderedDict[str, Any]) -> None:
         document.move_to_end("_id", last=False)  # where MongoDB puts it
@@ -174,7 +182,8 @@ class MongoStore(Generic[M]):
         except DRIVER_ERRORS as error:
             translated = ours(error, operation)
             self._observer.error(operation, type(translated).__name__)
-            raise translated from error
+            # The server's text about a conflict holds the values, of which one may be a token.
+            raise translated from (None if isinstance(translated, ConflictError) else error)
         finally:
             self._observer.operation(operation, time.perf_counter() - since)
 
@@ -192,24 +201,39 @@ def _update_options(kwargs: Mapping[str, object]) -> dict[str, Any]:
     return {"array_filters": [checked_filters(filters) for filters in array_filters]}
 
 
+PLAIN = frozenset({str, int, float, bool, type(None), ObjectId})
+"""Most values are exactly of one of these types, and MongoDB takes them as they are."""
+
+
 def storable(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document as MongoDB gives it back: times in UTC, with milliseconds.
 
     Raises:
-        BadValueError: a field's name that MongoDB would not take or would read as an operator.
+        BadValueError: a field's name that MongoDB would not take or would read as an operator; nesting
+            deeper than it takes; code, references, and UUIDs, of which it cannot tell how they are meant.
     """
-    return {_checked_name(key): _storable(value) for key, value in document.items()}
+    return _storable_fields(document, 0)
 
 
-def _storable(value: object) -> object:
+def _storable_fields(document: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    return {_checked_name(key): _storable(value, depth + 1) for key, value in document.items()}
+
+
+def _storable(value: object, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise BadValueError(f"a value is nested deeper than {MAX_DEPTH} levels")
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, (UUID, Code, DBRef)):
+        raise BadValueError(f"a value of the type {type(value).__name__} is not stored; pass text instead")
     if isinstance(value, datetime):
         # A time without zone is read as UTC, as the driver does.
         moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     if isinstance(value, Mapping):
-        return storable(value)
+        return _storable_fields(value, depth)
     if isinstance(value, (list, tuple)):
-        return [_storable(part) for part in value]
+        return [_storable(part, depth + 1) for part in value]
     return value
 
 
@@ -226,4 +250,6 @@ def checked_mapping(value: object, what: str, known: Iterable[str] = ()) -> dict
     if not isinstance(value, Mapping):
         fields = f" such as {', '.join(known)}" if known else ""
         raise BadValueError(f"a {what} is a mapping of fields{fields}, not {type(value).__name__}")
+    if value.get("name") is not None:
+        checked_label(value["name"], f"the name of a {what}")
     return storable(value)

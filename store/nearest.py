@@ -10,6 +10,9 @@ from pipeline.types import Facen
 from store.client import Collection
 from store.facens.storage import FacenStorage
 
+ASK_AT_ONCE = 10_000
+"""A question to MongoDB may have 16 MB, which a million ids would exceed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
@@ -62,7 +65,8 @@ async def nearest(
 
 
 async def _documents(faces: Collection, here: dict[str, Any], keys: list[int]) -> dict[int, dict[str, Any]]:
-    if not keys:
-        return {}
-    query = {"$and": [{"_id": {"$in": keys}}, here]}
-    return {document["_id"]: document async for document in faces.find(query)}
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(keys), ASK_AT_ONCE):
+        query = {"$and": [{"_id": {"$in": keys[start : start + ASK_AT_ONCE]}}, here]}
+        found |= {document["_id"]: document async for document in faces.find(query)}
+    return found

@@ -3,7 +3,7 @@
 from typing import Literal, Protocol
 
 StoreStage = Literal["identify", "store", "upload"]
-SightingOutcome = Literal["stored", "retried", "dead", "dropped"]
+SightingOutcome = Literal["stored", "retried", "dead", "dropped", "refused"]
 PersonOutcome = Literal["matched", "created", "ambiguous", "withheld"]
 
 

@@ -24,7 +24,8 @@ from store.users import UserArgument, Users, UserStore
 
 COUNTER = "persons"
 """The counter that gives the ids; `Context.open` makes it."""
-ID_TRIES = 4
+ROW = 10_000
+"""So many ids that are taken are passed over at once."""
 
 
 class Person(Model):
@@ -92,17 +93,28 @@ class Persons(UserStore[Person]):
             checked_id(model["_id"], "person")
         model.update(owner=owner, schema=SCHEMA)
         model.setdefault("created", _to_milliseconds(self._now()))
-        for rest in reversed(range(1 if own_id else ID_TRIES)):
+        while True:
             if not own_id:
                 model["_id"] = await self._counters.next(COUNTER)
             try:
                 await self._insert(model)
             except ConflictError as error:
-                if not rest or error.fields != ("_id",):
+                if own_id or error.fields != ("_id",):
                     raise
+                await self._pass_over(model["_id"])
             else:
                 return model
-        raise AssertionError("the loop above returns or raises")
+
+    async def _pass_over(self, taken: int) -> None:
+        """Moves the counter to the end of a row of ids that were given by hand, as those of an import."""
+        last = taken
+        async with self._operation("pass_over"):
+            row = self._collection.find({"_id": {"$gt": taken}}, {"_id": 1}, sort=[("_id", 1)], limit=ROW)
+            async for person in row:
+                if person["_id"] != last + 1:
+                    break
+                last += 1
+        await self._counters.raise_to(COUNTER, last)
 
     async def identify(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 from bson import ObjectId
 
 from store.client import Database
-from store.errors import BadValueError, UploadError
+from store.errors import BadValueError, ImageError, UploadError
 from store.face import Face, checked_bbox
 from store.facens.storage import FacenStorage
 from store.faces import Faces
@@ -84,51 +84,60 @@ class ServerFaces(Faces):
             img: the picture in which the face was found.
 
         Raises:
+            AuthenticationError: the face's owner is unknown or inactive.
             BadValueError: the face has no owner, id, bbox or aligned face.
             ImageError: `img` is no picture, or the bbox lies outside it.
             UploadError: a picture cannot be stored at present; calling this again completes the rest.
         """
+        await self._check(face, img)
         png = face.normalized if isinstance(face, Face) else face.get("normalized")
         if not isinstance(png, bytes):
             raise BadValueError("the face has no aligned face; set its normalized to PNG bytes")
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
         photo = await asyncio.to_thread(lambda: img.encoded)
         await self._link(face, *PICTURES)
-        await self._put(face["photo"], photo, img.content_type)
-        await self._put(face["normalized"], png, "image/png")
-        await self._put(face["thumbnail"], thumbnail, "image/jpeg")
+        await self._put(self._key(face, face["photo"]), photo, img.content_type)
+        await self._put(self._key(face, face["normalized"]), png, "image/png")
+        await self._put(self._key(face, face["thumbnail"]), thumbnail, "image/jpeg")
 
     async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
         """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
 
         Args:
-            url: one of our URLs to store it under; None for the face's own, which it gets if it has none.
+            url: one of the owner's URLs to store it under; None for the face's own, which it gets if it has
+                none.
 
-        Raises: as `upload`; BadValueError too where the URL is not one of the uploads.
+        Raises: as `upload`; BadValueError too where the URL is not one of the owner's uploads.
         """
-        if url is not None and self._uploads.key_of(url) is None:
-            raise BadValueError(f"{url:.200} is no URL of these uploads")
+        await self._check(face, img)
+        if url is not None:
+            self._key(face, url)
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
         if url is None:
             await self._link(face, "thumbnail")
-        await self._put(face["thumbnail"] if url is None else url, thumbnail, "image/jpeg")
+        await self._put(self._key(face, face["thumbnail"] if url is None else url), thumbnail, "image/jpeg")
+
+    async def _check(self, face: AnyFace, img: Image) -> None:
+        if not isinstance(face, MutableMapping):
+            raise BadValueError(f"a face is a mapping of its fields, not {type(face).__name__}")
+        if not isinstance(img, Image):
+            raise ImageError(f"a picture is handed over as a store.Image, not {type(img).__name__}")
+        self.gen_ffupload_key(face)  # says what a face lacks that cannot have pictures
+        await self._users.owner(face["owner"])
 
     async def _link(self, face: AnyFace, *fields: str) -> None:
         """Gives the fields that need them URLs, in the document first: no picture lies there unnamed."""
         new = {
             field: self._new_url(face, PICTURES[field])
             for field in fields
-            if self._key(face.get(field)) is None
+            if self._own_key(face, face.get(field)) is None
         }
         if not new:
             return
         await self.update_one(face["owner"], {"_id": face["_id"]}, {"$set": new})
         face.update(new)
 
-    async def _put(self, url: str, data: bytes, content_type: str) -> None:
-        key = self._key(url)
-        if key is None:
-            raise BadValueError(f"{url:.200} is no URL of these uploads")
+    async def _put(self, key: str, data: bytes, content_type: str) -> None:
         since = time.perf_counter()
         try:
             await self._uploads.put(key, data, content_type)
@@ -142,8 +151,16 @@ class ServerFaces(Faces):
     def _new_url(self, face: Mapping[str, Any], suffix: str) -> str:
         return self._uploads.url_of(self.gen_ffupload_key(face, suffix))
 
-    def _key(self, url: object) -> str | None:
-        return self._uploads.key_of(url) if isinstance(url, str) else None
+    def _key(self, face: Mapping[str, Any], url: str) -> str:
+        """The key behind one of the URLs of the face's owner; BadValueError for any other."""
+        key = self._own_key(face, url)
+        if key is None:
+            raise BadValueError(f"{url!r:.200} is no URL of these uploads, or somebody else's")
+        return key
+
+    def _own_key(self, face: Mapping[str, Any], url: object) -> str | None:
+        key = self._uploads.key_of(url) if isinstance(url, str) else None
+        return key if key is not None and key.startswith(f"{face['owner']}/") else None
 
     def _leads_elsewhere(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None

@@ -11,6 +11,8 @@ PERSON_GALLERY = "persons"
 """The gallery of all cameras' persons where the cameras share them."""
 CAMERA_GALLERY = "cam_"
 """How the name of a camera's own person gallery begins."""
+ENROLLED_GALLERY = "enrolled"
+"""The gallery of people who were enrolled from pictures: every camera looks for its visitors here, too."""
 LOCALTIME = Path("/etc/localtime")
 
 

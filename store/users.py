@@ -11,7 +11,7 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from store.client import Database
-from store.errors import AuthenticationError, BadValueError
+from store.errors import AuthenticationError, BadFilterError, BadValueError
 from store.guard import Filters, Sort, checked_filters, checked_sort, owned
 from store.model_store import SCHEMA, Model, MongoStore, checked_mapping
 from store.observer import StoreObserver
@@ -54,11 +54,7 @@ class Users(MongoStore[User]):
         model.setdefault("active", True)
         if not isinstance(model["_id"], ObjectId):
             raise BadValueError(f"the _id of a user is an ObjectId, not {type(model['_id']).__name__}")
-        token = model["token"]
-        if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN or not token.isprintable():
-            raise BadValueError(f"a user's token is printable text of 1 to {MAX_TOKEN} characters")
-        if not isinstance(model["active"], bool):
-            raise BadValueError(f"a user's active is True or False, not {model['active']!r:.40}")
+        _check_credentials(model)
         model["schema"] = SCHEMA
         await self._insert(model)
         return model
@@ -74,8 +70,9 @@ class Users(MongoStore[User]):
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         found = None
         for user in await self.find(None):
-            own = hashlib.sha256(str(user.get("token")).encode(errors="surrogatepass")).digest()
-            if hmac.compare_digest(own, digest) and user.get("active") is True:
+            own = user.get("token")
+            right = hmac.compare_digest(hashlib.sha256(str(own).encode()).digest(), digest)
+            if right and isinstance(own, str) and user.get("active") is True:
                 found = user
         if found is None:
             raise AuthenticationError("no active user has this token")
@@ -109,6 +106,15 @@ class Users(MongoStore[User]):
         self._remembered[key] = now + REMEMBERED_SECONDS
         return key
 
+    def _changes(self, update: object) -> dict[str, Any]:
+        changes = super()._changes(update)
+        for operator, fields in changes.items():
+            reached = {*fields, *fields.values()} if operator == "$rename" else {*fields}
+            if operator != "$set" and reached & {"token", "active"}:
+                raise BadFilterError(f"a user's token and active are changed by $set, not by {operator}")
+            _check_credentials(fields)
+        return changes
+
     async def update_one(
         self,
         filters: Filters | None,
@@ -117,6 +123,7 @@ class Users(MongoStore[User]):
         return_document: bool = ReturnDocument.AFTER,
         **kwargs: object,
     ) -> User | None:
+        """As MongoStore's; `token` and `active` only by `$set`, and only to what they may be."""
         try:
             return await super().update_one(filters, update, sort, return_document, **kwargs)
         finally:
@@ -127,6 +134,14 @@ class Users(MongoStore[User]):
             return await super().remove_one(filters, sort)
         finally:
             self._remembered.clear()
+
+
+def _check_credentials(fields: Mapping[str, Any]) -> None:
+    token = fields.get("token", "none given")
+    if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN or not token.isprintable():
+        raise BadValueError(f"a user's token is printable text of 1 to {MAX_TOKEN} characters")
+    if not isinstance(fields.get("active", True), bool):
+        raise BadValueError(f"a user's active is True or False, not {fields['active']!r:.40}")
 
 
 UserArgument = ObjectId | User

@@ -1,6 +1,8 @@
 """Pictures as the context takes them."""
 
 import hashlib
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,6 +12,16 @@ from pipeline.types import Rectangle
 from store.errors import ImageError
 from store.image import Image
 from tests.sightings import photo
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is this large, and holds next to nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
 def test_keeps_encoded_bytes_as_they_are() -> None:
@@ -66,7 +78,7 @@ def test_a_box_outside_has_no_thumbnail(box: Rectangle) -> None:
         b"",
         "text",
         None,
-        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 3), float),
         np.zeros((0, 4, 3), np.uint8),
     ],
@@ -77,8 +89,29 @@ def test_refuses_what_is_no_picture(source: object) -> None:
         Image(source)  # type: ignore[arg-type]  # wrong on purpose
 
 
-def test_refuses_a_truncated_picture() -> None:
-    """Half a PNG is an error, not half a picture's noise."""
-    whole = cv2.imencode(".png", np.zeros((50, 50, 3), np.uint8))[1].tobytes()
-    with pytest.raises(ImageError):
-        _ = Image(whole[:30]).pixels
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_refuses_a_truncated_picture(suffix: str) -> None:
+    """Half a picture is an error, not half a picture and grey noise."""
+    noise = np.random.default_rng(1).integers(0, 255, (50, 50, 3), dtype=np.uint8)
+    whole = cv2.imencode(suffix, noise)[1].tobytes()
+    for length in (30, len(whole) // 2):
+        with pytest.raises(ImageError):
+            _ = Image(whole[:length]).pixels
+
+
+def test_a_picture_over_the_limit_is_refused_by_its_header() -> None:
+    """A few bytes that say they are 30,000 × 30,000 pixels take no memory; the limit can be set."""
+    bomb = png_header(30_000, 30_000)
+    with pytest.raises(ImageError, match="limit"):
+        Image(bomb).thumbnail(Rectangle(0, 0, 10, 10))
+    small = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+    assert Image(small, max_pixels=2000).pixels.shape == (40, 50, 3)
+    with pytest.raises(ImageError, match="1999"):
+        _ = Image(small, max_pixels=1999).pixels
+    with pytest.raises(ImageError, match="1999"):
+        Image(np.zeros((40, 50, 3), np.uint8), max_pixels=1999)
+
+
+def test_a_grey_array_becomes_bgr() -> None:
+    """As the extractor takes it."""
+    assert Image(np.full((4, 5), 7, np.uint8)).pixels.tolist() == [[[7] * 3] * 5] * 4
