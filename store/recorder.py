@@ -1,0 +1,169 @@
+"""From the spool into the store, one sighting after the other, until each is stored.
+
+One at a time and the oldest first, so that two sightings of one new person make one
+person. What may work later is tried again for ever, with growing pauses; what can never
+work goes to the spool's `dead` folder with its reason.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import structlog
+
+from store.backoff import Backoff
+from store.context import Context
+from store.errors import MalformedSightingError, RefusedSightingError, StoreError
+from store.observer import StoreObserver
+from store.recording import Recording, RecordingSettings, SightingGate
+from store.recording import StoredSighting as StoredSighting
+from store.spool import Spool
+from store.users import UserArgument
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class Recorder:
+    """Call `run` once, on the loop of the context. The other methods belong to the same loop."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        spool: Spool,
+        settings: RecordingSettings,
+        observer: StoreObserver,
+        on_event: Callable[[StoredSighting], None],
+        *,
+        first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
+        longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
+        gate: SightingGate | None = None,
+    ) -> None:
+        """`on_event` is told of each stored sighting, after it has left the spool.
+
+        A crash in between loses the telling, never the sighting.
+        """
+        self._recording = Recording(ctx, user, settings, observer, gate)
+        self._spool = spool
+        self._observer = observer
+        self._on_event = on_event
+        self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._ended = False
+        self._fault: str | None = None
+        self._failures = 0
+        self._failing_since = 0.0
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be stored at the moment; None while all is well."""
+        return self._fault
+
+    async def run(self) -> None:
+        """Stores what waits and what comes, until `stop`. An exception means that our own code is wrong.
+
+        It may be cancelled at any moment: what was begun is completed after the next start.
+        """
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop has ended; the sighting waits for the next start
+                loop.call_soon_threadsafe(self._wake.set)
+
+        self._spool.on_put = wake
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                sighting_id = self._spool.oldest()
+                if sighting_id is None:
+                    self._empty.set()
+                    await self._wake.wait()
+                    self._empty.clear()
+                else:
+                    await self._store(sighting_id)
+        finally:
+            self._spool.on_put = None
+            self._ended = True
+            self._empty.set()
+
+    def stop(self) -> None:
+        """Ends `run` after the sighting in work, or at once where it waits; the rest stays in the spool."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing waits in the spool any more, or `run` has ended.
+
+        Give it a deadline: the store may be away.
+        """
+        while len(self._spool) and not self._ended:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def _store(self, sighting_id: str) -> None:
+        """Brings one sighting into the store, or to `dead`; returns early because of `stop`."""
+        while not self._stopping.is_set():
+            try:
+                await self._try(sighting_id)
+            except StoreError as error:
+                await self._pause(sighting_id, error)
+            else:
+                self._healed()
+                return
+
+    async def _try(self, sighting_id: str) -> None:
+        try:
+            sighting = await asyncio.to_thread(self._spool.get, sighting_id)
+            stored = await self._recording.record(sighting_id, sighting)
+        except KeyError:  # it was dropped to make room, between our look and our reading
+            return
+        except MalformedSightingError as error:
+            await asyncio.to_thread(self._spool.dead, sighting_id, str(error))
+            return
+        except RefusedSightingError:
+            await asyncio.to_thread(self._spool.done, sighting_id)
+            self._observer.sighting(sighting.cam_id, "refused")
+            return
+        await asyncio.to_thread(self._spool.done, sighting_id)
+        self._tell(stored)
+
+    def _tell(self, stored: StoredSighting) -> None:
+        self._observer.sighting(stored.cam_id, "stored")
+        self._observer.person(stored.cam_id, "created" if stored.created else "matched")
+        if stored.friend:
+            self._observer.friend(stored.cam_id)
+        self._on_event(stored)
+
+    async def _pause(self, sighting_id: str, error: StoreError) -> None:
+        """Waits a while before the next attempt, or until `stop`."""
+        if self._fault is None:
+            self._failing_since = time.monotonic()
+            log.warning(
+                "sightings cannot be stored at present and wait in the spool",
+                reason=str(error),
+                waiting=len(self._spool),
+            )
+        self._fault = str(error)
+        self._failures += 1
+        self._observer.sighting(self._spool.camera_of(sighting_id), "retried")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), self._backoff.pause_seconds())
+
+    def _healed(self) -> None:
+        if self._fault is None:
+            return
+        log.info(
+            "sightings are stored again",
+            failed_attempts=self._failures,
+            after_seconds=round(time.monotonic() - self._failing_since, 1),
+        )
+        self._fault, self._failures = None, 0
+        self._backoff.reset()

@@ -1,0 +1,242 @@
+"""The steps of one sighting into the store: person, friend, face, galleries, pictures.
+
+Every step can be repeated after a crash at any moment. The face document carries the
+sighting's id, unique, and the URLs of its pictures before they are uploaded: a second
+attempt finds the document, completes its galleries and writes the same pictures again.
+A person made for a sighting carries its id too, and is taken up by the second attempt.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from pipeline.facen import FacenError, encode, normalise
+from pipeline.types import Rectangle, Sighting
+from store.context import Context
+from store.errors import BadFilterError, BadValueError, FacenExistsError, MalformedSightingError
+from store.face import Face, checked_bbox
+from store.galleries import DEFAULT_GALLERY, checked_name
+from store.image import Image, decode
+from store.observer import StoreObserver, StoreStage
+from store.persons import PersonMatch
+from store.settings import ENROLLED_GALLERY
+from store.sighting_file import plain
+from store.users import UserArgument
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSighting:
+    """A sighting that is stored: everything that a readable line about it needs."""
+
+    sighting_id: str
+    face_id: int
+    cam_id: str
+    visit_id: str
+    captured_at: datetime
+    """UTC."""
+    media_time: float
+    person_id: int | None
+    created: bool
+    """The person was made for this sighting; otherwise it was known."""
+    friend: bool
+    confidence: float | None
+    """How alike the face is to the known person's, 0 to 1; None where nobody was similar."""
+    score: float
+    """The quality score."""
+    bbox: Rectangle
+    photo: str
+    normalized: str
+    thumbnail: str
+    """URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSettings:
+    """What sightings have to be like, and when two faces are one person."""
+
+    pack: str
+    """The model pack; facens of another one cannot be compared."""
+    facen_size: int
+    threshold: float
+    """The confidence, 0 to 1, from which a face is a known person's."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"a threshold is a confidence from 0 to 1, not {self.threshold}")
+
+
+class SightingGate(Protocol):
+    """Who is asked before a sighting is stored."""
+
+    async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
+        """May add to the face, which belongs to nobody and has no person yet.
+
+        Called for a sighting whose face is not stored, once at each attempt to store it.
+        RefusedSightingError where it shall not be stored, now and at any later time.
+        """
+        ...
+
+
+class Recording:
+    """Brings one sighting after the other into the store."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        settings: RecordingSettings,
+        observer: StoreObserver,
+        gate: SightingGate | None = None,
+    ) -> None:
+        self._ctx = ctx
+        self._gate = gate
+        self._user = user
+        self._settings = settings
+        self._observer = observer
+
+    async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
+        """Stores the sighting once, however often this is called with the same id.
+
+        MalformedSightingError where it can never be stored; RefusedSightingError where the gate refuses
+        it; any other StoreError where it may work later.
+        """
+        image = await asyncio.to_thread(self._examine, sighting)
+        try:
+            galleries = [DEFAULT_GALLERY, self._ctx.persons.gallery_of(sighting.cam_id)]
+            face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
+            if face is None:
+                face = await self._add_face(sighting_id, sighting, image, galleries)
+            with self._timed("store"):
+                await self._add_to_galleries(face, galleries)
+            with self._timed("upload"):
+                face.normalized = sighting.normalized
+                await self._ctx.faces.upload(face, image)
+        except BadFilterError:  # our queries are the same for all: this one says something about the server
+            raise
+        except BadValueError as error:  # what was examined is right; the store refuses it all the same
+            raise MalformedSightingError(f"the store refuses it: {error}") from error
+        return _stored(sighting_id, sighting, face)
+
+    def _examine(self, sighting: Sighting) -> Image:
+        """The photo, decoded, of a sighting that can be stored; MalformedSightingError for any other."""
+        wanted = self._settings
+        if sighting.pack != wanted.pack:
+            raise MalformedSightingError(
+                f"its facen is of the model pack {sighting.pack}, not of {wanted.pack}"
+            )
+        if len(sighting.facen) != wanted.facen_size:
+            raise MalformedSightingError(
+                f"its facen has {len(sighting.facen)} numbers, one of {wanted.pack} has {wanted.facen_size}"
+            )
+        image = _part("photo", lambda: Image(sighting.photo))
+        _part("facen", lambda: normalise(sighting.facen))
+        _part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
+        _part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
+        _part("aligned face", lambda: decode(sighting.normalized))
+        _part("photo", lambda: image.md5)  # here, off the loop; it is kept
+        return image
+
+    async def _add_face(
+        self, sighting_id: str, sighting: Sighting, image: Image, galleries: list[str]
+    ) -> Face:
+        for gallery in (*galleries, ENROLLED_GALLERY):
+            await self._ctx.galleries.ensure(self._user, gallery)
+        face = self._ctx.faces.wrap_in_model(_document(sighting_id, sighting, image))
+        if self._gate is not None:
+            await self._gate.admit(sighting_id, sighting, face)
+        with self._timed("identify"):
+            match = await self._whose(face, galleries[-1])
+            friend = await self._ctx.persons.is_friend(self._user, match.person_id, sighting.cam_id)
+        face.update(_identity(match, friend))
+        with self._timed("store"):
+            return await self._ctx.faces.add(self._user, face)
+
+    async def _whose(self, face: Face, gallery: str) -> PersonMatch:
+        """An enrolled person comes first, at every camera; else one of the gallery's, who may be new."""
+        persons, threshold = self._ctx.persons, self._settings.threshold
+        enrolled = await persons.resolve(self._user, face, ENROLLED_GALLERY, threshold)
+        if enrolled.person_id is not None:
+            return enrolled
+        return await persons.resolve(self._user, face, gallery, threshold, create=True)
+
+    async def _add_to_galleries(self, face: Face, galleries: list[str]) -> None:
+        missing = [gallery for gallery in galleries if gallery not in face.galleries]
+        if not missing:
+            return
+        try:
+            await self._ctx.faces.add_to_galleries(face, missing)
+        except FacenExistsError:
+            # An earlier attempt ended between the facen storage and MongoDB: once more, from the start.
+            missing = [gallery for gallery in galleries if gallery not in face.galleries]
+            await self._ctx.faces.del_from_galleries(face, missing)
+            await self._ctx.faces.add_to_galleries(face, missing)
+
+    @contextmanager
+    def _timed(self, stage: StoreStage) -> Iterator[None]:
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._observer.stage(stage, time.perf_counter() - since)
+
+
+def _part(name: str, look: Callable[[], _Result]) -> _Result:
+    try:
+        return look()
+    except (FacenError, BadValueError) as error:
+        raise MalformedSightingError(f"its {name}: {error}") from error
+
+
+def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, Any]:
+    """The face's document, but for what the identification tells."""
+    return {
+        "sighting_id": sighting_id,
+        "facen": encode(normalise(sighting.facen)),
+        "bbox": sighting.bbox,
+        "photo_hash": image.md5,
+        "meta": None,
+        "score": sighting.score,
+        "cam_id": sighting.cam_id,
+        "timestamp": sighting.captured_at,
+        "media_time": sighting.media_time,
+        "detector_info": {
+            **plain(sighting.detector_info),
+            "visit_id": sighting.visit_id,
+            "pack": sighting.pack,
+        },
+    }
+
+
+def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
+    return {
+        "person_id": match.person_id,
+        "person_created": match.created,
+        "confidence": match.confidence,
+        "friend": friend,
+    }
+
+
+def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
+    return StoredSighting(
+        sighting_id=sighting_id,
+        face_id=face["_id"],
+        cam_id=sighting.cam_id,
+        visit_id=sighting.visit_id,
+        captured_at=sighting.captured_at,
+        media_time=sighting.media_time,
+        person_id=face["person_id"],
+        created=face["person_created"],
+        friend=face["friend"],
+        confidence=face["confidence"],
+        score=sighting.score,
+        bbox=sighting.bbox,
+        photo=face["photo"],
+        normalized=face["normalized"],
+        thumbnail=face["thumbnail"],
+    )
