@@ -1,0 +1,159 @@
+"""Old faces and pictures go, and what nothing refers to any more goes with them.
+
+A run can be repeated after a crash at any moment and is safe beside a running recorder.
+Enrolled people stay, whatever their age: they were put there on purpose.
+"""
+
+import asyncio
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from store.context import Context
+from store.limits import VISITORS, Limits
+from store.persons import Person
+from store.removal import BATCH, FaceRemoval, face_of_key
+from store.server_faces import PICTURES
+from store.spool import Spool
+from store.users import UserArgument
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    faces_days: float | None = None
+    """Faces older than this go, with their pictures; None keeps them for ever."""
+    pictures_days: float | None = None
+    """Pictures older than this go, their faces stay; None keeps them as long as the faces."""
+    max_faces: int | None = None
+    """At most so many faces; the oldest go first, with their pictures. None sets no limit."""
+    max_picture_bytes: int | None = None
+    """At most so many bytes of pictures; the oldest go first, their faces stay. None sets no limit."""
+    persons_grace_seconds: float = 3600.0
+    """A person without faces is kept so long after a run has noticed: a face may be on its way to them."""
+    leftovers_seconds: float = 3600.0
+    """Half-written files are left alone for so long: somebody may still be writing them."""
+    dead_days: float = 30.0
+    """Unusable sightings are kept so long for somebody to look at them."""
+
+    def __post_init__(self) -> None:
+        for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):
+            most = getattr(self, name)
+            if most is not None and most <= 0:
+                raise ValueError(f"{name} is above 0, not {most}; leave it out to keep everything")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a run removed, in numbers."""
+
+    faces: int
+    pictures: int
+    """Of removed faces, of faces that stay, and orphans."""
+    persons: int
+    leftovers: int
+    dead: int
+
+
+class Retention:
+    """Removes what is too old or too much. `run` is made for a periodic job; runs must not overlap."""
+
+    def __init__(
+        self, ctx: Context, user: UserArgument, settings: RetentionSettings, spool: Spool | None = None
+    ) -> None:
+        """`spool`: its unusable sightings are cleared, too."""
+        self._ctx = ctx
+        self._user = user
+        self._settings = settings
+        self._spool = spool
+        self._removal = FaceRemoval(ctx, user)
+
+    async def run(self, now: datetime | None = None) -> Removed:
+        """Removes what is too old at `now` (the present), and then what is too much.
+
+        StoreError where a part cannot be reached; the next run goes on from there.
+        """
+        now = now or datetime.now(UTC)
+        settings = self._settings
+        faces = pictures = dead = 0
+        if settings.faces_days is not None:
+            faces, pictures = await self._remove_faces(now - timedelta(days=settings.faces_days))
+        if settings.pictures_days is not None:
+            pictures += await self._remove_pictures(now - timedelta(days=settings.pictures_days))
+        ages = [days for days in (settings.faces_days, settings.pictures_days) if days is not None]
+        if ages:
+            pictures += await self._remove_orphans(now - timedelta(days=min(ages)))
+        limits = Limits(self._ctx, self._user)
+        if settings.max_faces is not None:
+            fewer, theirs = await limits.faces(settings.max_faces)
+            faces, pictures = faces + fewer, pictures + theirs
+        if settings.max_picture_bytes is not None:
+            pictures += await limits.picture_bytes(settings.max_picture_bytes)
+        persons = await self._remove_persons(now)
+        leftovers = await self._ctx.uploads.remove_leftovers(settings.leftovers_seconds)
+        if self._spool is not None:
+            dead = await asyncio.to_thread(self._spool.remove_dead, settings.dead_days * 86_400)
+        removed = Removed(faces, pictures, persons, leftovers, dead)
+        log.info("what was too old or too much is removed", **asdict(removed))
+        return removed
+
+    async def _remove_faces(self, cutoff: datetime) -> tuple[int, int]:
+        faces = pictures = 0
+        async for face in self._removal.faces({"timestamp": {"$lt": cutoff}, **VISITORS}):
+            was_there, theirs = await self._removal.remove(face)
+            faces, pictures = faces + was_there, pictures + theirs
+        return faces, pictures
+
+    async def _remove_pictures(self, cutoff: datetime) -> int:
+        named = {"$or": [{field: {"$exists": True}} for field in PICTURES]}
+        old = self._removal.faces({"timestamp": {"$lt": cutoff}, **VISITORS, **named})
+        return sum([await self._removal.strip(face) async for face in old])
+
+    async def _remove_orphans(self, cutoff: datetime) -> int:
+        """Pictures of days before the cutoff's that no document names."""
+        owner = str(await self._ctx.users.owner(self._user))
+        removed = 0
+        for day in await self._ctx.uploads.list_folders(owner):
+            if not re.fullmatch(r"\d{8}", day) or day >= f"{cutoff:%Y%m%d}":
+                continue
+            keys = {}
+            async for key in self._ctx.uploads.list_keys(f"{owner}/{day}"):
+                if (face_id := face_of_key(key)) is not None:
+                    keys[key] = face_id
+            for start in range(0, len(keys), BATCH):
+                removed += await self._remove_unnamed(dict(list(keys.items())[start : start + BATCH]))
+        return removed
+
+    async def _remove_unnamed(self, keys: dict[str, int]) -> int:
+        faces = await self._ctx.faces.find(self._user, {"_id": {"$in": sorted(set(keys.values()))}})
+        named = {face.get(field) for face in faces for field in PICTURES}
+        unnamed = [key for key in keys if self._ctx.uploads.url_of(key) not in named]
+        return sum([await self._ctx.uploads.delete(key) for key in unnamed])
+
+    async def _remove_persons(self, now: datetime) -> int:
+        """Persons without faces: noted in one run, removed in a later one if still without."""
+        removed, last = 0, -1
+        while persons := await self._ctx.persons.find(
+            self._user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH
+        ):
+            for person in persons:
+                removed += await self._remove_faceless(person, now)
+            last = persons[-1]["_id"]
+        return removed
+
+    async def _remove_faceless(self, person: Person, now: datetime) -> bool:
+        this = {"_id": person["_id"]}
+        since = person.get("faceless_since")
+        if await self._ctx.faces.find_one(self._user, {"person_id": person["_id"]}) is not None:
+            if since is not None:
+                await self._ctx.persons.update_one(self._user, this, {"$unset": {"faceless_since": ""}})
+            return False
+        if since is None and self._settings.persons_grace_seconds > 0:
+            await self._ctx.persons.update_one(self._user, this, {"$set": {"faceless_since": now}})
+            return False
+        if since is not None and now - since < timedelta(seconds=self._settings.persons_grace_seconds):
+            return False
+        return await self._ctx.persons.remove_one(self._user, this) is not None
