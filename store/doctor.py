@@ -1,0 +1,64 @@
+"""The agreement of MongoDB, the facen storage and the uploads: what is wrong, and mending it.
+
+Safe beside a running recorder: what is younger than a grace period is left alone, since it
+may be on its way, and every suspect is looked at once more before it is reported or mended.
+MongoDB is the truth; what it does not name goes, and what is lost it names no more.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from store.context import Context
+from store.doctor_documents import DocumentsCheck
+from store.doctor_facens import FacensCheck
+from store.doctor_pictures import PicturesCheck
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.findings import Finding, Kind, Scope
+
+log = structlog.get_logger()
+
+GRACE = timedelta(minutes=30)
+"""Longer than a sighting takes, and than a person waits for the first face (`person_search.FOUNDING`)."""
+LOGGED = 20
+"""So many findings of a nightly check stand in the log one by one."""
+
+
+class Doctor:
+    """Checks everything of all users. Checks must not overlap."""
+
+    def __init__(self, ctx: Context, grace: timedelta = GRACE) -> None:
+        self._ctx = ctx
+        self._grace = grace
+
+    async def findings(
+        self, *, repair: bool = False, repair_facens: bool = False, now: datetime | None = None
+    ) -> AsyncIterator[Finding]:
+        """What does not agree, one after the other, mended if `repair`; memory stays small.
+
+        `repair_facens` mends the facen storage alone. StoreError where a part cannot be reached.
+        """
+        try:
+            users = frozenset(await self._ctx.database["users"].distinct("_id"))
+            scope = Scope(users, now or datetime.now(UTC), self._grace, repair, repair_facens)
+            for check in (DocumentsCheck, FacensCheck, PicturesCheck):
+                async for finding in check(self._ctx, scope).run():
+                    yield finding
+        except DRIVER_ERRORS as error:
+            raise ours(error, "doctor") from error
+
+    async def nightly(self) -> Counter[Kind]:
+        """Checks, mends the facen storage, and logs the rest for a person to look at; the numbers by kind."""
+        found: Counter[Kind] = Counter()
+        async for finding in self.findings(repair_facens=True):
+            found[finding.kind] += 1
+            if sum(found.values()) <= LOGGED:
+                log.warning("the store does not agree with itself", **finding.as_json())
+        if found:
+            numbers = {str(kind): number for kind, number in found.items()}
+            log.warning("the nightly check found something; see `facend doctor --repair`", found=numbers)
+        else:
+            log.info("the nightly check found nothing wrong")
+        return found
