@@ -1,0 +1,56 @@
+"""Having the models ready: resolve the pack, fetch what is missing, load it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from daemon.errors import StartError
+from daemon.settings import Settings
+from pipeline import engine
+from pipeline.errors import ModelError
+from pipeline.models import Pack, fetch, is_present, resolve
+
+log = structlog.get_logger(__name__)
+
+MEBIBYTE = 1024 * 1024
+
+
+def models_folder(settings: Settings) -> Path:
+    return settings.models.folder or settings.data_dir / "models"
+
+
+def load_models(settings: Settings) -> engine.Models:
+    """The models of the pack in the settings, fetched if missing. StartError says what is wrong."""
+    folder = models_folder(settings)
+    try:
+        pack = resolve(settings.models.pack, folder)
+        if pack.research_only:
+            log.warning("this model pack is licensed for research only", pack=pack.name, licence=pack.licence)
+        fetch_with_progress(pack, folder, settings.models.sources)
+        return engine.load(
+            pack,
+            folder,
+            settings.models.threads,
+            genderage=settings.models.genderage,
+            emotions=settings.models.emotions,
+        )
+    except ModelError as error:
+        raise StartError(f"models: {error}") from error
+
+
+def fetch_with_progress(pack: Pack, folder: Path, sources: tuple[Path, ...]) -> None:
+    """Fetch what is missing, saying so: a bar on a terminal, a log line otherwise."""
+    if not is_present(pack, folder):
+        log.info("fetching models", pack=pack.name, folder=str(folder))
+    fetch(pack, folder, _bar() if sys.stderr.isatty() else None, folders=sources)
+
+
+def _bar() -> Callable[[str, int, int], None]:
+    def show(name: str, come: int, expected: int) -> None:
+        share = f"{100 * come // expected:3d} %" if expected else f"{come / MEBIBYTE:.0f} MiB"
+        end = "\n" if expected and come >= expected else ""
+        print(f"\r{name}  {share}", end=end, file=sys.stderr, flush=True)  # noqa: T201 - a progress bar
+
+    return show

@@ -1,0 +1,97 @@
+"""Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from cameras import roster
+from cameras.motion import MotionGate
+from cameras.settings import CameraSettings
+from cameras.slot import Slot
+from cameras.worker import CameraWorker
+from daemon.metrics import Metrics
+from daemon.settings import PipelineSettings
+from pipeline.engine import Models
+from pipeline.stages import CameraStages
+from pipeline.types import Frame
+
+log = structlog.get_logger(__name__)
+
+
+def motion_gate() -> Callable[[Frame], bool]:
+    """A gate of one camera's own, because it remembers what the scene looks like."""
+    gate = MotionGate()
+    return lambda frame: gate.wants_look(frame.pixels.luma(), frame.media_time)
+
+
+class Analyst(Protocol):
+    """Who takes the cameras' frames out of their slots."""
+
+    def wake(self) -> None:
+        """A slot has something."""
+        ...
+
+    def add(self, cam_id: str, slot: Slot, stages: CameraStages) -> None: ...
+    def remove(self, cam_id: str) -> None: ...
+
+
+@dataclass
+class RunningCamera:
+    settings: CameraSettings
+    worker: CameraWorker
+
+
+class Supervisor:
+    def __init__(
+        self, models: Models, defaults: PipelineSettings, analysis: Analyst, metrics: Metrics
+    ) -> None:
+        self._models = models
+        self._defaults = defaults
+        self._analysis = analysis
+        self._metrics = metrics
+        self._running: dict[str, RunningCamera] = {}
+
+    async def apply(self, wanted: Sequence[CameraSettings], stop_seconds: float = 2.0) -> None:
+        """Let exactly these cameras run; those whose settings are the same are not touched."""
+        change = roster.changes([camera.settings for camera in self._running.values()], wanted)
+        leaving = [self._running.pop(cam_id) for cam_id in (*change.removed, *change.changed)]
+        await self._end(leaving, stop_seconds)
+        for cam_id in change.removed:
+            self._metrics.forget_camera(cam_id)
+        for settings in wanted:
+            if settings.id not in self._running:
+                self._start(settings)
+        self._running = {settings.id: self._running[settings.id] for settings in wanted}
+
+    async def stop(self, timeout_seconds: float) -> None:
+        leaving = list(self._running.values())
+        self._running.clear()
+        await self._end(leaving, timeout_seconds)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each camera's `CameraStatus` as plain values, in the order of the settings."""
+        return [asdict(camera.worker.status) for camera in self._running.values()]
+
+    def _start(self, settings: CameraSettings) -> None:
+        self._metrics.add_camera(settings.id)
+        slot = Slot(settings.id, self._metrics, on_ready=self._analysis.wake)
+        stages = CameraStages(
+            settings.id,
+            self._models,
+            self._defaults.for_camera(settings),
+            self._metrics,
+            motion_gate() if self._defaults.motion_gate else None,
+        )
+        worker = CameraWorker(settings, slot, self._metrics)
+        self._analysis.add(settings.id, slot, stages)
+        self._running[settings.id] = RunningCamera(settings, worker)
+        worker.start()
+
+    async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
+        """All at once, so that one that hangs in a connect costs the others nothing."""
+        await asyncio.gather(*(asyncio.to_thread(camera.worker.stop, timeout_seconds) for camera in cameras))
+        for camera in cameras:
+            self._analysis.remove(camera.settings.id)
