@@ -1,0 +1,10 @@
+"""Plugins: Python files that add handlers to the daemon's HTTP port and hooks to its sightings.
+
+A plugin imports from here: `from daemon.plugins import BaseHandler, HttpError, PluginApp, Refuse`.
+"""
+
+from daemon.plugins.app import PluginApp
+from daemon.plugins.errors import HttpError, Refuse
+from daemon.plugins.handlers import BaseHandler
+
+__all__ = ["BaseHandler", "HttpError", "PluginApp", "Refuse"]

@@ -1,0 +1,67 @@
+"""`app`, the first argument of a plugin's `activate`: where it says what it wants to do."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from daemon.plugins.errors import PluginFault
+from daemon.plugins.routing import HandlerEntry, Rule, rules
+from store import User
+
+HookFunction = Callable[..., Any]
+"""An async or a plain function; a plain one runs in a thread."""
+
+
+class PluginApp:
+    """Collects a plugin's handlers and hooks. They take effect, all together, when `activate` has ended."""
+
+    def __init__(self, name: str, user: User) -> None:
+        self.name = name
+        """The plugin's name."""
+        self.user = user
+        """The user in whose name the daemon stores sightings; hooks ask the context in this name."""
+        self._rules: list[Rule] = []
+        self._before: list[HookFunction] = []
+        self._after: list[HookFunction] = []
+        self._sealed = False
+
+    def add_handlers(self, host_pattern: str, handlers: Sequence[HandlerEntry]) -> None:
+        """Mounts handlers for requests to hosts that match, such as `".*"`.
+
+        Each one is `(path, class)` or `(path, class, options)`. The path is a regular expression for the
+        whole path, whose groups are the method's arguments, or holds names in braces:
+        `/persons/([0-9]+)`, `/persons/{person_id}`. `options` go to the handler's `initialize`.
+
+        Raises:
+            ValueError, TypeError: a pattern is none, a class is no BaseHandler, a method no coroutine.
+        """
+        self._open()
+        self._rules += rules(self.name, host_pattern, handlers)
+
+    def add_sighting_hook(
+        self, *, before: HookFunction | None = None, after: HookFunction | None = None
+    ) -> None:
+        """Adds a hook that sees every sighting.
+
+        Args:
+            before: `before(sighting, face)`, before anything is stored. It may return a dictionary, which the
+                stored face keeps in `face["annotations"][<plugin>]`; set `face["meta"]`; or refuse the
+                sighting with `raise Refuse("reason")`. Nothing else that it does to the face counts.
+            after: `after(stored)` with a `store.recording.StoredSighting`, when it is stored.
+        """
+        self._open()
+        if before is None and after is None:
+            raise ValueError("a sighting hook is a function before, or after, or both")
+        for function in (before, after):
+            if function is not None and not callable(function):
+                raise TypeError(f"a hook is a function, not {function!r:.100}")
+        self._before += [before] if before else []
+        self._after += [after] if after else []
+
+    def sealed(self) -> tuple[list[Rule], list[HookFunction], list[HookFunction]]:
+        """Ends the collecting: the rules, the hooks before and those after."""
+        self._sealed = True
+        return self._rules, self._before, self._after
+
+    def _open(self) -> None:
+        if self._sealed:
+            raise PluginFault("handlers and hooks are added in activate, which has ended")

@@ -1,0 +1,89 @@
+"""Calling what others wrote: with a deadline, away from our own task, and whatever it raises."""
+
+import asyncio
+import contextlib
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from daemon.plugins.errors import OverdueFault, PluginFault, described
+
+Outcome = tuple[Any, BaseException | None]
+"""What a plugin's function returned, and what it raised instead."""
+
+
+class Caller:
+    """Calls functions of one plugin; its log lines name the plugin.
+
+    Coroutine functions run on the event loop. Others run in a thread of their own, which does not keep the
+    process from ending: a thread of the loop's pool that hangs would.
+    """
+
+    def __init__(self, plugin: str) -> None:
+        self._plugin = plugin
+        # The loop itself keeps no hold of its tasks, and one that we gave up may take a while to end.
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+
+    async def call(self, function: Callable[..., Any], *arguments: object, seconds: float) -> Any:  # noqa: ANN401 - what a plugin returns
+        """What the function returns, or raises.
+
+        OverdueFault where it does not end in time; PluginFault where it raises what is no Exception, such
+        as SystemExit, which would end the daemon.
+        """
+        task = asyncio.create_task(self._run(function, arguments), name=f"plugin {self._plugin}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            # Not awaited: it may refuse to be cancelled.
+            task.cancel()
+            raise OverdueFault(f"did not end within {seconds:g} s")
+        value, error = task.result()
+        if error is None:
+            return value
+        if isinstance(error, Exception):
+            raise error
+        raise PluginFault(described(error)) from error
+
+    async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Outcome:
+        structlog.contextvars.bind_contextvars(plugin=self._plugin)
+        try:
+            if inspect.iscoroutinefunction(function):
+                return await function(*arguments), None
+            value = await _in_thread(function, arguments, self._plugin)
+            return (await value if inspect.isawaitable(value) else value), None
+        except BaseException as error:  # noqa: BLE001 - handed over; a SystemExit out of a task would end the loop
+            return None, error
+
+
+async def _in_thread(function: Callable[..., Any], arguments: tuple[object, ...], plugin: str) -> Any:  # noqa: ANN401 - what a plugin returns
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Outcome] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(outcome: Outcome) -> None:
+        if not answer.done():
+            answer.set_result(outcome)
+
+    def work() -> None:
+        outcome: Outcome
+        try:
+            outcome = context.run(function, *arguments), None
+        except BaseException as error:  # noqa: BLE001 - handed over
+            outcome = None, error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=work, name=f"plugin {plugin}", daemon=True).start()
+    value, error = await answer
+    if error is not None:
+        raise error
+    return value

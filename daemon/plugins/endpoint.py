@@ -1,0 +1,90 @@
+"""Requests to plugins: finds the handler, lets only users with a token in, and answers whatever happens."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from daemon.plugins.errors import HttpError
+from daemon.plugins.faults import expected_answer, fault_answer
+from daemon.plugins.handlers import METHODS, authenticated, error_answer, read_body, request_for_handler
+from daemon.plugins.plugin import Plugin
+from daemon.plugins.routing import Rule
+from daemon.settings import PluginsSettings
+from store import Context, StoreError
+
+log = structlog.get_logger(__name__)
+
+Arguments = tuple[tuple[str, ...], dict[str, str]]
+
+
+class Endpoint:
+    """An ASGI application for every path that is not the daemon's own."""
+
+    def __init__(self, settings: PluginsSettings) -> None:
+        self._settings = settings
+        self._ctx: Context | None = None
+        self._rules: Sequence[Rule] = ()
+        self._plugins: Mapping[str, Plugin] = {}
+
+    def open(self, ctx: Context, rules: Sequence[Rule], plugins: Mapping[str, Plugin]) -> None:
+        self._ctx, self._rules, self._plugins = ctx, rules, plugins
+
+    def close(self) -> None:
+        self._ctx = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._answer(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            ctx = self._open_context()
+            rule, arguments = self._rule_for(request)
+            return await self._handle(ctx, request, rule, arguments)
+        except (HttpError, StoreError) as error:
+            # A StoreError is one of ours here: while the user was looked up.
+            return error_answer(expected_answer(error) or fault_answer(error))
+
+    def _open_context(self) -> Context:
+        if self._ctx is not None:
+            return self._ctx
+        if self._settings.dirs:
+            raise HttpError(503, "not_ready", "the plugins wait for the store to open", {"retry-after": "5"})
+        raise HttpError(404, "not_found", "there is nothing at this path")
+
+    def _rule_for(self, request: Request) -> tuple[Rule, Arguments]:
+        host = request.url.hostname or ""
+        for rule in self._rules:
+            if (arguments := rule.arguments(host, request.scope["path"])) is not None:
+                return rule, arguments
+        raise HttpError(404, "not_found", "there is nothing at this path")
+
+    async def _handle(self, ctx: Context, request: Request, rule: Rule, arguments: Arguments) -> Response:
+        user = await authenticated(ctx, request)
+        name = request.method.lower()
+        known = [method for method in METHODS if hasattr(rule.handler, method)]
+        if name not in known:
+            allowed = ", ".join(known).upper()
+            text = f"{request.method} is not possible here; possible: {allowed}"
+            raise HttpError(405, "method_not_allowed", text, {"allow": allowed})
+        seconds = self._settings.request_timeout_seconds
+        body = await read_body(request, self._settings.max_body_bytes, seconds)
+        request = request_for_handler(request, body)
+
+        async def work() -> Response:
+            handler = rule.handler(ctx, user, request, body)
+            handler.initialize(**rule.options)
+            positional, named = arguments
+            return handler.finished(await getattr(handler, name)(*positional, **named))
+
+        plugin = self._plugins[rule.plugin]
+        try:
+            response: Response = await plugin.caller.call(work, seconds=seconds)
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it becomes an answer
+            if (expected := expected_answer(error)) is None:
+                plugin.failed(f"{request.method} {request.scope['path']}", error)
+            return error_answer(expected or fault_answer(error))
+        return response

@@ -1,0 +1,59 @@
+"""Which answer a handler's exception becomes."""
+
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+
+from daemon.plugins.errors import HttpError, OverdueFault
+from pipeline.errors import PictureError
+from pipeline.facen import FacenError
+from store.errors import (
+    AuthenticationError,
+    BadValueError,
+    ConflictError,
+    FacenExistsError,
+    FacenStorageError,
+    ImageError,
+    NotFoundError,
+    SpoolError,
+    StoreUnavailableError,
+    UploadError,
+)
+
+_ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
+    (AuthenticationError, 401, "unauthenticated"),
+    (NotFoundError, 404, "not_found"),
+    (ConflictError, 409, "conflict"),
+    (FacenExistsError, 409, "conflict"),
+    (StoreUnavailableError, 503, "unavailable"),
+    (FacenStorageError, 503, "unavailable"),
+    (UploadError, 503, "unavailable"),
+    (SpoolError, 503, "unavailable"),
+    (ImageError, 400, "bad_picture"),
+    (PictureError, 400, "bad_picture"),
+    (FacenError, 400, "bad_facen"),
+    (BadValueError, 400, "bad_value"),
+)
+"""The first that fits; subclasses stand before what they derive from."""
+
+_RETRY = {"retry-after": "5"}
+
+
+def expected_answer(error: Exception) -> HttpError | None:
+    """The answer to an exception that says something to the caller; None for a fault of the plugin."""
+    if isinstance(error, HttpError):
+        return error
+    if isinstance(error, HTTPException):
+        code = HTTPStatus(error.status_code).name.lower()
+        return HttpError(error.status_code, code, str(error.detail), dict(error.headers or {}))
+    for kind, status, code in _ANSWERS:
+        if isinstance(error, kind):
+            return HttpError(status, code, str(error), _RETRY if status == 503 else None)
+    return None
+
+
+def fault_answer(error: Exception) -> HttpError:
+    """The answer to a fault of the plugin: nothing of its inside."""
+    if isinstance(error, OverdueFault):
+        return HttpError(504, "timeout", f"the handler {error}")
+    return HttpError(500, "internal", "the handler failed; the log says why")

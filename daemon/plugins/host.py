@@ -1,0 +1,129 @@
+"""All plugins together: activated when the store has opened, served on the daemon's port, closed with it."""
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from starlette.routing import BaseRoute, Route
+
+from daemon.plugins import loader
+from daemon.plugins.app import HookFunction, PluginApp
+from daemon.plugins.endpoint import Endpoint
+from daemon.plugins.errors import PluginFault
+from daemon.plugins.hook import Hook
+from daemon.plugins.hooks import SightingHooks
+from daemon.plugins.loop_watch import LoopWatch
+from daemon.plugins.plugin import Plugin
+from daemon.plugins.routing import Rule
+from daemon.settings import PluginsSettings
+from pipeline.types import Sighting
+from store import Context, Face, User
+from store.recording import StoredSighting
+
+log = structlog.get_logger(__name__)
+
+LONGEST_BLOCK_SECONDS = 10.0
+"""While a plugin blocks the event loop nobody tells systemd's watchdog (30 s) that we are alive."""
+
+
+class Plugins:
+    """The plugins of the settings. Everything here belongs to the daemon's event loop.
+
+    It is the `store.recording.SightingGate` of the recorder: `admit`.
+    """
+
+    def __init__(self, settings: PluginsSettings) -> None:
+        self._settings = settings
+        self._watch = LoopWatch(min(settings.timeout_seconds, LONGEST_BLOCK_SECONDS))
+        self._endpoint = Endpoint(settings)
+        self._hooks = SightingHooks()
+        self._plugins: list[Plugin] = []
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """For what the daemon itself does not answer; to be put last."""
+        return [Route("/{path:path}", endpoint=self._endpoint)]
+
+    async def activate(self, ctx: Context, user: User) -> None:
+        """Loads every plugin and calls its `activate`, all at once. One that fails is named and left out."""
+        settings = self._settings
+        self._plugins = await asyncio.to_thread(loader.find, settings.dirs, settings.enabled)
+        if unknown := settings.options.keys() - {plugin.name for plugin in self._plugins}:
+            log.warning("there are options for plugins that are not used", plugins=sorted(unknown))
+        usable = [plugin for plugin in self._plugins if plugin.path is not None]
+        if usable:
+            files = {str(plugin.path): plugin.name for plugin in usable}
+            self._watch.start(asyncio.get_running_loop(), files)
+        apps = await asyncio.gather(*(self._activate(plugin, ctx, user) for plugin in usable))
+        rules: list[Rule] = []
+        before: list[Hook] = []
+        after: list[Hook] = []
+        for plugin, app in zip(usable, apps, strict=True):
+            if app is None:
+                continue
+            its_rules, its_before, its_after = app.sealed()
+            if taken := _taken(rules, its_rules):
+                plugin.unusable("activate", PluginFault(taken))
+                continue
+            rules += its_rules
+            before += self._made(plugin, "before", its_before)
+            after += self._made(plugin, "after", its_after)
+            plugin.activated()
+            log.info(
+                "a plugin is active", plugin=plugin.name, paths=[rule.path.pattern for rule in its_rules]
+            )
+        self._hooks = SightingHooks(before, after)
+        self._endpoint.open(ctx, rules, {plugin.name: plugin for plugin in usable})
+
+    async def close(self) -> None:
+        """Before the context closes: no more requests, and a moment for the hooks to be told what waits."""
+        self._endpoint.close()
+        await self._hooks.close()
+        self._watch.stop()
+
+    async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
+        await self._hooks.admit(sighting_id, sighting, face)
+
+    def stored(self, stored: StoredSighting) -> None:
+        """A sighting is stored and has left the spool."""
+        self._hooks.stored(stored)
+
+    def status(self) -> list[dict[str, Any]]:
+        return [plugin.status() for plugin in self._plugins]
+
+    async def _activate(self, plugin: Plugin, ctx: Context, user: User) -> PluginApp | None:
+        app = PluginApp(plugin.name, user)
+        options = copy.deepcopy(self._settings.options.get(plugin.name, {}))
+        seconds = self._settings.timeout_seconds
+        where = "load"
+        try:
+            activate = await plugin.caller.call(loader.load, plugin, seconds=seconds)
+            where = "activate"
+            await plugin.caller.call(activate, app, ctx, options, seconds=seconds)
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it is logged there
+            plugin.unusable(where, error)
+            return None
+        finally:
+            app.sealed()
+        return app
+
+    def _made(self, plugin: Plugin, kind: str, functions: Sequence[HookFunction]) -> list[Hook]:
+        return [
+            Hook(
+                plugin,
+                kind if len(functions) == 1 else f"{kind} {number}",
+                function,
+                self._settings.timeout_seconds,
+            )
+            for number, function in enumerate(functions, 1)
+        ]
+
+
+def _taken(rules: Sequence[Rule], new: Sequence[Rule]) -> str:
+    """Why these rules cannot be added, or the empty string."""
+    there = {(rule.host.pattern, rule.path.pattern): rule.plugin for rule in rules}
+    for rule in new:
+        if (other := there.get((rule.host.pattern, rule.path.pattern))) is not None:
+            return f"its path {rule.path.pattern} is that of the plugin {other} already"
+    return ""

@@ -1,0 +1,84 @@
+"""Plugin files: finding them, and loading one."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import structlog
+
+from daemon.plugins.errors import PluginFault
+from daemon.plugins.plugin import Plugin
+
+log = structlog.get_logger(__name__)
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+"""A plugin's name is a key in face documents and settings."""
+
+
+def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:
+    """The plugins in the folders, by name; `enabled` picks some, none means all.
+
+    Where two folders have a file of the same name the first folder's counts. A plugin that is enabled and not
+    there is in the list too, as failed.
+    """
+    files: dict[str, Path] = {}
+    for folder in folders:
+        for path in _files(folder):
+            if path.stem in files:
+                log.warning("a plugin is there twice", plugin=path.stem, used=str(files[path.stem]))
+            else:
+                files[path.stem] = path
+    names = sorted(set(enabled) or files)
+    plugins = [Plugin(name, files.get(name)) for name in names]
+    for plugin in plugins:
+        if plugin.path is None:
+            places = ", ".join(str(folder) for folder in folders) or "plugins.dirs, which is empty"
+            plugin.unusable("load", PluginFault(f"there is no {plugin.name}.py in {places}"))
+    return plugins
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    """Files that begin with _ are no plugins: parts of others, or put aside."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".py" and path.is_file())
+    except OSError as error:
+        log.error("a folder of plugins cannot be read", folder=str(folder), reason=error.strerror)
+        return
+    for path in paths:
+        if path.stem.startswith("_"):
+            continue
+        if not _NAME.fullmatch(path.stem):
+            log.error(
+                "a file is no plugin: its name has other characters than A-Z a-z 0-9 _ -", path=str(path)
+            )
+            continue
+        yield path
+
+
+def load(plugin: Plugin) -> Callable[..., Any]:
+    """Runs the plugin's file and gives its `activate`. Raises whatever the file raises, and PluginFault."""
+    name = f"facend_plugin_{plugin.name}"
+    spec = importlib.util.spec_from_file_location(name, plugin.path)
+    if spec is None or spec.loader is None:
+        raise PluginFault(f"{plugin.path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and pickle look a module up by its name while it is being loaded.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        return _activate(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+
+
+def _activate(module: ModuleType) -> Callable[..., Any]:
+    activate = getattr(module, "activate", None)
+    if not callable(activate):
+        raise PluginFault("it has no function activate(app, ctx, options)")
+    function: Callable[..., Any] = activate
+    return function

@@ -1,0 +1,57 @@
+"""Tell another program when somebody comes who was never seen before.
+
+Each new person is one POST of JSON to a URL. Options, in settings.toml:
+
+    [plugins.options.unknown_webhook]
+    url = "https://example.org/hooks/unknown"
+    token = "${credential:webhook}"      # sent as Authorization: Bearer …; may be left out
+    cameras = ["door"]                   # only these; all where it is left out
+"""
+
+import json
+import urllib.request
+from typing import Any
+
+from daemon.plugins import PluginApp
+from store import Context
+from store.recording import StoredSighting
+
+SECONDS = 3
+"""Less than plugins.timeout_seconds, so that this file's own error is the one in the log."""
+
+
+class Webhook:
+    def __init__(self, url: str, token: str = "", cameras: list[str] | None = None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("unknown_webhook needs the option url, http://… or https://…")
+        self._url = url
+        self._headers = {"Content-Type": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._cameras = cameras
+
+    def tell(self, stored: StoredSighting) -> None:
+        """A plain function, so it may block: it runs in a thread, after the sighting is stored."""
+        if not stored.created or (self._cameras is not None and stored.cam_id not in self._cameras):
+            return
+        message = {
+            "event": "unknown_person",
+            "sighting_id": stored.sighting_id,
+            "person_id": stored.person_id,
+            "face_id": stored.face_id,
+            "camera": stored.cam_id,
+            "captured_at": stored.captured_at.isoformat(),
+            "score": stored.score,
+            "thumbnail": stored.thumbnail,
+        }
+        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at above
+            self._url, json.dumps(message).encode(), self._headers
+        )
+        # An answer that is an error raises, and is then named in the log and in /status.
+        with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - as above
+            pass
+
+
+def activate(app: PluginApp, ctx: Context, options: dict[str, Any]) -> None:
+    webhook = Webhook(str(options.get("url", "")), options.get("token", ""), options.get("cameras"))
+    app.add_sighting_hook(after=webhook.tell)

@@ -1,0 +1,105 @@
+"""Plugins at work for tests: files in a folder, a real store, real HTTP, a recorder that asks them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from daemon.http import application, serving
+from daemon.metrics import Metrics
+from daemon.plugins.host import Plugins
+from daemon.settings import PluginsSettings
+from store import Context, User
+from store.recorder import Recorder
+from store.recording import RecordingSettings
+from store.spool import Spool
+from tests.sightings import FACEN_SIZE, PACK
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "plugins"
+RECORDING = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
+
+
+class Healthy:
+    """A daemon that says of itself what its plugins say."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def stuck(self) -> str:
+        return ""
+
+    def not_ready(self) -> str:
+        return ""
+
+    def status(self) -> dict[str, Any]:
+        return {"plugins": self._plugins.status()}
+
+
+class Site:
+    """A web server with plugins, a store and a recorder."""
+
+    def __init__(self, plugins: Plugins, client: httpx.AsyncClient, metrics: Metrics) -> None:
+        self.plugins = plugins
+        self.client = client
+        self.metrics = metrics
+
+    def token(self, user: User | None) -> dict[str, str]:
+        return {"Authorization": f"Token {user['token']}"} if user else {}
+
+    async def ask(self, method: str, path: str, user: User | None = None, **given: Any) -> httpx.Response:
+        headers = {**self.token(user), **given.pop("headers", {})}
+        return await self.client.request(method, path, headers=headers, **given)
+
+    async def status(self) -> dict[str, dict[str, Any]]:
+        """What /status says of each plugin."""
+        answer = await self.client.get("/status")
+        return {plugin["name"]: plugin for plugin in answer.json()["plugins"]}
+
+    def counted(self, cam_id: str, outcome: str) -> float:
+        labels = {"camera": cam_id, "outcome": outcome}
+        return self.metrics.registry.get_sample_value("facend_sightings_total", labels) or 0.0
+
+    async def record(self, ctx: Context, user: User, spool: Spool, seconds: float = 20) -> None:
+        """Stores what waits in the spool, as the daemon does, until it is empty."""
+        recorder = Recorder(ctx, user, spool, RECORDING, self.metrics, self.plugins.stored, gate=self.plugins)
+        task = asyncio.create_task(recorder.run())
+        try:
+            await asyncio.wait_for(recorder.drained(), seconds)
+        finally:
+            recorder.stop()
+            await task
+
+
+@asynccontextmanager
+async def web(settings: PluginsSettings) -> AsyncIterator[Site]:
+    """A server on a free port, whose plugins are not activated yet."""
+    plugins = Plugins(settings)
+    metrics = Metrics(version="1.2.3", pack=PACK, runtime="onnxruntime")
+    app = application(metrics.registry, Healthy(plugins), plugins.routes())
+    async with (
+        serving(app, "127.0.0.1", 0) as address,
+        httpx.AsyncClient(base_url=address, timeout=30) as client,
+    ):
+        yield Site(plugins, client, metrics)
+
+
+@asynccontextmanager
+async def site(ctx: Context, user: User, folder: Path, **settings: Any) -> AsyncIterator[Site]:
+    """A server whose plugins are active."""
+    async with web(PluginsSettings(dirs=(folder,), **settings)) as made:
+        try:
+            await made.plugins.activate(ctx, user)
+            yield made
+        finally:
+            await made.plugins.close()
+
+
+def written(folder: Path, files: Mapping[str, str]) -> Path:
+    """A folder of plugins, by name."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
