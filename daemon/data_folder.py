@@ -1,5 +1,6 @@
 """The data folder: one daemon at a time, and nobody else reads in it."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -15,8 +16,10 @@ def prepare(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(b"is there room?")  # an empty file finds its place on a full disk, too
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         if error.errno in _FULL:
             raise StartError(f"data_dir {folder} is on a full disk: free some space there") from error
@@ -31,19 +34,19 @@ def held(folder: Path) -> Iterator[None]:
 
     The kernel lets go of the lock when the process ends, however it ends.
     """
-    with (folder / "daemon.lock").open("a+") as lock:
+    with (folder / "daemon.lock").open("a+b", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
+            holder = lock.read().decode(errors="replace").strip() or "unknown"
             raise StartError(
                 f"data_dir {folder} is in use by a running facend (process {holder}); "
                 "stop it or set another data_dir"
             ) from error
         lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with contextlib.suppress(OSError):  # only to say who holds it; a full disk has no room for that
+            lock.write(str(os.getpid()).encode())
         yield
 
 

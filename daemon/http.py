@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,11 +14,11 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from daemon.errors import StartError
 
-STOP_SECONDS = 2
+STOP_SECONDS = 1
 
 
 class Health(Protocol):
@@ -35,7 +35,9 @@ class Health(Protocol):
     def status(self) -> Mapping[str, Any]: ...
 
 
-def application(registry: CollectorRegistry, health: Health) -> Starlette:
+def application(registry: CollectorRegistry, health: Health, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The daemon's own paths, and after them those in `more`."""
+
     async def index(_request: Request) -> Response:
         return PlainTextResponse(
             "Facend\n/metrics  Prometheus\n/healthz  alive\n/readyz   stores\n/status   JSON\n"
@@ -62,6 +64,7 @@ def application(registry: CollectorRegistry, health: Health) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/status", status),
+            *more,
         ]
     )
 
@@ -86,7 +89,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
     """Serve until the end of the block; gives the address. StartError where the port is taken."""
-    listener = _listen(host, port)
+    listener = listen(host, port)
     address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
     server = _Server(
         uvicorn.Config(
@@ -101,7 +104,8 @@ async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
         await task
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on that port. StartError where it is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -36,6 +36,7 @@ class Jobs:
 
     def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
         self._status[name] = JobStatus()
+        self._metrics.add_job(name)
         self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
 
     def start(self) -> None:

@@ -4,45 +4,55 @@
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
-CAMERA_STATES = ("green", "yellow", "red", "grey")
+from cameras.errors import Reason
+from cameras.observer import CameraState
+from daemon.levels import Levels
+from pipeline.best_shot import Outcome
+from store.observer import PersonOutcome, SightingOutcome
+
+CAMERA_STATES = tuple(state.value for state in CameraState)
+RECONNECT_REASONS = tuple(reason.value for reason in Reason)
+SKIP_REASONS = ("motion", "busy", "corrupt")
+SHOT_OUTCOMES = tuple(outcome.value for outcome in Outcome)
+SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
+PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
+STAGES = (
+    "decode",
+    "convert",
+    "motion",
+    "detect",
+    "track",
+    "quality",
+    "embed",
+    "identify",
+    "store",
+    "upload",
+)
 
 STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
-
-
-class Levels(Collector):
-    """Gauges that are read when somebody scrapes, so that they cannot go stale."""
-
-    def __init__(self) -> None:
-        self._readers: list[tuple[str, str, str | None, Callable[[], dict[str, float]]]] = []
-
-    def add(self, name: str, text: str, label: str | None, read: Callable[[], dict[str, float]]) -> None:
-        """`read` gives a value by label value; without a label its only key is the empty string."""
-        self._readers.append((name, text, label, read))
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        for name, text, label, read in self._readers:
-            family = GaugeMetricFamily(name, text, labels=[label] if label else None)
-            for key, value in read().items():
-                family.add_metric([key] if label else [], value)
-            yield family
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+JOB_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+"""Nightly work on a full store takes from a moment to hours."""
 
 
 class Metrics:
     """One process's metrics, and the observer of the pipeline, the cameras and the store."""
 
     def __init__(self, *, version: str, pack: str, runtime: str) -> None:
+        # The library's own switch, for the whole process: when a series began is of no use to anybody here,
+        # and it doubles what is scraped.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library says nothing of its type
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -101,8 +111,36 @@ class Metrics:
             "facend_store_errors_total", "Store operations that failed", "operation", "kind"
         )
         self._uploaded = counter("facend_uploads_bytes_total", "Bytes of pictures stored")
-        self._job = histogram("facend_job_seconds", "Time of a periodic job", STAGE_BUCKETS, "job")
+        self._job = histogram("facend_job_seconds", "Time of a periodic job", JOB_BUCKETS, "job")
         self._job_failures = counter("facend_job_failures_total", "Periodic jobs that failed", "job")
+        self._lag = histogram(
+            "facend_event_loop_lag_seconds", "How late the event loop wakes up who asked for it", LAG_BUCKETS
+        )
+        for stage in STAGES:
+            self._stage.labels(stage)
+
+    def add_camera(self, cam_id: str) -> None:
+        """Every series of a camera is there from the start, at 0.
+
+        Else the first event would bring a series that begins at 1, of which rate() sees nothing, and a sum
+        over what never happened would be empty instead of 0.
+        """
+        for plain in (self._decoded, self._analysed, self._faces, self._visits, self._friends, self._age):
+            plain.labels(cam_id)
+        for counter, values in (
+            (self._reconnects, RECONNECT_REASONS),
+            (self._skipped, SKIP_REASONS),
+            (self._shots, SHOT_OUTCOMES),
+            (self._sightings, SIGHTING_OUTCOMES),
+            (self._persons, PERSON_OUTCOMES),
+        ):
+            for value in values:
+                counter.labels(cam_id, value)
+
+    def add_job(self, name: str) -> None:
+        """As `add_camera`: a nightly job's first failure has to be seen."""
+        self._job.labels(name)
+        self._job_failures.labels(name)
 
     # pipeline.types.Observer
     def stage(self, stage: str, seconds: float) -> None:
@@ -156,6 +194,9 @@ class Metrics:
     # the daemon's own
     def frame_age(self, cam_id: str, captured_at: datetime) -> None:
         self._age.labels(cam_id).observe(max(0.0, (datetime.now(UTC) - captured_at).total_seconds()))
+
+    def loop_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
 
     @contextmanager
     def job(self, name: str) -> Iterator[None]:

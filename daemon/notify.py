@@ -7,7 +7,11 @@ nothing is sent.
 
 import os
 import socket
+import time
 from collections.abc import Mapping
+
+PATIENCE_SECONDS = 60
+"""How long systemd waits for the next word of a start that takes its time."""
 
 
 class Systemd:
@@ -20,8 +24,23 @@ class Systemd:
         wanted = microseconds.isdigit() and meant_for == str(os.getpid())
         self.watchdog_seconds: float | None = int(microseconds) / 1e6 if wanted else None
 
+    def often_enough(self, seconds: float) -> float:
+        """So many seconds, or fewer where the watchdog wants to hear from us more often than that."""
+        return min(seconds, (self.watchdog_seconds or seconds * 3) / 3)
+
+    def still_starting(self, status: str) -> None:
+        """Not ready yet, and no reason to give up: the start may take longer than TimeoutStartSec."""
+        self._send(f"EXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000}\nSTATUS={status}")
+
     def ready(self, status: str) -> None:
+        """The start, or reading the settings again, is over."""
         self._send(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """The settings are read again; `ready` has to follow, however that ends."""
+        # The time lets systemd tell this reload from an earlier one; Type=notify-reload demands it.
+        microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the settings again")
 
     def status(self, status: str) -> None:
         """One plain line for `systemctl status`."""

@@ -1,0 +1,252 @@
+"""The daemon: what it is made of, and the order in which it starts and stops.
+
+Startup, a main loop that waits, shutdown. Each resource that was opened registers its
+own close on one exit stack, so that a failed start closes what was open and no more.
+"""
+
+import asyncio
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from apscheduler.triggers.cron import CronTrigger
+
+from daemon import data_folder, loop_lag
+from daemon.analysis import Analysis
+from daemon.doctor_route import doctor_route
+from daemon.errors import SettingsError, StartError
+from daemon.http import application, serving
+from daemon.jobs import Jobs
+from daemon.metrics import Metrics
+from daemon.models import load_models
+from daemon.notify import Systemd
+from daemon.plugins.host import Plugins
+from daemon.settings import Settings
+from daemon.storing import Storing
+from daemon.supervisor import Supervisor
+from store.recording import StoredSighting
+from store.spool import Spool, SpoolError
+
+log = structlog.get_logger(__name__)
+
+# Together with the store's own (daemon.storing) and with that of HTTP less than ten seconds.
+CAMERAS_STOP_SECONDS = 1.0
+ANALYSIS_STOP_SECONDS = 1.5
+STORING_STOP_SECONDS = 1.0
+
+STUCK_SECONDS = 30.0
+"""An analysis turn takes a fraction of a second; after this long it hangs."""
+
+WATCH_SECONDS = 2.0
+
+RUNTIME = "onnxruntime"
+
+
+class Application:
+    def __init__(
+        self,
+        settings: Settings,
+        systemd: Systemd,
+        on_stored: Callable[[StoredSighting], None],
+        reread: Callable[[], Settings] | None = None,
+    ) -> None:
+        """`reread` gives the settings as they are now, on SIGHUP; without it that signal changes nothing."""
+        self._settings = settings
+        self._systemd = systemd
+        self._on_stored = on_stored
+        self._reread = reread or (lambda: settings)
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._crash: BaseException | None = None
+        self._started_at = datetime.now(UTC)
+        self.address = ""
+        self.started = asyncio.Event()
+        """Set when cameras run and the store answers."""
+
+    async def run(self) -> None:
+        """Run until a signal. StartError where something does not let it start."""
+        self._loop = asyncio.get_running_loop()
+        self._take_signals()
+        threading.excepthook = lambda failed: self._crashed_in_thread(failed.exc_value or failed.exc_type())
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            await self._watch()
+            await self._shut_down()
+        if self._crash is not None:
+            raise self._crash
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings = self._settings
+        data_folder.prepare(settings.data_dir)
+        stack.enter_context(data_folder.held(settings.data_dir))
+        models = await asyncio.to_thread(load_models, settings)
+        self._metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
+        try:
+            self._spool = Spool(settings.data_dir / "spool", settings.spool.max_bytes, self._metrics)
+        except SpoolError as error:
+            raise StartError(str(error)) from error
+        lag = asyncio.create_task(loop_lag.measure(self._metrics.loop_lag), name="event loop lag")
+        stack.callback(lag.cancel)
+        self._jobs = Jobs(self._metrics)
+        self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
+        self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics)
+        self._plugins = Plugins(settings.plugins)
+        self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
+        self._add_levels()
+        routes = [doctor_route(self._storing), *self._plugins.routes()]
+        web = application(self._metrics.registry, self, routes)
+        self.address = await stack.enter_async_context(serving(web, settings.http.host, settings.http.port))
+        stack.push_async_callback(self._storing.close)
+        self._storing.start(self._crashed)
+        self._jobs.add("retention", self._storing.retention, self._nightly(settings.jobs.retention_at))
+        self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
+        self._jobs.start()
+        stack.callback(self._jobs.stop)
+        self._analysis.start()
+        await self._supervisor.apply(settings.cameras)
+        log.info("facend runs", address=self.address, cameras=len(settings.cameras), pack=models.pack.name)
+
+    def _nightly(self, at: str) -> CronTrigger:
+        hour, minute = at.split(":")
+        return CronTrigger(hour=hour, minute=minute, timezone=self._settings.persons.zone)
+
+    async def _watch(self) -> None:
+        """Until somebody asks for the end: say how we are, and that we are alive."""
+        while not self._stop.is_set():
+            await self._storing.look_at_facens()
+            if self._reload.is_set():
+                if self.started.is_set():
+                    self._systemd.reloading()
+                await self._take_new_settings()
+                if self.started.is_set():
+                    self._systemd.ready(self._summary())
+            self._tell_systemd()
+            try:
+                await asyncio.wait_for(self._next_change(), self._systemd.often_enough(WATCH_SECONDS))
+            except TimeoutError:
+                continue
+
+    def _tell_systemd(self) -> None:
+        """How we are; that we are alive only where everything that has to makes progress."""
+        summary = self._summary()
+        if not self.stuck():
+            self._systemd.alive()
+            if not self.started.is_set():
+                self._systemd.still_starting(summary)
+        if self.started.is_set():
+            self._systemd.status(summary)
+        elif self._storing.opened.is_set():
+            self.started.set()
+            self._systemd.ready(summary)
+
+    async def _next_change(self) -> None:
+        """Returns at once on a stop, on new settings, and when the store opens for the first time."""
+        waits = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._reload.wait())]
+        if not self.started.is_set():
+            waits.append(asyncio.ensure_future(self._storing.opened.wait()))
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _take_new_settings(self) -> None:
+        """Cameras that changed begin anew, the others are not touched; everything else needs a restart."""
+        self._reload.clear()
+        try:
+            new = await asyncio.to_thread(self._reread)
+        except SettingsError as error:
+            log.error("the changed settings are refused and the old ones stay", problems=error.problems)
+            return
+        sections = [
+            name for name in Settings.model_fields if getattr(new, name) != getattr(self._settings, name)
+        ]
+        if later := [name for name in sections if name != "cameras"]:
+            log.warning("these settings take effect after a restart", sections=later)
+        await self._supervisor.apply(new.cameras)
+        self._settings = self._settings.model_copy(update={"cameras": new.cameras})
+        log.info("the settings were read again", cameras=len(new.cameras))
+
+    async def _shut_down(self) -> None:
+        """Cameras, visits in progress, analysis, what the spool holds; the exit stack does the rest."""
+        self._systemd.stopping()
+        log.info("facend stops")
+        await self._supervisor.stop(CAMERAS_STOP_SECONDS)
+        if not await asyncio.to_thread(self._analysis.stop, ANALYSIS_STOP_SECONDS):
+            log.warning("analysis did not end in time; visits in progress are not stored")
+        await self._storing.drain(STORING_STOP_SECONDS)
+        if left := len(self._spool):
+            log.info("sightings wait in the spool for the next start", sightings=left)
+
+    def _take_signals(self) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(name, self._asked_to_stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            log.warning("second signal: exiting at once; what was accepted is in the spool")
+            signal.raise_signal(signal.SIGKILL)
+        self.stop()
+
+    def _crashed_in_thread(self, error: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self._crashed, error)
+
+    def _crashed(self, error: BaseException) -> None:
+        """A fault in our own code: end the process, so that systemd starts a sound one."""
+        self._crash = self._crash or error
+        self.stop()
+
+    # daemon.http.Health
+    def stuck(self) -> str:
+        silent = time.monotonic() - self._analysis.turned_at
+        limit = min(STUCK_SECONDS, self._systemd.watchdog_seconds or STUCK_SECONDS)
+        return f"analysis has been busy with one turn for {silent:.0f} s" if silent > limit else ""
+
+    def not_ready(self) -> str:
+        return self._storing.trouble or self._spool.fault or ""
+
+    def status(self) -> Mapping[str, Any]:
+        return {
+            "version": version("facend"),
+            "started_at": self._started_at,
+            "summary": self._summary(),
+            "cameras": self._supervisor.status(),
+            "store": {"ready": not self._storing.trouble, "trouble": self._storing.trouble},
+            "spool": {
+                "sightings": len(self._spool),
+                "bytes": self._spool.bytes_waiting,
+                "oldest_seconds": self._spool.oldest_seconds(),
+                "fault": self._spool.fault,
+            },
+            "jobs": self._jobs.status(),
+            "plugins": self._plugins.status(),
+        }
+
+    def _summary(self) -> str:
+        """One plain line: how many cameras are in which state, and what is wrong."""
+        states = Counter(camera["state"] for camera in self._supervisor.status())
+        cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
+        return "; ".join(part for part in (f"cameras: {cameras}", self.stuck() or self.not_ready()) if part)
+
+    def _add_levels(self) -> None:
+        levels, spool = self._metrics.levels, self._spool
+        folder, max_bytes = self._settings.data_dir, self._settings.spool.max_bytes
+        levels.add("facend_spool_sightings", lambda: {"": len(spool)})
+        levels.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
+        levels.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
+        levels.add("facend_spool_max_bytes", lambda: {"": max_bytes})
+        levels.add("facend_data_free_bytes", lambda: {"": shutil.disk_usage(folder).free})
+        levels.add("facend_facen_shards", self._storing.shards)
+        levels.add("facend_facens", self._storing.facens)

@@ -1,0 +1,212 @@
+"""The store's side of the daemon: opens the context, keeps trying, and lets the recorder work."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import structlog
+
+from daemon.errors import StartError
+from daemon.metrics import Metrics
+from daemon.owner import owner
+from daemon.plugins.host import Plugins
+from daemon.settings import Settings
+from pipeline.engine import Models
+from pipeline.extractor import Extractor
+from store import Context, StoreError, StoreUnavailableError, Users
+from store.backoff import Backoff
+from store.doctor import Doctor
+from store.findings import Finding
+from store.galleries import DEFAULT_GALLERY
+from store.recorder import Recorder
+from store.recording import RecordingSettings, StoredSighting
+from store.retention import Retention
+from store.settings import CAMERA_GALLERY, ENROLLED_GALLERY, PERSON_GALLERY
+from store.spool import Spool
+from store.uploads import FolderUploads
+
+log = structlog.get_logger(__name__)
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 10.0
+
+WORK_SECONDS = 1.5
+"""For the sighting in work; a longer one is broken off and done again after the next start."""
+
+CLOSE_SECONDS = 3.5
+"""For mongod to write down what it holds."""
+
+GALLERY_KINDS = ("default", "person", "other")
+
+
+def gallery_kind(name: str) -> str:
+    """What a gallery is for: everybody, telling persons apart, or a purpose of the user's own."""
+    if name == DEFAULT_GALLERY:
+        return "default"
+    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
+    return "person" if tells_apart else "other"
+
+
+class Storing:
+    """Sightings go from the spool to the store while this runs. `opened`: the store has answered once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        models: Models,
+        spool: Spool,
+        metrics: Metrics,
+        on_stored: Callable[[StoredSighting], None],
+        plugins: Plugins,
+    ) -> None:
+        self._settings = settings
+        self._models = models
+        self._spool = spool
+        self._metrics = metrics
+        self._on_stored = on_stored
+        self._plugins = plugins
+        self._task: asyncio.Task[None] | None = None
+        self._ctx: Context | None = None
+        self._owner: Users.Model | None = None
+        self._recorder: Recorder | None = None
+        self._trouble = "the store is being opened"
+        self._shards = {"live": 0, "total": 0}
+        self._facens = dict.fromkeys(GALLERY_KINDS, 0)
+        self._recorded = asyncio.Event()
+        self._checking = asyncio.Lock()
+        self.opened = asyncio.Event()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is stored at present, or the empty string."""
+        return (self._recorder.fault or "") if self._recorder else self._trouble
+
+    def start(self, on_crash: Callable[[BaseException], None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_crash(error)
+
+        self._task = asyncio.create_task(self._run(), name="storing")
+        self._task.add_done_callback(ended)
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Let the recorder finish what waits in the spool, if the store answers."""
+        if self._recorder is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._recorder.drained(), timeout_seconds)
+
+    async def close(self) -> None:
+        """End the recorder after the sighting in work, and close the store."""
+        if self._task is None:
+            return
+        if self._recorder is not None:
+            self._recorder.stop()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._recorded.wait(), WORK_SECONDS)
+        if not self._recorded.is_set():
+            self._task.cancel()
+        await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+
+    async def look_at_facens(self) -> None:
+        """Refresh what `shards` and `facens` tell."""
+        if self._ctx is None:
+            self._shards = {"live": 0, "total": self._shards["total"]}
+            return
+        health = await self._ctx.facens.health()
+        self._shards = {"live": sum(shard.live for shard in health), "total": len(health)}
+        facens = dict.fromkeys(GALLERY_KINDS, 0)
+        for user, gallery in await self._ctx.facens.galleries():
+            facens[gallery_kind(gallery)] += await self._ctx.facens.count(user, gallery)
+        self._facens = facens
+
+    def shards(self) -> dict[str, float]:
+        return dict(self._shards)
+
+    def facens(self) -> dict[str, float]:
+        return dict(self._facens)
+
+    async def retention(self) -> None:
+        """Remove what is too old. Does nothing while the store is away: the next run makes up for it."""
+        if self._ctx is None or self._owner is None:
+            log.warning("retention waits for the store", reason=self.trouble)
+            return
+        await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
+
+    async def check(self) -> None:
+        """Look whether everything stored agrees. The next run makes up for one while the store is away."""
+        if self._ctx is None:
+            log.warning("the nightly check waits for the store", reason=self.trouble)
+            return
+        async with self._checking:
+            await Doctor(self._ctx).nightly()
+
+    async def findings(self, *, repair: bool, grace: timedelta) -> AsyncIterator[Finding]:
+        """What does not agree in the store, mended if `repair`. StoreError where it is away."""
+        async with self._checking:
+            if self._ctx is None:
+                raise StoreUnavailableError(self.trouble)
+            async for finding in Doctor(self._ctx, grace).findings(repair=repair):
+                yield finding
+
+    async def is_owner(self, token: str) -> bool:
+        """Whether it is the token of the user in whose name this box stores. StoreError if the store is away."""
+        if self._ctx is None or self._owner is None:
+            raise StoreUnavailableError(self.trouble)
+        user = await self._ctx.users.authenticate(token.strip())
+        return bool(user["_id"] == self._owner["_id"])
+
+    async def _run(self) -> None:
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        failures = 0
+        while True:
+            try:
+                await self._serve()
+                return
+            except StoreUnavailableError as error:
+                self._trouble = str(error)
+                if not failures:
+                    log.error("the store cannot be opened; sightings wait in the spool", reason=str(error))
+                failures += 1
+                await asyncio.sleep(backoff.pause_seconds())
+            except StoreError as error:
+                raise StartError(f"store: {error}") from error
+
+    async def _serve(self) -> None:
+        """Open the store and store what comes until `close`."""
+        settings, pack = self._settings, self._models.pack
+        folder = settings.uploads.folder or settings.data_dir / "uploads"
+        async with Context.open(
+            settings.store,
+            persons=settings.persons,
+            data_dir=settings.data_dir,
+            uploads=FolderUploads(folder, settings.uploads.base_url),
+            extractor=Extractor(self._models, settings.pipeline.max_pixels),
+            facen_size=pack.facen_size,
+            observer=self._metrics,
+        ) as ctx:
+            self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+            threshold = settings.persons.threshold
+            recording = RecordingSettings(
+                pack=pack.name,
+                facen_size=pack.facen_size,
+                threshold=pack.thresholds.named(threshold) if isinstance(threshold, str) else threshold,
+            )
+            try:
+                # Before the first sighting is stored: a plugin sees every one.
+                await self._plugins.activate(ctx, self._owner)
+                self._ctx = ctx
+                self._recorder = Recorder(
+                    ctx, self._owner, self._spool, recording, self._metrics, self._tell, gate=self._plugins
+                )
+                self.opened.set()
+                await self._recorder.run()
+            finally:
+                self._ctx = None
+                self._recorded.set()
+                await self._plugins.close()
+
+    def _tell(self, stored: StoredSighting) -> None:
+        self._on_stored(stored)
+        self._plugins.stored(stored)
