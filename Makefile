@@ -6,7 +6,6 @@ SHELL := bash
 
 bin := .venv/bin
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
-ARGS :=
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +18,12 @@ run: setup ## run the demo: a clip of six people as a camera, everything else re
 
 test: ## run all tests, with real servers (installs them where it may)
 	@.ci/setup tools servers
+ifdef ARGS
 	@$(bin)/pytest $(ARGS)
+else
+	@$(bin)/pytest --numprocesses 2 tests/unit tests/contract
+	@$(bin)/pytest tests/integration tests/end_to_end
+endif
 
 lint: ## ruff, mypy, import-linter
 	@.ci/setup tools
