@@ -43,6 +43,54 @@ def test_the_names_of_the_face_object_reach_the_documents_fields() -> None:
         made["nothing"]
 
 
+@pytest.mark.parametrize("key", ["id", "galleries", "bbox", "normalized"])
+def test_the_other_names_can_be_taken_out_like_any_key(key: str) -> None:
+    """pop, del and setdefault know them; afterwards the field itself is gone, too."""
+    made = face(person_facen(1), _id=7, gallery=["default"])
+    value = made[key]
+    assert made.setdefault(key, None) == value
+    assert made.pop(key) == value
+    assert key not in made
+    assert made.pop(key, "none") == "none"
+    with pytest.raises(KeyError):
+        made.pop(key)
+    with pytest.raises(KeyError):
+        del made[key]
+    fields = {"id": "_id", "galleries": "gallery", "bbox": "x1"}
+    assert fields.get(key, key) not in dict(made)
+    made[key] = value
+    del made[key]
+    assert made.get(key) is None
+
+
+def test_a_copy_has_everything_and_is_its_own() -> None:
+    """The aligned face, too, which is no key of the dictionary."""
+    made = face(person_facen(1), _id=7)
+    twin = made.copy()
+    assert type(twin) is Face
+    assert twin == made
+    assert twin.normalized == made.normalized
+    twin["id"], twin.normalized = 8, None
+    assert (made["id"], made.normalized) == (7, b"\x89PNG aligned")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-01T12:00:00Z", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ("2026-03-01T12:00:00.250+02:00", datetime(2026, 3, 1, 10, 0, 0, 250_000, tzinfo=UTC)),
+        ("2026-03-01T12:00", datetime(2026, 3, 1, 12, tzinfo=UTC)),
+    ],
+)
+def test_a_timestamp_may_be_given_as_text(text: str, moment: datetime) -> None:
+    """ISO 8601, as the face object has it, becomes a time; other text is refused."""
+    made = face(person_facen(1), timestamp=text)
+    assert made["timestamp"] == made.document()["timestamp"] == moment
+    assert datetime.fromisoformat(made.as_object()["timestamp"]) == moment
+    with pytest.raises(BadValueError, match="ISO 8601"):
+        made["timestamp"] = "yesterday"
+
+
 def test_the_aligned_picture_is_no_part_of_the_document() -> None:
     """PNG bytes stay beside the document; a URL is in it, and both can be there."""
     made = face(person_facen(1))

@@ -1,0 +1,67 @@
+"""A recorder with what it needs, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from store.context import Context
+from store.observer import PersonOutcome, SightingOutcome, Unobserved
+from store.recorder import Recorder
+from store.recording import RecordingSettings, StoredSighting
+from store.spool import Spool
+from store.users import User
+from tests.sightings import FACEN_SIZE, PACK
+
+SETTINGS = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
+
+
+class Counting(Unobserved):
+    """Keeps what happened."""
+
+    def __init__(self) -> None:
+        self.sightings: list[tuple[str, str]] = []
+        self.persons: list[tuple[str, str]] = []
+        self.friends: list[str] = []
+
+    def sighting(self, cam_id: str, outcome: SightingOutcome) -> None:
+        self.sightings.append((cam_id, outcome))
+
+    def person(self, cam_id: str, outcome: PersonOutcome) -> None:
+        self.persons.append((cam_id, outcome))
+
+    def friend(self, cam_id: str) -> None:
+        self.friends.append(cam_id)
+
+
+class Running:
+    """A recorder at work, and what it told."""
+
+    def __init__(
+        self, ctx: Context, user: User, spool: Spool, settings: RecordingSettings = SETTINGS
+    ) -> None:
+        self.events: list[StoredSighting] = []
+        self.observer = Counting()
+        self.recorder = Recorder(
+            ctx,
+            user,
+            spool,
+            settings,
+            self.observer,
+            self.events.append,
+            first_pause_seconds=0.02,
+            longest_pause_seconds=0.1,
+        )
+
+
+@asynccontextmanager
+async def recording(
+    ctx: Context, user: User, spool: Spool, settings: RecordingSettings = SETTINGS
+) -> AsyncIterator[Running]:
+    """Runs a recorder; at the end it is stopped and its task has ended without an exception."""
+    running = Running(ctx, user, spool, settings)
+    task = asyncio.create_task(running.recorder.run())
+    try:
+        yield running
+    finally:
+        running.recorder.stop()
+        await asyncio.wait_for(task, 20)

@@ -1,0 +1,146 @@
+"""An erased person is gone from everywhere, and everybody else stays."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from store import Context, NotFoundError, User
+from store.doctor import Doctor
+from store.erasure import Erasure
+from store.errors import StoreError, UploadError
+from store.findings import Kind
+from store.observer import Unobserved
+from store.server_faces import PICTURES
+from store.spool import Spool
+from tests.facens import face
+from tests.integration.store.recorders import recording
+from tests.mongo import StoreArguments
+from tests.sightings import person_facen, photo, sighting
+from tests.store_checks import assert_agreement, files_below, picture_path
+
+
+@pytest.fixture
+async def user(ctx: Context) -> User:
+    return await ctx.users.add({})
+
+
+@pytest.fixture
+def uploads(store_settings: StoreArguments) -> Path:
+    return store_settings.data_dir / "uploads"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
+
+
+async def person_of(ctx: Context, user: User, sighting_id: str) -> int:
+    found = await ctx.faces.find_one(user, {"sighting_id": sighting_id})
+    assert found is not None
+    return int(found["person_id"])
+
+
+async def documents_with(ctx: Context, value: object) -> list[str]:
+    """The collections in which a document holds this value anywhere."""
+    found = []
+    for name in await ctx.database.list_collection_names():
+        documents = await ctx.database[name].find({}).to_list(None)
+        found += [name for document in documents if repr(value) in repr(document)]
+    return found
+
+
+async def test_nothing_of_an_erased_person_is_left(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Faces, facens, pictures and the person go, at every camera; the other person keeps everything."""
+    mine = [sighting(1, look, cam_id=cam_id) for look in (1, 2) for cam_id in ("door", "gate")]
+    async with recording(ctx, user, spool) as running:
+        ids = [spool.put(one) for one in mine]
+        other = spool.put(sighting(2, 1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    persons = {await person_of(ctx, user, id_) for id_ in ids}
+    facens = [one["facen"] for one in await ctx.faces.find(user, {"sighting_id": {"$in": ids}})]
+    erased = [await Erasure(ctx, user).erase(person) for person in sorted(persons)]
+    assert sum(one.faces for one in erased) == 4
+    assert sum(one.pictures + one.shared_photos for one in erased) == 12
+    (left,) = await assert_agreement(ctx, user, uploads, {other})
+    for _, gallery in await ctx.facens.galleries(user["_id"]):
+        assert set(await ctx.facens.ids(user["_id"], gallery)) <= {left["_id"]}
+    for facen in facens:
+        assert await documents_with(ctx, facen) == []
+    assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
+
+
+async def test_the_photo_of_others_in_the_same_frame_goes_too(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """A whole frame that shows the erased person goes from the others in it, who keep their own cuts."""
+    frame = photo(200)
+    async with recording(ctx, user, spool) as running:
+        first = spool.put(sighting(1, photo_bytes=frame))
+        second = spool.put(sighting(2, photo_bytes=frame))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    erased = await Erasure(ctx, user).erase(await person_of(ctx, user, first))
+    assert erased.shared_photos == 1
+    (left,) = await ctx.faces.find(user, None)
+    assert left["sighting_id"] == second
+    assert "photo" not in left
+    assert files_below(uploads) == {picture_path(left[field]) for field in ("normalized", "thumbnail")}
+    assert all(frame != path.read_bytes() for path in files_below(uploads))
+
+
+async def test_an_erasure_that_was_cut_off_is_completed(
+    ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it breaks off, erasing again leaves nothing, pictures that lost their face included."""
+    async with recording(ctx, user, spool) as running:
+        ids = [spool.put(sighting(1, look)) for look in range(3)]
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    person = await person_of(ctx, user, ids[0])
+    delete, calls = type(ctx.uploads).delete, 0
+
+    async def sometimes(self: object, key: str) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise UploadError("the disk is away")
+        return bool(await delete(self, key))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ctx.uploads), "delete", sometimes)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                await Erasure(ctx, user).erase(person)
+    await Erasure(ctx, user).erase(person)
+    async for _ in Doctor(ctx, timedelta(0)).findings(repair=True):
+        pass
+    assert files_below(uploads) == set()
+    assert await ctx.faces.count(user, None) == 0
+
+
+async def test_a_face_that_came_too_late_is_erased_by_the_doctor(ctx: Context, user: User) -> None:
+    """A recorder that had found the person just before adds a face after it; the next check erases that."""
+    person = await ctx.persons.add(user, {"name": "Ann"})
+    await Erasure(ctx, user).erase(person["_id"])
+    late = face(person_facen(1), person_id=person["_id"])
+    await ctx.faces.add(user, late)
+    (finding,) = [one async for one in Doctor(ctx, timedelta(0)).findings(repair=True)]
+    assert finding.kind == Kind.ERASED_PERSON
+    assert await ctx.faces.count(user, None) == 0
+
+
+async def test_what_is_not_ones_own_cannot_be_erased(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Another user's person does not exist for one, and an unknown id is an error that says so."""
+    async with recording(ctx, user, spool) as running:
+        id_ = spool.put(sighting(1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    stranger = await ctx.users.add({})
+    for person in (await person_of(ctx, user, id_), 4711):
+        with pytest.raises(NotFoundError, match="no person"):
+            await Erasure(ctx, stranger).erase(person)
+    (left,) = await assert_agreement(ctx, user, uploads, {id_})
+    assert all(field in left for field in PICTURES)

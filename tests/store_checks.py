@@ -1,0 +1,57 @@
+"""What must hold between sightings, faces, galleries, persons and pictures, whatever happened before."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import numpy as np
+
+from store.context import Context
+from store.face import Face
+from store.server_faces import PICTURES
+from store.users import User
+
+
+def picture_path(url: str) -> Path:
+    """The file behind a file:// URL."""
+    return Path(unquote(urlsplit(url).path))
+
+
+def block(folder: Path) -> None:
+    """Nothing can be written there any more: a file takes the folder's place."""
+    folder.write_text("in the way")
+
+
+def unblock(folder: Path) -> None:
+    folder.unlink()
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_pictures_open(face: Face, uploads: Path) -> set[Path]:
+    """Photo, aligned face and thumbnail of a face lie in the uploads folder and can be decoded."""
+    paths = {picture_path(face[field]) for field in PICTURES}
+    assert len(paths) == 3
+    for path in paths:
+        assert path.is_relative_to(uploads)
+        assert cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) is not None, path
+    return paths
+
+
+async def assert_agreement(ctx: Context, user: User, uploads: Path, sighting_ids: set[str]) -> list[Face]:
+    """Each sighting is one face in its galleries, with person and pictures; there is nothing else."""
+    faces = await ctx.faces.find(user, None, sort=[("_id", 1)])
+    assert sorted(face["sighting_id"] for face in faces) == sorted(sighting_ids)
+    pictures: set[Path] = set()
+    for face in faces:
+        person_gallery = ctx.persons.gallery_of(face["cam_id"])
+        assert sorted(face["gallery"]) == sorted(["default", person_gallery])
+        for gallery in face["gallery"]:
+            assert face["_id"] in await ctx.facens.ids(user["_id"], gallery)
+        pictures |= assert_pictures_open(face, uploads)
+    assert files_below(uploads) == pictures
+    persons = await ctx.persons.find(user, None)
+    assert {person["_id"] for person in persons} == {face["person_id"] for face in faces}
+    return faces
