@@ -1,0 +1,122 @@
+"""A first look at the box: is there everything that the service needs?"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from daemon import daemon_client, data_folder
+from daemon.errors import StartError
+from daemon.http import listen
+from daemon.models import fetch_with_progress, models_folder
+from daemon.settings import Settings
+from pipeline.errors import ModelError
+from pipeline.models import Pack, folder_of, is_present, resolve
+from store.errors import StoreError
+from store.mongod_program import find_mongod
+
+GIBIBYTE = 1024**3
+LEAST_FREE = GIBIBYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["good", "bad", "repaired"]
+    detail: str
+
+
+def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
+    """Looks at one thing after the other."""
+    running = data_folder.is_held(settings.data_dir)
+    yield _data_folder(settings.data_dir)
+    yield _models(settings, repair=repair)
+    yield _mongod(settings)
+    if running:
+        yield from _daemon(settings)
+    else:
+        yield _port(settings)
+        yield Check("daemon", "good", "does not run")
+
+
+def _data_folder(folder: Path) -> Check:
+    try:
+        data_folder.prepare(folder)
+        free = shutil.disk_usage(folder).free
+    except (StartError, OSError) as error:
+        return Check("data folder", "bad", str(error))
+    room = f"{free / GIBIBYTE:.1f} GiB free"
+    if free < LEAST_FREE:
+        return Check("data folder", "bad", f"{folder}: only {room}; make room on the disk")
+    return Check("data folder", "good", f"{folder}, {room}")
+
+
+def _models(settings: Settings, *, repair: bool) -> Check:
+    folder = models_folder(settings)
+    try:
+        pack = resolve(settings.models.pack, folder)
+        wrong = _wrong_files(pack, folder)
+        if not wrong:
+            return Check("models", "good", f"{pack.name} in {folder_of(pack, folder)}")
+        detail = f"{pack.name}: {', '.join(wrong)}"
+        if not repair:
+            return Check("models", "bad", f"{detail}; `facend models --fetch {pack.name}` brings them")
+        fetch_with_progress(pack, folder, settings.models.sources)
+    except (ModelError, OSError) as error:
+        return Check("models", "bad", str(error))
+    return Check("models", "repaired", f"{detail}; fetched again")
+
+
+def _wrong_files(pack: Pack, folder: Path) -> list[str]:
+    if not pack.files:
+        return [] if is_present(pack, folder) else ["no .onnx files"]
+    wrong = []
+    for file in pack.files:
+        path = folder_of(pack, folder) / file.name
+        if not path.is_file():
+            wrong.append(f"{file.name} is missing")
+            continue
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
+                wrong.append(f"{file.name} has a wrong digest")
+    return wrong
+
+
+def _mongod(settings: Settings) -> Check:
+    if settings.store.url.get_secret_value():
+        return Check("mongod", "good", "not needed: store.url names a server")
+    try:
+        return Check("mongod", "good", str(find_mongod(settings.store.mongod)))
+    except StoreError as error:
+        return Check("mongod", "bad", str(error))
+
+
+def _port(settings: Settings) -> Check:
+    try:
+        with closing(listen(settings.http.host, settings.http.port)):
+            return Check("port", "good", f"{settings.http.host}:{settings.http.port} is free")
+    except StartError as error:
+        return Check("port", "bad", str(error))
+
+
+def _daemon(settings: Settings) -> Iterator[Check]:
+    try:
+        status = daemon_client.status(settings)
+    except daemon_client.NoAnswerError as error:
+        yield Check("daemon", "bad", f"runs, but {error}")
+        return
+    yield Check("daemon", "good", f"runs since {status['started_at']}, {status['summary']}")
+    trouble = status["store"]["trouble"] or status["spool"]["fault"]
+    waiting = f"{status['spool']['sightings']} sightings wait in the spool"
+    yield Check("storing", "bad" if trouble else "good", f"{trouble}; {waiting}" if trouble else waiting)
+    for camera in status["cameras"]:
+        told = " ".join(filter(None, (camera["state"], camera.get("reason"), camera.get("detail"))))
+        yield Check(f"camera {camera['cam_id']}", "bad" if camera["state"] == "red" else "good", told)
+    for name, job in status["jobs"].items():
+        if job["last_error"]:
+            yield Check(f"job {name}", "bad", job["last_error"])

@@ -1,0 +1,126 @@
+"""`facend doctor`: a first look when something is wrong, and mending what no longer agrees."""
+
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from daemon import box_checks, daemon_client, data_folder
+from daemon.box_checks import Check
+from daemon.cli_store import Asked, as_json, own_user, store_options, with_store
+from daemon.daemon_client import NoAnswerError
+from daemon.errors import StartError
+from daemon.models import models_folder
+from pipeline.errors import ModelError
+from pipeline.models import resolve
+from store import Context, Users
+from store.doctor import GRACE, Doctor
+from store.findings import Finding, Kind
+
+SHOWN = 10
+"""So many findings of a kind are shown one by one."""
+
+
+@click.command()
+@store_options(user=False)
+@click.option("--repair", is_flag=True, help="Mend what can be mended.")
+@click.option(
+    "--grace-minutes",
+    type=click.FloatRange(min=0),
+    default=GRACE.total_seconds() / 60,
+    show_default=True,
+    help="What is younger is left alone: it may be on its way.",
+)
+def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
+    """Look at the box, and whether everything stored agrees. Exit status 1 where something stays wrong."""
+    checks, findings = [], []
+    for check in box_checks.look(asked.settings, repair=repair):
+        checks.append(check)
+        if not asked.as_json:
+            mark = {"good": "good    ", "bad": "BAD     ", "repaired": "repaired"}[check.state]
+            click.echo(f"{mark}  {check.name}: {check.detail}")
+    trouble = ""
+    try:
+        findings = _findings(asked, repair, timedelta(minutes=grace_minutes))
+    except StartError as error:
+        trouble = str(error)
+    left = [finding for finding in findings if not finding.repaired]
+    wrong = bool(trouble or left or any(check.state == "bad" for check in checks))
+    if asked.as_json:
+        click.echo(as_json(_report(checks, findings, trouble, wrong)))
+    else:
+        click.echo(f"BAD       {trouble}" if trouble else _text(findings))
+        if left and not repair:
+            click.echo("`facend doctor --repair` mends this")
+    sys.exit(1 if wrong else 0)
+
+
+def _findings(asked: Asked, repair: bool, grace: timedelta) -> list[Finding]:
+    """The daemon's own, where it runs; else those of a look at the store without it."""
+    settings = asked.settings
+    if data_folder.is_held(settings.data_dir):
+        token = with_store(asked, _own_token(asked))
+        asking = daemon_client.findings(settings, token, repair=repair, grace_seconds=grace.total_seconds())
+        try:
+            return list(asking)
+        except NoAnswerError as error:
+            raise StartError(f"store: not checked, {error}") from error
+
+    async def work(ctx: Context, _: Users.Model) -> list[Finding]:
+        return [finding async for finding in Doctor(ctx, grace).findings(repair=repair)]
+
+    return with_store(asked, work, facen_size=_facen_size(asked), fill=True)
+
+
+def _own_token(asked: Asked) -> Callable[[Context, Users.Model], Awaitable[str]]:
+    async def work(ctx: Context, _: Users.Model) -> str:
+        return str((await own_user(ctx, asked.settings))["token"])
+
+    return work
+
+
+def _facen_size(asked: Asked) -> int | None:
+    """That of the pack in the settings; None, which takes any, where the pack is not there."""
+    try:
+        return resolve(asked.settings.models.pack, models_folder(asked.settings)).facen_size
+    except ModelError:
+        return None
+
+
+def _text(findings: Iterable[Finding]) -> str:
+    """Each kind with its number, and the first few of it."""
+    kinds: dict[Kind, list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    if not kinds:
+        return "good      store: MongoDB, facen storage and uploads agree"
+    lines = []
+    for kind, found in kinds.items():
+        repaired = sum(bool(finding.repaired) for finding in found)
+        mark = "repaired" if repaired == len(found) else "BAD     "
+        lines.append(f"{mark}  store: {len(found)} × {kind}{f', {repaired} repaired' if repaired else ''}")
+        for finding in found[:SHOWN]:
+            told = ": ".join(filter(None, (finding.subject, finding.detail)))
+            lines.append(f"            {told}{f' → {finding.repaired}' if finding.repaired else ''}")
+        if len(found) > SHOWN:
+            lines.append(f"            and {len(found) - SHOWN} more; --json shows all")
+    return "\n".join(lines)
+
+
+def _report(checks: list[Check], findings: list[Finding], trouble: str, wrong: bool) -> dict[str, object]:
+    return {
+        "wrong": wrong,
+        "box": [asdict(check) for check in checks],
+        "store": {
+            "trouble": trouble,
+            "found": Counter(str(finding.kind) for finding in findings),
+            "repaired": sum(bool(finding.repaired) for finding in findings),
+            "findings": [finding.as_json() for finding in findings],
+        },
+    }
+
+
+COMMANDS = (doctor,)

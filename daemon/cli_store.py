@@ -1,0 +1,158 @@
+"""Opening the store in a command: alone, or as a guest of the running daemon's MongoDB."""
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from bson import ObjectId
+
+from daemon import data_folder, logs, settings_file
+from daemon.cli_options import json_option, settings_option
+from daemon.errors import StartError
+from daemon.owner import owner
+from daemon.settings import Settings
+from store import Context, StoreError, Users
+from store.extraction import PictureExtractor
+from store.uploads import FolderUploads
+
+T = TypeVar("T")
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Another data folder than that of the settings, such as data/demo.",
+)
+user_option = click.option(
+    "--user", metavar="TOKEN-OR-ID", default="", help="Act for this user; for this box's own unless told."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every command that opens the store was told."""
+
+    settings: Settings
+    user: str = ""
+    as_json: bool = False
+
+
+def store_options(
+    *, user: bool = True, as_json: bool = True
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """The options of a command on the store; it gets them as its first argument, an `Asked`."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        @functools.wraps(command)
+        def wrapped(
+            settings_path: Path | None,
+            data_dir: Path | None,
+            user: str = "",
+            as_json: bool = False,
+            **rest: Any,  # noqa: ANN401  the command's own options
+        ) -> T:
+            settings = _settings(settings_path, data_dir)
+            logs.configure(settings.log_format, "warning")
+            return command(Asked(settings, user, as_json), **rest)
+
+        shown = [
+            settings_option,
+            data_dir_option,
+            *([user_option] if user else []),
+            *([json_option] if as_json else []),
+        ]
+        for option in reversed(shown):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def with_store(
+    asked: Asked,
+    work: Callable[[Context, Users.Model], Awaitable[T]],
+    extractor: PictureExtractor | None = None,
+    facen_size: int | None = None,
+    *,
+    fill: bool = False,
+) -> T:
+    """Does the work on the open store, for the user that was asked for. StartError says what went wrong."""
+
+    async def opened() -> T:
+        settings = asked.settings
+        data_folder.prepare(settings.data_dir)
+        folder = settings.uploads.folder or settings.data_dir / "uploads"
+        async with Context.open(
+            settings.store,
+            persons=settings.persons,
+            data_dir=settings.data_dir,
+            uploads=FolderUploads(folder, settings.uploads.base_url),
+            extractor=extractor,
+            facen_size=facen_size,
+            fill=fill,
+        ) as ctx:
+            return await work(ctx, await _user(ctx, asked))
+
+    try:
+        return asyncio.run(opened())
+    except StoreError as error:
+        raise StartError(f"store: {error}") from error
+
+
+async def find_user(ctx: Context, token_or_id: str) -> Users.Model:
+    """The user with this token or id, active or not. StartError where there is none."""
+    query = {"_id": ObjectId(token_or_id)} if ObjectId.is_valid(token_or_id) else {"token": token_or_id}
+    found = await ctx.users.find_one(query)
+    if found is None:
+        raise StartError("there is no user with this token or id; `facend users list` shows all")
+    return found
+
+
+async def own_user(ctx: Context, settings: Settings) -> Users.Model:
+    """The user in whose name this box stores."""
+    return await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+
+
+async def _user(ctx: Context, asked: Asked) -> Users.Model:
+    return await find_user(ctx, asked.user) if asked.user else await own_user(ctx, asked.settings)
+
+
+def _settings(settings_path: Path | None, data_dir: Path | None) -> Settings:
+    if data_dir is None:
+        return settings_file.load(settings_path or settings_file.find())
+    settings = settings_file.load(settings_path) if settings_path else Settings()
+    return settings.model_copy(update={"data_dir": data_dir.absolute()})
+
+
+def as_json(value: object, indent: int | None = 2) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, ObjectId):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def echo_table(rows: list[tuple[object, ...]]) -> None:
+    """Rows with their columns in line."""
+    texts = [[_shown(value) for value in row] for row in rows]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))] if texts else []
+    for row in texts:
+        line = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        click.echo("  ".join(line).rstrip())
+
+
+def _shown(value: object) -> str:
+    """Times in the machine's own zone, as a person reads them."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    return "–" if value is None else str(value)

@@ -1,0 +1,67 @@
+"""What a command asks of the running daemon, over its own HTTP port."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from daemon.errors import StartError
+from daemon.settings import Settings
+from store.findings import Finding
+
+STATUS_TIMEOUT_SECONDS = 3
+CHECK_TIMEOUT_SECONDS = 3600
+"""A check says something only when it finds something."""
+
+# The daemon is on this machine, whatever proxy the environment names for the world outside.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class NoAnswerError(Exception):
+    """The daemon's port does not answer, or not as Facend does."""
+
+
+def base_url(settings: Settings) -> str:
+    """Where the daemon of these settings listens."""
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    return f"http://{host}:{settings.http.port}"
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """The daemon's own word on how it is. NoAnswerError where there is none."""
+    url = f"{base_url(settings)}/status"
+    try:
+        with _opener.open(url, timeout=STATUS_TIMEOUT_SECONDS) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+    except (OSError, ValueError) as error:  # a URLError is an OSError
+        raise NoAnswerError(f"{url} does not answer ({getattr(error, 'reason', error)})") from error
+
+
+def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: float) -> Iterator[Finding]:
+    """Has the daemon check its store, and gives what it finds.
+
+    NoAnswerError where no check began; StartError where one began and could not be finished.
+    """
+    query = f"repair={int(repair)}&grace_seconds={grace_seconds:g}"
+    request = urllib.request.Request(  # noqa: S310  base_url begins with http://
+        f"{base_url(settings)}/doctor?{query}",
+        method="POST",
+        headers={"Authorization": f"Token {token}"},
+    )
+    try:
+        answer = _opener.open(request, timeout=CHECK_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        raise NoAnswerError(f"the daemon does not check: {error.read().decode(errors='replace')}") from error
+    except OSError as error:
+        raise NoAnswerError(f"{base_url(settings)} does not answer ({error})") from error
+    with answer:
+        for line in answer:
+            told = json.loads(line)
+            if "error" in told:
+                raise StartError(f"store: {told['error']}")
+            if "end" in told:
+                return
+            yield Finding.of_json(told)
+    raise StartError("the daemon ended in the middle of the check")
