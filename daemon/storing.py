@@ -31,10 +31,10 @@ log = structlog.get_logger(__name__)
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
-WORK_SECONDS = 1.5
+WORK_SECONDS = 1.0
 """For the sighting in work; a longer one is broken off and done again after the next start."""
 
-CLOSE_SECONDS = 3.5
+CLOSE_SECONDS = 4.0
 """For mongod to write down what it holds."""
 
 GALLERY_KINDS = ("default", "person", "other")
@@ -151,7 +151,7 @@ class Storing:
                 yield finding
 
     async def is_owner(self, token: str) -> bool:
-        """Whether it is the token of the user in whose name this box stores. StoreError if the store is away."""
+        """Whether this is the token of the box's own user. StoreError where the store is away."""
         if self._ctx is None or self._owner is None:
             raise StoreUnavailableError(self.trouble)
         user = await self._ctx.users.authenticate(token.strip())

@@ -23,6 +23,7 @@ Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
 
 ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
+SILENCE_MS = 30_000  # a server that keeps a connection open and says nothing for so long is as good as away
 NEW_CONFIGURATION_INCOMPATIBLE = 103
 
 
@@ -43,6 +44,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
         retryReads=True,
         serverSelectionTimeoutMS=int(settings.server_selection_timeout_seconds * 1000),
         connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
+        socketTimeoutMS=SILENCE_MS,
     )
     try:
         try:

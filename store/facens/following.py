@@ -11,7 +11,6 @@ whoever searches looks the faces up in MongoDB.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -33,6 +32,7 @@ log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
+CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
 """How long the server holds a question without news; news are sent at once."""
 LOST = (260, 280, 286)
@@ -79,8 +79,10 @@ class Following:
             yield
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task  # an error in our own code shows here
+            # Closing the stream asks the server to forget it; one that hangs must not hold up our end.
+            await asyncio.wait([task], timeout=CLOSE_SECONDS)
+            if task.done() and not task.cancelled():
+                task.result()  # an error in our own code shows here
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tried.set()

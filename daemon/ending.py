@@ -1,0 +1,22 @@
+"""The end of the process, which nothing may hold up."""
+
+import logging
+import os
+import sys
+import threading
+from typing import NoReturn
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with this exit status, at once.
+
+    A thread that is still inside FFmpeg or a model, or waits for a server that hangs, cannot be
+    ended. The interpreter would wait for it, or take itself apart under it and crash; by now there
+    is nothing left to wait for.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if threading.active_count() > 1:
+        os._exit(status)
+    sys.exit(status)

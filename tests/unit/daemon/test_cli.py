@@ -1,0 +1,191 @@
+"""The command line: what it prints, and the status it ends with."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import structlog
+
+from cameras.clip import write_clip
+from daemon import cli
+from tests.daemon_process import write_settings
+from tests.faces import default_models, six_people
+
+
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    """The commands set up the logging of the whole process: leave it as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def facend(monkeypatch, capsys):
+    """Runs a command; gives its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["facend", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+CAMERA = {"id": "hall", "url": "rtsp://viewer:s3cret@10.0.0.7/main"}
+
+
+def test_check_shows_what_is_in_effect_with_secrets_masked(facend, tmp_path):
+    """A key and its value a line, defaults too; the verdict goes to standard error."""
+    path = write_settings(tmp_path, [CAMERA], http={"port": 1234})
+    status, out, err = facend("check", "--settings", path)
+    assert status == 0
+    assert "http.port = 1234\n" in out
+    assert 'http.host = "127.0.0.1"\n' in out
+    assert 'cameras[1].url = "rtsp://10.0.0.7/main"\n' in out
+    assert 'cameras[1].password = "***"\n' in out
+    assert "s3cret" not in out + err
+    assert err == f"{path}: good\n"
+
+
+def test_check_prints_json(facend, tmp_path):
+    """The same for programs."""
+    status, out, _ = facend("check", "--json", "--settings", write_settings(tmp_path, [CAMERA]))
+    assert status == 0
+    assert json.loads(out)["cameras"][0]["password"] == "***"  # noqa: S105 - a masked one
+
+
+@pytest.mark.parametrize("command", ["check", "run", "cameras"])
+def test_wrong_settings_are_a_line_each_and_status_2(facend, tmp_path, command):
+    """Whatever the command, before it does anything."""
+    path = write_settings(tmp_path, [CAMERA, CAMERA], http={"port": -1})
+    status, out, err = facend(command, "--settings", path)
+    assert (status, out) == (2, "")
+    assert [line.split(" = ")[0] for line in err.splitlines()] == [
+        f"facend: {path}: http.port",
+        f"facend: {path}: cameras",
+    ]
+
+
+def test_a_wrong_option_is_status_2(facend):
+    """As everywhere."""
+    status, _, err = facend("run", "--setings", "x")
+    assert status == 2
+    assert "--setings" in err
+
+
+def test_cameras_are_listed_though_no_daemon_runs(facend, tmp_path):
+    """What is in the settings is known; the state is not, and that is said."""
+    status, out, err = facend("cameras", "--settings", write_settings(tmp_path, [CAMERA]))
+    assert status == 0
+    assert out.split()[:2] == ["hall", "unknown"]
+    assert "rtsp://***@10.0.0.7/main" in out
+    assert "does not answer" in err
+    assert "s3cret" not in out + err
+
+
+def test_models_tell_licence_and_thresholds(facend, tmp_path):
+    """Every pack with its licence; a warning where it is for research only."""
+    path = write_settings(tmp_path, [])
+    status, out, _ = facend("models", "--settings", path)
+    assert status == 0
+    blocks = {block.split()[0]: block for block in out.split("\n\n") if block.strip()}
+    assert {"opencv-zoo", "buffalo_s", "buffalo_l", "antelopev2"} <= set(blocks)
+    assert "in use, on disk" in blocks["opencv-zoo"]
+    assert "WARNING" not in blocks["opencv-zoo"]
+    assert "research only" in blocks["buffalo_l"]
+    status, out, _ = facend("models", "--json", "--settings", path)
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["opencv-zoo"]["facen_size"] == default_models().pack.facen_size
+    assert rows["opencv-zoo"]["thresholds"]["low"] < rows["opencv-zoo"]["thresholds"]["strict"]
+
+
+def test_an_unknown_pack_is_one_line_and_status_1(facend, tmp_path):
+    """The line names it."""
+    path = write_settings(tmp_path, [], models={"pack": "no-such-pack"})
+    status, _, err = facend("models", "--settings", path)
+    assert status == 1
+    assert "no-such-pack" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_probe_says_what_comes_and_draws_the_faces(facend, tmp_path):
+    """Codec, size, rate and time to the first picture; the picture has a box around each face."""
+    people = six_people()
+    write_clip(tmp_path / "people.mp4", [people] * 5, 5)
+    picture = tmp_path / "seen.jpg"
+    url = (tmp_path / "people.mp4").as_uri()
+    settings = write_settings(tmp_path, [])
+    status, out, _ = facend("probe", url, "--out", picture, "--json", "--settings", settings)
+    assert status == 0
+    report = json.loads(out)
+    assert (report["codec"], report["size"]) == ("h264", f"{people.shape[1]}x{people.shape[0]}")
+    assert report["frames_per_second"] == 5
+    assert report["seconds_to_first_picture"] >= 0
+    assert len(report["faces"]) >= 6
+    drawn = cv2.imread(str(picture))
+    assert drawn.shape == people.shape
+    green = (drawn[:, :, 1] > 150) & (drawn[:, :, 0] < 130) & (drawn[:, :, 2] < 130)
+    left, top, right, _ = (round(side) for side in report["faces"][0]["bbox"])
+    assert green[top - 2 : top + 3, left:right].any(axis=0).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "said"),
+    [
+        ("file:///no/such.mp4", 1, "not_found"),
+        ("gopher://viewer:s3cret@10.0.0.7/main", 2, "gopher"),
+    ],
+)
+def test_a_probe_that_cannot_be_says_why_in_one_line(facend, tmp_path, url, status, said):
+    """A camera that gives nothing is status 1, a URL that means nothing status 2; no picture is written."""
+    picture = tmp_path / "seen.jpg"
+    settings = write_settings(tmp_path, [])
+    ended, out, err = facend("probe", url, "--out", picture, "--settings", settings)
+    assert (ended, out) == (status, "")
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert "s3cret" not in err
+    assert not picture.exists()
+
+
+def test_a_probe_into_a_folder_that_is_not_there_says_so(facend, tmp_path):
+    """The option is named."""
+    write_clip(tmp_path / "people.mp4", [six_people()], 5)
+    url = (tmp_path / "people.mp4").as_uri()
+    settings = write_settings(tmp_path, [])
+    status, _, err = facend("probe", url, "--out", tmp_path / "no" / "seen.jpg", "--settings", settings)
+    assert status == 1
+    assert "--out" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_every_command_explains_itself(facend):
+    """`facend --help` lists the commands, each with a line that says what it is for."""
+    status, out, _ = facend("--help")
+    assert status == 0
+    for name, command in cli.facend.commands.items():
+        assert name in out
+        assert command.help, f"{name} has no help"
+    assert {"run", "check", "demo", "probe", "cameras", "models", "export"} <= set(cli.facend.commands)
+
+
+def test_the_file_in_the_current_folder_is_the_settings(facend, tmp_path, monkeypatch):
+    """Without --settings, ./settings.toml."""
+    monkeypatch.delenv("FACEND_SETTINGS", raising=False)
+    write_settings(tmp_path, [], http={"port": 4321})
+    monkeypatch.chdir(tmp_path)
+    status, out, err = facend("check")
+    assert status == 0
+    assert "http.port = 4321" in out
+    assert err == f"{Path('settings.toml')}: good\n"
