@@ -1,0 +1,111 @@
+"""Thresholds measured on labelled pictures: every picture is compared with every other one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.evaluation.errors import InputError
+from daemon.evaluation.identify import PersonLook
+from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
+from pipeline import facen
+
+MOST_PICTURES = 5000
+"""Twelve million pairs; the memory for them grows with the square."""
+
+TABLE = tuple(round(0.5 + 0.025 * step, 3) for step in range(19))
+"""Thresholds of the table: 0.5, which is unrelated, to 0.95."""
+
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparisons:
+    """All pairs of pictures with a face."""
+
+    looks: tuple[PersonLook, ...]
+    genuine: Numbers
+    """Confidences of pairs of one person."""
+    genuine_pairs: Indices
+    """(n, 2): which of `looks`."""
+    impostor: Numbers
+    impostor_pairs: Indices
+
+    @property
+    def genuine_quality(self) -> Numbers:
+        """The quality score of the poorer picture of each genuine pair."""
+        scores = np.array([item.look.score for item in self.looks])
+        return np.asarray(scores[self.genuine_pairs].min(axis=1), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A threshold for a false accept rate that is wanted."""
+
+    wanted_far: float
+    point: Point
+    carried: bool
+    """Whether there are enough impostor pairs to show so low a rate: three over the rate (rule of three)."""
+
+    @property
+    def threshold(self) -> float:
+        """Rounded up to four digits."""
+        return float(np.ceil(self.point.threshold * 1e4) / 1e4)
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """A pair to look at: perhaps one of its labels is wrong."""
+
+    confidence: float
+    one: PersonLook
+    other: PersonLook
+
+
+def compare(looks: Sequence[PersonLook]) -> Comparisons:
+    """InputError where there are not at least two pictures of one person, and two persons."""
+    usable = tuple(item for item in looks if item.look.facen is not None)
+    if len(usable) > MOST_PICTURES:
+        raise InputError(f"there are {len(usable)} pictures; at most {MOST_PICTURES} can be compared")
+    people = Counter(item.person for item in usable)
+    if len(people) < 2 or max(people.values()) < 2:
+        raise InputError(
+            f"there are {len(usable)} pictures with a face, of {len(people)} people; "
+            "it takes two people, and two pictures of at least one of them"
+        )
+    matrix = np.stack([item.look.facen for item in usable if item.look.facen is not None])
+    names = sorted(people)
+    labels = np.array([names.index(item.person) for item in usable])
+    rows, columns = np.triu_indices(len(usable), k=1)
+    confidences = facen.confidence(np.asarray(matrix @ matrix.T, np.float32))[rows, columns]
+    confidences = np.clip(confidences.astype(np.float64), 0.0, 1.0)
+    same = labels[rows] == labels[columns]
+    pairs = np.stack([rows, columns], axis=1)
+    return Comparisons(usable, confidences[same], pairs[same], confidences[~same], pairs[~same])
+
+
+def table(compared: Comparisons) -> list[Point]:
+    return [at_threshold(compared.genuine, compared.impostor, threshold) for threshold in TABLE]
+
+
+def suggest(compared: Comparisons, wanted_far: float) -> Suggestion:
+    point = at_far(compared.genuine, compared.impostor, wanted_far)
+    return Suggestion(wanted_far, point, carries(len(compared.impostor), wanted_far))
+
+
+def oddities(compared: Comparisons, number: int = 3) -> tuple[list[Oddity], list[Oddity]]:
+    """The most alike pictures of two people, and the least alike of one."""
+
+    def pick(confidences: Numbers, pairs: Indices, sign: float) -> list[Oddity]:
+        order = np.argsort(sign * confidences, kind="stable")[:number]
+        return [
+            Oddity(float(confidences[at]), compared.looks[pairs[at, 0]], compared.looks[pairs[at, 1]])
+            for at in order
+        ]
+
+    return (
+        pick(compared.impostor, compared.impostor_pairs, -1.0),
+        pick(compared.genuine, compared.genuine_pairs, 1.0),
+    )

@@ -1,0 +1,61 @@
+"""Accuracy by ten folds, as LFW has it: the threshold from nine, measured on the tenth.
+
+Huang et al. 2007, "Labeled Faces in the Wild" (UMass Amherst, technical report 07-49), section 4.2.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.evaluation.rates import Numbers
+
+Booleans = NDArray[np.bool_]
+FoldNumbers = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Shares of pairs that were judged right, one a fold, and the thresholds that judged them."""
+
+    folds: tuple[float, ...]
+    thresholds: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.folds))
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean: the folds' standard deviation (n − 1) over the root of their number."""
+        return float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
+
+
+def accuracy(confidences: Numbers, same: Booleans, fold: FoldNumbers) -> Accuracy:
+    """The accuracy over pairs with a confidence, whether they are one person's, and the number of a fold."""
+    shares, thresholds = [], []
+    for number in np.unique(fold):
+        held_out = fold == number
+        threshold = best_threshold(confidences[~held_out], same[~held_out])
+        right = (confidences[held_out] >= threshold) == same[held_out]
+        shares.append(float(right.mean()))
+        thresholds.append(threshold)
+    return Accuracy(tuple(shares), tuple(thresholds))
+
+
+def best_threshold(confidences: Numbers, same: Booleans) -> float:
+    """The threshold, 0 or more, that judges most pairs right; the middle one where several do.
+
+    Thresholds lie halfway between neighbouring confidences, so that they favour neither.
+    """
+    order = np.argsort(confidences)
+    ranked, is_same = confidences[order], same[order]
+    steps = np.unique(ranked)
+    edges = np.concatenate([[0.0], (steps[1:] + steps[:-1]) / 2, [np.nextafter(steps[-1], math.inf)]])
+    edges = np.unique(np.clip(edges, 0.0, None))
+    below = np.searchsorted(ranked, edges, side="left")
+    genuine_below = np.concatenate([[0], np.cumsum(is_same)])[below]
+    right = (is_same.sum() - genuine_below) + (below - genuine_below)
+    best = np.flatnonzero(right == right.max())
+    return float(edges[best[len(best) // 2]])

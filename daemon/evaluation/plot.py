@@ -1,0 +1,164 @@
+"""A plain diagram: axes with ticks, lines, bars and a legend, as a picture.
+
+Drawn at twice the size and then made smaller, so that lines and letters are smooth.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image, ImageDraw, ImageFont
+
+WIDTH, HEIGHT = 900, 640
+_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 30, 56, 70
+_SMOOTH = 2
+_INK, _GUIDE, _GRID, _PAPER = "#222222", "#9a9a9a", "#e4e4e4", "#ffffff"
+COLOURS = ("#1f5fa8", "#c8401e", "#2e8540", "#8a4fa3", "#7a6a00")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    label: str
+    low: float
+    high: float
+    ticks: tuple[tuple[float, str], ...]
+    """Values and what is written there."""
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where the value lies, 0 to 1; what is outside lies at the edge."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        return (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low)
+
+    def _scaled(self, value: float) -> float:
+        return math.log10(value) if self.log else value
+
+
+def linear_axis(label: str, low: float, high: float, step: float) -> Axis:
+    count = round((high - low) / step)
+    values = [low + step * number for number in range(count + 1)]
+    return Axis(label, low, high, tuple((value, f"{value:.10g}") for value in values))
+
+
+def log_axis(label: str, lowest_power: int, highest_power: int) -> Axis:
+    """Powers of ten, written as shares: 0.001, 0.01 …"""
+    ticks = tuple((10.0**power, f"{10.0**power:g}") for power in range(lowest_power, highest_power + 1))
+    return Axis(label, 10.0**lowest_power, 10.0**highest_power, ticks, log=True)
+
+
+@dataclass
+class Plot:
+    title: str
+    x: Axis
+    y: Axis
+    _image: Image.Image = field(init=False)
+    _draw: ImageDraw.ImageDraw = field(init=False)
+    _named: list[tuple[str, str]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._image = Image.new("RGB", (WIDTH * _SMOOTH, HEIGHT * _SMOOTH), _PAPER)
+        self._draw = ImageDraw.Draw(self._image)
+        self._frame()
+
+    def line(self, name: str, xs: Sequence[float], ys: Sequence[float]) -> None:
+        """A line, named in the legend."""
+        colour = self._colour(name)
+        points = list(dict.fromkeys(self._at(x, y) for x, y in zip(xs, ys, strict=True)))
+        self._draw.line(points, fill=colour, width=3 * _SMOOTH, joint="curve")
+
+    def bars(self, name: str, edges: Sequence[float], heights: Sequence[float]) -> None:
+        """A histogram's outline, filled lightly; one more edge than heights."""
+        colour = self._colour(name)
+        outline = [self._at(edges[0], self.y.low)]
+        for left, right, height in zip(edges, edges[1:], heights, strict=False):
+            outline += [self._at(left, height), self._at(right, height)]
+        outline.append(self._at(edges[-1], self.y.low))
+        layer = Image.new("RGBA", self._image.size)
+        ImageDraw.Draw(layer).polygon(outline, fill=f"{colour}40")
+        self._image.paste(Image.alpha_composite(self._image.convert("RGBA"), layer).convert("RGB"))
+        self._draw.line(outline, fill=colour, width=2 * _SMOOTH)
+
+    def guide(self, xs: Sequence[float], ys: Sequence[float]) -> None:
+        """A thin grey line, to compare with; not in the legend."""
+        points = [self._at(x, y) for x, y in zip(xs, ys, strict=True)]
+        self._draw.line(points, fill=_GUIDE, width=2 * _SMOOTH)
+
+    def mark(self, x: float, text: str, row: int = 0) -> None:
+        """A dashed line upright at x, with a word at its top, in a row below the words of others."""
+        left, top = self._at(x, self.y.high)
+        bottom = self._at(x, self.y.low)[1]
+        for start in range(int(top), int(bottom), 12 * _SMOOTH):
+            self._draw.line([(left, start), (left, start + 6 * _SMOOTH)], fill=_INK, width=_SMOOTH)
+        self._text((left + 4 * _SMOOTH, top + (4 + 18 * row) * _SMOOTH), text, 14, "la")
+
+    def png(self, corner: str) -> Image.Image:
+        """The picture, with the legend in a corner: `top right`, `bottom right` or `bottom left`."""
+        self._legend(corner)
+        return self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+    def _frame(self) -> None:
+        for value, text in self.x.ticks:
+            across = self._at(value, self.y.low)
+            self._draw.line([self._at(value, self.y.high), across], fill=_GRID, width=_SMOOTH)
+            self._text((across[0], across[1] + 8 * _SMOOTH), text, 15, "ma")
+        for value, text in self.y.ticks:
+            start = self._at(self.x.low, value)
+            self._draw.line([start, self._at(self.x.high, value)], fill=_GRID, width=_SMOOTH)
+            self._text((start[0] - 8 * _SMOOTH, start[1]), text, 15, "rm")
+        corners = [self._at(self.x.low, self.y.high), self._at(self.x.high, self.y.low)]
+        self._draw.rectangle([*corners[0], *corners[1]], outline=_INK, width=_SMOOTH)
+        middle = (WIDTH + _LEFT - _RIGHT) * _SMOOTH / 2
+        self._text((middle, 20 * _SMOOTH), self.title, 19, "ma")
+        self._text((middle, (HEIGHT - 16) * _SMOOTH), self.x.label, 16, "ms")
+        self._upright_label()
+
+    def _upright_label(self) -> None:
+        font = _font(16)
+        box = font.getbbox(self.y.label)
+        label = Image.new("RGB", (math.ceil(box[2]) + 4, math.ceil(box[3]) + 4), _PAPER)
+        ImageDraw.Draw(label).text((2, 0), self.y.label, font=font, fill=_INK)
+        turned = label.rotate(90, expand=True)
+        middle = (HEIGHT + _TOP - _BOTTOM) * _SMOOTH // 2
+        self._image.paste(turned, (8 * _SMOOTH, middle - turned.height // 2))
+
+    def _legend(self, corner: str) -> None:
+        if not self._named:
+            return
+        line, font = 24 * _SMOOTH, _font(15)
+        width = int(max(font.getlength(name) for name, _ in self._named)) + 62 * _SMOOTH
+        height = line * len(self._named) + 8 * _SMOOTH
+        left, top = (edge * _SMOOTH for edge in (_LEFT + 14, _TOP + 14))
+        if "right" in corner:
+            left = (WIDTH - _RIGHT - 14) * _SMOOTH - width
+        if "bottom" in corner:
+            top = (HEIGHT - _BOTTOM - 14) * _SMOOTH - height
+        self._draw.rectangle(
+            [left, top, left + width, top + height], fill=_PAPER, outline=_GRID, width=_SMOOTH
+        )
+        for number, (name, colour) in enumerate(self._named):
+            middle = top + 4 * _SMOOTH + line * number + line // 2
+            start = left + 10 * _SMOOTH
+            self._draw.line([(start, middle), (start + 32 * _SMOOTH, middle)], fill=colour, width=3 * _SMOOTH)
+            self._text((start + 42 * _SMOOTH, middle), name, 15, "lm")
+
+    def _colour(self, name: str) -> str:
+        colour = COLOURS[len(self._named) % len(COLOURS)]
+        self._named.append((name, colour))
+        return colour
+
+    def _at(self, x: float, y: float) -> tuple[float, float]:
+        across, along = self.x.place(x), self.y.place(y)
+        return (
+            (_LEFT + across * (WIDTH - _LEFT - _RIGHT)) * _SMOOTH,
+            (HEIGHT - _BOTTOM - along * (HEIGHT - _TOP - _BOTTOM)) * _SMOOTH,
+        )
+
+    def _text(self, at: tuple[float, float], text: str, size: int, anchor: str) -> None:
+        self._draw.text(at, text, font=_font(size), fill=_INK, anchor=anchor)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size * _SMOOTH)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise TypeError("Pillow was built without FreeType")  # never so in its wheels
+    return font

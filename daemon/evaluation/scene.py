@@ -1,0 +1,164 @@
+"""A made scene through the daemon's own cameras, pipeline and store, and what came of it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from cameras.errors import Reason
+from cameras.observer import CameraState
+from cameras.settings import CameraSettings
+from daemon import data_folder
+from daemon.app import RUNTIME
+from daemon.cli_export import exported_faces
+from daemon.cli_store import Asked, with_store
+from daemon.errors import StartError
+from daemon.evaluation.errors import InputError
+from daemon.evaluation.lockstep import Lockstep
+from daemon.evaluation.scene_scores import SceneFace
+from daemon.metrics import Metrics
+from daemon.models import load_models, models_folder
+from daemon.plugins.host import Plugins
+from daemon.settings import PluginsSettings, Settings, SpoolSettings, UploadsSettings
+from daemon.storing import Storing
+from daemon.supervisor import Supervisor
+from pipeline.best_shot import Posting
+from pipeline.types import Rectangle, Sighting
+from store import Context, Users
+from store.settings import StoreSettings
+from store.spool import Spool, SpoolError
+
+OPEN_SECONDS = 60.0
+STORE_SECONDS = 60.0
+"""A private mongod starts within seconds, and stores a sighting within a fraction of one."""
+STOP_SECONDS = 2.0
+LOOK_SECONDS = 0.5
+
+Progress = Callable[[float], None]
+"""Told the media time, in seconds, that has been analysed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScenePlan:
+    """What is played, and how."""
+
+    clips: list[Path]
+    data_dir: Path
+    """An empty folder; the daemon's data of this one run."""
+    posting: Posting = Posting.OVERALL
+
+
+def play(settings: Settings, plan: ScenePlan, progress: Progress) -> list[SceneFace]:
+    """Every face that is stored in the end, oldest first. StartError where something cannot be done."""
+    data_folder.prepare(plan.data_dir)
+    if any(plan.data_dir.iterdir()):
+        raise InputError(f"{plan.data_dir} is not empty; an evaluation needs a data folder of its own")
+    mine = settings_for(settings, plan)
+    accepted = asyncio.run(_Run(mine).play(progress))
+    faces = with_store(Asked(mine), _faces)
+    if len(faces) != accepted:
+        raise StartError(
+            f"of {accepted} sightings {len(faces)} became faces; look into {mine.data_dir}/spool"
+        )
+    return faces
+
+
+def settings_for(settings: Settings, plan: ScenePlan) -> Settings:
+    """The given pipeline, models and persons; a store, pictures and cameras that are the scene's own."""
+    cameras = tuple(
+        CameraSettings(id=clip.stem, url=clip.absolute().as_uri(), speed="fast", posting=plan.posting.value)
+        for clip in plan.clips
+    )
+    own = {
+        "data_dir": plan.data_dir.absolute(),
+        "models": settings.models.model_copy(update={"folder": models_folder(settings)}),
+        "store": StoreSettings(mongod=settings.store.mongod, mongod_cache_mb=settings.store.mongod_cache_mb),
+        "uploads": UploadsSettings(),
+        "spool": SpoolSettings(),
+        "persons": settings.persons.model_copy(update={"scope": "global"}),
+        "plugins": PluginsSettings(),
+        "cameras": cameras,
+    }
+    return settings.model_copy(update=own)
+
+
+async def _faces(ctx: Context, user: Users.Model) -> list[SceneFace]:
+    return [
+        SceneFace(row["cam_id"], row["person_id"], Rectangle(*row["bbox"]), row["media_time"])
+        async for row in exported_faces(ctx, user)
+    ]
+
+
+class _Run:
+    """The parts of the daemon that a scene needs; no HTTP, no jobs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._accepted = 0
+
+    async def play(self, progress: Progress) -> int:
+        """Play the clips to their end; the number of sightings that were accepted."""
+        settings = self._settings
+        self._loop = asyncio.get_running_loop()
+        self._crash: asyncio.Future[None] = self._loop.create_future()
+        models = await asyncio.to_thread(load_models, settings)
+        metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(data_folder.held(settings.data_dir))
+            self._spool = self._new_spool(metrics)
+            plugins = Plugins(settings.plugins)
+            self._storing = Storing(settings, models, self._spool, metrics, lambda _: None, plugins)
+            stack.push_async_callback(self._storing.close)
+            self._storing.start(self._crash.set_exception)
+            await self._opened()
+            steps = Lockstep(datetime.now(UTC), self._store, progress)
+            stack.callback(steps.stop)
+            self._supervisor = Supervisor(models, settings.pipeline, steps, metrics)
+            stack.push_async_callback(self._supervisor.stop, STOP_SECONDS)
+            await self._supervisor.apply(settings.cameras)
+            await self._played(asyncio.ensure_future(asyncio.to_thread(steps.run)))
+        return self._accepted
+
+    def _new_spool(self, metrics: Metrics) -> Spool:
+        try:
+            return Spool(self._settings.data_dir / "spool", self._settings.spool.max_bytes, metrics)
+        except SpoolError as error:
+            raise StartError(str(error)) from error
+
+    async def _opened(self) -> None:
+        opened = asyncio.ensure_future(self._storing.opened.wait())
+        waits: list[asyncio.Future[object]] = [opened, self._crash]  # type: ignore[list-item]  # any result
+        done, _ = await asyncio.wait(waits, timeout=OPEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if self._crash in done:
+            opened.cancel()
+            self._crash.result()
+        if opened not in done:
+            opened.cancel()
+            raise StartError(f"store: {self._storing.trouble}")
+
+    async def _played(self, played: "asyncio.Future[None]") -> None:
+        """Wait for the end of all clips, and look meanwhile whether one of them cannot be read."""
+        while not played.done():
+            await asyncio.wait(
+                [played, self._crash], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._crash.done():
+                self._crash.result()
+            for camera in self._supervisor.status():
+                if camera["state"] != CameraState.GREY and camera["reason"] in set(Reason):
+                    raise InputError(f"{camera['cam_id']}: {camera['detail']}")
+        played.result()
+
+    def _store(self, sighting: Sighting) -> None:
+        """Through the spool into the store; runs on the thread of the analysis."""
+        try:
+            self._spool.put(sighting)
+        except SpoolError as error:
+            raise StartError(str(error)) from error
+        self._accepted += 1
+        asyncio.run_coroutine_threadsafe(self._storing.drain(STORE_SECONDS), self._loop).result()
+        if len(self._spool):
+            raise StartError(f"a sighting could not be stored: {self._storing.trouble}")

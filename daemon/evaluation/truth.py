@@ -1,0 +1,92 @@
+"""What is known about a made scene: truth.json beside its clips.
+
+fps, size
+visits  [{visit, id, camera, start, end, variant, max_face_px}]   frame numbers
+boxes   {camera: [[frame, visit, id, x, y, w, h], ...]}           pixels
+"""
+
+from collections import defaultdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from daemon.evaluation.errors import InputError
+from pipeline.types import Rectangle
+
+CLIP_SUFFIX = ".mp4"
+_NEAR_FRAMES = 2
+"""The shot and the truth may count frames a little differently."""
+_LEAST_OVERLAP = 0.2
+"""IoU from which a stored face is a visitor's."""
+
+
+class Visit(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    visit: int
+    id: str
+    """The identity."""
+    camera: str
+    start: int = Field(ge=0)
+    end: int = Field(ge=0)
+    """First frame, and the frame after the last."""
+    max_face_px: float
+    """How large the face becomes."""
+
+
+class Truth(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    fps: float = Field(gt=0)
+    visits: tuple[Visit, ...] = Field(min_length=1)
+    boxes: dict[str, list[tuple[int, int, str, float, float, float, float]]]
+    """By camera: frame, visit, identity, left, top, width, height."""
+
+    @property
+    def seconds(self) -> float:
+        """When the last visit ends, in media time."""
+        return max(visit.end for visit in self.visits) / self.fps
+
+
+def read_truth(folder: Path) -> Truth:
+    """InputError says what is wrong with the scene's truth.json."""
+    path = folder / "truth.json"
+    try:
+        return Truth.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValidationError as error:
+        fault = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise InputError(f"{path}: {where + ': ' if where else ''}{fault['msg']}") from None
+
+
+def clips_of(folder: Path, truth: Truth) -> list[Path]:
+    """The clip of each camera of the truth, by name. InputError where one is missing."""
+    clips = [folder / f"{camera}{CLIP_SUFFIX}" for camera in sorted(truth.boxes)]
+    missing = [clip.name for clip in clips if not clip.is_file()]
+    if missing or not clips:
+        raise InputError(f"{folder}: {', '.join(missing) or 'a clip'} is missing beside truth.json")
+    return clips
+
+
+class VisitorIndex:
+    """Finds whose face a box is."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._fps = truth.fps
+        self._boxes: dict[tuple[str, int], list[tuple[int, Rectangle]]] = defaultdict(list)
+        for camera, rows in truth.boxes.items():
+            for frame, visit, _, x, y, width, height in rows:
+                self._boxes[camera, frame].append((visit, Rectangle(x, y, x + width, y + height)))
+
+    def visit_at(self, camera: str, media_time: float, bbox: Rectangle) -> int | None:
+        """The visit whose face overlaps best near this moment; None where nobody stood."""
+        middle = round(media_time * self._fps)
+        candidates = [
+            (bbox.iou(box), visit)
+            for frame in range(middle - _NEAR_FRAMES, middle + _NEAR_FRAMES + 1)
+            for visit, box in self._boxes.get((camera, frame), ())
+        ]
+        overlap, visit = max(candidates, key=lambda candidate: candidate[0], default=(0.0, None))
+        return visit if overlap > _LEAST_OVERLAP else None
