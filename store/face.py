@@ -9,8 +9,7 @@ from typing import Any, Self
 from pipeline.facen import FacenError, decode
 from pipeline.types import Facen, Rectangle
 from store.errors import BadValueError
-from store.face_fields import CORNERS as CORNERS
-from store.face_fields import check_fields
+from store.face_fields import CORNERS, check_fields
 from store.guard import checked_id
 from store.model_store import Model, storable
 

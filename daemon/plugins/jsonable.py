@@ -17,7 +17,8 @@ from pydantic import BaseModel, SecretStr
 
 from pipeline.types import Rectangle
 from store import Face, User
-from store.face import ALIASES, CORNERS
+from store.face import ALIASES
+from store.face_fields import CORNERS
 
 _NOT_SHOWN = {*ALIASES.values(), *CORNERS, "schema", "sighting_id"}
 """Fields of a face's document that the face object shows under other names, or that are the store's own."""

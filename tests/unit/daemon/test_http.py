@@ -36,7 +36,7 @@ async def fetch(metrics: Metrics, health: Reported, path: str) -> httpx.Response
 async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
     """A scrape sees what was counted, under the promised name."""
     metrics.state("door", "green", "")
-    metrics.levels.add("facend_spool_sightings", "Waiting", None, lambda: {"": 3})
+    metrics.levels.add("facend_spool_sightings", lambda: {"": 3})
     answer = await fetch(metrics, Reported(), "/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'facend_build_info{pack="opencv-zoo",runtime="onnxruntime",version="1.2.3"} 1.0' in answer.text

@@ -70,6 +70,51 @@ def test_a_camera_is_in_one_state_at_a_time():
     assert sample("facend_camera_state", {"camera": "door", "state": "green"}) is None
 
 
+def test_a_camera_counts_from_zero():
+    """All series of a camera are there before anything happened, so that the first event is seen as one."""
+    metrics = Metrics(version="0", pack="p", runtime="r")
+    metrics.add_camera("door")
+    sample = metrics.registry.get_sample_value
+    for name, label, values in (
+        ("facend_sightings_total", "outcome", ("stored", "retried", "dead", "dropped", "refused")),
+        ("facend_persons_total", "outcome", ("matched", "created", "ambiguous", "withheld")),
+        ("facend_frames_skipped_total", "reason", ("motion", "busy", "corrupt")),
+        ("facend_camera_reconnects_total", "reason", ("refused", "stalled")),
+        ("facend_shots_total", "outcome", ("posted", "outside_roi")),
+    ):
+        for value in values:
+            assert sample(name, {"camera": "door", label: value}) == 0, (name, value)
+    assert sample("facend_frame_age_seconds_count", {"camera": "door"}) == 0
+    assert sample("facend_friends_total", {"camera": "door"}) == 0
+
+
+def test_a_camera_that_comes_back_goes_on_counting():
+    """What a camera counted is not lost when it is started anew with other settings."""
+    metrics = all_counted()
+    metrics.add_camera("door")
+    assert metrics.registry.get_sample_value("facend_visits_total", {"camera": "door"}) == 1
+
+
+def test_series_do_not_tell_when_they_began():
+    """The client library's _created series are left out."""
+    assert "_created" not in generate_latest(all_counted().registry).decode()
+
+
+def test_a_level_that_cannot_be_read_leaves_the_others():
+    """A disk that is gone takes its own metric away, not the whole page; an unknown level is refused."""
+
+    def gone() -> dict[str, float]:
+        raise FileNotFoundError("no such folder")
+
+    metrics = all_counted()
+    metrics.levels.add("facend_data_free_bytes", gone)
+    metrics.levels.add("facend_spool_bytes", lambda: {"": 7.0})
+    assert metrics.registry.get_sample_value("facend_data_free_bytes") is None
+    assert metrics.registry.get_sample_value("facend_spool_bytes") == 7
+    with pytest.raises(KeyError, match="facend_typo"):
+        metrics.levels.add("facend_typo", gone)
+
+
 def test_two_sets_of_metrics_do_not_share_a_count():
     """Nothing lives in the library's global registry."""
     all_counted()

@@ -37,3 +37,10 @@ def test_the_watchdog_interval_counts_only_when_it_is_meant_for_this_process():
     """WATCHDOG_USEC of a parent process is not ours."""
     assert Systemd({"WATCHDOG_USEC": "30000000"}).watchdog_seconds == 30
     assert Systemd({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}).watchdog_seconds is None
+
+
+def test_a_short_watchdog_hears_from_us_more_often():
+    """Three signs of life fit into the watchdog's interval, and without one the usual pace is kept."""
+    assert Systemd({"WATCHDOG_USEC": "3000000"}).often_enough(2) == 1
+    assert Systemd({"WATCHDOG_USEC": "30000000"}).often_enough(2) == 2
+    assert Systemd({}).often_enough(2) == 2

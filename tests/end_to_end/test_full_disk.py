@@ -1,0 +1,112 @@
+"""A disk without room, and one that cannot be written: said once, borne, and forgotten when there is room."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.daemon_process import busy_camera, daemon, facend, write_settings
+from tests.end_to_end.stored import (
+    assert_each_stored_once,
+    assert_persons_agree,
+    assert_pictures_are_those_of,
+    documents,
+)
+from tests.faces import missing
+
+MEBIBYTE = 1024 * 1024
+
+
+@contextmanager
+def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
+    """A file system of its own with so much room, mounted at the folder. Needs root."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0700", "tmpfs", folder]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        missing(f"a small disk cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that is left; gives the file to remove again."""
+    ballast = disk / "ballast"
+    with ballast.open("ab", buffering=0) as file:
+        for size in (MEBIBYTE, 4096):
+            try:
+                while file.write(b"\0" * size) == size:
+                    pass
+            except OSError:  # full
+                continue
+    return ballast
+
+
+def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> None:
+    """No room for the spool alone: /readyz says so, one log line, and sightings go on when there is room."""
+    with small_disk(tmp_path / "data" / "spool", 4) as disk:
+        settings = write_settings(tmp_path, [busy_camera("hall", short_clip)])
+        with daemon(settings) as process:
+            process.ready()
+            process.stores(2, 60)
+            # Again and again, because each sighting that is stored leaves room for the next one.
+            process.until("a fault", lambda: fill(disk) and process.status()["spool"]["fault"], 60)
+            status, reason = process.get("/readyz")
+            assert status == 503
+            assert "No space left on device" in reason
+            assert str(disk) in reason
+            assert process.camera("hall")["state"] in ("green", "yellow")
+            (disk / "ballast").unlink()
+            process.ready()
+            process.stores(3, 60)
+            assert process.stop() == 0
+        assert len(process.log("the spool cannot be written")) == 1
+        assert len(process.log("the spool can be written again")) == 1
+
+
+def test_a_full_data_disk_loses_nothing_that_was_accepted(short_clip: Path, tmp_path: Path) -> None:
+    """No room for MongoDB, pictures and spool at once: the daemon bears it, and afterwards all agrees."""
+    with small_disk(tmp_path / "data", 400) as disk:
+        settings = write_settings(tmp_path, [busy_camera("hall", short_clip)])
+        with daemon(settings) as process:
+            process.ready()
+            process.stores(2, 60)
+            ballast = fill(disk)
+            process.until("/readyz says no", lambda: process.get("/readyz")[0] == 503, 60)
+            assert process.get("/healthz")[0] == 200
+            ballast.unlink()
+            process.ready(90)
+            process.stores(3, 90)
+            assert process.stop() == 0
+        accepted = [entry["sighting"] for entry in process.log("sighting accepted")]
+        write_settings(tmp_path, [])
+        with daemon(settings, "afterwards") as process:
+            process.ready()
+            process.empties_its_spool(60)
+            faces = documents(disk, "faces")
+            assert_each_stored_once(accepted, faces)
+            assert_persons_agree(faces, documents(disk, "persons"))
+            assert_pictures_are_those_of(faces, disk / "uploads")
+            assert process.stop() == 0
+
+
+def test_a_disk_that_is_full_at_the_start_is_said_in_one_line(tmp_path: Path) -> None:
+    """Status 1, because there may be room later."""
+    with small_disk(tmp_path / "data", 1) as disk:
+        fill(disk)
+        done = facend("run", "--settings", write_settings(tmp_path, []))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "full disk" in done.stderr or "No space left on device" in done.stderr
+
+
+def test_a_read_only_data_folder_is_said_in_one_line(tmp_path: Path) -> None:
+    """Status 2: somebody has to change something first."""
+    with small_disk(tmp_path / "data", 1) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        done = facend("run", "--settings", write_settings(tmp_path, []))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Read-only file system" in done.stderr

@@ -1,0 +1,3 @@
+from tests.mongo import ctx, mongo_url, store_settings
+
+__all__ = ["ctx", "mongo_url", "store_settings"]

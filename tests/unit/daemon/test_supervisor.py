@@ -1,0 +1,123 @@
+"""Which cameras run, with real camera threads, files and models."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cameras.clip import write_clip
+from cameras.settings import CameraSettings
+from daemon.analysis import Analysis
+from daemon.metrics import Metrics
+from daemon.settings import PipelineSettings
+from daemon.supervisor import Supervisor
+from store.spool import Spool
+from tests.clips import moving_pictures
+from tests.daemon_process import wait_for
+from tests.faces import default_models
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of something that moves."""
+    path = tmp_path_factory.mktemp("clips") / "hall.mp4"
+    write_clip(path, moving_pictures(20, 160, 120), 10)
+    return path
+
+
+class Box:
+    """A supervisor and what it works with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics = Metrics(version="0", pack="none", runtime="none")
+        self.crashes: list[BaseException] = []
+        spool = Spool(folder / "spool", 1 << 30, self.metrics)
+        self.analysis = Analysis(spool, self.metrics, self.crashes.append)
+        self.analysis.start()
+        self.supervisor = Supervisor(default_models(), PipelineSettings(), self.analysis, self.metrics)
+
+    def camera(self, cam_id):
+        return next(camera for camera in self.supervisor.status() if camera["cam_id"] == cam_id)
+
+    def ids(self):
+        return [camera["cam_id"] for camera in self.supervisor.status()]
+
+    def shown_states(self):
+        """The cameras that have a state in the metrics."""
+        samples = (sample for family in self.metrics.registry.collect() for sample in family.samples)
+        return {s.labels["camera"] for s in samples if s.name == "facend_camera_state"}
+
+    def analysed(self, cam_id):
+        """Frames that went through the camera's stages."""
+        return self.metrics.registry.get_sample_value("facend_frame_age_seconds_count", {"camera": cam_id})
+
+    async def frames(self, cam_id, more=3):
+        """Wait until the camera has given so many more frames."""
+        wanted = self.camera(cam_id)["frames_decoded"] + more
+        async with asyncio.timeout(20):
+            while self.camera(cam_id)["frames_decoded"] < wanted:  # noqa: ASYNC110 - a look from outside
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def box(tmp_path):
+    made = Box(tmp_path)
+    yield made
+    await made.supervisor.stop(5)
+    assert await asyncio.to_thread(made.analysis.stop, 5)
+    assert made.crashes == []
+
+
+def settings(clip, cam_id, **given):
+    return CameraSettings.model_validate({"id": cam_id, "url": clip.as_uri(), "loop": True, **given})
+
+
+async def test_the_cameras_that_are_wanted_run(box, clip):
+    """Each gets its thread, and its frames are analysed."""
+    await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door")])
+    await box.frames("hall")
+    await box.frames("door")
+    assert box.ids() == ["hall", "door"]
+    assert box.camera("hall")["state"] == "green"
+    wait_for("an analysed frame", lambda: box.analysed("hall") and box.analysed("door"), 20)
+
+
+async def test_a_camera_whose_settings_stay_is_not_touched(box, clip):
+    """Its thread goes on through a change of the others: its count of frames never begins anew."""
+    await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door")])
+    await box.frames("hall", 5)
+    before = box.camera("hall")
+    await box.supervisor.apply(
+        [settings(clip, "gate"), settings(clip, "hall"), settings(clip, "door", max_fps=1)]
+    )
+    after = box.camera("hall")
+    assert after["frames_decoded"] >= before["frames_decoded"] >= 5
+    assert after["since"] == before["since"]
+    assert box.ids() == ["gate", "hall", "door"]
+    await box.frames("gate")
+
+
+async def test_a_camera_with_other_settings_begins_anew(box, clip):
+    """The old thread ends, another one starts."""
+    await box.supervisor.apply([settings(clip, "hall")])
+    await box.frames("hall", 5)
+    await box.supervisor.apply([settings(clip, "hall", max_fps=1)])
+    assert box.camera("hall")["frames_decoded"] < 5
+    await box.frames("hall")
+
+
+async def test_a_camera_that_is_not_wanted_any_more_leaves_no_trace(box, clip):
+    """Neither in the status nor in the gauge of states; the others stay."""
+    await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door")])
+    await box.frames("hall")
+    await box.frames("door")
+    await box.supervisor.apply([settings(clip, "door")])
+    assert box.ids() == ["door"]
+    assert box.shown_states() == {"door"}
+
+
+async def test_a_disabled_camera_is_grey(box, clip):
+    """It is in the list, and nothing is read from it."""
+    await box.supervisor.apply([settings(clip, "hall", enabled=False)])
+    assert (box.camera("hall")["state"], box.camera("hall")["reason"]) == ("grey", "disabled")
+    assert box.camera("hall")["frames_decoded"] == 0
