@@ -21,8 +21,8 @@ test: ## run all tests, with real servers (installs them where it may)
 ifdef ARGS
 	@$(bin)/pytest $(ARGS)
 else
-	@$(bin)/pytest --numprocesses 2 tests/unit tests/contract
-	@$(bin)/pytest tests/integration tests/end_to_end
+	@$(bin)/pytest --numprocesses 2 tests/unit
+	@$(bin)/pytest --numprocesses 2 --dist loadfile tests/end_to_end tests/integration tests/contract
 endif
 
 lint: ## ruff, mypy, import-linter

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
 
 Numbers = NDArray[np.float64]
 
@@ -106,6 +105,8 @@ def at_far(genuine: Numbers, impostor: Numbers, far: float) -> Point:
 def upper_bound(events: int, trials: int) -> float:
     """The probability behind so many events is lower than this, 95 % sure (Clopper and Pearson 1934, doi
     10.1093/biomet/26.4.404). Without events it is 3 / trials, near enough: the rule of three."""
+    from scipy.stats import beta  # takes a second to load, which every other command would pay
+
     if events >= trials:
         return 1.0
     return float(beta.ppf(SURE, events + 1, trials - events))

@@ -24,9 +24,11 @@ from tests.sightings import sighting
 from tests.store_checks import assert_agreement
 
 KILLS = 20
+WORKING_RUN_EVERY = 5
+"""So often a run lives until it has stored something; others may die waiting for a dead one's lease."""
 LONGEST_RUN_SECONDS = 0.1
 PEOPLE = 5
-LOOKS = 8
+LOOKS = 16
 LEASE_AND_REST_SECONDS = 40
 """A killed run may have held a lease, which has to expire first."""
 
@@ -37,18 +39,31 @@ def kill_recorders(settings: StoreArguments, user: ObjectId) -> list[int]:
     processes.set_forkserver_preload([main.__module__])
     chance = random.Random(20)  # noqa: S311 - chance that can be repeated
     waiting = []
-    for _ in range(KILLS):
+    for number in range(KILLS):
         begun, at_work = processes.Pipe(duplex=False)
         process = processes.Process(target=main, args=(settings, user, at_work))
         process.start()
         at_work.close()
         assert begun.recv() == "at work"
+        if number % WORKING_RUN_EVERY == 0:
+            _until_fewer(settings, len(_waiting(settings)))
         time.sleep(chance.uniform(0, LONGEST_RUN_SECONDS))
         process.kill()
         process.join()
         begun.close()
-        waiting.append(len(list((settings.data_dir / "spool").glob("*.sighting"))))
+        waiting.append(len(_waiting(settings)))
     return waiting
+
+
+def _waiting(settings: StoreArguments) -> list[Path]:
+    return list((settings.data_dir / "spool").glob("*.sighting"))
+
+
+def _until_fewer(settings: StoreArguments, number: int) -> None:
+    end = time.monotonic() + LEASE_AND_REST_SECONDS
+    while len(_waiting(settings)) >= number:
+        assert time.monotonic() < end, "nothing was stored"
+        time.sleep(0.002)
 
 
 async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: StoreArguments) -> None:
