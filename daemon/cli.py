@@ -46,9 +46,11 @@ def run(settings_path: Path | None) -> None:
     # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
     faulthandler.enable(file=STDERR)
     path = settings_path or settings_file.find()
-    settings = settings_file.load(path)
+    settings = settings_file.load(path, service=True)
     logs.configure(settings.log_format, settings.log_level)
-    application = Application(settings, Systemd(), log_visit, reread=lambda: settings_file.load(path))
+    application = Application(
+        settings, Systemd(), log_visit, reread=lambda: settings_file.load(path, service=True)
+    )
     asyncio.run(application.run())
 
 

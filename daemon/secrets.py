@@ -7,48 +7,76 @@ of what they give is ever shown.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 REFERENCE = re.compile(r"\$\{(env|file|credential):([^}]*)\}")
+
+Key = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFault:
+    """A reference that leads nowhere."""
+
+    key: Key
+    """Where it stands in the settings."""
+    text: str
+    """The reference and what is wrong, never a value."""
+    not_passed: bool
+    """A credential, and systemd has passed none at all."""
 
 
 class SecretError(ValueError):
     """A reference that leads nowhere; says which one, never a value."""
 
 
-def filled_in(value: object, environment: Mapping[str, str]) -> object:
-    """The same value with every reference in its texts replaced. SecretError names a broken one."""
+class NotPassedError(SecretError):
+    """systemd has passed no credentials to this process."""
+
+
+def filled_in(
+    value: object, environment: Mapping[str, str], faults: list[SecretFault], key: Key = ()
+) -> object:
+    """The same value with every reference in its texts replaced; `faults` gets those that lead nowhere."""
     if isinstance(value, str):
-        return REFERENCE.sub(lambda match: _value(match[1], match[2], environment), value)
+        return REFERENCE.sub(lambda match: _replacement(match[1], match[2], environment, faults, key), value)
     if isinstance(value, dict):
-        return {key: filled_in(inner, environment) for key, inner in value.items()}
+        return {name: filled_in(inner, environment, faults, (*key, name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [filled_in(inner, environment) for inner in value]
+        return [filled_in(inner, environment, faults, (*key, place)) for place, inner in enumerate(value)]
     return value
+
+
+def _replacement(
+    kind: str, name: str, environment: Mapping[str, str], faults: list[SecretFault], key: Key
+) -> str:
+    try:
+        return _value(kind, name, environment)
+    except SecretError as error:
+        text = f"${{{kind}:{name}}}: {error}"
+        faults.append(SecretFault(key, text, isinstance(error, NotPassedError)))
+        return ""
 
 
 def _value(kind: str, name: str, environment: Mapping[str, str]) -> str:
     if kind == "env":
         if name not in environment:
-            raise SecretError(f"${{env:{name}}}: there is no environment variable {name}")
+            raise SecretError(f"there is no environment variable {name}")
         return environment[name]
     if kind == "file":
-        return _first_line(Path(name), f"${{file:{name}}}")
+        return _first_line(Path(name))
+    if "/" in name or name in ("", ".", ".."):
+        raise SecretError("a credential has a plain name")
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if not folder:
-        raise SecretError(
-            f"${{credential:{name}}}: systemd passed no credentials (LoadCredential= in the unit)"
-        )
-    if "/" in name or name in ("", ".", ".."):
-        raise SecretError(f"${{credential:{name}}}: a credential has a plain name")
-    return _first_line(Path(folder, name), f"${{credential:{name}}}")
+        raise NotPassedError("systemd passed no credentials (LoadCredential= in the unit)")
+    return _first_line(Path(folder, name))
 
 
-def _first_line(path: Path, reference: str) -> str:
+def _first_line(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as lines:
             return lines.readline().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SecretError(
-            f"{reference}: cannot be read ({getattr(error, 'strerror', 'not text')})"
-        ) from error
+        raise SecretError(f"cannot be read ({getattr(error, 'strerror', 'not text')})") from error

@@ -7,7 +7,15 @@ settings.toml itself, beside its default.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
@@ -25,22 +33,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths count from the folder of the settings file, else from the current one."""
+    folder: Path = (info.context or {}).get("folder", Path())
+    return (folder / path.expanduser()).absolute()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
 def _all_is_empty(names: object) -> object:
     return () if names == "all" else names
 
 
-class OwnerSettings(Section):
-    """In whose name this box stores."""
-
-    token: SecretStr = SecretStr("")
-
-
 class UploadsSettings(Section):
-    folder: Path | None = None
+    folder: AbsolutePath | None = None
     base_url: str = ""
 
     @field_validator("base_url")
@@ -57,11 +64,11 @@ class SpoolSettings(Section):
 
 class ModelsSettings(Section):
     pack: str = Field(default="opencv-zoo", min_length=1)
-    folder: Path | None = None
-    sources: tuple[Path, ...] = ()
+    folder: AbsolutePath | None = None
+    sources: tuple[AbsolutePath, ...] = ()
     threads: int = Field(default=1, ge=1, le=64)
-    genderage: Path | None = None
-    emotions: Path | None = None
+    genderage: AbsolutePath | None = None
+    emotions: AbsolutePath | None = None
 
 
 class PipelineSettings(Section):
@@ -118,7 +125,7 @@ class JobsSettings(Section):
 
 
 class PluginsSettings(Section):
-    dirs: tuple[Annotated[Path, AfterValidator(_absolute)], ...] = ()
+    dirs: tuple[AbsolutePath, ...] = ()
     enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
     """Empty for all that are found."""
     timeout_seconds: float = Field(default=5, gt=0, le=60)
@@ -128,7 +135,7 @@ class PluginsSettings(Section):
 
 
 class Settings(Section):
-    data_dir: Annotated[Path, AfterValidator(_absolute)] = Field(default=Path("data"), validate_default=True)
+    data_dir: AbsolutePath = Field(default=Path("data"), validate_default=True)
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     store: StoreSettings = StoreSettings()

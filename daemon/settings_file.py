@@ -1,8 +1,10 @@
 """Reading settings.toml: from a file's text to settings, or one line for each fault."""
 
+import contextlib
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from cameras.urls import mask_url
 from daemon.errors import SettingsError
-from daemon.secrets import SecretError, filled_in
+from daemon.secrets import SecretFault, filled_in
 from daemon.settings import Settings
 
 DEFAULT_PLACES = (Path("settings.toml"), Path("/etc/facend/settings.toml"))
@@ -25,33 +27,43 @@ def find() -> Path:
     if named := os.environ.get("FACEND_SETTINGS"):
         return Path(named)
     for place in DEFAULT_PLACES:
-        if place.is_file():
-            return place
+        with contextlib.suppress(PermissionError):  # a folder closed to us holds no file of ours
+            if place.is_file():
+                return place
     tried = ", ".join(str(place) for place in DEFAULT_PLACES)
     raise SettingsError([f"no settings file found (tried {tried}); name one with --settings"])
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings in the file. SettingsError has a line for each fault."""
+def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bool = False) -> Settings:
+    """The settings in the file. SettingsError has a line for each fault.
+
+    systemd hands credentials to the service alone: elsewhere, cameras may refer to some that are not there,
+    which are empty then.
+    """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read ({error.strerror})"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path}: this is no TOML: {error}"]) from error
-    try:
-        filled = filled_in(raw, environment)
-    except SecretError as error:
-        raise SettingsError([f"{path}: {error}"]) from error
-    return validate(filled, source=str(path))
+    faults: list[SecretFault] = []
+    filled = filled_in(raw, environment, faults)
+    if not service:
+        faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
+    if faults:
+        raise SettingsError([f"{path}: {_key(fault.key)} = {fault.text}" for fault in faults])
+    return validate(filled, source=str(path), folder=path.parent)
 
 
-def validate(raw: object, source: str) -> Settings:
-    """The settings in a dictionary of the file's shape. SettingsError has a line for each fault."""
+def validate(raw: object, source: str, folder: Path = Path()) -> Settings:
+    """The settings in a dictionary of the file's shape, whose relative paths count from `folder`.
+
+    SettingsError has a line for each fault.
+    """
     try:
-        return Settings.model_validate(raw)
+        return Settings.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        raise SettingsError([_line(source, fault) for fault in error.errors()]) from None
+        raise SettingsError(_lines(source, error.errors())) from None
 
 
 def masked(settings: Settings) -> dict[str, Any]:
@@ -76,13 +88,29 @@ def _masked(key: str, value: object) -> object:
     return value
 
 
-def _line(source: str, fault: ErrorDetails) -> str:
-    key = _key(fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"{source}: {key}: unknown key{_known_keys(fault['loc'])}"
-    if fault["type"] == "missing":
-        return f"{source}: {key}: missing"
-    return f"{source}: {key} = {_shown(fault)}: {_expected(fault)}"
+def _lines(source: str, faults: Sequence[ErrorDetails]) -> list[str]:
+    """A line for each key; a value that may be of several kinds was refused once for each of them."""
+    by_key: dict[str, list[ErrorDetails]] = {}
+    for fault in faults:
+        fault["loc"] = _of_the_file(fault["loc"])
+        by_key.setdefault(_key(fault["loc"]), []).append(fault)
+    return [f"{source}: {key}{_what_is_wrong(same)}" for key, same in by_key.items()]
+
+
+def _what_is_wrong(faults: Sequence[ErrorDetails]) -> str:
+    first = faults[0]
+    if first["type"] == "extra_forbidden":
+        return f": unknown key{_known_keys(first['loc'])}"
+    if first["type"] == "missing":
+        return ": missing"
+    expected = dict.fromkeys(_expected(fault) for fault in faults)
+    return f" = {_shown(first)}: {', or '.join(expected)}"
+
+
+def _of_the_file(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Without what pydantic adds for the kinds of a union, such as `literal['strict','medium','low']`."""
+    kind = re.compile(r"(literal|constrained|function)[-\[].*")
+    return tuple(part for part in location if isinstance(part, int) or not kind.fullmatch(part))
 
 
 def _key(location: Sequence[str | int]) -> str:

@@ -41,7 +41,14 @@ mv "$new" "$root$home/venv"
 rm -rf "$root$home/venv.old"
 
 install -d "$root/usr/local/bin"
-ln -sfn "$home/venv/bin/facend" "$root/usr/local/bin/facend"
+rm -f "$root/usr/local/bin/facend"
+cat >"$root/usr/local/bin/facend" <<END
+#!/bin/sh
+# The installed program means the installed settings, wherever it is called.
+export FACEND_SETTINGS="\${FACEND_SETTINGS:-/etc/facend/settings.toml}"
+exec $home/venv/bin/facend "\$@"
+END
+chmod 755 "$root/usr/local/bin/facend"
 install -D -m 644 systemd/facend.service "$root/etc/systemd/system/facend.service"
 install -D -m 644 systemd/facend.sysusers "$root/etc/sysusers.d/facend.conf"
 install -D -m 644 systemd/facend.tmpfiles "$root/etc/tmpfiles.d/facend.conf"
@@ -49,7 +56,8 @@ install -d -m 750 "$root/etc/facend"
 if [ -e "$root/etc/facend/settings.toml" ]; then
   say "Keeping $root/etc/facend/settings.toml"
 else
-  install -m 640 settings.toml "$root/etc/facend/settings.toml"
+  sed 's|^# data_dir = .*|data_dir = "/var/lib/facend"|' settings.toml >"$root/etc/facend/settings.toml"
+  chmod 640 "$root/etc/facend/settings.toml"
 fi
 
 if [ -z "$root" ]; then

@@ -1,6 +1,6 @@
 import pytest
 
-from daemon.secrets import SecretError, filled_in
+from daemon.secrets import SecretFault, filled_in
 
 
 def test_references_are_filled_in_however_deep(tmp_path):
@@ -12,11 +12,13 @@ def test_references_are_filled_in_however_deep(tmp_path):
         "number": 5,
         "plain": f"${{file:{tmp_path}/token}}",
     }
-    assert filled_in(raw, environment) == {
+    faults: list[SecretFault] = []
+    assert filled_in(raw, environment, faults) == {
         "cameras": [{"url": "rtsp://cam:x@host/1", "password": "t0ken"}],
         "number": 5,
         "plain": "t0ken",
     }
+    assert faults == []
 
 
 @pytest.mark.parametrize(
@@ -27,15 +29,18 @@ def test_references_are_filled_in_however_deep(tmp_path):
         ("${credential:camera}", "LoadCredential"),
     ],
 )
-def test_a_reference_that_leads_nowhere_says_which(reference, said):
-    """The error names the reference and what is missing."""
-    with pytest.raises(SecretError) as caught:
-        filled_in(reference, {})
-    assert reference in str(caught.value)
-    assert said in str(caught.value)
+def test_a_reference_that_leads_nowhere_says_which_and_where(reference, said):
+    """The fault has the key, the reference and what is missing."""
+    faults: list[SecretFault] = []
+    assert filled_in({"cameras": [{"password": reference}]}, {}, faults) == {"cameras": [{"password": ""}]}
+    assert [fault.key for fault in faults] == [("cameras", 0, "password")]
+    assert faults[0].text.startswith(reference)
+    assert said in faults[0].text
+    assert faults[0].not_passed == ("credential" in reference)
 
 
 def test_a_credential_cannot_leave_its_folder(tmp_path):
     """A name with a slash is refused."""
-    with pytest.raises(SecretError, match="plain name"):
-        filled_in("${credential:../shadow}", {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    faults: list[SecretFault] = []
+    filled_in("${credential:../shadow}", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, faults)
+    assert "plain name" in faults[0].text

@@ -1,6 +1,7 @@
 """From the text of settings.toml to settings, or to one line for each fault."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,10 @@ def problems(tmp_path, text, environment=None):
         (
             "[persons]\ntime_zone = 'Mars/Base'",
             'persons.time_zone = "Mars/Base": expected the name of a time zone',
+        ),
+        (
+            "[persons]\nthreshold = 'wild'",
+            "persons.threshold = \"wild\": input should be 'strict', 'medium' or 'low', or input should be a",
         ),
         ("[[cameras]]\nid = 'a b'\nurl = 'rtsp://h/'", 'cameras[1].id = "a b": '),
         ("[[cameras]]\nid = 'a'", "cameras[1].url: missing"),
@@ -94,7 +99,46 @@ def test_a_missing_file_is_told_with_its_name(tmp_path):
 def test_a_broken_secret_reference_is_told_without_its_neighbours(tmp_path):
     """The line names the reference."""
     text = "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nuser = 'u'\npassword = '${env:NO_SUCH}'"
-    assert problems(tmp_path, text) == ["${env:NO_SUCH}: there is no environment variable NO_SUCH"]
+    assert problems(tmp_path, text) == [
+        "cameras[1].password = ${env:NO_SUCH}: there is no environment variable NO_SUCH"
+    ]
+
+
+def test_commands_beside_the_service_need_no_credentials_of_cameras(tmp_path):
+    """systemd passes them to the service alone; `facend check` and the store's commands work all the same."""
+    path = tmp_path / "settings.toml"
+    camera = "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nuser = 'u'\npassword = '${credential:door}'\n"
+    path.write_text(camera)
+    assert len(settings_file.load(path, {}).cameras) == 1
+    with pytest.raises(SettingsError, match="passed no credentials"):
+        settings_file.load(path, {}, service=True)
+    path.write_text(camera + "[store]\ntoken = '${credential:box}'\n")
+    with pytest.raises(SettingsError, match=r"store\.token = .*passed no credentials"):
+        settings_file.load(path, {})
+
+
+def test_relative_paths_count_from_the_settings_file(tmp_path):
+    """Every command on the same file means the same folders, wherever it is called."""
+    path = tmp_path / "settings.toml"
+    path.write_text("[uploads]\nfolder = 'pictures'\n[models]\nfolder = '~/models'\n")
+    settings = settings_file.load(path, {})
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.uploads.folder == tmp_path / "pictures"
+    assert settings.models.folder == Path("~/models").expanduser()
+
+
+def test_a_folder_that_is_closed_to_us_holds_no_settings(tmp_path, monkeypatch):
+    """`sudo -u facend facend check` in an administrator's home looks on in the next place."""
+    monkeypatch.delenv("FACEND_SETTINGS", raising=False)
+    found = tmp_path / "settings.toml"
+    found.touch()
+
+    class Closed(type(found)):  # root, who runs tests in CI, may enter any folder
+        def is_file(self):
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(settings_file, "DEFAULT_PLACES", (Closed("settings.toml"), found))
+    assert settings_file.find() == found
 
 
 def test_the_settings_that_are_shown_hide_every_secret(tmp_path):
