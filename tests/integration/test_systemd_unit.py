@@ -37,6 +37,16 @@ def test_wrong_settings_are_not_restarted() -> None:
     assert _setting("Restart") == ["on-failure"]
 
 
+def test_the_stop_is_facends_own() -> None:
+    """systemd's signal goes to the daemon alone, which ends its MongoDB when everything is stored."""
+    assert _setting("KillMode") == ["mixed"]
+
+
+def test_trouble_at_the_start_is_tried_again_for_ever() -> None:
+    """No network yet, a full disk: nobody has to come and start the service by hand."""
+    assert _setting("StartLimitIntervalSec") == ["0"]
+
+
 def test_there_is_time_to_stop() -> None:
     """systemd waits longer than the 10 s in which the daemon ends by itself."""
     assert int(_setting("TimeoutStopSec")[0]) > 10
