@@ -3,7 +3,9 @@
 import secrets
 from pathlib import Path
 
+from daemon.errors import StartError
 from store import Context, Users
+from store.files import write_durably
 
 
 async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
@@ -12,15 +14,20 @@ async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     Without a token in the settings one is drawn once and kept in the data folder, so
     that the same user is found again after a restart.
     """
-    token = token or _own_token(data_dir / "token")
+    token = token or own_token(data_dir / "token")
     known = await ctx.users.find_one({"token": token})
     return known or await ctx.users.add({"token": token, "active": True})
 
 
-def _own_token(path: Path) -> str:
-    if path.exists():
-        return path.read_text(encoding="ascii").strip()
-    token = secrets.token_urlsafe(32)
-    path.touch(mode=0o600)
-    path.write_text(token + "\n", encoding="ascii")
+def own_token(path: Path) -> str:
+    """Written whole or not at all: with half of it the box would be another user after a power cut."""
+    try:
+        if path.exists():
+            if token := path.read_text(encoding="ascii").strip():
+                return token
+            raise StartError(f"{path} is empty; put the token of this box's user there, or remove the file")
+        token = secrets.token_urlsafe(32)
+        write_durably(path, f"{token}\n".encode())
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: the token of this box's user cannot be kept there ({error})") from error
     return token
