@@ -10,6 +10,10 @@ import socket
 import time
 from collections.abc import Mapping
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 PATIENCE_SECONDS = 60
 """How long systemd waits for the next word of a start that takes its time."""
 
@@ -23,6 +27,7 @@ class Systemd:
         meant_for = environment.get("WATCHDOG_PID", str(os.getpid()))
         wanted = microseconds.isdigit() and meant_for == str(os.getpid())
         self.watchdog_seconds: float | None = int(microseconds) / 1e6 if wanted else None
+        self._unheard = False
 
     def often_enough(self, seconds: float) -> float:
         """So many seconds, or fewer where the watchdog wants to hear from us more often than that."""
@@ -30,11 +35,11 @@ class Systemd:
 
     def still_starting(self, status: str) -> None:
         """Not ready yet, and no reason to give up: the start may take longer than TimeoutStartSec."""
-        self._send(f"EXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000}\nSTATUS={status}")
+        self._send(f"EXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000}\nSTATUS={_line(status)}")
 
     def ready(self, status: str) -> None:
         """The start, or reading the settings again, is over."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={_line(status)}")
 
     def reloading(self) -> None:
         """The settings are read again; `ready` has to follow, however that ends."""
@@ -44,7 +49,7 @@ class Systemd:
 
     def status(self, status: str) -> None:
         """One plain line for `systemctl status`."""
-        self._send(f"STATUS={status}")
+        self._send(f"STATUS={_line(status)}")
 
     def alive(self) -> None:
         self._send("WATCHDOG=1")
@@ -56,6 +61,19 @@ class Systemd:
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            channel.connect(address)
-            channel.sendall(message.encode())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.setblocking(False)  # a service manager that does not read must not stop the loop
+                channel.connect(address)
+                channel.send(message.encode())
+        except OSError as error:
+            if not self._unheard:
+                log.warning("systemd cannot be told how we are", reason=str(error))
+            self._unheard = True
+        else:
+            self._unheard = False
+
+
+def _line(status: str) -> str:
+    """A line break would begin another assignment of the protocol."""
+    return " ".join(status.split())

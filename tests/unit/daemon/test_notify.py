@@ -2,6 +2,7 @@ import os
 import socket
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.notify import Systemd
 
@@ -44,3 +45,27 @@ def test_a_short_watchdog_hears_from_us_more_often():
     assert Systemd({"WATCHDOG_USEC": "3000000"}).often_enough(2) == 1
     assert Systemd({"WATCHDOG_USEC": "30000000"}).often_enough(2) == 2
     assert Systemd({}).often_enough(2) == 2
+
+
+def test_a_line_break_in_a_status_is_no_second_assignment(tmp_path):
+    """What a server answered may have several lines; systemd reads it as one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify")}).status("store away:\nSTOPPING=1")
+        assert listener.recv(1000) == b"STATUS=store away: STOPPING=1"
+
+
+def test_a_service_manager_that_cannot_be_reached_stops_nothing(tmp_path):
+    """A socket that is gone, or whose queue is full, is told once and does not block or raise."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, capture_logs() as logs:
+        listener.bind(str(tmp_path / "full"))
+        full = Systemd({"NOTIFY_SOCKET": str(tmp_path / "full")})
+        for _ in range(2000):
+            full.alive()
+    assert [line["event"] for line in logs] == ["systemd cannot be told how we are"]
+
+    gone = Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    with capture_logs() as logs:
+        gone.alive()
+        gone.alive()
+    assert len(logs) == 1
