@@ -19,7 +19,7 @@ from store.errors import StoreError
 from store.mongod_program import find_mongod
 
 GIBIBYTE = 1024**3
-LEAST_FREE = GIBIBYTE
+LEAST_FREE = 2 * GIBIBYTE
 
 
 @dataclass(frozen=True, slots=True)
