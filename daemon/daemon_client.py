@@ -1,5 +1,6 @@
 """What a command asks of the running daemon, over its own HTTP port."""
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -18,6 +19,10 @@ CHECK_TIMEOUT_SECONDS = 3600
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+_BROKEN = (OSError, http.client.HTTPException)
+"""A connection that fails, or something else than HTTP on it. A URLError is an OSError."""
+
+
 class NoAnswerError(Exception):
     """The daemon's port does not answer, or not as Facend does."""
 
@@ -33,10 +38,12 @@ def status(settings: Settings) -> dict[str, Any]:
     url = f"{base_url(settings)}/status"
     try:
         with _opener.open(url, timeout=STATUS_TIMEOUT_SECONDS) as answer:
-            told: dict[str, Any] = json.load(answer)
-            return told
-    except (OSError, ValueError) as error:  # a URLError is an OSError
+            told = json.load(answer)
+    except (*_BROKEN, ValueError) as error:
         raise NoAnswerError(f"{url} does not answer ({getattr(error, 'reason', error)})") from error
+    if not isinstance(told, dict) or not {"cameras", "store", "spool", "jobs"} <= told.keys():
+        raise NoAnswerError(f"{url} answers, but not as Facend does: another program listens there")
+    return told
 
 
 def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: float) -> Iterator[Finding]:
@@ -54,14 +61,17 @@ def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: flo
         answer = _opener.open(request, timeout=CHECK_TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         raise NoAnswerError(f"the daemon does not check: {error.read().decode(errors='replace')}") from error
-    except OSError as error:
+    except _BROKEN as error:
         raise NoAnswerError(f"{base_url(settings)} does not answer ({error})") from error
-    with answer:
-        for line in answer:
-            told = json.loads(line)
-            if "error" in told:
-                raise StartError(f"store: {told['error']}")
-            if "end" in told:
-                return
-            yield Finding.of_json(told)
+    try:
+        with answer:
+            for line in answer:
+                told = json.loads(line)
+                if "error" in told:
+                    raise StartError(f"store: {told['error']}")
+                if "end" in told:
+                    return
+                yield Finding.of_json(told)
+    except (*_BROKEN, ValueError) as error:
+        raise StartError(f"the daemon ended in the middle of the check ({error})") from error
     raise StartError("the daemon ended in the middle of the check")

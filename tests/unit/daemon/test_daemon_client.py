@@ -1,0 +1,55 @@
+"""What a command hears when it asks the running daemon."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from daemon import daemon_client
+from daemon.daemon_client import NoAnswerError
+from daemon.errors import StartError
+from daemon.settings import HttpSettings, Settings
+
+
+@contextmanager
+def answering(answer: bytes):
+    """Settings of a daemon on whose port something gives this answer, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Settings(http=HttpSettings(port=listener.getsockname()[1]))
+        thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer"),
+        (b"", "does not answer"),
+        (HEAD + b"\r\n{not json", "does not answer"),
+        (HEAD + b"\r\n[]", "another program"),
+        (HEAD + b'\r\n{"status": "success"}', "another program"),
+    ],
+)
+def test_another_program_on_the_port_is_not_the_daemon(answer, said):
+    """Whatever comes back is told in one line, never as a traceback."""
+    with answering(answer) as settings, pytest.raises(NoAnswerError, match=said):
+        daemon_client.status(settings)
+
+
+def test_a_check_whose_daemon_ends_is_told():
+    """The connection breaks in the middle of a chunk."""
+    broken = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"kind'
+    with answering(broken) as settings, pytest.raises(StartError, match="ended in the middle of the check"):
+        list(daemon_client.findings(settings, "token", repair=False, grace_seconds=0))
