@@ -1,5 +1,6 @@
 """`facend export`: what is stored, as a JSON object a line, however much it is."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -62,7 +63,10 @@ def _print(asked: Asked, rows: Rows) -> None:
     try:
         with_store(asked, work)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough, as `head` does
+        # The reader has seen enough, as `head` does. What is still in the buffer goes nowhere.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 async def exported_faces(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import subprocess
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,7 @@ from daemon.errors import StartError
 from store import Context, User
 from store.observer import Unobserved
 from store.spool import Spool
-from tests.daemon_process import write_settings
+from tests.daemon_process import FACEND, write_settings
 from tests.facens import face, person_facen
 from tests.faces import models_dir, portrait
 from tests.integration.store.recorders import recording
@@ -32,11 +34,11 @@ class Box:
 
     def __init__(self, arguments: StoreArguments, settings: Path) -> None:
         self._arguments = arguments
-        self._settings = settings
+        self.settings = settings
         self.data_dir = settings.parent / "data"
 
     def run(self, *arguments: str, **options: Any) -> Result:
-        words = [*arguments, "--settings", str(self._settings)]
+        words = [*arguments, "--settings", str(self.settings)]
         return CliRunner().invoke(facend, words, catch_exceptions=True, **options)
 
     def text(self, *arguments: str) -> str:
@@ -194,6 +196,17 @@ def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, t
     assert "no pictures" in box.error("enroll", str(tmp_path / "empty"), "--gallery", "staff")
     (tmp_path / "empty" / "a.txt").write_text("no")
     assert "none of the pictures" in box.error("enroll", str(tmp_path / "empty"), "--gallery", "staff")
+
+
+def test_a_reader_who_has_seen_enough_ends_an_export_quietly(box: Box) -> None:
+    """`facend export faces | head`: status 0 and not a word about the pipe."""
+    visits(box, (1, 0, "door"))
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        command = [FACEND, "export", "faces", "--settings", str(box.settings)]
+        ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_export_streams_in_constant_memory(box: Box) -> None:
