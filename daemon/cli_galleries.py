@@ -5,6 +5,7 @@ import click
 from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store, yes_option
 from daemon.errors import StartError
 from store import Context, Gallery, Users
+from store.person_history import persons_in
 
 
 @click.group()
@@ -71,15 +72,19 @@ def show(asked: Asked, name: str) -> None:
 def drop(asked: Asked, name: str, yes: bool) -> None:
     """Remove a gallery; its faces stay, in their other galleries."""
 
-    async def work(ctx: Context, user: Users.Model) -> int:
+    async def count(ctx: Context, user: Users.Model) -> int:
         await _gallery(ctx, user, name)
-        faces = await ctx.faces.count(user, {"gallery": name})
-        if not yes:
-            click.confirm(f"Drop the gallery {name}, with {faces} faces in it?", abort=True, err=True)
-        await ctx.galleries.remove_one(user, {"name": name})
-        return faces
+        return await ctx.faces.count(user, {"gallery": name})
 
-    faces = with_store(asked, work)
+    async def remove(ctx: Context, user: Users.Model) -> None:
+        await ctx.galleries.remove_one(user, {"name": name})
+
+    faces = with_store(asked, count)
+    if not yes:
+        if asked.as_json:
+            raise StartError("with --json nobody is asked: say --yes")
+        click.confirm(f"Drop the gallery {name}, with {faces} faces in it?", abort=True, err=True)
+    with_store(asked, remove)
     row = {"name": name, "faces": faces, "dropped": True}
     click.echo(as_json(row) if asked.as_json else f"dropped the gallery {name}; its {faces} faces stay")
 
@@ -92,15 +97,10 @@ async def _gallery(ctx: Context, user: Users.Model, name: str) -> Gallery:
 
 
 async def _row(ctx: Context, user: Users.Model, gallery: Gallery) -> dict[str, object]:
-    here = {"owner": user["_id"], "gallery": gallery["name"], "person_id": {"$ne": None}}
-    grouped = ctx.database["faces"].aggregate(
-        [{"$match": here}, {"$group": {"_id": "$person_id"}}, {"$count": "persons"}]
-    )
-    counted = await grouped.to_list(1)
     return {
         "name": gallery["name"],
         "faces": await ctx.faces.count(user, {"gallery": gallery["name"]}),
-        "persons": counted[0]["persons"] if counted else 0,
+        "persons": await persons_in(ctx, user, gallery["name"]),
         "created": gallery["_id"].generation_time,
     }
 

@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from store.context import Context
+from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NotFoundError
 from store.face import Face
 from store.persons import Person
@@ -46,6 +48,21 @@ class History:
     visits: list[Visit]
     """The latest first."""
     cameras: list[AtCamera]
+
+
+async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
+    """How many persons have a face in the gallery."""
+    here: dict[str, Any] = {
+        "owner": await ctx.users.owner(user),
+        "gallery": gallery,
+        "person_id": {"$ne": None},
+    }
+    steps: list[dict[str, Any]] = [{"$match": here}, {"$group": {"_id": "$person_id"}}, {"$count": "persons"}]
+    try:
+        counted = await ctx.database["faces"].aggregate(steps).to_list(1)
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.persons_in") from error
+    return int(counted[0]["persons"]) if counted else 0
 
 
 async def history(ctx: Context, user: UserArgument, person_id: int) -> History:
