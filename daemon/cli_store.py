@@ -86,6 +86,7 @@ def with_store(
 
     async def opened() -> T:
         settings = asked.settings
+        data_folder.require_own(settings.data_dir)
         data_folder.prepare(settings.data_dir)
         folder = settings.uploads.folder or settings.data_dir / "uploads"
         async with Context.open(

@@ -4,11 +4,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from daemon.errors import SettingsError, StartError
+
+LOOKS, PAUSE_SECONDS = 3, 0.1
 
 
 def prepare(folder: Path) -> None:
@@ -36,7 +40,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     with (folder / "daemon.lock").open("a+b", buffering=0) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError as error:
             lock.seek(0)
             holder = lock.read().decode(errors="replace").strip() or "unknown"
@@ -50,8 +54,18 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
+def _lock(lock: IO[bytes]) -> None:
+    """BlockingIOError where somebody holds it; a command that only looks (`is_held`) does so for a moment."""
+    for _ in range(LOOKS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(PAUSE_SECONDS)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def is_held(folder: Path) -> bool:
-    """Whether a daemon runs on this folder."""
+    """Whether a daemon runs on this folder. StartError where it belongs to another user."""
     try:
         with (folder / "daemon.lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -59,7 +73,25 @@ def is_held(folder: Path) -> bool:
         return True
     except FileNotFoundError:
         return False
+    except PermissionError as error:
+        raise StartError(f"data_dir {folder} is not {_user()}'s: run this as {_owner_of(folder)}") from error
     return False
+
+
+def require_own(folder: Path) -> None:
+    """StartError for root in somebody else's folder: what root makes there is closed to its owner."""
+    if os.geteuid() == 0 and folder.exists() and folder.stat().st_uid != 0:
+        owner = _owner_of(folder)
+        raise StartError(
+            f"data_dir {folder} is {owner}'s: run this as {owner}, with sudo -u {owner} facend …"
+        )
+
+
+def _owner_of(folder: Path) -> str:
+    try:
+        return folder.owner()
+    except (KeyError, OSError):
+        return "its owner"
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -1,7 +1,9 @@
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -44,3 +46,24 @@ def test_a_folder_that_cannot_be_written_is_a_fault_of_the_settings(tmp_path):
     with pytest.raises(SettingsError, match=r"data_dir .*file/data cannot be written") as caught:
         data_folder.prepare(tmp_path / "file" / "data")
     assert caught.value.exit_status == 2
+
+
+def test_root_is_sent_away_from_the_folder_of_the_service(tmp_path, monkeypatch):
+    """A database that root has started would leave files that the service cannot open."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    data_folder.require_own(tmp_path / "not there yet")
+    if os.getuid() == 0:
+        data_folder.require_own(tmp_path)
+        os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(StartError, match=r"run this as .*sudo -u"):
+        data_folder.require_own(tmp_path)
+
+
+def test_a_daemon_starts_although_a_command_looks_at_that_moment(tmp_path):
+    """`facend doctor` holds the lock for as long as it takes to see whether it is free."""
+    (tmp_path / "daemon.lock").touch()
+    with (tmp_path / "daemon.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.15, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with data_folder.held(tmp_path):
+            assert data_folder.is_held(tmp_path)
