@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import Literal
 
 import structlog
@@ -86,6 +87,10 @@ def _masked(value: object) -> object:
         return CREDENTIALS_IN_URL.sub("***@", value)
     if isinstance(value, BaseException):
         return CREDENTIALS_IN_URL.sub("***@", f"{type(value).__name__}: {value}")
+    if isinstance(value, Mapping):
+        return {key: _masked(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(inner) for inner in value]
     return value
 
 

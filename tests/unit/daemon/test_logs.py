@@ -47,7 +47,7 @@ def test_no_line_shows_the_password_of_a_url(log_format, capsys):
     logs.configure(log_format, "info")
     url = "rtsp://admin:s3cret@10.0.0.7/stream"
     log = structlog.get_logger("x")
-    log.info("opening", url=url, error=OSError(f"cannot open {url}"))
+    log.info("opening", url=url, error=OSError(f"cannot open {url}"), tried=[url], by_camera={"door": url})
     logging.getLogger("library").warning("failed at %s", url)
     try:
         raise OSError(url)
