@@ -78,8 +78,10 @@ class Application:
         threading.excepthook = lambda failed: self._crashed_in_thread(failed.exc_value or failed.exc_type())
         async with AsyncExitStack() as stack:
             await self._start(stack)
-            await self._watch()
-            await self._shut_down()
+            try:
+                await self._watch()
+            finally:
+                await self._shut_down()
         if self._crash is not None:
             raise self._crash
 
@@ -106,13 +108,15 @@ class Application:
         self._add_levels()
         routes = [doctor_route(self._storing), *self._plugins.routes()]
         web = application(self._metrics.registry, self, routes)
-        self.address = await stack.enter_async_context(serving(web, settings.http.host, settings.http.port))
+        self.address = await stack.enter_async_context(
+            serving(web, settings.http.host, settings.http.port, self._crashed)
+        )
         stack.push_async_callback(self._storing.close)
         self._storing.start(self._crashed)
         self._jobs.add("retention", self._storing.retention, self._nightly(settings.jobs.retention_at))
         self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
         self._jobs.start()
-        stack.callback(self._jobs.stop)
+        stack.push_async_callback(self._jobs.stop)
         self._analysis.start()
         await self._supervisor.apply(settings.cameras)
         log.info("facend runs", address=self.address, cameras=len(settings.cameras), pack=models.pack.name)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from daemon.errors import StartError
+from daemon.errors import SettingsError, StartError
 
 STOP_SECONDS = 1
 
@@ -87,8 +87,13 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
-    """Serve until the end of the block; gives the address. StartError where the port is taken."""
+async def serving(
+    app: Starlette, host: str, port: int, on_crash: Callable[[BaseException], None]
+) -> AsyncIterator[str]:
+    """Serve until the end of the block; gives the address. StartError where the port is taken.
+
+    `on_crash` hears of it when the server ends by a fault of its own.
+    """
     listener = listen(host, port)
     address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
     server = _Server(
@@ -96,22 +101,33 @@ async def serving(app: Starlette, host: str, port: int) -> AsyncIterator[str]:
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_SECONDS
         )
     )
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            on_crash(error)
+
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    task.add_done_callback(ended)
     try:
         yield address
     finally:
         server.should_exit = True
-        await task
+        await asyncio.wait([task])
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on that port. StartError where it is taken."""
+    """A socket on that port. StartError where it is taken, SettingsError where the host is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen()
+    except socket.gaierror as error:
+        listener.close()
+        raise SettingsError(
+            [f"http.host = {host!r}: no address of this machine ({error.strerror})"]
+        ) from error
     except OSError as error:
         listener.close()
         raise StartError(

@@ -1,5 +1,6 @@
 """Periodic jobs, by APScheduler. One run of a job at a time, and a failing one stops no other."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ class Jobs:
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 3600},
         )
         self._status: dict[str, JobStatus] = {}
+        self._running: set[asyncio.Task[None]] = set()
 
     def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
         self._status[name] = JobStatus()
@@ -42,8 +44,14 @@ class Jobs:
     def start(self) -> None:
         self._scheduler.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Breaks off what runs, and returns when nothing does any more."""
+        running = set(self._running)
         self._scheduler.shutdown(wait=False)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
 
     def status(self) -> dict[str, dict[str, Any]]:
         """By job name: runs, failures, last_run, last_error, next_run."""
@@ -54,6 +62,12 @@ class Jobs:
         return shown
 
     async def _run(self, name: str, function: JobFunction) -> None:
+        task = asyncio.create_task(self._work(name, function), name=f"job {name}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        await task
+
+    async def _work(self, name: str, function: JobFunction) -> None:
         status = self._status[name]
         status.runs += 1
         status.last_run = datetime.now(UTC)

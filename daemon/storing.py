@@ -74,7 +74,7 @@ class Storing:
         self._shards = {"live": 0, "total": 0}
         self._facens = dict.fromkeys(GALLERY_KINDS, 0)
         self._recorded = asyncio.Event()
-        self._checking = asyncio.Lock()
+        self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
         self.opened = asyncio.Event()
 
     @property
@@ -132,19 +132,20 @@ class Storing:
         if self._ctx is None or self._owner is None:
             log.warning("retention waits for the store", reason=self.trouble)
             return
-        await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
+        async with self._tidying:
+            await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
 
     async def check(self) -> None:
         """Look whether everything stored agrees. The next run makes up for one while the store is away."""
         if self._ctx is None:
             log.warning("the nightly check waits for the store", reason=self.trouble)
             return
-        async with self._checking:
+        async with self._tidying:
             await Doctor(self._ctx).nightly()
 
     async def findings(self, *, repair: bool, grace: timedelta) -> AsyncIterator[Finding]:
         """What does not agree in the store, mended if `repair`. StoreError where it is away."""
-        async with self._checking:
+        async with self._tidying:
             if self._ctx is None:
                 raise StoreUnavailableError(self.trouble)
             async for finding in Doctor(self._ctx, grace).findings(repair=repair):

@@ -1,8 +1,8 @@
 import httpx
 import pytest
 
-from daemon.errors import StartError
-from daemon.http import application, serving
+from daemon.errors import SettingsError, StartError
+from daemon.http import application, listen, serving
 from daemon.metrics import Metrics
 
 
@@ -27,9 +27,16 @@ def metrics() -> Metrics:
     return Metrics(version="1.2.3", pack="opencv-zoo", runtime="onnxruntime")
 
 
+def crashed(error: BaseException) -> None:
+    raise error
+
+
 async def fetch(metrics: Metrics, health: Reported, path: str) -> httpx.Response:
     app = application(metrics.registry, health)
-    async with serving(app, "127.0.0.1", 0) as address, httpx.AsyncClient(base_url=address) as client:
+    async with (
+        serving(app, "127.0.0.1", 0, crashed) as address,
+        httpx.AsyncClient(base_url=address) as client,
+    ):
         return await client.get(path)
 
 
@@ -71,8 +78,14 @@ async def test_status_is_json(metrics):
 async def test_a_taken_port_is_one_clear_line(metrics):
     """Host and port are named, and the keys to change."""
     app = application(metrics.registry, Reported())
-    async with serving(app, "127.0.0.1", 0) as address:
+    async with serving(app, "127.0.0.1", 0, crashed) as address:
         port = int(address.rsplit(":", 1)[1])
         with pytest.raises(StartError, match=rf"127\.0\.0\.1 port {port} .*http\.port"):
-            async with serving(app, "127.0.0.1", port):
+            async with serving(app, "127.0.0.1", port, crashed):
                 pytest.fail("listening twice")
+
+
+def test_a_host_that_is_no_address_is_a_fault_of_the_settings():
+    """Trying again would not help: exit status 2."""
+    with pytest.raises(SettingsError, match=r"http\.host = 'no such host': no address of this machine"):
+        listen("no such host", 0)

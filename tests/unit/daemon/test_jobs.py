@@ -26,7 +26,7 @@ async def test_a_failing_job_is_counted_and_stops_no_other():
     jobs.add("works", works, IntervalTrigger(seconds=0.12))
     jobs.start()
     await asyncio.wait_for(ran.wait(), 5)
-    jobs.stop()
+    await jobs.stop()
     assert jobs.status()["fails"]["failures"] >= 1
     assert "disk on fire" in jobs.status()["fails"]["last_error"]
     assert jobs.status()["works"]["failures"] == 0
@@ -52,5 +52,25 @@ async def test_a_slow_job_never_overlaps_itself():
     jobs.add("slow", slow, IntervalTrigger(seconds=0.02))
     jobs.start()
     await asyncio.wait_for(enough.wait(), 5)
-    jobs.stop()
+    await jobs.stop()
     assert most == 1
+
+
+async def test_a_stop_breaks_off_a_running_job_and_waits_for_its_end():
+    """What the job works on is closed after it, never under it."""
+    jobs = Jobs(metrics())
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def long() -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+            ended.set()
+
+    jobs.add("long", long, IntervalTrigger(seconds=0.02))
+    jobs.start()
+    await asyncio.wait_for(began.wait(), 5)
+    await jobs.stop()
+    assert ended.is_set()
