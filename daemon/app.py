@@ -19,19 +19,19 @@ from typing import Any
 import structlog
 from apscheduler.triggers.cron import CronTrigger
 
-from daemon import data_folder, loop_lag
+from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.doctor_route import doctor_route
 from daemon.errors import SettingsError, StartError
 from daemon.http import application, serving
 from daemon.jobs import Jobs
 from daemon.metrics import Metrics
-from daemon.models import load_models
 from daemon.notify import Systemd
 from daemon.plugins.host import Plugins
 from daemon.settings import Settings
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
+from pipeline.engine import Models
 from store.recording import StoredSighting
 from store.spool import Spool, SpoolError
 
@@ -54,12 +54,14 @@ class Application:
     def __init__(
         self,
         settings: Settings,
+        models: Models,
         systemd: Systemd,
         on_stored: Callable[[StoredSighting], None],
         reread: Callable[[], Settings] | None = None,
     ) -> None:
         """`reread` gives the settings as they are now, on SIGHUP; without it that signal changes nothing."""
         self._settings = settings
+        self._models = models
         self._systemd = systemd
         self._on_stored = on_stored
         self._reread = reread or (lambda: settings)
@@ -89,10 +91,7 @@ class Application:
         self._stop.set()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings = self._settings
-        data_folder.prepare(settings.data_dir)
-        stack.enter_context(data_folder.held(settings.data_dir))
-        models = await asyncio.to_thread(load_models, settings)
+        settings, models = self._settings, self._models
         self._metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
         try:
             self._spool = Spool(settings.data_dir / "spool", settings.spool.max_bytes, self._metrics)

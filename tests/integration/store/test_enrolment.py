@@ -14,8 +14,8 @@ from store import Context, PersonsSettings, User
 from store.doctor import Doctor
 from store.enrolment import Enrolment, EnrolmentSettings, Outcome, candidates
 from store.observer import Unobserved
-from store.retention import Retention, RetentionSettings
-from store.settings import ENROLLED_GALLERY
+from store.retention import Retention
+from store.settings import ENROLLED_GALLERY, RetentionSettings
 from store.spool import Spool
 from tests.faces import default_models, portrait, sample_path, wall
 from tests.integration.store.recorders import recording

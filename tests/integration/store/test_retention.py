@@ -11,8 +11,9 @@ from pipeline.types import Sighting
 from store.context import Context
 from store.errors import FacenStorageError, UploadError
 from store.observer import Unobserved
-from store.retention import Removed, Retention, RetentionSettings
+from store.retention import Removed, Retention
 from store.server_faces import PICTURES
+from store.settings import RetentionSettings
 from store.spool import Spool
 from store.users import User
 from tests.integration.store.recorders import recording

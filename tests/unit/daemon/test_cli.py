@@ -1,10 +1,13 @@
 """The command line: what it prints, and the status it ends with."""
 
+import importlib
 import json
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
+import click
 import cv2
 import pytest
 import structlog
@@ -174,10 +177,48 @@ def test_every_command_explains_itself(facend):
     """`facend --help` lists the commands, each with a line that says what it is for."""
     status, out, _ = facend("--help")
     assert status == 0
-    for name, command in cli.facend.commands.items():
-        assert name in out
+    ctx = click.Context(cli.facend)
+    for name in cli.facend.list_commands(ctx):
+        assert f"\n  {name} " in out
+        command = cli.facend.get_command(ctx, name)
+        assert command.name == name
         assert command.help, f"{name} has no help"
     assert {"run", "check", "demo", "probe", "cameras", "models", "export"} <= set(cli.facend.commands)
+
+
+def test_no_command_is_left_out_of_the_list():
+    """Whatever a module of commands offers is in the table that finds it."""
+    offered = {}
+    for path in Path(cli.__file__).parent.glob("cli_*.py"):
+        module = f"daemon.{path.stem}"
+        for command in getattr(importlib.import_module(module), "COMMANDS", ()):
+            offered[command.name] = module
+    assert offered == {name: room.module for name, room in cli.facend.rooms.items()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "not_loaded"),
+    [
+        ("--help", {"numpy", "pydantic", "structlog", "store", "asyncio"}),
+        ("check --settings {}", {"scipy", "onnxruntime", "insightface", "av", "starlette", "uvicorn"}),
+    ],
+)
+def test_a_command_loads_what_it_needs_and_no_more(tmp_path, arguments, not_loaded):
+    """Nobody waits seconds for a list of commands, or for the verdict on the settings."""
+    command = arguments.format(write_settings(tmp_path, [CAMERA])).split()
+    program = f"""
+import sys
+from daemon import cli
+sys.argv = {["facend", *command]!r}
+try:
+    cli.main()
+finally:
+    print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50
+    )
+    assert set(done.stdout.splitlines()[-1].split()) & not_loaded == set()
 
 
 def test_the_file_in_the_current_folder_is_the_settings(facend, tmp_path, monkeypatch):

@@ -1,0 +1,42 @@
+"""`facend run`: the service, as systemd starts it."""
+
+import asyncio
+import faulthandler
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from daemon import data_folder, logs, settings_file
+from daemon.app import Application
+from daemon.models import load_models
+from daemon.notify import Systemd
+from daemon.settings import Settings
+from daemon.visit_lines import log_visit
+from pipeline.engine import Models
+
+STDERR = 2
+
+
+def run(settings_path: Path | None) -> None:
+    """Read the cameras and store who visits, until a signal comes."""
+    # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
+    faulthandler.enable(file=STDERR)
+    path = settings_path or settings_file.find()
+    settings = settings_file.load(path, service=True)
+    logs.configure(settings.log_format, settings.log_level)
+    with ready(settings) as models:
+        application = Application(
+            settings, models, Systemd(), log_visit, reread=lambda: settings_file.load(path, service=True)
+        )
+        asyncio.run(application.run())
+
+
+@contextmanager
+def ready(settings: Settings) -> Iterator[Models]:
+    """The models, and the data folder for this process alone.
+
+    Before the event loop takes the signals: models may have to be downloaded, and a signal breaks that off.
+    """
+    data_folder.prepare(settings.data_dir)
+    with data_folder.held(settings.data_dir):
+        yield load_models(settings)
