@@ -70,7 +70,7 @@ def test_somebody_who_creeps_is_seen() -> None:
 def test_somebody_who_stops_is_looked_at_for_some_seconds_more() -> None:
     """And then once a second, for as long as they stay."""
     gate = MotionGate()
-    pictures = list(scene(30, 2))
+    pictures = list(scene(20, 2))
     looks(gate, iter(pictures[:60]))
     seen = []
     for number, picture in enumerate(pictures[60:]):

@@ -2,48 +2,16 @@
 
 import importlib
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import click
-import cv2
 import pytest
-import structlog
 
-from cameras.clip import write_clip
 from daemon import cli
 from tests.daemon_process import write_settings
-from tests.faces import default_models, six_people
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    """The commands set up the logging of the whole process: leave it as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def facend(monkeypatch, capsys):
-    """Runs a command; gives its exit status, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["facend", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    return run
-
+from tests.faces import default_models
 
 CAMERA = {"id": "hall", "url": "rtsp://viewer:s3cret@10.0.0.7/main"}
 
@@ -119,57 +87,6 @@ def test_an_unknown_pack_is_one_line_and_status_1(facend, tmp_path):
     status, _, err = facend("models", "--settings", path)
     assert status == 1
     assert "no-such-pack" in err
-    assert len(err.splitlines()) == 1
-
-
-def test_a_probe_says_what_comes_and_draws_the_faces(facend, tmp_path):
-    """Codec, size, rate and time to the first picture; the picture has a box around each face."""
-    people = six_people()
-    write_clip(tmp_path / "people.mp4", [people] * 5, 5)
-    picture = tmp_path / "seen.jpg"
-    url = (tmp_path / "people.mp4").as_uri()
-    settings = write_settings(tmp_path, [])
-    status, out, _ = facend("probe", url, "--out", picture, "--json", "--settings", settings)
-    assert status == 0
-    report = json.loads(out)
-    assert (report["codec"], report["size"]) == ("h264", f"{people.shape[1]}x{people.shape[0]}")
-    assert report["frames_per_second"] == 5
-    assert report["seconds_to_first_picture"] >= 0
-    assert len(report["faces"]) >= 6
-    drawn = cv2.imread(str(picture))
-    assert drawn.shape == people.shape
-    green = (drawn[:, :, 1] > 150) & (drawn[:, :, 0] < 130) & (drawn[:, :, 2] < 130)
-    left, top, right, _ = (round(side) for side in report["faces"][0]["bbox"])
-    assert green[top - 2 : top + 3, left:right].any(axis=0).mean() > 0.9
-
-
-@pytest.mark.parametrize(
-    ("url", "status", "said"),
-    [
-        ("file:///no/such.mp4", 1, "not_found"),
-        ("gopher://viewer:s3cret@10.0.0.7/main", 2, "gopher"),
-    ],
-)
-def test_a_probe_that_cannot_be_says_why_in_one_line(facend, tmp_path, url, status, said):
-    """A camera that gives nothing is status 1, a URL that means nothing status 2; no picture is written."""
-    picture = tmp_path / "seen.jpg"
-    settings = write_settings(tmp_path, [])
-    ended, out, err = facend("probe", url, "--out", picture, "--settings", settings)
-    assert (ended, out) == (status, "")
-    assert said in err
-    assert len(err.splitlines()) == 1
-    assert "s3cret" not in err
-    assert not picture.exists()
-
-
-def test_a_probe_into_a_folder_that_is_not_there_says_so(facend, tmp_path):
-    """The option is named."""
-    write_clip(tmp_path / "people.mp4", [six_people()], 5)
-    url = (tmp_path / "people.mp4").as_uri()
-    settings = write_settings(tmp_path, [])
-    status, _, err = facend("probe", url, "--out", tmp_path / "no" / "seen.jpg", "--settings", settings)
-    assert status == 1
-    assert "--out" in err
     assert len(err.splitlines()) == 1
 
 

@@ -64,7 +64,7 @@ def test_a_frame_shows_the_visitor_where_it_says(sample: np.ndarray) -> None:
 
 def test_the_frames_are_the_same_every_time(sample: np.ndarray) -> None:
     """Two runs make equal pictures, so that the demo shows the same to everybody."""
-    first, second = (list(itertools.islice(demo_clip.demo_frames(sample), 20)) for _ in range(2))
+    first, second = (list(itertools.islice(demo_clip.demo_frames(sample), 5)) for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 

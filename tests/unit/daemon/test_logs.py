@@ -6,16 +6,7 @@ import structlog
 
 from daemon import logs
 
-
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    """Logging is the process's own: leave it as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_json_lines_carry_the_event_and_its_values(capsys):

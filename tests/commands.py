@@ -1,0 +1,41 @@
+"""The command line in this process: what it prints, and the status it ends with."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import structlog
+
+from daemon import cli
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """The commands set up the logging of the whole process: leave it as it was."""
+    root = logging.getLogger()
+    handlers, level, structured = root.handlers[:], root.level, structlog.get_config()
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.configure(**structured)
+
+
+@pytest.fixture
+def facend(
+    restored_logging: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command; gives its exit status, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["facend", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
