@@ -73,7 +73,8 @@ def _enrolled(asked: Asked, pictures: list[Candidate], gallery: str, min_score: 
                         bar.update(1, outcome)
             return outcomes
 
-        return with_store(asked, work, Extractor(models), models.pack.facen_size)
+        extractor = Extractor(models, settings.pipeline.max_pixels)
+        return with_store(asked, work, extractor, models.pack.facen_size)
     finally:
         lock.release()
 

@@ -96,6 +96,7 @@ def with_store(
             uploads=FolderUploads(folder, settings.uploads.base_url),
             extractor=extractor,
             facen_size=facen_size,
+            max_pixels=settings.pipeline.max_pixels,
             fill=fill,
         ) as ctx:
             return await work(ctx, await _user(ctx, asked))

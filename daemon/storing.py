@@ -185,6 +185,7 @@ class Storing:
             uploads=FolderUploads(folder, settings.uploads.base_url),
             extractor=Extractor(self._models, settings.pipeline.max_pixels),
             facen_size=pack.facen_size,
+            max_pixels=settings.pipeline.max_pixels,
             observer=self._metrics,
         ) as ctx:
             self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 
+from pipeline.limits import MAX_PIXELS
 from store.cameras import Cameras
 from store.client import Database, connect
 from store.counters import Counters
@@ -59,6 +60,7 @@ class Context:
         extractor: PictureExtractor | None = None,
         facens: FacenStorage | None = None,
         facen_size: int | None = None,
+        max_pixels: int = MAX_PIXELS,
         observer: StoreObserver | None = None,
         fill: bool = True,
     ) -> AsyncIterator["Context"]:
@@ -70,6 +72,7 @@ class Context:
             extractor: finds faces in pictures; without it `ctx.extractor.extract` is an error.
             facens: the facen storage; exact search in this process's memory if left out.
             facen_size: how many numbers a facen of the model pack has; faces of others are refused.
+            max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
 
@@ -91,6 +94,7 @@ class Context:
                 Extractor(extractor),
                 observer or Unobserved(),
                 facen_size,
+                max_pixels,
             )
             await ctx._prepare()
             if fill and facens is None:  # a storage in our memory, which others do not write to
@@ -110,10 +114,11 @@ class Context:
         extractor: Extractor,
         observer: StoreObserver,
         facen_size: int | None,
+        max_pixels: int,
     ) -> "Context":
         users = Users(database, observer)
         galleries = Galleries(database, users, facens, observer)
-        faces = ServerFaces(database, users, galleries, facens, uploads, observer, facen_size)
+        faces = ServerFaces(database, users, galleries, facens, uploads, observer, facen_size, max_pixels)
         counters = Counters(database, observer)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)

@@ -5,6 +5,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from pipeline.limits import MAX_PIXELS
 from store.context import Context
 from store.errors import BadValueError
 from store.face import Face
@@ -73,7 +74,7 @@ class PicturesCheck:
         if data is None:
             return False
         try:
-            await self._ctx.faces.upload_thumbnail(face, Image(data))
+            await self._ctx.faces.upload_thumbnail(face, Image(data, MAX_PIXELS))  # a photo of ours
         except BadValueError:  # the photo is damaged, or the box lies outside it
             return False
         return True

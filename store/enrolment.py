@@ -141,7 +141,7 @@ class Enrolment:
         if known is not None and await self._is_whole(known):
             return _Look(candidate, key, known)
         try:
-            image = Image(data)
+            image = Image(data, self._ctx.faces.max_pixels)
             faces = await self._ctx.extractor.extract(data)
             face = main_face(faces)
             await asyncio.to_thread(image.crop, face["bbox"])

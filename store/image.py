@@ -18,17 +18,28 @@ class Image:
 
     `source` is an encoded picture (JPEG, PNG, …), kept byte by byte, or an array of shape (height, width, 3),
     uint8, BGR (a grey one, (height, width), becomes BGR). ImageError where it is neither, cannot be decoded,
-    or has more than `max_pixels`, which is looked at before any memory is taken for them.
+    or has more than `max_pixels`, which is looked at before any memory is taken for them. Left out, the limit
+    is that of whoever takes the picture, such as `ServerFaces.upload`, and before that 64 million.
     """
 
-    def __init__(self, source: bytes | Picture, max_pixels: int = MAX_PIXELS) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, source: bytes | Picture, max_pixels: int | None = None) -> None:
+        self._has_own_limit = max_pixels is not None
+        self._max_pixels = MAX_PIXELS if max_pixels is None else max_pixels
         self._encoded = source if isinstance(source, bytes) else None
         if self._encoded == b"":
             raise ImageError("a picture was expected, but there are no bytes")
         if not isinstance(source, bytes):
             with _as_image_error():
-                self.pixels = pictures.check_array(source, max_pixels)
+                self.pixels = pictures.check_array(source, self._max_pixels)
+
+    def hold_to(self, max_pixels: int) -> None:
+        """Sets the limit, unless the picture was made with one; ImageError where it is over it."""
+        if self._has_own_limit:
+            return
+        self._max_pixels = max_pixels
+        if "pixels" in self.__dict__:  # else the limit is looked at when they are decoded
+            with _as_image_error():
+                pictures.check_array(self.pixels, max_pixels)
 
     @cached_property
     def pixels(self) -> Picture:
@@ -37,8 +48,9 @@ class Image:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The bytes it came as; of an array, a JPEG of quality 90."""
-        return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
+        """The bytes it came as; of an array, a JPEG of quality 90. ImageError where it is too long."""
+        with _as_image_error():
+            return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
 
     @cached_property
     def md5(self) -> str:

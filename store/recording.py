@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from pipeline.facen import FacenError, encode, normalise
+from pipeline.limits import MAX_PIXELS
 from pipeline.types import Rectangle, Sighting
 from store.context import Context
 from store.errors import BadFilterError, BadValueError, FacenExistsError, MalformedSightingError
@@ -134,7 +135,7 @@ class Recording:
             raise MalformedSightingError(
                 f"its facen has {len(sighting.facen)} numbers, one of {wanted.pack} has {wanted.facen_size}"
             )
-        image = _part("photo", lambda: Image(sighting.photo))
+        image = _part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # from our own camera
         _part("facen", lambda: normalise(sighting.facen))
         _part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
         _part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))

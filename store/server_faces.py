@@ -9,6 +9,7 @@ from typing import Any
 
 from bson import ObjectId
 
+from pipeline.limits import MAX_PIXELS
 from store.client import Database
 from store.errors import BadValueError, ImageError, UploadError
 from store.face import Face, checked_bbox
@@ -23,6 +24,8 @@ from store.users import Users
 
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
 """A face's fields that hold URLs of its pictures, and how the keys of these end."""
+
+PNG = b"\x89PNG\r\n"
 
 AnyFace = MutableMapping[str, Any]
 """A face, or its data as a dictionary."""
@@ -44,9 +47,12 @@ class ServerFaces(Faces):
         uploads: Uploads,
         observer: StoreObserver | None = None,
         facen_size: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
+        """`max_pixels`: larger pictures are refused, unless they were made with a limit of their own."""
         super().__init__(database, users, galleries, facens, observer, facen_size)
         self._uploads = uploads
+        self.max_pixels = max_pixels
 
     @classmethod
     def gen_ffupload_key(cls, face: Mapping[str, Any], suffix: str = ".jpeg") -> str:
@@ -86,12 +92,12 @@ class ServerFaces(Faces):
         Raises:
             AuthenticationError: the face's owner is unknown or inactive.
             BadValueError: the face has no owner, id, bbox or aligned face.
-            ImageError: `img` is no picture, or the bbox lies outside it.
+            ImageError: `img` is no picture, has too many pixels, or the bbox lies outside it.
             UploadError: a picture cannot be stored at present; calling this again completes the rest.
         """
         await self._check(face, img)
         png = face.normalized if isinstance(face, Face) else face.get("normalized")
-        if not isinstance(png, bytes):
+        if not isinstance(png, bytes) or not png.startswith(PNG):
             raise BadValueError("the face has no aligned face; set its normalized to PNG bytes")
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
         photo = await asyncio.to_thread(lambda: img.encoded)
@@ -122,6 +128,7 @@ class ServerFaces(Faces):
             raise BadValueError(f"a face is a mapping of its fields, not {type(face).__name__}")
         if not isinstance(img, Image):
             raise ImageError(f"a picture is handed over as a store.Image, not {type(img).__name__}")
+        img.hold_to(self.max_pixels)
         self.gen_ffupload_key(face)  # says what a face lacks that cannot have pictures
         await self._users.owner(face["owner"])
 

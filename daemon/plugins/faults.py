@@ -5,7 +5,6 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 
 from daemon.plugins.errors import HttpError, OverdueFault
-from pipeline.errors import PictureError
 from pipeline.facen import FacenError
 from store.errors import (
     AuthenticationError,
@@ -30,7 +29,6 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (UploadError, 503, "unavailable"),
     (SpoolError, 503, "unavailable"),
     (ImageError, 400, "bad_picture"),
-    (PictureError, 400, "bad_picture"),
     (FacenError, 400, "bad_facen"),
     (BadValueError, 400, "bad_value"),
 )

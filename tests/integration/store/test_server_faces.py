@@ -162,3 +162,19 @@ async def test_an_unusable_folder_is_an_upload_error(ctx: Context, user: User, u
     unblock(uploads)
     await ctx.faces.upload(face, Image(photo()))
     assert len(files_below(uploads)) == 3
+
+
+async def test_a_picture_over_the_limit_of_pixels_is_not_taken(store_settings: StoreArguments) -> None:
+    """The limit is the store's, whatever picture a plugin hands over: nothing is written, no link is set."""
+    height, width = Image(photo()).pixels.shape[:2]
+    async with store_settings.open(max_pixels=height * width - 1) as ctx:
+        user = await ctx.users.add({})
+        face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
+        decoded = Image(photo())
+        assert decoded.pixels.size
+        for picture in (Image(photo()), decoded):
+            with pytest.raises(ImageError, match="the limit is"):
+                await ctx.faces.upload(face, picture)
+            with pytest.raises(ImageError, match="the limit is"):
+                await ctx.faces.upload_thumbnail(face, picture)
+        assert files_below(store_settings.data_dir / "uploads") == set()

@@ -112,6 +112,28 @@ def test_a_picture_over_the_limit_is_refused_by_its_header() -> None:
         Image(np.zeros((40, 50, 3), np.uint8), max_pixels=1999)
 
 
+def test_who_takes_a_picture_sets_the_limit_unless_it_has_one() -> None:
+    """The limit of the taker is looked at before decoding, of an array at once; one of its own stays."""
+    small = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
+    taken = Image(small)
+    taken.hold_to(1999)
+    with pytest.raises(ImageError, match="limit is 1999"):
+        _ = taken.pixels
+    with pytest.raises(ImageError, match="limit is 1999"):
+        Image(np.zeros((40, 50, 3), np.uint8)).hold_to(1999)
+    own = Image(small, max_pixels=2000)
+    own.hold_to(1999)
+    assert own.pixels.shape == (40, 50, 3)
+
+
+def test_a_picture_too_long_for_a_jpeg_is_said_so() -> None:
+    """An array of 70,000 pixels in a row has no JPEG: one error, of the same kind as all others."""
+    long = Image(np.zeros((1, 70_000, 3), np.uint8))
+    for look in (lambda: long.encoded, lambda: long.md5, lambda: long.thumbnail(Rectangle(0, 0, 70_000, 1))):
+        with pytest.raises(ImageError, match="70000"):
+            look()
+
+
 def test_a_grey_array_becomes_bgr() -> None:
     """As the extractor takes it."""
     assert Image(np.full((4, 5), 7, np.uint8)).pixels.tolist() == [[[7] * 3] * 5] * 4
