@@ -37,7 +37,7 @@ class BaseHandler:
         self.ctx = ctx
         """The open context."""
         self.user = user
-        """The active user whose token the request carries."""
+        """The active user whose token the request carries; without the token, which no answer needs."""
         self.request = request
         """Starlette's request, without its token."""
         self.body = body
@@ -100,16 +100,18 @@ def error_answer(error: HttpError) -> Response:
 
 
 async def authenticated(ctx: Context, request: Request) -> User:
-    """The active user whose token is in `Authorization: Token …`. HttpError 401 for anybody else."""
+    """The active user whose token is in `Authorization: Token …`, without it. HttpError 401 else."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     headers = {"www-authenticate": "Token"}
     if scheme.lower() != "token" or not token.strip():
         text = "this needs the header Authorization: Token <token>"
         raise HttpError(401, "no_token", text, headers)
     try:
-        return await ctx.users.authenticate(token.strip())
+        user = await ctx.users.authenticate(token.strip())
     except AuthenticationError as error:
         raise HttpError(401, "unknown_token", str(error), headers) from error
+    del user["token"]
+    return user
 
 
 async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:

@@ -16,6 +16,7 @@ from tests.plugins import Site, site, web, written
 
 PLUGIN = """
 import asyncio
+import json
 from daemon.plugins import BaseHandler, HttpError
 from store import errors
 
@@ -62,12 +63,20 @@ class Fails(BaseHandler):
             face = await self.ctx.faces.find_one(self.user, {})
             await self.ctx.faces.identify(self.user, "nowhere", face, 1, 0)
         if name == "taken":
-            await self.ctx.users.add({"token": self.user["token"]})
+            one = await self.ctx.users.find_one({})
+            await self.ctx.users.add({"token": one["token"]})
         if name == "picture":
             await self.ctx.extractor.extract(b"none")
         if name == "away":
             raise errors.StoreUnavailableError("mongod is away")
         raise RuntimeError("the secret of the inside")
+
+class Me(BaseHandler):
+    async def get(self):
+        return {
+            "user": self.user, "plain": dict(self.user), "text": json.dumps(self.user, default=str),
+            "shown": f"{self.user} {dict(self.user)!r}", "all": await self.ctx.users.find({}),
+        }
 
 class Set(BaseHandler):
     async def get(self):
@@ -80,6 +89,7 @@ def activate(app, ctx, options):
         ("/faces", Faces),
         ("/raw", Raw),
         ("/fails/{name}", Fails),
+        ("/me", Me),
         ("/set", Set, {"greeting": options["greeting"]}),
     ])
     app.add_handlers("box", [("/only-box", Echo)])
@@ -163,6 +173,14 @@ async def test_every_path_asks_for_the_token_of_an_active_user(api: Site, ctx: C
     assert (await api.ask("POST", "/echo", json={}, headers={"authorization": f"token {token}"})).is_success
     await ctx.users.update_one({"_id": user["_id"]}, {"$set": {"active": False}})
     assert error(await api.ask("POST", "/echo", user, json={})) == (401, "unknown_token")
+
+
+async def test_however_a_handler_shows_its_user_the_token_stays(api: Site, ctx: Context, user: User) -> None:
+    """As a model, as a plain dictionary, as text that the plugin made; and those it found by itself."""
+    answer = await api.ask("GET", "/me", user)
+    assert answer.json()["user"]["_id"] == answer.json()["plain"]["_id"] == str(user["_id"])
+    assert len(answer.json()["all"]) == 1
+    assert user["token"] not in answer.text
 
 
 async def test_the_handler_does_not_see_the_token_in_the_request(api: Site, user: User) -> None:
