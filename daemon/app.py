@@ -49,6 +49,9 @@ WATCH_SECONDS = 2.0
 
 RUNTIME = "onnxruntime"
 
+OWN_THREADS = ("camera ", "analysis")
+"""How the names of the daemon's own threads begin; a plugin's must not end the process."""
+
 
 class Application:
     def __init__(
@@ -77,7 +80,7 @@ class Application:
         """Run until a signal. StartError where something does not let it start."""
         self._loop = asyncio.get_running_loop()
         self._take_signals()
-        threading.excepthook = lambda failed: self._crashed_in_thread(failed.exc_value or failed.exc_type())
+        threading.excepthook = self._failed_thread
         async with AsyncExitStack() as stack:
             await self._start(stack)
             try:
@@ -202,6 +205,14 @@ class Application:
             log.warning("second signal: exiting at once; what was accepted is in the spool")
             signal.raise_signal(signal.SIGKILL)
         self.stop()
+
+    def _failed_thread(self, failed: threading.ExceptHookArgs) -> None:
+        error = failed.exc_value or failed.exc_type()
+        name = failed.thread.name if failed.thread else ""
+        if name.startswith(OWN_THREADS):
+            self._crashed_in_thread(error)
+        else:
+            log.error("a thread of a plugin or a library failed", thread=name, exc_info=error)
 
     def _crashed_in_thread(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._crashed, error)

@@ -132,7 +132,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise StartError(
             f"http: cannot listen on {host} port {port} ({error.strerror}); "
-            "stop what listens there, or set http.host and http.port"
+            "stop what listens there, or set http.port (--port of the demo)"
         ) from error
     listener.setblocking(False)
     return listener

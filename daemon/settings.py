@@ -124,7 +124,7 @@ class JobsSettings(Section):
             pictures_days=self.pictures_days or None,
             max_faces=self.max_faces or None,
             max_picture_bytes=self.max_picture_bytes or None,
-            dead_days=self.dead_days,
+            dead_days=self.dead_days or None,
         )
 
 

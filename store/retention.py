@@ -71,7 +71,7 @@ class Retention:
             pictures += await limits.picture_bytes(settings.max_picture_bytes)
         persons = await self._remove_persons(now)
         leftovers = await self._ctx.uploads.remove_leftovers(settings.leftovers_seconds)
-        if self._spool is not None:
+        if self._spool is not None and settings.dead_days is not None:
             dead = await asyncio.to_thread(self._spool.remove_dead, settings.dead_days * 86_400)
         removed = Removed(faces, pictures, persons, leftovers, dead)
         log.info("what was too old or too much is removed", **asdict(removed))

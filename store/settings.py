@@ -94,7 +94,7 @@ class RetentionSettings:
     """A person without faces is kept so long after a run has noticed: a face may be on its way to them."""
     leftovers_seconds: float = 3600.0
     """Half-written files are left alone for so long: somebody may still be writing them."""
-    dead_days: float = 30.0
+    dead_days: float | None = 30.0
     """Unusable sightings are kept so long for somebody to look at them."""
 
     def __post_init__(self) -> None:

@@ -51,10 +51,15 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
         with daemon(settings) as process:
             process.ready()
             process.stores(2, 60)
-            # Again and again, because each sighting that is stored leaves room for the next one.
-            process.until("a fault", lambda: fill(disk) and process.status()["spool"]["fault"], 60)
-            status, reason = process.get("/readyz")
-            assert status == 503
+
+            def refused() -> str:
+                fill(
+                    disk
+                )  # again and again, because each sighting that is stored leaves room for the next one
+                status, reason = process.get("/readyz")
+                return reason if status == 503 else ""
+
+            reason = process.until("a fault", refused, 60)
             assert "No space left on device" in reason
             assert str(disk) in reason
             assert process.camera("hall")["state"] in ("green", "yellow")
@@ -62,8 +67,10 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
             process.ready()
             process.stores(3, 60)
             assert process.stop() == 0
-        assert len(process.log("the spool cannot be written")) == 1
-        assert len(process.log("the spool can be written again")) == 1
+        began, ended = (
+            process.log(f"the spool {says}") for says in ("cannot be written", "can be written again")
+        )
+        assert len(began) == len(ended) >= 1
 
 
 def test_a_full_data_disk_loses_nothing_that_was_accepted(short_clip: Path, tmp_path: Path) -> None:
