@@ -17,9 +17,9 @@ from daemon.cli_options import json_option, settings_option
 from daemon.errors import StartError
 from daemon.owner import owner
 from daemon.settings import Settings
+from daemon.uploads import uploads_of
 from store import Context, StoreError, Users
 from store.extraction import PictureExtractor
-from store.uploads import FolderUploads
 
 T = TypeVar("T")
 
@@ -88,17 +88,19 @@ def with_store(
         settings = asked.settings
         data_folder.require_own(settings.data_dir)
         data_folder.prepare(settings.data_dir)
-        folder = settings.uploads.folder or settings.data_dir / "uploads"
-        async with Context.open(
-            settings.store,
-            persons=settings.persons,
-            data_dir=settings.data_dir,
-            uploads=FolderUploads(folder, settings.uploads.base_url),
-            extractor=extractor,
-            facen_size=facen_size,
-            max_pixels=settings.pipeline.max_pixels,
-            fill=fill,
-        ) as ctx:
+        async with (
+            uploads_of(settings) as uploads,
+            Context.open(
+                settings.store,
+                persons=settings.persons,
+                data_dir=settings.data_dir,
+                uploads=uploads,
+                extractor=extractor,
+                facen_size=facen_size,
+                max_pixels=settings.pipeline.max_pixels,
+                fill=fill,
+            ) as ctx,
+        ):
             return await work(ctx, await _user(ctx, asked))
 
     try:

@@ -5,7 +5,8 @@ settings.toml itself, beside its default.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -13,8 +14,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from cameras.settings import CameraSettings
@@ -48,13 +51,27 @@ def _all_is_empty(names: object) -> object:
 class UploadsSettings(Section):
     folder: AbsolutePath | None = None
     base_url: str = ""
+    url: str = ""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    timeout_seconds: float = Field(default=20, ge=1, le=300)
 
-    @field_validator("base_url")
+    @field_validator("base_url", "url")
     @classmethod
     def _is_a_web_address(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):
-            raise ValueError("expected http://… or https://…, or nothing for file:// URLs")
+            raise ValueError("expected http://… or https://…, or nothing for a local folder")
+        if "@" in urlsplit(url).netloc:
+            raise ValueError(
+                "expected no password in it: every picture's URL would carry it; see uploads.user"
+            )
         return url
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.url and self.folder:
+            raise ValueError("expected a folder or a url, not both")
+        return self
 
 
 class SpoolSettings(Section):

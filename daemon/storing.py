@@ -12,6 +12,7 @@ from daemon.metrics import Metrics
 from daemon.owner import owner
 from daemon.plugins.host import Plugins
 from daemon.settings import Settings
+from daemon.uploads import uploads_of
 from pipeline.engine import Models
 from pipeline.extractor import Extractor
 from store import Context, StoreError, StoreUnavailableError, Users
@@ -24,7 +25,6 @@ from store.recording import RecordingSettings, StoredSighting
 from store.retention import Retention
 from store.settings import CAMERA_GALLERY, ENROLLED_GALLERY, PERSON_GALLERY
 from store.spool import Spool
-from store.uploads import FolderUploads
 
 log = structlog.get_logger(__name__)
 
@@ -177,17 +177,19 @@ class Storing:
     async def _serve(self) -> None:
         """Open the store and store what comes until `close`."""
         settings, pack = self._settings, self._models.pack
-        folder = settings.uploads.folder or settings.data_dir / "uploads"
-        async with Context.open(
-            settings.store,
-            persons=settings.persons,
-            data_dir=settings.data_dir,
-            uploads=FolderUploads(folder, settings.uploads.base_url),
-            extractor=Extractor(self._models, settings.pipeline.max_pixels),
-            facen_size=pack.facen_size,
-            max_pixels=settings.pipeline.max_pixels,
-            observer=self._metrics,
-        ) as ctx:
+        async with (
+            uploads_of(settings) as uploads,
+            Context.open(
+                settings.store,
+                persons=settings.persons,
+                data_dir=settings.data_dir,
+                uploads=uploads,
+                extractor=Extractor(self._models, settings.pipeline.max_pixels),
+                facen_size=pack.facen_size,
+                max_pixels=settings.pipeline.max_pixels,
+                observer=self._metrics,
+            ) as ctx,
+        ):
             self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
             threshold = settings.persons.threshold
             recording = RecordingSettings(

@@ -1,0 +1,27 @@
+"""Where the settings want the pictures: a folder, or an upload server."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from daemon.settings import Settings
+from store.uploads import FolderUploads, Uploads
+
+AT_ONCE = 8
+
+
+@asynccontextmanager
+async def uploads_of(settings: Settings) -> AsyncIterator[Uploads]:
+    """The uploads, until the end of the block."""
+    wanted = settings.uploads
+    if not wanted.url:
+        yield FolderUploads(wanted.folder or settings.data_dir / "uploads", wanted.base_url)
+        return
+    import httpx  # most boxes have a folder, and commands start faster without
+
+    from store.webdav_uploads import WebDavUploads
+
+    login = (wanted.user, wanted.password.get_secret_value()) if wanted.user else None
+    async with httpx.AsyncClient(
+        auth=login, timeout=wanted.timeout_seconds, limits=httpx.Limits(max_connections=AT_ONCE)
+    ) as client:
+        yield WebDavUploads(client, wanted.url, wanted.base_url)

@@ -1,0 +1,188 @@
+"""Pictures on an upload server, by WebDAV (RFC 4918): nginx, Apache and others.
+
+PUT, GET, HEAD and DELETE on the picture's URL, PROPFIND for what is there, MKCOL for folders that the
+server does not make by itself. A picture is there whole or not at all as far as the server holds to that;
+nginx writes into a temporary file and renames it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+import httpx
+
+from store.errors import UploadError
+from store.uploads import checked_key
+
+_AT_ONCE = 8
+_PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
+<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/></prop></propfind>"""
+_DAV = {"d": "DAV:"}
+_NO_FOLDER = (404, 409, 500)
+"""What servers answer to a PUT into a folder that is not there: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: str
+    """Below the server's URL, without slashes at the ends."""
+    folder: bool
+    size: int
+
+
+class WebDavUploads:
+    """Pictures below the URL of an upload server; `store.uploads.Uploads`.
+
+    The client carries user, password and timeouts, and is closed by who made it. `base_url` is where the
+    pictures are seen, where that is another URL.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
+        self._client = client
+        self._url = url.rstrip("/") + "/"
+        self._base_url = (base_url or url).rstrip("/") + "/"
+
+    def url_of(self, key: str) -> str:
+        return self._base_url + quote(checked_key(key))
+
+    def key_of(self, url: str) -> str | None:
+        if not url.startswith(self._base_url):
+            return None
+        with contextlib.suppress(ValueError):
+            return checked_key(unquote(url.removeprefix(self._base_url)))
+        return None
+
+    async def put(self, key: str, data: bytes, content_type: str) -> str:
+        """As safe as the server is: whether it has flushed its disk it does not tell."""
+        headers = {"Content-Type": content_type}
+        answer = await self._ask("PUT", checked_key(key), content=data, headers=headers)
+        if answer.status_code in _NO_FOLDER:
+            await self._make_folders(key)
+            answer = await self._ask("PUT", key, content=data, headers=headers)
+        self._check(answer, "PUT", key)
+        return self.url_of(key)
+
+    async def get(self, key_or_url: str) -> bytes | None:
+        key = self._own_key(key_or_url)
+        if key is None:
+            return None
+        answer = await self._ask("GET", key)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        self._check(answer, "GET", key)
+        return answer.content
+
+    async def delete(self, key_or_url: str) -> bool:
+        key = self._own_key(key_or_url)
+        if key is None:
+            return False
+        answer = await self._ask("DELETE", key)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._check(answer, "DELETE", key)
+        return True
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        async for entry in self._files(prefix):
+            yield entry.path
+
+    async def sizes(self, prefix: str = "") -> dict[str, int]:
+        return {entry.path: entry.size async for entry in self._files(prefix)}
+
+    async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def is_there(key_or_url: str) -> bool:
+            key = self._own_key(key_or_url)
+            if key is None:
+                return True
+            async with places:
+                answer = await self._ask("HEAD", key)
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                self._check(answer, "HEAD", key)
+            return answer.is_success
+
+        found = await asyncio.gather(*(is_there(one) for one in keys_or_urls))
+        return [one for one, there in zip(keys_or_urls, found, strict=True) if not there]
+
+    async def list_folders(self, prefix: str = "") -> list[str]:
+        return [entry.path.rpartition("/")[2] for entry in await self._entries(prefix) if entry.folder]
+
+    async def remove_leftovers(self, older_than_seconds: float) -> int:
+        """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
+        return 0
+
+    def _own_key(self, key_or_url: str) -> str | None:
+        return self.key_of(key_or_url) if "://" in key_or_url else checked_key(key_or_url)
+
+    async def _files(self, prefix: str) -> AsyncIterator[_Entry]:
+        for entry in await self._entries(prefix):
+            if not entry.folder:
+                yield entry
+                continue
+            async for deeper in self._files(entry.path):
+                yield deeper
+
+    async def _entries(self, prefix: str) -> list[_Entry]:
+        """What lies right in a folder, in order; nothing where the folder is not there."""
+        folder = f"{checked_key(prefix)}/" if prefix else ""
+        headers = {"Depth": "1", "Content-Type": "application/xml"}
+        answer = await self._ask("PROPFIND", folder, content=_PROPERTIES, headers=headers)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return []
+        self._check(answer, "PROPFIND", folder)
+        try:
+            # The operator's own server; and expat, since 2.4.1, bounds what entities can grow to.
+            listed = ElementTree.fromstring(answer.content)  # noqa: S314
+            entries = [self._entry(one) for one in listed.findall("d:response", _DAV)]
+        except (ElementTree.ParseError, ValueError) as error:
+            raise UploadError(f"{self._url}{folder}: what it lists cannot be read ({error})") from error
+        own = folder.rstrip("/")
+        return sorted((one for one in entries if one.path != own and one.path), key=lambda one: one.path)
+
+    def _entry(self, response: ElementTree.Element) -> _Entry:
+        path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
+        size = response.findtext(".//d:getcontentlength", "", _DAV)
+        folder = response.find(".//d:resourcetype/d:collection", _DAV) is not None
+        below = path.removeprefix(unquote(urlsplit(self._url).path).rstrip("/"))
+        return _Entry(below.strip("/"), folder, int(size or 0))
+
+    async def _make_folders(self, key: str) -> None:
+        parts = key.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth]) + "/"
+            answer = await self._ask("MKCOL", folder)
+            if answer.status_code != httpx.codes.METHOD_NOT_ALLOWED:  # it is there already
+                self._check(answer, "MKCOL", folder)
+
+    async def _ask(
+        self, method: str, path: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        try:
+            return await self._client.request(
+                method, self._url + quote(path), content=content, headers=headers
+            )
+        except httpx.HTTPError as error:
+            raise UploadError(
+                f"the upload server {self._url} does not answer ({str(error) or type(error).__name__}); "
+                "is it up, and is uploads.url right?"
+            ) from error
+
+    def _check(self, answer: httpx.Response, method: str, path: str) -> None:
+        if answer.is_success:
+            return
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            advice = "uploads.user and uploads.password must be allowed to do that"
+        elif answer.status_code in (httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED):
+            advice = "it has to speak WebDAV; see docs/installation.md"
+        elif answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+            advice = "it has to take files of some megabytes (nginx: client_max_body_size)"
+        else:
+            advice = "its own log says why"
+        raise UploadError(
+            f"the upload server refuses {method} {self._url}{path}: "
+            f"{answer.status_code} {answer.reason_phrase}; {advice}"
+        )

@@ -1,0 +1,88 @@
+"""Every place for pictures behaves the same: a folder, upload servers that make folders or want them made."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from store.uploads import FolderUploads, Uploads
+from store.webdav_uploads import WebDavUploads
+from tests.nginx import PASSWORD, USER, UploadServer, upload_server
+
+OWNER = "64b7f0a1b2c3d4e5f6a7b8c9"
+PHOTO = f"{OWNER}/20260302/17_0123456789ab_photo.jpeg"
+THUMBNAIL = f"{OWNER}/20260302/17_0123456789ab_thumb.jpeg"
+LATER = f"{OWNER}/20260303/18_0123456789ab_photo.jpeg"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, UploadServer]]:
+    with (
+        upload_server(tmp_path_factory.mktemp("makes")) as makes,
+        upload_server(tmp_path_factory.mktemp("wants"), make_folders=False) as wants,
+    ):
+        yield {"server": makes, "strict server": wants}
+
+
+@pytest.fixture(params=["folder", "server", "strict server"])
+async def uploads(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Uploads]:
+    if request.param == "folder":
+        yield FolderUploads(tmp_path)
+        return
+    server = request.getfixturevalue("servers")[request.param]
+    place = tmp_path.name  # each test its own folder on the server, with a character that URLs escape
+    (server.root / f"{place} ü").mkdir()
+    async with httpx.AsyncClient(auth=(USER, PASSWORD)) as client:
+        yield WebDavUploads(client, f"{server.url}{place}%20%C3%BC")
+
+
+async def test_what_was_put_comes_back_by_key_and_by_url(uploads: Uploads) -> None:
+    """The URL is known before, leads back to the key, and a second upload replaces the first."""
+    before = uploads.url_of(PHOTO)
+    assert await uploads.get(PHOTO) is None
+    assert await uploads.put(PHOTO, b"first, and longer", "image/jpeg") == before
+    assert await uploads.put(PHOTO, b"second", "image/jpeg") == before
+    assert uploads.key_of(before) == PHOTO
+    assert await uploads.get(PHOTO) == await uploads.get(before) == b"second"
+
+
+async def test_deleting_says_whether_there_was_something(uploads: Uploads) -> None:
+    """By key or URL, once; a URL of somebody else is never touched."""
+    await uploads.put(PHOTO, b"picture", "image/jpeg")
+    assert not await uploads.delete("https://elsewhere.example/picture.jpeg")
+    assert await uploads.delete(uploads.url_of(PHOTO))
+    assert not await uploads.delete(PHOTO)
+    assert await uploads.get(PHOTO) is None
+
+
+async def test_what_is_there_is_listed_in_order(uploads: Uploads) -> None:
+    """Keys, sizes and folders below a folder of keys, or all; nothing where there is no such folder."""
+    assert [key async for key in uploads.list_keys(OWNER)] == []
+    assert await uploads.list_folders(OWNER) == []
+    for key in (LATER, THUMBNAIL, PHOTO):
+        await uploads.put(key, key.encode(), "image/jpeg")
+    assert [key async for key in uploads.list_keys()] == [PHOTO, THUMBNAIL, LATER]
+    assert [key async for key in uploads.list_keys(f"{OWNER}/20260302")] == [PHOTO, THUMBNAIL]
+    assert await uploads.list_folders() == [OWNER]
+    assert await uploads.list_folders(OWNER) == ["20260302", "20260303"]
+    assert await uploads.sizes(OWNER) == {key: len(key) for key in (PHOTO, THUMBNAIL, LATER)}
+
+
+async def test_missing_pictures_are_found(uploads: Uploads) -> None:
+    """Of keys and URLs those behind which there is nothing; URLs of others count as there."""
+    await uploads.put(PHOTO, b"picture", "image/jpeg")
+    asked = [PHOTO, THUMBNAIL, uploads.url_of(LATER), uploads.url_of(PHOTO), "https://elsewhere.example/x"]
+    assert await uploads.missing(asked) == [THUMBNAIL, uploads.url_of(LATER)]
+
+
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a//b", "a/../b", "", "a b", ".hidden", "a/%2e%2e/b"])
+async def test_no_key_leads_out(uploads: Uploads, key: str) -> None:
+    """Only relative paths of plain names are keys, in every call."""
+    with pytest.raises(ValueError, match="is no key"):
+        await uploads.put(key, b"", "image/jpeg")
+    with pytest.raises(ValueError, match="is no key"):
+        await uploads.get(key)
+    with pytest.raises(ValueError, match="is no key"):
+        await uploads.delete(key)
+    assert uploads.key_of(uploads.url_of(PHOTO).replace(OWNER, "..%2f..")) is None
