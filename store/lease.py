@@ -4,10 +4,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from typing import Any
 from weakref import WeakValueDictionary
 
 from bson import ObjectId
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from store.client import Collection, Database
@@ -16,12 +17,13 @@ from store.errors import StoreUnavailableError
 
 HELD_SECONDS = 10.0
 """A holder that dies is waited for so long; what is done under a lease takes milliseconds."""
+MARGIN_SECONDS = 2.0
+"""Before the end of the lease nothing is begun any more; what was sent has so long to arrive."""
 PATIENCE_SECONDS = 30.0
 
 
 class Leases:
-    """Locks by name, as documents that expire. The clocks of the machines that share a database have to agree
-    to within a few seconds."""
+    """Locks by name, as documents that expire by the server's clock: those of the machines do not matter."""
 
     def __init__(self, database: Database) -> None:
         self._collection: Collection = database["leases"]
@@ -40,11 +42,11 @@ class Leases:
             StoreUnavailableError: others held it all the time, or MongoDB does not answer.
         """
         try:
-            await self._acquire(name)
+            asked_at = await self._acquire(name)
         except DRIVER_ERRORS as error:
             raise ours(error, "leases.acquire") from error
         try:
-            async with asyncio.timeout(HELD_SECONDS / 2):
+            async with asyncio.timeout_at(asked_at + HELD_SECONDS - MARGIN_SECONDS):
                 yield
         except TimeoutError as error:
             raise StoreUnavailableError(
@@ -56,22 +58,36 @@ class Leases:
             except DRIVER_ERRORS as error:
                 raise ours(error, "leases.release") from error
 
-    async def _acquire(self, name: str) -> None:
+    async def _acquire(self, name: str) -> float:
+        """Returns when the lease is ours; the loop's time at which the question that got it was sent."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_SECONDS
         while True:
-            now = datetime.now(UTC)
+            asked_at = loop.time()
             try:
-                await self._collection.find_one_and_update(
-                    {"_id": name, "$or": [{"expires": {"$lt": now}}, {"holder": self._holder}]},
-                    {"$set": {"holder": self._holder, "expires": now + timedelta(seconds=HELD_SECONDS)}},
-                    upsert=True,
+                lease = await self._collection.find_one_and_update(
+                    {"_id": name}, self._take_if_free(), upsert=True, return_document=ReturnDocument.AFTER
                 )
-            except DuplicateKeyError:
-                if loop.time() > end:
-                    raise StoreUnavailableError(
-                        f"others hold the lease {name} for {PATIENCE_SECONDS:g} s"
-                    ) from None
-                await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311  jitter, no secret
-            else:
-                return
+            except DuplicateKeyError:  # two made the document at once
+                continue
+            if lease["holder"] == self._holder:
+                return asked_at
+            if loop.time() > end:
+                raise StoreUnavailableError(f"others hold the lease {name} for {PATIENCE_SECONDS:g} s")
+            await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311  jitter, no secret
+
+    def _take_if_free(self) -> list[dict[str, Any]]:
+        """An update in one step: ours where nobody holds it or it has expired, as it was for any other."""
+        expired = {"$lte": [{"$ifNull": ["$expires", "$$NOW"]}, "$$NOW"]}
+        ours_or_expired = {"$or": [{"$eq": ["$holder", self._holder]}, expired]}
+        until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
+        return [
+            {"$set": {"free": ours_or_expired}},
+            {
+                "$set": {
+                    "holder": {"$cond": ["$free", self._holder, "$holder"]},
+                    "expires": {"$cond": ["$free", until, "$expires"]},
+                }
+            },
+            {"$unset": "free"},
+        ]

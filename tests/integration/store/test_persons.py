@@ -104,10 +104,14 @@ async def test_fifty_questions_at_once_make_one_person(ctx: Context, user: User)
 ASK = """
 import asyncio, sys
 from pathlib import Path
+import structlog
 from pydantic import SecretStr
 from bson import ObjectId
 from store import Context, StoreSettings
 from tests.facens import face, like, person_facen
+
+# Standard output is for the answers; a warning of the store in between would be taken for one.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 async def main(url, database, folder, owner):
     settings = StoreSettings(url=SecretStr(url), database=database)
@@ -145,15 +149,16 @@ async def test_two_processes_make_one_person(
     root = Path(__file__).parents[3]
     asking = [
         await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, cwd=root, env={"PYTHONPATH": str(root)}
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=root, env={"PYTHONPATH": str(root)}
         )
         for _ in range(2)
     ]
     for process in asking:
         assert process.stdout
-        while (await process.stdout.readline()).strip() != b"open":
-            pass
+        assert (await process.stdout.readline()) == b"open\n"
     answers = await asyncio.gather(*(process.communicate(b"\n") for process in asking))
+    for process, (_, said) in zip(asking, answers, strict=True):
+        assert process.returncode == 0, said.decode()
     first, second = (answer.decode().split() for answer, _ in answers)
     assert first == second
     assert len(first) == len(set(first)) == 5
