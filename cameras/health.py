@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from cameras.damage import DamageMeter
 from cameras.errors import PERMANENT, Reason, SourceError
 from cameras.observer import CameraObserver, CameraState
 
@@ -19,6 +20,11 @@ REPEAT_SECONDS = 60.0
 
 QUIET_SECONDS = 3.0
 """A live camera that gives nothing for so long is in trouble, unless it is always that slow."""
+
+CONNECTING_SECONDS = 4.0
+"""A camera that has not given its first picture by then is in trouble, too."""
+
+FIRST_PICTURE = "waiting for the first picture"
 
 log = structlog.get_logger()
 
@@ -35,10 +41,29 @@ class Condition:
 
 @dataclass(slots=True)
 class _Trouble:
-    error: SourceError
+    reason: str
+    detail: str
     began: float
-    attempts: int = 1
+    silent: bool
+    """Nothing failed yet; frames just do not come."""
+    attempts: int = 0
     announced: bool = False
+
+
+class _Lines:
+    """Log lines about one kind of trouble: at most one a minute, and what was left out is counted."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._left_out = 0
+
+    def due(self, now: float) -> dict[str, int] | None:
+        """What the line says of those before it; None where it is too early for another one."""
+        if self._last is not None and now - self._last < REPEAT_SECONDS:
+            self._left_out += 1
+            return None
+        left_out, self._left_out, self._last = self._left_out, 0, now
+        return {"failures_not_logged": left_out} if left_out else {}
 
 
 class Health:
@@ -65,25 +90,29 @@ class Health:
         self._live = True
         self._posting_error: tuple[float, str] | None = None
         self._final: tuple[str, str] | None = None
-        self._last_line: float | None = None
-        self._unlogged = 0
+        self._lines = _Lines()
+        self._meter = DamageMeter()
+        self._damage_lines = _Lines()
+        self._damaged = self._damage_announced = False
         self._shown: Condition | None = None
 
-    def connected(self, live: bool) -> None:
-        """A source is open; frames should follow."""
+    def connected(self, live: bool, frame_seconds: float = 0.0) -> None:
+        """A source is open; frames should follow, one every so many seconds if it tells the truth."""
         with self._lock:
             self._live = live
+            self._usual_gap = max(self._usual_gap, frame_seconds)
 
     def frame(self) -> None:
         """A frame was decoded: whatever the trouble was, it is over."""
         now = self._monotonic()
         with self._lock:
-            if self._last_frame is not None and self._trouble is None:
+            trouble, self._trouble = self._trouble, None
+            if self._last_frame is not None and (trouble is None or trouble.silent):
                 # Falls slowly: one burst does not make a slow camera a fast one.
                 self._usual_gap = max(now - self._last_frame, self._usual_gap * 0.98)
             self._last_frame = now
+            self._meter.picture(now, damaged=False)
             first, self._was_green = not self._was_green, True
-            trouble, self._trouble = self._trouble, None
         if trouble is not None and trouble.announced:
             log.info(
                 "camera is back",
@@ -94,30 +123,21 @@ class Health:
         if trouble is not None or first:
             self.condition()
 
+    def damaged_frame(self) -> None:
+        """A packet came of which no sound picture could be made."""
+        with self._lock:
+            self._meter.picture(self._monotonic(), damaged=True)
+
     def failed(self, error: SourceError) -> None:
         """An attempt to open or to read failed."""
         now = self._monotonic()
         with self._lock:
-            if self._trouble is None:
-                self._trouble = _Trouble(error, now)
-            else:
-                self._trouble.error = error
-                self._trouble.attempts += 1
-            due = self._last_line is None or now - self._last_line >= REPEAT_SECONDS
-            repeats = self._unlogged
-            if due:
-                self._last_line, self._unlogged, self._trouble.announced = now, 0, True
-            else:
-                self._unlogged += 1
-        if due:
-            counted = {"failures_not_logged": repeats} if repeats else {}
-            log.warning(
-                "camera gives no frames",
-                camera=self._cam_id,
-                reason=error.reason.value,
-                detail=str(error),
-                **counted,
-            )
+            trouble = self._trouble = self._trouble or _Trouble("", "", now, silent=False)
+            trouble.reason, trouble.detail, trouble.silent = error.reason.value, str(error), False
+            trouble.attempts += 1
+            counted = self._lines.due(now)
+            trouble.announced |= counted is not None
+        self._announce(trouble, counted)
         self.condition()
 
     def finished(self, reason: str, detail: str) -> None:
@@ -136,33 +156,85 @@ class Health:
         """How the camera is now."""
         with self._telling:
             with self._lock:
-                state, reason, detail = self._judge(self._monotonic())
+                now = self._monotonic()
+                noticed, counted = self._notice_silence(now)
+                damage = self._notice_damage(now)
+                state, reason, detail = self._judge(now)
                 shown = self._shown
                 changed = shown is None or shown.state is not state or shown.reason != reason
                 since = datetime.now(UTC) if shown is None or shown.state is not state else shown.since
                 condition = self._shown = Condition(state, reason, detail, since)
+            if noticed is not None:
+                self._announce(noticed, counted)
+            if damage is not None:
+                self._tell_damage(damage)
             if changed:
                 self._observer.state(self._cam_id, state, reason)
             return condition
 
+    def _notice_silence(self, now: float) -> tuple[_Trouble | None, dict[str, int] | None]:
+        """A trouble that nobody tells of, when it begins: the camera's thread waits inside FFmpeg."""
+        if self._final is not None or self._trouble is not None:
+            return None, None
+        if self._last_frame is None:
+            if now - self._started < CONNECTING_SECONDS:
+                return None, None
+            self._trouble = _Trouble("connecting", FIRST_PICTURE, self._started, silent=True)
+        else:
+            quiet = now - self._last_frame
+            if not self._live or quiet <= max(QUIET_SECONDS, 3 * self._usual_gap):
+                return None, None
+            detail = f"no picture for {quiet:.0f} s"
+            self._trouble = _Trouble(Reason.STALLED.value, detail, self._last_frame, silent=True)
+        counted = self._lines.due(now)
+        self._trouble.announced = counted is not None
+        return self._trouble, counted
+
+    def _notice_damage(self, now: float) -> dict[str, object] | None:
+        """What to log of damaged pictures, when that begins and when it ends."""
+        share = self._meter.share(now) if self._final is None else 0.0
+        before, self._damaged = self._damaged, share > 0
+        if self._damaged and not before:
+            counted = self._damage_lines.due(now)
+            self._damage_announced = counted is not None
+            return None if counted is None else {"percent": round(100 * share), **counted}
+        if before and not self._damaged and self._damage_announced:
+            return {}
+        return None
+
+    def _announce(self, trouble: _Trouble, counted: dict[str, int] | None) -> None:
+        if counted is not None:
+            log.warning(
+                "camera gives no frames",
+                camera=self._cam_id,
+                reason=trouble.reason,
+                detail=trouble.detail,
+                **counted,
+            )
+
+    def _tell_damage(self, damage: dict[str, object]) -> None:
+        if damage:
+            log.warning("camera sends damaged pictures", camera=self._cam_id, **damage)
+        else:
+            log.info("camera's pictures are whole again", camera=self._cam_id)
+
     def _judge(self, now: float) -> tuple[CameraState, str, str]:
         if self._final is not None:
             return (CameraState.GREY, *self._final)
-        if self._trouble is not None:
-            error, seconds = self._trouble.error, now - self._trouble.began
+        trouble = self._trouble
+        if trouble is not None:
+            seconds = now - trouble.began
+            if trouble.silent and self._last_frame is not None:
+                trouble.detail = f"no picture for {seconds:.0f} s"
             # A camera that never worked is not about to come back, and some faults never pass by waiting.
-            hopeless = not self._was_green or error.reason in PERMANENT
+            hopeless = not trouble.silent and (not self._was_green or trouble.reason in PERMANENT)
             state = CameraState.RED if hopeless or seconds >= PATIENCE_SECONDS else CameraState.YELLOW
-            return state, error.reason.value, str(error)
+            return state, trouble.reason, trouble.detail
         if self._last_frame is None:
-            return self._by_time(now - self._started), "connecting", "waiting for the first picture"
-        quiet = now - self._last_frame
-        if self._live and quiet > max(QUIET_SECONDS, 3 * self._usual_gap):
-            return self._by_time(quiet), Reason.STALLED.value, f"no picture for {quiet:.0f} s"
+            return CameraState.YELLOW, "connecting", FIRST_PICTURE
         if self._posting_error is not None and now - self._posting_error[0] < PATIENCE_SECONDS:
             return CameraState.YELLOW, "posting", self._posting_error[1]
+        if self._damaged:
+            share = self._meter.share(now)
+            return CameraState.YELLOW, Reason.CORRUPT.value, f"{share:.0%} of its pictures arrive damaged"
         return CameraState.GREEN, "", ""
-
-    @staticmethod
-    def _by_time(seconds: float) -> CameraState:
-        return CameraState.RED if seconds >= PATIENCE_SECONDS else CameraState.YELLOW

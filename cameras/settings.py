@@ -67,9 +67,10 @@ class CameraSettings(BaseModel):
     speed: Literal["media", "fast"] = "media"
     """Recordings: as fast as they were taken, or as fast as they can be analysed, losing no frame."""
     connect_timeout_seconds: float = Field(default=10, ge=0.5, le=120)
-    read_timeout_seconds: float = Field(default=10, ge=1, le=300)
-    """No frame for so long is a stalled stream; it is opened again."""
-    reconnect_max_seconds: float = Field(default=3, ge=0.5, le=300)
+    read_timeout_seconds: float = Field(default=12, ge=1, le=300)
+    """No frame for so long is a stalled stream; it is opened again. More than two frames' time, because
+    FFmpeg hands out a frame when the next one has begun."""
+    reconnect_max_seconds: float = Field(default=2, ge=0.5, le=300)
     """The longest wait between two attempts."""
 
     max_fps: float = Field(default=10, gt=0, le=120)

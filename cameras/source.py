@@ -245,7 +245,12 @@ def _options(settings: CameraSettings) -> dict[str, str]:
     match settings.kind:
         case Kind.RTSP:
             # Sound is not wanted; unasked it would cost bandwidth and hide a stalled picture.
-            return {"rtsp_transport": settings.transport, "allowed_media_types": "video"}
+            # To count frames before the first one is handed out would cost a second, with slow cameras ten.
+            return {
+                "rtsp_transport": settings.transport,
+                "allowed_media_types": "video",
+                "fpsprobesize": "0",
+            }
         case Kind.FILE:
             # A playlist that poses as a clip must not make us call other servers.
             return {"protocol_whitelist": "file,crypto,data"}

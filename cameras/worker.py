@@ -22,6 +22,12 @@ from pipeline.types import Frame
 FIRST_PICTURE_SECONDS = 30.0
 """A stream that sends, but no first picture, is opened again after so long; key frames may be rare."""
 
+STILL_SECONDS = 1.0
+"""A recording of a single picture that is looped is read again after so long."""
+
+HUNG_SECONDS = 30.0
+"""A thread that did nothing for longer than its timeouts allow, and so long on top, hangs."""
+
 STEADY_SECONDS = 10.0
 """Frames for so long make the next trouble a new one, with short waits again."""
 
@@ -54,7 +60,10 @@ class CameraWorker:
         self._last_frame_at: datetime | None = None
         self._info: StreamInfo | None = None
         self._size: tuple[int, int] | None = None
+        self._frame_size: tuple[int, int] | None = None
         self._clock: StreamClock | None = None
+        self._pace: Pace | None = None
+        self._progressed_at = time.monotonic()
 
     @property
     def status(self) -> CameraStatus:
@@ -107,12 +116,23 @@ class CameraWorker:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def hung_seconds(self) -> float:
+        """For how long the thread has hung; 0 while it works, waits within its timeouts, or has ended."""
+        if not self._thread.is_alive() or self._stop.is_set():
+            return 0.0
+        # FFmpeg waits twice: for the answer and the first packets, and after a read's timeout once more.
+        settings = self.settings
+        longest = 2 * max(settings.connect_timeout_seconds, settings.read_timeout_seconds)
+        silent = time.monotonic() - self._progressed_at
+        return silent if silent > longest + settings.reconnect_max_seconds + HUNG_SECONDS else 0.0
+
     def report_posting_error(self, message: str) -> None:
         """What this camera saw could not be posted; yellow for the next 30 s. No secrets in the text."""
         self._health.posting_failed(message)
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._progressed_at = time.monotonic()
             try:
                 self._run_once()
             except SourceError as error:
@@ -120,6 +140,7 @@ class CameraWorker:
                 if self._stop.is_set():
                     return
                 self._health.failed(error)
+                self._progressed_at = time.monotonic()
                 self._stop.wait(self._backoff.next_seconds())
                 if not self._stop.is_set():
                     self._count_reconnect(error.reason)
@@ -147,20 +168,23 @@ class CameraWorker:
                 )
             if not self.settings.loop:
                 return
+            if frames == 1:
+                self._stop.wait(STILL_SECONDS)
 
     def _read(self, source: Stream) -> int:
         """Hand over every frame up to the end; how many there were."""
         info = source.info
         clock = self._clock_for(info)
-        pace = Pace(self._stop) if info.recorded and self.settings.speed == "media" else None
+        pace = self._pace_for(info)
         frames = 0
         began = last = time.monotonic()
         for item in source.frames():
             if self._stop.is_set():
                 break
-            now = time.monotonic()
+            now = self._progressed_at = time.monotonic()
             if not isinstance(item, Decoded):
                 if item.corrupt:
+                    self._health.damaged_frame()
                     self._observer.skipped(self.settings.id, "corrupt")
                 self._bear_silence(now - last, frames, info)
                 continue
@@ -175,10 +199,16 @@ class CameraWorker:
         return frames
 
     def _hand_over(self, item: Decoded, stamp: Stamp, wait: bool) -> None:
+        size = (item.pixels.width, item.pixels.height)
         with self._lock:
             self._frames_decoded += 1
             self._last_frame_at = datetime.now(UTC)
-            self._size = (item.pixels.width, item.pixels.height)
+            before, self._frame_size = self._frame_size, size
+            self._size = size
+        if before not in (None, size):
+            log.info(
+                "camera changed its picture's size", camera=self.settings.id, size=f"{size[0]}x{size[1]}"
+            )
         self._health.frame()
         self._observer.stage("decode", item.decode_seconds)
         self._observer.frame_decoded(self.settings.id)
@@ -201,8 +231,15 @@ class CameraWorker:
             self._clock.reconnected()
         return self._clock
 
+    def _pace_for(self, info: StreamInfo) -> Pace | None:
+        """One for the worker's life, too: a loop of one picture has no pace within a round."""
+        if not info.recorded or self.settings.speed != "media":
+            return None
+        self._pace = self._pace or Pace(self._stop)
+        return self._pace
+
     def _describe(self, info: StreamInfo) -> None:
-        self._health.connected(live=not info.recorded)
+        self._health.connected(live=not info.recorded, frame_seconds=1 / info.fps if info.fps else 0.0)
         with self._lock:
             changed, self._info = self._info != info, info
             if info.width and info.height:

@@ -2,9 +2,11 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,7 +14,7 @@ PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
 PACKAGES = (
     "python3-gi gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base "
-    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
+    "gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp libnss-wrapper"
 )
 INSTALL = f"apt-get install -y --no-install-recommends {PACKAGES}"
 _HAVE_ALL = """
@@ -20,7 +22,7 @@ import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gst, GstRtspServer
 Gst.init(None)
-wanted = ("qtdemux", "h264parse", "rtph264pay", "appsink", "alawenc", "rtppcmapay")
+wanted = ("qtdemux", "h264parse", "rtph264pay", "h265parse", "rtph265pay", "appsink", "alawenc", "rtppcmapay")
 missing = [name for name in wanted if Gst.ElementFactory.find(name) is None]
 raise SystemExit(f"GStreamer has no {', '.join(missing)}" if missing else 0)
 """
@@ -37,7 +39,16 @@ def require_rtsp_server() -> None:
         problem = [str(error)]
     if not problem:
         return
-    message = f"NO RTSP SERVER ({problem[0]}): these tests need Debian's packages: {INSTALL}"
+    _missing(f"NO RTSP SERVER ({problem[0]}): these tests need Debian's packages: {INSTALL}")
+
+
+def nss_wrapper() -> Path:
+    """The library that gives a process its own host names; skips the test where it is missing."""
+    found = next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
+    return found or _missing(f"NO NSS WRAPPER: this test needs Debian's packages: {INSTALL}")
+
+
+def _missing(message: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
@@ -46,10 +57,19 @@ def require_rtsp_server() -> None:
 class RtspServer:
     """A running server. It can be frozen, killed, and started again on the same port."""
 
-    def __init__(self, clips: Mapping[str, Path], user: str, password: str, auth: str) -> None:
+    def __init__(
+        self,
+        clips: Mapping[str, Path],
+        user: str,
+        password: str,
+        auth: str,
+        spare: Mapping[str, Path] | None = None,
+    ) -> None:
         self._clips = clips
+        self._spare = spare or {}
         self._login = ["--user", user, "--password", password, "--auth", auth] if user else []
         self._process: subprocess.Popen[str] | None = None
+        self._commanding = threading.Lock()
         self.port = 0
         self.start()
 
@@ -60,6 +80,7 @@ class RtspServer:
     def start(self) -> None:
         """Start, on the port of the time before where there was one."""
         cameras = [part for name, clip in self._clips.items() for part in ("--camera", f"{name}={clip}")]
+        cameras += [part for name, clip in self._spare.items() for part in ("--clip", f"{name}={clip}")]
         self._process = subprocess.Popen(
             [PYTHON, str(SCRIPT), *cameras, "--port", str(self.port), *self._login],
             stdin=subprocess.PIPE,
@@ -70,10 +91,10 @@ class RtspServer:
 
     def freeze(self) -> None:
         """Connections stay open, nothing comes any more."""
-        self._command("freeze")
+        self.command("freeze")
 
     def thaw(self) -> None:
-        self._command("thaw")
+        self.command("thaw")
 
     def kill(self) -> None:
         """SIGKILL: the camera's plug is pulled."""
@@ -82,11 +103,13 @@ class RtspServer:
             self._process.communicate()
             self._process = None
 
-    def _command(self, word: str) -> None:
+    def command(self, *words: str) -> None:
+        """One of the commands of `tests/rtsp_server.py`."""
         assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        assert self._answer() == word
+        with self._commanding:
+            self._process.stdin.write(f"{' '.join(words)}\n")
+            self._process.stdin.flush()
+            assert self._answer() == words[0]
 
     def _answer(self) -> str:
         assert self._process is not None and self._process.stdout is not None
@@ -98,14 +121,19 @@ class RtspServer:
 
 @contextmanager
 def rtsp_server(
-    clips: Mapping[str, Path], user: str = "", password: str = "", auth: str = "digest"
+    clips: Mapping[str, Path],
+    user: str = "",
+    password: str = "",
+    auth: str = "digest",
+    spare: Mapping[str, Path] | None = None,
 ) -> Iterator[RtspServer]:
-    """Serve the clips (H.264 in mp4), for ever, as rtsp://127.0.0.1:port/name; /audio has sound alone.
+    """Serve the clips (H.264 or H.265 in mp4), for ever, as rtsp://127.0.0.1:port/name; /audio is sound.
 
-    auth: digest or basic, where a user is given. Skips the test where the server cannot be had.
+    auth: digest or basic, where a user is given. spare: clips for the commands. Skips the test where the
+    server cannot be had.
     """
     require_rtsp_server()
-    server = RtspServer(clips, user, password, auth)
+    server = RtspServer(clips, user, password, auth, spare)
     try:
         yield server
     finally:

@@ -1,20 +1,28 @@
 #!/usr/bin/python3
-"""Cameras for the tests: a real RTSP server that plays H.264 clips for ever, without encoding them again.
+"""Cameras for the tests: a real RTSP server that plays clips for ever, without encoding them again.
 
-    rtsp_server.py --camera hall=hall.mp4 --camera door=door.mp4 [--port 8554]
+    rtsp_server.py --camera hall=hall.mp4 --camera door=door.mp4 [--clip other=other.mp4] [--port 8554]
                    [--user cam --password secret --auth basic|digest]
 
-The first line on stdout is the port. `/audio` is a camera without a picture. Commands come on stdin, one
-a line, and are answered with one line on stdout: `freeze` and `thaw` (the connections stay open, nothing
-comes any more), and the end of stdin ends the server, so that none outlives its test. SIGKILL is a camera
-whose plug was pulled.
+Clips are H.264 or H.265 in mp4. The first line on stdout is the port. `/audio` is a camera without a
+picture. Commands come on stdin, one a line, and are answered with their first word on stdout; the end of
+stdin ends the server, so that none outlives its test. SIGKILL is a camera whose plug was pulled.
+
+    freeze, thaw           the connections stay open, nothing comes any more
+    mount CAMERA CLIP      another clip, or `audio`, for who connects from now on; also under a new path
+    late CAMERA CLIP       as mount, but each connection begins right after the clip's first key frame
+    unmount CAMERA         nothing is under that path any more
+    play CAMERA CLIP       another clip of the same codec, also on connections that are open
+    login USER PASSWORD    another login that is let in
 
 It runs on the system's /usr/bin/python3, because that one has GObject introspection; `tests/rtsp.py` names
 the Debian packages.
 """
 
 import argparse
+import re
 import sys
+from pathlib import Path
 
 import gi
 
@@ -23,12 +31,14 @@ gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - only after require_version
 
-ENCODED = "video/x-h264,stream-format=byte-stream,alignment=au"
-READ_CLIP = f"filesrc name=file ! qtdemux ! h264parse ! {ENCODED} ! appsink name=sink sync=false"
+READ_CLIP = (
+    "filesrc name=file ! qtdemux ! {codec}parse "
+    "! video/x-{codec},stream-format=byte-stream,alignment=au ! appsink name=sink sync=false"
+)
 VIDEO = (
     "( appsrc name=source format=time is-live=true "
     # The parser repeats the parameter sets at key frames; the payloader would put them between the slices.
-    "! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 )"
+    "! {codec}parse config-interval=-1 ! rtp{codec}pay name=pay0 pt=96 )"
 )
 AUDIO = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )"
 ROLE = "viewer"
@@ -38,30 +48,44 @@ class Clip:
     """The encoded pictures of a file, in order."""
 
     def __init__(self, path):
-        pipeline = Gst.parse_launch(READ_CLIP)
+        # The name of the box with the parameter sets.
+        self.codec = "h265" if b"hvcC" in Path(path).read_bytes() else "h264"
+        self.pictures, self.caps = [], None
+        self.read(path)
+        if self.caps is None:
+            raise SystemExit(f"{path} holds no H.264 and no H.265 video")
+        known, above, below = self.caps.get_structure(0).get_fraction("framerate")
+        self.picture_nanoseconds = Gst.SECOND * below // above if known else Gst.SECOND // 25
+        self.without_key = GLib.Bytes.new(
+            parameter_sets(self.pictures[0].get_data()) + self.pictures[1].get_data()
+        )
+
+    def read(self, path):
+        pipeline = Gst.parse_launch(READ_CLIP.format(codec=self.codec))
         pipeline.get_by_name("file").set_property("location", path)
         sink = pipeline.get_by_name("sink")
         pipeline.set_state(Gst.State.PLAYING)
-        self.pictures, self.caps = [], None
         while (sample := sink.emit("pull-sample")) is not None:
             buffer = sample.get_buffer()
             self.caps = sample.get_caps()
             self.pictures.append(GLib.Bytes.new(buffer.extract_dup(0, buffer.get_size())))
         pipeline.set_state(Gst.State.NULL)
-        if self.caps is None:
-            raise SystemExit(f"{path} holds no H.264 video")
-        known, above, below = self.caps.get_structure(0).get_fraction("framerate")
-        self.picture_nanoseconds = Gst.SECOND * below // above if known else Gst.SECOND // 25
+
+
+def parameter_sets(picture):
+    """H.264's SPS and PPS (NAL unit types 7 and 8) out of a key frame."""
+    units = re.split(b"\x00?\x00\x00\x01", picture)
+    return b"".join(b"\x00\x00\x00\x01" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
 
 
 class Playback:
     """One client's view of a camera: pushes every picture when it is due, stamped with that time."""
 
-    def __init__(self, clip, appsrc, frozen):
-        self.clip, self.appsrc, self.frozen = clip, appsrc, frozen
-        self.sent = 0
+    def __init__(self, camera, appsrc, frozen):
+        self.camera, self.clip, self.appsrc, self.frozen = camera, camera.clip, appsrc, frozen
+        self.sent = 1 if camera.late else 0
         self.next_due = None
-        appsrc.set_property("caps", clip.caps)
+        appsrc.set_property("caps", self.clip.caps)
         self.timer = GLib.timeout_add(10, self.push_due)
 
     def push_due(self):
@@ -73,8 +97,13 @@ class Playback:
             self.next_due = now
         if self.frozen():
             return True
+        if self.clip is not self.camera.clip:
+            self.clip, self.sent = self.camera.clip, 0
+            self.appsrc.set_property("caps", self.clip.caps)
         while self.next_due <= now:
-            buffer = Gst.Buffer.new_wrapped_bytes(self.clip.pictures[self.sent % len(self.clip.pictures)])
+            first_of_late = self.camera.late and self.sent == 1
+            picture = self.clip.pictures[self.sent % len(self.clip.pictures)]
+            buffer = Gst.Buffer.new_wrapped_bytes(self.clip.without_key if first_of_late else picture)
             buffer.pts = buffer.dts = self.next_due
             buffer.duration = self.clip.picture_nanoseconds
             self.next_due += self.clip.picture_nanoseconds
@@ -91,15 +120,15 @@ class Playback:
 
 
 class Camera(GstRtspServer.RTSPMediaFactory):
-    def __init__(self, clip, frozen):
+    def __init__(self, clip, frozen, late=False):
         super().__init__()
-        self.clip, self.frozen = clip, frozen
+        self.clip, self.frozen, self.late = clip, frozen, late
 
     def do_create_element(self, _url):
-        return Gst.parse_launch(VIDEO)
+        return Gst.parse_launch(VIDEO.format(codec=self.clip.codec))
 
     def do_configure(self, media):
-        playback = Playback(self.clip, media.get_element().get_by_name("source"), self.frozen)
+        playback = Playback(self, media.get_element().get_by_name("source"), self.frozen)
         media.connect("unprepared", playback.stop)
 
 
@@ -107,42 +136,61 @@ class Server:
     def __init__(self, port, login):
         self.frozen = False
         self.login = login
+        self.clips, self.cameras = {}, {}
         self.server = GstRtspServer.RTSPServer()
         self.server.set_address("127.0.0.1")
         self.server.set_service(str(port))
         if login:
-            self.server.set_auth(self.lock(*login))
+            user, password, method = login
+            self.auth = GstRtspServer.RTSPAuth()
+            self.digest = method == "digest"
+            methods = GstRtsp.RTSPAuthMethod
+            self.auth.set_supported_methods(methods.DIGEST if self.digest else methods.BASIC)
+            self.let_in(user, password)
+            self.server.set_auth(self.auth)
 
-    @staticmethod
-    def lock(user, password, method):
-        auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
+    def let_in(self, user, password):
+        token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", ROLE)
-        if method == "digest":
-            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-            auth.add_digest(user, password, token)
+        if self.digest:
+            self.auth.add_digest(user, password, token)
         else:
-            auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
-            auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
-        return auth
+            self.auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
 
-    def mount(self, path, factory):
+    def mount(self, name, clip, late=False):
+        if clip == "audio":
+            factory = GstRtspServer.RTSPMediaFactory()
+            factory.set_launch(AUDIO)
+        else:
+            factory = self.cameras[name] = Camera(self.clips[clip], lambda: self.frozen, late)
         if self.login:
             permissions = GstRtspServer.RTSPPermissions()
             for right in ("media.factory.access", "media.factory.construct"):
                 permissions.add_permission_for_role(ROLE, right, True)
             factory.set_permissions(permissions)
-        self.server.get_mount_points().add_factory(path, factory)
+        self.server.get_mount_points().add_factory(f"/{name}", factory)
 
     def obey(self, command):
-        if command not in ("freeze", "thaw"):
-            return f"unknown command: {command}"
-        self.frozen = command == "freeze"
-        return command
+        match command.split():
+            case ["freeze" | "thaw" as word]:
+                self.frozen = word == "freeze"
+            case ["mount" | "late" as word, name, clip]:
+                self.mount(name, clip, late=word == "late")
+            case ["unmount", name]:
+                self.server.get_mount_points().remove_factory(f"/{name}")
+            case ["play", name, clip]:
+                self.cameras[name].clip = self.clips[clip]
+            case ["login", user, password]:
+                self.let_in(user, password)
+            case _:
+                return f"unknown command: {command}"
+        return command.split()[0]
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--camera", action="append", required=True, metavar="NAME=CLIP")
+    parser.add_argument("--clip", action="append", default=[], metavar="NAME=CLIP", help="for the commands")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--user")
     parser.add_argument("--password", default="")
@@ -154,12 +202,12 @@ def main():
     args = arguments()
     Gst.init(None)
     server = Server(args.port, (args.user, args.password, args.auth) if args.user else None)
-    for camera in args.camera:
-        name, _, path = camera.partition("=")
-        server.mount(f"/{name}", Camera(Clip(path), lambda: server.frozen))
-    audio = GstRtspServer.RTSPMediaFactory()
-    audio.set_launch(AUDIO)
-    server.mount("/audio", audio)
+    for named in (*args.camera, *args.clip):
+        name, _, path = named.partition("=")
+        server.clips[name] = Clip(path)
+        if named in args.camera:
+            server.mount(name, name)
+    server.mount("audio", "audio")
     if not server.server.attach(None):
         raise SystemExit(f"port {args.port} of 127.0.0.1 is taken")
     loop = GLib.MainLoop()

@@ -100,6 +100,65 @@ def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
     assert shown(health) == (RED, "stalled")
 
 
+def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+    """Whether or not the connection is given up in between; the line comes when somebody looks."""
+    health.connected(live=True)
+    with capture_logs() as lines:
+        for _ in range(10):
+            health.frame()
+            clock.now += 0.04
+        clock.now += 4
+        health.condition()
+        health.condition()
+        health.failed(trouble(Reason.STALLED))
+        health.frame()
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+    assert (lines[0]["reason"], lines[0]["detail"]) == ("stalled", "no picture for 4 s")
+    assert (lines[1]["seconds_lost"], lines[1]["attempts"]) == (4.0, 1)
+
+
+def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: Health, clock: Clock) -> None:
+    """Long before its timeout; the picture that comes in the end is told of, too."""
+    with capture_logs() as lines:
+        health.condition()
+        clock.now += 4
+        assert shown(health) == (YELLOW, "connecting")
+        health.frame()
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+
+
+def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock) -> None:
+    """From one in twenty on, for as long as any is damaged; one line at each end."""
+    with capture_logs() as lines:
+        for number in range(100):
+            health.frame()
+            if number in (60, 75):
+                health.damaged_frame()
+            clock.now += 0.05
+        assert shown(health) == (GREEN, "")
+        for _ in range(20):
+            health.frame()
+            health.damaged_frame()
+            clock.now += 0.05
+        assert shown(health) == (YELLOW, "corrupt")
+        for _ in range(80):
+            health.frame()
+            clock.now += 0.05
+        assert shown(health) == (GREEN, "")
+    events = [line["event"] for line in lines]
+    assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
+
+
+def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: Health, clock: Clock) -> None:
+    """The gap after its first picture is no trouble."""
+    health.connected(live=True, frame_seconds=5)
+    health.frame()
+    clock.now += 5
+    assert shown(health) == (GREEN, "")
+    clock.now += 11
+    assert shown(health) == (YELLOW, "stalled")
+
+
 def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: Health, clock: Clock) -> None:
     """One picture every 5 s is what that camera does; a recording may wait for the analysis."""
     health.connected(live=True)

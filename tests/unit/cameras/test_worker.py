@@ -204,6 +204,39 @@ def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
     assert notes.reconnects == []
 
 
+def test_a_looped_picture_is_read_once_a_second() -> None:
+    """A single picture has no pace of its own; it must not be opened as fast as the machine can."""
+    notes = Notes()
+    script = Script([picture(0.0)], info=RECORDED)
+    camera = worker(script, notes, url="file:/one.png", loop=True)
+    camera.start()
+    time.sleep(1.3)
+    assert camera.stop()
+    assert script.opened == 2
+
+
+def test_a_thread_that_hangs_says_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not while it waits within its timeouts, between two attempts, or once it is stopped."""
+    now = [0.0]
+    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+    reading, hold = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        reading.set()
+        hold.wait(10)
+
+    camera = worker(Script([picture(0.0), hang]), Notes())
+    camera.start()
+    assert reading.wait(5)
+    now[0] += 54
+    assert camera.hung_seconds() == 0
+    now[0] += 3
+    assert camera.hung_seconds() == 57
+    hold.set()
+    camera.stop()
+    assert camera.hung_seconds() == 0
+
+
 def test_at_media_speed_a_recording_takes_its_time() -> None:
     """Eleven frames at 25 a second last 0.4 s."""
     notes = Notes()
@@ -234,7 +267,7 @@ def test_packets_without_pictures_are_a_stall(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def later() -> None:
-        now[0] += 6
+        now[0] += 7
 
     notes = Notes()
     camera = worker(Script([picture(0.0), Nothing(True), later, Nothing(True), later, Nothing(True)]), notes)

@@ -1,0 +1,33 @@
+"""A camera in a process of its own, for a test that changes what names mean: states and log lines as JSON.
+
+    resolving_camera.py URL
+
+Ends with its standard input.
+"""
+
+import sys
+
+import structlog
+
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.settings import CameraSettings
+from cameras.slot import Slot
+from cameras.worker import CameraWorker
+
+
+class Telling(UnobservedCamera):
+    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+        structlog.get_logger().info("state", camera=cam_id, state=state.value, reason=reason)
+
+
+def main() -> None:
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    settings = CameraSettings(id="dns", url=sys.argv[1])
+    worker = CameraWorker(settings, Slot("dns"), Telling())
+    worker.start()
+    sys.stdin.read()
+    worker.stop()
+
+
+if __name__ == "__main__":
+    main()

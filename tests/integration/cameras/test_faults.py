@@ -1,0 +1,101 @@
+"""The fault table of docs/cameras.md, row by row, against a real RTSP server."""
+
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from cameras.observer import CameraState
+from cameras.settings import CameraSettings
+from tests.integration.cameras.conftest import Camera
+from tests.integration.cameras.fault_rows import BACK, LOGIN, LOST, ROWS, Row, Stage, resolve, write_clips
+from tests.rtsp import rtsp_server
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "cameras.md"
+
+
+@dataclass
+class Played:
+    """What came of all rows, which were played side by side."""
+
+    rows: dict[str, Future[None]]
+    dns: Future[list[str]]
+    witness: Camera
+    lines: list[Any]
+    left_behind: list[str]
+
+
+def camera_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("camera ")}
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    folder = tmp_path_factory.mktemp("faults")
+    clips = write_clips(folder)
+    hall = {"hall": clips["hall"]}
+    with (
+        rtsp_server(clips, *LOGIN.split(":")) as server,
+        rtsp_server(hall) as mortal,
+        capture_logs() as lines,
+        ThreadPoolExecutor(len(ROWS) + 1) as pool,
+        ExitStack() as stack,
+    ):
+        files = open_files()
+        witness = Camera(CameraSettings(id="witness", url=server.url("hall", LOGIN)))
+        witness.worker.start()
+
+        def stage(name: str) -> Stage:
+            return Stage(name, server, mortal, clips, folder, stack.enter_context(ExitStack()))
+
+        rows = {row.name: pool.submit(row.play, stage(row.name)) for row in ROWS}
+        dns = pool.submit(resolve, stage("dns"))
+        for future in (*rows.values(), dns):
+            future.exception()
+        stack.close()
+        witness.wait_for(lambda status: status.state is CameraState.GREEN, 1)
+        witness.worker.stop(15)
+        left = [f"thread {name}" for name in camera_threads()]
+        left += [f"{open_files() - files} open files"] if open_files() > files else []
+        yield Played(rows, dns, witness, lines, left)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_a_fault_shows_and_heals(played: Played, row: Row) -> None:
+    """State and reason within 5 s, frames again within 5 s after its end, and one log line for each."""
+    played.rows[row.name].result()
+    told = [line["event"] for line in played.lines if line.get("camera") == row.name]
+    assert [event for event in told if event != "camera is connected"] == list(row.lines)
+
+
+def test_a_name_that_cannot_be_resolved_shows_and_heals(played: Played) -> None:
+    """DNS fails, then works; in a process whose names we hold."""
+    assert played.dns.result() == [LOST, BACK]
+
+
+def test_other_cameras_are_untouched(played: Played) -> None:
+    """One on the same server saw nothing of all this."""
+    assert played.witness.states == ["green", "grey:stopped"]
+    assert played.witness.reconnects == []
+
+
+def test_nothing_is_left_behind(played: Played) -> None:
+    """Neither threads nor open files, once the cameras are stopped."""
+    assert played.left_behind == []
+
+
+def test_every_row_stands_in_the_document() -> None:
+    """docs/cameras.md names the rows as the tests do."""
+    documented = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert set(documented) == {row.name for row in ROWS} | {"dns"}
