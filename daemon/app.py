@@ -21,8 +21,10 @@ from apscheduler.triggers.cron import CronTrigger
 
 from daemon import loop_lag
 from daemon.analysis import Analysis
+from daemon.configuration import Configuration
 from daemon.doctor_route import doctor_route
-from daemon.errors import SettingsError, StartError
+from daemon.errors import StartError
+from daemon.file_watch import FileWatch
 from daemon.http import application, serving
 from daemon.jobs import Jobs
 from daemon.metrics import Metrics
@@ -61,15 +63,19 @@ class Application:
         systemd: Systemd,
         on_stored: Callable[[StoredSighting], None],
         reread: Callable[[], Settings] | None = None,
+        watch: FileWatch | None = None,
     ) -> None:
-        """`reread` gives the settings as they are now, on SIGHUP; without it that signal changes nothing."""
+        """`reread` gives the settings as they are now, on SIGHUP and when `watch` sees a changed file.
+
+        Without it that signal changes nothing.
+        """
         self._settings = settings
         self._models = models
         self._systemd = systemd
         self._on_stored = on_stored
         self._reread = reread or (lambda: settings)
+        self._file_watch = watch
         self._stop = asyncio.Event()
-        self._reload = asyncio.Event()
         self._crash: BaseException | None = None
         self._started_at = datetime.now(UTC)
         self.address = ""
@@ -107,6 +113,10 @@ class Application:
         self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics)
         self._plugins = Plugins(settings.plugins)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
+        self._configuration = Configuration(
+            settings, self._supervisor, self._storing, self._reread, self._file_watch
+        )
+        self._loop.add_signal_handler(signal.SIGHUP, self._configuration.reload)
         self._add_levels()
         routes = [doctor_route(self._storing), *self._plugins.routes()]
         web = application(self._metrics.registry, self, routes)
@@ -120,8 +130,11 @@ class Application:
         self._jobs.start()
         stack.push_async_callback(self._jobs.stop)
         self._analysis.start()
-        await self._supervisor.apply(settings.cameras)
-        log.info("facend runs", address=self.address, cameras=len(settings.cameras), pack=models.pack.name)
+        cameras = await self._configuration.start()
+        following = asyncio.create_task(self._configuration.follow(), name="the collection's cameras")
+        following.add_done_callback(self._ended)
+        stack.callback(following.cancel)
+        log.info("facend runs", address=self.address, cameras=cameras, pack=models.pack.name)
 
     def _nightly(self, at: str) -> CronTrigger:
         hour, minute = at.split(":")
@@ -131,11 +144,13 @@ class Application:
         """Until somebody asks for the end: say how we are, and that we are alive."""
         while not self._stop.is_set():
             await self._storing.look_at_facens()
-            if self._reload.is_set():
-                if self.started.is_set():
+            self._configuration.look_at_file()
+            if self._configuration.changed.is_set():
+                tell = self._configuration.reload_wanted and self.started.is_set()
+                if tell:
                     self._systemd.reloading()
-                await self._take_new_settings()
-                if self.started.is_set():
+                await self._configuration.take_changes()
+                if tell:
                     self._systemd.ready(self._summary())
             self._tell_systemd()
             try:
@@ -157,8 +172,8 @@ class Application:
             self._systemd.ready(summary)
 
     async def _next_change(self) -> None:
-        """Returns at once on a stop, on new settings, and when the store opens for the first time."""
-        waits = [asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._reload.wait())]
+        """Returns at once on a stop, on a change of cameras, and when the store opens for the first time."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._configuration.changed)]
         if not self.started.is_set():
             waits.append(asyncio.ensure_future(self._storing.opened.wait()))
         try:
@@ -166,23 +181,6 @@ class Application:
         finally:
             for wait in waits:
                 wait.cancel()
-
-    async def _take_new_settings(self) -> None:
-        """Cameras that changed begin anew, the others are not touched; everything else needs a restart."""
-        self._reload.clear()
-        try:
-            new = await asyncio.to_thread(self._reread)
-        except SettingsError as error:
-            log.error("the changed settings are refused and the old ones stay", problems=error.problems)
-            return
-        sections = [
-            name for name in Settings.model_fields if getattr(new, name) != getattr(self._settings, name)
-        ]
-        if later := [name for name in sections if name != "cameras"]:
-            log.warning("these settings take effect after a restart", sections=later)
-        await self._supervisor.apply(new.cameras)
-        self._settings = self._settings.model_copy(update={"cameras": new.cameras})
-        log.info("the settings were read again", cameras=len(new.cameras))
 
     async def _shut_down(self) -> None:
         """Cameras, visits in progress, analysis, what the spool holds; the exit stack does the rest."""
@@ -198,7 +196,7 @@ class Application:
     def _take_signals(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self._asked_to_stop)
-        self._loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to read again before the start
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
@@ -216,6 +214,10 @@ class Application:
 
     def _crashed_in_thread(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._crashed, error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crashed(error)
 
     def _crashed(self, error: BaseException) -> None:
         """A fault in our own code: end the process, so that systemd starts a sound one."""
@@ -236,7 +238,8 @@ class Application:
             "version": version("facend"),
             "started_at": self._started_at,
             "summary": self._summary(),
-            "cameras": self._supervisor.status(),
+            "cameras": self._configuration.cameras(),
+            "configuration": self._configuration.refused,
             "store": {"ready": not self._storing.trouble, "trouble": self._storing.trouble},
             "spool": {
                 "sightings": len(self._spool),
@@ -252,7 +255,9 @@ class Application:
         """One plain line: how many cameras are in which state, and what is wrong."""
         states = Counter(camera["state"] for camera in self._supervisor.status())
         cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
-        return "; ".join(part for part in (f"cameras: {cameras}", self.stuck() or self.not_ready()) if part)
+        refused = "changed cameras are refused" if any(self._configuration.refused.values()) else ""
+        parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), refused)
+        return "; ".join(part for part in parts if part)
 
     def _add_levels(self) -> None:
         levels, spool = self._metrics.levels, self._spool

@@ -35,7 +35,7 @@ class Facend(LazyGroup):
         "galleries": Room("daemon.cli_galleries", "Named sets of faces."),
         "models": Room("daemon.cli_models", "List the model packs, with licence and thresholds."),
         "persons": Room("daemon.cli_persons", "Those who were seen or enrolled."),
-        "probe": Room("daemon.cli_cameras", "Connect to a camera and say what it sends."),
+        "probe": Room("daemon.cli_probe", "Connect to a camera and say what it sends."),
         "users": Room("daemon.cli_users", "Those who own faces and may ask for them."),
     }
 

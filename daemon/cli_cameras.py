@@ -1,152 +1,131 @@
-"""`facend cameras` and `facend probe`: how the cameras are, and a first look at one."""
+"""`facend cameras`: which cameras there are, and how they are."""
 
-import json
-import urllib.error
-import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import cv2
-import numpy as np
-from pydantic import ValidationError
 
-from cameras.errors import SourceError
-from cameras.probe import ProbeResult, probe
-from cameras.settings import CameraSettings, mask_url
-from daemon import logs, settings_file
+from cameras.settings import CameraSettings
+from daemon import cli_camera_changes, daemon_client, settings_file
+from daemon.camera_documents import plain
 from daemon.cli_options import json_option, settings_option
-from daemon.errors import SettingsError, StartError
-from daemon.models import load_models
-from daemon.settings import Settings
-from pipeline.extractor import Extractor
-from pipeline.types import ExtractionFace, Picture
+from daemon.cli_store import Asked, echo_table, store_options, with_store
+from daemon.cli_store import as_json as json_of
+from daemon.errors import StartError
+from store import Context, Users
 
-STATUS_TIMEOUT_SECONDS = 3
-GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
+SHOWN_OF_STATUS = ("since", "codec", "width", "height", "fps", "frames_decoded")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @settings_option
 @json_option
-def cameras(settings_path: Path | None, as_json: bool) -> None:
-    """List the cameras of the settings, and how they are if the daemon runs."""
-    settings = settings_file.load(settings_path or settings_file.find())
-    running = _status_of_daemon(settings)
-    rows = [_row(camera, running) for camera in settings.cameras]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+@click.pass_context
+def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -> None:
+    """The cameras, and how they are if the daemon runs.
+
+    Those of settings.toml are changed there, those of MongoDB's collection by add, edit, disable and
+    remove. A running daemon takes up either within seconds.
+    """
+    if context.invoked_subcommand is not None:
+        if settings_path or as_json:
+            raise click.UsageError("--settings and --json stand after the subcommand")
         return
-    if not rows:
-        click.echo("no cameras in the settings; add a [[cameras]] section with id and url")
-    for row in rows:
-        click.echo(
-            f"{row['id']:<20}  {row['state']:<8}  {row['reason']:<14}  {row['url']}"
-            + (f"  {row['detail']}" if row["detail"] else "")
-        )
+    settings = settings_file.load(settings_path or settings_file.find())
+    try:
+        running = {one["cam_id"]: one for one in daemon_client.status(settings)["cameras"]}
+    except daemon_client.NoAnswerError:
+        running = None
+    known = [_row(camera, (running or {}).get(camera.id, {})) for camera in settings.cameras]
+    ids = {camera.id for camera in settings.cameras}
+    _show(
+        [*known, *(_status_row(one) for cam_id, one in (running or {}).items() if cam_id not in ids)], as_json
+    )
     if running is None:
         click.echo("the daemon does not answer, so nothing is known about their state", err=True)
 
 
-def _status_of_daemon(settings: Settings) -> dict[str, dict[str, Any]] | None:
-    """The running daemon's word on each camera by id; None where no daemon answers."""
-    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+@cameras.command()
+@settings_option
+@json_option
+def status(settings_path: Path | None, as_json: bool) -> None:
+    """How the cameras are, in the words of the running daemon."""
+    settings = settings_file.load(settings_path or settings_file.find())
     try:
-        with urllib.request.urlopen(
-            f"http://{host}:{settings.http.port}/status", timeout=STATUS_TIMEOUT_SECONDS
-        ) as answer:
-            status = json.load(answer)
-    except (urllib.error.URLError, TimeoutError, ValueError):
-        return None
-    return {camera["cam_id"]: camera for camera in status["cameras"]}
+        told = daemon_client.status(settings)
+    except daemon_client.NoAnswerError as error:
+        raise StartError(f"{error}; does the daemon run?") from error
+    _show([_status_row(one) for one in told["cameras"]], as_json)
+    for reason in told["configuration"].values():
+        if reason:
+            click.echo(f"a change is refused: {reason}", err=True)
 
 
-def _row(camera: CameraSettings, running: dict[str, dict[str, Any]] | None) -> dict[str, Any]:
-    known = (running or {}).get(camera.id, {})
+@cameras.command("list")
+@store_options()
+def list_cameras(asked: Asked) -> None:
+    """Every camera of settings.toml and of the collection, also those that other boxes read."""
+
+    async def work(ctx: Context, user: Users.Model) -> list[dict[str, Any]]:
+        return [dict(camera) for camera in await ctx.cameras.find(user, None, sort="id")]
+
+    in_file = {camera.id for camera in asked.settings.cameras}
+    rows = [
+        {**camera.model_dump(mode="json", exclude={"password", "secret_end"}), "source": "settings"}
+        for camera in asked.settings.cameras
+    ]
+    for document in with_store(asked, work):
+        overruled = {"overruled": True} if document["id"] in in_file else {}
+        rows.append({**plain(document), "source": "collection", **overruled})
+    if asked.as_json:
+        click.echo(json_of(rows))
+        return
+    echo_table(
+        [
+            (
+                row["id"],
+                row["source"] + (" (settings.toml decides)" if row.get("overruled") else ""),
+                "enabled" if row.get("enabled", True) else "disabled",
+                row.get("detector") or "any box",
+                row.get("url"),
+            )
+            for row in rows
+        ]
+    )
+
+
+def _row(camera: CameraSettings, known: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": camera.id,
         "state": known.get("state", "grey" if not camera.enabled else "unknown"),
         "reason": known.get("reason", "disabled" if not camera.enabled else ""),
         "detail": known.get("detail", ""),
         "url": camera.masked_url,
-        **{key: known.get(key) for key in ("since", "codec", "width", "height", "fps", "frames_decoded")},
+        "source": "settings",
+        **{key: known.get(key) for key in SHOWN_OF_STATUS},
     }
 
 
-@click.command("probe")
-@click.argument("url")
-@click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("probe.jpg"),
-    show_default=True,
-    help="Where the picture goes.",
-)
-@settings_option
-@json_option
-def probe_command(url: str, transport: str, out: Path, settings_path: Path | None, as_json: bool) -> None:
-    """Connect to a camera, say what it sends, and write one picture with the faces in it."""
-    settings = settings_file.load(settings_path) if settings_path else Settings()
-    logs.configure(settings.log_format, "warning")
-    try:
-        camera = CameraSettings.model_validate({"id": "probe", "url": url, "transport": transport})
-        seen = probe(camera)
-    except ValidationError as error:
-        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
-        raise SettingsError([f"{mask_url(url)}: {reasons}"]) from None
-    except SourceError as error:
-        raise StartError(f"{error} ({error.reason.value})") from error
-    faces = Extractor(load_models(settings)).extract(seen.picture)
-    _write(out, drawn(seen.picture, faces))
-    report = _report(seen, faces, out)
+def _status_row(known: Mapping[str, Any]) -> dict[str, Any]:
+    shown = ("state", "reason", "detail", "url", "source", *SHOWN_OF_STATUS)
+    return {"id": known["cam_id"], **{key: known.get(key) for key in shown}}
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        click.echo(json_of(rows))
         return
-    for key, value in report.items():
-        if key != "faces":
-            click.echo(f"{key.replace('_', ' '):<26}{value}")
-    click.echo(f"{'faces':<26}{len(faces)}")
-    for number, face in enumerate(faces, 1):
-        box = face["bbox"]
+    if not rows:
+        click.echo("no cameras; add a [[cameras]] section to the settings, or say `facend cameras add`")
+    for row in rows:
         click.echo(
-            f"  {number}  {box.width:.0f}x{box.height:.0f} px at {box.left:.0f}, {box.top:.0f}"
-            f"   quality {face['score']:.2f}"
+            f"{row['id']:<20}  {row['state']:<8}  {row['reason']:<14}  {row['url']}"
+            + (f"  {row['detail']}" if row["detail"] else "")
         )
 
 
-def _report(seen: ProbeResult, faces: list[ExtractionFace], out: Path) -> dict[str, Any]:
-    return {
-        "url": seen.url,
-        "codec": seen.codec,
-        "size": f"{seen.width}x{seen.height}",
-        "frames_per_second": round(seen.fps, 2) if seen.fps else None,
-        "seconds_to_first_picture": round(seen.seconds_to_first_picture, 2),
-        "faces": [{"bbox": list(face["bbox"]), "quality": face["score"]} for face in faces],
-        "picture": str(out),
-    }
+for change in cli_camera_changes.CHANGES:
+    cameras.add_command(change)
 
-
-def drawn(picture: Picture, faces: list[ExtractionFace]) -> Picture:
-    """A copy of the picture with a box and the quality score for each face."""
-    shown = picture.copy()
-    thick = max(1, round(max(picture.shape[:2]) / 640))
-    for face in faces:
-        left, top, right, bottom = (round(value) for value in face["bbox"])
-        cv2.rectangle(shown, (left, top), (right, bottom), GREEN_BGR, thick)
-        place = (max(0, left), max(14 * thick, top - 4 * thick))
-        text = f"{face['score']:.2f}"
-        for colour, width in ((WHITE_BGR, 3 * thick), (GREEN_BGR, thick)):
-            cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, colour, width, cv2.LINE_AA)
-    return shown
-
-
-def _write(path: Path, picture: Picture) -> None:
-    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    try:
-        path.write_bytes(np.asarray(encoded).tobytes())
-    except OSError as error:
-        raise StartError(f"--out {path}: cannot be written ({error.strerror})") from error
-
-
-COMMANDS = (cameras, probe_command)
+COMMANDS = (cameras,)

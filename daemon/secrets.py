@@ -66,6 +66,11 @@ def _value(kind: str, name: str, environment: Mapping[str, str]) -> str:
         return environment[name]
     if kind == "file":
         return _first_line(Path(name))
+    return credential(name, environment)
+
+
+def credential(name: str, environment: Mapping[str, str]) -> str:
+    """What systemd passed under this name. SecretError where it did not."""
     if "/" in name or name in ("", ".", ".."):
         raise SecretError("a credential has a plain name")
     folder = environment.get("CREDENTIALS_DIRECTORY")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from daemon import data_folder, logs, settings_file
 from daemon.app import Application
+from daemon.file_watch import FileWatch
 from daemon.models import load_models
 from daemon.notify import Systemd
 from daemon.settings import Settings
@@ -26,7 +27,12 @@ def run(settings_path: Path | None) -> None:
     logs.configure(settings.log_format, settings.log_level)
     with ready(settings) as models:
         application = Application(
-            settings, models, Systemd(), log_visit, reread=lambda: settings_file.load(path, service=True)
+            settings,
+            models,
+            Systemd(),
+            log_visit,
+            reread=lambda: settings_file.load(path, service=True),
+            watch=FileWatch(path),
         )
         asyncio.run(application.run())
 

@@ -4,6 +4,7 @@ Every key has a default that suits a first run; what each one means stands in
 settings.toml itself, beside its default.
 """
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -157,6 +158,8 @@ class PluginsSettings(Section):
 
 class Settings(Section):
     data_dir: AbsolutePath = Field(default=Path("data"), validate_default=True)
+    detector: str = Field(default="", max_length=256)
+    """This box's name; empty for that of the machine."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     store: StoreSettings = StoreSettings()
@@ -169,6 +172,11 @@ class Settings(Section):
     jobs: JobsSettings = JobsSettings()
     plugins: PluginsSettings = PluginsSettings()
     cameras: tuple[CameraSettings, ...] = ()
+
+    @property
+    def box(self) -> str:
+        """The `detector` of the cameras that this box reads."""
+        return self.detector or socket.gethostname()
 
     @field_validator("cameras")
     @classmethod

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from cameras.settings import CameraSettings
 from cameras.urls import mask_url
 from daemon.errors import SettingsError
 from daemon.secrets import SecretFault, filled_in
@@ -66,6 +67,14 @@ def validate(raw: object, source: str, folder: Path = Path()) -> Settings:
         raise SettingsError(_lines(source, error.errors())) from None
 
 
+def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
+    """One camera's settings. SettingsError has a line for each fault."""
+    try:
+        return CameraSettings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(_lines(source, error.errors(), CameraSettings)) from None
+
+
 def masked(settings: Settings) -> dict[str, Any]:
     """The effective settings as plain values, secrets as `***`."""
     shown: dict[str, Any] = settings.model_dump(mode="python")
@@ -88,19 +97,19 @@ def _masked(key: str, value: object) -> object:
     return value
 
 
-def _lines(source: str, faults: Sequence[ErrorDetails]) -> list[str]:
+def _lines(source: str, faults: Sequence[ErrorDetails], whole: type[BaseModel] = Settings) -> list[str]:
     """A line for each key; a value that may be of several kinds was refused once for each of them."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for fault in faults:
         fault["loc"] = _of_the_file(fault["loc"])
         by_key.setdefault(_key(fault["loc"]), []).append(fault)
-    return [f"{source}: {key}{_what_is_wrong(same)}" for key, same in by_key.items()]
+    return [f"{source}: {key}{_what_is_wrong(same, whole)}" for key, same in by_key.items()]
 
 
-def _what_is_wrong(faults: Sequence[ErrorDetails]) -> str:
+def _what_is_wrong(faults: Sequence[ErrorDetails], whole: type[BaseModel]) -> str:
     first = faults[0]
     if first["type"] == "extra_forbidden":
-        return f": unknown key{_known_keys(first['loc'])}"
+        return f": unknown key{_known_keys(first['loc'], whole)}"
     if first["type"] == "missing":
         return ": missing"
     expected = dict.fromkeys(_expected(fault) for fault in faults)
@@ -141,9 +150,9 @@ def _expected(fault: ErrorDetails) -> str:
     return mask_url(text[:1].lower() + text[1:])
 
 
-def _known_keys(location: Sequence[str | int]) -> str:
+def _known_keys(location: Sequence[str | int], whole: type[BaseModel]) -> str:
     """What a person may have meant: the nearest key of that section, else all of them."""
-    model: type[BaseModel] | None = Settings
+    model: type[BaseModel] | None = whole
     for part in location[:-1]:
         if isinstance(part, str) and model is not None:
             model = _model_of(model.model_fields[part].annotation) if part in model.model_fields else None

@@ -17,6 +17,7 @@ from pipeline.engine import Models
 from pipeline.extractor import Extractor
 from store import Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
+from store.cameras import Cameras
 from store.doctor import Doctor
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
@@ -25,6 +26,7 @@ from store.recording import RecordingSettings, StoredSighting
 from store.retention import Retention
 from store.settings import CAMERA_GALLERY, ENROLLED_GALLERY, PERSON_GALLERY
 from store.spool import Spool
+from store.watching import watch
 
 log = structlog.get_logger(__name__)
 
@@ -150,6 +152,17 @@ class Storing:
                 raise StoreUnavailableError(self.trouble)
             async for finding in Doctor(self._ctx, grace).findings(repair=repair):
                 yield finding
+
+    async def camera_documents(self, box: str) -> list[Cameras.Model]:
+        """The collection's cameras that this box reads. StoreError where the store is away."""
+        if self._ctx is None or self._owner is None:
+            raise StoreUnavailableError(self.trouble)
+        return await self._ctx.cameras.find(self._owner, {"detector": {"$in": [box, "", None]}})
+
+    async def watch_cameras(self, notify: Callable[[], None]) -> None:
+        """Calls `notify` at every change of the collection, until cancelled or the store is closed."""
+        if self._ctx is not None:
+            await watch(self._ctx.database[Cameras.name], notify)
 
     async def is_owner(self, token: str) -> bool:
         """Whether this is the token of the box's own user. StoreError where the store is away."""

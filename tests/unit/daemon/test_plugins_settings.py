@@ -21,10 +21,10 @@ def test_without_the_section_there_are_no_plugins(tmp_path):
 
 
 def test_all_is_another_word_for_every_plugin(tmp_path):
-    """`enabled = "all"` and an empty list mean the same; folders become absolute."""
+    """`enabled = "all"` and an empty list mean the same; folders count from the file."""
     plugins = load(tmp_path, '[plugins]\ndirs = ["here"]\nenabled = "all"').plugins
     assert plugins.enabled == load(tmp_path, "[plugins]\nenabled = []").plugins.enabled == ()
-    assert plugins.dirs == (Path.cwd() / "here",)
+    assert plugins.dirs == (tmp_path / "here",)
 
 
 def test_options_may_hold_secrets_which_are_not_shown(tmp_path):

@@ -53,14 +53,14 @@ def test_every_key_is_described_with_its_default(name):
 
 def test_every_camera_key_is_described():
     """What a camera's section may say is all there, but for what only programs use."""
-    internal = {"query", "secret_end", "detector", "meta"}
+    internal = {"query", "secret_end"}
     assert set(sections()["cameras"]) == set(CameraSettings.model_fields) - internal
 
 
 def test_camera_keys_are_described_with_their_defaults():
     """The example camera differs from the defaults only in what makes it an example."""
     described = sections()["cameras"]
-    example = {"id", "url", "name", "user", "password", "roi"}
+    example = {"id", "url", "name", "user", "password", "roi", "meta"}
     defaults = CameraSettings.model_validate({"id": "hall", "url": "rtsp://h/"})
     for key in set(described) - example:
         value = getattr(defaults, key)

@@ -1,0 +1,102 @@
+"""`facend probe`: a first look at a camera."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import cv2
+import numpy as np
+from pydantic import ValidationError
+
+from cameras.errors import SourceError
+from cameras.probe import ProbeResult, probe
+from cameras.settings import CameraSettings, mask_url
+from daemon import logs, settings_file
+from daemon.cli_options import json_option, settings_option
+from daemon.errors import SettingsError, StartError
+from daemon.models import load_models
+from daemon.settings import Settings
+from pipeline.extractor import Extractor
+from pipeline.types import ExtractionFace, Picture
+
+GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
+
+
+@click.command("probe")
+@click.argument("url")
+@click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("probe.jpg"),
+    show_default=True,
+    help="Where the picture goes.",
+)
+@settings_option
+@json_option
+def probe_command(url: str, transport: str, out: Path, settings_path: Path | None, as_json: bool) -> None:
+    """Connect to a camera, say what it sends, and write one picture with the faces in it."""
+    settings = settings_file.load(settings_path) if settings_path else Settings()
+    logs.configure(settings.log_format, "warning")
+    try:
+        camera = CameraSettings.model_validate({"id": "probe", "url": url, "transport": transport})
+        seen = probe(camera)
+    except ValidationError as error:
+        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise SettingsError([f"{mask_url(url)}: {reasons}"]) from None
+    except SourceError as error:
+        raise StartError(f"{error} ({error.reason.value})") from error
+    faces = Extractor(load_models(settings)).extract(seen.picture)
+    _write(out, drawn(seen.picture, faces))
+    report = _report(seen, faces, out)
+    if as_json:
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    for key, value in report.items():
+        if key != "faces":
+            click.echo(f"{key.replace('_', ' '):<26}{value}")
+    click.echo(f"{'faces':<26}{len(faces)}")
+    for number, face in enumerate(faces, 1):
+        box = face["bbox"]
+        click.echo(
+            f"  {number}  {box.width:.0f}x{box.height:.0f} px at {box.left:.0f}, {box.top:.0f}"
+            f"   quality {face['score']:.2f}"
+        )
+
+
+def _report(seen: ProbeResult, faces: list[ExtractionFace], out: Path) -> dict[str, Any]:
+    return {
+        "url": seen.url,
+        "codec": seen.codec,
+        "size": f"{seen.width}x{seen.height}",
+        "frames_per_second": round(seen.fps, 2) if seen.fps else None,
+        "seconds_to_first_picture": round(seen.seconds_to_first_picture, 2),
+        "faces": [{"bbox": list(face["bbox"]), "quality": face["score"]} for face in faces],
+        "picture": str(out),
+    }
+
+
+def drawn(picture: Picture, faces: list[ExtractionFace]) -> Picture:
+    """A copy of the picture with a box and the quality score for each face."""
+    shown = picture.copy()
+    thick = max(1, round(max(picture.shape[:2]) / 640))
+    for face in faces:
+        left, top, right, bottom = (round(value) for value in face["bbox"])
+        cv2.rectangle(shown, (left, top), (right, bottom), GREEN_BGR, thick)
+        place = (max(0, left), max(14 * thick, top - 4 * thick))
+        text = f"{face['score']:.2f}"
+        for colour, width in ((WHITE_BGR, 3 * thick), (GREEN_BGR, thick)):
+            cv2.putText(shown, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * thick, colour, width, cv2.LINE_AA)
+    return shown
+
+
+def _write(path: Path, picture: Picture) -> None:
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    try:
+        path.write_bytes(np.asarray(encoded).tobytes())
+    except OSError as error:
+        raise StartError(f"--out {path}: cannot be written ({error.strerror})") from error
+
+
+COMMANDS = (probe_command,)

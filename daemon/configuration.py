@@ -1,0 +1,104 @@
+"""Which cameras run, while settings.toml and the Cameras collection change."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from daemon.collection_cameras import CameraStore, CollectionCameras
+from daemon.errors import SettingsError
+from daemon.file_watch import FileWatch
+from daemon.settings import Settings
+from daemon.supervisor import Supervisor
+from daemon.wanted_cameras import WantedCameras
+
+log = structlog.get_logger(__name__)
+
+
+class Configuration:
+    """Cameras that changed begin anew, the others are not touched; everything else needs a restart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        supervisor: Supervisor,
+        store: CameraStore,
+        reread: Callable[[], Settings],
+        watch: FileWatch | None,
+    ) -> None:
+        """`reread` gives the settings as they are now; `watch` sees that the file was changed."""
+        self._settings = settings
+        self._supervisor = supervisor
+        self._reread = reread
+        self._watch = watch
+        self._wanted = WantedCameras(settings.box)
+        self._refused = ""
+        self.changed = asyncio.Event()
+        """There is something to take."""
+        self.reload_wanted = False
+        """It is the settings."""
+        self._collection = CollectionCameras(store, settings.box, settings.data_dir, self.changed.set)
+
+    async def start(self) -> int:
+        """Let the cameras run that are known by now; how many they are."""
+        await asyncio.to_thread(self._collection.recall)
+        return await self._apply()
+
+    async def follow(self) -> None:
+        """Follow the collection until cancelled."""
+        await self._collection.run()
+
+    def reload(self) -> None:
+        """Read the settings again, and the secrets of the collection's cameras."""
+        self.reload_wanted = True
+        self._collection.look_again()
+        self.changed.set()
+
+    def look_at_file(self) -> None:
+        """To be called every few seconds."""
+        if self._watch is not None and self._watch.changed():
+            self.reload()
+
+    async def take_changes(self) -> None:
+        """Bring into effect what has changed. A fault in the settings changes nothing, and is told."""
+        self.changed.clear()
+        reload, self.reload_wanted = self.reload_wanted, False
+        read = reload and await self._take_settings()
+        await self._apply()
+        if read:
+            log.info("the settings were read again", cameras=len(self._settings.cameras))
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why settings.toml, and the collection, are not in effect as they are now; texts may be empty."""
+        return {"settings": self._refused, "collection": self._collection.refused}
+
+    def cameras(self) -> list[dict[str, Any]]:
+        """Each camera's status and its source."""
+        return [
+            {**camera, "source": self._wanted.source_of(camera["cam_id"])}
+            for camera in self._supervisor.status()
+        ]
+
+    async def _take_settings(self) -> bool:
+        if self._watch is not None:
+            self._watch.taken()
+        try:
+            new = await asyncio.to_thread(self._reread)
+        except SettingsError as error:
+            log.error("the changed settings are refused and the old ones stay", problems=error.problems)
+            self._refused = str(error)
+            return False
+        self._refused = ""
+        old = self._settings
+        sections = [name for name in Settings.model_fields if getattr(new, name) != getattr(old, name)]
+        if later := [name for name in sections if name != "cameras"]:
+            log.warning("these settings take effect after a restart", sections=later)
+        self._settings = old.model_copy(update={"cameras": new.cameras})
+        return True
+
+    async def _apply(self) -> int:
+        wanted = self._wanted.together(self._settings.cameras, self._collection.cameras)
+        await self._supervisor.apply(wanted)
+        return len(wanted)
