@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon import loop_lag
 from daemon.analysis import Analysis
@@ -127,6 +128,8 @@ class Application:
         self._storing.start(self._crashed)
         self._jobs.add("retention", self._storing.retention, self._nightly(settings.jobs.retention_at))
         self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
+        if minutes := settings.facens.snapshot_minutes:
+            self._jobs.add("facens", self._storing.save_facens, IntervalTrigger(minutes=minutes))
         self._jobs.start()
         stack.push_async_callback(self._jobs.stop)
         self._analysis.start()

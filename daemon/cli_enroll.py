@@ -74,7 +74,7 @@ def _enrolled(asked: Asked, pictures: list[Candidate], gallery: str, min_score: 
             return outcomes
 
         extractor = Extractor(models, settings.pipeline.max_pixels)
-        return with_store(asked, work, extractor, models.pack.facen_size)
+        return with_store(asked, work, extractor, models.pack.facen_size, pack=models.pack.name)
     finally:
         lock.release()
 

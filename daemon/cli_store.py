@@ -80,6 +80,7 @@ def with_store(
     extractor: PictureExtractor | None = None,
     facen_size: int | None = None,
     *,
+    pack: str | None = None,
     fill: bool = False,
 ) -> T:
     """Does the work on the open store, for the user that was asked for. StartError says what went wrong."""
@@ -96,7 +97,9 @@ def with_store(
                 data_dir=settings.data_dir,
                 uploads=uploads,
                 extractor=extractor,
+                facens_settings=settings.facens,
                 facen_size=facen_size,
+                pack=pack,
                 max_pixels=settings.pipeline.max_pixels,
                 fill=fill,
             ) as ctx,

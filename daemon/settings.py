@@ -24,7 +24,7 @@ from pydantic import (
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
 from pipeline.limits import MAX_PIXELS
-from store.settings import PersonsSettings, RetentionSettings, StoreSettings
+from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings
 
 if TYPE_CHECKING:
     from pipeline.stages import StageSettings
@@ -163,6 +163,7 @@ class Settings(Section):
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     store: StoreSettings = StoreSettings()
+    facens: FacensSettings = FacensSettings()
     uploads: UploadsSettings = UploadsSettings()
     spool: SpoolSettings = SpoolSettings()
     models: ModelsSettings = ModelsSettings()

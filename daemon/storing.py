@@ -36,6 +36,12 @@ LONGEST_PAUSE_SECONDS = 10.0
 WORK_SECONDS = 1.0
 """For the sighting in work; a longer one is broken off and done again after the next start."""
 
+SNAPSHOT_SECONDS = 2.0
+"""For the facens' last snapshot; without it the one before it is brought up to date at the next start."""
+
+FACENS_SECONDS = 5.0
+"""For a look at the facen storage, which may be on another machine."""
+
 CLOSE_SECONDS = 4.0
 """For mongod to write down what it holds."""
 
@@ -75,6 +81,7 @@ class Storing:
         self._trouble = "the store is being opened"
         self._shards = {"live": 0, "total": 0}
         self._facens = dict.fromkeys(GALLERY_KINDS, 0)
+        self._facens_trouble = False
         self._recorded = asyncio.Event()
         self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
         self.opened = asyncio.Event()
@@ -112,16 +119,35 @@ class Storing:
         await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def look_at_facens(self) -> None:
-        """Refresh what `shards` and `facens` tell."""
+        """Refresh what `shards` and `facens` tell, and bring back shards that are out of service."""
         if self._ctx is None:
             self._shards = {"live": 0, "total": self._shards["total"]}
             return
-        health = await self._ctx.facens.health()
+        try:
+            async with asyncio.timeout(FACENS_SECONDS):
+                await self._look(self._ctx)
+        except (StoreError, TimeoutError) as error:
+            if not self._facens_trouble:
+                log.warning("the facen storage does not answer", reason=str(error) or "it took too long")
+            self._facens_trouble = True
+        else:
+            if self._facens_trouble:
+                log.info("the facen storage answers again")
+            self._facens_trouble = False
+
+    async def _look(self, ctx: Context) -> None:
+        health = await ctx.facens.health()
         self._shards = {"live": sum(shard.live for shard in health), "total": len(health)}
+        await ctx.keeping.heal()
         facens = dict.fromkeys(GALLERY_KINDS, 0)
-        for user, gallery in await self._ctx.facens.galleries():
-            facens[gallery_kind(gallery)] += await self._ctx.facens.count(user, gallery)
+        for user, gallery in await ctx.facens.galleries():
+            facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
         self._facens = facens
+
+    async def save_facens(self) -> None:
+        """Write the facens in memory to disk. The next run makes up for one while the store is away."""
+        if self._ctx is not None:
+            await self._ctx.keeping.save()
 
     def shards(self) -> dict[str, float]:
         return dict(self._shards)
@@ -198,7 +224,9 @@ class Storing:
                 data_dir=settings.data_dir,
                 uploads=uploads,
                 extractor=Extractor(self._models, settings.pipeline.max_pixels),
+                facens_settings=settings.facens,
                 facen_size=pack.facen_size,
+                pack=pack.name,
                 max_pixels=settings.pipeline.max_pixels,
                 observer=self._metrics,
             ) as ctx,
@@ -223,6 +251,15 @@ class Storing:
                 self._ctx = None
                 self._recorded.set()
                 await self._plugins.close()
+            await self._save_at_end(ctx)
+
+    async def _save_at_end(self, ctx: Context) -> None:
+        """The next start is quick; without it the next start reads more from MongoDB."""
+        try:
+            async with asyncio.timeout(SNAPSHOT_SECONDS):
+                await ctx.keeping.save()
+        except (OSError, TimeoutError) as error:  # a TimeoutError is an OSError without words
+            log.warning("the facens were not written to disk", reason=str(error) or "it took too long")
 
     def _tell(self, stored: StoredSighting) -> None:
         self._on_stored(stored)

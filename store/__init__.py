@@ -15,6 +15,7 @@ from store.errors import (
     GalleryError,
     ImageError,
     NotFoundError,
+    PackError,
     StoreError,
     StoreUnavailableError,
     UploadError,
@@ -28,7 +29,7 @@ from store.model_store import Model, MongoStore
 from store.observer import StoreObserver
 from store.persons import Person, PersonMatch, Persons
 from store.server_faces import ServerFaces
-from store.settings import PersonsSettings, StoreSettings
+from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.users import User, Users, UserStore
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Face",
     "FacenExistsError",
     "FacenStorageError",
+    "FacensSettings",
     "Faces",
     "Galleries",
     "Gallery",
@@ -58,6 +60,7 @@ __all__ = [
     "Model",
     "MongoStore",
     "NotFoundError",
+    "PackError",
     "Person",
     "PersonMatch",
     "Persons",

@@ -5,18 +5,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-
 from pipeline.limits import MAX_PIXELS
 from store.cameras import Cameras
 from store.client import Database, connect
 from store.counters import Counters
-from store.driver_errors import DRIVER_ERRORS, ours
 from store.embedded import PrivateMongod
 from store.extraction import Extractor, PictureExtractor
-from store.facens.filling import fill
-from store.facens.following import Following
-from store.facens.local import LocalFacens
+from store.facens.keeping import FacensKeeping
+from store.facens.opening import open_storage
 from store.facens.storage import FacenStorage
 from store.galleries import Galleries
 from store.indexes import create_indexes
@@ -25,11 +21,9 @@ from store.mongod_program import find_mongod
 from store.observer import StoreObserver, Unobserved
 from store.persons import COUNTER, Persons
 from store.server_faces import ServerFaces
-from store.settings import PersonsSettings, StoreSettings
+from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.uploads import FolderUploads, Uploads
 from store.users import Users
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +39,8 @@ class Context:
     facens: FacenStorage
     uploads: Uploads
     extractor: Extractor
+    keeping: FacensKeeping
+    """Keeps the facen storage in step with MongoDB."""
     database: Database = field(repr=False)
     """Every user's documents, unguarded: for the store's own upkeep, not for answers to anybody."""
 
@@ -59,7 +55,9 @@ class Context:
         uploads: Uploads | None = None,
         extractor: PictureExtractor | None = None,
         facens: FacenStorage | None = None,
+        facens_settings: FacensSettings | None = None,
         facen_size: int | None = None,
+        pack: str | None = None,
         max_pixels: int = MAX_PIXELS,
         observer: StoreObserver | None = None,
         fill: bool = True,
@@ -70,21 +68,25 @@ class Context:
             data_dir: the private mongod lives below it.
             uploads: where pictures go; the folder `uploads` in the data folder if left out.
             extractor: finds faces in pictures; without it `ctx.extractor.extract` is an error.
-            facens: the facen storage; exact search in this process's memory if left out.
+            facens: the facen storage; that of `facens_settings` if left out.
+            facens_settings: exact search in this process's memory if left out.
             facen_size: how many numbers a facen of the model pack has; faces of others are refused.
+            pack: the model pack whose facens are stored; those of others are refused.
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
 
         Raises:
             StoreUnavailableError: MongoDB could not be started or reached.
+            PackError: the stored facens are of another model pack.
         """
         async with AsyncExitStack() as stack:
             url = settings.url.get_secret_value()
             if not url:
                 url = await stack.enter_async_context(_private(settings, data_dir).running())
             database = await stack.enter_async_context(connect(url, settings))
-            storage = facens or LocalFacens(facen_size)
+            wanted = facens_settings or FacensSettings()
+            storage = facens or await open_storage(wanted, facen_size, pack)
             stack.push_async_callback(storage.close)
             ctx = cls._composed(
                 database,
@@ -97,11 +99,10 @@ class Context:
                 max_pixels,
             )
             await ctx._prepare()
-            if fill and facens is None:  # a storage in our memory, which others do not write to
-                following = Following(database[ServerFaces.name], storage, ctx.faces.locks)
-                await stack.enter_async_context(following.running())
+            await ctx.keeping.open(data_dir / "facens", pack, facen_size)
             if fill:
-                await ctx._fill()
+                # A storage that was passed in is followed by whoever passed it.
+                await stack.enter_async_context(ctx.keeping.filled(follow=facens is None))
             yield ctx
 
     @classmethod
@@ -122,19 +123,15 @@ class Context:
         counters = Counters(database, observer)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)
-        return cls(users, faces, galleries, cameras, persons, counters, facens, uploads, extractor, database)
+        keeping = FacensKeeping(database, facens, faces.locks)
+        return cls(
+            users, faces, galleries, cameras, persons, counters, facens, uploads, extractor, keeping, database
+        )
 
     async def _prepare(self) -> None:
         await migrate(self.database)
         await create_indexes(self.database)
         await self.counters.ensure(COUNTER)
-
-    async def _fill(self) -> None:
-        try:
-            filled = await fill(self.database[ServerFaces.name], self.facens)
-        except DRIVER_ERRORS as error:
-            raise ours(error, "facens.fill") from error
-        log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
 
 
 def _private(settings: StoreSettings, data_dir: Path) -> PrivateMongod:

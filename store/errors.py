@@ -54,6 +54,10 @@ class FacenExistsError(FacenStorageError):
     """The face is in that gallery of the facen storage already."""
 
 
+class PackError(StoreError):
+    """The stored facens are of another model pack than the one in use; they cannot be compared."""
+
+
 class ImageError(BadValueError):
     """Bytes or an array that are no picture, or a box with nothing of the picture inside."""
 

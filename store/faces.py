@@ -22,7 +22,7 @@ from store.errors import (
 from store.face import Face as Face
 from store.face import check_face, facen_of
 from store.face_fields import check_changes
-from store.facens.filling import fill
+from store.facens.filling import check_pack, fill
 from store.facens.following import FaceLocks
 from store.facens.storage import FacenStorage
 from store.galleries import Galleries, checked_names
@@ -145,10 +145,12 @@ class Faces(UserStore[Face]):
             FacenStorageError: a shard failed; it has been added to the galleries that did not.
             NotFoundError: a gallery, or the stored face, does not exist; nothing is changed.
             GalleryError: a name is malformed; nothing is changed.
+            BadValueError: its facen is of another model pack; nothing is changed.
         """
         owner, names = await self._place(face, galleries)
         await self._galleries.require(owner, names)
         facen = facen_of(face, self.facen_size)
+        check_pack(self._facens, face)
         async with self.locks.of(face["_id"]):
             await self._add_to_galleries(owner, face, names, facen)
 

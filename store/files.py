@@ -11,12 +11,14 @@ import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _TEMPORARY = ".part"
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Writes the file, replacing one of that name; when this returns it survives a power cut.
+@contextlib.contextmanager
+def durable_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which replaces one of that name at the end of the block and then survives a power cut.
 
     Readable by the owner alone. OSError where it cannot be done; nothing half-written stays then.
     """
@@ -24,7 +26,7 @@ def write_durably(path: Path, data: bytes) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -33,6 +35,12 @@ def write_durably(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """The same for data that is at hand."""
+    with durable_file(path) as file:
+        file.write(data)
 
 
 def make_folder(folder: Path) -> None:

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from store.facens.gallery_array import Precision
+
 PERSON_GALLERY = "persons"
 """The gallery of all cameras' persons where the cameras share them."""
 CAMERA_GALLERY = "cam_"
@@ -41,6 +43,19 @@ class StoreSettings(BaseModel):
         if (text := url.get_secret_value()) and not text.startswith(("mongodb://", "mongodb+srv://")):
             raise ValueError("expected mongodb://… or mongodb+srv://…, or nothing for a private mongod")
         return url
+
+
+class FacensSettings(BaseModel):
+    """Where facens are searched, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """Into how many parts the facens are split."""
+    precision: Precision = Precision.FULL
+    """In this process's memory: float32, or 16 bits a number."""
+    snapshot_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
+    """How often the memory's facens are written to disk; 0 for only at the end."""
 
 
 class PersonsSettings(BaseModel):

@@ -1,6 +1,7 @@
 """The facen storage out of MongoDB, which is the truth."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from pipeline.facen import FacenError, decode
 from pipeline.types import Facen
 from store.client import Collection
 from store.errors import BadValueError
+from store.facens.pack import pack_of
 from store.facens.storage import FacenStorage
 
 log = structlog.get_logger()
 
 BATCH = 1000
+FIELDS = {"owner": 1, "gallery": 1, "facen": 1, "detector_info.pack": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,11 @@ async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | 
     """
     count = entries = refused = 0
     batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]] = defaultdict(list)
-    cursor = faces.find(
-        query or {"gallery": {"$ne": []}}, {"owner": 1, "gallery": 1, "facen": 1}, batch_size=BATCH
-    )
+    cursor = faces.find(query or {"gallery": {"$ne": []}}, FIELDS, batch_size=BATCH)
     async for document in cursor:
         try:
-            facen = decode(document.get("facen"))
-        except FacenError as error:
+            facen = facen_for(facens, document)
+        except (FacenError, BadValueError) as error:
             refused += 1
             log.warning("a stored face has no usable facen", face=document["_id"], reason=str(error))
             continue
@@ -52,6 +53,22 @@ async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | 
             entries, refused = entries + added, refused + bad
     added, bad = await _add(batch, facens)
     return Filled(count, entries + added, refused + bad)
+
+
+def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:
+    """The facen of a face's document (see `FIELDS`) that may get into this storage.
+
+    FacenError where it is none; BadValueError where it is of another model pack.
+    """
+    check_pack(facens, document)
+    return decode(document.get("facen", ""))
+
+
+def check_pack(facens: FacenStorage, face: Mapping[str, Any]) -> None:
+    """BadValueError where the face's facen is of another model pack than the storage's."""
+    made_by = pack_of(face)
+    if None not in (made_by, facens.pack) and made_by != facens.pack:
+        raise BadValueError(f"its facen is of the model pack {made_by}, not of {facens.pack}")
 
 
 async def _add(

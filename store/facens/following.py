@@ -19,12 +19,12 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from pipeline.facen import FacenError, decode
+from pipeline.facen import FacenError
 from store.backoff import Backoff
 from store.client import Collection
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import BadValueError, StoreError
-from store.facens.filling import fill
+from store.facens.filling import FIELDS, facen_for, fill
 from store.facens.storage import FacenStorage
 from store.ids import first_id_of
 
@@ -159,7 +159,7 @@ class Following:
         `left`: whether it may have left one; looking for that takes longer.
         """
         async with self._locks.of(face_id):
-            face = await self._faces.find_one({"_id": face_id}, {"owner": 1, "gallery": 1, "facen": 1}) or {}
+            face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
             galleries = face.get("gallery") or []
             if left:
                 for owner, gallery in await self._facens.galleries():
@@ -168,10 +168,10 @@ class Following:
             if not galleries:
                 return
             try:
-                facen = decode(face["facen"])
+                facen = facen_for(self._facens, face)
                 for gallery in galleries:
                     await self._facens.add_many(face["owner"], gallery, [(face_id, facen)])
-            except (FacenError, BadValueError, KeyError) as error:
+            except (FacenError, BadValueError) as error:
                 log.warning("a face of another process has no usable facen", face=face_id, reason=str(error))
 
 

@@ -1,98 +1,197 @@
-"""The facens of one gallery in one growing array."""
+"""The facens of one gallery, in blocks of a few megabytes.
 
-from collections.abc import Iterable
+Growing adds a block and copies nothing, so that no addition takes long and little memory lies idle.
+Searches look at a gallery as it was when they began: rows are added behind what they see, and what
+they see is copied, block by block, before a removal changes it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.facen import confidence, cosine
 from pipeline.types import Facen
-from store.facens.storage import FacenHit
+from store.facens.row_index import RowIndex
 
+BLOCK_BYTES = 2 * 1024 * 1024
+"""Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in
+half a millisecond."""
 FIRST_ROWS = 16
-GROWTH = 1.125
-"""Past the first few thousand rows, by so much: amortised O(1), and little memory unused."""
-QUICK_ROWS = 4096
-SLACK = 1e-6
-"""Rounding of float32: a facen compared with itself has to reach a threshold of 1."""
+HALF_SCALE = 32767
+
+Stored = NDArray[np.float32 | np.int16]
 
 
+class Precision(StrEnum):
+    """How the numbers of a facen are kept."""
+
+    FULL = "full"
+    """float32, as they came."""
+    HALF = "half"
+    """16 bits each, evenly spaced from −1 to 1: half the memory; a cosine is off by less than 0.0001."""
+
+    @property
+    def dtype(self) -> type[np.float32] | type[np.int16]:
+        return np.float32 if self is Precision.FULL else np.int16
+
+    @property
+    def scale(self) -> float:
+        """What a number of ours is multiplied with in storage."""
+        return 1 if self is Precision.FULL else HALF_SCALE
+
+    def stored(self, facen: Facen) -> Stored:
+        if self is Precision.FULL:
+            return facen
+        return np.asarray(np.clip(np.rint(facen * HALF_SCALE), -HALF_SCALE, HALF_SCALE), dtype=np.int16)
+
+
+@dataclass(slots=True)
+class Block:
+    vectors: Stored
+    """(capacity, size)"""
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, rows: int, size: int, precision: Precision) -> "Block":
+        vectors: Stored = np.empty((rows, size), dtype=precision.dtype)
+        return cls(vectors, np.empty(rows, dtype=np.int64))
+
+    def copy(self, rows: int, into: int) -> "Block":
+        """A new block of the capacity `into` with the first rows of this one."""
+        vectors = np.empty_like(self.vectors, shape=(into, self.vectors.shape[1]))
+        ids = np.empty(into, dtype=np.int64)
+        vectors[:rows], ids[:rows] = self.vectors[:rows], self.ids[:rows]
+        return Block(vectors, ids)
+
+
+@dataclass(frozen=True, slots=True)
 class View:
-    """What a gallery held at one moment. It stays as it is while the gallery grows."""
+    """What a gallery held at one moment: blocks cut to the rows that were there."""
 
-    def __init__(self, vectors: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-        self._vectors = vectors
-        self._ids = ids
+    blocks: Sequence[Block]
+    count: int
+    precision: Precision
 
-    def search(self, facens: NDArray[np.float32], limit: int, threshold: float) -> list[list[FacenHit]]:
-        """For each row of facens the best `limit` with at least this confidence."""
-        cosines = self._vectors @ facens.T  # (rows, queries)
-        return [
-            self._best(np.ascontiguousarray(cosines[:, query]), limit, threshold)
-            for query in range(len(facens))
-        ]
+    def ids(self) -> NDArray[np.int64]:
+        return np.concatenate([block.ids for block in self.blocks]) if self.blocks else np.empty(0, np.int64)
 
-    def _best(self, cosines: NDArray[np.float32], limit: int, threshold: float) -> list[FacenHit]:
-        near = np.flatnonzero(cosines >= cosine(threshold) - 2 * SLACK)
-        if len(near) > limit:
-            # Those as good as the last one that fits stay in, so that the order by id decides among them.
-            last = np.partition(cosines[near], len(near) - limit)[len(near) - limit]
-            near = near[cosines[near] >= last]
-        order = np.lexsort((self._ids[near], -cosines[near]))[:limit]
-        rows = near[order]
-        sure = np.clip(confidence(cosines[rows]), 0.0, 1.0)
-        return [FacenHit(int(key), float(value)) for key, value in zip(self._ids[rows], sure, strict=True)]
+
+def rows_in_block(size: int) -> int:
+    """How many facens of so many numbers a block holds: a power of two."""
+    return 1 << max(6, (BLOCK_BYTES // (4 * size)).bit_length() - 1)
 
 
 class GalleryArray:
-    """Ids and facens, added and removed in constant time. Not to be shared between threads."""
+    """Ids and facens, added and removed in constant time. Changed by one thread only."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, precision: Precision = Precision.FULL) -> None:
         self._size = size
-        self._vectors = np.empty((FIRST_ROWS, size), dtype=np.float32)
-        self._ids = np.empty(FIRST_ROWS, dtype=np.int64)
-        self._rows: dict[int, int] = {}
+        self._precision = precision
+        self._block_rows = rows_in_block(size)
+        self._blocks: list[Block] = []
+        self._index = RowIndex()
+        self._count = 0
+        self._readers = 0
+        self._seen = 0
+        """Rows before this one may be under a reader's eyes …"""
+        self._own: set[int] = set()
+        """… but for those in these blocks, copied since the newest reader began."""
+
+    @classmethod
+    def of(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
+        """A gallery of blocks of `rows_in_block` facens each; the last one may have fewer."""
+        array = cls(size, precision)
+        array._blocks = list(blocks)
+        array._count = sum(len(block.ids) for block in blocks)
+        array._index = RowIndex.of(array.view().ids())
+        return array
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._count
 
     def __contains__(self, face_id: int) -> bool:
-        return face_id in self._rows
+        return self._index.get(face_id) is not None
 
-    def ids(self) -> list[int]:
-        return sorted(self._rows)
+    @property
+    def nbytes(self) -> int:
+        return sum(block.vectors.nbytes + block.ids.nbytes for block in self._blocks)
 
     def add(self, face_id: int, facen: Facen) -> None:
-        row = len(self._rows)
-        if row == len(self._ids):
-            self._resize(max(row + 1, row * 2 if row < QUICK_ROWS else int(row * GROWTH)))
-        self._vectors[row] = facen
-        self._ids[row] = face_id
-        self._rows[face_id] = row
+        """Adds an id that is not there yet."""
+        number, row = divmod(self._count, self._block_rows)
+        if number == len(self._blocks):
+            rows = self._block_rows if number else FIRST_ROWS
+            self._blocks.append(Block.empty(rows, self._size, self._precision))
+        elif row == len(self._blocks[number].ids):
+            rows = min(self._block_rows, max(FIRST_ROWS, 2 * row))
+            self._blocks[number] = self._blocks[number].copy(row, rows)
+        self._put(self._count, face_id, self._precision.stored(facen))
+        self._count += 1
 
     def remove(self, face_id: int) -> None:
-        """The last row takes the place of the removed one. No view may be in use."""
-        row = self._rows.pop(face_id)
-        last = len(self._rows)
+        """The last row takes the place of the removed one. KeyError where it is not there."""
+        row = self._index.remove(face_id)
+        last = self._count - 1
         if row != last:
-            self._vectors[row] = self._vectors[last]
-            self._ids[row] = self._ids[last]
-            self._rows[int(self._ids[row])] = row
-        if FIRST_ROWS < len(self._ids) > 4 * last:
-            self._resize(max(FIRST_ROWS, 2 * last))
+            number, inside = divmod(last, self._block_rows)
+            block = self._blocks[number]
+            self._put(row, int(block.ids[inside]), block.vectors[inside])
+        self._count = last
+        self._shrink()
 
-    def view(self, allowed: Iterable[int] | None = None) -> View:
-        """Everything, or the allowed ids among it."""
-        count = len(self._rows)
-        if allowed is None:
-            return View(self._vectors[:count], self._ids[:count])
-        rows = np.array([self._rows[key] for key in set(allowed) if key in self._rows], dtype=np.intp)
-        return View(self._vectors[rows], self._ids[rows])
+    def view(self) -> View:
+        """Everything. It may be looked at until something is removed; see `reading`."""
+        blocks = []
+        for number, block in enumerate(self._blocks):
+            rows = min(self._count - number * self._block_rows, len(block.ids))
+            if rows > 0:
+                blocks.append(Block(block.vectors[:rows], block.ids[:rows]))
+        return View(blocks, self._count, self._precision)
 
-    def _resize(self, rows: int) -> None:
-        # New arrays, never in place: a view may still look at the old ones.
-        count = len(self._rows)
-        vectors = np.empty((rows, self._size), dtype=np.float32)
-        ids = np.empty(rows, dtype=np.int64)
-        vectors[:count], ids[:count] = self._vectors[:count], self._ids[:count]
-        self._vectors, self._ids = vectors, ids
+    def picked(self, allowed: Iterable[int]) -> View:
+        """A copy of those of the allowed ids that are here."""
+        found = {row for face_id in allowed if (row := self._index.get(face_id)) is not None}
+        rows = np.array(sorted(found), dtype=np.intp)
+        blocks = []
+        for number in np.unique(rows // self._block_rows):
+            inside = rows[rows // self._block_rows == number] % self._block_rows
+            block = self._blocks[number]
+            blocks.append(Block(block.vectors[inside], block.ids[inside]))
+        return View(blocks, len(rows), self._precision)
+
+    def begin_reading(self) -> View:
+        """As `view`, and it stays as it is until `end_reading`."""
+        self._readers += 1
+        self._seen = max(self._seen, self._count)
+        self._own.clear()
+        return self.view()
+
+    def end_reading(self) -> None:
+        self._readers -= 1
+        if not self._readers:
+            self._seen = 0
+            self._own.clear()
+
+    def _put(self, row: int, face_id: int, stored: Stored) -> None:
+        number, inside = divmod(row, self._block_rows)
+        if row < self._seen and number not in self._own:
+            block = self._blocks[number]
+            rows = min(self._count - number * self._block_rows, len(block.ids))
+            self._blocks[number] = block.copy(rows, len(block.ids))
+            self._own.add(number)
+        block = self._blocks[number]
+        block.vectors[inside] = stored
+        block.ids[inside] = face_id
+        self._index.set(face_id, row)
+
+    def _shrink(self) -> None:
+        """At most one block lies empty, and at most three quarters of a gallery's only one."""
+        used = -(-self._count // self._block_rows)
+        del self._blocks[used + 1 :]
+        if used <= 1 and self._blocks:
+            rows = len(self._blocks[0].ids)
+            if rows > FIRST_ROWS and rows > 4 * self._count:
+                self._blocks[0] = self._blocks[0].copy(self._count, max(FIRST_ROWS, rows // 2))
+                del self._blocks[1:]

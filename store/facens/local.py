@@ -1,80 +1,89 @@
 """The facen storage of one box: exact search in the memory of this process.
 
-It belongs to this process alone. It is filled from MongoDB when the context opens
-(`store.facens.filling`) and follows what this process does. A second process on the same
-database has a storage of its own: it does not see what others add until it fills or catches
-up from MongoDB again, and may hold faces that others have removed, which is why whoever
-searches looks the faces up in MongoDB before believing in them.
+It belongs to this process alone. It is filled from a snapshot and from MongoDB when the context opens
+(`store.facens.keeping`) and follows what this process does. A second process on the same database has a
+storage of its own: it does not see what others add until it fills or catches up from MongoDB again, and
+may hold faces that others have removed, which is why whoever searches looks the faces up in MongoDB
+before believing in them.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import numpy as np
 from bson import ObjectId
 
 from pipeline.types import Facen
-from store.errors import BadValueError, FacenExistsError
-from store.facens.gallery_array import GalleryArray
-from store.facens.storage import FacenHit, FacenSearch, ShardHealth
+from store.errors import FacenExistsError
+from store.facens.gallery_array import GalleryArray, Precision, View
+from store.facens.scan import Allowed, search
+from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
 
 SHARD = "local"
 OFF_LOOP_NUMBERS = 1_000_000
 """A search over more numbers than this (about a millisecond of work) runs in a thread."""
+PICKED = 256
+"""So many allowed ids are looked up one by one and compared at once."""
 ADD_AT_ONCE = 256
+IDS_AT_ONCE = 10_000
 
-
-@dataclass(slots=True)
-class _Shelf:
-    """A gallery's array, and how many threads look at it."""
-
-    array: GalleryArray
-    readers: int = 0
-    unread: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.unread.set()
+_Result = TypeVar("_Result")
 
 
 class LocalFacens:
     """FacenStorage in memory, for one event loop."""
 
-    def __init__(self, size: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int | None = None,
+        *,
+        pack: str | None = None,
+        precision: Precision = Precision.FULL,
+        name: str = SHARD,
+    ) -> None:
         """`size`: how many numbers a facen has; None to take it from the first one."""
         self.size = size
-        self._shelves: dict[tuple[ObjectId, str], _Shelf] = {}
+        self.pack = pack
+        self.precision = precision
+        self.name = name
+        self.changes = 0
+        """Goes up with everything that is added or removed."""
+        self._galleries: dict[GalleryKey, GalleryArray] = {}
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
-        shelf = self._shelf(owner, gallery, self._checked(facen))
-        if face_id in shelf.array:
-            raise FacenExistsError(f"the face {face_id} is in the gallery {gallery} already", SHARD)
-        shelf.array.add(face_id, facen)
+        array = self._array(owner, gallery, self._checked(facen))
+        if face_id in array:
+            raise FacenExistsError(f"the face {face_id} is in the gallery {gallery} already", self.name)
+        array.add(face_id, facen)
+        self.changes += 1
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
         added = 0
         for index, (face_id, facen) in enumerate(entries):
             if index % ADD_AT_ONCE == ADD_AT_ONCE - 1:
                 await asyncio.sleep(0)  # others want the loop too
-            shelf = self._shelf(owner, gallery, self._checked(facen))
-            if face_id not in shelf.array:
-                shelf.array.add(face_id, facen)
+            array = self._array(owner, gallery, self._checked(facen))
+            if face_id not in array:
+                array.add(face_id, facen)
+                self.changes += 1
                 added += 1
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        while (shelf := self._shelves.get((owner, gallery))) is not None and shelf.readers:
-            # Adding leaves a running search alone; removing would move a row under its eyes.
-            await shelf.unread.wait()
-        if shelf is None or face_id not in shelf.array:
+        array = self._galleries.get((owner, gallery))
+        if array is None or face_id not in array:
             return False
-        shelf.array.remove(face_id)
-        if not len(shelf.array):
-            del self._shelves[owner, gallery]
+        array.remove(face_id)
+        self.changes += 1
+        if not len(array):
+            del self._galleries[owner, gallery]
         return True
 
     async def drop(self, owner: ObjectId, gallery: str) -> None:
-        self._shelves.pop((owner, gallery), None)
+        if self._galleries.pop((owner, gallery), None) is not None:
+            self.changes += 1
 
     async def search(
         self,
@@ -105,58 +114,95 @@ class LocalFacens:
         allowed: Iterable[int] | None,
     ) -> list[list[FacenHit]]:
         queries = [self._checked(facen) for facen in facens]
-        shelf = self._shelves.get((owner, gallery))
-        if shelf is None or not queries:
+        array = self._galleries.get((owner, gallery))
+        if array is None or not queries:
             return [[] for _ in facens]
         together = np.stack(queries)
-        if len(shelf.array) * together.size <= OFF_LOOP_NUMBERS:
-            return shelf.array.view(allowed).search(together, limit, threshold)
-        shelf.readers += 1
-        shelf.unread.clear()
+        if allowed is not None:
+            chosen = allowed if isinstance(allowed, (Sequence, frozenset, set, np.ndarray)) else list(allowed)
+            if len(chosen) <= PICKED:
+                return search(array.picked(int(one) for one in chosen), together, limit, threshold)
+            return await self._reading(
+                array, lambda view: search(view, together, limit, threshold, Allowed(chosen))
+            )
+        if len(array) * together.size <= OFF_LOOP_NUMBERS:
+            return search(array.view(), together, limit, threshold)
+        return await self._reading(array, lambda view: search(view, together, limit, threshold))
+
+    async def _reading(self, array: GalleryArray, look: Callable[[View], _Result]) -> _Result:
+        """Looks at the gallery as it is now, in a thread."""
+        view = array.begin_reading()
         try:
-            view = shelf.array.view(allowed)
-            # A cancelled caller must not let a removal in while the thread still looks.
-            work = asyncio.ensure_future(asyncio.to_thread(view.search, together, limit, threshold))
+            # A cancelled caller must not let go of the view while the thread still looks.
+            work = asyncio.ensure_future(asyncio.to_thread(look, view))
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
                 await asyncio.wait([work])
                 raise
         finally:
-            shelf.readers -= 1
-            if not shelf.readers:
-                shelf.unread.set()
+            array.end_reading()
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
-        shelf = self._shelves.get((owner, gallery))
-        return len(shelf.array) if shelf else 0
+        array = self._galleries.get((owner, gallery))
+        return len(array) if array else 0
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
-        shelf = self._shelves.get((owner, gallery))
-        return shelf.array.ids() if shelf else []
+        array = self._galleries.get((owner, gallery))
+        if array is None:
+            return []
+        if len(array) <= IDS_AT_ONCE:
+            return _listed(array.view())
+        return await self._reading(array, _listed)
 
-    async def galleries(self, owner: ObjectId | None = None) -> list[tuple[ObjectId, str]]:
-        return sorted(key for key in self._shelves if owner is None or key[0] == owner)
+    async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
+        return sorted(key for key in self._galleries if owner is None or key[0] == owner)
 
     async def health(self) -> list[ShardHealth]:
-        return [
-            ShardHealth(SHARD, live=True, facens=sum(len(shelf.array) for shelf in self._shelves.values()))
-        ]
+        count = sum(len(array) for array in self._galleries.values())
+        return [ShardHealth(self.name, live=True, facens=count)]
 
     async def close(self) -> None:
-        self._shelves.clear()
+        self._galleries.clear()
 
-    def _shelf(self, owner: ObjectId, gallery: str, facen: Facen) -> _Shelf:
-        shelf = self._shelves.get((owner, gallery))
-        if shelf is None:
-            shelf = self._shelves[owner, gallery] = _Shelf(GalleryArray(len(facen)))
-        return shelf
+    @asynccontextmanager
+    async def viewed(self, owner: ObjectId, gallery: str) -> AsyncIterator[View]:
+        """The gallery as it is now, for a thread to look at until the end of the block."""
+        array = self._galleries.get((owner, gallery))
+        if array is None:
+            yield View([], 0, self.precision)
+            return
+        view = array.begin_reading()
+        try:
+            yield view
+        finally:
+            array.end_reading()
+
+    def restore(self, galleries: dict[GalleryKey, GalleryArray]) -> None:
+        """Takes these galleries instead of what is there."""
+        self._galleries = {key: array for key, array in galleries.items() if len(array)}
+
+    @property
+    def nbytes(self) -> int:
+        """Of the facens and their ids, what is set aside for more included."""
+        return sum(array.nbytes for array in self._galleries.values())
+
+    def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
+        array = self._galleries.get((owner, gallery))
+        if array is None:
+            array = self._galleries[owner, gallery] = GalleryArray(len(facen), self.precision)
+        return array
 
     def _checked(self, facen: Facen) -> Facen:
-        if facen.ndim != 1 or not len(facen) or not np.isfinite(facen).all():
-            raise BadValueError("a facen is a row of finite numbers")
-        if self.size is None:
-            self.size = len(facen)
-        if len(facen) != self.size:
-            raise BadValueError(f"the facens here have {self.size} numbers, this one has {len(facen)}")
+        checked_facen(facen, self.size)
+        self.size = self.size or len(facen)
         return facen
+
+
+def _listed(view: View) -> list[int]:
+    """The ids in order. In parts, because making Python's numbers holds everything else up."""
+    ids = np.sort(view.ids())
+    listed: list[int] = []
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        listed += ids[start : start + IDS_AT_ONCE].tolist()
+    return listed

@@ -8,9 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 from bson import ObjectId
 
 from pipeline.types import Facen
+from store.errors import BadValueError
+
+GalleryKey = tuple[ObjectId, str]
+"""Owner and name."""
 
 
 class FacenHit(NamedTuple):
@@ -45,6 +50,9 @@ class FacenStorage(Protocol):
     Facens are (size,) float32 and normalised; a facen of another size is a BadValueError.
     Every method raises FacenStorageError, naming the shard, where a shard does not do its part.
     """
+
+    pack: str | None
+    """The model pack whose facens are here; None where anybody's are taken."""
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         """Adds a face to a gallery. FacenExistsError where it is there already."""
@@ -86,7 +94,7 @@ class FacenStorage(Protocol):
         """The ids of a gallery's faces, in order."""
         ...
 
-    async def galleries(self, owner: ObjectId | None = None) -> list[tuple[ObjectId, str]]:
+    async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         """Owner and name of each gallery that holds a face."""
         ...
 
@@ -95,3 +103,12 @@ class FacenStorage(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+def checked_facen(facen: Facen, size: int | None) -> Facen:
+    """The facen, where it can be one of so many numbers; BadValueError otherwise."""
+    if facen.ndim != 1 or not len(facen) or not np.isfinite(facen).all():
+        raise BadValueError("a facen is a row of finite numbers")
+    if size is not None and len(facen) != size:
+        raise BadValueError(f"the facens here have {size} numbers, this one has {len(facen)}")
+    return facen

@@ -13,9 +13,16 @@ from hypothesis import strategies as st
 from pipeline.facen import confidence
 from store.errors import BadValueError, FacenExistsError
 from store.facens import FacenStorage, LocalFacens
+from store.facens.sharded import ShardedFacens
 from tests.facens import like, person_facen
 
-ENGINES: dict[str, Callable[[], FacenStorage]] = {"local": LocalFacens}
+
+def three_shards() -> FacenStorage:
+    names = [f"shard {number}" for number in range(3)]
+    return ShardedFacens([LocalFacens(name=name) for name in names], names)
+
+
+ENGINES: dict[str, Callable[[], FacenStorage]] = {"local": LocalFacens, "three shards": three_shards}
 A, B = ObjectId(), ObjectId()
 
 
@@ -34,7 +41,7 @@ async def test_the_most_alike_come_first(storage: FacenStorage) -> None:
     found = await storage.search(A, "g", face, 3, confidence(0.45))
     assert [hit.id for hit in found.hits] == [1, 3, 2]
     assert [hit.confidence for hit in found.hits] == pytest.approx([0.95, 0.85, 0.75], abs=1e-5)
-    assert (found.live_servers, found.total_servers) == (1, 1)
+    assert found.live_servers == found.total_servers == len(await storage.health())
     assert [hit.id for hit in (await storage.search(A, "g", face, 1, 0.0)).hits] == [1]
 
 
@@ -105,7 +112,9 @@ async def test_many_at_once_are_the_same_as_one_by_one(storage: FacenStorage) ->
         alone = await storage.search(A, "g", question, 4, 0.3)
         assert [hit.id for hit in found.hits] == [hit.id for hit in alone.hits]
     assert await storage.ids(A, "g") == list(range(20))
-    assert [shard.live for shard in await storage.health()] == [True]
+    health = await storage.health()
+    assert all(shard.live for shard in health)
+    assert sum(shard.facens for shard in health) == 20
 
 
 async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None:

@@ -3,73 +3,91 @@
 import asyncio
 import threading
 
+import numpy as np
 import pytest
 from bson import ObjectId
 
+from pipeline.facen import cosine, normalise
 from store.facens import LocalFacens
 from store.facens import local as local_module
-from store.facens.gallery_array import View
-from tests.facens import person_facen
+from store.facens.gallery_array import Precision
+from store.facens.scan import search
+from tests.facens import like, person_facen
 
 OWNER = ObjectId()
+WAIT_SECONDS = 10
 
 
-class HeldView:
-    """Searches of a gallery that wait, in their thread, until they are let go."""
+class HeldSearches:
+    """Searches that wait, in their thread, until they are let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = threading.Event()
         self.go_on = threading.Event()
-        search = View.search
 
-        def held(view: View, *question: object) -> object:
+        def held(*question: object) -> object:
             self.begun.set()
-            assert self.go_on.wait(10)
-            return search(view, *question)  # type: ignore[arg-type]  # passed on as they came
+            assert self.go_on.wait(WAIT_SECONDS)
+            return search(*question)  # type: ignore[arg-type]  # passed on as they came
 
-        monkeypatch.setattr(View, "search", held)
+        monkeypatch.setattr(local_module, "search", held)
         monkeypatch.setattr(local_module, "OFF_LOOP_NUMBERS", 0)
 
 
-async def test_a_removal_waits_for_a_running_search_and_an_addition_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A search never sees a row move; what is added meanwhile does not disturb it."""
+async def test_a_search_sees_the_gallery_as_it_was_when_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are added, removed, moved and used again meanwhile; the answer is that of the first moment."""
     storage = LocalFacens()
     for number in range(16):
         await storage.add(OWNER, "g", number, person_facen(number))
-    held = HeldView(monkeypatch)
-    search = asyncio.create_task(storage.search(OWNER, "g", person_facen(15), 1, 0.9))
-    await asyncio.to_thread(held.begun.wait, 10)
-    removal = asyncio.create_task(storage.remove(OWNER, "g", 0))
-    for number in range(16, 40):
-        await storage.add(OWNER, "g", number, person_facen(number))
-    await asyncio.sleep(0.05)
-    assert not removal.done()
+    held = HeldSearches(monkeypatch)
+    asked = asyncio.create_task(storage.search(OWNER, "g", person_facen(15), 20, 0.0))
+    await asyncio.to_thread(held.begun.wait, WAIT_SECONDS)
+    for number in range(12):
+        assert await storage.remove(OWNER, "g", number)
+    for number in range(100, 130):
+        await storage.add(OWNER, "g", number, person_facen(15))
     held.go_on.set()
-    assert [hit.id for hit in (await search).hits] == [15]
-    assert await removal
-    assert await storage.ids(OWNER, "g") == list(range(1, 40))
+    hits = (await asked).hits
+    assert sorted(hit.id for hit in hits) == list(range(16))
+    assert (hits[0].id, hits[1].confidence < 0.9) == (15, True)
+    assert await storage.ids(OWNER, "g") == [12, 13, 14, 15, *range(100, 130)]
 
 
-async def test_a_cancelled_search_keeps_removals_out_until_its_thread_ends(
+async def test_two_searches_see_each_its_own_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied for the first one is copied again for the second, which began later."""
+    storage = LocalFacens()
+    for number in range(4):
+        await storage.add(OWNER, "g", number, person_facen(number))
+    held = HeldSearches(monkeypatch)
+    first = asyncio.create_task(storage.search(OWNER, "g", person_facen(0), 9, 0.9))
+    await asyncio.sleep(0)
+    await storage.remove(OWNER, "g", 0)
+    second = asyncio.create_task(storage.search(OWNER, "g", person_facen(1), 9, 0.9))
+    await asyncio.sleep(0)
+    await storage.remove(OWNER, "g", 1)
+    await storage.add(OWNER, "g", 9, person_facen(9))
+    held.go_on.set()
+    assert [hit.id for hit in (await first).hits] == [0]
+    assert [hit.id for hit in (await second).hits] == [1]
+    assert await storage.ids(OWNER, "g") == [2, 3, 9]
+
+
+async def test_a_cancelled_search_keeps_its_view_until_its_thread_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nobody waits for the answer any more, but the thread still looks at the rows."""
     storage = LocalFacens()
     await storage.add(OWNER, "g", 0, person_facen(0))
     await storage.add(OWNER, "g", 1, person_facen(1))
-    held = HeldView(monkeypatch)
-    search = asyncio.create_task(storage.search(OWNER, "g", person_facen(1), 1, 0.9))
-    await asyncio.to_thread(held.begun.wait, 10)
-    search.cancel()
-    removal = asyncio.create_task(storage.remove(OWNER, "g", 0))
-    await asyncio.sleep(0.05)
-    assert not removal.done()
+    held = HeldSearches(monkeypatch)
+    asked = asyncio.create_task(storage.search(OWNER, "g", person_facen(1), 1, 0.9))
+    await asyncio.to_thread(held.begun.wait, WAIT_SECONDS)
+    asked.cancel()
+    await asyncio.sleep(0.02)
+    assert not asked.done()
     held.go_on.set()
-    assert await removal
     with pytest.raises(asyncio.CancelledError):
-        await search
+        await asked
 
 
 async def test_a_gallery_that_is_emptied_gives_its_memory_back() -> None:
@@ -82,4 +100,55 @@ async def test_a_gallery_that_is_emptied_gives_its_memory_back() -> None:
             assert await storage.remove(OWNER, "g", round_ * 1000 + number)
     assert await storage.count(OWNER, "g") == 0
     assert await storage.galleries() == []
-    assert (await storage.health())[0].facens == 0
+    assert (await storage.health())[0].facens == storage.nbytes == 0
+
+
+async def test_churn_at_a_steady_size_does_not_grow() -> None:
+    """Ten thousand additions and removals later a gallery of a hundred takes what it took before."""
+    storage = LocalFacens(16)
+    facens = [person_facen(number, 16) for number in range(100)]
+    await storage.add_many(OWNER, "g", enumerate(facens))
+    await storage.add(OWNER, "g", 100, facens[0])
+    before = storage.nbytes
+    for number in range(10_000):
+        await storage.remove(OWNER, "g", number + 1)
+        await storage.add(OWNER, "g", number + 101, facens[(number + 1) % 100])
+    assert storage.nbytes == before
+    assert await storage.count(OWNER, "g") == 101
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_half_precision_gives_the_same_order_and_confidence(seed: int) -> None:
+    """In half the memory; confidences differ by less than 0.0001, and equal facens still reach 1."""
+    rng = np.random.default_rng(seed)
+    facens = [normalise(row) for row in rng.standard_normal((3000, 128)).astype(np.float32)]
+    facens += [like(facens[0], 0.9 - number / 50, number) for number in range(10)]
+    full, half = LocalFacens(), LocalFacens(precision=Precision.HALF)
+    for storage in (full, half):
+        await storage.add_many(OWNER, "g", enumerate(facens))
+    exact = (await full.search(OWNER, "g", facens[0], 11, 0.0)).hits
+    near = (await half.search(OWNER, "g", facens[0], 11, 0.0)).hits
+    assert [hit.id for hit in near] == [hit.id for hit in exact]
+    assert [hit.confidence for hit in near] == pytest.approx([hit.confidence for hit in exact], abs=1e-4)
+    assert (await half.search(OWNER, "g", facens[0], 1, 1.0)).hits[0].id == 0
+    assert half.nbytes < 0.55 * full.nbytes
+
+
+@pytest.mark.parametrize("share", [0.001, 0.05, 0.3, 0.9])
+async def test_large_lists_of_allowed_ids_are_exact(share: float) -> None:
+    """Whichever way the search takes them, the best allowed ones come, and no other."""
+    rng = np.random.default_rng(5)
+    storage = LocalFacens()
+    vectors = rng.standard_normal((20_000, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = rng.choice(2**62, 20_000, replace=False)
+    await storage.add_many(OWNER, "g", zip(ids.tolist(), vectors, strict=True))
+    allowed = rng.choice(20_000, int(share * 20_000) + 300, replace=False)
+    alike = vectors[allowed] @ vectors[7]
+    order = np.argsort(-alike)
+    strangers = [1, 2, 3]
+    for threshold in (0.0, 0.65):
+        expected = [int(ids[allowed[place]]) for place in order if alike[place] >= cosine(threshold)][:15]
+        chosen = [*ids[allowed].tolist(), *strangers]
+        found = await storage.search(OWNER, "g", vectors[7], 15, threshold, chosen)
+        assert [hit.id for hit in found.hits] == expected

@@ -1,0 +1,21 @@
+"""Which facen storage the settings ask for."""
+
+from store.facens.local import LocalFacens
+from store.facens.sharded import ShardedFacens
+from store.facens.storage import FacenStorage
+from store.settings import FacensSettings
+
+
+async def open_storage(settings: FacensSettings, size: int | None, pack: str | None) -> FacenStorage:
+    """The storage, empty where it is in the memory of this process."""
+    if settings.shards == 1:
+        return LocalFacens(size, pack=pack, precision=settings.precision)
+    names = [f"shard {number}" for number in range(1, settings.shards + 1)]
+    shards = [LocalFacens(size, pack=pack, precision=settings.precision, name=name) for name in names]
+    return ShardedFacens(shards, names)
+
+
+def local_shards(storage: FacenStorage) -> list[LocalFacens]:
+    """The parts of the storage that are in this process's memory."""
+    parts = storage.shards if isinstance(storage, ShardedFacens) else (storage,)
+    return [part for part in parts if isinstance(part, LocalFacens)]

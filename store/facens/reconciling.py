@@ -1,0 +1,129 @@
+"""The facen storage compared with MongoDB, by ids alone, and brought to what MongoDB says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from bson import ObjectId, decode_all
+from numpy.typing import NDArray
+
+from store.client import Collection, Database
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.facens.filling import fill
+from store.facens.sharded import Mine
+from store.facens.storage import FacenStorage, GalleryKey
+
+Ids = NDArray[np.int64]
+BATCH = 100_000
+FETCH_AT_ONCE = 5_000
+"""A question to MongoDB may have 16 MB."""
+CONVERT_AT_ONCE = 10_000
+ID_DOCUMENT = np.dtype([("length", "<i4"), ("type", "u1"), ("name", "S4"), ("id", "<i8"), ("end", "u1")])
+"""`{_id: …}` in BSON with a whole number of 64 bits (https://bsonspec.org/spec.html): 18 bytes, always."""
+INT64 = 0x12
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    owner: ObjectId
+    gallery: str
+    missing: Ids
+    """In MongoDB's list, not in the storage."""
+    foreign: Ids
+    """In the storage, not in MongoDB's list."""
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.foreign)
+
+
+async def listed_galleries(database: Database, facens: FacenStorage) -> list[GalleryKey]:
+    """Every gallery that MongoDB or the storage knows."""
+    try:
+        known = [
+            (one["owner"], one["name"])
+            async for one in database["galleries"].find({}, {"owner": 1, "name": 1})
+            if isinstance(one.get("owner"), ObjectId) and isinstance(one.get("name"), str)
+        ]
+    except DRIVER_ERRORS as error:
+        raise ours(error, "galleries.find") from error
+    return sorted({*known, *await facens.galleries()})
+
+
+async def listed_ids(faces: Collection, owner: ObjectId, gallery: str) -> Ids:
+    """The ids of the faces that list this gallery, in order; read as they come from the server, unwrapped
+    in a thread, because a million of them as dictionaries take ten times as long."""
+    parts: list[Ids] = []
+    cursor = faces.find_raw_batches({"owner": owner, "gallery": gallery}, {"_id": 1}, batch_size=BATCH)
+    try:
+        parts.extend([await asyncio.to_thread(_ids_of, batch) async for batch in cursor])
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.ids") from error
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+
+def _ids_of(batch: bytes) -> Ids:
+    if len(batch) % ID_DOCUMENT.itemsize == 0:
+        table = np.frombuffer(batch, dtype=ID_DOCUMENT)
+        if (table["length"] == ID_DOCUMENT.itemsize).all() and (table["type"] == INT64).all():
+            return np.array(table["id"], dtype=np.int64)
+    # Small numbers come with 32 bits.
+    return np.array([document["_id"] for document in decode_all(batch)], dtype=np.int64)
+
+
+async def held_ids(facens: FacenStorage, owner: ObjectId, gallery: str) -> Ids:
+    """The ids that the storage holds in a gallery, in order."""
+    ids = await facens.ids(owner, gallery)
+    return await asyncio.to_thread(_as_array, ids)
+
+
+def _as_array(ids: list[int]) -> Ids:
+    """In parts, because looking at Python's numbers holds everything else up."""
+    array = np.empty(len(ids), dtype=np.int64)
+    for start in range(0, len(ids), CONVERT_AT_ONCE):
+        array[start : start + CONVERT_AT_ONCE] = ids[start : start + CONVERT_AT_ONCE]
+    return array
+
+
+async def differences(
+    database: Database, facens: FacenStorage, mine: Mine | None = None
+) -> AsyncIterator[Difference]:
+    """Gallery by gallery, where both do not hold the same faces at this moment.
+
+    `mine`: which faces the storage is to hold, where it is only a shard.
+    """
+    for owner, gallery in await listed_galleries(database, facens):
+        listed = await listed_ids(database["faces"], owner, gallery)
+        if mine is not None:
+            listed = listed[mine(listed)]
+        held = await held_ids(facens, owner, gallery)
+        missing = await asyncio.to_thread(np.setdiff1d, listed, held, assume_unique=True)
+        foreign = await asyncio.to_thread(np.setdiff1d, held, listed, assume_unique=True)
+        if len(missing) or len(foreign):
+            yield Difference(owner, gallery, missing, foreign)
+
+
+async def reconcile(
+    database: Database,
+    facens: FacenStorage,
+    settle: Callable[[int], Awaitable[None]],
+    mine: Mine | None = None,
+) -> tuple[int, int]:
+    """Brings in what is missing, and takes out what is foreign; how many of each there were.
+
+    `settle` puts one face right, as `Following.settle`: it looks once more whether it is to be removed,
+    while nobody else changes the face.
+    """
+    missing = foreign = 0
+    async for found in differences(database, facens, mine):
+        for start in range(0, len(found.missing), FETCH_AT_ONCE):
+            some = found.missing[start : start + FETCH_AT_ONCE].tolist()
+            query = {"_id": {"$in": some}, "owner": found.owner, "gallery": found.gallery}
+            try:
+                await fill(database["faces"], facens, query)
+            except DRIVER_ERRORS as error:
+                raise ours(error, "facens.fill") from error
+        for face_id in found.foreign.tolist():
+            await settle(face_id)
+        missing, foreign = missing + len(found.missing), foreign + len(found.foreign)
+    return missing, foreign
