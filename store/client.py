@@ -25,6 +25,7 @@ ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
 SILENCE_MS = 30_000  # a server that keeps a connection open and says nothing for so long is as good as away
 NEW_CONFIGURATION_INCOMPATIBLE = 103
+LEAVE_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -63,6 +64,12 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             write_concern=WriteConcern(w="majority"),
         )
     finally:
+        await asyncio.to_thread(_leave, client)
+
+
+def _leave(client: Client) -> None:
+    """The driver tells the server which sessions end; one that hangs would hold up the event loop."""
+    with pymongo.timeout(LEAVE_SECONDS):
         client.close()
 
 
@@ -92,7 +99,7 @@ class ReplicaSetOfOne:
                 f"the private mongod at {self._address} takes no writes after {timeout_seconds:g} s"
             ) from error
         finally:
-            client.close()
+            await asyncio.to_thread(_leave, client)
 
     async def _writable(self, client: Client) -> bool:
         try:
