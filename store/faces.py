@@ -134,6 +134,8 @@ class Faces(UserStore[Face]):
 
     async def regenerate_id(self, face: Face) -> None:
         """Replaces the face's id with a new one, later than every id made before."""
+        if not isinstance(face, Face):
+            raise BadValueError(f"a face is a Faces.Model, not {type(face).__name__}")
         face["_id"] = self._ids.next()
         face.move_to_end("_id", last=False)
 

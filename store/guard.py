@@ -150,7 +150,7 @@ def _field_or_operator(key: object) -> str:
         raise BadFilterError(f"a field's name is text, not {type(key).__name__}")
     if not key or "\0" in key:
         raise BadFilterError("a field's name is not empty and has no zero character")
-    return key
+    return str(key)  # MongoDB's own types of text are no plain text
 
 
 def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, Any]:
@@ -229,11 +229,12 @@ def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise BadFilterError("a sort is made of pairs of a field and a direction")
         field, direction = pair
-        if _field_or_operator(field).startswith("$") or "\0" in field:
-            raise BadFilterError(f"{field!r} is no field to sort by")
-        if isinstance(direction, bool) or direction not in (1, -1):
-            raise BadFilterError(f"the direction of a sort is 1 or -1, not {direction!r}")
-        checked.append((field, int(direction)))
+        name = _field_or_operator(field)
+        if name.startswith("$"):
+            raise BadFilterError(f"{field!r:.80} is no field to sort by")
+        if not isinstance(direction, (int, float)) or isinstance(direction, bool) or direction not in (1, -1):
+            raise BadFilterError(f"the direction of a sort is 1 or -1, not {direction!r:.80}")
+        checked.append((name, int(direction)))
     return checked or None
 
 
@@ -250,7 +251,7 @@ def checked_limit(limit: int | None) -> int:
 
 def _whole_number(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadFilterError(f"{name} is a whole number from {low} to {high}, not {value!r}")
+        raise BadFilterError(f"{name} is a whole number from {low} to {high}, not {value!r:.80}")
     return value
 
 

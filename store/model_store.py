@@ -153,9 +153,11 @@ class MongoStore(Generic[M]):
         changes = self._changes(update)
         order = checked_sort(sort)
         options = _update_options(kwargs)
+        if not isinstance(return_document, bool):
+            raise BadFilterError("return_document is ReturnDocument.BEFORE or ReturnDocument.AFTER")
         async with self._operation("update_one"):
             document = await self._collection.find_one_and_update(
-                query, changes, sort=order, return_document=bool(return_document), **options
+                query, changes, sort=order, return_document=return_document, **options
             )
         return None if document is None else self.wrap_in_model(document)
 

@@ -25,7 +25,7 @@ from store.users import Users
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
 """A face's fields that hold URLs of its pictures, and how the keys of these end."""
 
-PNG = b"\x89PNG\r\n"
+PNG = b"\x89PNG"
 
 AnyFace = MutableMapping[str, Any]
 """A face, or its data as a dictionary."""
@@ -60,7 +60,7 @@ class ServerFaces(Faces):
 
         Only returns the key; every call gives another one. BadValueError for a face without owner or id.
         """
-        owner = face.get("owner")
+        owner = face.get("owner") if isinstance(face, Mapping) else None
         if not isinstance(owner, ObjectId) or face.get("_id") is None:
             raise BadValueError(
                 "a picture's key needs the face's owner and _id; store it with Faces.add first"

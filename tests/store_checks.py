@@ -1,6 +1,7 @@
 """What must hold between sightings, faces, galleries, persons and pictures, whatever happened before."""
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import cv2
@@ -55,3 +56,16 @@ async def assert_agreement(ctx: Context, user: User, uploads: Path, sighting_ids
     persons = await ctx.persons.find(user, None)
     assert {person["_id"] for person in persons} == {face["person_id"] for face in faces}
     return faces
+
+
+async def snapshot(ctx: Context) -> dict[str, list[Any]]:
+    """Everything that is stored."""
+    names = ("users", "faces", "galleries", "cameras", "persons", "counters")
+    return {name: await ctx.database[name].find().sort("_id", 1).to_list(None) for name in names}
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
