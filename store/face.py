@@ -35,6 +35,18 @@ class Face(Model):
     _png: bytes | None = None
 
     @classmethod
+    def wrapping(cls, document: Mapping[str, Any]) -> Self:
+        """The face of a document. As `Face(document)`, in a third of the time: searches find many."""
+        face = cls()
+        put = OrderedDict.__setitem__
+        for key, value in document.items():
+            if key in SPECIAL:
+                face[key] = value
+            else:
+                put(face, key, value)
+        return face
+
+    @classmethod
     def from_extraction_face(cls, eface: Mapping[str, Any]) -> Self:
         """A face object out of the data of one face from `ctx.extractor.extract()`.
 

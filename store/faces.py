@@ -86,7 +86,9 @@ class Faces(UserStore[Face]):
         owner = await self._users.owner(user)
         check_face(face, self.facen_size)
         own_id = "_id" in face
-        face.update(face.document())  # times as MongoDB keeps them
+        for key, value in face.document().items():  # times as MongoDB keeps them
+            if value is not face[key]:
+                face[key] = value
         face["owner"], face["gallery"], face["schema"] = owner, [], SCHEMA
         if not own_id:
             await self.regenerate_id(face)
@@ -105,6 +107,9 @@ class Faces(UserStore[Face]):
                 del face["_id"]
             raise
         return face
+
+    def wrap_in_model(self, obj: Mapping[str, Any]) -> Face:
+        return Face.wrapping(obj)
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_th
 """A face's fields that hold URLs of its pictures, and how the keys of these end."""
 
 PNG = b"\x89PNG"
+CHANCE_BYTES = 6
+"""So much of a picture's name cannot be guessed."""
 
 AnyFace = MutableMapping[str, Any]
 """A face, or its data as a dictionary."""
@@ -60,13 +62,8 @@ class ServerFaces(Faces):
 
         Only returns the key; every call gives another one. BadValueError for a face without owner or id.
         """
-        owner = face.get("owner") if isinstance(face, Mapping) else None
-        if not isinstance(owner, ObjectId) or face.get("_id") is None:
-            raise BadValueError(
-                "a picture's key needs the face's owner and _id; store it with Faces.add first"
-            )
-        face_id = checked_id(face["_id"], "face")
-        return f"{owner}/{datetime.now(UTC):%Y%m%d}/{face_id:d}_{secrets.token_hex(6)}{suffix}"
+        (key,) = _keys(face, [suffix])
+        return key
 
     async def regenerate_id(self, face: Face) -> None:
         """Replaces the face's id with a new one, and with it the URLs of its pictures, which contain the id.
@@ -75,9 +72,8 @@ class ServerFaces(Faces):
         """
         await super().regenerate_id(face)
         if face.get("owner") is not None:
-            for field, suffix in PICTURES.items():
-                if not self._leads_elsewhere(face.get(field)):
-                    face[field] = self._new_url(face, suffix)
+            fields = [field for field in PICTURES if not self._leads_elsewhere(face.get(field))]
+            face.update(self._new_urls(face, fields))
 
     async def upload(self, face: AnyFace, img: Image) -> None:
         """Uploads the original picture, the aligned face and the thumbnail to the face's URLs.
@@ -134,13 +130,10 @@ class ServerFaces(Faces):
 
     async def _link(self, face: AnyFace, *fields: str) -> None:
         """Gives the fields that need them URLs, in the document first: no picture lies there unnamed."""
-        new = {
-            field: self._new_url(face, PICTURES[field])
-            for field in fields
-            if self._own_key(face, face.get(field)) is None
-        }
-        if not new:
+        without = [field for field in fields if self._own_key(face, face.get(field)) is None]
+        if not without:
             return
+        new = self._new_urls(face, without)
         await self.update_one(face["owner"], {"_id": face["_id"]}, {"$set": new})
         face.update(new)
 
@@ -155,8 +148,9 @@ class ServerFaces(Faces):
             self._observer.operation("uploads.put", time.perf_counter() - since)
         self._observer.uploaded(len(data))
 
-    def _new_url(self, face: Mapping[str, Any], suffix: str) -> str:
-        return self._uploads.url_of(self.gen_ffupload_key(face, suffix))
+    def _new_urls(self, face: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
+        keys = _keys(face, [PICTURES[field] for field in fields])
+        return {field: self._uploads.url_of(key) for field, key in zip(fields, keys, strict=True)}
 
     def _key(self, face: Mapping[str, Any], url: str) -> str:
         """The key behind one of the URLs of the face's owner; BadValueError for any other."""
@@ -171,3 +165,14 @@ class ServerFaces(Faces):
 
     def _leads_elsewhere(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None
+
+
+def _keys(face: object, suffixes: Sequence[str]) -> list[str]:
+    """A new key for each suffix; together, because chance is asked of the system."""
+    owner = face.get("owner") if isinstance(face, Mapping) else None
+    if not isinstance(face, Mapping) or not isinstance(owner, ObjectId) or face.get("_id") is None:
+        raise BadValueError("a picture's key needs the face's owner and _id; store it with Faces.add first")
+    start = f"{owner}/{datetime.now(UTC):%Y%m%d}/{checked_id(face['_id'], 'face'):d}_"
+    chance = secrets.token_hex(CHANCE_BYTES * len(suffixes))
+    parts = (chance[at : at + 2 * CHANCE_BYTES] for at in range(0, len(chance), 2 * CHANCE_BYTES))
+    return [f"{start}{part}{suffix}" for part, suffix in zip(parts, suffixes, strict=True)]

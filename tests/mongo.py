@@ -19,6 +19,7 @@ from store.context import Context
 from store.embedded import PrivateMongod
 from store.mongod_program import find_mongod
 from store.settings import PersonsSettings, StoreSettings
+from store.users import User
 
 
 class MongodThread:
@@ -99,3 +100,15 @@ async def ctx(store_settings: StoreArguments) -> AsyncIterator[Context]:
     """An open context."""
     async with store_settings.open() as context:
         yield context
+
+
+@pytest.fixture
+async def user(ctx: Context) -> User:
+    """A user of the open context."""
+    return await ctx.users.add({})
+
+
+@pytest.fixture
+def uploads(store_settings: StoreArguments) -> Path:
+    """The folder of the open context's pictures."""
+    return store_settings.data_dir / "uploads"

@@ -14,12 +14,10 @@ from daemon.plugins.host import Plugins
 from daemon.settings import PluginsSettings
 from store import Context, User
 from store.recorder import Recorder
-from store.recording import RecordingSettings
 from store.spool import Spool
-from tests.sightings import FACEN_SIZE, PACK
+from tests.sightings import PACK, RECORDING
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "plugins"
-RECORDING = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
 
 
 class Healthy:

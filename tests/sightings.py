@@ -8,9 +8,12 @@ import numpy as np
 
 from pipeline.facen import normalise
 from pipeline.types import Facen, Rectangle, Sighting
+from store.recording import RecordingSettings
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128
+RECORDING = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
+"""As a daemon with the default pack would have them."""
 START = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
 
 

@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,22 +14,11 @@ import pytest
 
 from pipeline.extractor import Extractor
 from store import Context, User
-from store.observer import Unobserved
 from store.spool import Spool
 from tests.faces import default_models, portrait, sample_path
 from tests.mongo import StoreArguments
 from tests.plugins import EXAMPLES, Site, site
 from tests.sightings import FACEN_SIZE, sighting
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
 
 
 @pytest.fixture

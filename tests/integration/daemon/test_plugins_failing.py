@@ -5,8 +5,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from store import Context, User
 from tests.plugins import site, written
 
@@ -47,11 +45,6 @@ FAILING = {
     ),
     "z_taken": (GOOD, "activate: its path /hello is that of the plugin good already"),
 }
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
 
 
 async def test_a_plugin_that_fails_stops_nobody(ctx: Context, user: User, tmp_path: Path) -> None:

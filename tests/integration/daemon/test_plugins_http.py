@@ -98,11 +98,6 @@ OPTIONS = {"api": {"greeting": "hello"}}
 
 
 @pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
 async def api(ctx: Context, user: User, tmp_path: Path) -> AsyncIterator[Site]:
     folder = written(tmp_path / "plugins", {"api": PLUGIN})
     limits = {"request_timeout_seconds": 0.5, "max_body_bytes": 2048}

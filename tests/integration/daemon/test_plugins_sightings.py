@@ -9,8 +9,8 @@ from store import Context, User
 from store.observer import Unobserved
 from store.recording import Recording, SightingGate
 from store.spool import Spool
-from tests.plugins import RECORDING, Site, site, written
-from tests.sightings import sighting
+from tests.plugins import Site, site, written
+from tests.sightings import RECORDING, sighting
 from tests.store_checks import assert_agreement
 
 NOTES = """
@@ -33,16 +33,6 @@ def activate(app, ctx, options):
 
     app.add_sighting_hook(before=before, after=after)
 """
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
 
 
 @pytest.fixture

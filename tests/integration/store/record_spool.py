@@ -8,8 +8,8 @@ from bson import ObjectId
 from store.observer import Unobserved
 from store.recorder import Recorder
 from store.spool import Spool
-from tests.integration.store.recorders import SETTINGS
 from tests.mongo import StoreArguments
+from tests.sightings import RECORDING
 
 
 def main(settings: StoreArguments, user: ObjectId, at_work: Connection) -> None:
@@ -21,4 +21,4 @@ async def _main(settings: StoreArguments, user: ObjectId, at_work: Connection) -
     async with settings.open() as ctx:
         spool = Spool(settings.data_dir / "spool", 1_000_000_000, Unobserved())
         at_work.send("at work")
-        await Recorder(ctx, user, spool, SETTINGS, Unobserved(), lambda _: None).run()
+        await Recorder(ctx, user, spool, RECORDING, Unobserved(), lambda _: None).run()

@@ -10,9 +10,7 @@ from store.recorder import Recorder
 from store.recording import RecordingSettings, StoredSighting
 from store.spool import Spool
 from store.users import User
-from tests.sightings import FACEN_SIZE, PACK
-
-SETTINGS = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
+from tests.sightings import RECORDING
 
 
 class Counting(Unobserved):
@@ -37,7 +35,7 @@ class Running:
     """A recorder at work, and what it told."""
 
     def __init__(
-        self, ctx: Context, user: User, spool: Spool, settings: RecordingSettings = SETTINGS
+        self, ctx: Context, user: User, spool: Spool, settings: RecordingSettings = RECORDING
     ) -> None:
         self.events: list[StoredSighting] = []
         self.observer = Counting()
@@ -55,7 +53,7 @@ class Running:
 
 @asynccontextmanager
 async def recording(
-    ctx: Context, user: User, spool: Spool, settings: RecordingSettings = SETTINGS
+    ctx: Context, user: User, spool: Spool, settings: RecordingSettings = RECORDING
 ) -> AsyncIterator[Running]:
     """Runs a recorder; at the end it is stopped and its task has ended without an exception."""
     running = Running(ctx, user, spool, settings)

@@ -21,11 +21,6 @@ from tests.mongo import StoreArguments
 from tests.store_checks import nested, snapshot
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 def facen_text(numbers: list[float]) -> str:
     return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
 

@@ -22,11 +22,6 @@ from tests.sightings import photo
 from tests.store_checks import files_below
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def test_pictures_go_to_the_owners_folder_alone(ctx: Context, store_settings: StoreArguments) -> None:
     """A URL of somebody else's picture is refused, or replaced by one's own; inactive owners upload none."""
     uploads = store_settings.data_dir / "uploads"

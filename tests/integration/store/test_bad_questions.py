@@ -22,12 +22,6 @@ from tests.mongo import StoreArguments
 from tests.sightings import photo
 from tests.store_checks import nested, snapshot
 
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 FILTERS: list[Any] = [
     *(5, "name", [("a", 1)], {"$where": "1"}, {"$expr": {}}, {"a": {"$near": 1}}, {"a": {"$unknown": 1}}),
     *(

@@ -25,11 +25,6 @@ from tests.facens import person_facen, stored
 from tests.mongo import StoreArguments
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def test_a_gallery_is_created_once(ctx: Context, user: User) -> None:
     """A second one of the name is a ValueError for this owner, and none for another; ensure is content."""
     made = await ctx.galleries.add(user, "vip")

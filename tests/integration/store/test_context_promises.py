@@ -32,11 +32,6 @@ from tests.faces import default_models, sample_path
 from tests.mongo import StoreArguments
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def test_a_plain_collection_is_asked_without_a_user(ctx: Context) -> None:
     """find, find_one, count, remove_one and update_one of MongoStore, with sort, skip and limit."""
     for number in range(5):

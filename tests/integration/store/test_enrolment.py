@@ -33,11 +33,6 @@ async def ctx(store_settings: StoreArguments) -> AsyncIterator[Context]:
 
 
 @pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
 def people(tmp_path: Path) -> Path:
     """Two people with two pictures each."""
     folder = tmp_path / "people"

@@ -11,29 +11,12 @@ from store.doctor import Doctor
 from store.erasure import Erasure
 from store.errors import StoreError, UploadError
 from store.findings import Kind
-from store.observer import Unobserved
 from store.server_faces import PICTURES
 from store.spool import Spool
 from tests.facens import face
 from tests.integration.store.recorders import recording
-from tests.mongo import StoreArguments
 from tests.sightings import person_facen, photo, sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def uploads(store_settings: StoreArguments) -> Path:
-    return store_settings.data_dir / "uploads"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
 
 
 async def person_of(ctx: Context, user: User, sighting_id: str) -> int:

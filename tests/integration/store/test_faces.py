@@ -25,11 +25,6 @@ from tests.facens import face, person_facen, stored
 from tests.mongo import StoreArguments
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def test_a_face_comes_back_as_it_was_stored(ctx: Context, user: User) -> None:
     """Ids, base64, the box, lists, numbers and times with their zone survive MongoDB."""
     moment = datetime(2026, 3, 1, 14, 30, 0, 125_000, tzinfo=timezone(timedelta(hours=5)))

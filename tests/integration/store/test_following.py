@@ -26,11 +26,6 @@ async def other(store_settings: StoreArguments, ctx: Context) -> AsyncIterator[C
         yield context
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def soon(look: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(SOON):
         # Another process's doing: there is no event here to wait for.

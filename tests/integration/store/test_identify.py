@@ -23,11 +23,6 @@ from tests.facens import extraction_face, face, like, person_facen, stored
 from tests.mongo import StoreArguments
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
 async def test_similar_faces_come_best_first(ctx: Context, user: User) -> None:
     """Face objects with their confidence, (1 + cosine) / 2, down to the threshold."""
     wanted = person_facen(0)

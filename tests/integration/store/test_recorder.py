@@ -20,27 +20,12 @@ from store.recorder import Recorder
 from store.settings import PersonsSettings
 from store.spool import Spool
 from store.users import User
-from tests.integration.store.recorders import SETTINGS, recording
+from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
-from tests.sightings import START, sighting
+from tests.sightings import RECORDING, START, sighting
 from tests.store_checks import assert_agreement, block, unblock
 
 DEADLINE_SECONDS = 20
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
-
-
-@pytest.fixture
-def uploads(store_settings: StoreArguments) -> Path:
-    return store_settings.data_dir / "uploads"
 
 
 async def drained(recorder: Recorder) -> None:
@@ -224,7 +209,7 @@ async def test_stop_ends_a_long_pause_at_once(ctx: Context, user: User, spool: S
         ctx,
         user,
         spool,
-        SETTINGS,
+        RECORDING,
         Unobserved(),
         lambda _: None,
         first_pause_seconds=60,
@@ -258,7 +243,7 @@ async def test_completes_what_an_earlier_attempt_began(
             reached.set()
             await asyncio.Event().wait()
 
-        recorder = Recorder(ctx, user, spool, SETTINGS, Unobserved(), lambda _: None)
+        recorder = Recorder(ctx, user, spool, RECORDING, Unobserved(), lambda _: None)
         with monkeypatch.context() as patch:
             patch.setattr(type(owner), name, hang)
             task = asyncio.create_task(recorder.run())

@@ -10,34 +10,17 @@ import pytest
 from pipeline.types import Sighting
 from store.context import Context
 from store.errors import FacenStorageError, UploadError
-from store.observer import Unobserved
 from store.retention import Removed, Retention
 from store.server_faces import PICTURES
 from store.settings import RetentionSettings
 from store.spool import Spool
 from store.users import User
 from tests.integration.store.recorders import recording
-from tests.mongo import StoreArguments
 from tests.sightings import sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
 
 NOW = datetime.now(UTC)
 NOTHING = Removed(faces=0, pictures=0, persons=0, leftovers=0, dead=0)
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def uploads(store_settings: StoreArguments) -> Path:
-    return store_settings.data_dir / "uploads"
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "spool", 100_000_000, Unobserved())
 
 
 def seen(person: int, days_ago: float) -> Sighting:

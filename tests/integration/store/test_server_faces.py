@@ -24,16 +24,6 @@ from tests.store_checks import assert_pictures_open, block, files_below, picture
 BBOX = Rectangle(-10.0, 20.0, 70.0, 110.0)
 
 
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({})
-
-
-@pytest.fixture
-def uploads(store_settings: StoreArguments) -> Path:
-    return store_settings.data_dir / "uploads"
-
-
 def extraction_face() -> ExtractionFace:
     return ExtractionFace(
         bbox=BBOX,
