@@ -93,6 +93,7 @@ class PipelineSettings(Section):
     idle_fps: float = Field(default=2, gt=0, le=30)
     start_score: float = Field(default=0.6, ge=0.3, le=1)
     track_timeout_seconds: float = Field(default=1.5, gt=0, le=60)
+    visit_shots: int = Field(default=4, ge=1, le=16)
     motion_gate: bool = True
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
 
@@ -115,6 +116,7 @@ class PipelineSettings(Section):
             idle_fps=self.idle_fps,
             start_score=self.start_score,
             track_timeout_seconds=self.track_timeout_seconds,
+            visit_shots=self.visit_shots,
         )
 
 
@@ -129,6 +131,8 @@ TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 class JobsSettings(Section):
     retention_at: TimeOfDay = "03:30"
     doctor_at: TimeOfDay = "04:30"
+    merge_at: TimeOfDay = "05:00"
+    look_again_minutes: float = Field(default=30, ge=1, le=1440)
     faces_days: float = Field(default=365, ge=0)
     pictures_days: float = Field(default=90, ge=0)
     max_faces: int = Field(default=0, ge=0)

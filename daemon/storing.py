@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from daemon.errors import StartError
+from daemon.identity import recording_settings
 from daemon.metrics import Metrics
 from daemon.owner import owner
 from daemon.plugins.host import Plugins
@@ -22,7 +23,7 @@ from store.doctor import Doctor
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
 from store.recorder import Recorder
-from store.recording import RecordingSettings, StoredSighting
+from store.recording import StoredSighting
 from store.retention import Retention
 from store.settings import CAMERA_GALLERY, ENROLLED_GALLERY, PERSON_GALLERY
 from store.spool import Spool
@@ -232,12 +233,7 @@ class Storing:
             ) as ctx,
         ):
             self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
-            threshold = settings.persons.threshold
-            recording = RecordingSettings(
-                pack=pack.name,
-                facen_size=pack.facen_size,
-                threshold=pack.thresholds.named(threshold) if isinstance(threshold, str) else threshold,
-            )
+            recording = recording_settings(settings.persons, pack)
             try:
                 # Before the first sighting is stored: a plugin sees every one.
                 await self._plugins.activate(ctx, self._owner)

@@ -9,6 +9,9 @@ from store.recorder import StoredSighting
 
 log = structlog.get_logger(__name__)
 
+OUTCOMES = {"matched": "known", "created": "new", "ambiguous": "ambiguous", "withheld": "withheld"}
+"""How a line calls them; the last two wait for a better look."""
+
 
 def log_visit(stored: StoredSighting) -> None:
     log.info(
@@ -16,6 +19,7 @@ def log_visit(stored: StoredSighting) -> None:
         camera=stored.cam_id,
         person=stored.person_id,
         known=known(stored),
+        outcome=stored.outcome,
         friend=stored.friend,
         confidence=None if stored.confidence is None else round(stored.confidence, 3),
         quality=round(stored.score, 2),
@@ -26,7 +30,7 @@ def log_visit(stored: StoredSighting) -> None:
 
 
 def visit_line(stored: StoredSighting) -> str:
-    """Local time, camera, person, new or known, friend or not, confidence, quality score, thumbnail."""
+    """Local time, camera, person, new, known or why nobody, friend or not, confidence, quality, thumbnail."""
     confidence = "   –" if not known(stored) or stored.confidence is None else f"{stored.confidence:.2f}"
     person = "nobody" if stored.person_id is None else f"person {stored.person_id}"
     return "  ".join(
@@ -34,7 +38,7 @@ def visit_line(stored: StoredSighting) -> str:
             f"{stored.captured_at.astimezone():%H:%M:%S}",
             f"camera {stored.cam_id}",
             f"{person:<9}",
-            "known" if known(stored) else "new  ",
+            f"{OUTCOMES[stored.outcome]:<9}",
             "friend      " if stored.friend else "not a friend",
             f"confidence {confidence}",
             f"quality {stored.score:5.2f}",

@@ -1,24 +1,23 @@
 """One camera's way from frames to sightings.
 
 A small picture of the frame goes to the detector, its boxes to the tracker, what was seen of a track to its
-visit. Only shots that are posted are converted to colour, cut, embedded and encoded, all those that are due
-at once in one batch.
+visit. Only the few shots that make a visit's facen are converted to colour, cut and embedded, all those that
+are due at once in one batch; only the posted one is encoded.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pipeline import pictures
-from pipeline.alignment import align
-from pipeline.best_shot import Outcome, Posting
+from pipeline.appearance import Appearance
+from pipeline.best_shot import Posting
 from pipeline.engine import Models
 from pipeline.extractor import scaled
+from pipeline.poster import Poster, timed
 from pipeline.regions import EVERYWHERE, Region
 from pipeline.tracker import Tracker, TrackerSettings
-from pipeline.types import Detection, Facen, Frame, Observer, Picture, Sighting
-from pipeline.visits import Post, ShotRules, Visits, lies_in
+from pipeline.types import Detection, Frame, Observer, Sighting
+from pipeline.visits import ShotRules, Visits, lies_in
 
 Moves = Callable[[Frame], bool]
 """Whether something moves in the frame, compared with those before."""
@@ -55,6 +54,8 @@ class StageSettings:
     """The detector's score from which something is taken for a face."""
     track_timeout_seconds: float = 1.5
     """How long a face may be out of sight before its visit ends."""
+    visit_shots: int = 4
+    """How many shots, some time apart, a visit's facen is made of."""
 
 
 class CameraStages:
@@ -81,8 +82,13 @@ class CameraStages:
             settings.min_face_px,
             settings.min_score,
             settings.roi,
+            settings.visit_shots,
         )
         self._visits = Visits(cam_id, rules, models.near_detector, observer)
+        self._poster = Poster(cam_id, models, observer)
+        self._appearance = Appearance(
+            self._visits, self._poster, models.near_detector, models.pack.thresholds.low
+        )
         self._last_frame: float | None = None
         self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
@@ -104,18 +110,22 @@ class CameraStages:
         self._last_analysed = now
         detections = self._detect(frame)
         with self._timed("track"):
-            seen, ended = self._tracker.update(detections, now)
+            seen, ended = self._tracker.update(detections, now, self._appearance.of(frame))
         with self._timed("quality"):
             self._visits.see(seen, frame)
+        self._poster.cut(self._visits.ripe(now))
         posts = [*self._visits.end(ended), *self._visits.due(self._tracker.tracks, now)]
         self._observer.analysed(self._cam_id)
-        return sightings + self._post(posts)
+        return sightings + self._poster.sightings(posts)
 
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
         self._last_frame = self._last_analysed = self._size = None
         self._next_due = 0.0
-        return self._post(self._visits.end(self._tracker.finish()))
+        return self._poster.sightings(self._visits.end(self._tracker.finish()))
+
+    def _timed(self, stage: str) -> AbstractContextManager[None]:
+        return timed(self._observer, stage)
 
     def _after_break(self, frame: Frame) -> list[Sighting]:
         """Ends all visits where the frame does not continue the one before: the media time went back or far
@@ -158,52 +168,3 @@ class CameraStages:
         sure = sum(face.score >= self._settings.start_score for face in faces)
         self._observer.faces_detected(self._cam_id, sure)
         return faces
-
-    def _post(self, posts: Sequence[Post]) -> list[Sighting]:
-        """Cuts, embeds and encodes the shots, each frame converted once."""
-        if not posts:
-            return []
-        colours: dict[int, tuple[Picture, bytes]] = {}
-        with self._timed("convert"):
-            for post in posts:
-                frame = post.shot.frame
-                if id(frame) not in colours:
-                    picture = frame.pixels.bgr()
-                    colours[id(frame)] = picture, pictures.jpeg(picture)
-        cuts = [align(colours[id(post.shot.frame)][0], post.shot.detection.landmarks) for post in posts]
-        with self._timed("embed"):
-            facens = self._models.embedder.embed(cuts)
-        sightings = []
-        for post, cut, facen in zip(posts, cuts, facens, strict=True):
-            _, photo = colours[id(post.shot.frame)]
-            sightings.append(self._sighting(post, photo, cut, facen))
-            self._observer.shot(self._cam_id, Outcome.POSTED.value)
-        return sightings
-
-    def _sighting(self, post: Post, photo: bytes, cut: Picture, facen: Facen) -> Sighting:
-        frame, detection, quality = post.shot.frame, post.shot.detection, post.shot.quality
-        return Sighting(
-            cam_id=self._cam_id,
-            visit_id=post.visit.id,
-            captured_at=frame.captured_at,
-            media_time=frame.media_time,
-            bbox=detection.bbox,
-            score=quality.score,
-            facen=facen,
-            photo=photo,
-            normalized=pictures.png(cut),
-            pack=self._models.pack.name,
-            detector_info={
-                "detector_score": round(detection.score, 4),
-                "landmarks": [[round(float(value), 2) for value in point] for point in detection.landmarks],
-                "quality": {name: round(value, 4) for name, value in quality.parts.items()},
-                "posting": post.mode.value,
-                "visit_started_at": post.visit.started_at.isoformat(),
-            },
-        )
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._observer.stage(stage, time.perf_counter() - start)

@@ -7,7 +7,7 @@ or blurred for a moment keeps its track, and a pattern in the wallpaper gets non
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,23 @@ from scipy.optimize import linear_sum_assignment
 
 from pipeline.types import Detection, Rectangle
 
+Alike = Callable[["Track", Detection], bool]
+"""Whether a detection looks like the face of the track whose place it is in; True if that cannot be told."""
+
 _IMPOSSIBLE = 1e6
+
+_AHEAD_SECONDS = 0.5
+"""Nobody keeps a course for long; after half a second the speed says little."""
+
+_FASTEST_GROWTH = 1.6
+"""Logarithm of the size, a second: a face five times as large after a second is at arm's length. A box that
+was half hidden and shows whole again seems to grow much faster."""
+
+_STILL_IOU = 0.8
+"""Boxes of a face that does not move tremble by less than this."""
+
+_STILL_SECONDS = 20.0
+"""Nobody stands as still as a picture for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,9 @@ class TrackerSettings:
     """The detector's score from which a detection may begin a track."""
     timeout_seconds: float = 1.5
     """How long a face may be out of sight before its track ends; longer than a second of occlusion."""
+    still_timeout_seconds: float = 30.0
+    """The same for a face that has not moved for long: a poster or a screen, of which the detector is not
+    always sure. Else it would be a new visit each time."""
 
 
 class Track:
@@ -37,11 +56,17 @@ class Track:
         self.detection = detection
         self._speed = (0.0, 0.0)
         self._growth = 0.0
+        self._anchor = detection.bbox
+        self._still_since = time
+
+    @property
+    def still_seconds(self) -> float:
+        """How long, up to when it was last seen, the face has not moved."""
+        return self.last_seen - self._still_since
 
     def predict(self, time: float) -> Rectangle:
         """Where the face is at this time, if it goes on as it did."""
-        # Nobody keeps a course for long; after half a second the speed says little.
-        ahead = min(time - self.last_seen, 0.5)
+        ahead = min(time - self.last_seen, _AHEAD_SECONDS)
         box = self.detection.bbox
         x, y = box.centre
         x, y = x + self._speed[0] * ahead, y + self._speed[1] * ahead
@@ -57,6 +82,7 @@ class Track:
             old, new = self.detection.bbox, detection.bbox
             moved = [(b - a) / passed for a, b in zip(old.centre, new.centre, strict=True)]
             growth = math.log(_size(new) / _size(old)) / passed
+            growth = max(-_FASTEST_GROWTH, min(_FASTEST_GROWTH, growth))
             # A box trembles by a few pixels; half of the old speed stays so that the tremble evens out.
             keep = 0.5 if self.hits > 1 else 0.0
             self._speed = (
@@ -64,6 +90,8 @@ class Track:
                 keep * self._speed[1] + (1 - keep) * moved[1],
             )
             self._growth = keep * self._growth + (1 - keep) * growth
+        if detection.bbox.iou(self._anchor) < _STILL_IOU:
+            self._anchor, self._still_since = detection.bbox, time
         self.detection = detection
         self.last_seen = time
         self.hits += 1
@@ -82,16 +110,22 @@ class Tracker:
         """The tracks that have not ended, seen just now or not."""
         return self._tracks
 
-    def update(self, detections: Sequence[Detection], time: float) -> tuple[list[Track], list[Track]]:
+    def update(
+        self, detections: Sequence[Detection], time: float, alike: Alike | None = None
+    ) -> tuple[list[Track], list[Track]]:
         """The faces of the frame at this time: the tracks that were seen in it, and those that ended before
         it.
 
-        Times never go back.
+        Times never go back. `alike` is asked about each face that continues a track by its place; without it
+        the place alone decides.
         """
-        ended = self._end([t for t in self._tracks if time - t.last_seen > self._settings.timeout_seconds])
+        ended = self._end([track for track in self._tracks if self._is_over(track, time)])
         sure = [d for d in detections if d.score >= self._settings.start_score]
         doubtful = [d for d in detections if d.score < self._settings.start_score]
         pairs, waiting, new = _pair(self._tracks, sure, time)
+        if alike is not None:
+            pairs, new = self._checked(pairs, waiting, new, time, alike)
+            waiting = [track for track in waiting if all(track is not one for one, _ in pairs)]
         more, _, _ = _pair(waiting, doubtful, time)
         seen = []
         for track, detection in [*pairs, *more]:
@@ -103,6 +137,46 @@ class Tracker:
             self._tracks.append(track)
             seen.append(track)
         return sorted(seen, key=lambda track: track.number), ended
+
+    def _is_over(self, track: Track, time: float) -> bool:
+        settings = self._settings
+        still = track.still_seconds >= _STILL_SECONDS
+        patience = settings.still_timeout_seconds if still else settings.timeout_seconds
+        return time - track.last_seen > max(patience, settings.timeout_seconds)
+
+    def _checked(
+        self,
+        pairs: list[tuple[Track, Detection]],
+        waiting: Sequence[Track],
+        new: list[Detection],
+        time: float,
+        alike: Alike,
+    ) -> tuple[list[tuple[Track, Detection]], list[Detection]]:
+        """The pairs that look alike, and the detections without a track.
+
+        Whoever stepped in front of another one is a stranger to their track, and perhaps one of a track that
+        was lost beside it.
+        """
+        strangers = [pair for pair in pairs if not alike(*pair)]
+        pairs = [pair for pair in pairs if pair not in strangers]
+        free = [*(track for track, _ in strangers), *waiting]
+        for mistaken, detection in strangers:
+            others = [track for track in free if track is not mistaken]
+            near = sorted(others, key=lambda track: _cost(track, detection.bbox, time))
+            own = next(
+                (
+                    track
+                    for track in near
+                    if _cost(track, detection.bbox, time) < _IMPOSSIBLE and alike(track, detection)
+                ),
+                None,
+            )
+            if own is None:
+                new = [*new, detection]
+            else:
+                free.remove(own)
+                pairs.append((own, detection))
+        return pairs, new
 
     def finish(self) -> list[Track]:
         """Ends all tracks."""
@@ -146,6 +220,8 @@ def _cost(track: Track, box: Rectangle, time: float) -> float:
     passed = time - track.last_seen
     overlap = expected.iou(box)
     reach = min(3.0, 0.5 + 6 * passed) if track.hits == 1 else min(2.5, 0.5 + 2 * passed)
+    if track.still_seconds >= _STILL_SECONDS and passed > _AHEAD_SECONDS:
+        reach = 0.5  # what hangs on the wall comes back where it was
     near = distance <= reach and ratio <= 0.5 + 0.3 * min(passed, 1.0)
     return 1 - overlap + 0.5 * distance + 0.5 * ratio if near or overlap >= 0.3 else _IMPOSSIBLE
 

@@ -161,6 +161,10 @@ class Sighting:
     """The model pack that made the facen."""
     detector_info: Mapping[str, Any] = field(default_factory=dict)
     """Numbers and strings for the curious: detector score, landmarks, quality parts, posting mode."""
+    shots: int = 1
+    """How many shots of the visit, which agree with each other, the facen is the mean of."""
+    beside: tuple[str, ...] = ()
+    """The visit ids of others who were visible in the same frame at some moment: other people than this."""
 
 
 class Emotions(NamedTuple):

@@ -5,8 +5,9 @@ size and place, by the geometry of its landmarks, by the brightness of its pixel
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,14 @@ from pipeline.quality import assess, bound
 from pipeline.regions import Region
 from pipeline.tracker import Track
 from pipeline.types import Detection, Frame, Observer, Quality
+from pipeline.visit_shots import VisitShots
 
 _CERTAIN = 0.8
 """A detection with this score stands for a face even if it is seen only once, as on a camera with few
 frames."""
+
+_REMEMBERED_BESIDE = 200
+"""Of so many others who were visible at once, the latest, a visit in a crowd knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class ShotRules:
     min_face_px: int
     min_score: float
     roi: Region
+    shots: int
+    """How many shots a visit's facen is made of."""
 
 
 @dataclass(slots=True)
@@ -40,8 +47,13 @@ class Visit:
     id: str
     started_at: datetime
     best: BestShot
+    shots: VisitShots
+    beside: dict[str, None] = field(default_factory=dict)
+    """The visits that were visible in the same frame, in a place of their own; the latest last."""
     surest: float = 0.0
     """The best score that the detector gave."""
+    small: NDArray[np.float32] | None = None
+    """What the face looked like when it was last seen; see `pipeline.appearance`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +81,11 @@ class Visits:
         """Judges what was just seen of these tracks, and counts what became of it."""
         luma: NDArray[np.uint8] | None = None
         for track in tracks:
-            detection = track.detection
-            visit = self._visits.get(track.number)
-            if visit is None:
-                visit = self._visits[track.number] = self._begin(track, frame)
+            if track.number not in self._visits:
+                self._visits[track.number] = self._begin(track, frame)
+        self._meet(tracks)
+        for track in tracks:
+            detection, visit = track.detection, self._visits[track.number]
             visit.surest = max(visit.surest, detection.score)
             outcome = self._glance(visit, detection, frame)
             if outcome is None:
@@ -80,6 +93,16 @@ class Visits:
                 outcome = self._judge(visit, detection, frame, luma)
             if outcome is not None:
                 self._count(outcome)
+
+    def of(self, track: Track) -> Visit | None:
+        """The visit that a track stands for."""
+        return self._visits.get(track.number)
+
+    def ripe(self, now: float) -> list[tuple[Visit, Shot]]:
+        """The shots that have to be cut out now, at this media time, because their frames are let go."""
+        return [
+            (visit, shot) for visit in self._visits.values() if (shot := visit.shots.ripe(now)) is not None
+        ]
 
     def due(self, tracks: Sequence[Track], now: float) -> list[Post]:
         """What to post while these visits go on, at this media time."""
@@ -111,7 +134,18 @@ class Visits:
     def _begin(self, track: Track, frame: Frame) -> Visit:
         moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         best = BestShot(self._rules.posting, self._rules.post_interval_seconds)
-        return Visit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best)
+        shots = VisitShots(self._rules.shots)
+        return Visit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best, shots)
+
+    def _meet(self, tracks: Sequence[Track]) -> None:
+        """Notes who was visible with whom. Boxes that overlap may be one face found twice."""
+        for one, other in combinations(tracks, 2):
+            here, there = self._visits[one.number], self._visits[other.number]
+            if there.id in here.beside and here.id in there.beside:
+                continue
+            if one.detection.bbox.intersection(other.detection.bbox).area == 0:
+                _remember(here, there)
+                _remember(there, here)
 
     def _glance(self, visit: Visit, detection: Detection, frame: Frame) -> Outcome | None:
         """Judges a shot without looking at its pixels; None where it may still win."""
@@ -119,7 +153,8 @@ class Visits:
             return Outcome.SMALL
         if not lies_in(self._rules.roi, detection, frame):
             return Outcome.OUTSIDE_ROI
-        return self._verdict(visit, bound(detection, frame.pixels.width, frame.pixels.height))
+        quality = bound(detection, frame.pixels.width, frame.pixels.height)
+        return self._verdict(visit, quality)
 
     def _judge(
         self, visit: Visit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
@@ -133,13 +168,20 @@ class Visits:
             quality = assess(luma, detection)
             if (outcome := self._verdict(visit, quality)) is not None:
                 return outcome
+        shot = Shot(frame, detection, quality)
+        if visit.shots.wants(quality.score):
+            visit.shots.take(shot)
+        if not visit.best.beaten_by(quality.score):
+            return Outcome.NOT_BETTER
         # A shot that wins has no outcome until it is posted; the one that it replaces has.
-        return Outcome.NOT_BETTER if visit.best.take(Shot(frame, detection, quality)) else None
+        return Outcome.NOT_BETTER if visit.best.take(shot) else None
 
     def _verdict(self, visit: Visit, quality: Quality) -> Outcome | None:
+        """What becomes of a shot that can win no more, neither to be posted nor to be in the facen."""
         if quality.score < self._rules.min_score:
             return Outcome.LOW_QUALITY
-        return None if visit.best.beaten_by(quality.score) else Outcome.NOT_BETTER
+        may_win = visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
+        return None if may_win else Outcome.NOT_BETTER
 
     def _count(self, outcome: Outcome) -> None:
         self._observer.shot(self._cam_id, outcome.value)
@@ -149,6 +191,13 @@ def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
     """Whether the middle of a face of this frame is in the region."""
     x, y = face.bbox.centre
     return region.contains(x / frame.pixels.width, y / frame.pixels.height)
+
+
+def _remember(visit: Visit, other: Visit) -> None:
+    visit.beside.pop(other.id, None)
+    visit.beside[other.id] = None
+    if len(visit.beside) > _REMEMBERED_BESIDE:
+        del visit.beside[next(iter(visit.beside))]
 
 
 def _is_face(track: Track, visit: Visit) -> bool:

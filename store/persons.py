@@ -1,10 +1,12 @@
 """The persons: who a face belongs to, and who is a friend."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
+
+from bson import ObjectId
 
 from store.client import Database
 from store.counters import Counters
@@ -190,21 +192,37 @@ class Persons(UserStore[Person]):
     async def _find_or_create(self, question: Question, sighting: str | None) -> PersonMatch:
         """Under locks, first here and then among all processes: looks again, and creates."""
         async with AsyncExitStack() as stack:
-            names = [f"{question.owner}/{gallery}" for gallery in sorted(question.galleries)]
-            for name in names:
-                await stack.enter_async_context(self._leases.local(name))
+            await self._lock(stack, question.owner, question.galleries)
             near = await self._look_again(question)
             if not question.enough(near):
-                for name in names:
-                    await stack.enter_async_context(self._leases.held(name))
-                for gallery in question.galleries:
-                    await self._faces.catch_up(question.owner, gallery)
+                await self._lease(stack, question.owner, question.galleries)
                 near = await self._look_again(question)
             if sure := question.enough(near):
                 return PersonMatch(sure[0].person_id, created=False, confidence=sure[0].confidence)
             person = {"founding": question.founding()} | ({"sighting_id": sighting} if sighting else {})
             made = await self.add(question.owner, person)
             return PersonMatch(made["_id"], created=True, confidence=_best(near))
+
+    @asynccontextmanager
+    async def alone(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
+        """Alone, here and among all processes, with making and joining persons of these person galleries.
+
+        The facen storage has the faces that others have added. Not for longer than a few seconds.
+        """
+        async with AsyncExitStack() as stack:
+            await self._lock(stack, owner, galleries)
+            await self._lease(stack, owner, galleries)
+            yield
+
+    async def _lock(self, stack: AsyncExitStack, owner: ObjectId, galleries: Iterable[str]) -> None:
+        for gallery in sorted(galleries):
+            await stack.enter_async_context(self._leases.local(f"{owner}/{gallery}"))
+
+    async def _lease(self, stack: AsyncExitStack, owner: ObjectId, galleries: Iterable[str]) -> None:
+        for gallery in sorted(galleries):
+            await stack.enter_async_context(self._leases.held(f"{owner}/{gallery}"))
+        for gallery in galleries:
+            await self._faces.catch_up(owner, gallery)
 
     async def _look_again(self, question: Question) -> list[Likeness]:
         async with self._operation("identify_again"):

@@ -137,7 +137,7 @@ class Recorder:
 
     def _tell(self, stored: StoredSighting) -> None:
         self._observer.sighting(stored.cam_id, "stored")
-        self._observer.person(stored.cam_id, "created" if stored.created else "matched")
+        self._observer.person(stored.cam_id, stored.outcome)
         if stored.friend:
             self._observer.friend(stored.cam_id)
         self._on_event(stored)

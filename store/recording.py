@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -22,11 +22,13 @@ from store.errors import BadFilterError, BadValueError, FacenExistsError, Malfor
 from store.face import Face, checked_bbox
 from store.galleries import DEFAULT_GALLERY, checked_name
 from store.image import Image, decode
-from store.observer import StoreObserver, StoreStage
-from store.persons import PersonMatch
+from store.observer import PersonOutcome, StoreObserver, StoreStage
+from store.recognition import Recognition, RecognitionRules, Verdict
+from store.references import ReferenceRules, References
 from store.settings import ENROLLED_GALLERY
 from store.sighting_file import plain
 from store.users import UserArgument
+from store.withheld import Withheld
 
 _Result = TypeVar("_Result")
 
@@ -45,6 +47,8 @@ class StoredSighting:
     person_id: int | None
     created: bool
     """The person was made for this sighting; otherwise it was known."""
+    outcome: PersonOutcome
+    """Of the recognition; the face of a withheld or ambiguous sighting has no person yet."""
     friend: bool
     confidence: float | None
     """How alike the face is to the known person's, 0 to 1; None where nobody was similar."""
@@ -64,12 +68,8 @@ class RecordingSettings:
     pack: str
     """The model pack; facens of another one cannot be compared."""
     facen_size: int
-    threshold: float
-    """The confidence, 0 to 1, from which a face is a known person's."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"a threshold is a confidence from 0 to 1, not {self.threshold}")
+    recognition: RecognitionRules
+    references: ReferenceRules = field(default_factory=ReferenceRules)
 
 
 class SightingGate(Protocol):
@@ -100,6 +100,9 @@ class Recording:
         self._user = user
         self._settings = settings
         self._observer = observer
+        self._references = References(ctx, user, settings.references)
+        self._recognition = Recognition(ctx, user, settings.recognition, self._references)
+        self._withheld = Withheld(ctx, user, self._recognition)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
         """Stores the sighting once, however often this is called with the same id.
@@ -109,12 +112,17 @@ class Recording:
         """
         image = await asyncio.to_thread(self._examine, sighting)
         try:
-            galleries = [DEFAULT_GALLERY, self._ctx.persons.gallery_of(sighting.cam_id)]
+            gallery = self._ctx.persons.gallery_of(sighting.cam_id)
             face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
             if face is None:
-                face = await self._add_face(sighting_id, sighting, image, galleries)
+                face = await self._add_face(sighting_id, sighting, image, gallery)
+            known = face["person_id"] is not None
             with self._timed("store"):
-                await self._add_to_galleries(face, galleries)
+                await self._add_to_galleries(face, [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY])
+            if known:
+                with self._timed("identify"):
+                    await self._references.consider(face, gallery)
+                    await self._withheld.of_visit(face)
             with self._timed("upload"):
                 face.normalized = sighting.normalized
                 await self._ctx.faces.upload(face, image)
@@ -143,28 +151,18 @@ class Recording:
         _part("photo", lambda: image.md5)  # here, off the loop; it is kept
         return image
 
-    async def _add_face(
-        self, sighting_id: str, sighting: Sighting, image: Image, galleries: list[str]
-    ) -> Face:
-        for gallery in (*galleries, ENROLLED_GALLERY):
-            await self._ctx.galleries.ensure(self._user, gallery)
+    async def _add_face(self, sighting_id: str, sighting: Sighting, image: Image, gallery: str) -> Face:
+        for name in (DEFAULT_GALLERY, gallery, ENROLLED_GALLERY):
+            await self._ctx.galleries.ensure(self._user, name)
         face = self._ctx.faces.wrap_in_model(_document(sighting_id, sighting, image))
         if self._gate is not None:
             await self._gate.admit(sighting_id, sighting, face)
         with self._timed("identify"):
-            match = await self._whose(face, galleries[-1])
-            friend = await self._ctx.persons.is_friend(self._user, match.person_id, sighting.cam_id)
-        face.update(_identity(match, friend))
+            verdict = await self._recognition.whose(face, gallery)
+            friend = await self._ctx.persons.is_friend(self._user, verdict.person_id, sighting.cam_id)
+        face.update(_identity(verdict, friend))
         with self._timed("store"):
             return await self._ctx.faces.add(self._user, face)
-
-    async def _whose(self, face: Face, gallery: str) -> PersonMatch:
-        """An enrolled person comes first, at every camera; else one of the gallery's, who may be new."""
-        persons, threshold = self._ctx.persons, self._settings.threshold
-        enrolled = await persons.resolve(self._user, face, ENROLLED_GALLERY, threshold)
-        if enrolled.person_id is not None:
-            return enrolled
-        return await persons.resolve(self._user, face, gallery, threshold, create=True)
 
     async def _add_to_galleries(self, face: Face, galleries: list[str]) -> None:
         missing = [gallery for gallery in galleries if gallery not in face.galleries]
@@ -210,15 +208,18 @@ def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, A
             **plain(sighting.detector_info),
             "visit_id": sighting.visit_id,
             "pack": sighting.pack,
+            "shots": sighting.shots,
+            "beside": list(sighting.beside),
         },
     }
 
 
-def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
+def _identity(verdict: Verdict, friend: bool) -> dict[str, Any]:
     return {
-        "person_id": match.person_id,
-        "person_created": match.created,
-        "confidence": match.confidence,
+        "person_id": verdict.person_id,
+        "person_created": verdict.outcome == "created",
+        "person_outcome": verdict.outcome,
+        "confidence": verdict.confidence,
         "friend": friend,
     }
 
@@ -233,6 +234,7 @@ def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
         media_time=sighting.media_time,
         person_id=face["person_id"],
         created=face["person_created"],
+        outcome=face.get("person_outcome") or ("created" if face["person_created"] else "matched"),
         friend=face["friend"],
         confidence=face["confidence"],
         score=sighting.score,

@@ -16,6 +16,10 @@ CAMERA_GALLERY = "cam_"
 """How the name of a camera's own person gallery begins."""
 ENROLLED_GALLERY = "enrolled"
 """The gallery of people who were enrolled from pictures: every camera looks for its visitors here, too."""
+REFERENCES = "references"
+"""The gallery of the references of all cameras' persons, and …"""
+CAMERA_REFERENCES = "ref_"
+"""… how the name of the gallery begins that has those of one camera's own persons."""
 LOCALTIME = Path("/etc/localtime")
 
 
@@ -67,6 +71,16 @@ class PersonsSettings(BaseModel):
     """Whether each camera has its own persons, or all cameras share them."""
     threshold: Literal["strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "medium"
     """From which confidence on two faces are the same person's: one of the model pack's, or a number."""
+    band: Annotated[float, Field(ge=0, le=0.3)] = 0.05
+    """So far below the threshold a poor look neither is somebody nor makes somebody new."""
+    new_min_score: Annotated[float, Field(ge=-10, le=0)] = -3.0
+    """The quality score that a new person's first face needs, and every reference …"""
+    new_min_shots: Annotated[int, Field(ge=1, le=16)] = 2
+    """… and how many agreeing shots of the visit."""
+    references: Annotated[int, Field(ge=1, le=100)] = 8
+    """How many good, differing faces of a person new ones are compared with."""
+    merge: Literal["propose", "make", "off"] = "propose"
+    """What the nightly job does with persons who seem to be one: tell, merge them, or not look."""
     friend_count: Annotated[int, Field(ge=1, le=366)] = 5
     """On so many different calendar days a person must have been seen to be a camera's friend …"""
     friend_interval_days: Annotated[int, Field(ge=1, le=366)] = 7
@@ -117,6 +131,13 @@ class RetentionSettings:
             most = getattr(self, name)
             if most is not None and most <= 0:
                 raise ValueError(f"{name} is above 0, not {most}; leave it out to keep everything")
+
+
+def reference_gallery(person_gallery: str) -> str:
+    """The gallery with the references of a person gallery's persons."""
+    if person_gallery.startswith(CAMERA_GALLERY):
+        return CAMERA_REFERENCES + person_gallery.removeprefix(CAMERA_GALLERY)
+    return REFERENCES
 
 
 def site_zone(name: str = "") -> ZoneInfo:

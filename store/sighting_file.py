@@ -4,6 +4,7 @@ A fixed head (magic, version, lengths, sha256), a small BSON document that the s
 needs to know without reading the pictures, and a BSON document with the sighting. The
 sha256 is taken over both documents, so a torn, changed or foreign file is noticed.
 Times are microseconds since 1970 UTC: BSON's own time type keeps milliseconds only.
+Files of earlier versions say nothing about `shots` and `beside`: one shot, nobody beside.
 """
 
 import hashlib
@@ -60,6 +61,8 @@ def encode(sighting: Sighting) -> bytes:
                 "normalized": bytes(sighting.normalized),
                 "pack": sighting.pack,
                 "detector_info": plain(sighting.detector_info),
+                "shots": int(sighting.shots),
+                "beside": list(sighting.beside),
             }
         )
     except (BSONError, OverflowError) as error:
@@ -117,6 +120,8 @@ def decode(data: bytes) -> Sighting:
         normalized=_field(document, "normalized", bytes),
         pack=_text(document, "pack"),
         detector_info=_field(document, "detector_info", dict),
+        shots=_field({"shots": 1, **document}, "shots", int),
+        beside=_texts({"beside": [], **document}, "beside"),
     )
 
 
@@ -160,6 +165,13 @@ def _field(document: Mapping[str, Any], name: str, kind: type[_Value]) -> _Value
 
 def _text(document: Mapping[str, Any], name: str) -> str:
     return _field(document, name, str)
+
+
+def _texts(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = _field(document, name, list)
+    if not all(isinstance(value, str) for value in values):
+        raise MalformedSightingError(f"its {name} is {values!r:.80}, not a list of texts")
+    return tuple(values)
 
 
 def _number(document: Mapping[str, Any], name: str) -> float:

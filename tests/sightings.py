@@ -8,11 +8,12 @@ import numpy as np
 
 from pipeline.facen import normalise
 from pipeline.types import Facen, Rectangle, Sighting
+from store.recognition import RecognitionRules
 from store.recording import RecordingSettings
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128
-RECORDING = RecordingSettings(pack=PACK, facen_size=FACEN_SIZE, threshold=0.8)
+RECORDING = RecordingSettings(PACK, FACEN_SIZE, RecognitionRules(threshold=0.8))
 """As a daemon with the default pack would have them."""
 START = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
 
@@ -49,10 +50,13 @@ def sighting(
     normalized_bytes: bytes | None = None,
     pack: str = PACK,
     bbox: Rectangle | None = None,
+    visit_id: str | None = None,
+    shots: int = 4,
+    beside: tuple[str, ...] = (),
 ) -> Sighting:
     return Sighting(
         cam_id=cam_id,
-        visit_id=f"{cam_id}-{person}-{look}",
+        visit_id=visit_id or f"{cam_id}-{person}-{look}",
         captured_at=captured_at or START + timedelta(minutes=look, seconds=person),
         media_time=1.5 + look,
         bbox=bbox or Rectangle(-4.5, 10.25, 60.0, 90.0),
@@ -66,6 +70,8 @@ def sighting(
             "landmarks": np.ones((5, 2), np.float32),
             "mode": "overall",
         },
+        shots=shots,
+        beside=beside,
     )
 
 
@@ -81,6 +87,8 @@ def assert_same(found: Sighting, expected: Sighting) -> None:
         "photo",
         "normalized",
         "pack",
+        "shots",
+        "beside",
     ):
         assert getattr(found, name) == getattr(expected, name), name
     assert found.facen.dtype == np.float32

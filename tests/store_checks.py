@@ -10,6 +10,7 @@ import numpy as np
 from store.context import Context
 from store.face import Face
 from store.server_faces import PICTURES
+from store.settings import reference_gallery
 from store.users import User
 
 
@@ -48,7 +49,9 @@ async def assert_agreement(ctx: Context, user: User, uploads: Path, sighting_ids
     pictures: set[Path] = set()
     for face in faces:
         person_gallery = ctx.persons.gallery_of(face["cam_id"])
-        assert sorted(face["gallery"]) == sorted(["default", person_gallery])
+        # Those that new faces are compared with are in one gallery more.
+        assert {"default", person_gallery} <= set(face["gallery"])
+        assert set(face["gallery"]) <= {"default", person_gallery, reference_gallery(person_gallery)}
         for gallery in face["gallery"]:
             assert face["_id"] in await ctx.facens.ids(user["_id"], gallery)
         pictures |= assert_pictures_open(face, uploads)

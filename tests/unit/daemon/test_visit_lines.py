@@ -18,6 +18,7 @@ def stored(**changes):
         "media_time": 5.0,
         "person_id": 7,
         "created": False,
+        "outcome": "matched",
         "friend": False,
         "confidence": 0.874,
         "score": -0.625,
@@ -42,7 +43,7 @@ def test_a_line_tells_time_camera_person_friend_confidence_quality_and_thumbnail
 
 def test_somebody_new_has_no_confidence_in_the_line():
     """The nearest stranger's likeness would only mislead."""
-    line = visit_line(stored(created=True))
+    line = visit_line(stored(created=True, outcome="created"))
     assert "new" in line
     assert "known" not in line
     assert "0.87" not in line
@@ -56,7 +57,11 @@ def test_a_friend_is_called_one():
 
 def test_columns_do_not_jump():
     """Lines of new and known people, friends and others, are of one length."""
-    lines = [stored(), stored(created=True, confidence=None), stored(friend=True, score=-4.9)]
+    lines = [
+        stored(),
+        stored(created=True, outcome="created", confidence=None),
+        stored(friend=True, score=-4.9),
+    ]
     assert len({len(visit_line(one)) for one in lines}) == 1
 
 

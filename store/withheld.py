@@ -1,0 +1,88 @@
+"""Faces without a person get one when somebody better seen says who it was."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from pipeline.facen import confidence
+from store.context import Context
+from store.errors import FacenExistsError
+from store.face import Face, facen_of
+from store.recognition import Recognition
+from store.removal import FaceRemoval
+from store.users import UserArgument
+
+log = structlog.get_logger()
+
+WAITING = ("withheld", "ambiguous")
+AGAIN_DAYS = 30
+"""Who was not recognised for so long is not looked at again."""
+SAME_VISIT = 0.6
+"""A track says that two faces are one person's; the facens only must not say the opposite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a look at the withheld faces gave, in numbers."""
+
+    looked_at: int
+    found: int
+    """Faces that have a person now."""
+
+
+class Withheld:
+    """Gives the faces that one user's cameras withheld to their persons."""
+
+    def __init__(self, ctx: Context, user: UserArgument, recognition: Recognition) -> None:
+        self._ctx = ctx
+        self._user = user
+        self._recognition = recognition
+
+    async def of_visit(self, known: Face) -> int:
+        """Gives the other faces of a visit to the person that this one of its faces has; how many."""
+        visit = (known.get("detector_info") or {}).get("visit_id")
+        if visit is None:
+            return 0
+        query = {"cam_id": known["cam_id"], "detector_info.visit_id": visit, "person_id": None}
+        count = 0
+        for face in await self._ctx.faces.find(self._user, query):
+            alike = float(confidence(float(facen_of(face) @ facen_of(known))))
+            if alike >= SAME_VISIT:
+                count += await self.give(face, known["person_id"], alike)
+        return count
+
+    async def look_again(self, now: datetime | None = None) -> Resolved:
+        """Looks once more at the faces without a person; made for a periodic job."""
+        since = (now or datetime.now(UTC)) - timedelta(days=AGAIN_DAYS)
+        query = {"person_id": None, "person_outcome": {"$in": list(WAITING)}, "timestamp": {"$gte": since}}
+        looked_at = found = 0
+        async for face in FaceRemoval(self._ctx, self._user).faces(query):
+            looked_at += 1
+            gallery = self._ctx.persons.gallery_of(face["cam_id"])
+            verdict = await self._recognition.whose(face, gallery, create=False)
+            if verdict.person_id is not None:
+                found += await self.give(face, verdict.person_id, verdict.confidence)
+        resolved = Resolved(looked_at, found)
+        if found:
+            log.info("faces without a person have one now", found=found, of=looked_at)
+        return resolved
+
+    async def give(self, face: Face, person_id: int, alike: float | None) -> bool:
+        """Gives a face that has no person to this one; False where somebody else was faster."""
+        friend = await self._ctx.persons.is_friend(self._user, person_id, face["cam_id"])
+        changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
+        given = await self._ctx.faces.update_one(
+            self._user, {"_id": face["_id"], "person_id": None}, {"$set": changes}
+        )
+        if given is None:
+            return False
+        gallery = self._ctx.persons.gallery_of(face["cam_id"])
+        if gallery not in given.galleries:
+            await self._ctx.galleries.ensure(self._user, gallery)
+            try:
+                await self._ctx.faces.add_to_galleries(given, [gallery])
+            except FacenExistsError:
+                await self._ctx.faces.del_from_galleries(given, [gallery])
+                await self._ctx.faces.add_to_galleries(given, [gallery])
+        return True
