@@ -130,6 +130,10 @@ class Application:
         self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
         if minutes := settings.facens.snapshot_minutes:
             self._jobs.add("facens", self._storing.save_facens, IntervalTrigger(minutes=minutes))
+        again = IntervalTrigger(minutes=settings.jobs.look_again_minutes)
+        self._jobs.add("look_again", self._storing.look_again, again)
+        if settings.persons.merge != "off":
+            self._jobs.add("merge", self._storing.compare_persons, self._nightly(settings.jobs.merge_at))
         self._jobs.start()
         stack.push_async_callback(self._jobs.stop)
         self._analysis.start()

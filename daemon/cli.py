@@ -34,7 +34,7 @@ class Facend(LazyGroup):
         "export": Room("daemon.cli_export", "Print what is stored, one JSON object a line."),
         "galleries": Room("daemon.cli_galleries", "Named sets of faces."),
         "models": Room("daemon.cli_models", "List the model packs, with licence and thresholds."),
-        "persons": Room("daemon.cli_persons", "Those who were seen or enrolled."),
+        "persons": Room("daemon.cli_person_changes", "Those who were seen or enrolled."),
         "probe": Room("daemon.cli_probe", "Connect to a camera and say what it sends."),
         "users": Room("daemon.cli_users", "Those who own faces and may ask for them."),
     }

@@ -124,6 +124,3 @@ def _report(known: History, settings: Settings) -> dict[str, object]:
         "cameras": [{**asdict(camera), **rule} for camera in known.cameras],
         "visits": [asdict(visit) for visit in known.visits],
     }
-
-
-COMMANDS = (persons,)

@@ -1,6 +1,7 @@
 """What the settings and the model pack say about persons, as the store wants to know it."""
 
 from pipeline.models import Pack
+from store.person_evidence import EvidenceRules
 from store.recognition import RecognitionRules
 from store.recording import RecordingSettings
 from store.references import ReferenceRules
@@ -24,3 +25,8 @@ def recording_settings(persons: PersonsSettings, pack: Pack) -> RecordingSetting
 
 def reference_rules(persons: PersonsSettings) -> ReferenceRules:
     return ReferenceRules(persons.references, persons.new_min_score, persons.new_min_shots)
+
+
+def evidence_rules(persons: PersonsSettings, pack: Pack) -> EvidenceRules:
+    enough = threshold(persons, pack)
+    return EvidenceRules(enough, max(enough, pack.thresholds.strict), persons.band)

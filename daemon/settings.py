@@ -132,7 +132,7 @@ class JobsSettings(Section):
     retention_at: TimeOfDay = "03:30"
     doctor_at: TimeOfDay = "04:30"
     merge_at: TimeOfDay = "05:00"
-    look_again_minutes: float = Field(default=30, ge=1, le=1440)
+    look_again_minutes: int = Field(default=30, ge=1, le=1440)
     faces_days: float = Field(default=365, ge=0)
     pictures_days: float = Field(default=90, ge=0)
     max_faces: int = Field(default=0, ge=0)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from daemon.errors import StartError
-from daemon.identity import recording_settings
+from daemon.identity import evidence_rules, recording_settings, reference_rules
 from daemon.metrics import Metrics
 from daemon.owner import owner
 from daemon.plugins.host import Plugins
@@ -22,12 +22,16 @@ from store.cameras import Cameras
 from store.doctor import Doctor
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
+from store.person_evidence import PersonEvidence
+from store.recognition import Recognition
 from store.recorder import Recorder
 from store.recording import StoredSighting
+from store.references import References
 from store.retention import Retention
-from store.settings import CAMERA_GALLERY, ENROLLED_GALLERY, PERSON_GALLERY
+from store.settings import CAMERA_GALLERY, CAMERA_REFERENCES, ENROLLED_GALLERY, PERSON_GALLERY, REFERENCES
 from store.spool import Spool
 from store.watching import watch
+from store.withheld import Withheld
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +57,9 @@ def gallery_kind(name: str) -> str:
     """What a gallery is for: everybody, telling persons apart, or a purpose of the user's own."""
     if name == DEFAULT_GALLERY:
         return "default"
-    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
+    tells_apart = name in (PERSON_GALLERY, REFERENCES, ENROLLED_GALLERY) or name.startswith(
+        (CAMERA_GALLERY, CAMERA_REFERENCES)
+    )
     return "person" if tells_apart else "other"
 
 
@@ -163,6 +169,24 @@ class Storing:
             return
         async with self._tidying:
             await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
+
+    async def look_again(self) -> None:
+        """Look again at the faces without a person. The next run makes up for one while the store is away."""
+        if self._ctx is None or self._owner is None:
+            return
+        rules = recording_settings(self._settings.persons, self._models.pack)
+        references = References(self._ctx, self._owner, rules.references)
+        recognition = Recognition(self._ctx, self._owner, rules.recognition, references)
+        await Withheld(self._ctx, self._owner, recognition).look_again()
+
+    async def compare_persons(self) -> None:
+        """Look for persons who are one, and propose or make the merges."""
+        persons, pack = self._settings.persons, self._models.pack
+        if self._ctx is None or self._owner is None:
+            log.warning("comparing persons waits for the store", reason=self.trouble)
+            return
+        rules, references = evidence_rules(persons, pack), reference_rules(persons)
+        await PersonEvidence(self._ctx, self._owner, rules, references).night(persons.merge)
 
     async def check(self) -> None:
         """Look whether everything stored agrees. The next run makes up for one while the store is away."""

@@ -19,6 +19,8 @@ from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NotFoundError, StoreError
 from store.face import Face
 from store.guard import checked_id
+from store.person_changes import CHANGES
+from store.person_evidence import PROPOSALS
 from store.persons import Persons
 from store.removal import FaceRemoval, face_of_key
 from store.users import UserArgument
@@ -111,6 +113,9 @@ class Erasure:
         # Not by Persons.remove_one, which makes a face that comes in meanwhile nobody's: it must go, too.
         try:
             await self._ctx.database[Persons.name].delete_one({"_id": person_id, "owner": owner})
+            involved = {"owner": owner, "$or": [{"person": person_id}, {"other": person_id}]}
+            for notes in (CHANGES, PROPOSALS):  # they may hold a name, and cannot be undone any more
+                await self._ctx.database[notes].delete_many(involved)
         except DRIVER_ERRORS as error:
             raise ours(error, "persons.delete_one") from error
 

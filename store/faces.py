@@ -52,7 +52,7 @@ class Faces(UserStore[Face]):
     Model: TypeAlias = Face
     _model = Face
     # The face object's other names for fields would come to stand beside these fields, and hide them.
-    protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id"})
+    protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id", "person_changes"})
 
     def __init__(
         self,

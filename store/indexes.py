@@ -24,11 +24,14 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
         _index("owner", "detector_info.visit_id", only_with="detector_info.visit_id"),
         _index("owner", "person_outcome", "_id", only_with="person_outcome"),
+        _index("owner", "person_changes", only_with="person_changes"),
     ],
     "persons": [
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
         _index("owner", "founding.galleries", "founding.at", only_with="founding.at"),
     ],
+    "person_changes": [_index("owner", "kind", "other"), _index("owner", "state")],
+    "person_proposals": [_index("owner")],
     # What is left of a lease whose holder died.
     "leases": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=3600)],
 }

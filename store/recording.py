@@ -23,6 +23,7 @@ from store.face import Face, checked_bbox
 from store.galleries import DEFAULT_GALLERY, checked_name
 from store.image import Image, decode
 from store.observer import PersonOutcome, StoreObserver, StoreStage
+from store.person_changes import PersonChanges
 from store.recognition import Recognition, RecognitionRules, Verdict
 from store.references import ReferenceRules, References
 from store.settings import ENROLLED_GALLERY
@@ -103,6 +104,7 @@ class Recording:
         self._references = References(ctx, user, settings.references)
         self._recognition = Recognition(ctx, user, settings.recognition, self._references)
         self._withheld = Withheld(ctx, user, self._recognition)
+        self._changes = PersonChanges(ctx, user, settings.references)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
         """Stores the sighting once, however often this is called with the same id.
@@ -162,7 +164,9 @@ class Recording:
             friend = await self._ctx.persons.is_friend(self._user, verdict.person_id, sighting.cam_id)
         face.update(_identity(verdict, friend))
         with self._timed("store"):
-            return await self._ctx.faces.add(self._user, face)
+            await self._ctx.faces.add(self._user, face)
+            await self._changes.follow(face)
+        return face
 
     async def _add_to_galleries(self, face: Face, galleries: list[str]) -> None:
         missing = [gallery for gallery in galleries if gallery not in face.galleries]

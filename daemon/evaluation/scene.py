@@ -93,7 +93,7 @@ async def _faces(ctx: Context, user: Users.Model) -> list[SceneFace]:
 
 
 class _Run:
-    """The parts of the daemon that a scene needs; no HTTP, no jobs."""
+    """The parts of the daemon that a scene needs; of the jobs only the look at withheld faces, once."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -120,6 +120,7 @@ class _Run:
             stack.push_async_callback(self._supervisor.stop, STOP_SECONDS)
             await self._supervisor.apply(settings.cameras)
             await self._played(asyncio.ensure_future(asyncio.to_thread(steps.run)))
+            await self._storing.look_again()
         return self._accepted
 
     def _new_spool(self, metrics: Metrics) -> Spool:
