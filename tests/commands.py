@@ -1,6 +1,7 @@
-"""The command line in this process: what it prints, and the status it ends with."""
+"""The command line in this process, for commands that leave no thread behind: that would end the process."""
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -14,10 +15,12 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    """The commands set up the logging of the whole process: leave it as it was."""
+    """The commands set up the logging, and a signal, of the whole process: leave them as they were."""
     root = logging.getLogger()
     handlers, level, structured = root.handlers[:], root.level, structlog.get_config()
+    handler = signal.getsignal(signal.SIGTERM)
     yield
+    signal.signal(signal.SIGTERM, handler)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**structured)

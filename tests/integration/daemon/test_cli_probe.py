@@ -6,20 +6,20 @@ import cv2
 import pytest
 
 from cameras.clip import write_clip
-from tests.daemon_process import write_settings
+from tests.daemon_process import facend, write_settings
 from tests.faces import six_people
 
 
-def test_a_probe_says_what_comes_and_draws_the_faces(facend, tmp_path):
+def test_a_probe_says_what_comes_and_draws_the_faces(tmp_path):
     """Codec, size, rate and time to the first picture; the picture has a box around each face."""
     people = six_people()
     write_clip(tmp_path / "people.mp4", [people] * 5, 5)
     picture = tmp_path / "seen.jpg"
     url = (tmp_path / "people.mp4").as_uri()
     settings = write_settings(tmp_path, [])
-    status, out, _ = facend("probe", url, "--out", picture, "--json", "--settings", settings)
-    assert status == 0
-    report = json.loads(out)
+    done = facend("probe", url, "--out", picture, "--json", "--settings", settings)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
     assert (report["codec"], report["size"]) == ("h264", f"{people.shape[1]}x{people.shape[0]}")
     assert report["frames_per_second"] == 5
     assert report["seconds_to_first_picture"] >= 0
@@ -38,24 +38,24 @@ def test_a_probe_says_what_comes_and_draws_the_faces(facend, tmp_path):
         ("gopher://viewer:s3cret@10.0.0.7/main", 2, "gopher"),
     ],
 )
-def test_a_probe_that_cannot_be_says_why_in_one_line(facend, tmp_path, url, status, said):
+def test_a_probe_that_cannot_be_says_why_in_one_line(tmp_path, url, status, said):
     """A camera that gives nothing is status 1, a URL that means nothing status 2; no picture is written."""
     picture = tmp_path / "seen.jpg"
     settings = write_settings(tmp_path, [])
-    ended, out, err = facend("probe", url, "--out", picture, "--settings", settings)
-    assert (ended, out) == (status, "")
-    assert said in err
-    assert len(err.splitlines()) == 1
-    assert "s3cret" not in err
+    done = facend("probe", url, "--out", picture, "--settings", settings)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "s3cret" not in done.stderr
     assert not picture.exists()
 
 
-def test_a_probe_into_a_folder_that_is_not_there_says_so(facend, tmp_path):
+def test_a_probe_into_a_folder_that_is_not_there_says_so(tmp_path):
     """The option is named."""
     write_clip(tmp_path / "people.mp4", [six_people()], 5)
     url = (tmp_path / "people.mp4").as_uri()
     settings = write_settings(tmp_path, [])
-    status, _, err = facend("probe", url, "--out", tmp_path / "no" / "seen.jpg", "--settings", settings)
-    assert status == 1
-    assert "--out" in err
-    assert len(err.splitlines()) == 1
+    done = facend("probe", url, "--out", tmp_path / "no" / "seen.jpg", "--settings", settings)
+    assert done.returncode == 1
+    assert "--out" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
