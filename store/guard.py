@@ -2,13 +2,13 @@
 
 Only operators that are known to look at the document and nothing else pass: there is no way
 to run code on the server (`$where`, `$function`, `$accumulator`, `$expr`), to reach another
-collection, or to change whose a document is.
+collection, or to get at what is somebody else's. Updates have a guard of their own, `store.update_guard`.
 """
 
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -42,14 +42,6 @@ COMPARISONS = frozenset(
 )
 NESTED = frozenset({"$not", "$elemMatch"})
 LISTS = frozenset({"$in", "$nin", "$all"})
-UPDATES = frozenset(
-    {
-        *("$set", "$unset", "$inc", "$mul", "$min", "$max", "$rename", "$currentDate", "$bit"),
-        *("$push", "$pull", "$pullAll", "$addToSet", "$pop"),
-    }
-)
-MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
-PROTECTED = frozenset({"_id", "owner", "schema"})
 MAX_DEPTH = 32
 MAX_LIMIT = 2**31 - 1
 MAX_ID = 2**63 - 1
@@ -60,7 +52,7 @@ def checked_filters(filters: Filters | None) -> dict[str, Any]:
     """The filters as a query, {} for None. BadFilterError where anything in them is not allowed."""
     if filters is None:
         return {}
-    _check_query(filters, 0)
+    check_query(filters, 0)
     return dict(filters)
 
 
@@ -70,34 +62,36 @@ def owned(filters: Filters | None, owner: object) -> dict[str, Any]:
     return {"$and": [{"owner": owner}, query]} if query else {"owner": owner}
 
 
-def _check_query(query: object, depth: int) -> None:
+def check_query(query: object, depth: int) -> None:
+    """BadFilterError where these filters are not allowed, so many levels deep."""
     if not isinstance(query, Mapping):
         raise BadFilterError(f"filters are a mapping of fields and conditions, not {type(query).__name__}")
     if depth > MAX_DEPTH:
         raise BadFilterError(f"filters are nested deeper than {MAX_DEPTH} levels")
     for key, value in query.items():
-        name = _field_or_operator(key)
+        name = field_or_operator(key)
         if name in LOGICAL:
             if not isinstance(value, (list, tuple)) or not value:
                 raise BadFilterError(f"{name} takes a list of filters that is not empty")
             for part in value:
-                _check_query(part, depth + 1)
+                check_query(part, depth + 1)
         elif name.startswith("$"):
             raise BadFilterError(f"the operator {name} is not allowed in filters")
         else:
-            _check_condition(value, depth + 1)
+            check_condition(value, depth + 1)
 
 
-def _check_condition(value: object, depth: int) -> None:
+def check_condition(value: object, depth: int) -> None:
+    """BadFilterError where this is no condition on a field: a value, or operators that are allowed."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"filters are nested deeper than {MAX_DEPTH} levels")
     if not (
         isinstance(value, Mapping) and any(isinstance(key, str) and key.startswith("$") for key in value)
     ):
-        _check_literal(value, depth)
+        check_literal(value, depth)
         return
     for key, argument in value.items():
-        name = _field_or_operator(key)
+        name = field_or_operator(key)
         if name in NESTED:
             _check_nested(name, argument, depth)
         elif name in COMPARISONS:
@@ -107,9 +101,9 @@ def _check_condition(value: object, depth: int) -> None:
                 isinstance(part, Mapping) and "$elemMatch" in part for part in argument
             ):
                 for part in argument:
-                    _check_condition(part, depth + 1)
+                    check_condition(part, depth + 1)
             else:
-                _check_literal(argument, depth + 1)
+                check_literal(argument, depth + 1)
         else:
             raise BadFilterError(f"the operator {name} is not allowed in filters")
 
@@ -120,14 +114,14 @@ def _check_nested(name: str, argument: object, depth: int) -> None:
     if not isinstance(argument, Mapping) or not argument:
         raise BadFilterError(f"{name} takes a mapping that is not empty")
     if any(str(key) in COMPARISONS | NESTED for key in argument):
-        _check_condition(argument, depth + 1)
+        check_condition(argument, depth + 1)
     elif name == "$not":
         raise BadFilterError("$not takes operators such as {'$gt': 5}, or a regular expression")
     else:
-        _check_query(argument, depth + 1)
+        check_query(argument, depth + 1)
 
 
-def _check_literal(value: object, depth: int) -> None:
+def check_literal(value: object, depth: int) -> None:
     """A value to compare with or to store: data only, no operators and no code."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"a value is nested deeper than {MAX_DEPTH} levels")
@@ -135,81 +129,23 @@ def _check_literal(value: object, depth: int) -> None:
         raise BadFilterError(f"values of the type {type(value).__name__} are not allowed")
     if isinstance(value, Mapping):
         for key, part in value.items():
-            if _field_or_operator(key).startswith("$"):
+            if field_or_operator(key).startswith("$"):
                 raise BadFilterError(f"the operator {key} is not allowed here")
-            _check_literal(part, depth + 1)
+            check_literal(part, depth + 1)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            _check_literal(part, depth + 1)
+            check_literal(part, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value <= MAX_ID:
         raise BadFilterError(f"{value} is out of range; whole numbers lie in −2^63 … 2^63 − 1")
 
 
-def _field_or_operator(key: object) -> str:
+def field_or_operator(key: object) -> str:
+    """The key as plain text. BadFilterError where it cannot be one."""
     if not isinstance(key, str):
         raise BadFilterError(f"a field's name is text, not {type(key).__name__}")
     if not key or "\0" in key:
         raise BadFilterError("a field's name is not empty and has no zero character")
     return str(key)  # MongoDB's own types of text are no plain text
-
-
-def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, Any]:
-    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields.
-
-    Raises:
-        BadFilterError: the update is a pipeline or a whole document, has an operator that is not
-            allowed, or touches a protected field by any operator.
-    """
-    if not isinstance(update, Mapping) or not update:
-        raise BadFilterError(
-            "an update is a mapping of operators such as {'$set': {…}}, not empty and no pipeline"
-        )
-    guarded = PROTECTED.union(protected)
-    for operator, fields in update.items():
-        if operator not in UPDATES:
-            raise BadFilterError(f"{operator!r} is not allowed in an update; use $set and its kin")
-        if not isinstance(fields, Mapping) or not fields:
-            raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
-        for path, value in fields.items():
-            _check_path(path, guarded)
-            if operator == "$rename":
-                _check_path(value, guarded)
-            elif operator == "$pull":
-                _check_pull(value)
-            else:
-                _check_new_value(operator, value)
-    return dict(update)
-
-
-def _check_path(path: object, guarded: frozenset[str]) -> None:
-    first = _field_or_operator(path).split(".", 1)[0]
-    if first in guarded:
-        raise BadFilterError(f"the field {first} cannot be changed by an update")
-    if first.startswith("$"):
-        raise BadFilterError(f"{path!r} is no field")
-
-
-def _check_pull(value: object) -> None:
-    if isinstance(value, Mapping):
-        if any(str(key) in COMPARISONS | NESTED for key in value):
-            _check_condition(value, 1)
-        else:
-            _check_query(value, 1)
-    else:
-        _check_literal(value, 1)
-
-
-def _check_new_value(operator: str, value: object) -> None:
-    if operator in {"$push", "$addToSet"} and isinstance(value, Mapping) and "$each" in value:
-        for modifier, argument in value.items():
-            if modifier not in MODIFIERS:
-                raise BadFilterError(f"the operator {modifier} is not allowed in {operator}")
-            _check_literal(argument, 2)
-    elif operator == "$currentDate" and isinstance(value, Mapping):
-        if value not in ({"$type": "date"}, {"$type": "timestamp"}):
-            raise BadFilterError("$currentDate takes True, {'$type': 'date'} or {'$type': 'timestamp'}")
-    else:
-        _check_literal(value, 1)
 
 
 def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
@@ -229,7 +165,7 @@ def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             raise BadFilterError("a sort is made of pairs of a field and a direction")
         field, direction = pair
-        name = _field_or_operator(field)
+        name = field_or_operator(field)
         if name.startswith("$"):
             raise BadFilterError(f"{field!r:.80} is no field to sort by")
         if not isinstance(direction, (int, float)) or isinstance(direction, bool) or direction not in (1, -1):

@@ -23,9 +23,9 @@ from store.guard import (
     checked_limit,
     checked_skip,
     checked_sort,
-    checked_update,
 )
 from store.observer import StoreObserver, Unobserved
+from store.update_guard import checked_update
 
 SCHEMA = 1
 """The version of the documents that this code writes; `store.migrations` brings older ones up to it."""

@@ -16,9 +16,9 @@ from store.guard import (
     checked_skip,
     checked_sort,
     checked_threshold,
-    checked_update,
     owned,
 )
+from store.update_guard import checked_update
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""What a caller may change in a document: its fields, by operators that are known, and never whose it is."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from store.errors import BadFilterError
+from store.guard import COMPARISONS, NESTED, check_condition, check_literal, check_query, field_or_operator
+
+UPDATES = frozenset(
+    {
+        *("$set", "$unset", "$inc", "$mul", "$min", "$max", "$rename", "$currentDate", "$bit"),
+        *("$push", "$pull", "$pullAll", "$addToSet", "$pop"),
+    }
+)
+MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
+PROTECTED = frozenset({"_id", "owner", "schema"})
+
+
+def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, Any]:
+    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields.
+
+    Raises:
+        BadFilterError: the update is a pipeline or a whole document, has an operator that is not
+            allowed, or touches a protected field by any operator.
+    """
+    if not isinstance(update, Mapping) or not update:
+        raise BadFilterError(
+            "an update is a mapping of operators such as {'$set': {…}}, not empty and no pipeline"
+        )
+    guarded = PROTECTED.union(protected)
+    for operator, fields in update.items():
+        if operator not in UPDATES:
+            raise BadFilterError(f"{operator!r} is not allowed in an update; use $set and its kin")
+        if not isinstance(fields, Mapping) or not fields:
+            raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
+        for path, value in fields.items():
+            _check_path(path, guarded)
+            if operator == "$rename":
+                _check_path(value, guarded)
+            elif operator == "$pull":
+                _check_pull(value)
+            else:
+                _check_new_value(operator, value)
+    return dict(update)
+
+
+def _check_path(path: object, guarded: frozenset[str]) -> None:
+    first = field_or_operator(path).split(".", 1)[0]
+    if first in guarded:
+        raise BadFilterError(f"the field {first} cannot be changed by an update")
+    if first.startswith("$"):
+        raise BadFilterError(f"{path!r} is no field")
+
+
+def _check_pull(value: object) -> None:
+    if isinstance(value, Mapping):
+        if any(str(key) in COMPARISONS | NESTED for key in value):
+            check_condition(value, 1)
+        else:
+            check_query(value, 1)
+    else:
+        check_literal(value, 1)
+
+
+def _check_new_value(operator: str, value: object) -> None:
+    if operator in {"$push", "$addToSet"} and isinstance(value, Mapping) and "$each" in value:
+        for modifier, argument in value.items():
+            if modifier not in MODIFIERS:
+                raise BadFilterError(f"the operator {modifier} is not allowed in {operator}")
+            check_literal(argument, 2)
+    elif operator == "$currentDate" and isinstance(value, Mapping):
+        if value not in ({"$type": "date"}, {"$type": "timestamp"}):
+            raise BadFilterError("$currentDate takes True, {'$type': 'date'} or {'$type': 'timestamp'}")
+    else:
+        check_literal(value, 1)
