@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -47,6 +48,9 @@ SNAPSHOT_SECONDS = 2.0
 FACENS_SECONDS = 5.0
 """For a look at the facen storage, which may be on another machine."""
 
+LOOK_SHARE = 10
+"""The pause after such a look, measured in how long it took."""
+
 CLOSE_SECONDS = 4.0
 """For mongod to write down what it holds."""
 
@@ -89,6 +93,7 @@ class Storing:
         self._shards = {"live": 0, "total": 0}
         self._facens = dict.fromkeys(GALLERY_KINDS, 0)
         self._facens_trouble = False
+        self._look_again = 0.0
         self._recorded = asyncio.Event()
         self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
         self.opened = asyncio.Event()
@@ -130,6 +135,9 @@ class Storing:
         if self._ctx is None:
             self._shards = {"live": 0, "total": self._shards["total"]}
             return
+        since = time.monotonic()
+        if since < self._look_again:
+            return
         try:
             async with asyncio.timeout(FACENS_SECONDS):
                 await self._look(self._ctx)
@@ -141,6 +149,9 @@ class Storing:
             if self._facens_trouble:
                 log.info("the facen storage answers again")
             self._facens_trouble = False
+        # Many galleries on another machine take their time: the look shall cost little of it.
+        now = time.monotonic()
+        self._look_again = now + LOOK_SHARE * (now - since)
 
     async def _look(self, ctx: Context) -> None:
         health = await ctx.facens.health()

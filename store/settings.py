@@ -54,12 +54,29 @@ class FacensSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    url: SecretStr = SecretStr("")
+    """Of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Into how many parts the facens are split."""
     precision: Precision = Precision.FULL
     """In this process's memory: float32, or 16 bits a number."""
     snapshot_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
     """How often the memory's facens are written to disk; 0 for only at the end."""
+    replicas: Annotated[int, Field(ge=1, le=16)] = 1
+    """Milvus: on how many query nodes each facen is."""
+    index: Literal["exact", "hnsw"] = "exact"
+    """Milvus: whether every facen is compared, or a graph of neighbours leads to the nearest."""
+    consistency: Literal["strong", "session"] = "session"
+    """Milvus: whether a search sees what any process, or what this one, added before."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10
+    """Milvus: how long one question may take."""
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if (text := url.get_secret_value()) and not text.startswith(("milvus://", "http://", "https://")):
+            raise ValueError("expected milvus://host:19530, http://… or https://…, or nothing for no server")
+        return url
 
 
 class PersonsSettings(BaseModel):

@@ -11,6 +11,7 @@ import structlog
 
 from store.client import Database
 from store.driver_errors import DRIVER_ERRORS, ours
+from store.errors import FacenStorageError, StoreUnavailableError
 from store.facens.filling import fill
 from store.facens.following import FaceLocks, Following
 from store.facens.local import LocalFacens
@@ -128,13 +129,19 @@ class FacensKeeping:
     async def filled(self, *, follow: bool) -> AsyncIterator[None]:
         """Fills the storage, and until the end of the block brings in what other processes store.
 
-        `follow`: False where others see to that. StoreError where MongoDB or a shard does not answer.
+        `follow`: False where others see to that.
+
+        Raises:
+            StoreUnavailableError: MongoDB or a shard does not answer.
         """
         async with AsyncExitStack() as stack:
             following = Following(self._database["faces"], self._facens, self._locks)
             if follow and local_shards(self._facens):  # a server of facens hears of it by itself
                 await stack.enter_async_context(following.running())
-            await self._fill(following)
+            try:
+                await self._fill(following)
+            except FacenStorageError as error:
+                raise StoreUnavailableError(str(error)) from error
             yield
 
     async def _fill(self, following: Following) -> None:
@@ -153,6 +160,11 @@ class FacensKeeping:
         """Writes what is in this process's memory to disk. OSError where the disk does not take it."""
         if self._snapshots is not None:
             await self._snapshots.save()
+
+    def forget(self) -> None:
+        """Removes what is on disk, so that everything is made anew from MongoDB."""
+        if self._snapshots is not None:
+            self._snapshots.forget()
 
     async def heal(self) -> None:
         """Tries to bring back the shards that are out of service. StoreError says why one stays out."""

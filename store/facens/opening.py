@@ -7,7 +7,14 @@ from store.settings import FacensSettings
 
 
 async def open_storage(settings: FacensSettings, size: int | None, pack: str | None) -> FacenStorage:
-    """The storage, empty where it is in the memory of this process."""
+    """The storage, empty where it is in the memory of this process.
+
+    StoreUnavailableError where a server does not answer; PackError where it holds another pack's facens.
+    """
+    if settings.url.get_secret_value():
+        from store.facens.milvus import MilvusFacens  # its client takes a second to load
+
+        return await MilvusFacens.connected(settings, size, pack)
     if settings.shards == 1:
         return LocalFacens(size, pack=pack, precision=settings.precision)
     names = [f"shard {number}" for number in range(1, settings.shards + 1)]

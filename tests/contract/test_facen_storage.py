@@ -9,12 +9,24 @@ import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from pipeline.facen import confidence
-from store.errors import BadValueError, FacenExistsError
+from store import FacensSettings
+from store.errors import (
+    BadValueError,
+    FacenExistsError,
+    FacenStorageError,
+    PackError,
+    StoreUnavailableError,
+)
 from store.facens import FacenStorage, LocalFacens
+from store.facens import milvus as milvus_module
+from store.facens.milvus import MilvusFacens
+from store.facens.milvus_names import gallery_of, partition_of
 from store.facens.sharded import ShardedFacens
 from tests.facens import like, person_facen
+from tests.milvus import MilvusServer
 
 
 def three_shards() -> FacenStorage:
@@ -26,10 +38,17 @@ ENGINES: dict[str, Callable[[], FacenStorage]] = {"local": LocalFacens, "three s
 A, B = ObjectId(), ObjectId()
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, "milvus"])
 async def storage(request: pytest.FixtureRequest) -> AsyncIterator[FacenStorage]:
-    engine = ENGINES[request.param]()
+    if request.param == "milvus":
+        server = request.getfixturevalue("milvus")
+        engine = await MilvusFacens.connected(FacensSettings(url=SecretStr(server.url)))
+    else:
+        engine = ENGINES[request.param]()
     yield engine
+    if isinstance(engine, MilvusFacens):
+        for owner in (A, B):
+            await engine.erase(owner)
     await engine.close()
 
 
@@ -47,8 +66,7 @@ async def test_the_most_alike_come_first(storage: FacenStorage) -> None:
 
 async def test_a_facen_finds_itself_at_the_threshold_of_one(storage: FacenStorage) -> None:
     """Rounding does not keep equal facens apart, and no confidence is above 1."""
-    for number in range(200):
-        await storage.add(A, "g", number, person_facen(number))
+    await storage.add_many(A, "g", [(number, person_facen(number)) for number in range(200)])
     for number in range(200):
         (hit,) = (await storage.search(A, "g", person_facen(number), 5, 1.0)).hits
         assert hit.id == number
@@ -94,8 +112,9 @@ async def test_adding_twice_is_an_error_and_removing_twice_is_not(storage: Facen
 async def test_a_search_among_allowed_ids_misses_none_of_them(storage: FacenStorage) -> None:
     """The best of the allowed ones come, however far down they are among all."""
     face = person_facen(0)
-    for number in range(50):
-        await storage.add(A, "g", number, like(face, 0.95 - number / 100, number))
+    await storage.add_many(
+        A, "g", [(number, like(face, 0.95 - number / 100, number)) for number in range(50)]
+    )
     found = await storage.search(A, "g", face, 2, 0.0, allowed=[45, 40, 49, 999])
     assert [hit.id for hit in found.hits] == [40, 45]
     assert (await storage.search(A, "g", face, 2, 0.0, allowed=[])).hits == []
@@ -224,3 +243,63 @@ async def test_adding_stays_cheap_as_a_gallery_grows() -> None:
 
     small = min([await seconds(2_000) for _ in range(3)])
     assert await seconds(64_000) < 32 * small * 4
+
+
+async def test_milvus_that_does_not_answer_is_an_error_that_names_it(
+    milvus: MilvusServer, milvus_owner: ObjectId
+) -> None:
+    """Within the deadline; a search that ignores errors says that nobody answered; then all is well again."""
+    settings = FacensSettings(url=SecretStr(milvus.url), timeout_seconds=1)
+    storage = await MilvusFacens.connected(settings, 128, "a pack")
+    await storage.add(milvus_owner, "g", 1, person_facen(1))
+    milvus.freeze(True)
+    try:
+        since = time.monotonic()
+        with pytest.raises(FacenStorageError, match=r"127\.0\.0\.1") as caught:
+            await storage.search(milvus_owner, "g", person_facen(1), 1, 0.9)
+        assert caught.value.shard in milvus.url
+        assert time.monotonic() - since < 4
+        found = await storage.search(milvus_owner, "g", person_facen(1), 1, 0.9, ignore_errors=True)
+        assert (found.hits, found.live_servers, found.total_servers) == ([], 0, 1)
+        assert [shard.live for shard in await storage.health()] == [False]
+        with pytest.raises(StoreUnavailableError, match=r"facens\.url"):
+            await MilvusFacens.connected(settings)
+    finally:
+        milvus.freeze(False)
+    async with asyncio.timeout(30):
+        while not (await storage.health())[0].live:  # noqa: ASYNC110  the server gives no sign of its own
+            await asyncio.sleep(0.2)
+    assert [hit.id for hit in (await storage.search(milvus_owner, "g", person_facen(1), 1, 0.9)).hits] == [1]
+    await storage.close()
+
+
+async def test_milvus_knows_its_pack_and_what_others_stored(
+    milvus: MilvusServer, milvus_owner: ObjectId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pack is refused; a second connection sees galleries made and dropped by the first."""
+    settings = FacensSettings(url=SecretStr(milvus.url), consistency="strong")
+    one, two = [await MilvusFacens.connected(settings, 128, "a pack") for _ in range(2)]
+    monkeypatch.setattr(milvus_module, "PAGE", 3)
+    await one.add_many(milvus_owner, "cam_a-b", [(number, person_facen(number)) for number in range(10)])
+    for wrong in ((128, "another pack"), (512, "a pack")):
+        with pytest.raises(PackError, match="rebuild"):
+            await MilvusFacens.connected(settings, *wrong)
+    assert await two.ids(milvus_owner, "cam_a-b") == list(range(10))
+    assert await two.galleries(milvus_owner) == [(milvus_owner, "cam_a-b")]
+    found = await two.search(milvus_owner, "cam_a-b", person_facen(4), 1, 0.9)
+    assert [hit.id for hit in found.hits] == [4]
+    await two.drop(milvus_owner, "cam_a-b")
+    assert (await one.search(milvus_owner, "cam_a-b", person_facen(4), 1, 0.9)).hits == []
+    await one.add(milvus_owner, "cam_a-b", 4, person_facen(4))
+    assert await two.ids(milvus_owner, "cam_a-b") == [4]
+    for storage in (one, two):
+        await storage.close()
+
+
+@given(st.text("ab_-m", min_size=1, max_size=12))
+def test_galleries_have_names_of_their_own_in_milvus(name: str) -> None:
+    """Of letters, digits and underscores; the way back gives the gallery's name again."""
+    partition = partition_of(name)
+    assert partition.replace("_", "").isalnum()
+    assert gallery_of(partition) == name
+    assert gallery_of("_default") is None

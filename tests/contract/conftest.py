@@ -1,0 +1,3 @@
+from tests.milvus import milvus, milvus_owner, milvus_settings
+
+__all__ = ["milvus", "milvus_owner", "milvus_settings"]
