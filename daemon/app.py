@@ -150,7 +150,7 @@ class Application:
     async def _watch(self) -> None:
         """Until somebody asks for the end: say how we are, and that we are alive."""
         while not self._stop.is_set():
-            await self._storing.look_at_facens()
+            await self._storing.look()
             self._configuration.look_at_file()
             if self._configuration.changed.is_set():
                 tell = self._configuration.reload_wanted and self.started.is_set()

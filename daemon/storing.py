@@ -45,6 +45,8 @@ WORK_SECONDS = 1.0
 SNAPSHOT_SECONDS = 2.0
 """For the facens' last snapshot; without it the one before it is brought up to date at the next start."""
 
+PING_SECONDS = 3.0
+
 FACENS_SECONDS = 5.0
 """For a look at the facen storage, which may be on another machine."""
 
@@ -92,6 +94,7 @@ class Storing:
         self._trouble = "the store is being opened"
         self._shards = {"live": 0, "total": 0}
         self._facens = dict.fromkeys(GALLERY_KINDS, 0)
+        self._away = ""
         self._facens_trouble = False
         self._look_again = 0.0
         self._recorded = asyncio.Event()
@@ -101,7 +104,7 @@ class Storing:
     @property
     def trouble(self) -> str:
         """Why nothing is stored at present, or the empty string."""
-        return (self._recorder.fault or "") if self._recorder else self._trouble
+        return self._recorder.fault or self._away if self._recorder else self._trouble
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -130,17 +133,36 @@ class Storing:
             self._task.cancel()
         await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
-    async def look_at_facens(self) -> None:
-        """Refresh what `shards` and `facens` tell, and bring back shards that are out of service."""
-        if self._ctx is None:
+    async def look(self) -> None:
+        """See how the store is, also while nobody comes by: MongoDB, and what `shards` and `facens` tell.
+
+        Brings back shards that are out of service.
+        """
+        if self._ctx is None or not await self._mongodb_answers(self._ctx):
             self._shards = {"live": 0, "total": self._shards["total"]}
-            return
+        else:
+            await self._look_at_facens(self._ctx)
+
+    async def _mongodb_answers(self, ctx: Context) -> bool:
+        try:
+            await ctx.ping(PING_SECONDS)
+        except StoreUnavailableError as error:
+            if not self._away:
+                log.warning("MongoDB is away", reason=str(error))
+            self._away = str(error)
+            return False
+        if self._away:
+            log.info("MongoDB is back")
+        self._away = ""
+        return True
+
+    async def _look_at_facens(self, ctx: Context) -> None:
         since = time.monotonic()
         if since < self._look_again:
             return
         try:
             async with asyncio.timeout(FACENS_SECONDS):
-                await self._look(self._ctx)
+                await self._count_facens(ctx)
         except (StoreError, TimeoutError) as error:
             if not self._facens_trouble:
                 log.warning("the facen storage does not answer", reason=str(error) or "it took too long")
@@ -153,7 +175,7 @@ class Storing:
         now = time.monotonic()
         self._look_again = now + LOOK_SHARE * (now - since)
 
-    async def _look(self, ctx: Context) -> None:
+    async def _count_facens(self, ctx: Context) -> None:
         health = await ctx.facens.health()
         self._shards = {"live": sum(shard.live for shard in health), "total": len(health)}
         await ctx.keeping.heal()

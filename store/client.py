@@ -67,6 +67,17 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
         await asyncio.to_thread(_leave, client)
 
 
+async def ping(database: Database, timeout_seconds: float) -> None:
+    """Returns where MongoDB answers in time; StoreUnavailableError where it does not."""
+    try:
+        with pymongo.timeout(timeout_seconds):
+            await database.command("ping")
+    except PyMongoError as error:
+        raise StoreUnavailableError(
+            f"MongoDB does not answer within {timeout_seconds:g} s ({type(error).__name__})"
+        ) from error
+
+
 def _leave(client: Client) -> None:
     """The driver tells the server which sessions end; one that hangs would hold up the event loop."""
     with pymongo.timeout(LEAVE_SECONDS):

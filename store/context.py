@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.limits import MAX_PIXELS
 from store.cameras import Cameras
-from store.client import Database, connect
+from store.client import Database, connect, ping
 from store.counters import Counters
 from store.embedded import PrivateMongod
 from store.extraction import Extractor, PictureExtractor
@@ -104,6 +104,10 @@ class Context:
                 # A storage that was passed in is followed by whoever passed it.
                 await stack.enter_async_context(ctx.keeping.filled(follow=facens is None))
             yield ctx
+
+    async def ping(self, timeout_seconds: float) -> None:
+        """Returns where MongoDB answers in time; StoreUnavailableError where it does not."""
+        await ping(self.database, timeout_seconds)
 
     @classmethod
     def _composed(

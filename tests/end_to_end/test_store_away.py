@@ -74,6 +74,25 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
     assert_pictures_are_those_of(faces, tmp_path / "data" / "uploads")
 
 
+def test_a_store_that_goes_away_shows_while_nobody_comes_by(tmp_path: Path) -> None:
+    """No sighting has to fail first: /readyz, the metric of the alert, and one log line at begin and end."""
+    port = free_port()
+    settings = write_settings(tmp_path, [], store={"url": f"mongodb://127.0.0.1:{port}/"})
+    with mongod_on(port, tmp_path / "mongod") as server, daemon(settings) as process:
+        process.ready()
+        server.send_signal(signal.SIGSTOP)
+        process.until("/readyz says no", lambda: process.get("/readyz")[0] == 503, 20)
+        assert "MongoDB does not answer" in process.get("/readyz")[1]
+        assert process.metrics().total("facend_facen_shards", state="live") == 0
+        server.send_signal(signal.SIGCONT)
+        process.until("/readyz agrees", lambda: process.get("/readyz")[0] == 200, 20)
+        process.until(
+            "a live shard", lambda: process.metrics().total("facend_facen_shards", state="live"), 20
+        )
+        assert process.stop() == 0
+    assert len(process.log("MongoDB is away")) == len(process.log("MongoDB is back")) == 1
+
+
 def test_a_store_that_hangs_does_not_hold_up_the_end(short_clip: Path, tmp_path: Path) -> None:
     """SIGTERM while MongoDB keeps its connections and says nothing: status 0 within ten seconds."""
     port = free_port()
