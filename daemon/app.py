@@ -120,7 +120,8 @@ class Application:
         self._loop.add_signal_handler(signal.SIGHUP, self._configuration.reload)
         self._add_levels()
         routes = [doctor_route(self._storing), *self._plugins.routes()]
-        web = application(self._metrics.registry, self, routes)
+        token = settings.http.token.get_secret_value()
+        web = application(self._metrics.registry, self, routes, token)
         self.address = await stack.enter_async_context(
             serving(web, settings.http.host, settings.http.port, self._crashed)
         )

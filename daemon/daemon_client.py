@@ -36,8 +36,11 @@ def base_url(settings: Settings) -> str:
 def status(settings: Settings) -> dict[str, Any]:
     """The daemon's own word on how it is. NoAnswerError where there is none."""
     url = f"{base_url(settings)}/status"
+    token = settings.http.token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  base_url begins with http://
     try:
-        with _opener.open(url, timeout=STATUS_TIMEOUT_SECONDS) as answer:
+        with _opener.open(request, timeout=STATUS_TIMEOUT_SECONDS) as answer:
             told = json.load(answer)
     except (*_BROKEN, ValueError) as error:
         raise NoAnswerError(f"{url} does not answer ({getattr(error, 'reason', error)})") from error

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from secrets import compare_digest
 from typing import Any, Protocol
 
 import uvicorn
@@ -19,6 +20,8 @@ from starlette.routing import BaseRoute, Route
 from daemon.errors import SettingsError, StartError
 
 STOP_SECONDS = 1
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Health(Protocol):
@@ -35,8 +38,13 @@ class Health(Protocol):
     def status(self) -> Mapping[str, Any]: ...
 
 
-def application(registry: CollectorRegistry, health: Health, more: Sequence[BaseRoute] = ()) -> Starlette:
-    """The daemon's own paths, and after them those in `more`."""
+def application(
+    registry: CollectorRegistry, health: Health, more: Sequence[BaseRoute] = (), token: str = ""
+) -> Starlette:
+    """The daemon's own paths, and after them those in `more`, which see to their own safety.
+
+    With a token the daemon's paths want `Authorization: Bearer <token>`; health alone is everybody's.
+    """
 
     async def index(_request: Request) -> Response:
         return PlainTextResponse(
@@ -59,14 +67,28 @@ def application(registry: CollectorRegistry, health: Health, more: Sequence[Base
 
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/metrics", metrics),
+            Route("/", _guarded(index, token)),
+            Route("/metrics", _guarded(metrics, token)),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/status", status),
+            Route("/status", _guarded(status, token)),
             *more,
         ]
     )
+
+
+def _guarded(endpoint: Endpoint, token: str) -> Endpoint:
+    if not token:
+        return endpoint
+
+    async def guarded(request: Request) -> Response:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and compare_digest(given.strip().encode(), token.encode()):
+            return await endpoint(request)
+        headers = {"www-authenticate": "Bearer"}
+        return PlainTextResponse("this needs the header Authorization: Bearer <http.token>\n", 401, headers)
+
+    return guarded
 
 
 def _verdict(trouble: str) -> Response:

@@ -5,6 +5,7 @@ settings.toml itself, beside its default.
 """
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -123,6 +124,20 @@ class PipelineSettings(Section):
 class HttpSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
+    token: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _is_closed_to_strangers(self) -> Self:
+        if not self.token.get_secret_value() and not _is_loopback(self.host):
+            raise ValueError("whoever reaches this host would see who was where: set http.token")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]

@@ -89,3 +89,20 @@ def test_a_host_that_is_no_address_is_a_fault_of_the_settings():
     """Trying again would not help: exit status 2."""
     with pytest.raises(SettingsError, match=r"http\.host = 'no such host': no address of this machine"):
         listen("no such host", 0)
+
+
+async def test_beyond_this_machine_only_health_is_for_everybody(metrics):
+    """With a token, metrics, status and the index want it; a wrong one or another scheme is refused."""
+    app = application(metrics.registry, Reported(), token="s3cret")  # noqa: S106  of this test
+    async with (
+        serving(app, "127.0.0.1", 0, crashed) as address,
+        httpx.AsyncClient(base_url=address) as client,
+    ):
+        for path in ("/", "/metrics", "/status"):
+            for wrong in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "Token s3cret"}):
+                refused = await client.get(path, headers=wrong)
+                assert refused.status_code == 401, (path, wrong)
+                assert refused.headers["www-authenticate"] == "Bearer"
+            assert (await client.get(path, headers={"Authorization": "Bearer s3cret"})).status_code == 200
+        for path in ("/healthz", "/readyz"):
+            assert (await client.get(path)).status_code == 200

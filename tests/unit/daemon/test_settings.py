@@ -5,11 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from cameras.settings import CameraSettings
 from daemon import settings_file
-from daemon.settings import JobsSettings, Settings
+from daemon.settings import HttpSettings, JobsSettings, Settings
 from pipeline.best_shot import Posting
 from pipeline.regions import EVERYWHERE
 
@@ -111,3 +111,17 @@ def test_a_cameras_wishes_reach_its_stages():
     )
     assert (stages.detect_size, stages.track_timeout_seconds) == (320, 3)
     assert stages.rot == EVERYWHERE != stages.roi
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "box-1"])  # noqa: S104  the point of this test
+def test_a_host_that_others_reach_needs_a_token(host):
+    """Nobody opens the box to a network by accident."""
+    with pytest.raises(ValidationError, match=r"set http\.token"):
+        HttpSettings(host=host)
+    assert HttpSettings(host=host, token=SecretStr("s3cret")).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_needs_no_token(host):
+    """Who is on the machine may look."""
+    assert HttpSettings(host=host).host == host
