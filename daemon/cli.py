@@ -32,6 +32,7 @@ class Facend(LazyGroup):
         "enroll": Room("daemon.cli_enroll", "Enrol people from folders of pictures."),
         "evaluate": Room("daemon.cli_evaluate", "Measure how well persons are told apart."),
         "export": Room("daemon.cli_export", "Print what is stored, one JSON object a line."),
+        "facens": Room("daemon.cli_facens", "The facen storage: how it is, and moving it."),
         "galleries": Room("daemon.cli_galleries", "Named sets of faces."),
         "models": Room("daemon.cli_models", "List the model packs, with licence and thresholds."),
         "persons": Room("daemon.cli_person_changes", "Those who were seen or enrolled."),

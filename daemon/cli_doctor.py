@@ -13,9 +13,7 @@ from daemon.box_checks import Check
 from daemon.cli_store import Asked, as_json, own_user, store_options, with_store
 from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
-from daemon.models import models_folder
-from pipeline.errors import ModelError
-from pipeline.models import resolve
+from daemon.models import pack_in_settings
 from store import Context, Users
 from store.doctor import GRACE, Doctor
 from store.findings import Finding, Kind
@@ -72,7 +70,9 @@ def _findings(asked: Asked, repair: bool, grace: timedelta) -> list[Finding]:
     async def work(ctx: Context, _: Users.Model) -> list[Finding]:
         return [finding async for finding in Doctor(ctx, grace).findings(repair=repair)]
 
-    return with_store(asked, work, facen_size=_facen_size(asked), fill=True)
+    pack = pack_in_settings(asked.settings)
+    size, name = (pack.facen_size, pack.name) if pack else (None, None)
+    return with_store(asked, work, facen_size=size, pack=name, fill=True)
 
 
 def _own_token(asked: Asked) -> Callable[[Context, Users.Model], Awaitable[str]]:
@@ -80,14 +80,6 @@ def _own_token(asked: Asked) -> Callable[[Context, Users.Model], Awaitable[str]]
         return str((await own_user(ctx, asked.settings))["token"])
 
     return work
-
-
-def _facen_size(asked: Asked) -> int | None:
-    """That of the pack in the settings; None, which takes any, where the pack is not there."""
-    try:
-        return resolve(asked.settings.models.pack, models_folder(asked.settings)).facen_size
-    except ModelError:
-        return None
 
 
 def _text(findings: Iterable[Finding]) -> str:

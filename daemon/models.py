@@ -21,6 +21,14 @@ def models_folder(settings: Settings) -> Path:
     return settings.models.folder or settings.data_dir / "models"
 
 
+def pack_in_settings(settings: Settings) -> Pack | None:
+    """The pack that the settings name, loaded or not; None where nothing is known of it."""
+    try:
+        return resolve(settings.models.pack, models_folder(settings))
+    except ModelError:
+        return None
+
+
 def load_models(settings: Settings) -> engine.Models:
     """The models of the pack in the settings, fetched if missing. StartError says what is wrong."""
     folder = models_folder(settings)

@@ -20,6 +20,8 @@ REFERENCES = "references"
 """The gallery of the references of all cameras' persons, and …"""
 CAMERA_REFERENCES = "ref_"
 """… how the name of the gallery begins that has those of one camera's own persons."""
+LOCAL = "local"
+"""The facen storage in the memory of this process."""
 LOCALTIME = Path("/etc/localtime")
 
 
@@ -70,6 +72,16 @@ class FacensSettings(BaseModel):
     """Milvus: whether a search sees what any process, or what this one, added before."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10
     """Milvus: how long one question may take."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the facens are on a server."""
+        return bool(self.url.get_secret_value())
+
+    @property
+    def where(self) -> str:
+        """For people: the server without user and password, or `local`."""
+        return self.url.get_secret_value().rsplit("@", 1)[-1] or LOCAL
 
     @field_validator("url")
     @classmethod

@@ -161,6 +161,10 @@ class FacensKeeping:
         if self._snapshots is not None:
             await self._snapshots.save()
 
+    def of(self, facens: FacenStorage) -> "FacensKeeping":
+        """For another storage beside the same database."""
+        return FacensKeeping(self._database, facens, self._locks)
+
     def forget(self) -> None:
         """Removes what is on disk, so that everything is made anew from MongoDB."""
         if self._snapshots is not None:

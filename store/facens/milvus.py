@@ -105,7 +105,10 @@ class MilvusFacens:
             await self._calls.drop_partition(collection_of(owner), partition_of(gallery))
 
         await self._there(owner, gallery, drop, missing=None)
-        self._known.get(owner, set()).discard(gallery)
+        known = self._known.get(owner, set())
+        known.discard(gallery)
+        if not known:
+            await self.erase(owner)  # with what is noted there about the pack
 
     async def search(
         self,

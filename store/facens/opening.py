@@ -11,7 +11,7 @@ async def open_storage(settings: FacensSettings, size: int | None, pack: str | N
 
     StoreUnavailableError where a server does not answer; PackError where it holds another pack's facens.
     """
-    if settings.url.get_secret_value():
+    if settings.is_remote:
         from store.facens.milvus import MilvusFacens  # its client takes a second to load
 
         return await MilvusFacens.connected(settings, size, pack)

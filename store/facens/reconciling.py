@@ -108,9 +108,11 @@ async def reconcile(
     facens: FacenStorage,
     settle: Callable[[int], Awaitable[None]],
     mine: Mine | None = None,
+    told: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
     """Brings in what is missing, and takes out what is foreign; how many of each there were.
 
+    `told` hears how many were put right since it was called before.
     `settle` puts one face right, as `Following.settle`: it looks once more whether it is to be removed,
     while nobody else changes the face.
     """
@@ -123,7 +125,9 @@ async def reconcile(
                 await fill(database["faces"], facens, query)
             except DRIVER_ERRORS as error:
                 raise ours(error, "facens.fill") from error
+            told(len(some))
         for face_id in found.foreign.tolist():
             await settle(face_id)
+            told(1)
         missing, foreign = missing + len(found.missing), foreign + len(found.foreign)
     return missing, foreign

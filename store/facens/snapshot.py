@@ -7,10 +7,12 @@ up to date.
 """
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,18 +98,22 @@ class _Reader:
         self._file = file
         self._sum = 0
 
-    def identified(self, wanted: Identity) -> None:
+    def header(self) -> dict[str, Any]:
         if self._file.read(len(MAGIC)) != MAGIC:
             raise SnapshotError("it is no snapshot of this version of Facend")
-        found = self._line()
+        found = self.line()
         if not isinstance(found, dict):
             raise SnapshotError("it is damaged: it has no header")
+        return found
+
+    def identified(self, wanted: Identity) -> None:
+        found = self.header()
         for name, value in asdict(wanted).items():
             if found.get(name) != value:
                 raise SnapshotError(f"its {name} is {found.get(name)}, not {value}")
 
     def galleries(self, size: int, precision: Precision) -> Iterator[tuple[GalleryKey, GalleryArray]]:
-        while (line := self._line()) is not None:
+        while (line := self.line()) is not None:
             blocks, left = [], int(line["count"])
             while left > 0:
                 rows = min(left, rows_in_block(size))
@@ -123,7 +129,7 @@ class _Reader:
         if last != LENGTH.pack(expected):
             raise SnapshotError("it is damaged: its checksum is wrong")
 
-    def _line(self) -> Any:  # noqa: ANN401  what JSON holds
+    def line(self) -> Any:  # noqa: ANN401  what JSON holds
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
         if length > LONGEST_LINE:
             raise SnapshotError("it is damaged: a description is too long")
@@ -145,3 +151,32 @@ class _Reader:
                 raise SnapshotError("it is torn: it ends too early")
             done += number
         self._sum = zlib.crc32(wanted, self._sum)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a snapshot says of itself, unchecked."""
+
+    pack: str
+    galleries: int
+    facens: int
+    nbytes: int
+    written_at: datetime
+
+
+def summary(path: Path) -> Summary:
+    """A quick look at the file. SnapshotError where it is none, FileNotFoundError where there is none."""
+    with path.open("rb", buffering=0) as file:
+        reader = _Reader(file)
+        try:
+            header = reader.header()
+            row = 8 + header["size"] * np.dtype(Precision(header["precision"]).dtype).itemsize
+            galleries = facens = 0
+            while (line := reader.line()) is not None:
+                galleries, facens = galleries + 1, facens + line["count"]
+                file.seek(line["count"] * row, os.SEEK_CUR)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SnapshotError("it is damaged: what should be a description is none") from error
+        status = path.stat()
+    written_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return Summary(header["pack"], galleries, facens, status.st_size, written_at)

@@ -12,20 +12,23 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from pipeline.facen import confidence
-from store import FacensSettings
+from store import Context, FacensSettings
 from store.errors import (
     BadValueError,
     FacenExistsError,
     FacenStorageError,
     PackError,
+    StoreError,
     StoreUnavailableError,
 )
 from store.facens import FacenStorage, LocalFacens
 from store.facens import milvus as milvus_module
+from store.facens.filling import fill
 from store.facens.milvus import MilvusFacens
 from store.facens.milvus_names import gallery_of, partition_of
+from store.facens.moving import bring_over, prove_equal
 from store.facens.sharded import ShardedFacens
-from tests.facens import like, person_facen
+from tests.facens import like, person_facen, stored
 from tests.milvus import MilvusServer
 
 
@@ -303,3 +306,35 @@ def test_galleries_have_names_of_their_own_in_milvus(name: str) -> None:
     assert partition.replace("_", "").isalnum()
     assert gallery_of(partition) == name
     assert gallery_of("_default") is None
+
+
+async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
+    ctx: Context, milvus_settings: FacensSettings
+) -> None:
+    """From memory to Milvus, while faces come and go; a second run brings only what is missing."""
+    user = await ctx.users.add({})
+    target = await MilvusFacens.connected(milvus_settings, 128)
+    try:
+        faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(12)]
+        half = {"_id": {"$in": [one["_id"] for one in faces[:5]]}}
+        await fill(ctx.database["faces"], target, half)  # as far as a broken run got
+        await target.add(user["_id"], "b", 4711, person_facen(0))  # and what was removed since
+        counted: list[int] = []
+
+        async def go_on() -> None:
+            for number in range(100, 106):
+                await stored(ctx, user, person_facen(number), ["a"])
+            await ctx.faces.remove_one(user, {"_id": faces[6]["_id"]})
+
+        await asyncio.gather(bring_over(ctx.database, target, counted.append), go_on())
+        proof = await bring_over(ctx.database, target, counted.append)
+        assert (proof.galleries, proof.entries, proof.looked_for) == (2, 17 + 11, 17 + 11)
+        assert 7 <= sum(counted) < 17 + 12
+        for gallery in ("a", "b"):
+            assert await target.ids(user["_id"], gallery) == await ctx.facens.ids(user["_id"], gallery)
+        await target.remove(user["_id"], "a", faces[0]["_id"])
+        with pytest.raises(StoreError, match="1 facens are missing"):
+            await prove_equal(ctx.database, target)
+    finally:
+        await target.erase(user["_id"])
+        await target.close()

@@ -1,0 +1,208 @@
+"""`facend facens`: the storage that is searched for who looks alike."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TypeVar
+
+import click
+from pydantic import SecretStr, ValidationError
+
+from daemon import data_folder
+from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store
+from daemon.errors import StartError
+from daemon.evaluation.progress import progress
+from daemon.models import load_models, pack_in_settings
+from daemon.settings import Settings
+from pipeline.packs import Pack
+from store import Context, FacensSettings, Users
+from store.facens.moving import Proof, bring_over, prove_equal
+from store.facens.opening import open_storage
+from store.facens.pack import claim_pack, stored_pack
+from store.facens.reconciling import listed_galleries, listed_ids
+from store.facens.snapshot import SnapshotError, summary
+from store.facens.storage import FacenStorage
+from store.reembedding import Reembedded, Reembedding
+from store.settings import LOCAL
+
+T = TypeVar("T")
+
+
+@click.group()
+def facens() -> None:
+    """The storage that is searched for who looks alike."""
+
+
+@facens.command()
+@store_options(user=False)
+def stats(asked: Asked) -> None:
+    """What is searched, where, and how much of it there is."""
+
+    async def work(ctx: Context, _: Users.Model) -> dict[str, object]:
+        settings, held = asked.settings.facens, await stored_pack(ctx.database)
+        galleries = []
+        for owner, gallery in await listed_galleries(ctx.database, ctx.facens):
+            faces = len(await listed_ids(ctx.database["faces"], owner, gallery))
+            there = await ctx.facens.count(owner, gallery) if settings.is_remote else None
+            galleries.append({"owner": owner, "gallery": gallery, "faces": faces, "facens": there})
+        return {
+            "engine": settings.where,
+            "pack": held and held.name,
+            "pack_in_settings": asked.settings.models.pack,
+            "shards": [asdict(shard) for shard in await ctx.facens.health()] if settings.is_remote else None,
+            "snapshots": _snapshots(asked.settings),
+            "galleries": galleries,
+        }
+
+    told = with_store(asked, work)
+    if asked.as_json:
+        click.echo(as_json(told))
+        return
+    echo_table([(key.replace("_", " "), told[key]) for key in ("engine", "pack", "pack_in_settings")])
+    for name in ("snapshots", "shards", "galleries"):
+        rows = told[name]
+        if isinstance(rows, list) and rows:
+            click.echo(f"{name}:")
+            echo_table([tuple(rows[0]), *(tuple(row.values()) for row in rows)])
+
+
+def _snapshots(settings: Settings) -> list[dict[str, object]]:
+    told: list[dict[str, object]] = []
+    for path in sorted((settings.data_dir / "facens").glob("*.facens")):
+        try:
+            told.append({"file": path.name, **asdict(summary(path))})
+        except (SnapshotError, OSError) as error:
+            told.append({"file": path.name, "trouble": str(error)})
+    return told
+
+
+@facens.command()
+@store_options(user=False)
+def rebuild(asked: Asked) -> None:
+    """Make every facen's entry anew from MongoDB. The daemon must not run."""
+    _alone(asked)
+    pack = _pack(asked)
+
+    async def clear(ctx: Context, _: Users.Model) -> None:
+        await claim_pack(ctx.database, pack.name, pack.facen_size)
+        await _clear(ctx)
+
+    async def work(ctx: Context, _: Users.Model) -> Proof:
+        ctx.keeping.forget()
+        proof = await _brought(ctx, ctx.facens)
+        await ctx.keeping.save()
+        return proof
+
+    _worked(asked, clear, None)  # of whichever pack they are
+    _tell(asked, _worked(asked, work, pack))
+
+
+@facens.command()
+@store_options(user=False)
+@click.option("--to", "url", required=True, metavar="URL", help="milvus://host:19530, or `local`.")
+def migrate(asked: Asked, url: str) -> None:
+    """Bring the facens to another storage, and prove that it is equal. The daemon may run on meanwhile.
+
+    Afterwards set facens.url and start the daemon anew: it brings in what was stored in between. A run that
+    was broken off goes on where it was.
+    """
+    pack = _pack(asked)
+    try:
+        wanted = FacensSettings.model_validate(
+            {**asked.settings.facens.model_dump(), "url": SecretStr("" if url == LOCAL else url)}
+        )
+    except ValidationError as error:
+        raise StartError(f"--to {url}: {error.errors()[0]['msg']}") from error
+    if wanted == asked.settings.facens:
+        raise StartError(f"--to {url}: this is where the facens are; `facend facens rebuild` makes them anew")
+
+    async def work(ctx: Context, _: Users.Model) -> Proof:
+        target = await open_storage(wanted, pack.facen_size, pack.name)
+        try:
+            if wanted.is_remote:
+                return await _brought(ctx, target)
+            local = ctx.keeping.of(target)
+            await local.open(asked.settings.data_dir / "facens", pack.name, pack.facen_size)
+            await _brought(ctx, target)
+            await local.save()
+            return await prove_equal(ctx.database, target)
+        finally:
+            await target.close()
+
+    _tell(asked, _worked(asked, work, pack))
+    if not asked.as_json:
+        click.echo(f"set facens.url to {'nothing' if url == LOCAL else 'it'} and start the daemon anew")
+
+
+@facens.command("re-embed")
+@store_options(user=False)
+def reembed(asked: Asked) -> None:
+    """Make every facen anew with the model pack of the settings, from the stored pictures.
+
+    The daemon must not run. A run that was broken off goes on where it was.
+    """
+    _alone(asked)
+    models = load_models(asked.settings)
+
+    async def work(ctx: Context, _: Users.Model) -> Reembedded:
+        again = Reembedding(ctx.database, ctx.uploads, models.embedder, models.pack.name)
+        await _clear(ctx)
+        with progress(await again.left(), "making facens anew") as told:
+            return await again.run(told)
+
+    done = _worked(asked, work, None)
+    if asked.as_json:
+        click.echo(as_json(asdict(done)))
+    else:
+        click.echo(
+            f"{done.done} facens are of {models.pack.name} now; {done.without_picture} faces have no picture "
+            "any more and are left out of their galleries"
+        )
+
+
+async def _clear(ctx: Context) -> None:
+    for owner, gallery in await ctx.facens.galleries():
+        await ctx.facens.drop(owner, gallery)
+
+
+async def _brought(ctx: Context, target: FacenStorage) -> Proof:
+    entries = 0
+    for owner, gallery in await listed_galleries(ctx.database, target):
+        entries += len(await listed_ids(ctx.database["faces"], owner, gallery))
+    with progress(entries, "bringing facens") as told:
+        return await bring_over(ctx.database, target, told)
+
+
+def _tell(asked: Asked, proof: Proof) -> None:
+    if asked.as_json:
+        click.echo(as_json(asdict(proof)))
+        return
+    click.echo(
+        f"equal: {proof.entries} facens in {proof.galleries} galleries, each id compared; "
+        f"{proof.looked_for} were looked for and found"
+    )
+
+
+def _worked(asked: Asked, work: Callable[[Context, Users.Model], Awaitable[T]], pack: Pack | None) -> T:
+    try:
+        size, name = (pack.facen_size, pack.name) if pack else (None, None)
+        return with_store(asked, work, facen_size=size, pack=name)
+    except (TimeoutError, OSError) as error:
+        raise StartError(f"facens: {error}") from error
+
+
+def _alone(asked: Asked) -> None:
+    if data_folder.is_held(asked.settings.data_dir):
+        raise StartError(
+            "the daemon runs, and has the facens in use: stop it first, or let `facend doctor --repair` mend "
+            "them while it runs"
+        )
+
+
+def _pack(asked: Asked) -> Pack:
+    pack = pack_in_settings(asked.settings)
+    if pack is None:
+        raise StartError(f"models: nothing is known of the pack {asked.settings.models.pack}")
+    return pack
+
+
+COMMANDS = (facens,)
