@@ -101,6 +101,7 @@ def _row(camera: CameraSettings, known: Mapping[str, Any]) -> dict[str, Any]:
         "state": known.get("state", "grey" if not camera.enabled else "unknown"),
         "reason": known.get("reason", "disabled" if not camera.enabled else ""),
         "detail": known.get("detail", ""),
+        "hint": known.get("hint", ""),
         "url": camera.masked_url,
         "source": "settings",
         **{key: known.get(key) for key in SHOWN_OF_STATUS},
@@ -108,7 +109,7 @@ def _row(camera: CameraSettings, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status_row(known: Mapping[str, Any]) -> dict[str, Any]:
-    shown = ("state", "reason", "detail", "url", "source", *SHOWN_OF_STATUS)
+    shown = ("state", "reason", "detail", "hint", "url", "source", *SHOWN_OF_STATUS)
     return {"id": known["cam_id"], **{key: known.get(key) for key in shown}}
 
 
@@ -121,7 +122,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         click.echo(
             f"{row['id']:<20}  {row['state']:<8}  {row['reason']:<14}  {row['url']}"
-            + (f"  {row['detail']}" if row["detail"] else "")
+            + "".join(f"  {row[said]}" for said in ("detail", "hint") if row[said])
         )
 
 

@@ -42,6 +42,15 @@ class Analyst(Protocol):
 class RunningCamera:
     settings: CameraSettings
     worker: CameraWorker
+    stages: CameraStages
+
+    @property
+    def hint(self) -> str:
+        """What somebody should look at although frames arrive; empty where all is well."""
+        turned = self.stages.turned_degrees
+        return (
+            f"faces are found only when the picture is turned counterclockwise by {turned}°" if turned else ""
+        )
 
 
 class Supervisor:
@@ -72,8 +81,8 @@ class Supervisor:
         await self._end(leaving, timeout_seconds)
 
     def status(self) -> list[dict[str, Any]]:
-        """Each camera's `CameraStatus` as plain values, in the order of the settings."""
-        return [asdict(camera.worker.status) for camera in self._running.values()]
+        """Each camera's `CameraStatus` as plain values, and a `hint`, in the order of the settings."""
+        return [{**asdict(camera.worker.status), "hint": camera.hint} for camera in self._running.values()]
 
     def _start(self, settings: CameraSettings) -> None:
         self._metrics.add_camera(settings.id)
@@ -87,7 +96,7 @@ class Supervisor:
         )
         worker = CameraWorker(settings, slot, self._metrics)
         self._analysis.add(settings.id, slot, stages)
-        self._running[settings.id] = RunningCamera(settings, worker)
+        self._running[settings.id] = RunningCamera(settings, worker, stages)
         worker.start()
 
     async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:

@@ -56,6 +56,11 @@ class BestShot:
         """The best shot, until it is posted; then its frame, some megabytes, is let go."""
         self._next_post: float | None = None
 
+    @property
+    def has_shot(self) -> bool:
+        """Whether there is a best shot, posted or not."""
+        return self._best_score is not None
+
     def beaten_by(self, score: float) -> bool:
         """Whether a shot with this quality score would become the best."""
         return self._best_score is None or score > self._best_score + BETTER_BY

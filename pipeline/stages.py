@@ -16,6 +16,7 @@ from pipeline.extractor import scaled
 from pipeline.poster import Poster, timed
 from pipeline.regions import EVERYWHERE, Region
 from pipeline.tracker import Tracker, TrackerSettings
+from pipeline.turned import TurnedWatch
 from pipeline.types import Detection, Frame, Observer, Sighting
 from pipeline.visits import ShotRules, Visits, lies_in
 
@@ -89,6 +90,7 @@ class CameraStages:
         self._appearance = Appearance(
             self._visits, self._poster, models.near_detector, models.pack.thresholds.low
         )
+        self._turned = TurnedWatch(models.detector)
         self._last_frame: float | None = None
         self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
@@ -98,6 +100,11 @@ class CameraStages:
     def busy(self) -> bool:
         """Whether a face is in view, so that this camera's frames matter more than others'."""
         return bool(self._tracker.tracks)
+
+    @property
+    def turned_degrees(self) -> int:
+        """How far, clockwise, the faces of this camera are turned: 0, or 90, 180, 270 if it hangs wrong."""
+        return self._turned.degrees
 
     def process(self, frame: Frame) -> list[Sighting]:
         """Takes the next frame; gives the sightings that are due with it."""
@@ -163,6 +170,7 @@ class CameraStages:
             small = frame.pixels.bgr(*size)
         with self._timed("detect"):
             found = self._models.detector.detect(small)
+            self._turned.look(small, frame.media_time, upright=self._visits.any_good)
         faces = [scaled(face, width / size[0], height / size[1]) for face in found]
         faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
         sure = sum(face.score >= self._settings.start_score for face in faces)

@@ -94,6 +94,11 @@ class Visits:
             if outcome is not None:
                 self._count(outcome)
 
+    @property
+    def any_good(self) -> bool:
+        """Whether a visit that goes on has a shot worth posting."""
+        return any(visit.best.has_shot for visit in self._visits.values())
+
     def of(self, track: Track) -> Visit | None:
         """The visit that a track stands for."""
         return self._visits.get(track.number)
