@@ -38,6 +38,8 @@ class Reason(StrEnum):
     """The device, or the camera's number of viewers, is taken."""
     BROKEN = "broken"
     """The connection broke, or the camera reported a fault of its own."""
+    CRASHED = "crashed"
+    """Decoding its stream ended the process, more than once; it is left alone for a while."""
 
 
 PERMANENT = frozenset(
@@ -48,6 +50,7 @@ PERMANENT = frozenset(
         Reason.UNSUPPORTED,
         Reason.CORRUPT,
         Reason.PERMISSION,
+        Reason.CRASHED,
     }
 )
 """Reasons that do not pass by waiting: somebody has to change the camera, the file or the settings."""

@@ -44,8 +44,11 @@ class CameraWorker:
         observer: CameraObserver,
         open_source: Callable[[CameraSettings], Stream] = Source,
         backoff: Backoff | None = None,
+        held_seconds: float = 0.0,
     ) -> None:
+        """`held_seconds`: to be left alone for so long, because its stream crashed the process."""
         self.settings = settings
+        self._held_seconds = held_seconds
         self._slot = slot
         self._observer = observer
         self._open_source = open_source
@@ -63,7 +66,7 @@ class CameraWorker:
         self._frame_size: tuple[int, int] | None = None
         self._clock: StreamClock | None = None
         self._pace: Pace | None = None
-        self._progressed_at = time.monotonic()
+        self._progressed_at: float | None = None
 
     @property
     def status(self) -> CameraStatus:
@@ -87,6 +90,12 @@ class CameraWorker:
                 fps=info.fps if info else None,
                 codec=info.codec if info else None,
             )
+
+    @property
+    def thread(self) -> tuple[int, int] | None:
+        """Python's number for its thread and the kernel's; None where there is none."""
+        ident, native = self._thread.ident, self._thread.native_id
+        return None if ident is None or native is None else (ident, native)
 
     def start(self) -> None:
         """Begin; returns at once. A disabled camera only says that it is."""
@@ -118,7 +127,7 @@ class CameraWorker:
 
     def hung_seconds(self) -> float:
         """For how long the thread has hung; 0 while it works, waits within its timeouts, or has ended."""
-        if not self._thread.is_alive() or self._stop.is_set():
+        if not self._thread.is_alive() or self._stop.is_set() or self._progressed_at is None:
             return 0.0
         # FFmpeg waits twice: for the answer and the first packets, and after a read's timeout once more.
         settings = self.settings
@@ -131,6 +140,8 @@ class CameraWorker:
         self._health.posting_failed(message)
 
     def _run(self) -> None:
+        if self._held_seconds:
+            self._be_held_back(self._held_seconds)
         while not self._stop.is_set():
             self._progressed_at = time.monotonic()
             try:
@@ -150,6 +161,13 @@ class CameraWorker:
                     self._health.finished("ended", "the recording was played to its end")
                     self._slot.close()
                 return
+
+    def _be_held_back(self, seconds: float) -> None:
+        minutes = f"{seconds / 60:.0f} minutes"
+        message = f"{self.settings.masked_url}: decoding it crashed the process; left alone for {minutes}"
+        self._health.failed(SourceError(Reason.CRASHED, message))
+        self._stop.wait(seconds)
+        self._count_reconnect(Reason.CRASHED)
 
     def _run_once(self) -> None:
         """Play the source until it ends for good or the worker is stopped. SourceError on any trouble."""

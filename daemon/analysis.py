@@ -51,6 +51,9 @@ class Analysis:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self.turned_at = time.monotonic()
+        """When it last began with a camera's frame, or with a turn that found nothing to do."""
+        self.busy_with = ""
+        """The camera that it began with."""
 
     def start(self) -> None:
         self._thread.start()
@@ -97,6 +100,7 @@ class Analysis:
             self._woken = False
         worked = False
         for line in lines:
+            self.turned_at, self.busy_with = time.monotonic(), line.cam_id
             worked |= self._serve(line, last=stopping)
         self._hand_over()
         if worked:

@@ -20,9 +20,11 @@ import structlog
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from cameras.settings import CameraSettings
 from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
+from daemon.crashes import CrashNotes
 from daemon.doctor_route import doctor_route
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
@@ -78,6 +80,7 @@ class Application:
         self._file_watch = watch
         self._stop = asyncio.Event()
         self._crash: BaseException | None = None
+        self._blamed: CameraSettings | None = None
         self._started_at = datetime.now(UTC)
         self.address = ""
         self.started = asyncio.Event()
@@ -102,6 +105,8 @@ class Application:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, models = self._settings, self._models
+        self._crashes = CrashNotes(settings.data_dir)
+        self._crashes.begin()
         self._metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
         try:
             self._spool = Spool(settings.data_dir / "spool", settings.spool.max_bytes, self._metrics)
@@ -111,7 +116,7 @@ class Application:
         stack.callback(lag.cancel)
         self._jobs = Jobs(self._metrics)
         self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
-        self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics)
+        self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics, self._crashes)
         self._plugins = Plugins(settings.plugins)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
         self._configuration = Configuration(
@@ -235,8 +240,17 @@ class Application:
     # daemon.http.Health
     def stuck(self) -> str:
         silent = time.monotonic() - self._analysis.turned_at
+        culprit = f"that of the camera {self._analysis.busy_with}"
         limit = min(STUCK_SECONDS, self._systemd.watchdog_seconds or STUCK_SECONDS)
-        return f"analysis has been busy with one turn for {silent:.0f} s" if silent > limit else ""
+        if silent > limit:
+            return f"analysis has been busy with one turn for {silent:.0f} s, {culprit}"
+        if (hung := self._supervisor.hung()) is None:
+            return ""
+        camera, seconds = hung
+        if camera != self._blamed:
+            self._blamed = camera  # whoever ends us for it, the next run knows why
+            self._crashes.blame(camera)
+        return f"the thread of the camera {camera.id} has hung for {seconds:.0f} s"
 
     def not_ready(self) -> str:
         return self._storing.trouble or self._spool.fault or ""

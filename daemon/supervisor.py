@@ -12,6 +12,7 @@ from cameras.motion import MotionGate
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.worker import CameraWorker
+from daemon.crashes import CrashNotes
 from daemon.metrics import Metrics
 from daemon.settings import PipelineSettings
 from pipeline.engine import Models
@@ -55,12 +56,18 @@ class RunningCamera:
 
 class Supervisor:
     def __init__(
-        self, models: Models, defaults: PipelineSettings, analysis: Analyst, metrics: Metrics
+        self,
+        models: Models,
+        defaults: PipelineSettings,
+        analysis: Analyst,
+        metrics: Metrics,
+        crashes: CrashNotes | None = None,
     ) -> None:
         self._models = models
         self._defaults = defaults
         self._analysis = analysis
         self._metrics = metrics
+        self._crashes = crashes
         self._running: dict[str, RunningCamera] = {}
 
     async def apply(self, wanted: Sequence[CameraSettings], stop_seconds: float = 2.0) -> None:
@@ -84,6 +91,13 @@ class Supervisor:
         """Each camera's `CameraStatus` as plain values, and a `hint`, in the order of the settings."""
         return [{**asdict(camera.worker.status), "hint": camera.hint} for camera in self._running.values()]
 
+    def hung(self) -> tuple[CameraSettings, float] | None:
+        """A camera whose thread hangs, and for how many seconds; None where all go on."""
+        for camera in self._running.values():
+            if seconds := camera.worker.hung_seconds():
+                return camera.settings, seconds
+        return None
+
     def _start(self, settings: CameraSettings) -> None:
         self._metrics.add_camera(settings.id)
         slot = Slot(settings.id, self._metrics, on_ready=self._analysis.wake)
@@ -94,10 +108,16 @@ class Supervisor:
             self._metrics,
             motion_gate() if self._defaults.motion_gate else None,
         )
-        worker = CameraWorker(settings, slot, self._metrics)
+        held = self._crashes.held_seconds(settings) if self._crashes else 0.0
+        worker = CameraWorker(settings, slot, self._metrics, held_seconds=held)
         self._analysis.add(settings.id, slot, stages)
         self._running[settings.id] = RunningCamera(settings, worker, stages)
         worker.start()
+        if worker.thread is not None:
+            ident, native = worker.thread
+            log.debug("camera's thread begins", camera=settings.id, thread=native)
+            if self._crashes:
+                self._crashes.runs(settings, ident)
 
     async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
         """All at once, so that one that hangs in a connect costs the others nothing."""

@@ -14,6 +14,7 @@ stdin ends the server, so that none outlives its test. SIGKILL is a camera whose
     unmount CAMERA         nothing is under that path any more
     play CAMERA CLIP       another clip of the same codec, also on connections that are open
     login USER PASSWORD    another login that is let in
+    cut                    every connection ends; new ones are accepted
 
 It runs on the system's /usr/bin/python3, because that one has GObject introspection; `tests/rtsp.py` names
 the Debian packages.
@@ -157,6 +158,11 @@ class Server:
         else:
             self.auth.add_basic(GstRtspServer.RTSPAuth.make_basic(user, password), token)
 
+    @staticmethod
+    def end(_server, client):
+        client.close()
+        return GstRtspServer.RTSPFilterResult.REMOVE
+
     def mount(self, name, clip, late=False):
         if clip == "audio":
             factory = GstRtspServer.RTSPMediaFactory()
@@ -180,6 +186,8 @@ class Server:
                 self.server.get_mount_points().remove_factory(f"/{name}")
             case ["play", name, clip]:
                 self.cameras[name].clip = self.clips[clip]
+            case ["cut"]:
+                self.server.client_filter(self.end)
             case ["login", user, password]:
                 self.let_in(user, password)
             case _:

@@ -1,5 +1,6 @@
 """What systemd hears from a real daemon, with a socket of our own in systemd's place."""
 
+import json
 import os
 import queue
 import signal
@@ -31,6 +32,19 @@ def hangs_in_the_detector(self, frame):
 
 def activate(app, ctx, options):
     CameraStages.process = hangs_in_the_detector
+"""
+
+HANGING_CAMERA = """
+import threading
+from cameras import worker
+from cameras.source import Source
+
+def hangs_in_the_decoder(self, packets):
+    threading.Event().wait()
+
+def activate(app, ctx, options):
+    worker.HUNG_SECONDS = 0.5
+    Source._next = hangs_in_the_decoder
 """
 
 HANGING_LOOP = """
@@ -185,7 +199,7 @@ def reloads_and_says_so(systemd: ServiceManager, process: Daemon) -> None:
 )
 def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where):
     """An analysis, or an event loop, that does not go on stops the signs of life, so that systemd ends us;
-    the signal that it sends for that leaves in the log where each thread was."""
+    the signal that it sends for that leaves in crash.txt where each thread was, for the next run to log."""
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "saboteur.py").write_text(plugin)
     settings = settings_with(tmp_path, clip, plugins={"dirs": [str(tmp_path / "plugins")]})
@@ -194,6 +208,7 @@ def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where
         systemd.waits_for("WATCHDOG")
         if plugin is HANGING_ANALYSIS:
             systemd.waits_for("STATUS", "analysis has been busy with one turn")
+            assert "the camera hall" in systemd.heard[-1].values["STATUS"]
             process.running()
             assert process.get("/healthz")[0] == 503
         time.sleep(2 * WATCHDOG_SECONDS)
@@ -202,4 +217,23 @@ def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where
         assert silent > WATCHDOG_SECONDS
         os.kill(process.pid, signal.SIGABRT)
         assert process.ended(10) == -signal.SIGABRT
-        assert where in process.text()
+    assert where in (tmp_path / "data" / "crash.txt").read_text()
+
+
+def test_a_camera_whose_thread_hangs_is_noticed_and_named(systemd, clip, tmp_path):
+    """Far beyond its timeouts: no sign of life any more, the status names it, and the next run will know."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "saboteur.py").write_text(HANGING_CAMERA)
+    short = {"connect_timeout_seconds": 0.5, "read_timeout_seconds": 1, "reconnect_max_seconds": 0.5}
+    camera = {"id": "hall", "url": clip.as_uri(), "loop": True, **short}
+    settings = write_settings(tmp_path, [camera], plugins={"dirs": [str(tmp_path / "plugins")]})
+    with daemon(settings, **systemd.environment) as process:
+        systemd.waits_for("STATUS", "the thread of the camera hall has hung for")
+        systemd.hears_out()
+        signs = len(systemd.said("WATCHDOG"))
+        process.running()
+        assert process.get("/healthz")[0] == 503
+        time.sleep(WATCHDOG_SECONDS / 2)
+        systemd.hears_out()
+        assert len(systemd.said("WATCHDOG")) == signs
+    assert json.loads((tmp_path / "data" / "crashes.json").read_text())["hall"]["crashes"] == 1

@@ -53,7 +53,7 @@ def test_every_key_is_described_with_its_default(name):
 
 def test_every_camera_key_is_described():
     """What a camera's section may say is all there, but for what only programs use."""
-    internal = {"query", "secret_end"}
+    internal = {"secret_end"}
     assert set(sections()["cameras"]) == set(CameraSettings.model_fields) - internal
 
 

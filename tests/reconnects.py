@@ -1,0 +1,67 @@
+"""Losing cameras again and again, and what that leaves behind in the process."""
+
+import ctypes
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cameras.backoff import Backoff
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.settings import CameraSettings
+from cameras.slot import Slot
+from cameras.worker import CameraWorker
+from tests.daemon_process import wait_for
+from tests.rtsp import RtspServer
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the process holds at a moment."""
+
+    threads: int
+    files: int
+    kibibytes: int
+    """Memory of its own, after what the allocator keeps in reserve was given back."""
+
+
+def held() -> Held:
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    own = sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
+    return Held(threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), own)
+
+
+@contextmanager
+def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraWorker]]:
+    """Cameras that come back at once, and give frames."""
+    cameras = []
+    for number in range(count):
+        settings = CameraSettings(id=f"camera-{number}", url=server.url("hall"))
+        slot = Slot(settings.id)
+        cameras.append(CameraWorker(settings, slot, UnobservedCamera(), backoff=Backoff(0.02, 0.01)))
+        cameras[-1].start()
+    try:
+        for camera in cameras:
+            wait_for("frames", lambda camera=camera: camera.status.state is CameraState.GREEN, 30)  # type: ignore[misc]
+        yield cameras
+    finally:
+        for camera in cameras:
+            camera.stop(10)
+
+
+def lose_all(server: RtspServer, cameras: list[CameraWorker]) -> None:
+    """Every connection ends; returns when all cameras give frames again."""
+    before = [(camera.status.reconnects, camera.status.frames_decoded) for camera in cameras]
+    server.command("cut")
+    for camera, (reconnects, frames) in zip(cameras, before, strict=True):
+
+        def back(camera: CameraWorker = camera, reconnects: int = reconnects, frames: int = frames) -> bool:
+            status = camera.status
+            back = status.reconnects > reconnects and status.frames_decoded > frames
+            return back and status.state is CameraState.GREEN
+
+        wait_for(f"{camera.settings.id} is back", back, 30)
