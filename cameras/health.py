@@ -74,8 +74,13 @@ class Health:
     """
 
     def __init__(
-        self, cam_id: str, observer: CameraObserver, monotonic: Callable[[], float] = time.monotonic
+        self,
+        cam_id: str,
+        observer: CameraObserver,
+        monotonic: Callable[[], float] = time.monotonic,
+        live: bool = True,
     ) -> None:
+        """`live`: frames come by themselves; a recording may take its time."""
         self._cam_id = cam_id
         self._observer = observer
         self._monotonic = monotonic
@@ -87,7 +92,7 @@ class Health:
         self._trouble: _Trouble | None = None
         self._last_frame: float | None = None
         self._usual_gap = 0.0
-        self._live = True
+        self._live = live
         self._posting_error: tuple[float, str] | None = None
         self._final: tuple[str, str] | None = None
         self._lines = _Lines()
@@ -174,7 +179,7 @@ class Health:
 
     def _notice_silence(self, now: float) -> tuple[_Trouble | None, dict[str, int] | None]:
         """A trouble that nobody tells of, when it begins: the camera's thread waits inside FFmpeg."""
-        if self._final is not None or self._trouble is not None:
+        if self._final is not None or self._trouble is not None or not self._live:
             return None, None
         if self._last_frame is None:
             if now - self._started < CONNECTING_SECONDS:
@@ -182,7 +187,7 @@ class Health:
             self._trouble = _Trouble("connecting", FIRST_PICTURE, self._started, silent=True)
         else:
             quiet = now - self._last_frame
-            if not self._live or quiet <= max(QUIET_SECONDS, 3 * self._usual_gap):
+            if quiet <= max(QUIET_SECONDS, 3 * self._usual_gap):
                 return None, None
             detail = f"no picture for {quiet:.0f} s"
             self._trouble = _Trouble(Reason.STALLED.value, detail, self._last_frame, silent=True)
@@ -231,7 +236,8 @@ class Health:
             state = CameraState.RED if hopeless or seconds >= PATIENCE_SECONDS else CameraState.YELLOW
             return state, trouble.reason, trouble.detail
         if self._last_frame is None:
-            return CameraState.YELLOW, "connecting", FIRST_PICTURE
+            late = now - self._started >= PATIENCE_SECONDS
+            return CameraState.RED if late else CameraState.YELLOW, "connecting", FIRST_PICTURE
         if self._posting_error is not None and now - self._posting_error[0] < PATIENCE_SECONDS:
             return CameraState.YELLOW, "posting", self._posting_error[1]
         if self._damaged:

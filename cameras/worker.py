@@ -17,6 +17,7 @@ from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.source import Source
 from cameras.stream import Decoded, Stream, StreamInfo
+from cameras.urls import Kind
 from pipeline.types import Frame
 
 FIRST_PICTURE_SECONDS = 30.0
@@ -53,7 +54,7 @@ class CameraWorker:
         self._observer = observer
         self._open_source = open_source
         self._backoff = backoff or Backoff(settings.reconnect_max_seconds)
-        self._health = Health(settings.id, observer)
+        self._health = Health(settings.id, observer, live=settings.kind is not Kind.FILE)
         self._stop = threading.Event()
         # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
         self._thread = threading.Thread(target=self._run, name=f"camera {settings.id}", daemon=True)

@@ -30,6 +30,8 @@ async def test_every_change_is_told_and_so_is_the_beginning(ctx: Context) -> Non
 
     user = await ctx.users.add({})
     await hears()
+    await asyncio.sleep(1)
+    assert not told.is_set()  # nothing happens, nothing is told
     await ctx.cameras.add(user, {"id": "door", "url": "rtsp://h/live"})
     await hears()
     await ctx.cameras.update_one(user, {"id": "door"}, {"$set": {"max_fps": 3}})

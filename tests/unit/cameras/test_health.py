@@ -3,6 +3,7 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from cameras.damage import DamageMeter
 from cameras.errors import Reason, SourceError
 from cameras.health import Health
 from cameras.observer import CameraState, UnobservedCamera
@@ -127,6 +128,18 @@ def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: Health, 
     assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
 
 
+def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Clock) -> None:
+    """A large picture is decoded for seconds; nobody is told of trouble."""
+    health = Health("hall", states, clock, live=False)
+    with capture_logs() as lines:
+        clock.now += 10
+        assert shown(health) == (YELLOW, "connecting")
+        clock.now += 20
+        assert shown(health) == (RED, "connecting")
+        health.frame()
+    assert lines == []
+
+
 def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock) -> None:
     """From one in twenty on, for as long as any is damaged; one line at each end."""
     with capture_logs() as lines:
@@ -147,6 +160,31 @@ def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock)
         assert shown(health) == (GREEN, "")
     events = [line["event"] for line in lines]
     assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
+
+
+def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
+    """What was bad enough to tell is told until it has ended, so that the state does not flicker."""
+    meter = DamageMeter()
+    for number in range(100):
+        meter.picture(100 + number / 50, damaged=number % 2 == 0)
+    assert meter.share(102) == 0.5
+    for number in range(150):
+        meter.picture(102 + number / 50, damaged=number == 140)
+    assert 0 < meter.share(104.99) < 0.01
+    assert meter.share(107.9) == 0
+
+
+def test_a_camera_that_becomes_slow_is_stalled_once(health: Health, clock: Clock) -> None:
+    """Its pace is learned from the silence that was no fault."""
+    health.connected(live=True)
+    health.frame()
+    shown_at_4_seconds = []
+    for _ in range(3):
+        clock.now += 4
+        shown_at_4_seconds.append(shown(health))
+        clock.now += 1
+        health.frame()
+    assert shown_at_4_seconds == [(YELLOW, "stalled"), (GREEN, ""), (GREEN, "")]
 
 
 def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: Health, clock: Clock) -> None:

@@ -215,6 +215,17 @@ def test_a_looped_picture_is_read_once_a_second() -> None:
     assert script.opened == 2
 
 
+def test_a_looped_recording_keeps_its_pace_from_round_to_round() -> None:
+    """Two pictures at 25 a second, again and again, are 25 a second."""
+    notes = Notes()
+    script = Script([picture(0.0), picture(0.04)], info=RECORDED)
+    camera = worker(script, notes, url="file:/clip.mp4", loop=True)
+    camera.start()
+    time.sleep(0.6)
+    assert camera.stop()
+    assert notes.decoded <= 0.7 * 25
+
+
 def test_a_thread_that_hangs_says_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not while it waits within its timeouts, between two attempts, or once it is stopped."""
     now = [0.0]
