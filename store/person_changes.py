@@ -302,7 +302,7 @@ class PersonChanges:
             raise ours(error, "person_changes.update") from error
 
     async def _told(self, change: dict[str, Any]) -> Change:
-        moved = {"owner": change["owner"], "person_changes": change["_id"]}
+        moved = await self._ctx.faces.count(change["owner"], {"person_changes": change["_id"]})
         return Change(
             change["_id"],
             change["kind"],
@@ -312,5 +312,5 @@ class PersonChanges:
             change["by"],
             change["state"],
             change.get("name"),
-            await self._faces.count_documents(moved),
+            moved,
         )

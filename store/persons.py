@@ -1,7 +1,7 @@
 """The persons: who a face belongs to, and who is a friend."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
@@ -202,6 +202,10 @@ class Persons(UserStore[Person]):
             person = {"founding": question.founding()} | ({"sighting_id": sighting} if sighting else {})
             made = await self.add(question.owner, person)
             return PersonMatch(made["_id"], created=True, confidence=_best(near))
+
+    def measured(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Counts what is done inside as this operation on persons; the driver's errors become ours."""
+        return self._operation(name)
 
     @asynccontextmanager
     async def alone(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:

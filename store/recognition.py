@@ -83,7 +83,8 @@ class Recognition:
                 return Verdict(made["_id"], "created", None)
         facen = facen_of(face, self._ctx.faces.facen_size)
         question = Question(owner, (gallery,), facen, self._rules.threshold, {})
-        evidence = await self._evidence(question, face)
+        async with self._ctx.persons.measured("identify"):
+            evidence = await self._evidence(question, face)
         verdict = self._judge(evidence, face, create=create)
         if verdict.outcome != "created":
             return verdict
@@ -93,8 +94,9 @@ class Recognition:
         """Alone among all who make persons: looks again, and makes one."""
         async with self._ctx.persons.alone(question.owner, question.galleries):
             await self._ctx.faces.catch_up(question.owner, reference_gallery(question.galleries[0]))
-            evidence = await self._evidence(question, face)
-            founders = await self._search.founders(question)
+            async with self._ctx.persons.measured("identify_again"):
+                evidence = await self._evidence(question, face)
+                founders = await self._search.founders(question)
             evidence = evidence.with_more(
                 self._near(one.person_id, one.confidence, face, {})
                 for one in founders
@@ -159,8 +161,8 @@ class Recognition:
         }
         if "_id" in face:
             query["_id"] = {"$ne": face["_id"]}
-        found = await self._ctx.faces.find(question.owner, query, sort=[("_id", 1)])
-        return list(dict.fromkeys(one["person_id"] for one in found))
+        found = self._faces.find(query, {"person_id": 1}, sort=[("_id", 1)])
+        return list(dict.fromkeys([one["person_id"] async for one in found]))
 
     async def _people(
         self, question: Question, face: Face, gallery: str, passed_over: set[int]

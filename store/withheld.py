@@ -70,19 +70,18 @@ class Withheld:
 
     async def give(self, face: Face, person_id: int, alike: float | None) -> bool:
         """Gives a face that has no person to this one; False where somebody else was faster."""
+        # The gallery first: a face without a person does no harm there, and the next look completes it.
+        gallery = self._ctx.persons.gallery_of(face["cam_id"])
+        if gallery not in face.galleries:
+            await self._ctx.galleries.ensure(self._user, gallery)
+            try:
+                await self._ctx.faces.add_to_galleries(face, [gallery])
+            except FacenExistsError:
+                await self._ctx.faces.del_from_galleries(face, [gallery])
+                await self._ctx.faces.add_to_galleries(face, [gallery])
         friend = await self._ctx.persons.is_friend(self._user, person_id, face["cam_id"])
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(
             self._user, {"_id": face["_id"], "person_id": None}, {"$set": changes}
         )
-        if given is None:
-            return False
-        gallery = self._ctx.persons.gallery_of(face["cam_id"])
-        if gallery not in given.galleries:
-            await self._ctx.galleries.ensure(self._user, gallery)
-            try:
-                await self._ctx.faces.add_to_galleries(given, [gallery])
-            except FacenExistsError:
-                await self._ctx.faces.del_from_galleries(given, [gallery])
-                await self._ctx.faces.add_to_galleries(given, [gallery])
-        return True
+        return given is not None

@@ -166,6 +166,18 @@ def test_a_person_is_shown_with_their_visits_and_why_they_are_a_friend(box: Box)
     assert "no person" in box.error("persons", "show", "4711")
 
 
+def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
+    """Two persons become one and two again; what was done stands in a list; a mistake is one line."""
+    one, other = visits(box, (1, 0, "door"), (2, 0, "door"))
+    (merged,) = box.json("persons", "merge", str(one), str(other))
+    assert (merged["kind"], merged["faces"], merged["state"]) == ("merge", 1, "done")
+    assert [person["id"] for person in box.json("persons", "list")] == [one]
+    assert f"merge {other} into {one}" in " ".join(box.text("persons", "changes").split())
+    assert box.text("persons", "undo").startswith(f"change {merged['number']} undone")
+    assert [person["faces"] for person in box.json("persons", "list")] == [1, 1]
+    assert "there is no person 99" in box.error("persons", "rename", "99", "Anna")
+
+
 def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
     """Erasing asks first; afterwards neither list, export nor the uploads have anything of them."""
     person, other = visits(box, (1, 0, "door"), (2, 0, "door"))
