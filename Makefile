@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock install uninstall clean
+.PHONY: help setup run test lint audit lock install uninstall clean
 
 bin := .venv/bin
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
@@ -31,6 +31,9 @@ lint: ## ruff, mypy, import-linter
 	@$(bin)/ruff format --check .
 	@$(bin)/mypy
 	@$(bin)/lint-imports
+
+audit: ## ask the vulnerability databases about the locked packages
+	@.ci/audit
 
 lock: ## write both lock files anew; UPGRADE=1 takes newer versions
 	@.ci/lock

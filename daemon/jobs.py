@@ -44,14 +44,14 @@ class Jobs:
     def start(self) -> None:
         self._scheduler.start()
 
-    async def stop(self) -> None:
-        """Breaks off what runs, and returns when nothing does any more."""
+    async def stop(self, timeout_seconds: float = 1.0) -> None:
+        """Breaks off what runs, and returns when nothing does any more, or when it takes too long."""
         running = set(self._running)
         self._scheduler.shutdown(wait=False)
         for task in running:
             task.cancel()
         if running:
-            await asyncio.wait(running)
+            await asyncio.wait(running, timeout=timeout_seconds)
 
     def status(self) -> dict[str, dict[str, Any]]:
         """By job name: runs, failures, last_run, last_error, next_run."""
