@@ -109,7 +109,10 @@ class Application:
         self._crashes.begin()
         self._metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
         try:
-            self._spool = Spool(settings.data_dir / "spool", settings.spool.max_bytes, self._metrics)
+            wanted = settings.spool
+            self._spool = Spool(
+                settings.data_dir / "spool", wanted.max_bytes, self._metrics, wanted.when_full
+            )
         except SpoolError as error:
             raise StartError(str(error)) from error
         lag = asyncio.create_task(loop_lag.measure(self._metrics.loop_lag), name="event loop lag")

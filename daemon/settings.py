@@ -25,7 +25,7 @@ from pydantic import (
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
 from pipeline.limits import MAX_PIXELS
-from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings
+from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings, WhenFull
 
 if TYPE_CHECKING:
     from pipeline.stages import StageSettings
@@ -78,6 +78,7 @@ class UploadsSettings(Section):
 
 class SpoolSettings(Section):
     max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE)
+    when_full: WhenFull = "drop_poorest"
 
 
 class ModelsSettings(Section):

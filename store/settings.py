@@ -12,6 +12,9 @@ from store.facens.gallery_array import Precision
 
 PERSON_GALLERY = "persons"
 """The gallery of all cameras' persons where the cameras share them."""
+WhenFull = Literal["drop_poorest", "drop_oldest", "keep"]
+"""Who leaves a full spool: the poorest, by whole steps of the quality score, and among equals the oldest;
+or the oldest, however good; or nobody, and what comes is refused."""
 CAMERA_GALLERY = "cam_"
 """How the name of a camera's own person gallery begins."""
 ENROLLED_GALLERY = "enrolled"

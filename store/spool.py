@@ -4,8 +4,7 @@ What `put` has accepted survives a kill and a power cut, until `done` or `dead`.
 lie in one folder, named so that they sort by capture time; what cannot be read goes to
 the folder `dead` beside them, with its reason in a text file.
 
-The queue is bounded by `max_bytes`. When it is full, the poorest sightings go first
-(whole steps of the quality score), and among equally poor ones the oldest. Each is
+The queue is bounded by `max_bytes`. Who goes when it is full is a setting (`WhenFull`). Each is
 counted; the log says when that begins, and how many it were when it ends.
 """
 
@@ -28,6 +27,7 @@ from store.errors import MalformedSightingError
 from store.errors import SpoolError as SpoolError
 from store.files import is_temporary, make_folder, write_durably
 from store.observer import StoreObserver
+from store.settings import WhenFull
 from store.spool_index import SpoolIndex
 
 log = structlog.get_logger()
@@ -48,11 +48,17 @@ class Spool:
     `on_put` is called, on the thread that puts, after each sighting that was accepted.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, observer: StoreObserver) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        observer: StoreObserver,
+        when_full: WhenFull = "drop_poorest",
+    ) -> None:
         """Takes up what an earlier run left. SpoolError where the folder cannot be used."""
         self.on_put: Callable[[], None] | None = None
         self.folder = folder
-        self._index = SpoolIndex(max_bytes)
+        self._index = SpoolIndex(max_bytes, when_full)
         self._dead = DeadLetters(folder / "dead", int(max_bytes * _DEAD_PART))
         self._observer = observer
         self._lock = threading.Lock()
@@ -93,7 +99,11 @@ class Spool:
         content = sighting_file.encode(sighting)
         head = sighting_file.Head(sighting.cam_id, sighting.score, len(content))
         sighting_id = _new_id(sighting.captured_at)
-        dropped = self._index.reserve(head.size)
+        try:
+            dropped = self._index.reserve(head.size)
+        except SpoolError as error:
+            self._refuses(error)
+            raise
         path = self._path(sighting_id)
         accepted = False
         try:
@@ -201,19 +211,22 @@ class Spool:
             self._path(sighting_id).unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> SpoolError:
-        fault = f"the spool folder {self.folder} cannot be written: {_reason(error)}; {_ADVICE}"
+        fault = SpoolError(f"the spool folder {self.folder} cannot be written: {_reason(error)}; {_ADVICE}")
+        self._refuses(fault)
+        return fault
+
+    def _refuses(self, error: SpoolError) -> None:
         with self._lock:
-            begins, self._fault = self._fault is None, fault
+            begins, self._fault = self._fault is None, str(error)
         if begins:
-            log.error("the spool cannot be written", folder=str(self.folder), reason=_reason(error))
-        return SpoolError(fault)
+            log.error("the spool takes nothing", folder=str(self.folder), reason=str(error))
 
     def _healed(self) -> None:
         if self._fault:
             with self._lock:
                 healed, self._fault = self._fault, None
             if healed:
-                log.info("the spool can be written again", folder=str(self.folder))
+                log.info("the spool takes sightings again", folder=str(self.folder))
 
     def _path(self, sighting_id: str) -> Path:
         if not _ID.fullmatch(sighting_id):

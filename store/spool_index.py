@@ -2,8 +2,10 @@
 
 import math
 import threading
+from collections.abc import Callable
 
 from store.errors import SpoolError
+from store.settings import WhenFull
 from store.sighting_file import Head
 
 _POOREST_STEP = -5
@@ -13,10 +15,15 @@ _POOREST_STEP = -5
 class SpoolIndex:
     """The sightings by their ids, which sort by capture time. For any thread."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, when_full: WhenFull = "drop_poorest") -> None:
         if max_bytes <= 0:
             raise ValueError(f"a spool's max_bytes is above 0, not {max_bytes}")
         self.max_bytes = max_bytes
+        self._order: Callable[[str], tuple[int, str]] | None = {
+            "drop_poorest": self._worth,
+            "drop_oldest": lambda sighting_id: (0, sighting_id),
+            "keep": None,
+        }[when_full]
         self._lock = threading.Lock()
         self._heads: dict[str, Head] = {}
         self._taken: set[str] = set()
@@ -61,7 +68,6 @@ class SpoolIndex:
     def reserve(self, size: int) -> dict[str, Head]:
         """Keeps that many bytes free for one that comes; returns those that have gone for it.
 
-        The poorest go first, by whole steps of the quality score, and among equals the oldest.
         SpoolError where there cannot be room; nobody has gone then.
         """
         if size > self.max_bytes:
@@ -71,8 +77,10 @@ class SpoolIndex:
         with self._lock:
             excess = self._bytes + self._reserved + size - self.max_bytes
             victims: dict[str, Head] = {}
+            if excess > 0 and self._order is None:
+                raise SpoolError(f"the spool is full ({self.max_bytes} bytes) and keeps what it has")
             if excess > 0:
-                for sighting_id in sorted(self._heads.keys() - self._taken, key=self._worth):
+                for sighting_id in sorted(self._heads.keys() - self._taken, key=self._order):
                     victims[sighting_id] = self._heads[sighting_id]
                     excess -= victims[sighting_id].size
                     if excess <= 0:

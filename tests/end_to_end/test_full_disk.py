@@ -68,7 +68,7 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
             process.stores(3, 60)
             assert process.stop() == 0
         began, ended = (
-            process.log(f"the spool {says}") for says in ("cannot be written", "can be written again")
+            process.log(f"the spool {says}") for says in ("takes nothing", "takes sightings again")
         )
         assert len(began) == len(ended) >= 1
 

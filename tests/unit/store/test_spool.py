@@ -169,6 +169,36 @@ def test_a_full_spool_drops_the_oldest_of_the_poorest(tmp_path: Path) -> None:
     assert on_disk == set(spool.pending())
 
 
+def test_a_full_spool_drops_the_oldest_where_that_is_wished(tmp_path: Path) -> None:
+    """However good: the latest news are worth more to this site."""
+    first, second, third = (
+        sighting(number, score=score, captured_at=START + timedelta(seconds=number))
+        for number, score in enumerate((-0.1, -3.5, -0.2))
+    )
+    observer = Counting()
+    spool = Spool(tmp_path / "spool", int(len(sighting_file.encode(first)) * 2.5), observer, "drop_oldest")
+    spool.put(first)
+    kept = [spool.put(second), spool.put(third)]
+    assert spool.pending() == kept
+    assert [outcome for _, outcome in observer.outcomes] == ["dropped"]
+
+
+def test_a_full_spool_keeps_what_it_has_where_that_is_wished(tmp_path: Path) -> None:
+    """What comes is refused, which shows until there is room again."""
+    one = sighting(1, score=-3.0)
+    observer = Counting()
+    spool = Spool(tmp_path / "spool", int(len(sighting_file.encode(one)) * 1.5), observer, "keep")
+    kept = spool.put(one)
+    with pytest.raises(SpoolError, match="full"):
+        spool.put(sighting(2, score=-0.1))
+    assert spool.pending() == [kept]
+    assert "full" in (spool.fault or "")
+    assert observer.outcomes == []
+    spool.done(kept)
+    spool.put(sighting(3))
+    assert spool.fault is None
+
+
 def test_never_drops_the_sighting_in_work(tmp_path: Path) -> None:
     """A sighting that has been read is kept until it is done, however poor; another one goes."""
     one = sighting(1, score=-9.0)
