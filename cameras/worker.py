@@ -29,6 +29,9 @@ STILL_SECONDS = 1.0
 HUNG_SECONDS = 30.0
 """A thread that did nothing for longer than its timeouts allow, and so long on top, hangs."""
 
+RATE_SECONDS = 2.0
+"""The frame rate of a stream that does not name it is measured over at least so long."""
+
 STEADY_SECONDS = 10.0
 """Frames for so long make the next trouble a new one, with short waits again."""
 
@@ -63,6 +66,7 @@ class CameraWorker:
         self._reconnects = 0
         self._last_frame_at: datetime | None = None
         self._info: StreamInfo | None = None
+        self._measured_fps: float | None = None
         self._size: tuple[int, int] | None = None
         self._frame_size: tuple[int, int] | None = None
         self._clock: StreamClock | None = None
@@ -88,7 +92,7 @@ class CameraWorker:
                 last_frame_at=self._last_frame_at,
                 width=width,
                 height=height,
-                fps=info.fps if info else None,
+                fps=(info.fps if info else None) or self._measured_fps,
                 codec=info.codec if info else None,
             )
 
@@ -213,6 +217,8 @@ class CameraWorker:
                 clock.held_up(pace.wait_for(stamp.media_time))
             self._hand_over(item, stamp, wait=info.recorded and self.settings.speed == "fast")
             last = time.monotonic()
+            if info.fps is None and last - began >= RATE_SECONDS:
+                self._measured_fps = round(frames / (last - began), 1)
             if last - began > STEADY_SECONDS:
                 self._backoff.reset()
         return frames

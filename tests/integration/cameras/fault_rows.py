@@ -340,14 +340,33 @@ def _keeps_time(camera: Camera, seconds: float) -> None:
     assert camera.reconnects == []
 
 
-@row()
-def timestamps_jump(stage: Stage) -> None:
-    """An hour ahead, an hour back, and one that repeats: frames go on, dated now."""
+def _with_timestamps(stage: Stage, *spoils: Spoil) -> None:
+    """Each of them for a while, and true ones in between: frames go on, dated now."""
     proxy = stage.proxy()
     camera = stage.green(proxy=proxy)
-    for spoil in (_shifted(3600), _shifted(-3600), _shifted(-4), None, _repeated(), None):
+    for spoil in spoils:
         proxy.spoil = spoil
+        _keeps_time(camera, 2)
+        proxy.spoil = None
         _keeps_time(camera, 1.5)
+
+
+@row()
+def timestamps_ahead(stage: Stage) -> None:
+    """An hour, and the way back."""
+    _with_timestamps(stage, _shifted(3600))
+
+
+@row()
+def timestamps_back(stage: Stage) -> None:
+    """An hour, and some seconds."""
+    _with_timestamps(stage, _shifted(-3600), _shifted(-4))
+
+
+@row()
+def timestamps_repeat(stage: Stage) -> None:
+    """The same one on every picture."""
+    _with_timestamps(stage, _repeated())
 
 
 @row()

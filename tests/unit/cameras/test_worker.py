@@ -138,6 +138,24 @@ def test_every_trouble_is_followed_by_another_attempt() -> None:
     assert status.last_frame_at is not None
 
 
+def test_a_frame_rate_that_the_stream_does_not_name_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many cameras leave it out; the status shows what really comes."""
+    now = [0.0]
+    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def later() -> None:
+        now[0] += 0.1
+
+    notes = Notes()
+    unnamed = StreamInfo("h264", 6, 4, None, recorded=False)
+    steps: list[Step] = [part for _ in range(40) for part in (later, picture(0.0))]
+    camera = worker(Script([*steps, fault(Reason.ENDED)], info=unnamed), notes)
+    camera.start()
+    notes.wait_for(lambda: len(notes.reconnects) >= 1)
+    camera.stop()
+    assert camera.status.fps == 10.0
+
+
 def test_every_source_that_was_opened_is_closed() -> None:
     """Also those that broke."""
     script = Script([picture(), fault(Reason.BROKEN)])
