@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import structlog
 
 from cameras.backoff import Backoff
 from cameras.clock import Stamp, StreamClock
 from cameras.errors import Reason, SourceError
+from cameras.figures import Figures
 from cameras.health import Health
 from cameras.observer import CameraObserver, CameraStatus
 from cameras.pace import Pace
@@ -61,14 +61,7 @@ class CameraWorker:
         self._stop = threading.Event()
         # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
         self._thread = threading.Thread(target=self._run, name=f"camera {settings.id}", daemon=True)
-        self._lock = threading.Lock()
-        self._frames_decoded = 0
-        self._reconnects = 0
-        self._last_frame_at: datetime | None = None
-        self._info: StreamInfo | None = None
-        self._measured_fps: float | None = None
-        self._size: tuple[int, int] | None = None
-        self._frame_size: tuple[int, int] | None = None
+        self._figures = Figures(settings)
         self._clock: StreamClock | None = None
         self._pace: Pace | None = None
         self._progressed_at: float | None = None
@@ -76,25 +69,7 @@ class CameraWorker:
     @property
     def status(self) -> CameraStatus:
         """How the camera is now."""
-        condition = self._health.condition()
-        with self._lock:
-            info = self._info
-            width, height = self._size or (None, None)
-            return CameraStatus(
-                cam_id=self.settings.id,
-                state=condition.state,
-                reason=condition.reason,
-                detail=condition.detail,
-                since=condition.since,
-                url=self.settings.masked_url,
-                frames_decoded=self._frames_decoded,
-                reconnects=self._reconnects,
-                last_frame_at=self._last_frame_at,
-                width=width,
-                height=height,
-                fps=(info.fps if info else None) or self._measured_fps,
-                codec=info.codec if info else None,
-            )
+        return self._figures.status(self._health.condition())
 
     @property
     def thread(self) -> tuple[int, int] | None:
@@ -218,22 +193,13 @@ class CameraWorker:
             self._hand_over(item, stamp, wait=info.recorded and self.settings.speed == "fast")
             last = time.monotonic()
             if info.fps is None and last - began >= RATE_SECONDS:
-                self._measured_fps = round(frames / (last - began), 1)
+                self._figures.measured(frames / (last - began))
             if last - began > STEADY_SECONDS:
                 self._backoff.reset()
         return frames
 
     def _hand_over(self, item: Decoded, stamp: Stamp, wait: bool) -> None:
-        size = (item.pixels.width, item.pixels.height)
-        with self._lock:
-            self._frames_decoded += 1
-            self._last_frame_at = datetime.now(UTC)
-            before, self._frame_size = self._frame_size, size
-            self._size = size
-        if before not in (None, size):
-            log.info(
-                "camera changed its picture's size", camera=self.settings.id, size=f"{size[0]}x{size[1]}"
-            )
+        self._figures.frame((item.pixels.width, item.pixels.height))
         self._health.frame()
         self._observer.stage("decode", item.decode_seconds)
         self._observer.frame_decoded(self.settings.id)
@@ -265,20 +231,8 @@ class CameraWorker:
 
     def _describe(self, info: StreamInfo) -> None:
         self._health.connected(live=not info.recorded, frame_seconds=1 / info.fps if info.fps else 0.0)
-        with self._lock:
-            changed, self._info = self._info != info, info
-            if info.width and info.height:
-                self._size = (info.width, info.height)
-        if changed:
-            log.info(
-                "camera is connected",
-                camera=self.settings.id,
-                codec=info.codec,
-                size=f"{info.width}x{info.height}",
-                fps=info.fps,
-            )
+        self._figures.connected(info)
 
     def _count_reconnect(self, reason: Reason) -> None:
-        with self._lock:
-            self._reconnects += 1
+        self._figures.reconnect()
         self._observer.reconnect(self.settings.id, reason.value)

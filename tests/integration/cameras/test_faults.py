@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from tests.integration.cameras.conftest import Camera
-from tests.integration.cameras.fault_rows import BACK, LOGIN, LOST, ROWS, Row, Stage, resolve, write_clips
+from tests.integration.cameras.fault_rows import ROWS, Row
+from tests.integration.cameras.fault_stage import BACK, LOGIN, LOST, Stage, resolve, write_clips
 from tests.rtsp import rtsp_server
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "cameras.md"

@@ -1,0 +1,84 @@
+"""What one camera has given so far."""
+
+import threading
+from datetime import UTC, datetime
+
+import structlog
+
+from cameras.health import Condition
+from cameras.observer import CameraStatus
+from cameras.settings import CameraSettings
+from cameras.stream import StreamInfo
+
+log = structlog.get_logger()
+
+
+class Figures:
+    """The camera's thread tells what comes, anybody may ask."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._frames_decoded = 0
+        self._reconnects = 0
+        self._last_frame_at: datetime | None = None
+        self._info: StreamInfo | None = None
+        self._measured_fps: float | None = None
+        self._size: tuple[int, int] | None = None
+        self._frame_size: tuple[int, int] | None = None
+
+    def status(self, condition: Condition) -> CameraStatus:
+        """All of it, with how the camera is."""
+        with self._lock:
+            info = self._info
+            width, height = self._size or (None, None)
+            return CameraStatus(
+                cam_id=self._settings.id,
+                state=condition.state,
+                reason=condition.reason,
+                detail=condition.detail,
+                since=condition.since,
+                url=self._settings.masked_url,
+                frames_decoded=self._frames_decoded,
+                reconnects=self._reconnects,
+                last_frame_at=self._last_frame_at,
+                width=width,
+                height=height,
+                fps=(info.fps if info else None) or self._measured_fps,
+                codec=info.codec if info else None,
+            )
+
+    def connected(self, info: StreamInfo) -> None:
+        """A stream is open; the log hears of one that is not as before."""
+        with self._lock:
+            changed, self._info = self._info != info, info
+            if info.width and info.height:
+                self._size = (info.width, info.height)
+        if changed:
+            log.info(
+                "camera is connected",
+                camera=self._settings.id,
+                codec=info.codec,
+                size=f"{info.width}x{info.height}",
+                fps=info.fps,
+            )
+
+    def frame(self, size: tuple[int, int]) -> None:
+        """A frame of this width and height was decoded."""
+        with self._lock:
+            self._frames_decoded += 1
+            self._last_frame_at = datetime.now(UTC)
+            before, self._frame_size = self._frame_size, size
+            self._size = size
+        if before not in (None, size):
+            shown = f"{size[0]}x{size[1]}"
+            log.info("camera changed its picture's size", camera=self._settings.id, size=shown)
+
+    def measured(self, fps: float) -> None:
+        """So many frames really come, where the stream says nothing."""
+        with self._lock:
+            self._measured_fps = round(fps, 1)
+
+    def reconnect(self) -> None:
+        with self._lock:
+            self._reconnects += 1
