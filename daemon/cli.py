@@ -25,6 +25,7 @@ class Facend(LazyGroup):
     """All commands, with the first sentence of what each does."""
 
     rooms: ClassVar = {
+        "bench": Room("daemon.cli_bench", "How fast this machine is."),
         "calibrate": Room("daemon.cli_calibrate", "Measure thresholds on your own labelled pictures."),
         "cameras": Room("daemon.cli_cameras", "List the cameras of the settings, and how they are."),
         "check": Room("daemon.cli_check", "Say what is wrong with the settings, or show what is in effect."),

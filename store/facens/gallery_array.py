@@ -116,7 +116,8 @@ class GalleryArray:
 
     @property
     def nbytes(self) -> int:
-        return sum(block.vectors.nbytes + block.ids.nbytes for block in self._blocks)
+        """Of facens, ids and their index, what is set aside for more included."""
+        return sum(block.vectors.nbytes + block.ids.nbytes for block in self._blocks) + self._index.nbytes
 
     def add(self, face_id: int, facen: Facen) -> None:
         """Adds an id that is not there yet."""

@@ -184,7 +184,7 @@ class LocalFacens:
 
     @property
     def nbytes(self) -> int:
-        """Of the facens and their ids, what is set aside for more included."""
+        """Of facens, ids and their index, what is set aside for more included."""
         return sum(array.nbytes for array in self._galleries.values())
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:

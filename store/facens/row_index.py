@@ -52,6 +52,10 @@ class _Table:
             ids, rows, places = ids[left], rows[left], (places[left] + 1) & table._mask
         return table
 
+    @property
+    def nbytes(self) -> int:
+        return self._ids.nbytes + self._rows.nbytes
+
     def items(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         used = self._ids != EMPTY
         return self._ids[used], self._rows[used]
@@ -104,6 +108,10 @@ class RowIndex:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def nbytes(self) -> int:
+        return sum(table.nbytes for table in self._tables)
 
     def get(self, face_id: int) -> int | None:
         table, hashed = self._table(face_id)

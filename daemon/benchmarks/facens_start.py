@@ -1,0 +1,58 @@
+"""How long a start takes: from a snapshot, and from MongoDB alone."""
+
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from bson import ObjectId
+
+from daemon.benchmarks.facens import Kind, made
+from daemon.benchmarks.rows import Row
+from pipeline.facen import encode
+from store import Context, StoreSettings
+
+PACK = "benchmark"
+INSERT_AT_ONCE = 2000
+
+
+async def measure_start(kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
+    """With a MongoDB of its own, in a temporary folder."""
+    case = f"{kind} {count}×{size}"
+    with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
+
+        async def start() -> float:
+            """Seconds of bringing the facens in, in a context that is closed again."""
+            async with Context.open(
+                StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, fill=False
+            ) as ctx:
+                since = time.perf_counter()
+                async with ctx.keeping.filled(follow=True):
+                    seconds = time.perf_counter() - since
+                    held = sum(shard.facens for shard in await ctx.facens.health())
+                    if held != count:
+                        raise RuntimeError(f"{held} facens came in, not {count}")
+                    await ctx.keeping.save()
+                return seconds
+
+        async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
+            user = await ctx.users.add({})
+            await ctx.galleries.ensure(user, "g")
+            vectors = made(kind, count, size)
+            for first in range(0, count, INSERT_AT_ONCE):
+                documents = [
+                    {
+                        "_id": (1 << 40) + number,
+                        "owner": user["_id"],
+                        "gallery": ["g"],
+                        "schema": 1,
+                        "facen": encode(vectors[number]),
+                        "score": -0.5,
+                        "photo_hash": str(ObjectId()),
+                    }
+                    for number in range(first, min(first + INSERT_AT_ONCE, count))
+                ]
+                await ctx.database["faces"].insert_many(documents, ordered=False)
+        rebuilt = await start()
+        from_snapshot = min([await start() for _ in range(2)])
+    yield Row.of("start from a snapshot beside MongoDB", case, from_snapshot, "s", rebuilt)
