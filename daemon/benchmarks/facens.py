@@ -148,6 +148,7 @@ async def _steady(storage: LocalFacens, owner: ObjectId, vectors: Floats, case: 
     async def churn() -> None:
         for number in range(CHURNED):
             await storage.remove(owner, GALLERY, number)
+            await asyncio.sleep(0)
             await storage.add(owner, GALLERY, number, vectors[number])
             await asyncio.sleep(0)
 
