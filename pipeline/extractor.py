@@ -55,7 +55,8 @@ class Extractor:
     def _faces(self, picture: Picture, found: list[Detection], photo_hash: str) -> list[ExtractionFace]:
         luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         near = self._models.near_detector
-        exact = [look_closer(near, luma, face) for face in found] if near else found
+        full = max(luma.shape) <= _LONG_SIDES[-1]
+        exact = [look_closer(near, luma, face, found_in_full=full) for face in found] if near else found
         aligned = [align(picture, face.landmarks) for face in exact]
         facens = self._models.embedder.embed(aligned)
         faces = []

@@ -7,6 +7,10 @@ head, and then puts the landmarks where those of an upright face would be; when 
 quarters, the detector is surest where the face is upright. On photos of 51 people, each also turned by 90°,
 180° and 270°, with faces of 30 to 190 px, blurred, darkened and tilted by up to 12°, that was right for 797
 of 798 faces found.
+
+Where the first look was at the picture's own pixels, the mean of both is better than either: on photos of 26
+people, some shrunk to faces of 35 to 60 px, blurred and darkened, 1 % of false matches cost 16.0 % of the
+right ones with either look alone and 14.1 % with the mean.
 """
 
 from dataclasses import replace
@@ -30,11 +34,14 @@ _QUARTERS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90
 """How to turn a picture so that a face tilted clockwise by 0, 90, 180 and 270 degrees stands upright."""
 
 
-def look_closer(detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
+def look_closer(
+    detector: Detector, luma: NDArray[np.uint8], found: Detection, *, found_in_full: bool = False
+) -> Detection:
     """The detection with its landmarks where they really are, whichever way up the face is.
 
-    `luma` is the full picture's brightness, (height, width) uint8, and `found` lies in its pixels. Box and
-    score stay. A face that cannot be found again stays as it is.
+    `luma` is the full picture's brightness, (height, width) uint8, and `found` lies in its pixels;
+    `found_in_full` says that it was found at about this size, and not in a smaller picture. Box and score
+    stay. A face that cannot be found again stays as it is.
     """
     left, top, side = _square(found.bbox)
     scale = _SIDE / side
@@ -42,16 +49,20 @@ def look_closer(detector: Detector, luma: NDArray[np.uint8], found: Detection) -
     # Averaging where it shrinks was tried: it made faces of 400 px no better to recognise.
     cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE)), cv2.COLOR_GRAY2BGR)
     box = Rectangle(*(np.array(found.bbox) - (left, top, left, top))).scaled(scale, scale)
-    surest, points = 0.0, None
+    surest, points, upright = 0.0, None, False
     for quarters, turn in enumerate(_QUARTERS):
         picture = cut if turn is None else np.asarray(cv2.rotate(cut, turn))
         upright_box = box if quarters % 2 == 0 else Rectangle(box.top, box.left, box.bottom, box.right)
         for face in detector.detect(np.asarray(picture, dtype=np.uint8)):
             if face.score > surest and face.bbox.iou(upright_box) >= _SAME_FACE:
-                surest, points = face.score, _turned_back(face.landmarks, quarters)
+                surest, upright = face.score, quarters == 0
+                points = _turned_back(face.landmarks, quarters)
     if points is None:
         return found
-    return replace(found, landmarks=(points / scale + (left, top)).astype(np.float32))
+    exact = points / scale + (left, top)
+    if found_in_full and upright:
+        exact = (exact + found.landmarks) / 2
+    return replace(found, landmarks=exact.astype(np.float32))
 
 
 def _square(bbox: Rectangle) -> tuple[float, float, float]:
