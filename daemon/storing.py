@@ -56,16 +56,16 @@ LOOK_SHARE = 10
 CLOSE_SECONDS = 4.0
 """For mongod to write down what it holds."""
 
-GALLERY_KINDS = ("default", "person", "other")
+GALLERY_KINDS = ("default", "person", "reference", "other")
 
 
 def gallery_kind(name: str) -> str:
-    """What a gallery is for: everybody, telling persons apart, or a purpose of the user's own."""
+    """What a gallery is for: everybody, persons, comparing with them, or a purpose of the user's own."""
     if name == DEFAULT_GALLERY:
         return "default"
-    tells_apart = name in (PERSON_GALLERY, REFERENCES, ENROLLED_GALLERY) or name.startswith(
-        (CAMERA_GALLERY, CAMERA_REFERENCES)
-    )
+    if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
+        return "reference"
+    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
     return "person" if tells_apart else "other"
 
 

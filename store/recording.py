@@ -121,8 +121,7 @@ class Recording:
             known = face["person_id"] is not None
             with self._timed("store"):
                 await self._add_to_galleries(face, [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY])
-            if known:
-                with self._timed("identify"):
+                if known:
                     await self._references.consider(face, gallery)
                     await self._withheld.of_visit(face)
             with self._timed("upload"):

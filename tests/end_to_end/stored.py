@@ -56,7 +56,13 @@ def assert_each_stored_once(accepted: list[str], faces: list[dict[str, Any]]) ->
 
 
 def assert_persons_agree(faces: list[dict[str, Any]], persons: list[dict[str, Any]]) -> None:
-    """Every face has a person and both galleries, and nobody exists without a face."""
-    assert {person["_id"] for person in persons} == {face["person_id"] for face in faces}
-    for face in faces:
-        assert sorted(face["gallery"]) == sorted(["default", f"cam_{face['cam_id']}"]), face["_id"]
+    """Who has a face exists, and nobody else; a person's faces are in both galleries, and at least one is
+    among those that new ones are compared with. Faces that wait for a person are in `default` alone."""
+    known = [face for face in faces if face["person_id"] is not None]
+    assert {person["_id"] for person in persons} == {face["person_id"] for face in known}
+    for face in known:
+        galleries = {"default", f"cam_{face['cam_id']}"}
+        assert galleries <= set(face["gallery"]) <= galleries | {f"ref_{face['cam_id']}"}, face["_id"]
+    compared = {face["person_id"] for face in known if f"ref_{face['cam_id']}" in face["gallery"]}
+    assert compared == {person["_id"] for person in persons}
+    assert all(face["gallery"] == ["default"] for face in faces if face["person_id"] is None)

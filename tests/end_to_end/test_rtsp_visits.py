@@ -188,6 +188,7 @@ def test_the_numbers_add_up(watched: Watched) -> None:
     assert total("facend_visits_total", camera="hall") >= number
     assert total("facend_facens", gallery_kind="default") == number
     assert total("facend_facens", gallery_kind="person") == number
+    assert 6 <= total("facend_facens", gallery_kind="reference") <= number
     assert total("facend_spool_sightings") == 0
     for stage in ("identify", "upload"):
         assert total("facend_stage_seconds_count", stage=stage) == number

@@ -70,7 +70,7 @@ def scene(tmp_path_factory):
     for camera, rows in boxes.items():
         write_clip(folder / f"{camera}.mp4", _frames(camera, visits, rows), FPS)
     (folder / "truth.json").write_text(
-        json.dumps({"fps": FPS, "size": [640, 360], "visits": visits, "boxes": boxes})
+        json.dumps({"fps": FPS, "size": [320, 192], "visits": visits, "boxes": boxes})
     )
     return folder
 
@@ -83,7 +83,7 @@ def _frames(camera, visits, rows):
             if visit["start"] <= frame < visit["end"]:
                 share = (frame - visit["start"]) / VISIT_FRAMES
                 size = round(FACE_PX * (0.6 + 0.4 * share))
-                where = placed(picture, portrait(int(visit["id"][1]), size), 200 + 200 * share, 180)
+                where = placed(picture, portrait(int(visit["id"][1]), size), 100 + 110 * share, 96)
                 inset = where.width * 0.2
                 box = [
                     where.left + inset,
