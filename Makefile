@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint audit lock install uninstall clean
+.PHONY: help setup run test chaos lint audit lock install uninstall clean
 
 bin := .venv/bin
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
@@ -24,6 +24,10 @@ else
 	@$(bin)/pytest --numprocesses 2 tests/unit
 	@$(bin)/pytest --numprocesses 2 --dist loadfile tests/end_to_end tests/integration tests/contract
 endif
+
+chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which
+	@.ci/setup tools servers
+	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),7) $(bin)/pytest tests/end_to_end/test_chaos.py
 
 lint: ## ruff, mypy, import-linter
 	@.ci/setup tools

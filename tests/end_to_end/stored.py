@@ -66,3 +66,13 @@ def assert_persons_agree(faces: list[dict[str, Any]], persons: list[dict[str, An
     compared = {face["person_id"] for face in known if f"ref_{face['cam_id']}" in face["gallery"]}
     assert compared == {person["_id"] for person in persons}
     assert all(face["gallery"] == ["default"] for face in faces if face["person_id"] is None)
+
+
+def assert_nothing_is_wrong(folder: Path, accepted: list[str]) -> list[dict[str, Any]]:
+    """Faces, persons, pictures and spool agree, once the spool has been emptied; gives the faces."""
+    faces = documents(folder / "data", "faces")
+    assert_each_stored_once(accepted, faces)
+    assert_persons_agree(faces, documents(folder / "data", "persons"))
+    assert_pictures_are_those_of(faces, folder / "data" / "uploads")
+    assert files_below(folder / "data" / "spool") == set()
+    return faces

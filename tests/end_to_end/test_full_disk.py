@@ -1,8 +1,6 @@
 """A disk without room, and one that cannot be written: said once, borne, and forgotten when there is room."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tests.daemon_process import busy_camera, daemon, facend, write_settings
@@ -12,36 +10,7 @@ from tests.end_to_end.stored import (
     assert_pictures_are_those_of,
     documents,
 )
-from tests.faces import missing
-
-MEBIBYTE = 1024 * 1024
-
-
-@contextmanager
-def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
-    """A file system of its own with so much room, mounted at the folder. Needs root."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0700", "tmpfs", folder]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        missing(f"a small disk cannot be mounted: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all the room that is left; gives the file to remove again."""
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        for size in (MEBIBYTE, 4096):
-            try:
-                while file.write(b"\0" * size) == size:
-                    pass
-            except OSError:  # full
-                continue
-    return ballast
+from tests.small_disk import fill, small_disk
 
 
 def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> None:

@@ -5,18 +5,11 @@ import random
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.daemon_process import Daemon, busy_camera, daemon, mongods, wait_for, write_settings
-from tests.end_to_end.stored import (
-    assert_each_stored_once,
-    assert_persons_agree,
-    assert_pictures_are_those_of,
-    documents,
-)
-from tests.store_checks import files_below
+from tests.end_to_end.stored import assert_nothing_is_wrong
 
 KILLS = 20
 SEED = 2
@@ -30,16 +23,6 @@ SETTLE_SECONDS = 60.0
 def accepted_by(process: Daemon) -> list[str]:
     """The ids of the sightings that this life had safe on disk."""
     return [entry["sighting"] for entry in process.log("sighting accepted")]
-
-
-def assert_nothing_is_wrong(folder: Path, accepted: list[str]) -> list[dict[str, Any]]:
-    """Faces, persons, pictures and spool agree, once the spool has been emptied; gives the faces."""
-    faces = documents(folder / "data", "faces")
-    assert_each_stored_once(accepted, faces)
-    assert_persons_agree(faces, documents(folder / "data", "persons"))
-    assert_pictures_are_those_of(faces, folder / "data" / "uploads")
-    assert files_below(folder / "data" / "spool") == set()
-    return faces
 
 
 @pytest.mark.timeout(900)  # two minutes on a machine that has nothing else to do
