@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 from bson import ObjectId
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -148,37 +148,6 @@ async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None
         with pytest.raises(BadValueError):
             await storage.search(A, "g", wrong, 1, 0.5)
     assert await storage.count(A, "g") == 1
-
-
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "add", "remove", "search", "drop"]), st.integers(0, 30)),
-    max_size=120,
-)
-
-
-@given(steps=STEPS, engine=st.sampled_from(sorted(ENGINES)))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_any_order_of_steps_agrees_with_a_dictionary(steps: list[tuple[str, int]], engine: str) -> None:
-    """Whatever is added, removed and dropped: counts, ids and searches are those of a plain dictionary."""
-    storage = ENGINES[engine]()
-    plain: dict[int, np.ndarray] = {}
-    for step, number in steps:
-        if step == "add" and number not in plain:
-            plain[number] = person_facen(number, 8)
-            await storage.add(A, "g", number, plain[number])
-        elif step == "remove":
-            assert await storage.remove(A, "g", number) == (plain.pop(number, None) is not None)
-        elif step == "drop" and number == 0:
-            plain.clear()
-            await storage.drop(A, "g")
-        elif step == "search":
-            question = person_facen(100 + number, 8)
-            cosines = {key: float(facen @ question) for key, facen in plain.items()}
-            expected = sorted(cosines, key=lambda key: (-cosines[key], key))[:5]
-            found = await storage.search(A, "g", question, 5, 0.0)
-            assert [hit.id for hit in found.hits] == expected
-        assert await storage.ids(A, "g") == sorted(plain)
-    await storage.close()
 
 
 async def test_searches_hold_while_others_add_and_remove() -> None:

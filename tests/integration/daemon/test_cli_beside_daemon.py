@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from store.facens.snapshot import summary
 from tests.daemon_process import Daemon, daemon, facend, free_port, wait_for, write_settings
 from tests.faces import portrait
 
@@ -39,7 +40,7 @@ def test_people_are_enrolled_looked_up_checked_and_erased_while_the_daemon_runs(
     this = ("--settings", str(settings))
     with daemon(settings) as process:
         process.ready()
-        assert set(process.status()["jobs"]) >= {"retention", "doctor"}
+        assert set(process.status()["jobs"]) >= {"retention", "doctor", "facens"}
         done = facend("enroll", people, "--gallery", "staff", *this)
         assert done.returncode == 0, done.stderr
         assert "2 taken" in done.stdout
@@ -59,3 +60,6 @@ def test_people_are_enrolled_looked_up_checked_and_erased_while_the_daemon_runs(
         stranger = json.loads(facend("users", "add", "--json", *this).stdout)["token"]
         assert asked(process, Authorization=f"Token {stranger}") == 401
         assert process.stop() == 0
+    assert (
+        summary(tmp_path / "data" / "facens" / "local.facens").facens == 3
+    )  # of one person, in three galleries
