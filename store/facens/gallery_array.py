@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pipeline.types import Facen
 from store.facens.row_index import RowIndex
 
-BLOCK_BYTES = 2 * 1024 * 1024
-"""Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in
-half a millisecond."""
+BLOCK_BYTES = 4 * 1024 * 1024
+"""Of float32 numbers: large enough to search as fast as memory can be read (numpy asks for huge pages from
+here on), small enough to copy in a millisecond."""
 FIRST_ROWS = 16
 HALF_SCALE = 32767
 
