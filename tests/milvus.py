@@ -1,5 +1,6 @@
 """A real Milvus server for tests: one for the whole run, started when the first test asks for it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -67,7 +68,8 @@ class MilvusServer:
 
     def _signal(self, number: int) -> None:
         if self._process is not None:
-            os.killpg(self._process.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.killpg(self._process.pid, number)
 
 
 def _free_port() -> int:
