@@ -42,7 +42,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 WORK_SECONDS = 1.0
 """For the sighting in work; a longer one is broken off and done again after the next start."""
 
-SNAPSHOT_SECONDS = 2.0
+SNAPSHOT_SECONDS = 1.5
 """For the facens' last snapshot; without it the one before it is brought up to date at the next start."""
 
 PING_SECONDS = 3.0
@@ -53,7 +53,7 @@ FACENS_SECONDS = 5.0
 LOOK_SHARE = 10
 """The pause after such a look, measured in how long it took."""
 
-CLOSE_SECONDS = 4.0
+CLOSE_SECONDS = 5.0
 """For mongod to write down what it holds."""
 
 GALLERY_KINDS = ("default", "person", "reference", "other")

@@ -25,7 +25,7 @@ ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
 SILENCE_MS = 30_000  # a server that keeps a connection open and says nothing for so long is as good as away
 NEW_CONFIGURATION_INCOMPATIBLE = 103
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 0.5
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ from store.socket_folder import make_private, socket_folder
 
 log = structlog.get_logger()
 
-STOP_SECONDS = 3.0  # it is killed then, which costs it nothing but the replay of its journal
+STOP_SECONDS = 2.5  # it is killed then, which costs it nothing but the replay of its journal
 READY_SECONDS = 60.0  # recovery of the journal after a power cut can take a while
 HEALTHY_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2

@@ -22,8 +22,8 @@ from store.spool import Spool
 from store.users import User
 from store.withheld import Resolved, Withheld
 from tests.facens import face, like, person_facen
-from tests.integration.store.recorders import SETTINGS, Running, recording
-from tests.sightings import START, sighting
+from tests.integration.store.recorders import Running, recording
+from tests.sightings import RECORDING, START, sighting
 
 ANNA, BERT = person_facen(1), person_facen(2)
 POOR = -3.5
@@ -68,7 +68,7 @@ async def only_face(ctx: Context, user: User, stored: StoredSighting) -> Face:
 
 
 async def look_again(ctx: Context, user: User) -> Resolved:
-    recognition = Recognition(ctx, user, SETTINGS.recognition, References(ctx, user, SETTINGS.references))
+    recognition = Recognition(ctx, user, RECORDING.recognition, References(ctx, user, RECORDING.references))
     return await Withheld(ctx, user, recognition).look_again(START)
 
 
@@ -175,7 +175,7 @@ async def test_references_are_few_and_differ(ctx: Context, user: User, record: R
         for again in (facen, facen):
             assert (await record(again)).person_id == person
     references = await ctx.faces.find(user, {"gallery": "ref_door"})
-    assert len(references) == SETTINGS.references.most == 8
+    assert len(references) == RECORDING.references.most == 8
     facens = np.stack([decode(one["facen"]) for one in references])
     alike = (1 + facens @ facens.T) / 2
     assert alike[~np.eye(8, dtype=bool)].max() < 0.97
