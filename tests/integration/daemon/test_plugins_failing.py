@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from store import Context, User
@@ -68,10 +69,14 @@ async def test_a_plugin_that_fails_stops_nobody(ctx: Context, user: User, tmp_pa
 async def test_threads_that_hang_do_not_keep_the_process(ctx: Context, user: User, tmp_path: Path) -> None:
     """They are daemon threads, outside the loop's pool, which is waited for at the end."""
     text = FAILING["f_hangs"][0]
+    loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor()
+    loop.set_default_executor(pool)
     async with site(ctx, user, written(tmp_path / "plugins", {"hangs": text}), timeout_seconds=0.1):
         (thread,) = [one for one in threading.enumerate() if one.name == "plugin hangs"]
         assert thread.daemon
-        await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 5)
+        with ThreadPoolExecutor(1) as waiter:
+            await asyncio.wait_for(loop.run_in_executor(waiter, pool.shutdown), 5)
+        loop.set_default_executor(ThreadPoolExecutor())  # the store closes in threads of it
 
 
 async def test_options_reach_their_plugin_alone(ctx: Context, user: User, tmp_path: Path) -> None:
