@@ -22,7 +22,9 @@ ifdef ARGS
 	@$(bin)/pytest $(ARGS)
 else
 	@$(bin)/pytest --numprocesses 2 tests/unit
-	@$(bin)/pytest --numprocesses 2 --dist loadfile tests/end_to_end tests/integration tests/contract
+# Most of these wait for servers, so three keep two cores busy; the longest files come first.
+	@$(bin)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	  tests/end_to_end tests/integration tests/contract
 endif
 
 chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which

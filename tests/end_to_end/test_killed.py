@@ -42,7 +42,11 @@ def test_twenty_kills_at_random_moments_lose_nothing(short_clip: Path, tmp_path:
         process.ready()
         process.empties_its_spool(SETTLE_SECONDS)
         faces = assert_nothing_is_wrong(tmp_path, accepted)
-        assert process.metrics().total("facend_facens", gallery_kind="default") == len(faces)
+        process.until(
+            "as many facens as faces",
+            lambda: process.metrics().total("facend_facens", gallery_kind="default") == len(faces),
+            20,
+        )
         assert process.stop() == 0
     assert len(accepted) > 3 * KILLS
     wait_for("the end of every mongod", lambda: not mongods(tmp_path / "data"), 10)
