@@ -43,6 +43,9 @@ class ReplicaSet:
 
     def _initiate(self) -> None:
         members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self.ports)]
+        for port in self.ports:  # the first asks all of them when it begins
+            with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
+                client.admin.command("ping")
         config = {"_id": "rs", "members": members, "settings": {"electionTimeoutMillis": 2000}}
         with pymongo.MongoClient(f"mongodb://127.0.0.1:{self.ports[0]}/?directConnection=true") as client:
             client.admin.command("replSetInitiate", config)

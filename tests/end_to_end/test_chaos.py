@@ -19,7 +19,7 @@ from tests.rtsp import rtsp_server
 from tests.small_disk import fill, small_disk
 from tests.tcp_proxy import TcpProxy, tcp_proxy
 
-FAULTS = int(os.environ.get("FAULTS", "6"))
+FAULTS = int(os.environ.get("FAULTS", "4"))
 SEED = int(os.environ.get("SEED", "7"))
 
 DISK_MEBIBYTES = 700
