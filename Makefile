@@ -24,7 +24,7 @@ else
 	@$(bin)/pytest --numprocesses 2 tests/unit
 # Most of these wait for servers, so three keep two cores busy; the longest files come first.
 	@$(bin)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
-	  tests/end_to_end tests/integration tests/contract
+	  tests/contract tests/end_to_end tests/integration
 endif
 
 chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which
