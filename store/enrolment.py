@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline.types import ExtractionFace
 from store.context import Context
-from store.errors import BadValueError, ConflictError, FacenExistsError
+from store.errors import BadValueError, ConflictError
 from store.face import Face
 from store.galleries import DEFAULT_GALLERY
 from store.guard import checked_label
@@ -179,7 +179,7 @@ class Enrolment:
                 face = await self._ctx.faces.add(self._user, face)
             except ConflictError:  # the same picture twice in this folder, under two names
                 return await self._known(candidate, await self._stored(look.key))
-        await self._add_to_galleries(face)
+        await self._ctx.faces.complete_galleries(face, self._galleries)
         face.normalized = look.face["normalized"]
         await self._ctx.faces.upload(face, look.image)
         return Outcome(candidate.label, "taken", doubt, candidate.person, face["person_id"], face["_id"])
@@ -219,18 +219,6 @@ class Enrolment:
     async def _name_of(self, person_id: int | None) -> str | None:
         person = await self._ctx.persons.find_one(self._user, {"_id": person_id})
         return person.get("name") if person else None
-
-    async def _add_to_galleries(self, face: Face) -> None:
-        missing = [gallery for gallery in self._galleries if gallery not in face.galleries]
-        if not missing:
-            return
-        try:
-            await self._ctx.faces.add_to_galleries(face, missing)
-        except FacenExistsError:
-            # An earlier run ended between the facen storage and MongoDB: once more, from the start.
-            missing = [gallery for gallery in self._galleries if gallery not in face.galleries]
-            await self._ctx.faces.del_from_galleries(face, missing)
-            await self._ctx.faces.add_to_galleries(face, missing)
 
 
 class NoMainFaceError(Exception):

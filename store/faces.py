@@ -14,6 +14,7 @@ from store.client import Database
 from store.errors import (
     BadValueError,
     ConflictError,
+    FacenExistsError,
     FacenStorageError,
     NotFoundError,
     StoreError,
@@ -160,6 +161,22 @@ class Faces(UserStore[Face]):
         check_pack(self._facens, face)
         async with self.locks.of(face["_id"]):
             await self._add_to_galleries(owner, face, names, facen)
+
+    async def complete_galleries(self, face: Face, galleries: Sequence[str]) -> None:
+        """Adds a stored face to those of these galleries that it is not in; may be repeated after any crash.
+
+        Errors as `add_to_galleries`, but for FacenExistsError.
+        """
+        missing = [gallery for gallery in galleries if gallery not in face.galleries]
+        if not missing:
+            return
+        try:
+            await self.add_to_galleries(face, missing)
+        except FacenExistsError:
+            # An earlier attempt ended between the facen storage and MongoDB: once more, from the start.
+            missing = [gallery for gallery in galleries if gallery not in face.galleries]
+            await self.del_from_galleries(face, missing)
+            await self.add_to_galleries(face, missing)
 
     async def _add_to_galleries(self, owner: ObjectId, face: Face, names: list[str], facen: Facen) -> None:
         done, failures = [], []

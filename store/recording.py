@@ -18,7 +18,7 @@ from pipeline.facen import FacenError, encode, normalise
 from pipeline.limits import MAX_PIXELS
 from pipeline.types import Rectangle, Sighting
 from store.context import Context
-from store.errors import BadFilterError, BadValueError, FacenExistsError, MalformedSightingError
+from store.errors import BadFilterError, BadValueError, MalformedSightingError
 from store.face import Face, checked_bbox
 from store.galleries import DEFAULT_GALLERY, checked_name
 from store.image import Image, decode
@@ -120,7 +120,8 @@ class Recording:
                 face = await self._add_face(sighting_id, sighting, image, gallery)
             known = face["person_id"] is not None
             with self._timed("store"):
-                await self._add_to_galleries(face, [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY])
+                galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]
+                await self._ctx.faces.complete_galleries(face, galleries)
                 if known:
                     await self._references.consider(face, gallery)
                     await self._withheld.of_visit(face)
@@ -166,18 +167,6 @@ class Recording:
             await self._ctx.faces.add(self._user, face)
             await self._changes.follow(face)
         return face
-
-    async def _add_to_galleries(self, face: Face, galleries: list[str]) -> None:
-        missing = [gallery for gallery in galleries if gallery not in face.galleries]
-        if not missing:
-            return
-        try:
-            await self._ctx.faces.add_to_galleries(face, missing)
-        except FacenExistsError:
-            # An earlier attempt ended between the facen storage and MongoDB: once more, from the start.
-            missing = [gallery for gallery in galleries if gallery not in face.galleries]
-            await self._ctx.faces.del_from_galleries(face, missing)
-            await self._ctx.faces.add_to_galleries(face, missing)
 
     @contextmanager
     def _timed(self, stage: StoreStage) -> Iterator[None]:

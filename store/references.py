@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pipeline.facen import confidence
 from store.context import Context
-from store.errors import FacenExistsError
 from store.face import Face, facen_of
 from store.settings import reference_gallery
 from store.users import UserArgument
@@ -93,11 +92,7 @@ class References:
         if name in face.galleries:
             return
         await self._ctx.galleries.ensure(self._user, name)
-        try:
-            await self._ctx.faces.add_to_galleries(face, [name])
-        except FacenExistsError:  # an earlier attempt ended between the facen storage and MongoDB
-            await self._ctx.faces.del_from_galleries(face, [name])
-            await self._ctx.faces.add_to_galleries(face, [name])
+        await self._ctx.faces.complete_galleries(face, [name])
 
     async def _leave(self, face: Face, gallery: str) -> None:
         await self._ctx.faces.del_from_galleries(face, [reference_gallery(gallery)])

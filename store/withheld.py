@@ -7,7 +7,6 @@ import structlog
 
 from pipeline.facen import confidence
 from store.context import Context
-from store.errors import FacenExistsError
 from store.face import Face, facen_of
 from store.recognition import Recognition
 from store.removal import FaceRemoval
@@ -74,11 +73,7 @@ class Withheld:
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         if gallery not in face.galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
-            try:
-                await self._ctx.faces.add_to_galleries(face, [gallery])
-            except FacenExistsError:
-                await self._ctx.faces.del_from_galleries(face, [gallery])
-                await self._ctx.faces.add_to_galleries(face, [gallery])
+            await self._ctx.faces.complete_galleries(face, [gallery])
         friend = await self._ctx.persons.is_friend(self._user, person_id, face["cam_id"])
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(
