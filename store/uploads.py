@@ -72,15 +72,11 @@ def checked_key(key: str) -> str:
     return key
 
 
-class FolderUploads:
-    """Pictures in a local folder, readable by the service's user alone.
+class Addresses:
+    """The URLs of keys below a base URL, as every place for pictures has them."""
 
-    `base_url` is where a web server shows the folder; empty means `file://` URLs.
-    """
-
-    def __init__(self, folder: Path, base_url: str = "") -> None:
-        self._folder = folder.absolute()
-        self._base_url = (base_url or self._folder.as_uri()).rstrip("/") + "/"
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url.rstrip("/") + "/"
 
     def url_of(self, key: str) -> str:
         return self._base_url + quote(checked_key(key))
@@ -91,6 +87,20 @@ class FolderUploads:
         with contextlib.suppress(ValueError):
             return checked_key(unquote(url.removeprefix(self._base_url)))
         return None
+
+    def _own_key(self, key_or_url: str) -> str | None:
+        return self.key_of(key_or_url) if "://" in key_or_url else checked_key(key_or_url)
+
+
+class FolderUploads(Addresses):
+    """Pictures in a local folder, readable by the service's user alone.
+
+    `base_url` is where a web server shows the folder; empty means `file://` URLs.
+    """
+
+    def __init__(self, folder: Path, base_url: str = "") -> None:
+        self._folder = folder.absolute()
+        super().__init__(base_url or self._folder.as_uri())
 
     def path_of(self, key: str) -> Path:
         """Where the key's data lies. ValueError where a link would lead out of the folder."""
@@ -126,9 +136,6 @@ class FolderUploads:
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
         return await asyncio.to_thread(self._remove_leftovers, older_than_seconds)
-
-    def _own_key(self, key_or_url: str) -> str | None:
-        return self.key_of(key_or_url) if "://" in key_or_url else checked_key(key_or_url)
 
     def _put(self, key: str, data: bytes) -> None:
         path = self.path_of(key)

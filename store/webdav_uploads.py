@@ -6,7 +6,6 @@ nginx writes into a temporary file and renames it.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 import httpx
 
 from store.errors import UploadError
-from store.uploads import checked_key
+from store.uploads import Addresses, checked_key
 
 _AT_ONCE = 8
 _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
@@ -33,7 +32,7 @@ class _Entry:
     size: int
 
 
-class WebDavUploads:
+class WebDavUploads(Addresses):
     """Pictures below the URL of an upload server; `store.uploads.Uploads`.
 
     The client carries user, password and timeouts, and is closed by who made it. `base_url` is where the
@@ -43,17 +42,7 @@ class WebDavUploads:
     def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
         self._client = client
         self._url = url.rstrip("/") + "/"
-        self._base_url = (base_url or url).rstrip("/") + "/"
-
-    def url_of(self, key: str) -> str:
-        return self._base_url + quote(checked_key(key))
-
-    def key_of(self, url: str) -> str | None:
-        if not url.startswith(self._base_url):
-            return None
-        with contextlib.suppress(ValueError):
-            return checked_key(unquote(url.removeprefix(self._base_url)))
-        return None
+        super().__init__(base_url or url)
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
         """As safe as the server is: whether it has flushed its disk it does not tell."""
@@ -114,9 +103,6 @@ class WebDavUploads:
     async def remove_leftovers(self, older_than_seconds: float) -> int:
         """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
         return 0
-
-    def _own_key(self, key_or_url: str) -> str | None:
-        return self.key_of(key_or_url) if "://" in key_or_url else checked_key(key_or_url)
 
     async def _files(self, prefix: str) -> AsyncIterator[_Entry]:
         for entry in await self._entries(prefix):
