@@ -160,6 +160,8 @@ class Application:
         """Until somebody asks for the end: say how we are, and that we are alive."""
         while not self._stop.is_set():
             await self._storing.look()
+            if fault := self._spool.fault:
+                self._supervisor.posting_failed(fault)
             self._configuration.look_at_file()
             if self._configuration.changed.is_set():
                 tell = self._configuration.reload_wanted and self.started.is_set()

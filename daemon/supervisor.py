@@ -82,6 +82,11 @@ class Supervisor:
                 self._start(settings)
         self._running = {settings.id: self._running[settings.id] for settings in wanted}
 
+    def posting_failed(self, message: str) -> None:
+        """What any camera sees cannot be posted at present."""
+        for camera in self._running.values():
+            camera.worker.report_posting_error(message)
+
     async def stop(self, timeout_seconds: float) -> None:
         leaving = list(self._running.values())
         self._running.clear()

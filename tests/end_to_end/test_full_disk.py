@@ -31,7 +31,8 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
             reason = process.until("a fault", refused, 60)
             assert "No space left on device" in reason
             assert str(disk) in reason
-            assert process.camera("hall")["state"] in ("green", "yellow")
+            process.until("a yellow camera", lambda: process.camera("hall")["reason"] == "posting", 20)
+            assert process.camera("hall")["state"] == "yellow"
             (disk / "ballast").unlink()
             process.ready()
             process.stores(3, 60)
