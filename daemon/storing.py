@@ -140,6 +140,7 @@ class Storing:
         """
         if self._ctx is None or not await self._mongodb_answers(self._ctx):
             self._shards = {"live": 0, "total": self._shards["total"]}
+            self._look_again = 0.0  # once MongoDB is back, what is live shows at once
         else:
             await self._look_at_facens(self._ctx)
 

@@ -171,6 +171,8 @@ class Persons(UserStore[Person]):
         filters: Filters | None,
     ) -> list[PersonMatch]:
         """The matches, best first; at least one, which may be of nobody."""
+        if not isinstance(create, bool):
+            raise BadValueError(f"create is True or False, not {type(create).__name__}")
         owner = await self._users.owner(user)
         facen = facen_of(face, self._faces.facen_size)
         names = tuple(dict.fromkeys(galleries))

@@ -3,20 +3,11 @@
 import argparse
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import median
 from time import perf_counter
 
-
-@dataclass(frozen=True)
-class Row:
-    figure: str
-    case: str
-    value: float
-    unit: str
-    baseline: float
-    """The same without the layer that is measured, in the same run."""
-    ratio: float
+from daemon.benchmarks.rows import Row, table
 
 
 def arguments(what: str) -> argparse.ArgumentParser:
@@ -29,10 +20,7 @@ def show(rows: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return
-    print(f"{'figure':<24}{'case':<26}{'value':>10} {'unit':<12}{'baseline':>10}{'ratio':>8}")
-    for row in rows:
-        numbers = f"{row.value:>10.3f} {row.unit:<12}{row.baseline:>10.3f}{row.ratio:>8.2f}"
-        print(f"{row.figure:<24}{row.case:<26}{numbers}")
+    print(table(rows))
 
 
 async def compared(
