@@ -55,8 +55,11 @@ class CrashNotes:
 
     def runs(self, camera: CameraSettings, thread: int) -> None:
         """The camera's thread, as Python identifies it."""
-        with self._threads.open("a") as lines:
-            lines.write(f"{thread:x} {camera.id} {_mark(camera)}\n")
+        try:
+            with self._threads.open("a") as lines:
+                lines.write(f"{thread:x} {camera.id} {_mark(camera)}\n")
+        except OSError as error:  # a full disk; only a crash of this very camera would go unblamed
+            log.warning("a camera's thread cannot be noted", camera=camera.id, reason=str(error))
 
     def blame(self, camera: CameraSettings) -> None:
         """This camera is about to be the reason that the process is ended."""

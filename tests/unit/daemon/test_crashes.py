@@ -91,3 +91,14 @@ def test_a_camera_whose_hanging_ends_the_process_is_blamed_as_well(tmp_path: Pat
         notes.begin()
         notes.blame(DOOR)
     assert notes.held_seconds(DOOR) > 0
+
+
+def test_a_camera_starts_although_its_thread_cannot_be_noted(tmp_path: Path) -> None:
+    """A full disk: the camera runs, and the log names it with the reason."""
+    notes = CrashNotes(tmp_path / "gone")
+    with capture_logs() as logs:
+        notes.runs(DOOR, 1)
+    assert [(line["event"], line["camera"]) for line in logs] == [
+        ("a camera's thread cannot be noted", "door")
+    ]
+    assert "No such file" in logs[0]["reason"]
