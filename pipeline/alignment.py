@@ -38,6 +38,14 @@ def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     )
 
 
+def is_whole(landmarks: NDArray[np.float32], width: int, height: int) -> bool:
+    """Whether a picture of this size has all that `align` would cut out of it."""
+    matrix = similarity(landmarks).astype(np.float64)
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (ALIGNED_SIZE - 1)
+    points = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
+    return bool((points >= 0).all() and (points <= (width - 1, height - 1)).all())
+
+
 def align(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Picture:
     """The face with these (5, 2) landmarks cut from the picture, 112 × 112, in the picture's own colours.
 

@@ -28,7 +28,8 @@ _CHANGED = 0.75
 
 _TELLING_SCORE = -2.0
 """The quality score that both pictures need for their facens to say that they are two people's: a face that
-comes into the picture, or from behind somebody, half covered, is like nobody."""
+comes into the picture, or from behind somebody, half covered, is like nobody. Nor do they tell where a face
+is cut off by the edge of the frame."""
 
 _CORE = slice(ALIGNED_SIZE // 8, -(ALIGNED_SIZE // 8))
 
@@ -70,7 +71,9 @@ class Appearance:
             return True
         if self._near_detector is not None:
             found = look_closer(self._near_detector, luma, found)
-        now = Cut(align(frame.pixels.bgr(), found.landmarks), _TELLING_SCORE, frame.media_time)
+        now = Cut.out_of(frame.pixels.bgr(), found.landmarks, _TELLING_SCORE, frame.media_time)
+        if not (known.whole and now.whole):
+            return True
         self._poster.embed([known, now])
         return confidence(float(np.dot(facen_of(known), facen_of(now)))) >= self._threshold
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import pictures
-from pipeline.alignment import align
 from pipeline.best_shot import Outcome, Shot
 from pipeline.engine import Models
 from pipeline.types import Facen, Frame, Observer, Picture, Sighting
@@ -131,8 +130,7 @@ def timed(observer: Observer, stage: str) -> Iterator[None]:
 
 
 def _cut(picture: Picture, shot: Shot) -> Cut:
-    face = align(picture, shot.detection.landmarks)
-    return Cut(face, shot.quality.score, shot.frame.media_time)
+    return Cut.out_of(picture, shot.detection.landmarks, shot.quality.score, shot.frame.media_time)
 
 
 def _info(post: Post, together: VisitFacen) -> dict[str, object]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.alignment import align, is_whole
 from pipeline.best_shot import BETTER_BY, Shot
 from pipeline.facen import confidence, normalise
 from pipeline.types import Facen, Picture
@@ -26,9 +27,19 @@ class Cut:
     """An aligned face, 112 × 112 BGR, and its facen once it is known."""
 
     face: Picture
+    whole: bool
+    """Whether none of it was outside the frame."""
     score: float
     media_time: float
     facen: Facen | None = None
+
+    @classmethod
+    def out_of(
+        cls, picture: Picture, landmarks: NDArray[np.float32], score: float, media_time: float
+    ) -> "Cut":
+        """The face with these (5, 2) landmarks, cut out of a frame in BGR."""
+        height, width = picture.shape[:2]
+        return cls(align(picture, landmarks), is_whole(landmarks, width, height), score, media_time)
 
 
 class VisitShots:

@@ -107,6 +107,13 @@ def test_a_face_that_enters_half_cut_is_posted_when_it_is_whole(models: Models) 
     assert sighting.detector_info["quality"]["share_outside"] < 0.05
 
 
+@pytest.mark.parametrize("size", [80, 150])
+def test_a_face_that_leaves_half_cut_stays_the_same_visit(models: Models, size: int) -> None:
+    """Cut off by the edge of the frame it looks like nobody; that makes no second visitor of them."""
+    frames = [frame(scene_of((1, size, 160 + 12 * number, 96)), number / 8) for number in range(23)]
+    assert len(run(stages_of(models), frames)) == 1
+
+
 def test_two_frames_a_second_are_enough(models: Models) -> None:
     """A person who walks by a slow camera is one visit of several agreeing shots."""
     (sighting,) = run(stages_of(models), walk(2, 3, fps=2))

@@ -24,7 +24,7 @@ def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
         if shots.wants(score):
             shots.take(shot(score, now))
         if (ripe := shots.ripe(now)) is not None:
-            shots.keep(Cut(wall(8, 8), ripe.quality.score, ripe.frame.media_time))
+            shots.keep(Cut(wall(8, 8), True, ripe.quality.score, ripe.frame.media_time))
     return [(cut.score, cut.media_time) for cut in shots.cuts]
 
 
