@@ -21,18 +21,21 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
             process.ready()
             process.stores(2, 60)
 
+            # The disk is filled again and again: each sighting that is stored leaves room for the next one.
             def refused() -> str:
-                fill(
-                    disk
-                )  # again and again, because each sighting that is stored leaves room for the next one
+                fill(disk)
                 status, reason = process.get("/readyz")
                 return reason if status == 503 else ""
+
+            def is_yellow() -> bool:
+                fill(disk)
+                camera = process.camera("hall")
+                return (camera["state"], camera["reason"]) == ("yellow", "posting")
 
             reason = process.until("a fault", refused, 60)
             assert "No space left on device" in reason
             assert str(disk) in reason
-            process.until("a yellow camera", lambda: process.camera("hall")["reason"] == "posting", 20)
-            assert process.camera("hall")["state"] == "yellow"
+            process.until("a yellow camera", is_yellow, 60)
             (disk / "ballast").unlink()
             process.ready()
             process.stores(3, 60)
