@@ -75,7 +75,7 @@ class Appearance:
         if not (known.whole and now.whole):
             return True
         self._poster.embed([known, now])
-        return confidence(float(np.dot(facen_of(known), facen_of(now)))) >= self._threshold
+        return confidence(float(facen_of(known) @ facen_of(now))) >= self._threshold
 
 
 def _small(luma: NDArray[np.uint8], face: Detection) -> NDArray[np.float32]:
