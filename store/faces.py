@@ -30,7 +30,7 @@ from store.galleries import Galleries, checked_names
 from store.guard import Filters, Sort, checked_filters, checked_id, checked_limit, checked_threshold, owned
 from store.identification import IdentifyResult, IdentifyResults
 from store.ids import TimeOrderedIds, first_id_of
-from store.model_store import SCHEMA
+from store.model_store import SCHEMA, storable
 from store.nearest import nearest
 from store.observer import StoreObserver
 from store.users import UserArgument, Users, UserStore
@@ -119,7 +119,7 @@ class Faces(UserStore[Face]):
 
     async def _insert_once(self, face: Face) -> None:
         """Inserts, also through a break of the connection, after which nobody knows whether it was stored."""
-        document = OrderedDict(face.document())
+        document = OrderedDict(face.items())
         for rest in reversed(range(NETWORK_TRIES)):
             try:
                 await self._insert(document)
@@ -136,7 +136,7 @@ class Faces(UserStore[Face]):
 
     async def _holds(self, document: Mapping[str, Any]) -> bool:
         found = await self._find_one({"_id": document["_id"]})
-        return found is not None and found.document() == dict(document)
+        return found is not None and found.document() == storable(document)
 
     async def regenerate_id(self, face: Face) -> None:
         """Replaces the face's id with a new one, later than every id made before."""

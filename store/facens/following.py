@@ -43,9 +43,17 @@ POLL_SECONDS = 10.0
 OVERLAP_SECONDS = 600.0
 """A face gets its id before it gets into a gallery; hardly ever longer before than this."""
 CHANGES: list[dict[str, Any]] = [
-    {"$match": {"operationType": {"$in": ["insert", "update", "replace", "delete"]}}},
-    {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1, "fullDocument.gallery": 1}},
+    {
+        "$match": {
+            "$or": [
+                {"operationType": "insert", "fullDocument.gallery": {"$nin": [None, []]}},
+                {"operationType": {"$in": ["update", "replace", "delete"]}},
+            ]
+        }
+    },
+    {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
 ]
+"""A new face is in no gallery; only one that was imported with its galleries is of interest."""
 
 
 class FaceLocks:
@@ -182,7 +190,7 @@ class _NoStreamsError(Exception):
 def _effect(event: Mapping[str, Any]) -> tuple[bool, bool]:
     """Whether the change may have brought the face into a gallery, and out of one."""
     if event["operationType"] == "insert":
-        return bool((event.get("fullDocument") or {}).get("gallery")), False
+        return True, False
     if event["operationType"] != "update":
         return True, True
     said = event["updateDescription"]
