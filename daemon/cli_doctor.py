@@ -50,7 +50,7 @@ def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
     if asked.as_json:
         click.echo(as_json(_report(checks, findings, trouble, wrong)))
     else:
-        click.echo(f"BAD       {trouble}" if trouble else _text(findings))
+        click.echo(f"BAD       {trouble}" if trouble else _text(findings, grace_minutes))
         if left and not repair:
             click.echo("`facend doctor --repair` mends this")
     sys.exit(1 if wrong else 0)
@@ -82,13 +82,14 @@ def _own_token(asked: Asked) -> Callable[[Context, Users.Model], Awaitable[str]]
     return work
 
 
-def _text(findings: Iterable[Finding]) -> str:
+def _text(findings: Iterable[Finding], grace_minutes: float) -> str:
     """Each kind with its number, and the first few of it."""
     kinds: dict[Kind, list[Finding]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind, []).append(finding)
     if not kinds:
-        return "good      store: MongoDB, facen storage and uploads agree"
+        spared = f"; what is younger than {grace_minutes:g} minutes was left alone" if grace_minutes else ""
+        return f"good      store: MongoDB, facen storage and uploads agree{spared}"
     lines = []
     for kind, found in kinds.items():
         repaired = sum(bool(finding.repaired) for finding in found)
