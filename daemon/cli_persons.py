@@ -68,7 +68,7 @@ def show(asked: Asked, person_id: int) -> None:
                 (
                     f"  {visit.cam_id}",
                     visit.first,
-                    f"{(visit.last - visit.first).total_seconds():.0f} s",
+                    "1 face" if visit.faces == 1 else f"{visit.faces} faces",
                     visit.thumbnail,
                 )
                 for visit in known.visits[:SHOWN_VISITS]
