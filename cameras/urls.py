@@ -20,6 +20,8 @@ SCHEMES = "rtsp://, rtsps://, http://, https://, file:, a path, or /dev/video*"
 
 _KINDS = {"rtsp": Kind.RTSP, "rtsps": Kind.RTSP, "http": Kind.HTTP, "https": Kind.HTTP, "file": Kind.FILE}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+_NO_SLASHES = re.compile(rf"{_SCHEME.pattern}/?(?=[^/\s])")
+"""People forget a slash or two: such a URL is refused, and what it holds is a password all the same."""
 _SECRET_KEYS = re.compile(r"pass|pwd|pw$|token|secret|key|auth|sig|login|user|usr", re.IGNORECASE)
 _HIDDEN = "***"
 
@@ -56,7 +58,7 @@ def check(url: str) -> None:
     """UrlError unless the public part of the URL names a place that can be opened."""
     kind = kind_of(url)
     if kind in (Kind.FILE, Kind.DEVICE):
-        if not url or "\0" in url or not local_path(url).name:
+        if not url or "\0" in str(path := local_path(url)) or not path.name:
             raise UrlError("the URL names no file")
         return
     if re.search(r"[\s\x00-\x1f]", url):
@@ -66,7 +68,7 @@ def check(url: str) -> None:
     host, port = _host_and_port(authority)
     if separator != "://" or not host:
         raise UrlError("the URL names no host; it reads rtsp://host[:port]/path")
-    if port is not None and not (port.isdigit() and 0 < int(port) < 65536):
+    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
         raise UrlError("the URL's port is not a number from 1 to 65535")
 
 
@@ -121,8 +123,8 @@ def _user_info(url: str) -> tuple[int, int]:
     People write passwords as they are, with @, ?, # and / in them. So the last @ before the path counts,
     and where what stands before the path is no host with a port, the last @ at all.
     """
-    start = url.find("://") + 3
-    if start < 3 or url[: start - 3].lower() == "file":
+    start = _host_start(url)
+    if start is None:
         return 0, 0
     authority = url[start:].partition("/")[0]
     at = authority.rfind("@")
@@ -136,14 +138,25 @@ def _secret_start(url: str) -> int | None:
 
     Some recorders want user and password in the path: rtsp://host/user=admin_password=secret_channel=1.sdp
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.lower() == "file":
+    start = _host_start(url)
+    if start is None:
         return None
-    place, _, query = rest.partition("?")
+    place, _, query = url[start:].partition("?")
     host, slash, path = place.partition("/")
     if slash and _names_secret(path):
-        return len(f"{scheme}://{host}/")
-    return len(f"{scheme}://{place}?") if _names_secret(query) else None
+        return start + len(f"{host}/")
+    return start + len(f"{place}?") if _names_secret(query) else None
+
+
+def _host_start(url: str) -> int | None:
+    """Where user, password and host begin; None for a file."""
+    if careless := _NO_SLASHES.match(url):
+        start = careless.end()
+    elif (slashes := url.find("://")) >= 0:
+        start = slashes + len("://")
+    else:
+        return None
+    return None if url[:start].rstrip("/").lower() == "file:" else start
 
 
 def _names_secret(text: str) -> bool:

@@ -3,8 +3,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from cameras.urls import Kind, UrlError, check, kind_of, local_path, mask_url, split_url
+from cameras.settings import CameraSettings
+from cameras.urls import Kind, UrlError, check, host_of, kind_of, local_path, mask_url, split_url
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,11 @@ def test_user_and_password_are_taken_out_of_a_url(
         ("rtsp://host/password/stream=1", "rtsp://host/password/stream=1"),
         ("http://host/video?channel=1&size=640", "http://host/video?channel=1&size=640"),
         ("ftp://cam:pw@host/path", "ftp://***@host/path"),
+        ("rtsp:/cam:pw@host/path", "rtsp:/***@host/path"),
+        ("rtsp:cam:pw@host/path", "rtsp:***@host/path"),
+        ("http:/host/video?pwd=pw", "http:/host/video?***"),
+        ("cam:pw@host/path", "cam:***@host/path"),
+        ("the clip 1:b@c.mp4", "the clip 1:b@c.mp4"),
     ],
 )
 def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
@@ -60,6 +67,87 @@ def test_no_percent_encoded_password_survives_masking(password: str) -> None:
     url = f"rtsp://cam:{encoded}@host:554/live?channel=1"
     assert split_url(url).password == password
     assert mask_url(url) == "rtsp://***@host:554/live?channel=1"
+
+
+PARTS = st.lists(
+    st.sampled_from(
+        [
+            *(
+                "rtsp://",
+                "rtsp:/",
+                "http:",
+                "file:",
+                "//",
+                "/",
+                "@",
+                ":",
+                "?",
+                "#",
+                "%",
+                "%00",
+                "%ff",
+                "[",
+                "]",
+            ),
+            *(
+                "cam",
+                "host",
+                "554",
+                "²",
+                "password=",
+                "token=x",
+                "&",
+                ";",
+                " ",
+                "\n",
+                "\0",
+                "..",
+                "/dev/video",
+            ),
+        ]
+    )
+    | st.text(max_size=3),
+    max_size=12,
+).map("".join)
+
+
+@given(url=PARTS)
+def test_a_url_of_any_parts_is_taken_or_refused_as_one(url: str) -> None:
+    """No text, however broken, ends in another error; what is taken can be told from its public part."""
+    mask_url(url)
+    public = split_url(url).public
+    try:
+        check(public)
+    except UrlError as error:
+        assert len(str(error).splitlines()) == 1
+        return
+    if kind_of(public) in (Kind.RTSP, Kind.HTTP):
+        assert host_of(public)
+    else:
+        assert local_path(public).name
+
+
+@given(
+    before=st.sampled_from(["rtsp://", "rtsp:/", "rtsps:", "http://", "gopher://", ""]),
+    password=st.text(min_size=4, max_size=12, alphabet=st.characters(exclude_categories=["Cs"])),
+    after=st.sampled_from(["host/live", "host:554", "host:x/", "", "host/?pwd=1", "[::1]/", "ho st/"]),
+    wrong=st.sampled_from([{}, {"id": "a b"}, {"max_fps": -1}, {"colour": 1}, {"user": ""}, {"loop": []}]),
+)
+def test_no_password_of_a_camera_is_ever_shown(
+    before: str, password: str, after: str, wrong: dict[str, object]
+) -> None:
+    """Not in the settings, their masked URL or their dump, nor in what they are refused with."""
+    secret = quote(f"<{password}>", safe="")
+    try:
+        camera = CameraSettings.model_validate(
+            {"id": "hall", "url": f"{before}cam:{secret}@{after}", **wrong}
+        )
+    except ValidationError as error:
+        shown = [str(error), str(error.errors())]
+    else:
+        shown = [repr(camera), camera.url, camera.masked_url, camera.model_dump_json()]
+        assert secret in camera.connect_url()
+    assert not any(form in text for form in (secret, f"<{password}>") for text in shown)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +175,11 @@ def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: Kind) -> None:
         ("rtsp:///a", "names no host"),
         ("rtsp://host:port/a", "port is not a number"),
         ("rtsp://host:99999/a", "port is not a number"),
+        ("rtsp://host:²/a", "port is not a number"),
+        ("rtsp:/cam:pw@host/a", "names no host"),
         ("rtsp://host/a b", "space"),
         ("", "names no file"),
+        ("file:///a%00b", "names no file"),
         ("file://server/a.mp4", "names no other host"),
     ],
 )
