@@ -83,5 +83,5 @@ def _first_line(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as lines:
             return lines.readline().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text, or a name that no file can have
         raise SecretError(f"cannot be read ({getattr(error, 'strerror', 'not text')})") from error

@@ -40,7 +40,10 @@ class Section(BaseModel):
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     """Relative paths count from the folder of the settings file, else from the current one."""
     folder: Path = (info.context or {}).get("folder", Path())
-    return (folder / path.expanduser()).absolute()
+    try:
+        return (folder / path.expanduser()).absolute()
+    except RuntimeError as error:
+        raise ValueError("expected ~/… of a user of this machine, or a path without ~") from error
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]

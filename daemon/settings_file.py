@@ -4,9 +4,8 @@ import contextlib
 import difflib
 import json
 import os
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +15,7 @@ from pydantic_core import ErrorDetails
 from cameras.settings import CameraSettings
 from cameras.urls import mask_url
 from daemon.errors import SettingsError
-from daemon.secrets import SecretFault, filled_in
+from daemon.secrets import Key, SecretFault, filled_in
 from daemon.settings import Settings
 
 DEFAULT_PLACES = (Path("settings.toml"), Path("/etc/facend/settings.toml"))
@@ -45,8 +44,10 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read ({error.strerror})"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, or a number of thousands of digits
         raise SettingsError([f"{path}: this is no TOML: {error}"]) from error
+    except RecursionError:
+        raise SettingsError([f"{path}: this is no TOML that can be read: it is nested too deeply"]) from None
     faults: list[SecretFault] = []
     filled = filled_in(raw, environment, faults)
     if not service:
@@ -61,10 +62,12 @@ def validate(raw: object, source: str, folder: Path = Path()) -> Settings:
 
     SettingsError has a line for each fault.
     """
+    if nul := list(_with_nul(raw)):
+        raise SettingsError([f"{source}: {_key(key)}: expected no character NUL (\\u0000)" for key in nul])
     try:
         return Settings.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        raise SettingsError(_lines(source, error.errors())) from None
+        raise SettingsError(_lines(source, error.errors(), raw)) from None
 
 
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
@@ -72,7 +75,7 @@ def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
     try:
         return CameraSettings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(_lines(source, error.errors(), CameraSettings)) from None
+        raise SettingsError(_lines(source, error.errors(), raw, CameraSettings)) from None
 
 
 def masked(settings: Settings) -> dict[str, Any]:
@@ -97,11 +100,26 @@ def _masked(key: str, value: object) -> object:
     return value
 
 
-def _lines(source: str, faults: Sequence[ErrorDetails], whole: type[BaseModel] = Settings) -> list[str]:
+def _with_nul(value: object, key: Key = ()) -> Iterator[Key]:
+    """Where a NUL stands, which no path, host or name can hold: what uses them would end in another error."""
+    if isinstance(value, str) and "\0" in value:
+        yield key
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _with_nul(name, (*key, name))
+            yield from _with_nul(inner, (*key, name))
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            yield from _with_nul(inner, (*key, place))
+
+
+def _lines(
+    source: str, faults: Sequence[ErrorDetails], raw: object, whole: type[BaseModel] = Settings
+) -> list[str]:
     """A line for each key; a value that may be of several kinds was refused once for each of them."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for fault in faults:
-        fault["loc"] = _of_the_file(fault["loc"])
+        fault["loc"] = _of_the_file(fault, raw)
         by_key.setdefault(_key(fault["loc"]), []).append(fault)
     return [f"{source}: {key}{_what_is_wrong(same, whole)}" for key, same in by_key.items()]
 
@@ -116,17 +134,31 @@ def _what_is_wrong(faults: Sequence[ErrorDetails], whole: type[BaseModel]) -> st
     return f" = {_shown(first)}: {', or '.join(expected)}"
 
 
-def _of_the_file(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _of_the_file(fault: ErrorDetails, raw: object) -> Key:
     """Without what pydantic adds for the kinds of a union, such as `literal['strict','medium','low']`."""
-    kind = re.compile(r"(literal|constrained|function)[-\[].*")
-    return tuple(part for part in location if isinstance(part, int) or not kind.fullmatch(part))
+    location = []
+    value: Any = raw
+    for part in fault["loc"]:
+        if part in _places(value):
+            value = value[part]
+        elif fault["type"] != "missing":
+            continue
+        location.append(part)
+    return tuple(location)
+
+
+def _places(value: object) -> Collection[object]:
+    """What a location may go on with."""
+    if isinstance(value, Mapping):
+        return value.keys()
+    return range(len(value)) if isinstance(value, list | tuple) else ()
 
 
 def _key(location: Sequence[str | int]) -> str:
     """`cameras[1].url`: cameras are counted from 1, as a person reading the file counts them."""
     text = ""
     for part in location:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if text else ''}{part:.80}"
     return text or "the file"
 
 
@@ -142,7 +174,10 @@ def _shown(fault: ErrorDetails) -> str:
         return "[…]"
     if isinstance(value, str):
         value = mask_url(value)
-    return json.dumps(value, ensure_ascii=False, default=str)[:120]
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)[:120]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _expected(fault: ErrorDetails) -> str:

@@ -48,7 +48,16 @@ def problems(tmp_path, text, environment=None):
             "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nroi = [[0.5, 0, 0.1, 1]]",
             "cameras[1].roi",
         ),
+        (
+            "[[cameras]]\nid = 'a'\nurl = 'rtsp://h/'\nmeta = {floor = [1]}",
+            "cameras[1].meta.floor = […]: input should be a valid string, or input should be",
+        ),
         ("cameras = [", "this is no TOML"),
+        ("a = " + "[" * 5000, "this is no TOML that can be read: it is nested too deeply"),
+        ("data_dir = '~nobody-of-this-name/data'", 'data_dir = "~nobody-of-this-name/data": expected ~/'),
+        ('[http]\nhost = "a\\u0000"', "http.host: expected no character NUL"),
+        ('[http]\nhost = "${file:\\u0000}"', "http.host = ${file:\\x00}: cannot be read"),
+        ('"a\\nb" = 1', "a\\nb: unknown key"),
     ],
 )
 def test_a_fault_is_one_line_with_key_value_and_expectation(tmp_path, text, line):
