@@ -5,6 +5,8 @@ flood of unusable sightings cannot fill the disk.
 """
 
 import contextlib
+import hashlib
+import os
 import time
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from store.files import make_folder, sync_folder, write_durably
 log = structlog.get_logger()
 
 _REASON = ".reason"
+_LONGEST_NAME = 200
+"""In bytes; what is added for the reason and on the way there stays below the 255 of a file system."""
 
 
 class DeadLetters:
@@ -29,8 +33,8 @@ class DeadLetters:
 
     def take(self, path: Path, reason: str) -> None:
         """Moves the file here. The reason comes first, so that no file lies here without one."""
-        target = self.folder / path.name
-        write_durably(target.with_name(f"{path.name}{_REASON}"), f"{reason}\n".encode())
+        target = self.folder / _short(path.name)
+        write_durably(target.with_name(f"{target.name}{_REASON}"), f"{reason}\n".encode())
         with contextlib.suppress(FileNotFoundError):  # the reason alone tells of a file that is gone
             path.replace(target)
         sync_folder(self.folder)
@@ -71,3 +75,11 @@ class DeadLetters:
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         path.with_name(f"{path.name}{_REASON}").unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """The name, or the beginning of one that is too long, told apart from others by a digest."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:32]}"

@@ -179,12 +179,12 @@ class Spool:
 
     def _take_up(self) -> None:
         for path in sorted(self.folder.iterdir()):
-            if is_temporary(path):
-                path.unlink(missing_ok=True)
-            elif path == self._dead.folder:
+            if path == self._dead.folder:
                 continue
-            elif not path.is_file() or path.is_symlink():
+            if not path.is_file() or path.is_symlink():
                 log.warning("something that is no sighting lies in the spool", path=str(path))
+            elif is_temporary(path):
+                path.unlink(missing_ok=True)
             elif path.suffix != _SUFFIX or not _ID.fullmatch(path.stem):
                 self._refuse(path, "its name is not one of a sighting")
             else:
