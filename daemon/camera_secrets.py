@@ -23,13 +23,13 @@ class CameraSecrets:
 
     def get(self, name: object) -> str:
         """The secret of this name. SecretError where there is none, or the name is no plain one."""
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise SecretError(f"{name!r:.80} is no name of a secret: letters, digits, _ . and -, up to 64")
+        path = self._path(name)
+        name = path.name
         passed = self._environment.get("CREDENTIALS_DIRECTORY")
         if passed and Path(passed, name).is_file():
             return credential(name, self._environment)
         try:
-            return (self._folder / name).read_text(encoding="utf-8").rstrip("\r\n")
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SecretError(
                 f"the secret {name} is not on this box ({getattr(error, 'strerror', 'not text')}): "
@@ -37,9 +37,9 @@ class CameraSecrets:
             ) from error
 
     def put(self, name: str, secret: str) -> None:
-        """Keep it below the data folder, for the owner of that folder alone."""
+        """Keep it below the data folder, for the owner of that folder alone. SecretError for another name."""
+        path = self._path(name)
         make_folder(self._folder)
-        path = self._folder / name
         write_durably(path, f"{secret}\n".encode())
         if os.geteuid() == 0:  # a command of root's on the service's folder
             owner = self._folder.parent.stat()
@@ -47,5 +47,10 @@ class CameraSecrets:
                 os.chown(one, owner.st_uid, owner.st_gid)
 
     def forget(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / name).unlink()
+        with contextlib.suppress(FileNotFoundError, SecretError):  # nothing of such a name was ever kept
+            self._path(name).unlink()
+
+    def _path(self, name: object) -> Path:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise SecretError(f"{name!r:.80} is no name of a secret: letters, digits, _ . and -, up to 64")
+        return self._folder / name
