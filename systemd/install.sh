@@ -52,6 +52,7 @@ chmod 755 "$root/usr/local/bin/facend"
 install -D -m 644 systemd/facend.service "$root/etc/systemd/system/facend.service"
 install -D -m 644 systemd/facend.sysusers "$root/etc/sysusers.d/facend.conf"
 install -D -m 644 systemd/facend.tmpfiles "$root/etc/tmpfiles.d/facend.conf"
+systemd/install-share.sh "$root/usr/local/share/facend"
 install -d -m 750 "$root/etc/facend"
 if [ -e "$root/etc/facend/settings.toml" ]; then
   say "Keeping $root/etc/facend/settings.toml"

@@ -14,7 +14,7 @@ if [ -z "$root" ] && [ -e /etc/systemd/system/facend.service ] && command -v sys
   if [ -d /run/systemd/system ]; then systemctl stop facend.service; fi
   systemctl disable --quiet facend.service
 fi
-rm -rf "$root/opt/facend"
+rm -rf "$root/opt/facend" "$root/usr/local/share/facend"
 rm -f "$root/usr/local/bin/facend" "$root/etc/systemd/system/facend.service" \
   "$root/etc/sysusers.d/facend.conf" "$root/etc/tmpfiles.d/facend.conf"
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

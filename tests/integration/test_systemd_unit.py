@@ -1,5 +1,6 @@
 """The systemd files: what systemd itself thinks of them, and whether our parts work inside the sandbox."""
 
+import json
 import os
 import re
 import shutil
@@ -61,6 +62,22 @@ def test_the_service_runs_the_installed_program() -> None:
     assert arguments == ["run", "--settings", settings]
     assert f"home={home}\n" in install
     assert f'"$root{settings}"' in install
+
+
+def test_dashboard_alerts_and_pages_are_installed_beside_the_program(tmp_path: Path) -> None:
+    """Every page that an alert or another page links to is there, and uninstalling takes all of it away."""
+    share = tmp_path / "usr/local/share/facend"
+    assert '"$root/usr/local/share/facend"' in (SYSTEMD / "install.sh").read_text()
+    subprocess.run([SYSTEMD / "install-share.sh", share], check=True, timeout=60)
+    assert json.loads((share / "dashboards/facend.json").read_text())["panels"]
+    named = set(re.findall(r"runbook_url: ([^#\s]+)", (share / "dashboards/rules.yml").read_text()))
+    assert named and all((share / page).is_file() for page in named)
+    for page in (share / "README.md", *(share / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+    environment = {**os.environ, "DESTDIR": str(tmp_path)}
+    subprocess.run([SYSTEMD / "uninstall.sh"], check=True, timeout=60, env=environment, capture_output=True)
+    assert not share.exists()
 
 
 def test_the_user_may_open_usb_cameras(tmp_path: Path) -> None:
