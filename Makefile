@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos lint audit lock install uninstall clean
+.PHONY: help setup run test chaos soak lint audit lock install uninstall clean
 
 bin := .venv/bin
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
@@ -30,6 +30,10 @@ endif
 chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which
 	@.ci/setup tools servers
 	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),7) $(bin)/pytest tests/end_to_end/test_chaos.py
+
+soak: ## hours with four cameras and visitors, a line each few minutes; MINUTES=… says how many (120)
+	@.ci/setup tools servers
+	@exec $(bin)/python -m tests.soak --minutes $(or $(MINUTES),120)
 
 lint: ## ruff, mypy, import-linter
 	@.ci/setup tools

@@ -1,0 +1,187 @@
+"""Hours with four cameras and visitors: whether the daemon stays as it was after its warm-up.
+
+python -m tests.soak [--minutes 120] [--every 5]
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from prometheus_client.utils import floatToGoString
+
+from daemon.demo_clip import make_demo_clip
+from daemon.metrics import LAG_BUCKETS
+from tests.daemon_process import Daemon, Samples, daemon, write_settings
+from tests.rtsp import rtsp_server
+
+CAMERAS = ("hall", "door", "yard", "gate")
+LAG = "facend_event_loop_lag_seconds_bucket"
+MOST_GROWTH, MOST_LAG_SECONDS = 0.02, 0.02
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, in seconds."""
+
+    measured: float
+    warm_up: float
+    row: float
+    """A line of the table comes so often."""
+    look: float = 2.0
+    max_fps: float = 5.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the daemon holds at a moment, without its MongoDB."""
+
+    kibibytes: int
+    """Memory of its own."""
+    threads: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What hours have changed: the last quarter of the looks beside the first one after the warm-up."""
+
+    growth: float
+    """Of the memory: the medians' ratio, less 1."""
+    threads: int
+    files: int
+    """More than before: the fewest late, less the most early, because both come and go."""
+    stored: int
+    stored_late: int
+    """Sightings since the warm-up, and those of the second half."""
+    errors: Sequence[str]
+    """Log lines of the level error and above, and tracebacks."""
+    lag_p50: float
+    lag_p99: float
+    exit_status: int
+
+    @property
+    def is_good(self) -> bool:
+        return (
+            self.growth <= MOST_GROWTH
+            and max(self.threads, self.files) <= 0
+            and not self.errors
+            and self.lag_p99 <= MOST_LAG_SECONDS
+            and self.stored_late > 0
+            and self.exit_status == 0
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{'good' if self.is_good else 'NOT GOOD'}: "
+            f"memory {self.growth:+.1%} (at most {MOST_GROWTH:.0%}), "
+            f"threads left over {max(0, self.threads)}, files {max(0, self.files)}, "
+            f"errors {len(self.errors)}, event loop late p99 {self.lag_p99 * 1000:.1f} ms "
+            f"(at most {MOST_LAG_SECONDS * 1000:.0f}), {self.stored} sightings stored, "
+            f"exit status {self.exit_status}"
+        )
+
+
+def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
+    """Runs the daemon on four RTSP cameras that play the clip, and tells in lines how it is."""
+    with rtsp_server(dict.fromkeys(CAMERAS, clip)) as server:
+        cameras = [{"id": name, "url": server.url(name), "max_fps": plan.max_fps} for name in CAMERAS]
+        settings = write_settings(folder, cameras, log_level="info")
+        with daemon(settings, MALLOC_ARENA_MAX="2") as process:  # as systemd/facend.service sets it
+            process.ready()
+            time.sleep(plan.warm_up)
+            say("minutes      MB  threads  files  stored  errors  late p50, p99 (ms)")
+            looks: list[Held] = []
+            first = previous = half = process.metrics()
+            began = row_at = time.monotonic()
+            while (now := time.monotonic()) < began + plan.measured:
+                looks.append(held(process.pid))
+                if now >= row_at:
+                    sample = process.metrics()
+                    say(_row(now - began, looks[-1], sample, previous, errors(process)))
+                    previous, row_at = sample, row_at + plan.row
+                    if now < began + plan.measured / 2:
+                        half = sample
+                time.sleep(plan.look)
+            last = process.metrics()
+            say(_row(time.monotonic() - began, looks[-1], last, previous, errors(process)))
+            status = process.stop()
+            early, late = looks[: max(1, len(looks) // 4)], looks[-max(1, len(looks) // 4) :]
+            p50, p99 = lag(last, first)
+            return Outcome(
+                growth=median(one.kibibytes for one in late) / median(one.kibibytes for one in early) - 1,
+                threads=min(one.threads for one in late) - max(one.threads for one in early),
+                files=min(one.files for one in late) - max(one.files for one in early),
+                stored=stored(last) - stored(first),
+                stored_late=stored(last) - stored(half),
+                errors=errors(process),
+                lag_p50=p50,
+                lag_p99=p99,
+                exit_status=status,
+            )
+
+
+def held(pid: int) -> Held:
+    here = Path("/proc", str(pid))
+    lines = (here / "smaps_rollup").read_text().splitlines()
+    own = sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
+    return Held(own, len(list((here / "task").iterdir())), len(list((here / "fd").iterdir())))
+
+
+def stored(samples: Samples) -> int:
+    return int(samples.total("facend_sightings_total", outcome="stored"))
+
+
+def errors(process: Daemon) -> list[str]:
+    entries = [entry["event"] for entry in process.log() if entry["level"] in ("error", "critical")]
+    return entries + [line for line in process.text().splitlines() if "Traceback (" in line]
+
+
+def lag(later: Samples, before: Samples) -> tuple[float, float]:
+    """How late the event loop was, p50 and p99 in seconds; within a bucket as Prometheus does it."""
+    ends = (*LAG_BUCKETS, float("inf"))
+    below = [
+        later.total(LAG, le=floatToGoString(end)) - before.total(LAG, le=floatToGoString(end)) for end in ends
+    ]
+    found = []
+    for share in (0.5, 0.99):
+        rank = below[-1] * share
+        at = next(number for number, count in enumerate(below) if count >= rank)
+        if at == len(ends) - 1:
+            found.append(ends[at])
+            continue
+        start, under = (ends[at - 1], below[at - 1]) if at else (0.0, 0.0)
+        found.append(start + (ends[at] - start) * (rank - under) / max(1.0, below[at] - under))
+    return found[0], found[1]
+
+
+def _row(seconds: float, now: Held, sample: Samples, before: Samples, wrong: Sequence[str]) -> str:
+    late = "" if sample is before else "{:.1f}, {:.1f}".format(*(1000 * one for one in lag(sample, before)))
+    return (
+        f"{seconds / 60:>7.1f}  {now.kibibytes / 1024:>6.1f}  {now.threads:>7}  {now.files:>5}  "
+        f"{stored(sample):>6}  {len(wrong):>6}  {late}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=120)
+    parser.add_argument("--every", type=float, default=5, help="minutes between lines")
+    asked = parser.parse_args()
+    plan = Plan(asked.minutes * 60, min(600.0, asked.minutes * 6), asked.every * 60)
+    with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
+        clip = Path(folder, "clip.mp4")
+        make_demo_clip(clip)
+        print(f"warming up for {plan.warm_up / 60:.1f} minutes", flush=True)
+        outcome = soak(Path(folder), clip, plan, lambda line: print(line, flush=True))
+        for error in outcome.errors[:20]:
+            print(error)
+        print(outcome)
+        raise SystemExit(0 if outcome.is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
