@@ -1,0 +1,66 @@
+"""How long the daemon takes from SIGTERM to its end, under load and at any moment, as a table.
+
+python -m tests.bench.bench_sigterm [--times 100] [--seed 7]
+"""
+
+import argparse
+import random
+import tempfile
+import time
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from statistics import median, quantiles
+
+from cameras.clip import write_clip
+from daemon.demo_clip import FPS, demo_frames, sample_picture
+from tests.daemon_process import busy_camera, daemon, mongods, write_settings
+from tests.rtsp import rtsp_server
+
+LIMIT_SECONDS = 10.0
+LOOK_SECONDS = 60.0
+"""So long we wait for an end that comes too late, to know how late."""
+LATEST_SECONDS = 6.0
+"""Signals come up to so long after the cameras run: some while the store still opens, some in full work."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=100)
+    parser.add_argument("--cameras", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=7)
+    asked = parser.parse_args()
+    moments = random.Random(asked.seed)  # noqa: S311  repeatable, no secret
+    seconds: list[float] = []
+    statuses: Counter[int] = Counter()
+    left_over = accepted = 0
+    with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as name:
+        folder, clip = Path(name), Path(name, "hall.mp4")
+        write_clip(clip, islice(demo_frames(sample_picture()), 35, 135), FPS)
+        names = [f"camera-{number}" for number in range(asked.cameras)]
+        with rtsp_server(dict.fromkeys(names, clip)) as server:
+            cameras = [{**busy_camera(one, clip), "url": server.url(one), "loop": False} for one in names]
+            settings = write_settings(folder, cameras)
+            for number in range(asked.times):
+                with daemon(settings, MALLOC_ARENA_MAX="2") as process:
+                    process.running()
+                    time.sleep(moments.uniform(0, LATEST_SECONDS))
+                    began = time.monotonic()
+                    statuses[process.stop(LOOK_SECONDS)] += 1
+                    seconds.append(time.monotonic() - began)
+                    accepted += len(process.log("sighting accepted"))
+                left_over += len(mongods(folder / "data"))
+                if number % 10 == 9:
+                    print(f"{number + 1} of {asked.times}, the slowest {max(seconds):.1f} s", flush=True)
+    in_time = sum(one <= LIMIT_SECONDS for one in seconds)
+    p99 = quantiles(seconds, n=100, method="inclusive")[98] if len(seconds) > 1 else seconds[0]
+    print("  times    min  median    p99    max  (s)  in time  statuses  mongods left  sightings accepted")
+    print(
+        f"{len(seconds):>7}  {min(seconds):>5.2f}  {median(seconds):>6.2f}  {p99:>5.2f}  {max(seconds):>5.2f}"
+        f"       {in_time:>7}  {dict(statuses)!s:>8}  {left_over:>12}  {accepted:>18}"
+    )
+    raise SystemExit(0 if in_time == asked.times and set(statuses) == {0} and not left_over else 1)
+
+
+if __name__ == "__main__":
+    main()
