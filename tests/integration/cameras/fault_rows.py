@@ -19,6 +19,7 @@ from tests.integration.cameras.fault_stage import (
     VISIBLE_SECONDS,
     YELLOW,
     Stage,
+    as_h265,
     corruption,
     heals,
     jpeg_camera,
@@ -188,7 +189,7 @@ def size_change(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def codec_change(stage: Stage) -> None:
-    """H.264 becomes H.265; the camera ends the connection, as cameras do."""
+    """H.264 becomes H.265; the camera ends the connection, as cameras do, or goes on under the old name."""
     stage.server.command("mount", "changing", "hall")
     proxy = stage.proxy()
     camera = stage.green("changing", proxy)
@@ -197,6 +198,12 @@ def codec_change(stage: Stage) -> None:
     proxy.cut()
     heals(camera)
     assert camera.worker.status.codec == "hevc"
+    another_proxy = stage.proxy()
+    goes_on = stage.green(proxy=another_proxy)
+    another_proxy.spoil = as_h265
+    shows(goes_on, "stalled", YELLOW)
+    another_proxy.spoil = None
+    heals(goes_on)
 
 
 def _with_timestamps(stage: Stage, *spoils: Spoil) -> None:

@@ -127,6 +127,12 @@ def corruption(packet: bytearray) -> bytearray:
     return packet
 
 
+def as_h265(packet: bytearray) -> bytearray:
+    """Begins as a key picture of H.265 (RFC 7798, 4.4), which says nothing to a decoder of H.264."""
+    packet[12:14] = b"\x26\x01"
+    return packet
+
+
 def shifted(seconds: float) -> Spoil:
     """Every RTP timestamp (RFC 3550, 5.1; 90 kHz) later by so much."""
 
