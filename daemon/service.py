@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,16 @@ from pipeline.engine import Models
 
 STDERR = 2
 
+SWITCH_SECONDS = 0.001
+"""How long a thread that computes may keep the interpreter from the event loop. Python's own 5 ms, once for
+each busy thread in front, add up to a loop that is late; see docs/endurance.md."""
+
 
 def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
     # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
     faulthandler.enable(file=STDERR)
+    sys.setswitchinterval(SWITCH_SECONDS)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)
     logs.configure(settings.log_format, settings.log_level)
