@@ -1,11 +1,13 @@
-"""Writing pictures into a video file: the demo's clip and the tests' material."""
+"""Writing pictures into a video file: the demo's clip, and what tests and benchmarks play."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from cameras.errors import ClipError
 from pipeline.types import Picture
@@ -26,6 +28,53 @@ def write_clip(path: Path, frames: Iterable[Picture], fps: float, key_frame_seco
             _encode(container, frames, rate, max(1, round(fps * key_frame_seconds)))
     except av.FFmpegError as error:
         raise ClipError(f"{path}: the encoder refused the pictures: {error.strerror}") from error
+    _write(path, whole)
+
+
+def splice(path: Path, parts: Sequence[Path], start: float = 0.0) -> None:
+    """Put clips that `write_clip` made alike one after another into an mp4 file, without encoding anything.
+
+    `start`, 0 to 1: where in the whole it begins; what lies before comes at its end, cut at a key frame. So
+    one clip gives many cameras of which no two see the same at the same time. Raises ClipError.
+    """
+    whole = io.BytesIO()
+    try:
+        with av.open(whole, mode="w", format="mp4") as container:
+            _join(container, parts, start)
+    except av.FFmpegError as error:
+        raise ClipError(f"{path}: the clips cannot be put together: {error.strerror}") from error
+    _write(path, whole)
+
+
+def _join(container: av.container.OutputContainer, parts: Sequence[Path], start: float) -> None:
+    packets: list[tuple[Packet[VideoStream], int]] = []
+    stream, at, base = None, 0, None
+    for part in parts:
+        with av.open(str(part)) as source:
+            video = source.streams.video[0]
+            if stream is None:
+                stream, base = container.add_stream_from_template(video), video.time_base
+            if video.time_base != base:
+                raise ClipError(f"{part}: it counts time in {video.time_base} s, those before it in {base} s")
+            length = 0
+            for packet in source.demux(video):
+                if packet.dts is not None:
+                    packets.append((packet, at + packet.dts))
+                    length = packet.dts + (packet.duration or 1)
+            at += length
+    if stream is None or not packets:
+        raise ClipError("nothing to put together")
+    keys = [number for number, (packet, _) in enumerate(packets) if packet.is_keyframe]
+    first = next((number for number in keys if packets[number][1] >= start * at), 0)
+    begin = packets[first][1]
+    for packet, dts in [*packets[first:], *packets[:first]]:
+        shift = (dts - begin) % at - (packet.dts or 0)
+        packet.pts, packet.dts = (packet.pts or 0) + shift, (packet.dts or 0) + shift
+        packet.stream = stream
+        container.mux(packet)
+
+
+def _write(path: Path, whole: io.BytesIO) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(whole.getbuffer())

@@ -8,7 +8,7 @@ are drawn. Nothing is left to chance: every call makes the same pictures.
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -108,22 +108,30 @@ def make_demo_clip(path: Path, progress: Callable[[int, int], None] | None = Non
 
 def demo_frames(sample: Picture, progress: Callable[[int, int], None] | None = None) -> Iterator[Picture]:
     """The clip's frames, made from the sample picture."""
-    bodies = [mipmaps(_body(person)) for person in PEOPLE]
-    heads = [mipmaps(_head(sample, person)) for person in PEOPLE]
-    noises, count = grains(WIDTH, HEIGHT, 5), SECONDS * FPS
+    count = SECONDS * FPS
+    for number, frame in enumerate(hall_frames(sample, WALKS, count, FPS)):
+        yield frame
+        if progress is not None:
+            progress(number + 1, count)
+
+
+def hall_frames(sample: Picture, walks: Sequence[Walk], count: int, fps: int) -> Iterator[Picture]:
+    """So many frames of the hall and of those who walk there, made from the sample picture."""
+    people = {walk.person: PEOPLE[walk.person] for walk in walks}
+    bodies = {number: mipmaps(_body(person)) for number, person in people.items()}
+    heads = {number: mipmaps(_head(sample, person)) for number, person in people.items()}
+    noises = grains(WIDTH, HEIGHT, 5)
     hall = _hall()
     halls = [grain.over(hall) for grain in noises]
     for number in range(count):
         frame = halls[number % len(halls)].copy()
         grain = noises[(number + 2) % len(noises)]
-        seconds = number / FPS
+        seconds = number / fps
         # The one who started last is the farthest away, and is hidden by those in front.
-        for walk in sorted(WALKS, key=lambda walk: -walk.start):
+        for walk in sorted(walks, key=lambda walk: -walk.start):
             if 0 <= seconds - walk.start < WALK_SECONDS:
                 _draw(frame, walk, seconds - walk.start, bodies[walk.person], heads[walk.person], grain)
         yield frame
-        if progress is not None:
-            progress(number + 1, count)
 
 
 def sample_picture() -> Picture:

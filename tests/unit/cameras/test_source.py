@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from cameras.clip import write_clip
+from cameras.clip import splice, write_clip
 from cameras.errors import ClipError, Reason, SourceError
 from cameras.probe import probe
 from cameras.settings import CameraSettings
@@ -197,3 +197,28 @@ def test_odd_sizes_lose_their_last_row_and_column(tmp_path: Path) -> None:
     write_clip(tmp_path / "odd.mp4", pictures, 10)
     pixels = decoded(tmp_path / "odd.mp4")[0].pixels
     assert (pixels.width, pixels.height) == (318, 238)
+
+
+@pytest.mark.parametrize(("start", "first"), [(0.0, 0), (0.4, 25), (0.99, 0)])
+def test_clips_are_put_together_and_begin_where_they_are_told(
+    tmp_path: Path, start: float, first: int
+) -> None:
+    """At the first key frame from there on, with times that go on evenly; nothing is encoded again."""
+    parts = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    pictures = list(moving_pictures(50))
+    write_clip(parts[0], pictures[:25], 25)
+    write_clip(parts[1], pictures[25:], 25)
+    splice(tmp_path / "whole.mp4", parts, start)
+    frames = decoded(tmp_path / "whole.mp4")
+    assert [number_of(frame.pixels.bgr()) for frame in frames] == [*range(first, 50), *range(first)]
+    assert [frame.stream_seconds for frame in frames] == pytest.approx([i / 25 for i in range(50)])
+
+
+def test_what_does_not_fit_together_is_refused(tmp_path: Path, clip: Path) -> None:
+    """Nothing at all, and clips that count time differently."""
+    write_clip(tmp_path / "slow.mp4", moving_pictures(5), 7)
+    with pytest.raises(ClipError, match="counts time"):
+        splice(tmp_path / "whole.mp4", [clip, tmp_path / "slow.mp4"])
+    with pytest.raises(ClipError, match="nothing"):
+        splice(tmp_path / "whole.mp4", [])
+    assert not (tmp_path / "whole.mp4").exists()
