@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos soak lint audit lock install uninstall clean
+.PHONY: help setup run test bench chaos soak lint audit lock install uninstall clean
 
 bin := .venv/bin
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
@@ -26,6 +26,9 @@ else
 	@$(bin)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 	  tests/contract tests/end_to_end tests/integration
 endif
+
+bench: setup ## how many cameras this machine takes: a short look (two minutes); ARGS='--seconds 30 --steps 10'
+	@exec $(bin)/facend bench cameras $(or $(ARGS),--seconds 6 --from 4 --steps 3)
 
 chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which
 	@.ci/setup tools servers

@@ -31,22 +31,24 @@ def write_clip(path: Path, frames: Iterable[Picture], fps: float, key_frame_seco
     _write(path, whole)
 
 
-def splice(path: Path, parts: Sequence[Path], start: float = 0.0) -> None:
+def splice(path: Path, parts: Sequence[Path], start: float = 0.0) -> float:
     """Put clips that `write_clip` made alike one after another into an mp4 file, without encoding anything.
 
     `start`, 0 to 1: where in the whole it begins; what lies before comes at its end, cut at a key frame. So
-    one clip gives many cameras of which no two see the same at the same time. Raises ClipError.
+    one clip gives many cameras of which no two see the same at the same time. Gives where it really begins,
+    in seconds of the whole. Raises ClipError.
     """
     whole = io.BytesIO()
     try:
         with av.open(whole, mode="w", format="mp4") as container:
-            _join(container, parts, start)
+            begin = _join(container, parts, start)
     except av.FFmpegError as error:
         raise ClipError(f"{path}: the clips cannot be put together: {error.strerror}") from error
     _write(path, whole)
+    return begin
 
 
-def _join(container: av.container.OutputContainer, parts: Sequence[Path], start: float) -> None:
+def _join(container: av.container.OutputContainer, parts: Sequence[Path], start: float) -> float:
     packets: list[tuple[Packet[VideoStream], int]] = []
     stream, at, base = None, 0, None
     for part in parts:
@@ -72,6 +74,7 @@ def _join(container: av.container.OutputContainer, parts: Sequence[Path], start:
         packet.pts, packet.dts = (packet.pts or 0) + shift, (packet.dts or 0) + shift
         packet.stream = stream
         container.mux(packet)
+    return float(begin * base) if base else 0.0
 
 
 def _write(path: Path, whole: io.BytesIO) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import click
 from pydantic import SecretStr, ValidationError
@@ -14,6 +15,7 @@ from daemon import logs
 from daemon.benchmarks.facens import Kind, curves, measure_galleries, measure_local, measure_server
 from daemon.benchmarks.facens_start import measure_start
 from daemon.benchmarks.rows import Row, table
+from daemon.cli_lazy import LazyGroup, Room
 from daemon.cli_options import json_option
 from daemon.cli_store import as_json as to_json
 from daemon.errors import StartError
@@ -53,7 +55,17 @@ class _Lines:
         self._begun = True
 
 
-@click.group()
+class Bench(LazyGroup):
+    """Measuring cameras needs the models, which take a second to import."""
+
+    rooms: ClassVar = {
+        "cameras": Room(
+            "daemon.cli_bench_cameras", "How many cameras the daemon keeps up with, at what cost."
+        ),
+    }
+
+
+@click.group(cls=Bench)
 def bench() -> None:
     """What this machine can do, beside the plainest way to do the same."""
 

@@ -208,7 +208,7 @@ def test_clips_are_put_together_and_begin_where_they_are_told(
     pictures = list(moving_pictures(50))
     write_clip(parts[0], pictures[:25], 25)
     write_clip(parts[1], pictures[25:], 25)
-    splice(tmp_path / "whole.mp4", parts, start)
+    assert splice(tmp_path / "whole.mp4", parts, start) == first / 25
     frames = decoded(tmp_path / "whole.mp4")
     assert [number_of(frame.pixels.bgr()) for frame in frames] == [*range(first, 50), *range(first)]
     assert [frame.stream_seconds for frame in frames] == pytest.approx([i / 25 for i in range(50)])

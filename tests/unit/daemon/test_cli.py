@@ -10,6 +10,7 @@ import click
 import pytest
 
 from daemon import cli
+from daemon.cli_lazy import LazyGroup
 from tests.daemon_process import write_settings
 from tests.faces import default_models
 
@@ -104,13 +105,15 @@ def test_every_command_explains_itself(facend):
 
 
 def test_no_command_is_left_out_of_the_list():
-    """Whatever a module of commands offers is in the table that finds it."""
-    offered = {}
+    """Whatever a module of commands offers is in a table that finds it, facend's or that of a group."""
+    offered = set()
     for path in Path(cli.__file__).parent.glob("cli_*.py"):
         module = f"daemon.{path.stem}"
         for command in getattr(importlib.import_module(module), "COMMANDS", ()):
-            offered[command.name] = module
-    assert offered == {name: room.module for name, room in cli.facend.rooms.items()}
+            offered.add((command.name, module))
+    groups = [cli.facend.get_command(click.Context(cli.facend), name) for name in cli.facend.rooms]
+    tables = [cli.facend.rooms, *(group.rooms for group in groups if isinstance(group, LazyGroup))]
+    assert offered == {(name, room.module) for rooms in tables for name, room in rooms.items()}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""What the cameras of a benchmark see: a hall where somebody walks by now and then, or given clips."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cameras.bare import frame_rate, length_seconds
+from cameras.clip import splice, write_clip
+from daemon.demo_clip import WALK_SECONDS, WALKS, hall_frames, sample_picture
+from pipeline.types import Picture
+
+WIDTH, HEIGHT, FPS = 1920, 1080, 25
+KEY_FRAME_SECONDS = 2.0
+VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
+"""Four people, one after the other."""
+PHASES = 8
+"""So many cameras see different moments of a clip; the next ones begin again at the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a clip, and at which seconds of the clip it begins each time."""
+
+    path: Path
+    starts: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A clip and the different pieces that it is made of; one piece where nothing is known about it."""
+
+    path: Path
+    fps: float
+    seconds: float
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Playing:
+    """What one camera plays: a clip that begins at `start` seconds of the whole, and there goes on anew."""
+
+    clip: Clip
+    path: Path
+    start: float
+
+
+def given_clip(path: Path) -> Clip:
+    """A clip of the user's. Raises ClipError."""
+    return Clip(path, frame_rate(path), length_seconds(path), (Part(path, (0.0,)),))
+
+
+def hall_clip(path: Path, busy: float) -> Clip:
+    """Full HD, 25 pictures a second, with somebody in view for this share of the time; 0 for nobody."""
+    sample = sample_picture()
+    idle = path.with_name("idle.mp4")
+    still = round(KEY_FRAME_SECONDS * FPS)
+    write_clip(idle, _large(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS)
+    if not busy:
+        splice(path, [idle] * 10)
+        return Clip(path, FPS, 10 * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
+    # Whole groups of pictures, so that what follows begins with a key frame.
+    walking = -(-round(WALK_SECONDS * FPS) // still)
+    waiting = round(WALK_SECONDS / busy / KEY_FRAME_SECONDS) - walking
+    pieces: list[Path] = []
+    begins = 0.0
+    parts = [Part(idle, (walking * KEY_FRAME_SECONDS,))]
+    for number, walk in enumerate(VISITORS):
+        part = path.with_name(f"walk{number}.mp4")
+        frames = hall_frames(sample, (replace(walk, start=0.0),), walking * still, FPS)
+        write_clip(part, _large(frames), FPS, KEY_FRAME_SECONDS)
+        parts.append(Part(part, (begins,)))
+        pieces += [part, *[idle] * waiting]
+        begins += (walking + waiting) * KEY_FRAME_SECONDS
+    splice(path, pieces)
+    return Clip(path, FPS, begins, tuple(parts))
+
+
+def crowd_clip(path: Path) -> Clip:
+    """Full HD, ten seconds: the camera pans over the six people of the sample picture."""
+    sample = cv2.resize(sample_picture(), (2080, 1440), interpolation=cv2.INTER_CUBIC)
+    count = 10 * FPS
+
+    def frames() -> Iterator[Picture]:
+        for number in range(count):
+            left = round(80 + 80 * np.sin(2 * np.pi * number / count))
+            top = round(120 + 60 * np.cos(2 * np.pi * number / count))
+            yield np.ascontiguousarray(sample[top : top + HEIGHT, left : left + WIDTH], dtype=np.uint8)
+
+    write_clip(path, frames(), FPS, KEY_FRAME_SECONDS)
+    return given_clip(path)
+
+
+def playing(clips: Sequence[Clip], folder: Path) -> list[Playing]:
+    """What one camera after the other plays, before it begins again with the first one.
+
+    A clip without the key frames to begin at plays from its start.
+    """
+    played = []
+    for phase in range(PHASES):
+        for number, clip in enumerate(clips):
+            path = folder / f"clip{number}-{phase}.mp4"
+            played.append(Playing(clip, path, splice(path, [clip.path], phase / PHASES)))
+    return played
+
+
+def _large(frames: Iterator[Picture]) -> Iterator[Picture]:
+    for frame in frames:
+        large = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+        yield np.asarray(large, dtype=np.uint8)

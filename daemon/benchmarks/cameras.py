@@ -1,0 +1,99 @@
+"""How many cameras the daemon keeps up with, at what cost, and what it sees of what a slow look finds."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from daemon.benchmarks.camera_clips import Clip
+from daemon.benchmarks.camera_recall import Recall, recall
+from daemon.benchmarks.camera_reference import Plain, Visit
+from daemon.benchmarks.camera_runs import Plan, Run, measure
+from daemon.benchmarks.rows import Row
+
+KEEPS_UP_SECONDS = 0.5
+"""95 % of the frames are analysed within so long of their capture."""
+KEEPS_UP_SHARE = 0.97
+"""Of the frames that fall due are decoded."""
+STAGES = ("decode", "motion", "convert", "detect", "track", "quality", "embed", "identify", "store", "upload")
+SKIPPED = ("motion", "busy", "corrupt")
+
+
+def keeps_up(run: Run) -> bool:
+    decoded = run.rate("facend_frames_decoded_total") / run.frames_due
+    return decoded >= KEEPS_UP_SHARE and run.age(0.95) <= KEEPS_UP_SECONDS
+
+
+def rising(
+    plan: Plan, first: int, most: int, steps: int, tell: Callable[[Run], None]
+) -> tuple[int, list[Run]]:
+    """Ever more cameras until it no longer keeps up, then in between; the most that it kept up with."""
+    low, high, cameras = 0, most + 1, first
+    runs: list[Run] = []
+    while cameras > low and len(runs) < steps:
+        run = measure(plan, cameras)
+        runs.append(run)
+        tell(run)
+        if keeps_up(run):
+            low = cameras
+        else:
+            high = cameras
+        cameras = min(most, 2 * low) if high > most else (low + high) // 2
+    return low, sorted(runs, key=lambda run: run.cameras)
+
+
+def run_rows(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]], first: Run) -> Iterator[Row]:
+    """What one number of cameras costs and gives. `first`: the run with the fewest, for ages to compare."""
+    case = f"{run.cameras} cameras"
+    yield Row.of("CPU of the daemon beside decoding alone", case, run.cores, "cores", run.bare_cores)
+    for part in ("cameras", "analysis", "store and the rest"):
+        yield Row.of(f"CPU: {part}, of it", case, run.cores_of(part), "cores", run.cores)
+    yield Row.of("CPU of mongod beside the daemon's", case, run.mongod_cores, "cores", run.cores)
+    decoded = run.rate("facend_frames_decoded_total")
+    yield Row.of("frames decoded, of those due", case, decoded, "1/s", run.frames_due)
+    analysed = run.rate("facend_frames_analysed_total")
+    yield Row.of("frames analysed, of those decoded", case, analysed, "1/s", decoded)
+    for reason in SKIPPED:
+        skipped = run.rate("facend_frames_skipped_total", reason)
+        yield Row.of(f"frames skipped: {reason}", case, skipped, "1/s", decoded)
+    for share in (0.5, 0.95, 0.99):
+        yield Row.of(f"frame age p{100 * share:.0f}", case, run.age(share), "s", first.age(share))
+    for stage in STAGES:
+        spent = run.rate("facend_stage_seconds_sum", stage)
+        yield Row.of(f"time in {stage}, of all cores", case, spent, "s/s", os.cpu_count() or 1)
+    promised = 400 + 40 * run.cameras
+    yield Row.of("memory of the daemon, of 400 + 40 each", case, run.end.memory_mib, "MiB", promised)
+    yield Row.of("memory of mongod", case, run.end.mongod_memory_mib, "MiB", first.end.mongod_memory_mib)
+    yield from _recall_rows(recall(run, plan, visits), case)
+
+
+def _recall_rows(seen: Recall, case: str) -> Iterator[Row]:
+    yield Row.of("visits found, of a look at every frame", case, seen.found, "visits", seen.expected)
+    yield Row.of("persons, of as many people", case, seen.persons, "persons", seen.people)
+    yield Row.of("persons or people mixed up", case, seen.mixed, "persons", seen.people)
+    for share in (0.5, 0.95):
+        delay = _quantile(seen.delays, share)
+        yield Row.of(f"good look to stored face p{100 * share:.0f} (1.5 s)", case, delay, "s", 1.5)
+
+
+def sum_rows(sustained: int, limit_fps: float, plain: Plain, clip: Clip) -> Iterator[Row]:
+    """The number that counts, beside what decoding alone and the plain loop would reach on all cores."""
+    case = f"{clip.fps:g} frames/s each"
+    yield Row.of("cameras sustained, of decoding alone", case, sustained, "cameras", limit_fps / clip.fps)
+    bare = plain.frames / plain.seconds / clip.fps
+    yield Row.of("cameras sustained beside the plain loop", case, sustained, "cameras", bare)
+
+
+def curves(runs: Sequence[Run], plain: Plain, clip: Clip) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Cores over the number of cameras: the daemon, decoding alone, the plain loop as it would go on."""
+    cameras = [float(run.cameras) for run in runs]
+    yield "the daemon", cameras, [run.cores for run in runs]
+    yield "decoding alone", cameras, [run.bare_cores for run in runs]
+    each = plain.cpu_seconds / plain.frames * clip.fps
+    yield "the plain loop, by its cost a frame", cameras, [count * each for count in cameras]
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    if not values:
+        return math.nan
+    return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
