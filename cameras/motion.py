@@ -1,4 +1,4 @@
-"""Whether anything moves in front of a camera, judged from the brightness alone, in a third of a millisecond.
+"""Whether anything moves in front of a camera, judged from the brightness alone, in half a millisecond.
 
 The gate saves the detector's work on scenes where nothing happens. Missing somebody costs a visit, looking
 once too often costs some milliseconds, so every doubt is decided for looking.
@@ -76,10 +76,10 @@ class MotionGate:
         return look
 
     def _moves(self, small: Small, before: Small, background: Small) -> bool:
-        step = float(np.median(np.abs(small - before)))
+        step = _median(np.abs(small - before))
         self._noise += 0.1 * (min(LARGEST_NOISE, step * _MEDIAN_TO_SIGMA) - self._noise)
         # Daylight and the camera's exposure scale everything by the same factor; that alone is no person.
-        gain = float(np.median(small)) / max(8.0, float(np.median(background)))
+        gain = _median(small) / max(8.0, _median(background))
         change = small - background * np.float32(min(2.0, max(0.5, gain)))
         spots = (np.abs(change) > max(LEAST_CHANGE, NOISES * self._noise)).astype(np.uint8)
         if not spots.any():
@@ -89,10 +89,24 @@ class MotionGate:
 
 
 def _small(luma: NDArray[np.uint8]) -> Small:
-    """Averages over squares of pixels (of every second to fourth one where there are many), smoothed."""
+    """A spot for each square of pixels, the mean of nine of them that lie evenly in it, smoothed.
+
+    Added up from views: to shrink the whole picture takes three times as long as all the rest of the gate.
+    """
     height, width = luma.shape
-    stride = max(1, min(4, width // (2 * SMALL_WIDTH_PX)))
-    thinned = np.ascontiguousarray(luma[::stride, ::stride])
-    size = (min(SMALL_WIDTH_PX, width), max(1, round(height * min(SMALL_WIDTH_PX, width) / width)))
-    small = cv2.resize(thinned, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    side = max(1, min(height, round(width / SMALL_WIDTH_PX)))
+    rows, columns = height // side, width // side
+    inside = luma[: rows * side, : columns * side]
+    places = sorted({third * side // 3 for third in range(3)})
+    total = np.zeros((rows, columns), dtype=np.uint16)
+    for y in places:
+        for x in places:
+            total += inside[y::side, x::side]
+    small = total.astype(np.float32) / np.float32(len(places) ** 2)
     return np.asarray(cv2.blur(small, (3, 3)), dtype=np.float32)
+
+
+def _median(small: Small) -> float:
+    """Of every second spot each way; the others say the same, in four times the time."""
+    few = small[::2, ::2].ravel()
+    return float(np.partition(few, few.size // 2)[few.size // 2])

@@ -147,7 +147,7 @@ class CameraStages:
     def _wanted(self, frame: Frame) -> bool:
         """Whether to analyse the frame, by the rates and by what moves."""
         now = frame.media_time + _EARLY_SECONDS
-        if self._last_analysed is not None and now < self._next_due:
+        if now < self._next_due:
             return False
         if self._moves is None:
             return True
@@ -158,6 +158,8 @@ class CameraStages:
         rested = self._last_analysed is None or now - self._last_analysed >= 1 / self._settings.idle_fps
         if self.busy and rested:
             return True
+        # The next look at whether something moves is due as the next analysis would have been.
+        self._next_due = max(self._next_due + 1 / self._settings.max_fps, frame.media_time)
         self._observer.skipped(self._cam_id, "motion")
         return False
 

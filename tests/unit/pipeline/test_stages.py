@@ -222,6 +222,15 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     assert len(sightings) == 1
 
 
+def test_whether_something_moves_is_asked_at_the_rate_of_analysis(models: Models) -> None:
+    """At 25 frames a second and 10 wanted, a camera before which nothing happens is asked 10 times."""
+    observer = Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer, moves=lambda _: False)
+    run(stages, empty(3, start=0, fps=25), finish=False)
+    assert observer.counts["motion"] == pytest.approx(30, abs=2)
+    assert observer.counts["analysed"] == 0
+
+
 class CountedPixels(ArrayPixels):
     """Pixels that know how often the whole picture was wanted in colour."""
 
