@@ -8,9 +8,10 @@ import pytest
 
 from cameras.clip import splice, write_clip
 from cameras.errors import ClipError, Reason, SourceError
+from cameras.pixels import Converter, DecodedPixels
 from cameras.probe import probe
 from cameras.settings import CameraSettings
-from cameras.source import Converter, DecodedPixels, Source
+from cameras.source import Source
 from cameras.stream import Decoded, Nothing
 from tests.clips import moving_pictures, number_of
 
