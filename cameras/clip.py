@@ -95,7 +95,9 @@ def _encode(
     for number, picture in enumerate(frames):
         if stream is None:
             size = picture.shape
-            stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "20"})
+            # Cameras send key frames by the clock; the encoder would add some wherever it is noisy.
+            options = {"preset": "veryfast", "crf": "20", "sc_threshold": "0"}
+            stream = container.add_stream("libx264", rate=rate, options=options)
             stream.height, stream.width = (side // 2 * 2 for side in size[:2])
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = key_every

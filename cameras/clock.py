@@ -62,6 +62,13 @@ class StreamClock:
         self._captured_at = max(self._captured_at, self._stream_time + offset)
         return Stamp(datetime.fromtimestamp(self._captured_at, UTC), self._stream_time - self._first)
 
+    def media_time(self, reported: float | None) -> float | None:
+        """The media time of a frame that comes later, with this timestamp; None where that is not known."""
+        if reported is None or self._reported is None or self._first is None:
+            return None
+        ahead = reported - self._reported
+        return self._stream_time + ahead - self._first if 0 <= ahead <= LARGEST_DELAY_SECONDS else None
+
     def reconnected(self) -> None:
         """The next frame is of a new connection, whose timestamps have nothing to do with those before."""
         self._reported = None

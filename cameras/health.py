@@ -128,6 +128,14 @@ class Health:
         if trouble is not None or first:
             self.condition()
 
+    def kept(self) -> None:
+        """A packet came that is not decoded: it says as much of the camera's life as a frame."""
+        now = self._monotonic()
+        with self._lock:
+            if self._last_frame is not None and self._trouble is None:
+                self._usual_gap = max(now - self._last_frame, self._usual_gap * 0.98)
+                self._last_frame = now
+
     def damaged_frame(self) -> None:
         """A packet came of which no sound picture could be made."""
         with self._lock:

@@ -43,7 +43,8 @@ Small = NDArray[np.float32]
 class MotionGate:
     """Watches one camera. Give it every frame that might be analysed, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_seconds: float = MEMORY_SECONDS) -> None:
+        self._memory_seconds = memory_seconds
         self._background: Small | None = None
         self._before: Small | None = None
         self._noise = 0.0
@@ -57,25 +58,33 @@ class MotionGate:
 
         luma: (height, width) uint8. at_seconds: media time, or any clock that grows with the frames.
         """
-        small = _small(luma)
-        if self._background is None or self._before is None or self._background.shape != small.shape:
-            self._background, self._before = small, small
-            self._at = self._moved_at = self._looked_at = at_seconds
-            self._frames = 1
-            return True
-        if self._moves(small, self._before, self._background):
+        moving = self.moves(luma, at_seconds)
+        if moving:
             self._moved_at = at_seconds
-        self._frames += 1
-        # At first the plain average, which is rid of the noise soonest.
-        share = max(1 - math.exp(-max(0.0, at_seconds - self._at) / MEMORY_SECONDS), 1 / self._frames)
-        self._background = self._background + np.float32(share) * (small - self._background)
-        self._before, self._at = small, at_seconds
+        if self._frames == 1:
+            self._looked_at = at_seconds
+            return True
         look = at_seconds - self._moved_at < HOLD_SECONDS or at_seconds - self._looked_at >= LOOK_SECONDS
         if look:
             self._looked_at = at_seconds
         return look
 
-    def _moves(self, small: Small, before: Small, background: Small) -> bool:
+    def moves(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
+        """Whether something moves in this frame, compared with those before; True for the first one."""
+        small = _small(luma)
+        if self._background is None or self._before is None or self._background.shape != small.shape:
+            self._background, self._before = small, small
+            self._at, self._frames = at_seconds, 1
+            return True
+        moving = self._differs(small, self._before, self._background)
+        self._frames += 1
+        # At first the plain average, which is rid of the noise soonest.
+        share = max(1 - math.exp(-max(0.0, at_seconds - self._at) / self._memory_seconds), 1 / self._frames)
+        self._background = self._background + np.float32(share) * (small - self._background)
+        self._before, self._at = small, at_seconds
+        return moving
+
+    def _differs(self, small: Small, before: Small, background: Small) -> bool:
         step = _median(np.abs(small - before))
         self._noise += 0.1 * (min(LARGEST_NOISE, step * _MEDIAN_TO_SIGMA) - self._noise)
         # Daylight and the camera's exposure scale everything by the same factor; that alone is no person.

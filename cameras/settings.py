@@ -73,6 +73,8 @@ class CameraSettings(BaseModel):
     reconnect_max_seconds: float = Field(default=2, ge=0.5, le=300)
     """The longest wait between two attempts."""
 
+    decode: Literal["all", "keyframes"] = "all"
+    """Every frame; or only key frames while nothing happens, and then every frame since the last one."""
     max_fps: float = Field(default=10, gt=0, le=120)
     posting: Literal["realtime", "overall", "both"] = "overall"
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)

@@ -60,12 +60,13 @@ class Slot:
         with self._changed:
             return len(self._waiting)
 
-    def put(self, frame: Frame, wait: bool = False) -> bool:
-        """Leave a frame. With `wait`, first wait until the one before was taken. False once closed."""
+    def put(self, frame: Frame, wait: bool = False, at_most_seconds: float | None = None) -> bool:
+        """Leave a frame. With `wait`, first wait until the one before was taken, for ever or for a while.
+        False once closed."""
         dropped = False
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: not self._waiting or self._closed)
+                self._changed.wait_for(lambda: not self._waiting or self._closed, at_most_seconds)
             if self._closed:
                 return False
             if self._waiting and isinstance(self._waiting[-1], Frame):

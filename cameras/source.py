@@ -10,7 +10,7 @@ errors are raised anew, outside the handler, with no link to the original.
 import math
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import av
 from av.container import InputContainer
@@ -19,12 +19,13 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from cameras.dozing import Doze
 from cameras.errors import Reason, SourceError
 from cameras.faults import Moment, explain
 from cameras.parts import goes_on
 from cameras.pixels import Converter, DecodedPixels
 from cameras.settings import CameraSettings
-from cameras.stream import Decoded, Nothing, StreamInfo
+from cameras.stream import Decoded, Kept, Nothing, StreamInfo
 from cameras.urls import Kind, local_path
 
 _LEFTOVER_TOLERANCE = 0.98
@@ -34,8 +35,10 @@ _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 class Source:
     """One open stream. Used by one thread; the frames it gave may be used by others."""
 
-    def __init__(self, settings: CameraSettings) -> None:
-        """Open it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
+    def __init__(self, settings: CameraSettings, busy: Callable[[], bool] = lambda: False) -> None:
+        """`busy`: a face is in view, so that every frame is wanted whatever the settings say.
+
+        Opens it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
         packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
         self._settings = settings
         self._container = _open(settings)
@@ -50,8 +53,9 @@ class Source:
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False
         self._held: Packet[Stream] | None = None
+        self._doze = Doze(self, busy) if settings.decode == "keyframes" else None
 
-    def frames(self) -> Iterator[Decoded | Nothing]:
+    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
         and ends: a dead RTSP server looks like the end of a file."""
         packets = self._container.demux()
@@ -65,9 +69,11 @@ class Source:
             if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
             if packet.stream.index == self._video.index:
-                yield from self._decode_whole(packet)
+                yield from self._take(packet)
             else:
                 yield Nothing(corrupt=False)
+        if self._doze is not None:
+            yield from self._doze.wake()
         if not self.info.recorded:
             raise SourceError(Reason.ENDED, f"{self._settings.masked_url}: the camera closed the connection")
 
@@ -82,7 +88,7 @@ class Source:
             failure = explain(error, self._settings, Moment.READING)
         raise failure
 
-    def _decode_whole(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing]:
+    def _take(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing | Kept]:
         """Decode, but where the camera sends its pictures in parts, only once all of a picture is there: one
         packet later than usual, because nothing marks the last part."""
         part = self._goes_on is not None and self._goes_on(bytes(packet))
@@ -91,16 +97,23 @@ class Source:
             self._in_parts = True
             yield Nothing(corrupt=True)
         elif not self._in_parts:
-            yield from self._decode(packet)
+            yield from self._take_whole(packet)
         elif part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
             self._held = _joined(self._held, packet)
         else:
             before, self._held = self._held, packet
             if before is not None:
-                yield from self._decode(before)
+                yield from self._take_whole(before)
 
-    def _decode(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing]:
+    def _take_whole(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing | Kept]:
         arrived_at = time.time()
+        if self._doze is None or not packet.size:
+            yield from self.decode(packet, arrived_at)
+        else:
+            yield from self._doze.take(packet, arrived_at)
+
+    # cameras.dozing.Decoder
+    def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Iterator[Decoded | Nothing]:
         began = time.perf_counter()
         try:
             frames = packet.decode()
@@ -112,12 +125,36 @@ class Source:
         if not frames:
             yield Nothing(corrupt=packet.is_corrupt)
         for frame in frames:
-            if not isinstance(frame, VideoFrame) or frame.is_corrupt:
-                yield Nothing(corrupt=True)
-                continue
-            yield Decoded(
-                DecodedPixels(frame, self._converter), _seconds(frame), arrived_at, seconds / len(frames)
-            )
+            yield self._decoded(frame, arrived_at, seconds / len(frames))
+
+    def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Iterator[Decoded | Nothing]:
+        began = time.perf_counter()
+        self.reset()
+        try:
+            # A decoder that puts frames into order holds the newest back until it hears that it was the last.
+            frames = [*packet.decode(), *self._video.codec_context.decode(None)]
+        except av.FFmpegError:
+            frames = []
+        self.reset()
+        if not frames:
+            yield Nothing(corrupt=True)
+        for frame in frames:
+            yield self._decoded(frame, arrived_at, time.perf_counter() - began)
+
+    def reset(self) -> None:
+        self._video.codec_context.flush_buffers()
+
+    def seconds(self, packet: "VideoFrame | Packet[Stream]") -> float | None:
+        base = packet.time_base or self._video.time_base
+        if packet.pts is None or base is None:
+            return None
+        seconds = float(packet.pts * base)
+        return seconds if math.isfinite(seconds) else None
+
+    def _decoded(self, frame: object, arrived_at: float, seconds: float) -> Decoded | Nothing:
+        if not isinstance(frame, VideoFrame) or frame.is_corrupt:
+            return Nothing(corrupt=True)
+        return Decoded(DecodedPixels(frame, self._converter), self.seconds(frame), arrived_at, seconds)
 
     def _stalled(self) -> SourceError:
         seconds = self._settings.read_timeout_seconds
@@ -213,10 +250,3 @@ def _info(container: InputContainer, video: VideoStream, kind: Kind) -> StreamIn
     recorded = kind is Kind.FILE or (kind is Kind.HTTP and container.duration is not None)
     context = video.codec_context
     return StreamInfo(context.name, context.width, context.height, fps, recorded)
-
-
-def _seconds(frame: VideoFrame) -> float | None:
-    if frame.pts is None or frame.time_base is None:
-        return None
-    seconds = float(frame.pts * frame.time_base)
-    return seconds if math.isfinite(seconds) else None

@@ -1,7 +1,7 @@
 """What a worker sees of a source: its description, and the frames one after another."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.types import Pixels
@@ -37,6 +37,11 @@ class Decoded:
     arrived_at: float
     """Unix time."""
     decode_seconds: float
+    late: bool = False
+    """It was decoded long after it came, together with others."""
+
+    def as_late(self) -> "Decoded":
+        return replace(self, late=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,21 @@ class Nothing:
     corrupt: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A packet that is not decoded now, and perhaps never."""
+
+    stream_seconds: float | None
+    """Its timestamp in the stream, None where missing."""
+
+
 class Stream(Protocol):
     """One open stream, used by one thread; the frames it gave may be used by others."""
 
     @property
     def info(self) -> StreamInfo: ...
 
-    def frames(self) -> Iterator[Decoded | Nothing]:
+    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
         and ends."""
         ...

@@ -16,7 +16,7 @@ from cameras.pace import Pace
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.source import Source
-from cameras.stream import Decoded, Stream, StreamInfo
+from cameras.stream import Decoded, Kept, Stream, StreamInfo
 from cameras.urls import Kind
 from pipeline.types import Frame
 
@@ -28,6 +28,9 @@ STILL_SECONDS = 1.0
 
 HUNG_SECONDS = 30.0
 """A thread that did nothing for longer than its timeouts allow, and so long on top, hangs."""
+
+LATE_SECONDS = 0.1
+"""So long a late frame waits for the analysis to take the one before it; the stream waits meanwhile."""
 
 RATE_SECONDS = 2.0
 """The frame rate of a stream that does not name it is measured over at least so long."""
@@ -174,12 +177,18 @@ class CameraWorker:
         info = source.info
         clock = self._clock_for(info)
         pace = self._pace_for(info)
-        frames = 0
+        frames = came = 0
         began = last = time.monotonic()
         for item in source.frames():
             if self._stop.is_set():
                 break
             now = self._progressed_at = time.monotonic()
+            if isinstance(item, Kept):
+                came += 1
+                self._health.kept()
+                if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
+                    clock.held_up(pace.wait_for(due))
+                continue
             if not isinstance(item, Decoded):
                 if item.corrupt:
                     self._health.damaged_frame()
@@ -187,23 +196,26 @@ class CameraWorker:
                 self._bear_silence(now - last, frames, info)
                 continue
             frames += 1
+            came += not item.late
             stamp = clock.stamp(item.stream_seconds, item.arrived_at, info.frame_seconds)
-            if pace is not None:
+            if pace is not None and not item.late:
                 clock.held_up(pace.wait_for(stamp.media_time))
-            self._hand_over(item, stamp, wait=info.recorded and self.settings.speed == "fast")
+            self._hand_over(item, stamp, lossless=info.recorded and self.settings.speed == "fast")
             last = time.monotonic()
             if info.fps is None and last - began >= RATE_SECONDS:
-                self._figures.measured(frames / (last - began))
+                self._figures.measured(came / (last - began))
             if last - began > STEADY_SECONDS:
                 self._backoff.reset()
         return frames
 
-    def _hand_over(self, item: Decoded, stamp: Stamp, wait: bool) -> None:
+    def _hand_over(self, item: Decoded, stamp: Stamp, lossless: bool) -> None:
         self._figures.frame((item.pixels.width, item.pixels.height))
         self._health.frame()
         self._observer.stage("decode", item.decode_seconds)
         self._observer.frame_decoded(self.settings.id)
-        self._slot.put(Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels), wait)
+        frame = Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels)
+        # Late frames come all at once: the newest would win, and what they were kept for be lost.
+        self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)
 
     def _bear_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
         """Packets come, pictures do not: a reason to open the stream again after a while."""

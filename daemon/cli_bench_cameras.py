@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
@@ -46,6 +46,13 @@ LIMIT_SECONDS = 5.0
     help="For which share of the time somebody is in view, in the made clip.",
 )
 @click.option(
+    "--decode",
+    type=click.Choice(["all", "keyframes"]),
+    default="all",
+    show_default=True,
+    help="The cameras' setting.",
+)
+@click.option(
     "--seconds", type=click.FloatRange(1), default=30, show_default=True, help="Measured each time."
 )
 @click.option("--from", "first", type=click.IntRange(1), default=2, show_default=True, help="Cameras.")
@@ -59,6 +66,7 @@ def cameras(
     as_json: bool,
     clips: tuple[Path, ...],
     busy: float,
+    decode: str,
     seconds: float,
     first: int,
     most: int,
@@ -76,7 +84,9 @@ def cameras(
         folder = Path(scratch)
         try:
             shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
-            rows, runs, lines = _measured(settings, shown, folder, (seconds, first, most, steps))
+            rows, runs, lines = _measured(
+                settings, shown, folder, _Wanted(decode, seconds, first, most, steps)
+            )
         except (ClipError, DemoClipError) as error:
             raise StartError(f"clip: {error}") from error
     click.echo(to_json([asdict(row) for row in rows]) if as_json else table(rows))
@@ -84,13 +94,21 @@ def cameras(
         _draw(runs, lines, plot)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    decode: str
+    seconds: float
+    first: int
+    most: int
+    steps: int
+
+
 Lines = list[tuple[str, list[float], list[float]]]
 
 
 def _measured(
-    settings: Settings, clips: list[Clip], folder: Path, wanted: tuple[float, int, int, int]
+    settings: Settings, clips: list[Clip], folder: Path, wanted: _Wanted
 ) -> tuple[list[Row], list[Run], Lines]:
-    seconds, first, most, steps = wanted
     cores = os.cpu_count() or 1
     limit = decoding_limit(clips[0].path, cores, LIMIT_SECONDS)
     models = load_models(settings)
@@ -101,22 +119,24 @@ def _measured(
         clips[0].path, engine.load(pack, models_folder(settings), cores), settings.pipeline.detect_size
     )
     given = settings.models.model_copy(update={"folder": models_folder(settings)})
+    interval = limit.frames / limit.key_frames / clips[0].fps
     plan = Plan(
         playing(clips, folder),
-        seconds,
-        {"posting": "realtime"},
+        wanted.seconds,
+        {"posting": "realtime", "decode": wanted.decode},
         given.model_dump(mode="json", exclude_none=True),
+        interval if wanted.decode == "keyframes" else 0.0,
     )
-    sustained, runs = rising(plan, first, most, steps, _tell)
+    sustained, runs = rising(plan, wanted.first, wanted.most, wanted.steps, lambda run: _tell(run, plan))
     rows = [*sum_rows(sustained, limit.frames / limit.seconds, plain, clips[0])]
     for run in runs:
         rows += run_rows(run, plan, visits, runs[0])
     return rows, runs, list(curves(runs, plain, clips[0]))
 
 
-def _tell(run: Run) -> None:
+def _tell(run: Run, plan: Plan) -> None:
     """A line while a person waits; stdout is for the results."""
-    fate = "keeps up" if keeps_up(run) else "falls behind"
+    fate = "keeps up" if keeps_up(run, plan) else "falls behind"
     click.echo(f"{run.cameras} cameras: {run.cores:.2f} cores, {fate}", err=True)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -11,6 +12,7 @@ from cameras import roster
 from cameras.motion import MotionGate
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
+from cameras.source import Source
 from cameras.worker import CameraWorker
 from daemon.crashes import CrashNotes
 from daemon.metrics import Metrics
@@ -114,7 +116,8 @@ class Supervisor:
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
-        worker = CameraWorker(settings, slot, self._metrics, held_seconds=held)
+        open_source = partial(Source, busy=lambda: stages.busy)
+        worker = CameraWorker(settings, slot, self._metrics, open_source, held_seconds=held)
         self._analysis.add(settings.id, slot, stages)
         self._running[settings.id] = RunningCamera(settings, worker, stages)
         worker.start()

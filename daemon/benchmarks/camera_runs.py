@@ -32,6 +32,8 @@ class Plan:
     """Settings that all cameras share."""
     models: Mapping[str, Any]
     """The settings' section."""
+    doze_seconds: float = 0.0
+    """How long cameras may lie between two key frames without decoding; 0 where they decode everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ STAGES = ("decode", "motion", "convert", "detect", "track", "quality", "embed", 
 SKIPPED = ("motion", "busy", "corrupt")
 
 
-def keeps_up(run: Run) -> bool:
+def keeps_up(run: Run, plan: Plan) -> bool:
+    """Where cameras doze, what was kept is decoded late by one interval of key frames."""
     decoded = run.rate("facend_frames_decoded_total") / run.frames_due
-    return decoded >= KEEPS_UP_SHARE and run.age(0.95) <= KEEPS_UP_SECONDS
+    decodes = decoded >= KEEPS_UP_SHARE or plan.doze_seconds > 0
+    return decodes and run.age(0.95) <= KEEPS_UP_SECONDS + plan.doze_seconds
 
 
 def rising(
@@ -34,7 +36,7 @@ def rising(
         run = measure(plan, cameras)
         runs.append(run)
         tell(run)
-        if keeps_up(run):
+        if keeps_up(run, plan):
             low = cameras
         else:
             high = cameras

@@ -14,14 +14,14 @@ from cameras.errors import Reason, SourceError
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.slot import EndOfStream, Slot
-from cameras.stream import Decoded, Nothing, StreamInfo
+from cameras.stream import Decoded, Kept, Nothing, StreamInfo
 from cameras.worker import CameraWorker
 from pipeline.types import ArrayPixels, Frame
 
 PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))
 LIVE = StreamInfo("h264", 6, 4, 25.0, recorded=False)
 RECORDED = StreamInfo("h264", 6, 4, 25.0, recorded=True)
-Step = Decoded | Nothing | SourceError | Callable[[], None]
+Step = Decoded | Nothing | Kept | SourceError | Callable[[], None]
 
 
 def picture(seconds: float | None = None) -> Decoded:
@@ -52,7 +52,7 @@ class ScriptedSource:
     def __init__(self, script: Script, steps: Sequence[Step]) -> None:
         self.script, self.steps, self.info = script, steps, script.info
 
-    def frames(self) -> Iterator[Decoded | Nothing]:
+    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         for step in self.steps:
             if isinstance(step, SourceError):
                 raise step
@@ -401,3 +401,38 @@ def test_no_log_line_holds_the_password() -> None:
         camera.stop()
     assert {line["event"] for line in lines} == {"camera is connected", "camera gives no frames"}
     assert "s3cr3t" not in str(lines) + repr(camera.status) + repr(camera.settings)
+
+
+def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
+    """A camera that dozes stays green, its frame rate is known, and a recording takes its time."""
+    notes = Notes()
+    kept: list[Step] = [Kept(0.01 * number) for number in range(1, 30)]
+    script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
+    camera = worker(script, notes, url="file:/clip.mp4")
+    began = time.monotonic()
+    camera.start()
+    assert camera.join(5)
+    assert time.monotonic() - began >= 0.29
+    assert notes.states == ["green", "grey:ended"]
+    assert notes.decoded == 2
+
+
+def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come all at once; the newest would win over those for which they were kept."""
+    monkeypatch.setattr("cameras.worker.LATE_SECONDS", 10.0)
+    notes = Notes()
+    ready = threading.Event()
+    slot = Slot("hall", notes, on_ready=ready.set)
+    late = [picture(0.04 * number).as_late() for number in range(1, 6)]
+    hold = threading.Event()
+    camera = worker(Script([picture(0.0), *late, lambda: hold.wait(10) and None]), notes, slot)
+    camera.start()
+    taken: list[object] = []
+    deadline = time.monotonic() + 10
+    while len(taken) < 6 and time.monotonic() < deadline:
+        taken += take_all(slot)
+        time.sleep(0.001)
+    hold.set()
+    camera.stop()
+    assert len(taken) == 6
+    assert notes.skips == []

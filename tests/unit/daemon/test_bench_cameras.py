@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,14 @@ EDGES = ("0.1", "0.2", "0.5", "1.0", "+Inf")
 def test_keeping_up_is_to_decode_what_falls_due_and_to_analyse_it_soon(
     age: str, decoded: float, *, up: bool
 ) -> None:
-    assert keeps_up(run([], aged(age, decoded))) is up
+    assert keeps_up(run([], aged(age, decoded)), PLAN) is up
+
+
+def test_who_dozes_may_decode_less_and_late() -> None:
+    """By an interval of key frames, and no more."""
+    dozing = replace(PLAN, doze_seconds=0.6)
+    assert keeps_up(run([], aged("1.0", 2)), dozing)
+    assert not keeps_up(run([], aged("1.0", 2)), replace(PLAN, doze_seconds=0.1))
 
 
 def test_an_age_lies_within_its_bucket() -> None:

@@ -1,0 +1,151 @@
+"""Decoding only key frames while nothing happens, without losing what happens.
+
+A key frame stands alone, and to decode one every second or two is thirty times cheaper than to decode
+everything. Whoever dozes so keeps the packets since the last key frame. When a key frame shows that something
+has moved, or a face is in view, the kept packets are decoded after all, then everything, until a key frame
+comes at which nothing moves and nobody is in view. So of a visit at which one dozed off nothing is lost: it
+is seen an interval of key frames later.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from cameras.motion import MotionGate
+from cameras.stream import Decoded, Kept, Nothing
+
+LONGEST_SECONDS = 5.0
+"""The camera is looked at, and is known to be alive, at least so often, however rare its key frames are."""
+
+MEMORY_SECONDS = 0.01
+"""A key frame is compared with the one before it: within their interval even a creeping person moves, and
+where somebody has left, a longer memory would see their shadow for a quarter of a minute."""
+
+MOST_BYTES = 16 * 2**20
+"""A camera's packets are kept up to this size; some 30 s of a usual stream."""
+
+
+class Coded(Protocol):
+    """A packet of one whole picture."""
+
+    @property
+    def is_keyframe(self) -> bool: ...
+    @property
+    def size(self) -> int: ...
+
+
+class Decoder(Protocol):
+    """One stream's decoder, for packets of its own kind."""
+
+    def decode(self, packet: Any, arrived_at: float) -> Iterator[Decoded | Nothing]:  # noqa: ANN401
+        """What the packet gives, after those before it."""
+        ...
+
+    def decode_alone(self, packet: Any, arrived_at: float) -> Iterator[Decoded | Nothing]:  # noqa: ANN401
+        """What a key frame's packet gives without its neighbours. The decoder begins anew after it."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what came before: a key frame follows."""
+        ...
+
+    def seconds(self, packet: Any) -> float | None:  # noqa: ANN401
+        """Its timestamp in the stream."""
+        ...
+
+
+class Doze:
+    """One camera's. It is awake until the first key frame at which nothing happens.
+
+    `busy` says whether a face is in view; it is asked often, and may answer a little late.
+    """
+
+    def __init__(self, decoder: Decoder, busy: Callable[[], bool]) -> None:
+        self._decoder = decoder
+        self._busy = busy
+        self._gate = MotionGate(MEMORY_SECONDS)
+        self._kept: list[tuple[Coded, float]] = []
+        self._bytes = 0
+        self._asleep = False
+        self._shown: float | None = None
+        """The timestamp of the newest frame that was handed over."""
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._bytes
+
+    def take(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing | Kept]:
+        """The next packet, which arrived at this unix time: the frames that it gives now."""
+        if not self._asleep:
+            yield from self._awake(packet, arrived_at)
+        elif packet.is_keyframe:
+            yield from self._look(packet, arrived_at)
+        else:
+            self._keep(packet, arrived_at)
+            if self._busy() or self._is_full(arrived_at):
+                yield from self.wake()
+            else:
+                yield Kept(self._decoder.seconds(packet))
+
+    def wake(self) -> Iterator[Decoded | Nothing]:
+        """Decode what is kept; then everything, up to the next key frame at least."""
+        if not self._asleep:
+            return
+        self._asleep = False
+        kept, self._kept, self._bytes = self._kept, [], 0
+        self._decoder.reset()
+        for number, (packet, arrived_at) in enumerate(kept):
+            for item in self._decoder.decode(packet, arrived_at):
+                # The key frame itself was handed over when it came.
+                if isinstance(item, Decoded) and self._is_new(item, first=number == 0):
+                    yield from self._hand_over(item.as_late())
+
+    def _awake(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
+        if not packet.is_keyframe:
+            for item in self._decoder.decode(packet, arrived_at):
+                yield from self._hand_over(item)
+            return
+        moving = False
+        for item in self._decoder.decode(packet, arrived_at):
+            moving |= self._moves(item)
+            yield from self._hand_over(item)
+        if not moving and not self._busy():
+            self._fall_asleep(packet, arrived_at)
+
+    def _look(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
+        """At a key frame while asleep: it is the newest frame, or the last one of those that were kept."""
+        alone = list(self._decoder.decode_alone(packet, arrived_at))
+        moving = [self._moves(item) for item in alone]
+        if any(moving) or self._busy():
+            yield from self.wake()
+            alone = list(self._decoder.decode(packet, arrived_at))
+        for item in alone:
+            yield from self._hand_over(item)
+        if self._asleep:
+            self._fall_asleep(packet, arrived_at)
+
+    def _hand_over(self, item: Decoded | Nothing) -> Iterator[Decoded | Nothing]:
+        if isinstance(item, Decoded):
+            self._shown = item.stream_seconds
+        yield item
+
+    def _is_new(self, item: Decoded, first: bool) -> bool:
+        if item.stream_seconds is None or self._shown is None:
+            return not first
+        return item.stream_seconds > self._shown
+
+    def _moves(self, item: Decoded | Nothing) -> bool:
+        if not isinstance(item, Decoded):
+            return True  # a damaged picture shows nothing, so one does not rely on it
+        return self._gate.moves(item.pixels.luma(), item.arrived_at)
+
+    def _fall_asleep(self, packet: Coded, arrived_at: float) -> None:
+        self._asleep = True
+        self._kept, self._bytes = [], 0
+        self._keep(packet, arrived_at)
+
+    def _keep(self, packet: Coded, arrived_at: float) -> None:
+        self._kept.append((packet, arrived_at))
+        self._bytes += packet.size
+
+    def _is_full(self, now: float) -> bool:
+        return self._bytes > MOST_BYTES or now - self._kept[0][1] > LONGEST_SECONDS
