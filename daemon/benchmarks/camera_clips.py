@@ -78,21 +78,6 @@ def hall_clip(path: Path, busy: float) -> Clip:
     return Clip(path, FPS, begins, tuple(parts))
 
 
-def crowd_clip(path: Path) -> Clip:
-    """Full HD, ten seconds: the camera pans over the six people of the sample picture."""
-    sample = cv2.resize(sample_picture(), (2080, 1440), interpolation=cv2.INTER_CUBIC)
-    count = 10 * FPS
-
-    def frames() -> Iterator[Picture]:
-        for number in range(count):
-            left = round(80 + 80 * np.sin(2 * np.pi * number / count))
-            top = round(120 + 60 * np.cos(2 * np.pi * number / count))
-            yield np.ascontiguousarray(sample[top : top + HEIGHT, left : left + WIDTH], dtype=np.uint8)
-
-    write_clip(path, frames(), FPS, KEY_FRAME_SECONDS)
-    return given_clip(path)
-
-
 def playing(clips: Sequence[Clip], folder: Path) -> list[Playing]:
     """What one camera after the other plays, before it begins again with the first one.
 
