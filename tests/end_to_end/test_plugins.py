@@ -16,6 +16,8 @@ from tests.plugins import written
 KILLS = 4
 SEED = 7
 SETTLE_SECONDS = 60.0
+TIMEOUT_SECONDS = 4
+"""One plugin hangs. The others are quick, but perhaps not within a second while other tests run."""
 
 NOTES = """
 import secrets
@@ -49,7 +51,8 @@ async def activate(app, ctx, options):
 
 def settings_with(folder: Path, cameras: list[dict[str, Any]], *, refuse: bool = False) -> Path:
     plugins = written(folder / "plugins", {"notes": NOTES, "hangs": HANGS, "broken": "1 / 0"})
-    path = write_settings(folder, cameras, plugins={"dirs": [str(plugins)], "timeout_seconds": 1})
+    section = {"dirs": [str(plugins)], "timeout_seconds": TIMEOUT_SECONDS}
+    path = write_settings(folder, cameras, plugins=section)
     options = {"told": str(folder / "told"), "refuse": refuse}
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in options.items())
     path.write_text(f"{path.read_text()}\n[plugins.options.notes]\n{lines}")
