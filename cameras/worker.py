@@ -188,6 +188,7 @@ class CameraWorker:
                 self._health.kept()
                 if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
                     clock.held_up(pace.wait_for(due))
+                last = time.monotonic()
                 continue
             if not isinstance(item, Decoded):
                 if item.corrupt:

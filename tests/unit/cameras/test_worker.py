@@ -2,116 +2,32 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
 from cameras.backoff import Backoff
-from cameras.errors import Reason, SourceError
-from cameras.observer import CameraState, UnobservedCamera
+from cameras.errors import Reason
+from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from cameras.slot import EndOfStream, Slot
-from cameras.stream import Decoded, Kept, Nothing, StreamInfo
+from cameras.stream import Nothing, StreamInfo
 from cameras.worker import CameraWorker
-from pipeline.types import ArrayPixels, Frame
-
-PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))
-LIVE = StreamInfo("h264", 6, 4, 25.0, recorded=False)
-RECORDED = StreamInfo("h264", 6, 4, 25.0, recorded=True)
-Step = Decoded | Nothing | Kept | SourceError | Callable[[], None]
-
-
-def picture(seconds: float | None = None) -> Decoded:
-    return Decoded(PIXELS, seconds, time.time(), 0.001)
-
-
-def fault(reason: Reason) -> SourceError:
-    return SourceError(reason, f"rtsp://***@host/live: {reason}")
-
-
-class Script:
-    """Opens one scripted source after the other; the last one again and again."""
-
-    def __init__(self, *plays: Sequence[Step] | SourceError, info: StreamInfo = LIVE) -> None:
-        self.plays, self.info = plays, info
-        self.opened = 0
-        self.closed = 0
-
-    def __call__(self, settings: CameraSettings) -> "ScriptedSource":
-        play = self.plays[min(self.opened, len(self.plays) - 1)]
-        self.opened += 1
-        if isinstance(play, SourceError):
-            raise play
-        return ScriptedSource(self, play)
-
-
-class ScriptedSource:
-    def __init__(self, script: Script, steps: Sequence[Step]) -> None:
-        self.script, self.steps, self.info = script, steps, script.info
-
-    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
-        for step in self.steps:
-            if isinstance(step, SourceError):
-                raise step
-            if callable(step):
-                step()
-            else:
-                yield step
-
-    def close(self) -> None:
-        self.script.closed += 1
-
-
-class Notes(UnobservedCamera):
-    def __init__(self) -> None:
-        self.decoded = 0
-        self.skips: list[str] = []
-        self.reconnects: list[str] = []
-        self.states: list[str] = []
-        self.changed = threading.Condition()
-
-    def frame_decoded(self, cam_id: str) -> None:
-        self.decoded += 1
-
-    def skipped(self, cam_id: str, reason: str) -> None:
-        self.skips.append(reason)
-
-    def reconnect(self, cam_id: str, reason: str) -> None:
-        with self.changed:
-            self.reconnects.append(reason)
-            self.changed.notify_all()
-
-    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
-        with self.changed:
-            self.states.append(f"{state}:{reason}" if reason else str(state))
-            self.changed.notify_all()
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        with self.changed:
-            assert self.changed.wait_for(condition, 10), (self.states, self.reconnects)
-
-
-def settings(**given: object) -> CameraSettings:
-    return CameraSettings.model_validate({"id": "hall", "url": "rtsp://cam:s3cr3t@host/live", **given})
-
-
-class Quick(Backoff):
-    def __init__(self) -> None:
-        super().__init__(0.01, 0.01)
-
-
-def worker(script: Script, notes: Notes, slot: Slot | None = None, **given: object) -> CameraWorker:
-    return CameraWorker(settings(**given), slot or Slot("hall", notes), notes, script, Quick())
-
-
-def take_all(slot: Slot) -> list[object]:
-    taken: list[object] = []
-    while (item := slot.take()) is not None:
-        taken.append(item)
-    return taken
+from pipeline.types import Frame
+from tests.scripted_camera import (
+    RECORDED,
+    Notes,
+    Quick,
+    Script,
+    ScriptedSource,
+    Step,
+    fault,
+    picture,
+    settings,
+    take_all,
+    worker,
+)
 
 
 def test_every_trouble_is_followed_by_another_attempt() -> None:
@@ -401,38 +317,3 @@ def test_no_log_line_holds_the_password() -> None:
         camera.stop()
     assert {line["event"] for line in lines} == {"camera is connected", "camera gives no frames"}
     assert "s3cr3t" not in str(lines) + repr(camera.status) + repr(camera.settings)
-
-
-def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
-    """A camera that dozes stays green, its frame rate is known, and a recording takes its time."""
-    notes = Notes()
-    kept: list[Step] = [Kept(0.01 * number) for number in range(1, 30)]
-    script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
-    camera = worker(script, notes, url="file:/clip.mp4")
-    began = time.monotonic()
-    camera.start()
-    assert camera.join(5)
-    assert time.monotonic() - began >= 0.29
-    assert notes.states == ["green", "grey:ended"]
-    assert notes.decoded == 2
-
-
-def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They come all at once; the newest would win over those for which they were kept."""
-    monkeypatch.setattr("cameras.worker.LATE_SECONDS", 10.0)
-    notes = Notes()
-    ready = threading.Event()
-    slot = Slot("hall", notes, on_ready=ready.set)
-    late = [picture(0.04 * number).as_late() for number in range(1, 6)]
-    hold = threading.Event()
-    camera = worker(Script([picture(0.0), *late, lambda: hold.wait(10) and None]), notes, slot)
-    camera.start()
-    taken: list[object] = []
-    deadline = time.monotonic() + 10
-    while len(taken) < 6 and time.monotonic() < deadline:
-        taken += take_all(slot)
-        time.sleep(0.001)
-    hold.set()
-    camera.stop()
-    assert len(taken) == 6
-    assert notes.skips == []

@@ -1,0 +1,111 @@
+"""A camera whose worker reads a script instead of a stream, so that time and trouble can be chosen."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from cameras.backoff import Backoff
+from cameras.errors import Reason, SourceError
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.settings import CameraSettings
+from cameras.slot import Slot
+from cameras.stream import Decoded, Kept, Nothing, StreamInfo
+from cameras.worker import CameraWorker
+from pipeline.types import ArrayPixels
+
+PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))
+LIVE = StreamInfo("h264", 6, 4, 25.0, recorded=False)
+RECORDED = StreamInfo("h264", 6, 4, 25.0, recorded=True)
+Step = Decoded | Nothing | Kept | SourceError | Callable[[], None]
+
+
+def picture(seconds: float | None = None) -> Decoded:
+    return Decoded(PIXELS, seconds, time.time(), 0.001)
+
+
+def fault(reason: Reason) -> SourceError:
+    return SourceError(reason, f"rtsp://***@host/live: {reason}")
+
+
+class Script:
+    """Opens one scripted source after the other; the last one again and again."""
+
+    def __init__(self, *plays: Sequence[Step] | SourceError, info: StreamInfo = LIVE) -> None:
+        self.plays, self.info = plays, info
+        self.opened = 0
+        self.closed = 0
+
+    def __call__(self, settings: CameraSettings) -> "ScriptedSource":
+        play = self.plays[min(self.opened, len(self.plays) - 1)]
+        self.opened += 1
+        if isinstance(play, SourceError):
+            raise play
+        return ScriptedSource(self, play)
+
+
+class ScriptedSource:
+    def __init__(self, script: Script, steps: Sequence[Step]) -> None:
+        self.script, self.steps, self.info = script, steps, script.info
+
+    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
+        for step in self.steps:
+            if isinstance(step, SourceError):
+                raise step
+            if callable(step):
+                step()
+            else:
+                yield step
+
+    def close(self) -> None:
+        self.script.closed += 1
+
+
+class Notes(UnobservedCamera):
+    def __init__(self) -> None:
+        self.decoded = 0
+        self.skips: list[str] = []
+        self.reconnects: list[str] = []
+        self.states: list[str] = []
+        self.changed = threading.Condition()
+
+    def frame_decoded(self, cam_id: str) -> None:
+        self.decoded += 1
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self.skips.append(reason)
+
+    def reconnect(self, cam_id: str, reason: str) -> None:
+        with self.changed:
+            self.reconnects.append(reason)
+            self.changed.notify_all()
+
+    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+        with self.changed:
+            self.states.append(f"{state}:{reason}" if reason else str(state))
+            self.changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, 10), (self.states, self.reconnects)
+
+
+def settings(**given: object) -> CameraSettings:
+    return CameraSettings.model_validate({"id": "hall", "url": "rtsp://cam:s3cr3t@host/live", **given})
+
+
+class Quick(Backoff):
+    def __init__(self) -> None:
+        super().__init__(0.01, 0.01)
+
+
+def worker(script: Script, notes: Notes, slot: Slot | None = None, **given: object) -> CameraWorker:
+    return CameraWorker(settings(**given), slot or Slot("hall", notes), notes, script, Quick())
+
+
+def take_all(slot: Slot) -> list[object]:
+    taken: list[object] = []
+    while (item := slot.take()) is not None:
+        taken.append(item)
+    return taken

@@ -1,0 +1,76 @@
+"""The worker on a camera that dozes: packets that are kept, and pictures that are decoded late."""
+
+import threading
+import time
+
+import pytest
+
+from cameras.slot import Slot
+from cameras.stream import Kept, Nothing
+from tests.scripted_camera import (
+    RECORDED,
+    Notes,
+    Script,
+    Step,
+    picture,
+    take_all,
+    worker,
+)
+
+
+def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
+    """A camera that dozes stays green, its frame rate is known, and a recording takes its time."""
+    notes = Notes()
+    kept: list[Step] = [Kept(0.01 * number) for number in range(1, 30)]
+    script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
+    camera = worker(script, notes, url="file:/clip.mp4")
+    began = time.monotonic()
+    camera.start()
+    assert camera.join(5)
+    assert time.monotonic() - began >= 0.29
+    assert notes.states == ["green", "grey:ended"]
+    assert notes.decoded == 2
+
+
+def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come all at once; the newest would win over those for which they were kept."""
+    monkeypatch.setattr("cameras.worker.LATE_SECONDS", 10.0)
+    notes = Notes()
+    ready = threading.Event()
+    slot = Slot("hall", notes, on_ready=ready.set)
+    late = [picture(0.04 * number).as_late() for number in range(1, 6)]
+    hold = threading.Event()
+    camera = worker(Script([picture(0.0), *late, lambda: hold.wait(10) and None]), notes, slot)
+    camera.start()
+    taken: list[object] = []
+    deadline = time.monotonic() + 10
+    while len(taken) < 6 and time.monotonic() < deadline:
+        taken += take_all(slot)
+        time.sleep(0.001)
+    hold.set()
+    camera.stop()
+    assert len(taken) == 6
+    assert notes.skips == []
+
+
+def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
+    """The decoder holds the first picture back when the camera wakes; packets came all the while."""
+    notes = Notes()
+    hold = threading.Event()
+    dozing: list[Step] = [Kept(0.1), lambda: time.sleep(0.6), Kept(0.7), lambda: time.sleep(0.6), Kept(1.3)]
+    steps: list[Step] = [
+        picture(0.0),
+        *dozing,
+        Nothing(corrupt=False),
+        picture(1.4),
+        lambda: hold.wait(10) and None,
+    ]
+    camera = worker(Script(steps), notes, read_timeout_seconds=1)
+    camera.start()
+    deadline = time.monotonic() + 10
+    while notes.decoded < 2 and not notes.reconnects and time.monotonic() < deadline:
+        time.sleep(0.01)
+    hold.set()
+    camera.stop()
+    assert notes.reconnects == []
+    assert notes.decoded == 2
