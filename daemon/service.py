@@ -27,7 +27,6 @@ def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
     # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
     faulthandler.enable(file=STDERR)
-    sys.setswitchinterval(SWITCH_SECONDS)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)
     logs.configure(settings.log_format, settings.log_level)
@@ -45,10 +44,11 @@ def run(settings_path: Path | None) -> None:
 
 @contextmanager
 def ready(settings: Settings) -> Iterator[Models]:
-    """The models, and the data folder for this process alone.
+    """The models, the data folder for this process alone, and an interpreter that threads share fairly.
 
     Before the event loop takes the signals: models may have to be downloaded, and a signal breaks that off.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     data_folder.prepare(settings.data_dir)
     with data_folder.held(settings.data_dir):
         yield load_models(settings)
