@@ -13,6 +13,7 @@ from statistics import median
 
 from prometheus_client.utils import floatToGoString
 
+from daemon.benchmarks.histograms import quantile
 from daemon.demo_clip import make_demo_clip
 from daemon.metrics import LAG_BUCKETS
 from tests.daemon_process import Daemon, Samples, daemon, write_settings
@@ -142,20 +143,11 @@ def errors(process: Daemon) -> list[str]:
 
 def lag(later: Samples, before: Samples) -> tuple[float, float]:
     """How late the event loop was, p50 and p99 in seconds; within a bucket as Prometheus does it."""
-    ends = (*LAG_BUCKETS, float("inf"))
-    below = [
-        later.total(LAG, le=floatToGoString(end)) - before.total(LAG, le=floatToGoString(end)) for end in ends
+    buckets = [
+        (end, later.total(LAG, le=floatToGoString(end)) - before.total(LAG, le=floatToGoString(end)))
+        for end in (*LAG_BUCKETS, float("inf"))
     ]
-    found = []
-    for share in (0.5, 0.99):
-        rank = below[-1] * share
-        at = next(number for number, count in enumerate(below) if count >= rank)
-        if at == len(ends) - 1:
-            found.append(ends[at])
-            continue
-        start, under = (ends[at - 1], below[at - 1]) if at else (0.0, 0.0)
-        found.append(start + (ends[at] - start) * (rank - under) / max(1.0, below[at] - under))
-    return found[0], found[1]
+    return quantile(buckets, 0.5), quantile(buckets, 0.99)
 
 
 def _row(seconds: float, now: Held, sample: Samples, before: Samples, wrong: Sequence[str]) -> str:

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from daemon import logs, settings_file
 from daemon.app import Application
+from daemon.benchmarks.camera_process import cpu_seconds
 from daemon.ending import leave
 from daemon.notify import Systemd
 from daemon.service import ready
 from daemon.settings import Settings
 from pipeline.engine import Models
 from store.recording import StoredSighting
-
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -65,10 +64,9 @@ def _cpu_seconds() -> dict[str, float]:
     spent: dict[str, float] = defaultdict(float)
     for folder in Path("/proc/self/task").iterdir():
         try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            spent[_part(names.get(int(folder.name), ""))] += cpu_seconds(folder)
         except OSError:  # a thread that has just ended
             continue
-        spent[_part(names.get(int(folder.name), ""))] += (int(fields[11]) + int(fields[12])) / TICKS
     return dict(spent)
 
 

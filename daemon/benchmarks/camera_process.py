@@ -80,7 +80,7 @@ class CameraDaemon:
         return Look(
             at=answer["at"],
             cpu_seconds=answer["cpu_seconds"],
-            mongod_cpu_seconds=sum(map(_cpu_seconds, mongod)),
+            mongod_cpu_seconds=sum(cpu_seconds(Path(f"/proc/{pid}")) for pid in mongod),
             memory_mib=_memory_mib(self._process.pid),
             mongod_memory_mib=sum(map(_memory_mib, mongod)),
             samples=_samples(httpx.get(f"{self._address}/metrics", timeout=ANSWER_SECONDS).text),
@@ -166,8 +166,9 @@ def _children(pid: int) -> Sequence[int]:
     return found
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(folder: Path) -> float:
+    """User and system time of the process or thread with this folder in /proc. OSError where it has ended."""
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cameras.bare import Decoding, decode
 from daemon.benchmarks.camera_clips import Playing
 from daemon.benchmarks.camera_process import CameraDaemon, Look, Stored, running
+from daemon.benchmarks.histograms import quantile
 from daemon.errors import StartError
 
 WARM_SECONDS = 4.0
@@ -75,15 +76,7 @@ class Run:
         """The frame age that this share of the frames has at most; within a bucket as Prometheus takes it."""
         name = "facend_frame_age_seconds_bucket"
         edges = sorted((float(label), label) for metric, label in self.end.samples if metric == name)
-        counts = [self.rate(name, label) for _, label in edges]
-        if not counts or not counts[-1]:
-            return float("nan")
-        wanted, below, left = share * counts[-1], 0.0, 0.0
-        for (right, _), count in zip(edges, counts, strict=True):
-            if count >= wanted:
-                return right if count == below else left + (right - left) * (wanted - below) / (count - below)
-            below, left = count, right
-        return left
+        return quantile([(edge, self.rate(name, label)) for edge, label in edges], share)
 
 
 def measure(plan: Plan, cameras: int) -> Run:
