@@ -44,6 +44,8 @@ class Held:
     """Memory of its own."""
     threads: int
     files: int
+    tasks: int
+    """On its event loop."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Outcome:
     """Of the memory: the medians' ratio, less 1."""
     threads: int
     files: int
+    tasks: int
     """More than before: the fewest late, less the most early, because both come and go."""
     stored: int
     stored_late: int
@@ -68,7 +71,7 @@ class Outcome:
     def is_good(self) -> bool:
         return (
             self.growth <= MOST_GROWTH
-            and max(self.threads, self.files) <= 0
+            and max(self.threads, self.files, self.tasks) <= 0
             and not self.errors
             and self.lag_p99 <= MOST_LAG_SECONDS
             and self.stored_late > 0
@@ -79,9 +82,10 @@ class Outcome:
         return (
             f"{'good' if self.is_good else 'NOT GOOD'}: "
             f"memory {self.growth:+.1%} (at most {MOST_GROWTH:.0%}), "
-            f"threads left over {max(0, self.threads)}, files {max(0, self.files)}, "
-            f"errors {len(self.errors)}, event loop late p99 {self.lag_p99 * 1000:.1f} ms "
-            f"(at most {MOST_LAG_SECONDS * 1000:.0f}), {self.stored} sightings stored, "
+            f"left over: threads {max(0, self.threads)}, files {max(0, self.files)}, "
+            f"tasks {max(0, self.tasks)}; errors {len(self.errors)}, "
+            f"event loop late p99 {self.lag_p99 * 1000:.1f} ms (at most {MOST_LAG_SECONDS * 1000:.0f}), "
+            f"{self.stored} sightings stored, "
             f"exit status {self.exit_status}"
         )
 
@@ -94,12 +98,12 @@ def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Ou
         with daemon(settings, MALLOC_ARENA_MAX="2") as process:  # as systemd/facend.service sets it
             process.ready()
             time.sleep(plan.warm_up)
-            say("minutes      MB  threads  files  stored  errors  late p50, p99 (ms)")
+            say("minutes      MB  threads  files  tasks  stored  errors  late p50, p99 (ms)")
             looks: list[Held] = []
             first = previous = half = process.metrics()
             began = row_at = time.monotonic()
             while (now := time.monotonic()) < began + plan.measured:
-                looks.append(held(process.pid))
+                looks.append(held(process))
                 if now >= row_at:
                     sample = process.metrics()
                     say(_row(now - began, looks[-1], sample, previous, errors(process)))
@@ -116,6 +120,7 @@ def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Ou
                 growth=median(one.kibibytes for one in late) / median(one.kibibytes for one in early) - 1,
                 threads=min(one.threads for one in late) - max(one.threads for one in early),
                 files=min(one.files for one in late) - max(one.files for one in early),
+                tasks=min(one.tasks for one in late) - max(one.tasks for one in early),
                 stored=stored(last) - stored(first),
                 stored_late=stored(last) - stored(half),
                 errors=errors(process),
@@ -125,11 +130,12 @@ def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Ou
             )
 
 
-def held(pid: int) -> Held:
-    here = Path("/proc", str(pid))
+def held(process: Daemon) -> Held:
+    here = Path("/proc", str(process.pid))
     lines = (here / "smaps_rollup").read_text().splitlines()
     own = sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
-    return Held(own, len(list((here / "task").iterdir())), len(list((here / "fd").iterdir())))
+    threads, files = (len(list((here / what).iterdir())) for what in ("task", "fd"))
+    return Held(own, threads, files, int(process.metrics().total("facend_event_loop_tasks")))
 
 
 def stored(samples: Samples) -> int:
@@ -154,7 +160,7 @@ def _row(seconds: float, now: Held, sample: Samples, before: Samples, wrong: Seq
     late = "" if sample is before else "{:.1f}, {:.1f}".format(*(1000 * one for one in lag(sample, before)))
     return (
         f"{seconds / 60:>7.1f}  {now.kibibytes / 1024:>6.1f}  {now.threads:>7}  {now.files:>5}  "
-        f"{stored(sample):>6}  {len(wrong):>6}  {late}"
+        f"{now.tasks:>5}  {stored(sample):>6}  {len(wrong):>6}  {late}"
     )
 
 

@@ -31,4 +31,5 @@ def test_a_minute_with_four_cameras_and_visitors_leaves_nothing_behind(tmp_path:
     assert outcome.stored_late > 0
     assert outcome.threads <= 0
     assert outcome.files <= 0
+    assert outcome.tasks <= 0
     assert outcome.growth <= 0.1
