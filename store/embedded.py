@@ -47,15 +47,20 @@ class PrivateMongod:
         self._process: asyncio.subprocess.Process | None = None
         self._last_words: deque[str] = deque(maxlen=20)
         self._reader: asyncio.Task[None] | None = None
-        self._member = ReplicaSetOfOne(self.url, str(self._socket))
+        self._member = ReplicaSetOfOne(f"{self._server}/?directConnection=true", str(self._socket))
 
     @property
     def _socket(self) -> Path:
         return self._sockets / "mongod.sock"
 
     @property
+    def _server(self) -> str:
+        return f"mongodb://{quote(str(self._socket), safe='')}"
+
+    @property
     def url(self) -> str:
-        return f"mongodb://{quote(str(self._socket), safe='')}/?directConnection=true"
+        """As a replica set: so the driver waits for a server that has started but takes no writes yet."""
+        return f"{self._server}/?replicaSet={ReplicaSetOfOne.name}"
 
     @property
     def pid(self) -> int | None:
