@@ -4,11 +4,17 @@ Two habits of exporters get in the way. Weights that are listed among the graph'
 that may change, so the runtime neither folds nor fuses them. And sizes that were fixed when the model was
 exported (one picture a batch, 640 × 640 pixels) are fixed for ever, although nothing in the graph needs it.
 Both are only declarations: taking them away changes no number that the model computes.
+
+And a PReLU is written as operations for which ONNX Runtime has fast code: its own takes the numbers one by
+one, which was half of the time of SFace. The result is the same but for the last digit.
 """
 
+from collections.abc import Iterable, Iterator, MutableSequence
 from pathlib import Path
 
+import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from pipeline.errors import ModelError
 
@@ -44,7 +50,30 @@ def cleaned(path: Path, *, free_batch: bool = False, free_size: bool = False) ->
             _free(value, {1: f"{value.name}_cells"})
         # Sizes that the exporter noted between the nodes were computed for the old input.
         del graph.value_info[:]
+    nodes = list(_without_prelu(graph.node, graph.initializer))
+    del graph.node[:]
+    graph.node.extend(nodes)
     return bytes(model.SerializeToString())
+
+
+def _without_prelu(
+    nodes: Iterable[onnx.NodeProto], weights: MutableSequence[onnx.TensorProto]
+) -> Iterator[onnx.NodeProto]:
+    """The nodes, with PReLU(x) = slope · x + (1 - slope) · max(x, 0) where the slope is a weight."""
+    known = {weight.name: weight for weight in weights}
+    for node in nodes:
+        slope = known.get(node.input[1]) if node.op_type == "PRelu" else None
+        if slope is None:
+            yield node
+            continue
+        (x, _), (y,) = node.input, node.output
+        rest, positive, bent, above = (f"{y}/{part}" for part in ("rest", "positive", "bent", "above"))
+        values = numpy_helper.to_array(slope)
+        weights.append(numpy_helper.from_array(np.asarray(1 - values, values.dtype), rest))
+        yield helper.make_node("Mul", [x, slope.name], [bent])
+        yield helper.make_node("Relu", [x], [positive])
+        yield helper.make_node("Mul", [positive, rest], [above])
+        yield helper.make_node("Add", [bent, above], [y])
 
 
 def _free(value: onnx.ValueInfoProto, names: dict[int, str]) -> None:
