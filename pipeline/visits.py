@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pipeline.best_shot import BestShot, Outcome, Posting, Shot
 from pipeline.detector import Detector
 from pipeline.look import look_closer
-from pipeline.quality import assess, bound
+from pipeline.looks import Looks
+from pipeline.quality import assess, bound, pose
 from pipeline.regions import Region
 from pipeline.tracker import Track
 from pipeline.types import Detection, Frame, Observer, Quality
@@ -24,6 +25,9 @@ from pipeline.visit_shots import VisitShots
 _CERTAIN = 0.8
 """A detection with this score stands for a face even if it is seen only once, as on a camera with few
 frames."""
+
+_HALF_A_QUARTER = 45.0
+"""Degrees."""
 
 _REMEMBERED_BESIDE = 200
 """Of so many others who were visible at once, the latest, a visit in a crowd knows."""
@@ -52,8 +56,10 @@ class Visit:
     """The visits that were visible in the same frame, in a place of their own; the latest last."""
     surest: float = 0.0
     """The best score that the detector gave."""
-    small: NDArray[np.float32] | None = None
-    """What the face looked like when it was last seen; see `pipeline.appearance`."""
+    upright: bool = False
+    """Whether a closer look has shown that the face is not turned by a quarter or more."""
+    looks: Looks = field(default_factory=Looks)
+    """What the face looked like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ class Visits:
         if (outcome := self._verdict(visit, quality)) is not None:
             return outcome
         if self._near_detector is not None:
-            detection = look_closer(self._near_detector, luma, detection)
+            detection = closer(self._near_detector, luma, detection, visit)
             quality = assess(luma, detection)
             if (outcome := self._verdict(visit, quality)) is not None:
                 return outcome
@@ -190,6 +196,13 @@ class Visits:
 
     def _count(self, outcome: Outcome) -> None:
         self._observer.shot(self._cam_id, outcome.value)
+
+
+def closer(detector: Detector, luma: NDArray[np.uint8], found: Detection, visit: Visit) -> Detection:
+    """A closer look at the face of a visit, which needs to find only once that the face is upright."""
+    seen = look_closer(detector, luma, found, upright=visit.upright)
+    visit.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
+    return seen
 
 
 def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
