@@ -37,6 +37,11 @@ from pipeline.types import Detection, Quality, Rectangle
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 """The part of an aligned picture that is face whatever the hair and the background are."""
 
+_CORE_STEPS = np.arange(_CORE.start, ALIGNED_SIZE - _CORE.start, 4)
+_CORE_GRID = (_CORE_STEPS[:, np.newaxis] * 1j + _CORE_STEPS).ravel()
+"""Points all over it, as complex numbers x + iy."""
+_CORE_CORNERS = [complex(x, y) for x in _CORE_STEPS[[0, -1]] for y in _CORE_STEPS[[0, -1]]]
+
 _BURNT_OUT = 235
 """White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
 that use the whole range it is nearly white."""
@@ -103,10 +108,10 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
 def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
     """The quality of one face in a picture given by its brightness, (height, width) uint8."""
     core = align(luma, detection.landmarks)[_CORE, _CORE]
-    mean, variance = float(core.mean()), float(core.var())
-    edges = float(cv2.Laplacian(core, cv2.CV_32F).var())
+    mean, variance = _spread(core)
+    _, edges = _spread(cv2.Laplacian(core, cv2.CV_32F))
     sharpness = edges / max(variance, 1.0)
-    burnt = float(np.mean(core >= _BURNT_OUT))
+    burnt = np.count_nonzero(core >= _BURNT_OUT) / core.size
     took = {
         "sharpness": 0.4 * math.log2(1 + 0.1 / max(sharpness, 1e-4)),
         "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,
@@ -121,6 +126,12 @@ def _quality(took: dict[str, float], measures: dict[str, float]) -> Quality:
     return Quality(-sum(took.values()), {**{name: -value for name, value in took.items()}, **measures})
 
 
+def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:
+    """Mean and variance, which OpenCV gives in a fraction of NumPy's time."""
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean[0, 0]), float(deviation[0, 0]) ** 2
+
+
 def _box_outside(bbox: Rectangle, width: int, height: int) -> float:
     inside = bbox.intersection(Rectangle(0, 0, width, height)).area
     return 1 - inside / bbox.area if bbox.area > 0 else 1.0
@@ -132,8 +143,12 @@ def _cut_outside(aligning: NDArray[np.float32], width: int, height: int) -> floa
     A detector squeezes the box of a face that is half cut into the picture; where the landmarks say the
     rest of the face must be is harder to hide.
     """
-    steps = np.arange(_CORE.start, ALIGNED_SIZE - _CORE.start, 4, dtype=np.float32)
-    grid = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    points = grid @ np.linalg.inv(aligning[:, :2]).T - np.linalg.solve(aligning[:, :2], aligning[:, 2])
-    inside = (points >= 0).all(axis=1) & (points <= (width - 1, height - 1)).all(axis=1)
+    turn, shift = (complex(x, y) for x, y in (aligning[:, 0], aligning[:, 2]))
+    corners = ((corner - shift) / turn for corner in _CORE_CORNERS)
+    if all(0 <= point.real <= width - 1 and 0 <= point.imag <= height - 1 for point in corners):
+        return 0.0
+    points = (_CORE_GRID - shift) / turn
+    inside = (
+        (points.real >= 0) & (points.real <= width - 1) & (points.imag >= 0) & (points.imag <= height - 1)
+    )
     return float(1 - inside.mean())
