@@ -13,6 +13,7 @@ from store.findings import Finding, Kind, Scope
 from store.image import Image
 from store.removal import face_of_key
 from store.server_faces import PICTURES
+from store.uploads import key_of_owner
 
 BATCH = 500
 
@@ -69,8 +70,8 @@ class PicturesCheck:
         return Finding(Kind.MISSING_PICTURE, subject, detail, "the face does not name it any more")
 
     async def _cut_again(self, face: Face) -> bool:
-        photo = face.get("photo")
-        data = await self._ctx.uploads.get(photo) if isinstance(photo, str) else None
+        key = key_of_owner(self._ctx.uploads, face["owner"], face.get("photo"))
+        data = None if key is None else await self._ctx.uploads.get(key)
         if data is None:
             return False
         try:

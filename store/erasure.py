@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 from bson import ObjectId
+from pymongo.errors import DuplicateKeyError
 
 from store.context import Context
 from store.driver_errors import DRIVER_ERRORS, ours
@@ -103,9 +104,13 @@ class Erasure:
         return found is not None
 
     async def _remember(self, owner: ObjectId, person_id: int) -> None:
-        note = {"$set": {"owner": owner, "at": datetime.now(UTC)}}
+        note = {"$set": {"at": datetime.now(UTC)}}
         try:
-            await self._ctx.database[ERASED].update_one({"_id": person_id}, note, upsert=True)
+            await self._ctx.database[ERASED].update_one({"_id": person_id, "owner": owner}, note, upsert=True)
+        except DuplicateKeyError:
+            log.warning(
+                "an erased person's id was another user's, whose note of it stays", person_id=person_id
+            )
         except DRIVER_ERRORS as error:
             raise ours(error, "erased.update_one") from error
 

@@ -12,6 +12,7 @@ from store.context import Context
 from store.errors import NotFoundError
 from store.face import Face
 from store.server_faces import PICTURES
+from store.uploads import key_of_owner
 from store.users import UserArgument
 
 BATCH = 200
@@ -42,17 +43,19 @@ class FaceRemoval:
         Pictures first, then their URLs: after a crash in between the next run finds them by these.
         """
         removed = await self._delete_pictures(face, fields)
-        ours = {field: "" for field in fields if self.is_ours(face.get(field))}
+        ours = dict.fromkeys(self._pictures(face, fields), "")
         if ours:
             await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, {"$unset": ours})
         return removed
 
     async def _delete_pictures(self, face: Face, fields: tuple[str, ...] = tuple(PICTURES)) -> int:
-        urls = [url for field in fields if self.is_ours(url := face.get(field))]
-        return sum([await self._ctx.uploads.delete(url) for url in urls])
+        keys = self._pictures(face, fields).values()
+        return sum([await self._ctx.uploads.delete(key) for key in keys])
 
-    def is_ours(self, url: object) -> bool:
-        return isinstance(url, str) and self._ctx.uploads.key_of(url) is not None
+    def _pictures(self, face: Face, fields: tuple[str, ...]) -> dict[str, str]:
+        """The keys of those pictures that the face's owner has in the uploads, by field."""
+        keys = {field: key_of_owner(self._ctx.uploads, face["owner"], face.get(field)) for field in fields}
+        return {field: key for field, key in keys.items() if key is not None}
 
     async def faces(self, filters: dict[str, Any]) -> AsyncIterator[Face]:
         """The faces that pass, one batch after the other, in the order of their ids."""

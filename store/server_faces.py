@@ -19,7 +19,7 @@ from store.galleries import Galleries
 from store.guard import checked_id
 from store.image import Image
 from store.observer import StoreObserver
-from store.uploads import Uploads
+from store.uploads import Uploads, key_of_owner
 from store.users import Users
 
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
@@ -160,8 +160,7 @@ class ServerFaces(Faces):
         return key
 
     def _own_key(self, face: Mapping[str, Any], url: object) -> str | None:
-        key = self._uploads.key_of(url) if isinstance(url, str) else None
-        return key if key is not None and key.startswith(f"{face['owner']}/") else None
+        return key_of_owner(self._uploads, face["owner"], url)
 
     def _leads_elsewhere(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None

@@ -72,6 +72,15 @@ def checked_key(key: str) -> str:
     return key
 
 
+def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
+    """The key behind a URL below the owner's own folder; None for any other, somebody else's too.
+
+    Fields of documents may hold anybody's URLs, because their owners write into them.
+    """
+    key = uploads.key_of(url) if isinstance(url, str) else None
+    return key if key is not None and key.startswith(f"{owner}/") else None
+
+
 class Addresses:
     """The URLs of keys below a base URL, as every place for pictures has them."""
 

@@ -13,10 +13,37 @@ from store.errors import StoreError, UploadError
 from store.findings import Kind
 from store.server_faces import PICTURES
 from store.spool import Spool
-from tests.facens import face
+from tests.facens import face, stored
 from tests.integration.store.recorders import recording
 from tests.sightings import person_facen, photo, sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
+
+
+async def test_the_pictures_of_others_stay(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """Whoever writes the URLs of somebody else's pictures into a face of their own removes none of them."""
+    async with recording(ctx, user, spool) as running:
+        id_ = spool.put(sighting(1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    (theirs,) = await ctx.faces.find(user, {"sighting_id": id_})
+    stranger = await ctx.users.add({})
+    person = await ctx.persons.add(stranger, {})
+    urls = {field: theirs[field] for field in PICTURES}
+    await stored(ctx, stranger, person_facen(2), [], person_id=person["_id"], **urls)
+    erased = await Erasure(ctx, stranger).erase(person["_id"])
+    assert (erased.faces, erased.pictures) == (1, 0)
+    await assert_agreement(ctx, user, uploads, {id_})
+
+
+async def test_an_erased_person_stays_noted_for_its_own_user(ctx: Context, user: User) -> None:
+    """Somebody else's face with the same person_id is erased without touching that note."""
+    person = await ctx.persons.add(user, {})
+    await Erasure(ctx, user).erase(person["_id"])
+    stranger = await ctx.users.add({})
+    await stored(ctx, stranger, person_facen(2), [], person_id=person["_id"])
+    assert (await Erasure(ctx, stranger).erase(person["_id"])).faces == 1
+    note = await ctx.database["erased"].find_one({"_id": person["_id"]})
+    assert note is not None
+    assert note["owner"] == user["_id"]
 
 
 async def person_of(ctx: Context, user: User, sighting_id: str) -> int:
