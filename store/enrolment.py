@@ -137,7 +137,7 @@ class Enrolment:
         if len(data) > MAX_BYTES:
             return _Look(candidate, refusal=f"unreadable: larger than {MAX_BYTES // 2**20} MiB")
         key = f"enrol_{self._settings.gallery}_{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
-        known = await self._ctx.faces.find_one(self._user, {"sighting_id": key})
+        known = await self._find(key)
         if known is not None and await self._is_whole(known):
             return _Look(candidate, key, known)
         try:
@@ -168,6 +168,8 @@ class Enrolment:
             return await self._known(candidate, look.known)
         face, doubt = look.known, ""
         if face is None:
+            if (stored := await self._find(look.key)) is not None:  # the same picture twice in this folder
+                return await self._known(candidate, stored)
             face = Face.from_extraction_face(look.face)
             face.update(
                 sighting_id=look.key,
@@ -177,15 +179,18 @@ class Enrolment:
             face["person_id"], doubt = await self._person(candidate.person, face)
             try:
                 face = await self._ctx.faces.add(self._user, face)
-            except ConflictError:  # the same picture twice in this folder, under two names
+            except ConflictError:  # another process enrols it in this moment
                 return await self._known(candidate, await self._stored(look.key))
         await self._ctx.faces.complete_galleries(face, self._galleries)
         face.normalized = look.face["normalized"]
         await self._ctx.faces.upload(face, look.image)
         return Outcome(candidate.label, "taken", doubt, candidate.person, face["person_id"], face["_id"])
 
+    async def _find(self, key: str) -> Face | None:
+        return await self._ctx.faces.find_one(self._user, {"sighting_id": key})
+
     async def _stored(self, key: str) -> Face:
-        face = await self._ctx.faces.find_one(self._user, {"sighting_id": key})
+        face = await self._find(key)
         if face is None:
             raise ConflictError(f"the enrolled face {key} was removed in this moment; enrol again")
         return face
@@ -236,5 +241,7 @@ def main_face(faces: Sequence[ExtractionFace]) -> ExtractionFace:
 
 
 def _read(path: Path) -> bytes:
+    if not path.is_file():  # a pipe would keep us waiting for ever
+        raise OSError("no regular file")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)

@@ -1,6 +1,7 @@
 """People enrolled from pictures: taken once, refused with a reason, known at every camera."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -107,14 +108,16 @@ async def test_what_is_refused_says_why_and_leaves_nothing(
     (bad / "empty.jpg").write_bytes(b"")
     (bad / "torn.png").write_bytes(whole[:600])
     (bad / "link.jpg").symlink_to(bad / "nowhere")
+    os.mkfifo(people / "pipe.jpg")
     (people / "Eve").mkdir()
     shutil.copy(bad / "large.png", people / "Eve" / "stolen.png")
     outcomes = await enrol(ctx, user, people)
     refused = {label: one.reason for label, one in outcomes.items() if one.result == "refused"}
     assert set(refused) == {
         *(f"Ann/{name}.jpg" for name in ("wall", "group", "blurred", "text", "empty")),
-        *("Ann/torn.png", "Eve/stolen.png"),
+        *("Ann/torn.png", "Eve/stolen.png", "pipe.jpg"),
     }
+    assert refused["pipe.jpg"] == "unreadable: no regular file"
     assert refused["Ann/wall.jpg"] == "no face found"
     assert refused["Ann/group.jpg"].startswith("6 faces")
     assert refused["Ann/text.jpg"].startswith("unreadable")
