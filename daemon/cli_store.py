@@ -138,7 +138,15 @@ def _settings(settings_path: Path | None, data_dir: Path | None) -> Settings:
 
 
 def as_json(value: object, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=_plain)
+    def dumped(what: object, *, allow_nan: bool) -> str:
+        return json.dumps(what, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=_plain)
+
+    try:
+        return dumped(value, allow_nan=False)
+    except ValueError:  # JSON has no form for what is no number, or infinite: null says that it is not known
+        return dumped(
+            json.loads(dumped(value, allow_nan=True), parse_constant=lambda _: None), allow_nan=False
+        )
 
 
 def _plain(value: object) -> object:
