@@ -27,6 +27,7 @@ class Cameras(UserStore[Camera]):
     Model: TypeAlias = Camera
     _model = Camera
     protected = frozenset({"id", "password"})
+    set_whole = frozenset({"name", "url"})
 
     async def add(self, user: UserArgument | None, camera: Mapping[str, Any]) -> Camera:
         """Adds a camera. A missing `id` is made.

@@ -17,7 +17,13 @@ FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "photo_hash": _TEXT,
     "score": _NUMBER,
     "age": _NUMBER,
+    "media_time": _NUMBER,
     "timestamp": ((datetime, type(None)), "a time"),
+    "friend": ((bool, type(None)), "True, False or None"),
+    "detector_info": ((Mapping, type(None)), "a mapping"),
+    "sighting_id": _TEXT,
+    **dict.fromkeys(("photo", "thumbnail"), _TEXT),
+    "normalized": ((str, bytes, type(None)), "text, PNG bytes or None"),
     **dict.fromkeys(CORNERS, _NUMBER),
 }
 """What these fields of a face may hold; None stands for not known."""
@@ -29,7 +35,7 @@ def check_fields(fields: Mapping[str, Any]) -> None:
     """BadValueError where one of these fields of a face, if it is there, has a value that it cannot have."""
     for key, (allowed, expected) in FIELDS.items():
         value = fields.get(key)
-        if not isinstance(value, allowed) or isinstance(value, bool):
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise BadValueError(f"a face's {key} is {expected}, not {value!r:.80}")
         if isinstance(value, float) and not math.isfinite(value):
             raise BadValueError(f"a face's {key} is a finite number, not {value}")

@@ -51,6 +51,8 @@ class MongoStore(Generic[M]):
     """The type of its documents, which everybody else calls by the collection's name: `Faces.Model`."""
     protected: ClassVar[frozenset[str]] = frozenset()
     """Fields, beside `_id` and `owner`, that only methods of this class may change."""
+    set_whole: ClassVar[frozenset[str]] = frozenset({"name"})
+    """Fields that an update may only set or take away whole, because what they hold is checked."""
 
     def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
         self._collection: Collection = database[self.name]
@@ -163,10 +165,9 @@ class MongoStore(Generic[M]):
 
     def _changes(self, update: object) -> dict[str, Any]:
         """The update, once it has passed the guard."""
-        changes = checked_update(update, self.protected)
-        for operator, fields in changes.items():
-            if operator != "$unset" and "name" in fields:
-                checked_label(fields["name"], "a name")
+        changes = checked_update(update, self.protected, self.set_whole)
+        if "name" in changes.get("$set", {}):
+            checked_label(changes["$set"]["name"], "a name")
         return changes
 
     async def _insert(self, document: OrderedDict[str, Any]) -> None:
@@ -230,7 +231,10 @@ def _storable(value: object, depth: int) -> object:
         raise BadValueError(f"a value of the type {type(value).__name__} is not stored; pass text instead")
     if isinstance(value, datetime):
         # A time without zone is read as UTC, as the driver does.
-        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        try:
+            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError as error:
+            raise BadValueError(f"the time {value} lies outside the years 1 to 9999 of UTC") from error
         return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
     if isinstance(value, Mapping):
         return _storable_fields(value, depth)

@@ -26,6 +26,8 @@ from store.users import UserArgument, Users, UserStore
 
 COUNTER = "persons"
 """The counter that gives the ids; `Context.open` makes it."""
+FIELDS: Mapping[str, tuple[type, str]] = {"created": (datetime, "a time"), "sighting_id": (str, "text")}
+"""What these fields of a person hold."""
 ROW = 10_000
 """So many ids that are taken are passed over at once."""
 
@@ -53,6 +55,7 @@ class Persons(UserStore[Person]):
     Model: TypeAlias = Person
     _model = Person
     protected = frozenset({"sighting_id", "founding"})
+    set_whole = frozenset({"name", "created"})
 
     def __init__(
         self,
@@ -85,11 +88,22 @@ class Persons(UserStore[Person]):
         """Creates a person. Without an `_id` it gets the next free one.
 
         Raises:
-            BadValueError: the data is no mapping, or the id no uint64 below 2^63.
+            BadValueError: the data is no mapping, the id no uint64 below 2^63, or a field is not what it is.
             ConflictError: the id, or the `sighting_id`, is taken.
         """
         owner = await self._users.owner(user)
         model = Person(checked_mapping(person, "person"))
+        if "founding" in model:
+            raise BadValueError("a person's founding is written by identify alone; leave it out")
+        _check_fields(model)
+        return await self._make(owner, model)
+
+    async def found(self, question: Question, sighting: str | None) -> Person:
+        """Creates the person of a question, who is found for a moment by the facen that it was about."""
+        person = Person(founding=question.founding()) | ({"sighting_id": sighting} if sighting else {})
+        return await self._make(question.owner, person)
+
+    async def _make(self, owner: ObjectId, model: Person) -> Person:
         own_id = "_id" in model
         if own_id:
             checked_id(model["_id"], "person")
@@ -106,6 +120,11 @@ class Persons(UserStore[Person]):
                 await self._pass_over(model["_id"])
             else:
                 return model
+
+    def _changes(self, update: object) -> dict[str, Any]:
+        changes = super()._changes(update)
+        _check_fields(changes.get("$set", {}))
+        return changes
 
     async def _pass_over(self, taken: int) -> None:
         """Moves the counter to the end of a row of ids that were given by hand, as those of an import."""
@@ -179,6 +198,8 @@ class Persons(UserStore[Person]):
         question = Question(owner, names, facen, checked_threshold(threshold), checked_filters(filters))
         await self._galleries.require(owner, names)
         sighting = face.get("sighting_id") if create else None
+        if not isinstance(sighting, str | None):
+            raise BadValueError(f"a face's sighting_id is text, not {type(sighting).__name__}")
         if sighting is not None:
             made = await self._find_one({"owner": owner, "sighting_id": sighting})
             if made is not None:
@@ -201,8 +222,7 @@ class Persons(UserStore[Person]):
                 near = await self._look_again(question)
             if sure := question.enough(near):
                 return PersonMatch(sure[0].person_id, created=False, confidence=sure[0].confidence)
-            person = {"founding": question.founding()} | ({"sighting_id": sighting} if sighting else {})
-            made = await self.add(question.owner, person)
+            made = await self.found(question, sighting)
             return PersonMatch(made["_id"], created=True, confidence=_best(near))
 
     def measured(self, name: str) -> AbstractAsyncContextManager[None]:
@@ -268,6 +288,12 @@ class Persons(UserStore[Person]):
             return await days_seen(
                 self._face_documents, owner, person_id, cam_id, rule.interval(self._now()), rule.zone
             )
+
+
+def _check_fields(person: Mapping[str, Any]) -> None:
+    for key, (allowed, expected) in FIELDS.items():
+        if key in person and not isinstance(person[key], allowed):
+            raise BadValueError(f"a person's {key} is {expected}, not {person[key]!r:.80}")
 
 
 def _best(near: Sequence[Likeness]) -> float | None:

@@ -105,8 +105,7 @@ class Recognition:
             verdict = self._judge(evidence, face, create=True)
             if verdict.outcome != "created":
                 return verdict
-            person = {"founding": question.founding()} | ({"sighting_id": sighting} if sighting else {})
-            made = await self._ctx.persons.add(question.owner, person)
+            made = await self._ctx.persons.found(question, sighting)
             return Verdict(made["_id"], "created", verdict.confidence)
 
     def _judge(self, evidence: "Evidence", face: Face, *, create: bool) -> Verdict:

@@ -1,5 +1,6 @@
 """What a caller may change in a document: its fields, by operators that are known, and never whose it is."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,21 +14,26 @@ UPDATES = frozenset(
     }
 )
 MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
+PLACE = re.compile(r"\$|\$\[[a-z][A-Za-z0-9]*\]|\$\[\]")
+"""A place in a list: the one that the filter found, those of an array filter, or all."""
 PROTECTED = frozenset({"_id", "owner", "schema"})
 
 
-def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, Any]:
-    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields.
+def checked_update(
+    update: object, protected: Iterable[str] = (), set_whole: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields,
+    and the fields of `set_whole` only by `$set` and `$unset`.
 
     Raises:
         BadFilterError: the update is a pipeline or a whole document, has an operator that is not
-            allowed, or touches a protected field by any operator.
+            allowed, touches a protected field by any operator, or one of `set_whole` by another.
     """
     if not isinstance(update, Mapping) or not update:
         raise BadFilterError(
             "an update is a mapping of operators such as {'$set': {…}}, not empty and no pipeline"
         )
-    guarded = PROTECTED.union(protected)
+    guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
     for operator, fields in update.items():
         if operator not in UPDATES:
             raise BadFilterError(f"{operator!r} is not allowed in an update; use $set and its kin")
@@ -35,8 +41,10 @@ def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, A
             raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
         for path, value in fields.items():
             _check_path(path, guarded)
+            _check_whole(path, whole, operator)
             if operator == "$rename":
                 _check_path(value, guarded)
+                _check_whole(value, whole, operator)
             elif operator == "$pull":
                 _check_pull(value)
             else:
@@ -45,11 +53,19 @@ def checked_update(update: object, protected: Iterable[str] = ()) -> dict[str, A
 
 
 def _check_path(path: object, guarded: frozenset[str]) -> None:
-    first = field_or_operator(path).split(".", 1)[0]
+    first, *inside = field_or_operator(path).split(".")
     if first in guarded:
         raise BadFilterError(f"the field {first} cannot be changed by an update")
-    if first.startswith("$"):
+    if first.startswith("$") or any(part.startswith("$") and not PLACE.fullmatch(part) for part in inside):
         raise BadFilterError(f"{path!r} is no field")
+
+
+def _check_whole(path: str, whole: frozenset[str], operator: str) -> None:
+    first, *inside = path.split(".")
+    if first in whole and (inside or operator not in {"$set", "$unset"}):
+        raise BadFilterError(
+            f"the field {first} is changed whole, by $set, not by {operator} of {path!r:.80}"
+        )
 
 
 def _check_pull(value: object) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import traceback
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -89,7 +90,8 @@ async def test_names_too_long_or_with_control_characters_are_refused(
     "change",
     [
         *({"meta": 5}, {"score": float("nan")}, {"score": "good"}, {"age": True}, {"timestamp": 5}),
-        *({"cam_id": 5}, {"photo_hash": b"x"}, {"x1": float("inf")}, {"x2": "3"}),
+        *({"cam_id": 5}, {"photo_hash": b"x"}, {"x1": float("inf")}, {"x2": "3"}, {"photo": 5}),
+        *({"media_time": float("nan")}, {"media_time": "x"}, {"friend": "x"}, {"detector_info": "x"}),
         *({"gallery": ["vip"]}, {"galleries": ["vip"]}, {"id": 7}, {"bbox": [1, 2, 3, 4]}, {"schema": 99}),
     ],
 )
@@ -104,6 +106,91 @@ async def test_an_update_leaves_a_face_a_face(ctx: Context, user: User, change: 
     for update in ({"$rename": {"cam_id": "meta"}}, {"$push": {"meta": 1}}, {"$set": {"meta.a": 1}}):
         with pytest.raises(BadFilterError, match=r"changed by \$set"):
             await ctx.faces.update_one(user, None, update)
+    assert await snapshot(ctx) == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"media_time": float("nan")}, {"friend": 1}, {"detector_info": ["x"]}, {"thumbnail": 5}),
+        *({"sighting_id": 5}, {"sighting_id": {"$gt": ""}}),
+    ],
+)
+async def test_a_new_face_holds_what_its_fields_say(ctx: Context, user: User, fields: dict[str, Any]) -> None:
+    """Nothing is stored that export and reports could not read; nor is a person looked for by it."""
+    before = await snapshot(ctx)
+    bad = face(person_facen(1), **fields)
+    with pytest.raises(BadValueError, match=next(iter(fields))):
+        await ctx.faces.add(user, bad)
+    if "sighting_id" in fields:
+        await ctx.galleries.ensure(user, "default")
+        before = await snapshot(ctx)
+        with pytest.raises(BadValueError, match="sighting_id"):
+            await ctx.persons.identify(user, bad, "default", 0.9, create=True)
+    assert await snapshot(ctx) == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"created": "yesterday"}, {"created": None}, {"sighting_id": 5}),
+        *({"founding": "x"}, {"founding": {"galleries": ["default"], "facen": "junk"}}),
+    ],
+)
+async def test_a_new_person_holds_what_its_fields_say(
+    ctx: Context, user: User, fields: dict[str, Any]
+) -> None:
+    """And what only `identify` writes is not taken from anybody else."""
+    before = await snapshot(ctx)
+    with pytest.raises(BadValueError, match=next(iter(fields))):
+        await ctx.persons.add(user, fields)
+    assert await snapshot(ctx) == before
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        *({"$set": {"name.x": 1}}, {"$rename": {"note": "name"}}, {"$push": {"name": "x"}}),
+        *({"$min": {"name": ""}}, {"$currentDate": {"created": True}}, {"$inc": {"created.x": 1}}),
+        *({"$set": {"a.$owner": 1}}, {"$set": {"a.$[B c]": 1}}),
+    ],
+)
+async def test_what_is_checked_is_set_whole(ctx: Context, user: User, update: dict[str, Any]) -> None:
+    """A person's name and time are not changed from inside or by another operator than $set."""
+    person = await ctx.persons.add(user, {"note": "a\nb"})
+    before = await snapshot(ctx)
+    with pytest.raises(BadFilterError):
+        await ctx.persons.update_one(user, {"_id": person["_id"]}, update)
+    assert await snapshot(ctx) == before
+
+
+async def test_a_password_does_not_come_in_by_another_name(ctx: Context, user: User) -> None:
+    """A camera's url is not renamed to from a field that nobody looks into."""
+    await ctx.cameras.add(user, {"id": "door", "note": "rtsp://me:secret@camera/1"})
+    before = await snapshot(ctx)
+    with pytest.raises(BadFilterError, match="url"):
+        await ctx.cameras.update_one(user, {"id": "door"}, {"$rename": {"note": "url"}})
+    assert await snapshot(ctx) == before
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=12))),
+    ],
+)
+async def test_times_beyond_the_calendar_are_refused(ctx: Context, user: User, moment: datetime) -> None:
+    """In UTC they would lie before the year 1 or after 9999."""
+    before = await snapshot(ctx)
+    for call in (
+        lambda: ctx.faces.add(user, face(person_facen(1), timestamp=moment)),
+        lambda: ctx.persons.add(user, {"created": moment}),
+        lambda: ctx.cameras.add(user, {"id": "door", "since": [moment]}),
+        lambda: ctx.users.add({"since": moment}),
+    ):
+        with pytest.raises(BadValueError, match="9999"):
+            await call()
     assert await snapshot(ctx) == before
 
 
