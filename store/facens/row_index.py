@@ -1,8 +1,8 @@
 """Which row of a gallery belongs to which id: open addressing with linear probing, in plain arrays.
 
-A dict would take about 110 bytes an id, a fifth of a facen; this takes 25 to 36. Past the first few
-thousand ids they are spread over 256 tables, each of which grows by itself, so that no addition has to
-move more than a few thousand of them. Removal moves what follows back (Knuth, The Art of Computer
+A dict would take about 110 bytes an id, a fifth of a facen; this takes 18 to 36. A table of a few thousand
+ids is split in two when it is full (extendible hashing, Fagin et al., ACM TODS 4, 1979), so that no
+addition has to move more than these. Removal moves what follows back (Knuth, The Art of Computer
 Programming, volume 3, section 6.4, algorithm R), so that nothing is left behind.
 """
 
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 EMPTY = -1
 """No id is negative."""
 FIRST_SLOTS = 32
-SPREAD_AT = 4096
-SPREAD_BITS = 8
+SPLIT_AT = 2048
+"""A full table with fewer ids grows; one with more is split."""
+DEEPEST = 16
+"""Ids that somebody chose so that their hashes begin alike could be split for ever."""
 GOLDEN = 0x9E3779B97F4A7C15
 """2^64 divided by the golden ratio: Fibonacci hashing, ibid."""
 BITS_64 = (1 << 64) - 1
@@ -26,8 +28,10 @@ def hashes(ids: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 class _Table:
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, depth: int = 0) -> None:
         self.count = 0
+        self.depth = depth
+        """How many topmost bits the hashes of all ids in it have in common."""
         self._mask = slots - 1
         self._ids = np.full(slots, EMPTY, dtype=np.int64)
         self._rows = np.empty(slots, dtype=np.int32)
@@ -35,12 +39,12 @@ class _Table:
         self._id_at, self._row_at = memoryview(self._ids.data), memoryview(self._rows.data)
 
     @classmethod
-    def of(cls, ids: NDArray[np.int64], rows: NDArray[np.int32]) -> "_Table":
+    def of(cls, ids: NDArray[np.int64], rows: NDArray[np.int32], depth: int) -> "_Table":
         """A table of these, with room for one more."""
         slots = FIRST_SLOTS
         while (len(ids) + 1) * 3 > slots * 2:
             slots *= 2
-        table = cls(slots)
+        table = cls(slots, depth)
         table.count = len(ids)
         places = ((hashes(ids) >> np.uint64(HOME_SHIFT)) & np.uint64(table._mask)).astype(np.int64)
         while len(ids):
@@ -96,14 +100,21 @@ class RowIndex:
     """From ids (0 to 2^63 − 1) to rows (below 2^31). Not to be shared between threads."""
 
     def __init__(self) -> None:
+        self._depth = 0
         self._tables = [_Table(FIRST_SLOTS)]
+        """By the topmost `_depth` bits of the hash; one that is less deep stands here several times."""
         self._count = 0
 
     @classmethod
     def of(cls, ids: NDArray[np.int64]) -> "RowIndex":
         """The index of ids, all different, whose rows are 0, 1, 2 …"""
         index = cls()
-        index._take(ids, np.arange(len(ids), dtype=np.int32))
+        index._count = len(ids)
+        index._depth = depth = min(DEEPEST, (len(ids) // SPLIT_AT).bit_length())
+        place = (hashes(ids) >> np.uint64(48)).astype(np.int64) >> (16 - depth)
+        order = np.argsort(place, kind="stable").astype(np.int32)
+        bounds = np.searchsorted(place[order], np.arange(1, 1 << depth))
+        index._tables = [_Table.of(ids[rows], rows, depth) for rows in np.split(order, bounds)]
         return index
 
     def __len__(self) -> int:
@@ -111,7 +122,7 @@ class RowIndex:
 
     @property
     def nbytes(self) -> int:
-        return sum(table.nbytes for table in self._tables)
+        return sum(table.nbytes for table in set(self._tables))
 
     def get(self, face_id: int) -> int | None:
         table, hashed = self._table(face_id)
@@ -138,21 +149,20 @@ class RowIndex:
 
     def _table(self, face_id: int) -> tuple[_Table, int]:
         hashed = face_id * GOLDEN & BITS_64
-        return self._tables[hashed >> 64 - SPREAD_BITS if len(self._tables) > 1 else 0], hashed
+        return self._tables[hashed >> 64 - self._depth], hashed
 
     def _grow(self, hashed: int) -> None:
-        if len(self._tables) == 1 and self._count >= SPREAD_AT:
-            self._take(*self._tables[0].items())
-            return
-        which = hashed >> 64 - SPREAD_BITS if len(self._tables) > 1 else 0
-        self._tables[which] = _Table.of(*self._tables[which].items())
-
-    def _take(self, ids: NDArray[np.int64], rows: NDArray[np.int32]) -> None:
-        self._count = len(ids)
-        if len(ids) < SPREAD_AT:
-            self._tables = [_Table.of(ids, rows)]
-            return
-        group = (hashes(ids) >> np.uint64(64 - SPREAD_BITS)).astype(np.uint8)
-        order = np.argsort(group, kind="stable")
-        bounds = np.searchsorted(group[order], np.arange(1, 1 << SPREAD_BITS))
-        self._tables = [_Table.of(ids[part], rows[part]) for part in np.split(order, bounds)]
+        """Puts a larger table, or two, in the place of the one where this hash belongs."""
+        table = self._tables[hashed >> 64 - self._depth]
+        ids, rows = table.items()
+        if table.count < SPLIT_AT or table.depth == DEEPEST:
+            parts = [_Table.of(ids, rows, table.depth)]
+        else:
+            if table.depth == self._depth:
+                self._tables = [one for one in self._tables for _ in range(2)]
+                self._depth += 1
+            upper = (hashes(ids) >> np.uint64(63 - table.depth) & np.uint64(1)).astype(np.bool_)
+            parts = [_Table.of(ids[half], rows[half], table.depth + 1) for half in (~upper, upper)]
+        places = 1 << self._depth - table.depth
+        first = (hashed >> 64 - table.depth) * places
+        self._tables[first : first + places] = [part for part in parts for _ in range(places // len(parts))]

@@ -22,10 +22,10 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from numpy.typing import NDArray
 
-from store.facens.gallery_array import Block, GalleryArray, Precision, View, rows_in_block
+from store.facens.gallery_array import Block, GalleryArray, Precision, View, room, rows_in_block
 from store.facens.storage import GalleryKey
 
-MAGIC = b"facend facens 1\n"
+MAGIC = b"facend facens 2\n"
 LENGTH = struct.Struct("<I")
 LONGEST_LINE = 4096
 
@@ -118,7 +118,7 @@ class _Reader:
             while left > 0:
                 rows = min(left, rows_in_block(size))
                 ids = np.empty(rows, dtype="<i8")
-                vectors: NDArray[np.float32 | np.int16] = np.empty((rows, size), dtype=precision.dtype)
+                vectors = room(rows, size, precision)
                 self._fill(ids)
                 self._fill(vectors)
                 blocks.append(Block(vectors, ids))

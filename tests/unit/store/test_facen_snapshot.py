@@ -37,7 +37,7 @@ def write(path: Path, identity: Identity = IDENTITY, count: int = 150) -> None:
 def test_what_was_written_comes_back(tmp_path: Path, precision: Precision) -> None:
     """Ids and numbers of every gallery, over several blocks; and it can be changed like any other."""
     identity = replace(IDENTITY, precision=precision)
-    assert rows_in_block(SIZE) == 128
+    assert rows_in_block(SIZE) == 64
     write(tmp_path / "s", identity)
     found = read_snapshot(tmp_path / "s", identity)
     assert {key: len(array) for key, array in found.items()} == {(A, "g"): 150, (B, "empty"): 0, (B, "ä"): 3}

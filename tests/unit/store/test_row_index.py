@@ -1,9 +1,11 @@
 """The index from ids to rows, beside a dictionary."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.facens import row_index
 from store.facens.row_index import GOLDEN, RowIndex
 
 NEIGHBOURS = [number * pow(GOLDEN, -1, 1 << 64) % (1 << 63) for number in range(40)]
@@ -44,3 +46,34 @@ def test_twenty_thousand_ids_keep_their_rows_while_half_of_them_go() -> None:
         assert [index.get(face_id) for face_id in ids.tolist()] == [
             None if row % 2 else row for row in range(len(ids))
         ]
+
+
+def test_no_addition_has_to_move_more_than_a_few_thousand_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: whoever adds one holds up the event loop only so long."""
+    moved: list[int] = []
+    made = row_index._Table.of
+
+    def noted(ids: np.ndarray, rows: np.ndarray, depth: int) -> row_index._Table:
+        moved.append(len(ids))
+        return made(ids, rows, depth)
+
+    monkeypatch.setattr(row_index._Table, "of", noted)
+    index = RowIndex()
+    for face_id in range(50_000):
+        index.set(face_id * 7919, face_id)
+    assert max(moved) < 4096
+    assert [index.get(face_id * 7919) for face_id in range(0, 50_000, 999)] == list(range(0, 50_000, 999))
+    assert index.nbytes < 40 * len(index)
+
+
+def test_hashes_that_begin_alike_are_not_split_for_ever() -> None:
+    """Ids that somebody chose so that their hashes share the topmost bits."""
+    ids = [number * pow(GOLDEN, -1, 1 << 64) % (1 << 64) for number in range(0, 1 << 33, 1 << 20)]
+    index = RowIndex()
+    for row, face_id in enumerate(ids):
+        if face_id < 1 << 63:
+            index.set(face_id, row)
+    assert [index.get(face_id) for face_id in ids] == [
+        row if face_id < 1 << 63 else None for row, face_id in enumerate(ids)
+    ]
+    assert index.nbytes < 10**6
