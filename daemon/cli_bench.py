@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import click
 from pydantic import SecretStr, ValidationError
@@ -26,8 +26,11 @@ from store.facens.opening import open_storage
 SMALLEST = 2000
 """So many faces are removed and added again."""
 KINDS: tuple[Kind, ...] = ("random", "clustered")
+Index = Literal["exact", "hnsw"]
+INDEXES: tuple[Index, ...] = ("exact", "hnsw")
 DRAWN = {
     "search beside numpy": "search, ms",
+    "search in one beside one alone": "search in one gallery, ms",
     "add one (at most 100 µs)": "add one, µs",
     "longest turn of the loop, own time (5 ms)": "longest turn of the loop, ms",
 }
@@ -41,6 +44,7 @@ class _Wanted:
     galleries: int
     start: bool
     milvus: str
+    index: Index
 
 
 class _Lines:
@@ -92,6 +96,9 @@ def bench() -> None:
 @click.option("--galleries", type=click.IntRange(0), default=1000, show_default=True, help="Of 100 faces.")
 @click.option("--start", is_flag=True, help="Also starts, with a MongoDB of its own.")
 @click.option("--milvus", metavar="URL", default="", help="Also a Milvus server.")
+@click.option(
+    "--index", type=click.Choice(INDEXES), default="exact", show_default=True, help="Of the Milvus server."
+)
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw how it grows.")
 def facens(
     as_json: bool,
@@ -101,6 +108,7 @@ def facens(
     galleries: int,
     start: bool,
     milvus: str,
+    index: Index,
     png: Path | None,
 ) -> None:
     """The facen storage: speed, memory, exactness, and how they grow.
@@ -110,7 +118,7 @@ def facens(
     if png is not None and len(set(sizes)) < 2:
         raise StartError("--png needs two sizes or more: a curve has two points")
     logs.configure("console", "warning")
-    asked = _Wanted(sizes, numbers, kinds, galleries, start, milvus)
+    asked = _Wanted(sizes, numbers, kinds, galleries, start, milvus, index)
     rows = asyncio.run(_measured(asked, (lambda _: None) if as_json else _Lines().show))
     if as_json:
         click.echo(to_json([asdict(row) for row in rows]))
@@ -132,19 +140,20 @@ async def _all(asked: _Wanted) -> AsyncIterator[Row]:
         if asked.start:
             measures.append(measure_start(kind, count, size))
         if asked.milvus:
-            measures.append(_server(asked.milvus, kind, count, size))
+            measures.append(_server(asked, kind, count, size))
         for measure in measures:
             async for row in measure:
                 yield row
-    if asked.galleries:
-        for size in asked.numbers:
-            async for row in measure_galleries(asked.galleries, 100, size):
-                yield row
+    numbers = [number for part in (100, 10, 1) if (number := asked.galleries // part)]
+    for size, number in product(asked.numbers, numbers):
+        async for row in measure_galleries(number, 100, size):
+            yield row
 
 
-async def _server(url: str, kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
+async def _server(asked: _Wanted, kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
     try:
-        storage = await open_storage(FacensSettings(url=SecretStr(url)), size, None)
+        settings = FacensSettings(url=SecretStr(asked.milvus), index=asked.index)
+        storage = await open_storage(settings, size, None)
         try:
             async for row in measure_server(storage, kind, count, size):
                 yield row

@@ -8,6 +8,7 @@ from bson import ObjectId
 
 from pipeline.types import Facen
 from store.client import Collection
+from store.facens.reconciling import ids_of
 from store.facens.storage import FacenStorage
 
 ASK_AT_ONCE = 10_000
@@ -44,7 +45,7 @@ async def nearest(
     here: dict[str, Any] = {"owner": owner, "gallery": {"$in": list(galleries)}}
     if query:
         here = {"$and": [here, query]}
-    allowed = [document["_id"] async for document in faces.find(here, {"_id": 1})] if query else None
+    allowed = await ids_of(faces, here) if query else None
     wanted = limit
     while True:
         best: dict[int, float] = {}

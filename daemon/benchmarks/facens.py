@@ -4,17 +4,17 @@ Facens are made: `random` ones are as good as unrelated; `clustered` ones are th
 faces each, whose cosines to each other are about 0.7, as a day at a door gives them.
 """
 
-import asyncio
 import importlib.util
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Literal
 
 import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from daemon.benchmarks.rows import Row, fastest, fastest_of
+from daemon.benchmarks.facens_steady import longest_turn, measure_steady
+from daemon.benchmarks.rows import Row, fastest_of, least_of
 from store.facens import FacenStorage, LocalFacens
 from store.facens.gallery_array import Precision
 
@@ -22,13 +22,14 @@ Kind = Literal["random", "clustered"]
 Floats = NDArray[np.float32]
 
 GALLERY = "g"
+GALLERIES = " galleries of "
 QUERIES = 32
 LIMIT = 10
 THRESHOLD = 0.75
 FACES_OF_A_PERSON = 20
 WITHIN = 0.7
 """The cosine of two faces of one person."""
-CHURNED = 2000
+PROBES = 1000
 LOOSE = 1e-4
 """A person's face and itself, in half precision."""
 
@@ -45,6 +46,13 @@ def made(kind: Kind, count: int, size: int, seed: int = 0) -> Floats:
     return _unit(mixed.astype(np.float32))
 
 
+def _other_pictures(vectors: Floats) -> list[Floats]:
+    """Facens as those of other pictures of the same people would be."""
+    count, size = vectors.shape
+    aside = made("random", count, size, 9)
+    return list(_unit((WITHIN * vectors + np.sqrt(1 - WITHIN**2) * aside).astype(np.float32)))
+
+
 def _unit(vectors: Floats) -> Floats:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
@@ -56,9 +64,10 @@ async def measure_local(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
     owner, vectors = ObjectId(), made(kind, count, size)
     storage = LocalFacens(size)
     since = time.perf_counter()
-    await storage.add_many(owner, GALLERY, enumerate(vectors))
+    _, own = await longest_turn(storage.add_many(owner, GALLERY, enumerate(vectors)))
     seconds = time.perf_counter() - since
     yield Row.of("add one (at most 100 µs)", case, seconds / count * 1e6, "µs", 100)
+    yield Row.of("longest turn of the loop while adding", case, own * 1e3, "ms", 5)
     yield Row.of("memory beside the raw facens", case, storage.nbytes / 2**20, "MiB", vectors.nbytes / 2**20)
     query = vectors[count // 2]
 
@@ -77,19 +86,26 @@ async def measure_local(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
     rivals: list[tuple[str, Callable[[], Awaitable[None]]]] = [("numpy", numpy_one)]
     if (faiss_one := _faiss(vectors, query)) is not None:
         rivals.append(("faiss.IndexFlatIP", faiss_one))
-    ours, reading, *others = await fastest_of([one, read, *(work for _, work in rivals)])
-    for (name, _), seconds in zip(rivals, others, strict=True):
-        yield Row.of(f"search beside {name}", case, ours * 1e3, "ms", seconds * 1e3)
-    speeds = [vectors.nbytes / seconds / 1e9 for seconds in (ours, reading)]
-    yield Row.of("search beside reading memory", case, speeds[0], "GB/s", speeds[1])
+    ours, reading, *others = await least_of([one, read, *(work for _, work in rivals)])
+    for (name, _), taken in zip(rivals, others, strict=True):
+        yield Row.of(f"search beside {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
+        yield Row.of(f"search beside {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
+    for suffix, seconds, beside in (
+        ("", ours.seconds, reading.seconds),
+        (", own time", ours.own, reading.own),
+    ):
+        speeds = [vectors.nbytes / least / 1e9 for least in (seconds, beside)]
+        yield Row.of(f"search beside reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
     queries = list(vectors[:QUERIES])
-    many = await fastest(lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD), 3)
-    yield Row.of(f"a query of {QUERIES} beside one alone", case, many / QUERIES * 1e3, "ms", ours * 1e3)
+    many, alone = await fastest_of(
+        [lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD), one], 5
+    )
+    yield Row.of(f"a query of {QUERIES} beside one alone", case, many / QUERIES * 1e3, "ms", alone * 1e3)
     async for row in _filtered(storage, owner, query, count, case, one):
         yield row
     async for row in _half(owner, vectors, case, storage, one):
         yield row
-    async for row in _steady(storage, owner, vectors, case):
+    async for row in measure_steady(storage, owner, GALLERY, vectors, case):
         yield row
 
 
@@ -103,13 +119,15 @@ async def _filtered(
 ) -> AsyncIterator[Row]:
     rng = np.random.default_rng(1)
     for what, number in (("a person", FACES_OF_A_PERSON), ("1 %", count // 100), ("half", count // 2)):
-        allowed = rng.choice(count, number, replace=False).tolist()
+        allowed = np.sort(rng.choice(count, number, replace=False))  # as a search with filters gives them
 
-        async def filtered(allowed: list[int] = allowed) -> None:
+        async def filtered(allowed: NDArray[np.int64] = allowed) -> None:
             await storage.search(owner, GALLERY, query, LIMIT, THRESHOLD, allowed)
 
-        some, all_ = await fastest_of([filtered, unfiltered], 5)
-        yield Row.of(f"search among {what} beside all", case, some * 1e3, "ms", all_ * 1e3)
+        some, all_ = await least_of([filtered, unfiltered], 5)
+        name = f"search among {what} beside all"
+        yield Row.of(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
+        yield Row.of(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
 
 
 async def _half(
@@ -137,52 +155,9 @@ async def _half(
     yield Row.of("half precision: confidence off by", case, off, "", LOOSE)
 
 
-async def _steady(storage: LocalFacens, owner: ObjectId, vectors: Floats, case: str) -> AsyncIterator[Row]:
-    """The loop's longest turn while some add and remove and others search, and what that leaves behind."""
-    before = storage.nbytes
-
-    async def search(number: int) -> None:
-        for _ in range(3):
-            await storage.search(owner, GALLERY, vectors[number], LIMIT, THRESHOLD)
-
-    async def churn() -> None:
-        for number in range(CHURNED):
-            await storage.remove(owner, GALLERY, number)
-            await asyncio.sleep(0)
-            await storage.add(owner, GALLERY, number, vectors[number])
-            await asyncio.sleep(0)
-
-    async def busy() -> None:
-        await asyncio.gather(churn(), *(search(number) for number in range(4)))
-
-    since = time.perf_counter()
-    wall, own = await _longest_turn(busy())
-    seconds = time.perf_counter() - since
-    idle, _ = await _longest_turn(asyncio.sleep(seconds))
-    yield Row.of("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
-    yield Row.of("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
-    yield Row.of("memory after removals and additions", case, storage.nbytes / 2**20, "MiB", before / 2**20)
-    yield Row.of("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
-
-
-async def _longest_turn(work: Coroutine[object, object, object]) -> tuple[float, float]:
-    """Seconds of the loop's longest turn during the work: by the clock, and of its thread's own time, which
-    does not count what other programs took."""
-    task = asyncio.ensure_future(work)
-    wall = own = 0.0
-    last, last_own = time.perf_counter(), time.thread_time()
-    while not task.done():
-        await asyncio.sleep(0)
-        now, now_own = time.perf_counter(), time.thread_time()
-        wall, own = max(wall, now - last), max(own, now_own - last_own)
-        last, last_own = now, now_own
-    await task
-    return wall, own
-
-
 async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator[Row]:
     """Many small galleries instead of one large one."""
-    case = f"{number} galleries of {faces}"
+    case = f"{number}{GALLERIES}{faces}×{size}"
     owner, vectors = ObjectId(), made("random", faces, size)
     storage = LocalFacens(size)
     since = time.perf_counter()
@@ -221,9 +196,24 @@ async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: in
             ]
         )
         yield Row.of("server: search beside local", case, there * 1e3, "ms", here * 1e3)
-        found = await storage.search(owner, GALLERY, query, 1, THRESHOLD)
-        same = [hit.id for hit in found.hits] == [count // 2]
-        yield Row.of("server: the nearest is found", case, float(same), "", 1)
+        queries = list(vectors[:QUERIES])
+        there, here = await fastest_of(
+            [
+                lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD),
+                lambda: local.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD),
+            ],
+            5,
+        )
+        name = f"server: a query of {QUERIES} beside local"
+        yield Row.of(name, case, there / QUERIES * 1e3, "ms", here / QUERIES * 1e3)
+        probes = _other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
+        exact = await local.search_many(owner, GALLERY, probes, 1, 0)
+        found = await storage.search_many(owner, GALLERY, probes, 1, 0)
+        same = sum(
+            [hit.id for hit in mine.hits] == [hit.id for hit in theirs.hits]
+            for mine, theirs in zip(found, exact, strict=True)
+        )
+        yield Row.of("server: recall@1 beside exact", case, same / len(probes), "", 1)
     finally:
         await storage.drop(owner, GALLERY)
 
@@ -244,14 +234,18 @@ def _faiss(vectors: Floats, query: Floats) -> Callable[[], Awaitable[None]] | No
 
 
 def curves(rows: list[Row], figures: dict[str, str]) -> Iterator[tuple[str, list[float], list[float]]]:
-    """For each figure and kind of facens a line over the number of facens."""
+    """For each figure and kind of facens, or of galleries, a line over the number of facens."""
     for figure, name in figures.items():
         groups: dict[str, list[tuple[int, float]]] = {}
         for row in rows:
+            if row.figure != figure:
+                continue
+            number, _, faces = row.case.partition(GALLERIES)
             kind, _, shape = row.case.partition(" ")
-            if row.figure == figure and "×" in shape:
-                count, _, size = shape.partition("×")
-                groups.setdefault(f"{name}, {kind} {size}-d", []).append((int(count), row.value))
+            count, _, size = (faces or shape).partition("×")
+            label = f"galleries of {count}, {size}-d" if faces else f"{kind} {size}-d"
+            total = int(number) * int(count) if faces else int(count)
+            groups.setdefault(f"{name}, {label}", []).append((total, row.value))
         for label, points in groups.items():
             points.sort()
             yield label, [float(count) for count, _ in points], [value for _, value in points]

@@ -22,20 +22,31 @@ class Row:
         return cls(figure, case, value, unit, baseline, value / baseline if baseline else float("nan"))
 
 
-async def fastest(work: Callable[[], Awaitable[object]], times: int = PAIRS) -> float:
-    """Seconds of the fastest of several runs: what else the machine does only ever adds to it."""
-    return (await fastest_of([work], times))[0]
-
-
 async def fastest_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[float]:
-    """The same for several that take turns, so that what else the machine does meets all alike."""
-    seconds = [float("inf")] * len(works)
+    """Seconds of the fastest of several runs of each, since what else the machine does only ever adds to it;
+    they take turns, so that it meets all alike."""
+    return [taken.seconds for taken in await least_of(works, times)]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    seconds: float
+    """By the clock."""
+    own: float
+    """Of processors, by all threads of this process: what other programs take does not count."""
+
+
+async def least_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[Taken]:
+    """The same, and by the time of processors."""
+    least = [Taken(float("inf"), float("inf"))] * len(works)
     for _ in range(times):
         for number, work in enumerate(works):
-            since = time.perf_counter()
+            since, own_since = time.perf_counter(), time.process_time()
             await work()
-            seconds[number] = min(seconds[number], time.perf_counter() - since)
-    return seconds
+            seconds, own = time.perf_counter() - since, time.process_time() - own_since
+            before = least[number]
+            least[number] = Taken(min(before.seconds, seconds), min(before.own, own))
+    return least
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -59,7 +59,8 @@ def room(rows: int, size: int, precision: Precision) -> Stored:
         return np.empty((rows, size), dtype=precision.dtype)
     raw = np.empty(wanted + HUGE_PAGE, dtype=np.uint8)
     start = -raw.ctypes.data % HUGE_PAGE
-    return raw[start : start + wanted].view(precision.dtype).reshape(rows, size)
+    found: Stored = raw[start : start + wanted].view(precision.dtype)
+    return found.reshape(rows, size)
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ OFF_LOOP_NUMBERS = 1_000_000
 """A search over more numbers than this (about a millisecond of work) runs in a thread."""
 PICKED = 256
 """So many allowed ids are looked up one by one and compared at once."""
-ADD_AT_ONCE = 256
+ADD_AT_ONCE = 64
 IDS_AT_ONCE = 10_000
 
 _Result = TypeVar("_Result")

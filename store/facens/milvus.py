@@ -6,18 +6,20 @@ an addition looks first; who adds the same face to the same gallery from two pro
 add it twice, which a search shows as one.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
 from bson import ObjectId
+from numpy.typing import NDArray
 
 from pipeline.facen import confidence, cosine
 from pipeline.types import Facen
 from store.errors import BadValueError, FacenExistsError, FacenStorageError, PackError, StoreUnavailableError
 from store.facens.milvus_calls import LONGEST_ANSWER, MilvusCalls, MissingError
 from store.facens.milvus_names import collection_of, gallery_of, owner_of, partition_of
-from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
+from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen, id_array
 from store.settings import FacensSettings
 
 SLACK = 2e-6
@@ -149,13 +151,12 @@ class MilvusFacens:
         nobody: list[list[FacenHit]] = [[] for _ in queries]
         if not queries:
             return nobody
-        if allowed is None:
-            filters = [""]
-        else:
-            chosen = sorted({int(one) for one in allowed})
-            filters = [f"id in {list(part)}" for part in _parts(chosen, ALLOWED_AT_ONCE)]
+        chosen = None
+        if allowed is not None:
+            chosen = await asyncio.to_thread(lambda: np.unique(id_array(allowed)))
 
         async def search() -> list[list[FacenHit]]:
+            filters = [""] if chosen is None else _filters(chosen)
             answers = [await self._nearest(owner, gallery, queries, limit, which) for which in filters]
             together = [[hit for hits in one for hit in hits] for one in zip(*answers, strict=True)]
             return [_best(hits, limit, threshold) for hits in together] or nobody
@@ -302,6 +303,12 @@ class MilvusFacens:
 
 def _parts(entries: Sequence[_Result], size: int) -> Iterable[Sequence[_Result]]:
     return (entries[start : start + size] for start in range(0, len(entries), size))
+
+
+def _filters(allowed: NDArray[np.int64]) -> Iterable[str]:
+    """One after the other: writing down a million numbers takes long."""
+    for start in range(0, len(allowed), ALLOWED_AT_ONCE):
+        yield f"id in {allowed[start : start + ALLOWED_AT_ONCE].tolist()}"
 
 
 def _best(hits: Sequence[tuple[int, float]], limit: int, threshold: float) -> list[FacenHit]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from bson import ObjectId, decode_all
@@ -12,13 +13,12 @@ from store.client import Collection, Database
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.facens.filling import fill
 from store.facens.sharded import Mine
-from store.facens.storage import FacenStorage, GalleryKey
+from store.facens.storage import FacenStorage, GalleryKey, id_array
 
 Ids = NDArray[np.int64]
 BATCH = 100_000
 FETCH_AT_ONCE = 5_000
 """A question to MongoDB may have 16 MB."""
-CONVERT_AT_ONCE = 10_000
 ID_DOCUMENT = np.dtype([("length", "<i4"), ("type", "u1"), ("name", "S4"), ("id", "<i8"), ("end", "u1")])
 """`{_id: …}` in BSON with a whole number of 64 bits (https://bsonspec.org/spec.html): 18 bytes, always."""
 INT64 = 0x12
@@ -51,10 +51,15 @@ async def listed_galleries(database: Database, facens: FacenStorage) -> list[Gal
 
 
 async def listed_ids(faces: Collection, owner: ObjectId, gallery: str) -> Ids:
-    """The ids of the faces that list this gallery, in order; read as they come from the server, unwrapped
-    in a thread, because a million of them as dictionaries take ten times as long."""
+    """The ids of the faces that list this gallery, in order."""
+    return await ids_of(faces, {"owner": owner, "gallery": gallery})
+
+
+async def ids_of(faces: Collection, query: dict[str, Any]) -> Ids:
+    """The ids of the faces that pass the query, in order; read as they come from the server, unwrapped in a
+    thread, because a million of them as dictionaries take ten times as long."""
     parts: list[Ids] = []
-    cursor = faces.find_raw_batches({"owner": owner, "gallery": gallery}, {"_id": 1}, batch_size=BATCH)
+    cursor = faces.find_raw_batches(query, {"_id": 1}, batch_size=BATCH)
     try:
         parts.extend([await asyncio.to_thread(_ids_of, batch) async for batch in cursor])
     except DRIVER_ERRORS as error:
@@ -74,15 +79,7 @@ def _ids_of(batch: bytes) -> Ids:
 async def held_ids(facens: FacenStorage, owner: ObjectId, gallery: str) -> Ids:
     """The ids that the storage holds in a gallery, in order."""
     ids = await facens.ids(owner, gallery)
-    return await asyncio.to_thread(_as_array, ids)
-
-
-def _as_array(ids: list[int]) -> Ids:
-    """In parts, because looking at Python's numbers holds everything else up."""
-    array = np.empty(len(ids), dtype=np.int64)
-    for start in range(0, len(ids), CONVERT_AT_ONCE):
-        array[start : start + CONVERT_AT_ONCE] = ids[start : start + CONVERT_AT_ONCE]
-    return array
+    return await asyncio.to_thread(id_array, ids)
 
 
 async def differences(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.facen import confidence, cosine
 from store.facens.gallery_array import Block, Precision, View
 from store.facens.row_index import hashes
-from store.facens.storage import FacenHit
+from store.facens.storage import FacenHit, id_array
 
 SLACK = 1e-6
 """Rounding of float32: a facen compared with itself has to reach a threshold of 1."""
@@ -28,8 +28,7 @@ class Allowed:
     """The ids that a search is limited to. A look at a few bits of an id's hash decides most cases."""
 
     def __init__(self, ids: Iterable[int]) -> None:
-        taken = ids if isinstance(ids, np.ndarray) else np.fromiter(ids, dtype=np.int64)
-        self._ids = np.sort(taken.astype(np.int64, copy=False))
+        self._ids = np.sort(id_array(ids))
         bits = max(10, (4 * len(self._ids)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._maybe = np.zeros(1 << bits, dtype=np.bool_)

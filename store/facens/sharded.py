@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from pipeline.types import Facen
 from store.errors import FacenExistsError, FacenStorageError
 from store.facens.row_index import hashes
-from store.facens.storage import FacenHit, FacenSearch, FacenStorage, GalleryKey, ShardHealth, checked_facen
+from store.facens.storage import (
+    FacenHit,
+    FacenSearch,
+    FacenStorage,
+    GalleryKey,
+    ShardHealth,
+    checked_facen,
+    id_array,
+)
 
 SHARD_SHIFT = np.uint64(40)
 
@@ -75,10 +83,10 @@ class ShardedFacens:
         ignore_errors: bool = False,
     ) -> FacenSearch:
         self._checked(facen)
-        chosen = None if allowed is None else np.fromiter(allowed, dtype=np.int64)
+        parts = None if allowed is None else await asyncio.to_thread(self._parts_of, allowed)
 
         async def ask(number: int) -> FacenSearch:
-            mine = self._mine_of(number, chosen)
+            mine = None if parts is None else parts[number]
             return await self._searched(
                 number, lambda shard: shard.search(owner, gallery, facen, limit, threshold, mine)
             )
@@ -163,8 +171,11 @@ class ShardedFacens:
     def _shards_of(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
         return (hashes(ids) >> SHARD_SHIFT) % np.uint64(len(self.shards))
 
-    def _mine_of(self, number: int, allowed: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
-        return None if allowed is None else allowed[self._shards_of(allowed) == number]
+    def _parts_of(self, allowed: Iterable[int]) -> list[NDArray[np.int64]]:
+        """Each shard's share of them."""
+        ids = id_array(allowed)
+        shards = self._shards_of(ids)
+        return [ids[shards == number] for number in range(len(self.shards))]
 
     async def _on(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
         """Work on a shard that takes part in changes."""

@@ -6,16 +6,19 @@ those of faces. What is stored here is a copy: MongoDB is the truth.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from bson import ObjectId
+from numpy.typing import NDArray
 
 from pipeline.types import Facen
 from store.errors import BadValueError
 
 GalleryKey = tuple[ObjectId, str]
 """Owner and name."""
+CONVERT_AT_ONCE = 10_000
 
 
 class FacenHit(NamedTuple):
@@ -80,7 +83,10 @@ class FacenStorage(Protocol):
         allowed: Iterable[int] | None = None,
         ignore_errors: bool = False,
     ) -> FacenSearch:
-        """The `limit` most alike faces with at least this confidence, among the allowed ids if given."""
+        """The `limit` most alike faces with at least this confidence, among the allowed ids if given.
+
+        Many allowed ids are best given as an array of int64.
+        """
         ...
 
     async def search_many(
@@ -112,3 +118,14 @@ def checked_facen(facen: Facen, size: int | None) -> Facen:
     if size is not None and len(facen) != size:
         raise BadValueError(f"the facens here have {size} numbers, this one has {len(facen)}")
     return facen
+
+
+def id_array(ids: Iterable[int]) -> NDArray[np.int64]:
+    """In parts, because looking at many of Python's numbers holds up all other threads."""
+    if isinstance(ids, np.ndarray):
+        return ids.astype(np.int64, copy=False)
+    numbers = iter(ids)
+    parts = [np.empty(0, dtype=np.int64)]
+    while len(part := np.fromiter(islice(numbers, CONVERT_AT_ONCE), dtype=np.int64)):
+        parts.append(part)
+    return np.concatenate(parts)

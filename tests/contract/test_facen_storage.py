@@ -1,18 +1,23 @@
 """What every facen storage does, whichever engine it is."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bson import ObjectId
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from daemon import data_folder
+from daemon.cli import facend
 from pipeline.facen import confidence
-from store import Context, FacensSettings
+from store import Context, FacensSettings, User
 from store.errors import (
     BadValueError,
     FacenExistsError,
@@ -28,8 +33,12 @@ from store.facens.milvus import MilvusFacens
 from store.facens.milvus_names import gallery_of, partition_of
 from store.facens.moving import bring_over, prove_equal
 from store.facens.sharded import ShardedFacens
+from tests.daemon_process import write_settings
 from tests.facens import like, person_facen, stored
+from tests.faces import models_dir
+from tests.integration.daemon.test_cli_store import Box
 from tests.milvus import MilvusServer
+from tests.mongo import StoreArguments
 
 
 def three_shards() -> FacenStorage:
@@ -307,3 +316,56 @@ async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
     finally:
         await target.erase(user["_id"])
         await target.close()
+
+
+def test_the_command_moves_facens_to_milvus_and_back(
+    store_settings: StoreArguments, milvus: MilvusServer, tmp_path: Path
+) -> None:
+    """Beside a daemon that has the data folder; a second run changes nothing; the way back is a snapshot."""
+    settings = store_settings.settings
+    store = {"url": settings.url.get_secret_value(), "database": settings.database}
+    common = {"store": store, "models": {"folder": str(models_dir())}}
+    box = Box(store_settings, write_settings(tmp_path, [], **common))
+    box.text("users", "list")  # makes this box's own user
+    owners: list[ObjectId] = []
+
+    async def two_galleries(ctx: Context, user: User) -> None:
+        owners.append(user["_id"])
+        for number in range(3):
+            await stored(ctx, user, person_facen(number), ["a", "b"])
+
+    async def clean() -> None:
+        there = await MilvusFacens.connected(FacensSettings(url=SecretStr(milvus.url)))
+        await there.erase(owners[0])
+        await there.close()
+
+    box.store(two_galleries)
+    try:
+        with data_folder.held(box.data_dir):
+            for _ in range(2):
+                moved = box.json("facens", "migrate", "--to", milvus.url)
+                assert moved == {"galleries": 2, "entries": 6, "looked_for": 6}
+        box.settings = write_settings(tmp_path, [], facens={"url": milvus.url}, **common)
+        told = box.json("facens", "stats")
+        assert [(one["gallery"], one["faces"], one["facens"]) for one in told["galleries"]] == [
+            ("a", 3, 3),
+            ("b", 3, 3),
+        ]
+        assert told["shards"][0]["live"]
+        assert box.json("facens", "migrate", "--to", "local")["entries"] == 6
+        (snapshot,) = box.json("facens", "stats")["snapshots"]
+        assert (snapshot["galleries"], snapshot["facens"]) == (2, 6)
+    finally:
+        asyncio.run(clean())
+
+
+def test_the_benchmark_has_milvus_beside_the_memory(milvus: MilvusServer) -> None:
+    """Both engines in one run, with what the server's graph of neighbours finds of what is nearest."""
+    options = ["--size", "2000", "--kind", "clustered", "--galleries", "0", "--index", "hnsw"]
+    result = CliRunner().invoke(
+        facend, ["bench", "facens", *options, "--milvus", milvus.url, "--json"], catch_exceptions=False
+    )
+    rows = {row["figure"]: row for row in json.loads(result.stdout)}
+    assert rows["server: search beside local"]["baseline"] > 0
+    assert rows["server: recall@1 beside exact"]["value"] > 0.9
+    assert rows["no ghosts after removals and additions"]["value"] == 1

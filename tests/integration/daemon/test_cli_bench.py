@@ -14,7 +14,7 @@ from daemon.errors import StartError
 def test_bench_facens_measures_and_draws(tmp_path: Path) -> None:
     """Rows with a baseline and its ratio; what does not depend on the machine's speed is as promised."""
     png = tmp_path / "growth.png"
-    options = ["--size", "2500", "--size", "5000", "--kind", "clustered", "--galleries", "5", "--start"]
+    options = ["--size", "2500", "--size", "5000", "--kind", "clustered", "--galleries", "20", "--start"]
     result = CliRunner().invoke(
         facend, ["bench", "facens", *options, "--json", "--png", str(png)], catch_exceptions=False
     )
@@ -23,10 +23,12 @@ def test_bench_facens_measures_and_draws(tmp_path: Path) -> None:
     assert {row["case"] for row in rows} == {
         "clustered 2500×128",
         "clustered 5000×128",
-        "5 galleries of 100",
+        "2 galleries of 100×128",
+        "20 galleries of 100×128",
     }
     large = {row["figure"]: row for row in rows if row["case"] == "clustered 5000×128"}
     assert large["memory after removals and additions"]["ratio"] == 1
+    assert large["no ghosts after removals and additions"]["value"] == 1
     assert large["half precision: the same nearest"]["value"] == 32
     assert large["half precision: confidence off by"]["ratio"] < 1
     assert large["half precision: memory beside full"]["ratio"] < 0.6

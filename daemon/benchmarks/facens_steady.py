@@ -1,0 +1,72 @@
+"""What remains when faces come and go in the facen storage, and how long that holds up the event loop."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from daemon.benchmarks.rows import Row
+from store.facens import LocalFacens
+
+CHURNED = 2000
+LIMIT = 10
+THRESHOLD = 0.75
+
+
+async def measure_steady(
+    storage: LocalFacens, owner: ObjectId, gallery: str, vectors: NDArray[np.float32], case: str
+) -> AsyncIterator[Row]:
+    """The loop's longest turn while some add and remove and others search, and what that leaves behind."""
+    before = storage.nbytes
+    half = list(range(0, len(vectors), 2))
+
+    async def search(number: int) -> None:
+        for allowed in (None, half, None):
+            await storage.search(owner, gallery, vectors[number], LIMIT, THRESHOLD, allowed)
+
+    async def churn() -> None:
+        for number in range(CHURNED):
+            await storage.remove(owner, gallery, number)
+            await asyncio.sleep(0)
+            await storage.add(owner, gallery, number, vectors[number])
+            await asyncio.sleep(0)
+
+    async def busy() -> None:
+        await asyncio.gather(churn(), *(search(number) for number in range(4)))
+
+    since = time.perf_counter()
+    wall, own = await longest_turn(busy())
+    seconds = time.perf_counter() - since
+    idle, _ = await longest_turn(asyncio.sleep(seconds))
+    yield Row.of("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
+    yield Row.of("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
+    yield Row.of("memory beside searches", case, storage.nbytes / 2**20, "MiB", before / 2**20)
+    yield Row.of("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
+    count = new = len(vectors)
+    since = time.perf_counter()
+    for number in range(count):  # everybody leaves and somebody else comes
+        await storage.remove(owner, gallery, number)
+        await storage.add(owner, gallery, new + number, vectors[number])
+    seconds = time.perf_counter() - since
+    same = await storage.ids(owner, gallery) == list(range(new, new + count))
+    yield Row.of("memory after removals and additions", case, storage.nbytes / 2**20, "MiB", before / 2**20)
+    yield Row.of("no ghosts after removals and additions", case, float(same), "", 1)
+    yield Row.of("removal and addition", case, seconds / count * 1e6, "µs", 100)
+
+
+async def longest_turn(work: Coroutine[object, object, object]) -> tuple[float, float]:
+    """Seconds of the loop's longest turn during the work: by the clock, and of its thread's own time, which
+    does not count what other programs took."""
+    task = asyncio.ensure_future(work)
+    wall = own = 0.0
+    last, last_own = time.perf_counter(), time.thread_time()
+    while not task.done():
+        await asyncio.sleep(0)
+        now, now_own = time.perf_counter(), time.thread_time()
+        wall, own = max(wall, now - last), max(own, now_own - last_own)
+        last, last_own = now, now_own
+    await task
+    return wall, own
