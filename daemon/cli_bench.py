@@ -176,8 +176,12 @@ def _draw(rows: list[Row], path: Path) -> None:
 def _decades(label: str, values: list[float]) -> Axis:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     high = max(high, low + 1)
-    ticks = tuple((10.0**power, f"{10.0**power:,.10g}") for power in range(low, high + 1))
+    ticks = tuple((10.0**power, _written(power)) for power in range(low, high + 1))
     return Axis(label, 10.0**low, 10.0**high, ticks, log=True)
+
+
+def _written(power: int) -> str:
+    return f"{10 ** (power - 6):,} M" if power >= 6 else f"{10.0**power:,g}"
 
 
 COMMANDS = (bench,)
