@@ -15,7 +15,7 @@ FIRST_SLOTS = 32
 SPLIT_AT = 2048
 """A full table with fewer ids grows; one with more is split."""
 DEEPEST = 16
-"""Ids that somebody chose so that their hashes begin alike could be split for ever."""
+"""There are at most 65,536 tables; from there on they grow."""
 GOLDEN = 0x9E3779B97F4A7C15
 """2^64 divided by the golden ratio: Fibonacci hashing, ibid."""
 BITS_64 = (1 << 64) - 1

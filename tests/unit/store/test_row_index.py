@@ -64,16 +64,3 @@ def test_no_addition_has_to_move_more_than_a_few_thousand_ids(monkeypatch: pytes
     assert max(moved) < 4096
     assert [index.get(face_id * 7919) for face_id in range(0, 50_000, 999)] == list(range(0, 50_000, 999))
     assert index.nbytes < 40 * len(index)
-
-
-def test_hashes_that_begin_alike_are_not_split_for_ever() -> None:
-    """Ids that somebody chose so that their hashes share the topmost bits."""
-    ids = [number * pow(GOLDEN, -1, 1 << 64) % (1 << 64) for number in range(0, 1 << 33, 1 << 20)]
-    index = RowIndex()
-    for row, face_id in enumerate(ids):
-        if face_id < 1 << 63:
-            index.set(face_id, row)
-    assert [index.get(face_id) for face_id in ids] == [
-        row if face_id < 1 << 63 else None for row, face_id in enumerate(ids)
-    ]
-    assert index.nbytes < 10**6
