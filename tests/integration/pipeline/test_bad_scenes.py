@@ -58,6 +58,19 @@ def test_a_poster_is_one_visit(models: Models) -> None:
     assert alike(*sightings) < 0.7
 
 
+def test_a_face_and_its_reflection_are_two_visits_that_know_of_each_other(models: Models) -> None:
+    """Beside a mirror: alike as one person is, and each was visible beside the other, so that the store
+    will not make them one."""
+    frames = []
+    for number in range(10):
+        scene = scene_of((2, 80, 70 + 4 * number, 96))
+        scene[:, 160:] = scene[:, :160][:, ::-1]
+        frames.append(frame(scene, number / 8))
+    one, other = run(stages_of(models), frames)
+    assert alike(one, other) > models.pack.thresholds.medium
+    assert (one.beside, other.beside) == ((other.visit_id,), (one.visit_id,))
+
+
 def test_crossing_people_do_not_swap(models: Models) -> None:
     """Two walk through each other, one hidden behind the other for a moment: two visits, each of one face."""
     near, far = 2, 5

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from cameras.clip import write_clip
@@ -14,7 +16,7 @@ from daemon.supervisor import Supervisor
 from store.spool import Spool
 from tests.clips import moving_pictures
 from tests.daemon_process import wait_for
-from tests.faces import default_models
+from tests.faces import default_models, walk
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,15 @@ async def test_a_disabled_camera_is_grey(box, clip):
     await box.supervisor.apply([settings(clip, "hall", enabled=False)])
     assert (box.camera("hall")["state"], box.camera("hall")["reason"]) == ("grey", "disabled")
     assert box.camera("hall")["frames_decoded"] == 0
+
+
+async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
+    """Frames arrive, so it is green; the hint says that faces are found only when the picture is turned."""
+    frames = [one.pixels.bgr() for start in range(0, 12, 2) for one in walk(start // 2, 2, fps=4)]
+    turned = tmp_path / "turned.mp4"
+    write_clip(turned, [np.asarray(cv2.rotate(one, cv2.ROTATE_180), np.uint8) for one in frames], 4)
+    await box.supervisor.apply([settings(turned, "door", speed="fast"), settings(clip, "hall")])
+    hint = await asyncio.to_thread(wait_for, "a hint", lambda: box.camera("door")["hint"], 20)
+    assert hint == "faces are found only when the picture is turned counterclockwise by 180°"
+    assert box.camera("door")["state"] == "green"
+    assert box.camera("hall")["hint"] == ""
