@@ -18,9 +18,13 @@ from daemon.errors import SettingsError, StartError
 from daemon.models import load_models
 from daemon.settings import Settings
 from pipeline.extractor import Extractor
-from pipeline.types import ExtractionFace, Picture
+from pipeline.quality import PARTS
+from pipeline.types import ExtractionFace, Picture, Quality
 
 GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
+
+_WORTH_TELLING = 0.05
+"""What takes less than this away from a quality score is not printed."""
 
 
 @click.command("probe")
@@ -47,8 +51,8 @@ def probe_command(url: str, transport: str, out: Path, settings_path: Path | Non
         raise SettingsError([f"{mask_url(url)}: {reasons}"]) from None
     except SourceError as error:
         raise StartError(f"{error} ({error.reason.value})") from error
-    faces = Extractor(load_models(settings)).extract(seen.picture)
-    _write(out, drawn(seen.picture, faces))
+    faces = Extractor(load_models(settings)).judged(seen.picture)
+    _write(out, drawn(seen.picture, [face for face, _ in faces]))
     report = _report(seen, faces, out)
     if as_json:
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
@@ -57,22 +61,32 @@ def probe_command(url: str, transport: str, out: Path, settings_path: Path | Non
         if key != "faces":
             click.echo(f"{key.replace('_', ' '):<26}{value}")
     click.echo(f"{'faces':<26}{len(faces)}")
-    for number, face in enumerate(faces, 1):
+    for number, (face, quality) in enumerate(faces, 1):
         box = face["bbox"]
         click.echo(
             f"  {number}  {box.width:.0f}x{box.height:.0f} px at {box.left:.0f}, {box.top:.0f}"
-            f"   quality {face['score']:.2f}"
+            f"   quality {quality.score:.2f}{_taken(quality)}"
         )
 
 
-def _report(seen: ProbeResult, faces: list[ExtractionFace], out: Path) -> dict[str, Any]:
+def _taken(quality: Quality) -> str:
+    """What takes something away from the score, the most first."""
+    parts = sorted((value, name) for name, value in quality.parts.items() if name in PARTS)
+    told = ", ".join(f"{name} {value:.2f}" for value, name in parts if value <= -_WORTH_TELLING)
+    return f" ({told})" if told else ""
+
+
+def _report(seen: ProbeResult, faces: list[tuple[ExtractionFace, Quality]], out: Path) -> dict[str, Any]:
     return {
         "url": seen.url,
         "codec": seen.codec,
         "size": f"{seen.width}x{seen.height}",
         "frames_per_second": round(seen.fps, 2) if seen.fps else None,
         "seconds_to_first_picture": round(seen.seconds_to_first_picture, 2),
-        "faces": [{"bbox": list(face["bbox"]), "quality": face["score"]} for face in faces],
+        "faces": [
+            {"bbox": list(face["bbox"]), "quality": quality.score, "parts": dict(quality.parts)}
+            for face, quality in faces
+        ],
         "picture": str(out),
     }
 

@@ -14,7 +14,7 @@ from pipeline.engine import Models
 from pipeline.limits import MAX_PIXELS
 from pipeline.look import look_closer
 from pipeline.quality import assess
-from pipeline.types import Detection, ExtractionFace, Picture
+from pipeline.types import Detection, ExtractionFace, Picture, Quality
 
 _LONG_SIDES = (640, 1280)
 """A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
@@ -40,6 +40,10 @@ class Extractor:
         `photo_hash` is the md5 of the file's bytes, or of the array's. PictureError where it is no picture,
         is damaged, or has more pixels than the limit.
         """
+        return [face for face, _ in self.judged(image)]
+
+    def judged(self, image: bytes | Path | str | Picture) -> list[tuple[ExtractionFace, Quality]]:
+        """The same faces, each with what its score is made of."""
         original: bytes | memoryview
         if isinstance(image, bytes | Path | str):
             picture, original = pictures.read(image, self._max_pixels)
@@ -52,7 +56,9 @@ class Extractor:
         photo_hash = hashlib.md5(original, usedforsecurity=False).hexdigest()
         return self._faces(picture, found, photo_hash)
 
-    def _faces(self, picture: Picture, found: list[Detection], photo_hash: str) -> list[ExtractionFace]:
+    def _faces(
+        self, picture: Picture, found: list[Detection], photo_hash: str
+    ) -> list[tuple[ExtractionFace, Quality]]:
         luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         near = self._models.near_detector
         full = max(luma.shape) <= _LONG_SIDES[-1]
@@ -61,15 +67,16 @@ class Extractor:
         facens = self._models.embedder.embed(aligned)
         faces = []
         for detection, cut, vector in zip(exact, aligned, facens, strict=True):
+            quality = assess(luma, detection)
             face = ExtractionFace(
                 bbox=detection.bbox,
                 normalized=pictures.png(cut),
-                score=assess(luma, detection).score,
+                score=quality.score,
                 photo_hash=photo_hash,
                 facen=facen.encode(vector),
             )
             self._describe(face, picture, cut)
-            faces.append(face)
+            faces.append((face, quality))
         return faces
 
     def _describe(self, face: ExtractionFace, picture: Picture, aligned: Picture) -> None:

@@ -34,6 +34,9 @@ from numpy.typing import NDArray
 from pipeline.alignment import ALIGNED_SIZE, align, similarity
 from pipeline.types import Detection, Quality, Rectangle
 
+PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "outside")
+"""Those of a quality's parts that the score is the sum of; the others are the measures behind them."""
+
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 """The part of an aligned picture that is face whatever the hair and the background are."""
 

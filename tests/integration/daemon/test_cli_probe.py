@@ -1,17 +1,20 @@
 """`facend probe`: a first look at a camera, here a recording."""
 
 import json
+import re
 
 import cv2
 import pytest
 
 from cameras.clip import write_clip
+from pipeline.quality import PARTS
 from tests.daemon_process import facend, write_settings
 from tests.faces import six_people
 
 
 def test_a_probe_says_what_comes_and_draws_the_faces(tmp_path):
-    """Codec, size, rate and time to the first picture; the picture has a box around each face."""
+    """Codec, size, rate and time to the first picture; the picture has a box around each face, whose
+    quality is told with what takes away from it."""
     people = six_people()
     write_clip(tmp_path / "people.mp4", [people] * 5, 5)
     picture = tmp_path / "seen.jpg"
@@ -20,10 +23,14 @@ def test_a_probe_says_what_comes_and_draws_the_faces(tmp_path):
     done = facend("probe", url, "--out", picture, "--json", "--settings", settings)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
+    printed = facend("probe", url, "--out", picture, "--settings", settings).stdout
+    assert re.search(r"quality -\d\.\d\d \(yaw -\d\.\d\d", printed)  # the man who looks aside
     assert (report["codec"], report["size"]) == ("h264", f"{people.shape[1]}x{people.shape[0]}")
     assert report["frames_per_second"] == 5
     assert report["seconds_to_first_picture"] >= 0
     assert len(report["faces"]) >= 6
+    for face in report["faces"]:
+        assert face["quality"] == pytest.approx(sum(face["parts"][name] for name in PARTS))
     drawn = cv2.imread(str(picture))
     assert drawn.shape == people.shape
     green = (drawn[:, :, 1] > 150) & (drawn[:, :, 0] < 130) & (drawn[:, :, 2] < 130)
