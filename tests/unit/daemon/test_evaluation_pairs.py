@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look
+from daemon.evaluation.faces import Look, most_central
 from daemon.evaluation.pairs import Pair, evaluate, read_pairs
 from pipeline.facen import normalise
+from pipeline.types import Rectangle
 
 
 @pytest.fixture
@@ -91,3 +92,11 @@ def test_a_pair_without_a_face_counts_as_not_matched():
     assert (scores.pictures, sum(done)) == (4, 4)
     assert scores.pictures_without_face == (Path("d"),)
     assert scores.pairs_without_face == 6
+
+
+def test_a_picture_stands_for_its_most_central_face():
+    """Not for the largest one, nor for the first; in a picture that is wider than high."""
+    large, central, far = (
+        Rectangle(x, y, x + size, y + size) for x, y, size in ((0, 0, 120), (160, 40, 30), (140, 0, 20))
+    )
+    assert most_central([large, central, far], np.zeros((100, 300, 3), np.uint8)) == 1
