@@ -98,7 +98,8 @@ class Recognition:
                 evidence = await self._evidence(question, face)
                 founders = await self._search.founders(question)
             evidence = evidence.with_more(
-                self._near(one.person_id, one.confidence, face, {})
+                # Of their founding face only the facen is known here: it may be as hidden as this one.
+                self._near(one.person_id, one.confidence, face, face)
                 for one in founders
                 if one.confidence >= FARTHEST
             )
@@ -121,7 +122,8 @@ class Recognition:
         if any(one.is_enough for one in evidence.beside):
             # Like somebody who stood beside them: a mirror, a picture of them, a twin.
             return Verdict(None, "ambiguous", confidence)
-        unsure = confidence is not None and confidence >= rules.threshold - rules.band
+        # Not the surest alone: that may be one whose threshold is lower, since their face is plain to see.
+        unsure = any(one.confidence >= rules.threshold - rules.band for one in known)
         clear = obscurity(face) == 0 or not unsure
         if create and clear and self._references.is_good(face):
             return Verdict(None, "created", confidence)

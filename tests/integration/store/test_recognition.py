@@ -50,11 +50,12 @@ async def running(ctx: Context, user: User, tmp_path: Path):
 def record(running: Running) -> Record:
     """Records a sighting of a facen, and gives what was told of it."""
 
-    async def done(facen: Facen, **facts: object) -> StoredSighting:
+    async def done(facen: Facen, quality: dict[str, float] | None = None, **facts: object) -> StoredSighting:
         number = len(running.events)
         facts.setdefault("visit_id", f"visit-{number}")
         made: Sighting = sighting(number, facen=facen, captured_at=START, **facts)  # type: ignore[arg-type]
-        running.recorder._spool.put(replace(made, media_time=number))
+        told = {**made.detector_info, "quality": quality} if quality else made.detector_info
+        running.recorder._spool.put(replace(made, media_time=number, detector_info=told))
         await asyncio.wait_for(running.recorder.drained(), 20)
         return running.events[-1]
 
@@ -131,6 +132,18 @@ async def test_between_same_and_different_a_poor_look_decides_nothing(
         "matched",
         "created",
     ]
+
+
+async def test_hardly_visible_faces_are_not_made_one_person_beside_a_plain_one(record: Record) -> None:
+    """Of two faces of which hardly anything is to be seen 0.85 says nothing, though somebody plain to see is
+    nearer to their own threshold, and though the first one became a person only a moment ago."""
+    hidden = {"quality": {"size": -1.5, "sharpness": -0.8}, "score": -2.9}
+    second = at(ANNA, 0.85)
+    plain = await record(at(second, 0.7, seed=4))
+    first = await record(ANNA, **hidden)
+    assert (plain.outcome, first.outcome) == ("created", "created")
+    seen = await record(second, **hidden)
+    assert (seen.outcome, seen.person_id) == ("ambiguous", None)
 
 
 async def test_two_in_one_frame_are_never_the_same_person(ctx: Context, user: User, record: Record) -> None:
