@@ -11,6 +11,7 @@ import structlog
 from cameras.damage import DamageMeter
 from cameras.errors import PERMANENT, Reason, SourceError
 from cameras.observer import CameraObserver, CameraState
+from cameras.progress import USUAL_GAPS
 
 PATIENCE_SECONDS = 30.0
 """Trouble that lasts longer is red."""
@@ -101,6 +102,11 @@ class Health:
         self._damaged = self._damage_announced = False
         self._shown: Condition | None = None
 
+    @property
+    def usual_gap(self) -> float:
+        """Seconds between this camera's pictures, or between its packets while it dozes."""
+        return self._usual_gap
+
     def connected(self, live: bool, frame_seconds: float = 0.0) -> None:
         """A source is open; frames should follow, one every so many seconds if it tells the truth."""
         with self._lock:
@@ -141,11 +147,12 @@ class Health:
         with self._lock:
             self._meter.picture(self._monotonic(), damaged=True)
 
-    def failed(self, error: SourceError) -> None:
-        """An attempt to open or to read failed."""
+    def failed(self, error: SourceError, began: float | None = None) -> None:
+        """An attempt to open or to read failed; `began`, in monotonic seconds, where that was earlier."""
         now = self._monotonic()
         with self._lock:
-            trouble = self._trouble = self._trouble or _Trouble("", "", now, silent=False)
+            first = now if began is None else began
+            trouble = self._trouble = self._trouble or _Trouble("", "", first, silent=False)
             trouble.reason, trouble.detail, trouble.silent = error.reason.value, str(error), False
             trouble.attempts += 1
             counted = self._lines.due(now)
@@ -195,7 +202,7 @@ class Health:
             self._trouble = _Trouble("connecting", FIRST_PICTURE, self._started, silent=True)
         else:
             quiet = now - self._last_frame
-            if quiet <= max(QUIET_SECONDS, 3 * self._usual_gap):
+            if quiet <= max(QUIET_SECONDS, USUAL_GAPS * self._usual_gap):
                 return None, None
             detail = f"no picture for {quiet:.0f} s"
             self._trouble = _Trouble(Reason.STALLED.value, detail, self._last_frame, silent=True)

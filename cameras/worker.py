@@ -13,6 +13,7 @@ from cameras.figures import Figures
 from cameras.health import Health
 from cameras.observer import CameraObserver, CameraStatus
 from cameras.pace import Pace
+from cameras.progress import Progress, Waiting
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.source import Source
@@ -25,9 +26,6 @@ FIRST_PICTURE_SECONDS = 30.0
 
 STILL_SECONDS = 1.0
 """A recording of a single picture that is looped is read again after so long."""
-
-HUNG_SECONDS = 30.0
-"""A thread that did nothing for longer than its timeouts allow, and so long on top, hangs."""
 
 LATE_SECONDS = 0.1
 """So long a late frame waits for the analysis to take the one before it; the stream waits meanwhile."""
@@ -67,7 +65,7 @@ class CameraWorker:
         self._figures = Figures(settings)
         self._clock: StreamClock | None = None
         self._pace: Pace | None = None
-        self._progressed_at: float | None = None
+        self._progress = Progress(settings)
 
     @property
     def status(self) -> CameraStatus:
@@ -110,13 +108,31 @@ class CameraWorker:
 
     def hung_seconds(self) -> float:
         """For how long the thread has hung; 0 while it works, waits within its timeouts, or has ended."""
-        if not self._thread.is_alive() or self._stop.is_set() or self._progressed_at is None:
+        if not self._thread.is_alive() or self._stop.is_set():
             return 0.0
-        # FFmpeg waits twice: for the answer and the first packets, and after a read's timeout once more.
-        settings = self.settings
-        longest = 2 * max(settings.connect_timeout_seconds, settings.read_timeout_seconds)
-        silent = time.monotonic() - self._progressed_at
-        return silent if silent > longest + settings.reconnect_max_seconds + HUNG_SECONDS else 0.0
+        return self._progress.hung_seconds()
+
+    def waiting(self) -> Waiting | None:
+        """What it waits for, where that takes longer than the camera's packets usually do; else None."""
+        return None if self._stop.is_set() else self._progress.waiting(self._health.usual_gap)
+
+    def successor(self) -> "CameraWorker":
+        """Another worker, to be started, that opens the camera anew and goes on where this one waits.
+
+        This one's thread ends when FFmpeg lets go of it, and touches nothing more.
+        """
+        waiting = self.waiting()
+        self._stop.set()
+        self._slot.end()
+        other = CameraWorker(self.settings, self._slot, self._observer, self._open_source, self._backoff)
+        other._health, other._figures = self._health, self._figures
+        other._clock, other._pace = self._clock, self._pace
+        # A camera that answers questions and still takes its time is not begun with again and again.
+        other._progress = Progress(self.settings, patient=True)
+        message = f"{self.settings.masked_url}: silent, but it answers a new connection; opened anew"
+        self._health.failed(SourceError(Reason.STALLED, message), waiting.since if waiting else None)
+        self._count_reconnect(Reason.STALLED)
+        return other
 
     def report_posting_error(self, message: str) -> None:
         """What this camera saw could not be posted; yellow for the next 30 s. No secrets in the text."""
@@ -126,15 +142,14 @@ class CameraWorker:
         if self._held_seconds:
             self._be_held_back(self._held_seconds)
         while not self._stop.is_set():
-            self._progressed_at = time.monotonic()
             try:
                 self._run_once()
             except SourceError as error:
-                self._slot.end()
                 if self._stop.is_set():
                     return
+                self._slot.end()
                 self._health.failed(error)
-                self._progressed_at = time.monotonic()
+                self._progress.rests()
                 self._stop.wait(self._backoff.next_seconds())
                 if not self._stop.is_set():
                     self._count_reconnect(error.reason)
@@ -155,11 +170,13 @@ class CameraWorker:
     def _run_once(self) -> None:
         """Play the source until it ends for good or the worker is stopped. SourceError on any trouble."""
         while not self._stop.is_set():
+            self._progress.attempt()
             source = self._open_source(self.settings)
             try:
                 if self._stop.is_set():
                     return
                 self._describe(source.info)
+                self._progress.opened(live=not source.info.recorded)
                 frames = self._read(source)
             finally:
                 source.close()
@@ -182,7 +199,7 @@ class CameraWorker:
         for item in source.frames():
             if self._stop.is_set():
                 break
-            now = self._progressed_at = time.monotonic()
+            now = self._progress.step()
             if isinstance(item, Kept):
                 came += 1
                 self._health.kept()
@@ -197,6 +214,7 @@ class CameraWorker:
                 self._bear_silence(now - last, frames, info)
                 continue
             frames += 1
+            self._progress.picture()
             came += not item.late
             stamp = clock.stamp(item.stream_seconds, item.arrived_at, info.frame_seconds)
             if pace is not None and not item.late:

@@ -148,8 +148,10 @@ class Application:
         self._analysis.start()
         cameras = await self._configuration.start()
         following = asyncio.create_task(self._configuration.follow(), name="the collection's cameras")
-        following.add_done_callback(self._ended)
-        stack.callback(following.cancel)
+        looking_out = asyncio.create_task(self._supervisor.look_out(), name="cameras that are back")
+        for task in (following, looking_out):
+            task.add_done_callback(self._ended)
+            stack.callback(task.cancel)
         log.info("facend runs", address=self.address, cameras=cameras, pack=models.pack.name)
 
     def _nightly(self, at: str) -> CronTrigger:

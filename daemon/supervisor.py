@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from cameras import roster
+from cameras.lookout import Lookout
 from cameras.motion import MotionGate
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
@@ -89,6 +90,10 @@ class Supervisor:
         for camera in self._running.values():
             camera.worker.report_posting_error(message)
 
+    async def look_out(self) -> None:
+        """For ever: open those cameras anew that are back while their old connection stays silent."""
+        await Lookout(lambda: [camera.worker for camera in self._running.values()], self._open_anew).run()
+
     async def stop(self, timeout_seconds: float) -> None:
         leaving = list(self._running.values())
         self._running.clear()
@@ -120,12 +125,21 @@ class Supervisor:
         worker = CameraWorker(settings, slot, self._metrics, open_source, held_seconds=held)
         self._analysis.add(settings.id, slot, stages)
         self._running[settings.id] = RunningCamera(settings, worker, stages)
+        self._run(worker)
+
+    def _open_anew(self, worker: CameraWorker) -> None:
+        camera = self._running.get(worker.settings.id)
+        if camera is not None and camera.worker is worker:
+            camera.worker = worker.successor()
+            self._run(camera.worker)
+
+    def _run(self, worker: CameraWorker) -> None:
         worker.start()
         if worker.thread is not None:
             ident, native = worker.thread
-            log.debug("camera's thread begins", camera=settings.id, thread=native)
+            log.debug("camera's thread begins", camera=worker.settings.id, thread=native)
             if self._crashes:
-                self._crashes.runs(settings, ident)
+                self._crashes.runs(worker.settings, ident)
 
     async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
         """All at once, so that one that hangs in a connect costs the others nothing."""

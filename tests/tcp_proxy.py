@@ -39,6 +39,7 @@ class TcpProxy:
         self._flowing.set()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._forgotten: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -78,6 +79,13 @@ class TcpProxy:
     def thaw(self) -> None:
         self._flowing.set()
 
+    def forget(self) -> None:
+        """Open connections stay open, and silent for ever; new ones pass, as with a camera that was restarted
+        behind a router."""
+        with self._lock:
+            self._forgotten |= self._open
+        self.thaw()
+
     def close(self) -> None:
         """End it and its threads."""
         self.refuse()
@@ -115,6 +123,7 @@ class TcpProxy:
         upwards.join()
         with self._lock:
             self._open -= {client, server}
+            self._forgotten -= {client, server}
         client.close()
         server.close()
 
@@ -122,7 +131,7 @@ class TcpProxy:
         waiting = bytearray()
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK_BYTES):
-                while not self._flowing.wait(LOOK_SECONDS):
+                while not self._passes(source):
                     if self._cut(source):
                         break
                 if self.delay_seconds:
@@ -135,6 +144,12 @@ class TcpProxy:
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def _passes(self, source: socket.socket) -> bool:
+        if self._flowing.wait(LOOK_SECONDS) and source not in self._forgotten:
+            return True
+        time.sleep(LOOK_SECONDS if source in self._forgotten else 0)
+        return False
 
     def _throttle(self, size: int) -> None:
         """Wait as long as so many bytes take; a knob that is turned meanwhile counts at once."""

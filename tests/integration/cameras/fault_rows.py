@@ -76,6 +76,27 @@ def frozen(stage: Stage) -> None:
 
 
 @row(LOST, BACK)
+def half_open(stage: Stage) -> None:
+    """The camera is away without a word, then there for new connections, and the old one stays silent; a
+    first time while pictures come, and with another camera while it is being opened."""
+    proxy = stage.proxy()
+    camera = stage.green(proxy=proxy)
+    proxy.freeze()
+    shows(camera, "stalled", YELLOW)
+    proxy.forget()
+    heals(camera)
+    assert camera.reconnects == ["stalled"], camera.reconnects
+    another_proxy = stage.proxy()
+    another_proxy.freeze()
+    opening = stage.camera(proxy=another_proxy)
+    shows(opening, "connecting", YELLOW)
+    time.sleep(VISIBLE_SECONDS)
+    another_proxy.forget()
+    heals(opening)
+    assert opening.reconnects == ["stalled"], opening.reconnects
+
+
+@row(LOST, BACK)
 def cut(stage: Stage) -> None:
     """The connection breaks again and again: one line, whatever comes within a minute."""
     proxy = stage.proxy()

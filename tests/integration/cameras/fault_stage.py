@@ -90,7 +90,7 @@ class Stage:
         number = f"-{len(self.cameras)}" if self.cameras else ""
         camera = Camera(CameraSettings(id=self.name + number, url=url or place))
         self.cameras.append(camera)
-        self.stack.callback(camera.worker.stop, 15)
+        self.stack.callback(lambda: camera.worker.stop(15))
         camera.worker.start()
         return camera
 

@@ -1,10 +1,11 @@
 """The fault table of docs/cameras.md, row by row, against a real RTSP server."""
 
+import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cameras.lookout import Lookout
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
+from cameras.worker import CameraWorker
 from tests.integration.cameras.conftest import Camera
 from tests.integration.cameras.fault_rows import ROWS, Row
 from tests.integration.cameras.fault_stage import BACK, LOGIN, LOST, Stage, resolve, write_clips
@@ -41,6 +44,36 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+async def look_out(stages: list[Stage]) -> None:
+    """As the daemon does."""
+    cameras = {}
+
+    def workers() -> list[CameraWorker]:
+        cameras.update({camera.worker: camera for stage in stages for camera in stage.cameras})
+        return [camera.worker for stage in stages for camera in stage.cameras]
+
+    def open_anew(worker: CameraWorker) -> None:
+        camera = cameras[worker]
+        camera.worker = worker.successor()
+        camera.worker.start()
+
+    await Lookout(workers, open_anew).run()
+
+
+@contextmanager
+def in_background(work: Coroutine[None, None, None]) -> Iterator[None]:
+    """On an event loop of its own, until the end of the block; fails where the work did."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    thread = threading.Thread(target=loop.run_until_complete, args=(asyncio.wait([task]),))
+    thread.start()
+    yield
+    loop.call_soon_threadsafe(task.cancel)
+    thread.join()
+    loop.close()
+    assert task.cancelled(), task.exception()
+
+
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     folder = tmp_path_factory.mktemp("faults")
@@ -57,9 +90,13 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         witness = Camera(CameraSettings(id="witness", url=server.url("hall", LOGIN)))
         witness.worker.start()
 
-        def stage(name: str) -> Stage:
-            return Stage(name, server, mortal, clips, folder, stack.enter_context(ExitStack()))
+        stages: list[Stage] = []
 
+        def stage(name: str) -> Stage:
+            stages.append(Stage(name, server, mortal, clips, folder, stack.enter_context(ExitStack())))
+            return stages[-1]
+
+        stack.enter_context(in_background(look_out(stages)))
         rows = {row.name: pool.submit(row.play, stage(row.name)) for row in ROWS}
         dns = pool.submit(resolve, stage("dns"))
         for future in (*rows.values(), dns):

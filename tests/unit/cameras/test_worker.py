@@ -30,6 +30,15 @@ from tests.scripted_camera import (
 )
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds on the workers' clock; it stands still unless the test moves it."""
+    seconds = [0.0]
+    for module in ("cameras.worker", "cameras.progress"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    return seconds
+
+
 def test_every_trouble_is_followed_by_another_attempt() -> None:
     """Refused, lost, stalled: each is counted by its reason, and the camera is green in the end."""
     hold = threading.Event()
@@ -54,10 +63,8 @@ def test_every_trouble_is_followed_by_another_attempt() -> None:
     assert status.last_frame_at is not None
 
 
-def test_a_frame_rate_that_the_stream_does_not_name_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_rate_that_the_stream_does_not_name_is_measured(now: list[float]) -> None:
     """Many cameras leave it out; the status shows what really comes."""
-    now = [0.0]
-    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def later() -> None:
         now[0] += 0.1
@@ -160,10 +167,8 @@ def test_a_looped_recording_keeps_its_pace_from_round_to_round() -> None:
     assert notes.decoded <= 0.7 * 25
 
 
-def test_a_thread_that_hangs_says_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_hangs_says_for_how_long(now: list[float]) -> None:
     """Not while it waits within its timeouts, between two attempts, or once it is stopped."""
-    now = [0.0]
-    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
     reading, hold = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -206,10 +211,8 @@ def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
         assert notes.skips[:3] == ["corrupt"] * 3
 
 
-def test_packets_without_pictures_are_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
     """A stream that arrives but cannot be decoded any more is opened again after its patience."""
-    now = [0.0]
-    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def later() -> None:
         now[0] += 7
@@ -222,10 +225,8 @@ def test_packets_without_pictures_are_a_stall(monkeypatch: pytest.MonkeyPatch) -
     assert notes.reconnects[0] == "stalled"
 
 
-def test_a_slow_first_picture_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
     """Ten seconds to the first key frame are no reason to begin again."""
-    now = [0.0]
-    monkeypatch.setattr("cameras.worker.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def later() -> None:
         now[0] += 12
