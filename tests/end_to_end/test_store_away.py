@@ -1,17 +1,26 @@
-"""A MongoDB that is not there, or does not answer: sightings wait, and are stored when it comes."""
+"""A MongoDB that is not there, or does not answer: sightings wait, and are stored when it comes.
 
+AWAY_MINUTES=60 leaves it away for an hour, in the first test, instead of a moment.
+"""
+
+import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pymongo
+import pytest
 
 from store.mongod_program import find_mongod
 from tests.daemon_process import busy_camera, daemon, free_port, write_settings
 from tests.end_to_end.stored import assert_each_stored_once, assert_pictures_are_those_of
+from tests.store_checks import files_below
+
+AWAY_MINUTES = float(os.environ.get("AWAY_MINUTES", "0"))
 
 
 @contextmanager
@@ -26,15 +35,18 @@ def mongod_on(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             server.kill()
 
 
+@pytest.mark.timeout(300 + 90 * AWAY_MINUTES)
 def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
     short_clip: Path, tmp_path: Path
 ) -> None:
     """Nobody listens; somebody accepts and says nothing; MongoDB comes, dies and comes back. Cameras run all
     the time, /readyz says what is wrong, the spool collects, and in the end every sighting is stored."""
     port = free_port()
+    # An hour's sightings have to be stored afterwards: at most two a second, where a moment has ten.
+    camera = {**busy_camera("hall", short_clip), "post_interval_seconds": 1.0 if AWAY_MINUTES > 1 else 0.1}
     settings = write_settings(
         tmp_path,
-        [busy_camera("hall", short_clip)],
+        [camera],
         store={
             "url": f"mongodb://127.0.0.1:{port}/",
             "connect_timeout_seconds": 1,
@@ -54,16 +66,21 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
             process.ready()
             process.stores(3, 60)
         process.until("/readyz says no", lambda: process.get("/readyz")[0] == 503, 30)
+        time.sleep(60 * AWAY_MINUTES)
+        waited = process.status()["spool"]
         with mongod_on(port, tmp_path / "mongod"):
+            began = time.monotonic()
             process.ready()
             process.stores(3, 60)
             write_settings(tmp_path, [])
             process.hang_up()
             process.logged("camera's last visits are finished")
-            process.empties_its_spool(60)
+            process.empties_its_spool(60 + 30 * AWAY_MINUTES)
+            print(f"spool {waited}, stored within {time.monotonic() - began:.0f} s")
             assert process.stop() == 0
             with pymongo.MongoClient("127.0.0.1", port) as client:
                 faces = list(client["facend"]["faces"].find())
+    assert not files_below(tmp_path / "data" / "spool")
     for said_once in (
         "the store cannot be opened; sightings wait in the spool",
         "sightings cannot be stored at present and wait in the spool",
