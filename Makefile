@@ -30,9 +30,9 @@ endif
 bench: setup ## how many cameras this machine takes: a short look (two minutes); ARGS='--seconds 30 --steps 10'
 	@exec $(bin)/facend bench cameras $(or $(ARGS),--seconds 6 --from 4 --steps 3)
 
-chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which
+chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which, FACENS=local without Milvus
 	@.ci/setup tools servers
-	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),7) $(bin)/pytest tests/end_to_end/test_chaos.py
+	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),8) FACENS=$(or $(FACENS),milvus) $(bin)/pytest -s tests/end_to_end/test_chaos.py
 
 soak: ## hours with four cameras and visitors, a line each few minutes; MINUTES=… says how many (120)
 	@.ci/setup tools servers

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,10 +60,14 @@ class MilvusServer:
         """Keeps it from answering, with its connections open."""
         self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
-    def stop(self) -> None:
+    def kill(self) -> None:
+        """SIGKILL; what it had written stays for the next start."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
+
+    def stop(self) -> None:
+        self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _signal(self, number: int) -> None:
@@ -78,13 +82,29 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@contextlib.contextmanager
+def milvus_server() -> Iterator[MilvusServer]:
+    """One of its own, for a test that kills it; skips the test where there is none."""
+    _require()
+    server = MilvusServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def _require() -> None:
+    if not (PROGRAM / "milvus").is_dir():
+        pytest.skip("there is no Milvus server here; `.ci/setup servers` installs it on Linux x86-64")
+
+
 _SERVER = pytest.StashKey[MilvusServer]()
 
 
 @pytest.fixture(scope="session")
 def milvus(request: pytest.FixtureRequest) -> MilvusServer:
-    if not (PROGRAM / "milvus").is_dir():
-        pytest.skip("there is no Milvus server here; `.ci/setup servers` installs it on Linux x86-64")
+    _require()
     stash = request.config.stash
     if _SERVER not in stash:
         stash[_SERVER] = MilvusServer()
