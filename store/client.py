@@ -32,10 +32,10 @@ LEAVE_SECONDS = 0.5
 async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
     """The database behind `url`, which has answered once; closed at the end.
 
-    Writes are acknowledged by a majority of the replica set, which also means journaled, and are
-    repeated by the driver when a primary goes away in the middle. Reads ask the primary, because who looks
-    for a person before making one has to see the one just made. Options in the URL that say otherwise do
-    not count. Times carry their zone (UTC).
+    Writes are acknowledged by a majority of the replica set and journaled: a server that is in none would
+    otherwise acknowledge what a power cut takes. They are repeated by the driver when a primary goes away in
+    the middle. Reads ask the primary, because who looks for a person before making one has to see the one
+    just made. Options in the URL that say otherwise do not count. Times carry their zone (UTC).
     """
     where = masked(url)
     client: Client = AsyncIOMotorClient(
@@ -61,7 +61,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             settings.database,
             codec_options=options,
             read_preference=ReadPreference.PRIMARY,
-            write_concern=WriteConcern(w="majority"),
+            write_concern=WriteConcern(w="majority", j=True),
         )
     finally:
         await asyncio.to_thread(_leave, client)

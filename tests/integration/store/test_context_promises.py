@@ -224,18 +224,18 @@ async def test_a_counter_is_one_for_all_contexts(store_settings: StoreArguments)
 
 
 async def test_writes_wait_for_a_majority_whatever_the_url_says(store_settings: StoreArguments) -> None:
-    """The write concern, retries and the primary are set by us."""
+    """The write concern, with the journal, retries and the primary are set by us."""
     url = store_settings.settings.url.get_secret_value()
     weak = f"{url}{'&' if '?' in url else '/?'}w=0&retryWrites=false&readPreference=secondary"
     settings = store_settings.settings.model_copy(update={"url": SecretStr(weak)})
     async with Context.open(settings, data_dir=store_settings.data_dir) as ctx:
-        assert ctx.database.write_concern.document == {"w": "majority"}
+        assert ctx.database.write_concern.document == {"w": "majority", "j": True}
         assert ctx.database.read_preference == ReadPreference.PRIMARY
         assert ctx.database.client.options.retry_writes is True
         assert ctx.database.client.options.retry_reads is True
         collections = (ctx.users, ctx.faces, ctx.galleries, ctx.cameras, ctx.persons, ctx.counters)
         for collection in collections:
-            assert collection._collection.write_concern.document == {"w": "majority"}
+            assert collection._collection.write_concern.document == {"w": "majority", "j": True}
 
 
 async def test_indexes_are_made_once_however_often_the_store_opens(store_settings: StoreArguments) -> None:

@@ -241,6 +241,24 @@ def test_a_full_disk_is_a_state_that_heals(tmp_path: Path, monkeypatch: pytest.M
     assert spool.pending() == [sighting_id]
 
 
+def test_what_is_accepted_has_reached_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the whole file under another name, then, once it has its own, the folder."""
+    spool = open_spool(tmp_path)
+    folder = tmp_path / "spool"
+    flushed: list[tuple[str, int, int]] = []
+    flush = os.fsync
+
+    def noted(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        final = len(list(folder.glob("*.sighting")))
+        flushed.append(("folder", 0, final) if path == folder else ("file", path.stat().st_size, final))
+        flush(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", noted)
+    spool.put(sighting())
+    assert flushed == [("file", only_file(tmp_path).stat().st_size, 0), ("folder", 0, 1)]
+
+
 def test_a_put_that_fails_late_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file is there but the folder cannot be flushed, the refused sighting is not kept."""
     spool = open_spool(tmp_path)
