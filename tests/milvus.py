@@ -21,7 +21,7 @@ from store.settings import FacensSettings
 PROGRAM = Path(sys.prefix) / "milvus"
 """Where `.ci/setup servers` puts it."""
 START = "import sys; from milvus import main; sys.argv[0] = 'milvus-server'; main()"
-READY_SECONDS = 90
+READY_SECONDS = 180
 
 
 class MilvusServer:
