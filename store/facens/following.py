@@ -144,7 +144,7 @@ class Following:
             raise ours(error, "faces.watch") from error
 
     async def _poll(self) -> None:
-        since = time.time()
+        since, silent = time.time(), False
         while True:
             await asyncio.sleep(POLL_SECONDS)
             began = time.time()
@@ -152,9 +152,11 @@ class Following:
             try:
                 await fill(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
             except DRIVER_ERRORS as error:
-                log.warning("new faces of other processes are not seen at present", reason=str(error))
+                if not silent:
+                    log.warning("new faces of other processes are not seen at present", reason=str(error))
+                silent = True
             else:
-                since = began
+                since, silent = began, False
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         joined, left = _effect(event)
