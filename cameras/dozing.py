@@ -74,8 +74,15 @@ class Doze:
         return self._bytes
 
     def take(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing | Kept]:
-        """The next packet, which arrived at this unix time: the frames that it gives now."""
-        if not self._asleep:
+        """The next packet, which arrived at this unix time: the frames that it gives now.
+
+        An empty one is the end of a recording: what is kept is decoded, and what the decoder held back.
+        """
+        if not packet.size:
+            yield from self.wake()
+            for item in self._decoder.decode(packet, arrived_at):
+                yield from self._hand_over(item)
+        elif not self._asleep:
             yield from self._awake(packet, arrived_at)
         elif packet.is_keyframe:
             yield from self._look(packet, arrived_at)

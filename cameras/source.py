@@ -107,7 +107,7 @@ class Source:
 
     def _take_whole(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing | Kept]:
         arrived_at = time.time()
-        if self._doze is None or not packet.size:
+        if self._doze is None:
             yield from self.decode(packet, arrived_at)
         else:
             yield from self._doze.take(packet, arrived_at)
