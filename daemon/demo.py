@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from cameras.errors import ClipError
-from daemon import data_folder, logs, settings_file
+from daemon import data_folder, event_loop, logs, settings_file
 from daemon.app import Application
 from daemon.demo_clip import DemoClipError, make_demo_clip
 from daemon.errors import StartError
@@ -31,7 +31,7 @@ def run(data_dir: Path, port: int | None) -> None:
     settings = _settings(data_dir, clip, port)
     _say("Starting the models, a private MongoDB and the camera ...")
     with ready(settings) as models:
-        asyncio.run(_show(settings, models))
+        event_loop.run(_show(settings, models))
     folder = shown_path(settings.data_dir.as_uri())
     _say(f"Ended. What was stored stays in {folder}, and the next run knows the same people.")
 

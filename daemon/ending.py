@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -30,3 +32,20 @@ def leave(status: int) -> NoReturn:
     if threading.active_count() > 1:
         os._exit(status)
     sys.exit(status)
+
+
+@contextmanager
+def leaving_after(seconds: float, status: int) -> Iterator[None]:
+    """Ends the process with this exit status where the block does not end in time."""
+    timer = threading.Timer(seconds, _leave_from_thread, (status,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _leave_from_thread(status: int) -> None:
+    logging.getLogger(__name__).error("the process does not end by itself and is ended")
+    leave(status)

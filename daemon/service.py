@@ -1,13 +1,12 @@
 """`facend run`: the service, as systemd starts it."""
 
-import asyncio
 import faulthandler
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon import data_folder, logs, settings_file
+from daemon import data_folder, event_loop, logs, settings_file
 from daemon.app import Application
 from daemon.file_watch import FileWatch
 from daemon.models import load_models
@@ -39,7 +38,7 @@ def run(settings_path: Path | None) -> None:
             reread=lambda: settings_file.load(path, service=True),
             watch=FileWatch(path),
         )
-        asyncio.run(application.run())
+        event_loop.run(application.run())
 
 
 @contextmanager

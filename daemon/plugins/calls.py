@@ -6,6 +6,8 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -15,6 +17,12 @@ from daemon.plugins.errors import OverdueFault, PluginFault, described
 Outcome = tuple[Any, BaseException | None]
 """What a plugin's function returned, and what it raised instead."""
 
+RUNNING: ContextVar["Caller | None"] = ContextVar("running plugin", default=None)
+"""Whose code this is. Tasks, callbacks and threads of a pool that a plugin starts inherit it."""
+
+MOST_THREADS = 64
+"""Of one plugin in a pool; many, because those that hang are lost for it."""
+
 
 class Caller:
     """Calls functions of one plugin; its log lines name the plugin.
@@ -23,8 +31,12 @@ class Caller:
     process from ending: a thread of the loop's pool that hangs would.
     """
 
-    def __init__(self, plugin: str) -> None:
+    def __init__(self, plugin: str, failed: Callable[[str, BaseException], None]) -> None:
+        """`failed(where, error)` is told of what fails in the background, where nobody waits for it."""
         self._plugin = plugin
+        self.failed = failed
+        self.threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=f"plugin {plugin}")
+        """For what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
         # The loop itself keeps no hold of its tasks, and one that we gave up may take a while to end.
         self._tasks: set[asyncio.Task[Outcome]] = set()
 
@@ -55,6 +67,7 @@ class Caller:
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Outcome:
         structlog.contextvars.bind_contextvars(plugin=self._plugin)
+        RUNNING.set(self)
         try:
             if inspect.iscoroutinefunction(function):
                 return await function(*arguments), None

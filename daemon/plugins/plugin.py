@@ -25,7 +25,7 @@ class Plugin:
     def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
         self.path = path
-        self.caller = Caller(name)
+        self.caller = Caller(name, self.failed)
         self.resting: set[str] = set()
         """Hooks that failed so often that they are not asked for a while."""
         self._state: State = "loading"

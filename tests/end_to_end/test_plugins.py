@@ -47,10 +47,28 @@ import time
 async def activate(app, ctx, options):
     time.sleep(600)
 """
+CLINGS = """
+import asyncio, sys, time
+tasks = []
+
+async def cling():
+    while True:
+        try:
+            await asyncio.sleep(1e6)
+        except BaseException:
+            pass
+
+async def activate(app, ctx, options):
+    tasks.append(asyncio.create_task(cling()))
+    tasks.extend(asyncio.create_task(asyncio.to_thread(time.sleep, 600)) for _ in range(40))
+    asyncio.get_running_loop().call_soon(sys.exit, 5)
+"""
 
 
 def settings_with(folder: Path, cameras: list[dict[str, Any]], *, refuse: bool = False) -> Path:
-    plugins = written(folder / "plugins", {"notes": NOTES, "hangs": HANGS, "broken": "1 / 0"})
+    plugins = written(
+        folder / "plugins", {"notes": NOTES, "hangs": HANGS, "broken": "1 / 0", "clings": CLINGS}
+    )
     section = {"dirs": [str(plugins)], "timeout_seconds": TIMEOUT_SECONDS}
     path = write_settings(folder, cameras, plugins=section)
     options = {"told": str(folder / "told"), "refuse": refuse}
@@ -80,7 +98,12 @@ def test_kills_double_no_effect_of_a_plugin(short_clip: Path, tmp_path: Path) ->
         process.ready()
         process.empties_its_spool(SETTLE_SECONDS)
         faces, persons = (documents(tmp_path / "data", name) for name in ("faces", "persons"))
-        assert states(process) == {"broken": "failed", "hangs": "failed", "notes": "active"}
+        assert states(process) == {
+            "broken": "failed",
+            "clings": "active",
+            "hangs": "failed",
+            "notes": "active",
+        }
         assert asked(process, tmp_path) == {"faces": len(faces)}
         assert process.stop() == 0
     assert_each_stored_once(accepted, faces)
@@ -103,7 +126,10 @@ def asked(process: Daemon, folder: Path) -> Any:
 
 
 def test_refused_sightings_are_counted_and_nothing_is_stored(short_clip: Path, tmp_path: Path) -> None:
-    """Metrics and /status count them, the log names the reason, the store stays empty."""
+    """Metrics and /status count them, the log names the reason, the store stays empty.
+
+    Beside a plugin that exits in the background, and that neither its tasks nor its threads let go of.
+    """
     settings = settings_with(tmp_path, [busy_camera("hall", short_clip)], refuse=True)
     with daemon(settings) as process:
         process.ready()
@@ -112,9 +138,12 @@ def test_refused_sightings_are_counted_and_nothing_is_stored(short_clip: Path, t
             lambda: process.metrics().total("facend_sightings_total", outcome="refused") >= 3,
             SETTLE_SECONDS,
         )
-        (notes,) = [plugin for plugin in process.status()["plugins"] if plugin["name"] == "notes"]
+        clings, notes = (
+            plugin for plugin in process.status()["plugins"] if plugin["name"] in ("clings", "notes")
+        )
         assert notes["refused"]["nobody today"] >= 3
         assert process.log("a plugin refuses a sighting")[0]["plugin"] == "notes"
+        assert clings["error"] == "background: SystemExit: 5"
         assert documents(tmp_path / "data", "faces") == documents(tmp_path / "data", "persons") == []
         assert process.stored() == 0
         assert process.stop() == 0

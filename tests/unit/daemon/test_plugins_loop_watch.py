@@ -9,7 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.plugins import loader
-from daemon.plugins.calls import Caller
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.loop_watch import SIGNAL, LoopWatch
 from daemon.plugins.plugin import Plugin
@@ -48,7 +47,7 @@ async def test_a_plugin_that_blocks_the_loop_is_named_and_broken_off(tmp_path, w
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
     since = time.monotonic()
     with capture_logs() as logs, pytest.raises(PluginFault, match=r"held up the event loop .*0\.2 s"):
-        await Caller("blocker").call(activate, None, None, {}, seconds=30)
+        await blocker.caller.call(activate, None, None, {}, seconds=30)
     assert time.monotonic() - since < 5
     named = [line for line in logs if line["event"].startswith("a plugin holds up the event loop")]
     assert named
@@ -69,4 +68,4 @@ async def test_a_plugin_that_waits_as_it_should_is_left_alone(tmp_path, watch):
     blocker = plugin(tmp_path, "    import asyncio\n    await asyncio.sleep(0.8)\n    return 'done'")
     activate = loader.load(blocker)
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
-    assert await Caller("blocker").call(activate, None, None, {}, seconds=30) == "done"
+    assert await blocker.caller.call(activate, None, None, {}, seconds=30) == "done"
