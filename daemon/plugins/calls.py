@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,10 @@ Outcome = tuple[Any, BaseException | None]
 
 RUNNING: ContextVar["Caller | None"] = ContextVar("running plugin", default=None)
 """Whose code this is. Tasks, callbacks and threads of a pool that a plugin starts inherit it."""
+
+GLANCES = 20
+"""So often a deadline is looked at before it has passed."""
+LONGEST_GLANCE_SECONDS = 0.25
 
 MOST_THREADS = 64
 """Of one plugin in a pool; many, because those that hang are lost for it."""
@@ -43,14 +48,14 @@ class Caller:
     async def call(self, function: Callable[..., Any], *arguments: object, seconds: float) -> Any:  # noqa: ANN401 - what a plugin returns
         """What the function returns, or raises.
 
-        OverdueFault where it does not end in time; PluginFault where it raises what is no Exception, such
-        as SystemExit, which would end the daemon.
+        OverdueFault where it does not end in time; while somebody holds up the loop no time passes.
+        PluginFault where it raises what is no Exception, such as SystemExit, which would end the daemon.
         """
         task = asyncio.create_task(self._run(function, arguments), name=f"plugin {self._plugin}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            done, _ = await asyncio.wait({task}, timeout=seconds)
+            done = await _ended_within(task, seconds)
         except asyncio.CancelledError:
             task.cancel()
             raise
@@ -75,6 +80,16 @@ class Caller:
             return (await value if inspect.isawaitable(value) else value), None
         except BaseException as error:  # noqa: BLE001 - handed over; a SystemExit out of a task would end the loop
             return None, error
+
+
+async def _ended_within(task: asyncio.Task[Outcome], seconds: float) -> bool:
+    """Waits for the task, in small steps: a step that the loop notices late counts only as long as it is."""
+    step = min(seconds / GLANCES, LONGEST_GLANCE_SECONDS)
+    for _ in range(math.ceil(seconds / step)):
+        await asyncio.wait({task}, timeout=step)
+        if task.done():
+            return True
+    return False
 
 
 async def _in_thread(function: Callable[..., Any], arguments: tuple[object, ...], plugin: str) -> Any:  # noqa: ANN401 - what a plugin returns

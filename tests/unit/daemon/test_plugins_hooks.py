@@ -175,6 +175,21 @@ async def test_a_hook_that_fails_has_no_say(function, error):
     assert (status["failures"], status["state"]) == (1, "active")
 
 
+async def test_a_loop_that_is_held_up_makes_no_hook_overdue():
+    """The time in which the hook could not run is not its own: its refusal counts."""
+
+    async def refuse(_seen, _face):
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+        raise Refuse("too dark")
+
+    refusing = hook(refuse, "gate", seconds=1)
+    asyncio.get_running_loop().call_later(0.005, time.sleep, 2)
+    with pytest.raises(RefusedSightingError, match="too dark"):
+        await admitted(refusing)
+    assert refusing.plugin.status()["failures"] == 0
+
+
 async def test_a_hook_that_cannot_reach_the_store_makes_the_sighting_wait():
     """Until it rests; then the sighting is stored without it."""
 

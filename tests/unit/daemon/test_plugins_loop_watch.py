@@ -69,3 +69,22 @@ async def test_a_plugin_that_waits_as_it_should_is_left_alone(tmp_path, watch):
     activate = loader.load(blocker)
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
     assert await blocker.caller.call(activate, None, None, {}, seconds=30) == "done"
+
+
+async def test_a_plugin_that_blocks_the_loop_makes_no_other_overdue(tmp_path, watch):
+    """Both are activated at once: one is broken off, and the other has the time that it was promised."""
+    blocker = plugin(tmp_path, "    time.sleep(60)")
+    watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
+
+    async def good():
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+        return "done"
+
+    calls = (
+        Plugin("good", None).caller.call(good, seconds=LIMIT_SECONDS),
+        blocker.caller.call(loader.load(blocker), None, None, {}, seconds=LIMIT_SECONDS),
+    )
+    done, broken = await asyncio.gather(*calls, return_exceptions=True)
+    assert done == "done"
+    assert str(broken).startswith("held up the event loop")
