@@ -45,7 +45,7 @@ class Caller:
         # The loop itself keeps no hold of its tasks, and one that we gave up may take a while to end.
         self._tasks: set[asyncio.Task[Outcome]] = set()
 
-    async def call(self, function: Callable[..., Any], *arguments: object, seconds: float) -> Any:  # noqa: ANN401 - what a plugin returns
+    async def call(self, function: Callable[..., Any], *arguments: object, seconds: float = math.inf) -> Any:  # noqa: ANN401 - what a plugin returns
         """What the function returns, or raises.
 
         OverdueFault where it does not end in time; while somebody holds up the loop no time passes.
@@ -85,10 +85,11 @@ class Caller:
 async def _ended_within(task: asyncio.Task[Outcome], seconds: float) -> bool:
     """Waits for the task, in small steps: a step that the loop notices late counts only as long as it is."""
     step = min(seconds / GLANCES, LONGEST_GLANCE_SECONDS)
-    for _ in range(math.ceil(seconds / step)):
+    while seconds > step / 2:  # the last one may be off by a rounding
         await asyncio.wait({task}, timeout=step)
         if task.done():
             return True
+        seconds -= step
     return False
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from daemon.plugins.answers import checked
 from daemon.plugins.errors import HttpError
 from daemon.plugins.faults import expected_answer, fault_answer
 from daemon.plugins.handlers import METHODS, authenticated, error_answer, read_body, request_for_handler
@@ -39,7 +40,7 @@ class Endpoint:
         response = await self._answer(Request(scope, receive))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> ASGIApp:
         try:
             ctx = self._open_context()
             rule, arguments = self._rule_for(request)
@@ -62,7 +63,7 @@ class Endpoint:
                 return rule, arguments
         raise HttpError(404, "not_found", "there is nothing at this path")
 
-    async def _handle(self, ctx: Context, request: Request, rule: Rule, arguments: Arguments) -> Response:
+    async def _handle(self, ctx: Context, request: Request, rule: Rule, arguments: Arguments) -> ASGIApp:
         user = await authenticated(ctx, request)
         name = request.method.lower()
         known = [method for method in METHODS if hasattr(rule.handler, method)]
@@ -81,10 +82,52 @@ class Endpoint:
             return handler.finished(await getattr(handler, name)(*positional, **named))
 
         plugin = self._plugins[rule.plugin]
+        where = f"{request.method} {request.scope['path']}"
         try:
             response: Response = await plugin.caller.call(work, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it becomes an answer
-            if (expected := expected_answer(error)) is None:
-                plugin.failed(f"{request.method} {request.scope['path']}", error)
-            return error_answer(expected or fault_answer(error))
-        return response
+            return _error(plugin, where, error)
+        if type(response) is Response and response.background is None:
+            return response
+        return _Sending(plugin, where, response)
+
+
+class _Sending:
+    """An answer of the plugin's own making, such as a stream: while it goes out the plugin's code runs."""
+
+    def __init__(self, plugin: Plugin, where: str, response: Response) -> None:
+        self._plugin = plugin
+        self._where = where
+        self._response = response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        async def work() -> None:
+            await self._response(scope, receive, noted)
+
+        try:
+            await self._plugin.caller.call(work)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+            answer = _error(self._plugin, self._where, error)
+            if not started:
+                await answer(scope, receive, send)
+            # Otherwise the server breaks the connection: that tells the client that this was not all.
+
+
+def _error(plugin: Plugin, where: str, error: Exception) -> Response:
+    """The answer to what a handler has raised; where that is a fault, log and status name the plugin."""
+    if (expected := expected_answer(error)) is not None:
+        try:
+            return checked(error_answer(expected), head=False)
+        except Exception as fault:  # noqa: BLE001 - code and message are the plugin's, and may be anything
+            error = fault
+    plugin.failed(where, error)
+    return error_answer(fault_answer(error))

@@ -1,5 +1,7 @@
 """What plugins raise, and what can go wrong with them."""
 
+from daemon.plugins.answers import checked_header, checked_status
+
 
 class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse("too dark")`
     """A hook's answer that a sighting shall not be stored, raised or returned; the reason is counted."""
@@ -13,12 +15,15 @@ class HttpError(Exception):
     """A handler's own error: the answer has this status and `{"error": {"code": …, "message": …}}`."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        """`code` is for programs, one word such as `no_face`; `message` is for people."""
+        """`code` is for programs, one word such as `no_face`; `message` is for people.
+
+        ValueError where status or headers are none.
+        """
         super().__init__(message)
-        self.status = status
+        self.status = checked_status(status)
         self.code = code
         self.message = message
-        self.headers = headers or {}
+        self.headers = dict(checked_header(name, value) for name, value in (headers or {}).items())
 
 
 class PluginFault(Exception):  # noqa: N818 - it is the plugin's, and no error of ours

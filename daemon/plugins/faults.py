@@ -42,8 +42,11 @@ def expected_answer(error: Exception) -> HttpError | None:
     if isinstance(error, HttpError):
         return error
     if isinstance(error, HTTPException):
-        code = HTTPStatus(error.status_code).name.lower()
-        return HttpError(error.status_code, code, str(error.detail), dict(error.headers or {}))
+        try:
+            code = HTTPStatus(error.status_code).name.lower()
+            return HttpError(error.status_code, code, str(error.detail), dict(error.headers or {}))
+        except ValueError:  # a status or a header that is none
+            return None
     for kind, status, code in _ANSWERS:
         if isinstance(error, kind):
             return HttpError(status, code, str(error), _RETRY if status == 503 else None)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from daemon.plugins import jsonable
+from daemon.plugins.answers import checked, checked_header, checked_status
 from daemon.plugins.errors import HttpError
 from store import AuthenticationError, Context, User
 
@@ -70,15 +71,20 @@ class BaseHandler:
         self._answer.written.append(value)
 
     def set_status(self, status: int) -> None:
-        self._answer.status = status
+        """ValueError where it is no status from 200 to 599."""
+        self._answer.status = checked_status(status)
 
     def set_header(self, name: str, value: str) -> None:
+        """ValueError where name or value would not be a header's, or the header is Facend's own."""
+        name, value = checked_header(name, value)
         self._answer.headers[name] = value
 
     def finished(self, returned: object) -> Response:
-        """The answer made of what the method returned, or has written."""
-        if isinstance(returned, Response):
-            return returned
+        """The answer made of what the method returned, or has written. ValueError where it cannot be sent."""
+        response = returned if isinstance(returned, Response) else self._made(returned)
+        return checked(response, head=self.request.method == "HEAD")
+
+    def _made(self, returned: object) -> Response:
         answer = self._answer
         value = returned if returned is not None else _joined(answer.written)
         if value is None:
