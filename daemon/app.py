@@ -26,6 +26,7 @@ from daemon.analysis import Analysis
 from daemon.configuration import Configuration
 from daemon.crashes import CrashNotes
 from daemon.doctor_route import doctor_route
+from daemon.ending import end_within
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
 from daemon.http import application, serving
@@ -46,6 +47,9 @@ log = structlog.get_logger(__name__)
 CAMERAS_STOP_SECONDS = 1.0
 ANALYSIS_STOP_SECONDS = 1.5
 STORING_STOP_SECONDS = 1.0
+
+STOP_SECONDS = 9.5
+"""Then the process is ended: a plugin may block the event loop for ever, or again and again."""
 
 STUCK_SECONDS = 30.0
 """An analysis turn takes a fraction of a second; after this long it hangs."""
@@ -79,6 +83,7 @@ class Application:
         self._reread = reread or (lambda: settings)
         self._file_watch = watch
         self._stop = asyncio.Event()
+        self._ending = False
         self._crash: BaseException | None = None
         self._blamed: CameraSettings | None = None
         self._started_at = datetime.now(UTC)
@@ -101,6 +106,7 @@ class Application:
             raise self._crash
 
     def stop(self) -> None:
+        self._limit_end()
         self._stop.set()
 
     async def _start(self, stack: AsyncExitStack) -> None:
@@ -216,6 +222,9 @@ class Application:
     def _take_signals(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self._asked_to_stop)
+            # The loop hears of the signal all the same; this is called even while somebody blocks the loop.
+            signal.signal(name, lambda *_: self._limit_end())
+            signal.siginterrupt(name, False)  # as the loop has it
         self._loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to read again before the start
 
     def _asked_to_stop(self) -> None:
@@ -223,6 +232,11 @@ class Application:
             log.warning("second signal: exiting at once; what was accepted is in the spool")
             signal.raise_signal(signal.SIGKILL)
         self.stop()
+
+    def _limit_end(self) -> None:
+        if not self._ending:
+            self._ending = True
+            end_within(STOP_SECONDS)
 
     def _failed_thread(self, failed: threading.ExceptHookArgs) -> None:
         error = failed.exc_value or failed.exc_type()

@@ -1,13 +1,14 @@
 """The end of the process, which nothing may hold up."""
 
+import faulthandler
 import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+STDERR = 2
 
 
 class Terminated(SystemExit):
@@ -34,18 +35,9 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-@contextmanager
-def leaving_after(seconds: float, status: int) -> Iterator[None]:
-    """Ends the process with this exit status where the block does not end in time."""
-    timer = threading.Timer(seconds, _leave_from_thread, (status,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def end_within(seconds: float) -> None:
+    """Ends the process with status 1 where it still runs after so many seconds, whatever it is at.
 
-
-def _leave_from_thread(status: int) -> None:
-    logging.getLogger(__name__).error("the process does not end by itself and is ended")
-    leave(status)
+    The log shows where each thread was. It needs no interpreter: code that never gives it back is ended too.
+    """
+    faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)

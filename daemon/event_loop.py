@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from daemon.ending import Terminated, leaving_after
+from daemon.ending import Terminated
 from daemon.plugins.calls import RUNNING, Caller
 
 log = structlog.get_logger(__name__)
@@ -22,30 +22,26 @@ TASKS_SECONDS = 0.5
 """At the end, for tasks that were cancelled: all of ours have ended by then."""
 THREADS_SECONDS = 0.5
 """At the end, for threads that are still at work."""
-END_SECONDS = 2.0
-"""At the end, for all of that: nobody watches any more whether a task of a plugin blocks the loop."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
     """As asyncio.run, but a plugin can neither end the loop by an exit nor hold up its end.
 
     What a plugin leaves behind, a task that refuses to be cancelled or a thread that hangs, may still be
-    there afterwards: `daemon.ending.leave` is what ends the process then.
+    there afterwards: `daemon.ending.leave` is what ends the process then. One that blocks the loop even now
+    is left to `daemon.ending.end_within`.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     pool = Threads()
     loop.set_default_executor(pool)
-    task = loop.create_task(main)
     try:
-        return _until_done(loop, task)
+        return _until_done(loop, loop.create_task(main))
     finally:
-        ended_well = task.done() and not task.cancelled() and task.exception() is None
-        with leaving_after(END_SECONDS, 0 if ended_well else 1):
-            _end_tasks(loop)
-            _end_threads(pool)
-            asyncio.set_event_loop(None)
-            loop.close()
+        _end_tasks(loop)
+        _end_threads(pool)
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 class Threads(ThreadPoolExecutor):

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from daemon import data_folder, event_loop, logs, settings_file
 from daemon.app import Application
+from daemon.ending import STDERR
 from daemon.file_watch import FileWatch
 from daemon.models import load_models
 from daemon.notify import Systemd
 from daemon.settings import Settings
 from daemon.visit_lines import log_visit
 from pipeline.engine import Models
-
-STDERR = 2
 
 SWITCH_SECONDS = 0.001
 """How long a thread that computes may keep the interpreter from the event loop. Python's own 5 ms, once for

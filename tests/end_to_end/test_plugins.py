@@ -47,6 +47,15 @@ import time
 async def activate(app, ctx, options):
     time.sleep(600)
 """
+NEVER = """
+import time
+async def activate(app, ctx, options):
+    while True:
+        try:
+            time.sleep(600)
+        except BaseException:
+            pass
+"""
 CLINGS = """
 import asyncio, sys, time
 tasks = []
@@ -147,3 +156,12 @@ def test_refused_sightings_are_counted_and_nothing_is_stored(short_clip: Path, t
         assert documents(tmp_path / "data", "faces") == documents(tmp_path / "data", "persons") == []
         assert process.stored() == 0
         assert process.stop() == 0
+
+
+def test_a_plugin_that_never_lets_go_of_the_loop_does_not_keep_the_daemon(tmp_path: Path) -> None:
+    """Not even an exception ends its call: SIGTERM ends the process in time, and the log says where."""
+    plugins = written(tmp_path / "plugins", {"never": NEVER})
+    with daemon(write_settings(tmp_path, [], plugins={"dirs": [str(plugins)]})) as process:
+        process.logged("a plugin holds up the event loop and is broken off", SETTLE_SECONDS)
+        assert process.stop() == 1
+        assert "never.py" in process.text()
