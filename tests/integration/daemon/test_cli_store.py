@@ -178,6 +178,23 @@ def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
     assert "there is no person 99" in box.error("persons", "rename", "99", "Anna")
 
 
+def test_a_person_is_renamed_and_split(box: Box) -> None:
+    """The name stands in the list and the change in the history; named faces become another person's."""
+    person, *_ = visits(box, (1, 0, "door"), (1, 1, "door"))
+    box.text("persons", "rename", str(person), "Anna")
+    assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
+    faces = [json.loads(line)["id"] for line in box.text("export", "faces").splitlines()]
+    (split,) = box.json("persons", "split", str(person), "--faces", str(faces[1]))
+    assert (split["kind"], split["faces"], split["state"]) == ("split", 1, "done")
+    assert [one["faces"] for one in box.json("persons", "list")] == [1, 1]
+    owners = {
+        one["id"]: one["person_id"] for one in map(json.loads, box.text("export", "faces").splitlines())
+    }
+    assert owners[faces[0]] == person != owners[faces[1]]
+    told = [(one["kind"], one["state"]) for one in box.json("persons", "changes")]
+    assert sorted(told) == [("rename", "done"), ("split", "done")]
+
+
 def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
     """Erasing asks first; afterwards neither list, export nor the uploads have anything of them."""
     person, other = visits(box, (1, 0, "door"), (2, 0, "door"))
