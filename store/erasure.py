@@ -8,6 +8,7 @@ What stays: the id of the person with the time of the erasure (collection `erase
 operations and the disk's free blocks hold until they are written over.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -83,6 +84,7 @@ class Erasure:
             if await faces.find_one(owner, theirs) is None:
                 break
         pictures += await self._sweep(owner, gone)
+        await self._forget_snapshots()
         await self._prove(owner, person_id, gone)
         erased = Erased(person_id, len(gone), pictures, shared)
         log.info("a person is erased", faces=erased.faces, pictures=pictures, shared_photos=shared)
@@ -132,6 +134,15 @@ class Erasure:
                 if face_of_key(key) in gone:
                     removed += await self._ctx.uploads.delete(key)
         return removed
+
+    async def _forget_snapshots(self) -> None:
+        """The facens on disk: those of before are still among them, and the next start does without."""
+        try:
+            await asyncio.to_thread(self._ctx.keeping.forget)
+        except OSError as error:
+            raise StoreError(
+                f"the snapshots of the facens cannot be removed: {error}; erase again"
+            ) from error
 
     async def _prove(self, owner: ObjectId, person_id: int, gone: set[int]) -> None:
         left = []

@@ -102,11 +102,6 @@ class Snapshots:
     def _path(self, shard: LocalFacens) -> Path:
         return self._folder / f"{shard.name.replace(' ', '-')}.facens"
 
-    def forget(self) -> None:
-        """Removes the files: the next start reads everything from MongoDB."""
-        for path in self._folder.glob("*.facens"):
-            path.unlink(missing_ok=True)
-
 
 class FacensKeeping:
     """Keeps one facen storage in step with the faces of one database."""
@@ -115,10 +110,12 @@ class FacensKeeping:
         self._database = database
         self._facens = facens
         self._locks = locks
+        self._folder: Path | None = None
         self._snapshots: Snapshots | None = None
 
     async def open(self, folder: Path, pack: str | None, size: int | None) -> None:
         """Looks whether the stored facens are of this pack (PackError), and where the snapshots are."""
+        self._folder = folder
         if pack is None or size is None:
             return
         stored = await claim_pack(self._database, pack, size)
@@ -166,9 +163,9 @@ class FacensKeeping:
         return FacensKeeping(self._database, facens, self._locks)
 
     def forget(self) -> None:
-        """Removes what is on disk, so that everything is made anew from MongoDB."""
-        if self._snapshots is not None:
-            self._snapshots.forget()
+        """Removes what is on disk, so that the next start reads everything from MongoDB. Raises OSError."""
+        for path in self._folder.glob("*.facens") if self._folder is not None else ():
+            path.unlink(missing_ok=True)
 
     async def heal(self) -> None:
         """Tries to bring back the shards that are out of service. StoreError says why one stays out."""

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from store import Context, FacensSettings, FacenStorageError, PackError
 from store.doctor import Doctor
+from store.erasure import Erasure
 from store.facens import reconciling
 from store.facens.reconciling import differences
 from store.facens.sharded import ShardedFacens
@@ -35,6 +36,32 @@ async def assert_in_step(ctx: Context) -> None:
     """The doctor finds nothing, nor does a comparison of all ids."""
     assert [finding async for finding in Doctor(ctx).findings()] == []
     assert [found async for found in differences(ctx.database, ctx.facens)] == []
+
+
+async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArguments) -> None:
+    """Neither in the snapshot from before, also where who erases has none open, nor in the next one."""
+    folder = store_settings.data_dir / "facens"
+    facen = person_facen(1)
+
+    def on_disk() -> bool:
+        return any(facen.tobytes() in path.read_bytes() for path in folder.iterdir())
+
+    async with opened(store_settings) as ctx:
+        user = await ctx.users.add({})
+        person = await ctx.persons.add(user, {})
+        await stored(ctx, user, facen, ["a"], person_id=person["_id"])
+        await stored(ctx, user, person_facen(2), ["a"])
+        await ctx.keeping.save()
+        assert on_disk()
+        async with store_settings.open(fill=False) as other:
+            await Erasure(other, user).erase(person["_id"])
+        assert not on_disk()
+        async with asyncio.timeout(10):
+            while len(await ctx.facens.ids(user["_id"], "a")) > 1:  # noqa: ASYNC110  nothing tells of it
+                await asyncio.sleep(0.05)
+        await ctx.keeping.save()
+        assert [path.name for path in folder.iterdir()]
+        assert not on_disk()
 
 
 @pytest.mark.parametrize("settings", [FacensSettings(), THREE], ids=["one shard", "three shards"])
