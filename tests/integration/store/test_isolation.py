@@ -7,17 +7,39 @@ from bson import ObjectId
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store import Context, StoreError
+from store import Context, StoreError, UserStore
 
 A, B = ObjectId("a" * 24), ObjectId("b" * 24)
 A_KEYS = [ObjectId(f"{'a' * 20}{number:04}") for number in range(4)]
 B_KEYS = [ObjectId(f"{'b' * 20}{number:04}") for number in range(4)]
+A_NUMBERS, B_NUMBERS = [1, 2, 3, 4], [101, 102, 103, 104]
+KEYS: dict[str, tuple[list[Any], list[Any]]] = {
+    "cameras": (A_KEYS, B_KEYS),
+    "faces": (A_NUMBERS, B_NUMBERS),
+    "persons": (A_NUMBERS, B_NUMBERS),
+}
+"""The keys of A's and of B's documents, by collection."""
 
 FIELDS = st.sampled_from(
     ["_id", "owner", "id", "n", "tags", "parts", "parts.n", "owner.x", "$owner", "$where", "$expr"]
 )
 PLAIN = st.sampled_from(
-    [None, 1, 2, "x", A, B, A_KEYS[0], B_KEYS[0], B_KEYS[1], True, {"n": 1}, {"$ne": A}, {"owner": B}]
+    [
+        None,
+        1,
+        2,
+        "x",
+        A,
+        B,
+        A_KEYS[0],
+        B_KEYS[0],
+        B_KEYS[1],
+        B_NUMBERS[0],
+        True,
+        {"n": 1},
+        {"$ne": A},
+        {"owner": B},
+    ]
 )
 CONDITIONS = st.recursive(
     PLAIN,
@@ -87,12 +109,12 @@ UPDATES = st.dictionaries(
 SORTS = st.none() | st.dictionaries(FIELDS, st.sampled_from([1, -1, {"$meta": "x"}]), max_size=2)
 
 
-def documents(owner: ObjectId, keys: list[ObjectId]) -> list[dict[str, Any]]:
+def documents(owner: ObjectId, keys: list[Any]) -> list[dict[str, Any]]:
     return [
         {
             "_id": key,
             "owner": owner,
-            "id": f"c{number}",
+            **({"id": f"c{number}"} if isinstance(key, ObjectId) else {}),
             "n": number,
             "tags": ["x", number],
             "parts": [{"n": 1}],
@@ -102,16 +124,20 @@ def documents(owner: ObjectId, keys: list[ObjectId]) -> list[dict[str, Any]]:
 
 
 async def prepare(ctx: Context) -> None:
-    cameras = ctx.cameras._collection
-    if not await ctx.users.count({"_id": A}):
+    first = not await ctx.users.count({"_id": A})
+    if first:
         await ctx.users.add({"_id": A, "token": "a"})
         await ctx.users.add({"_id": B, "token": "b"})
-        await cameras.insert_many(documents(B, B_KEYS))
-    await cameras.delete_many({"owner": {"$ne": B}})
-    await cameras.insert_many(documents(A, A_KEYS))
+    for name, (mine, theirs) in KEYS.items():
+        collection = ctx.database[name]
+        if first:
+            await collection.insert_many(documents(B, theirs))
+        await collection.delete_many({"owner": {"$ne": B}})
+        await collection.insert_many(documents(A, mine))
 
 
 @given(
+    name=st.sampled_from(sorted(KEYS)),
     filters=FILTERS,
     update=UPDATES,
     sort=SORTS,
@@ -119,12 +145,13 @@ async def prepare(ctx: Context) -> None:
     limit=st.sampled_from([None, 2]),
 )
 @settings(
-    max_examples=100,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 async def test_no_question_reaches_the_documents_of_another(
     ctx: Context,
+    name: str,
     filters: dict[str, Any],
     update: dict[str, Any],
     sort: dict[str, Any] | None,
@@ -133,27 +160,28 @@ async def test_no_question_reaches_the_documents_of_another(
 ) -> None:
     """Whatever A asks: B's documents are not read, counted, changed or removed, and no owner changes."""
     await prepare(ctx)
-    cameras = ctx.cameras
+    mine, theirs = KEYS[name]
+    documents_of: UserStore[Any] = getattr(ctx, name)
     with contextlib.suppress(StoreError):
-        found = await cameras.find(A, filters, sort, skip, limit)
-        assert all(camera["owner"] == A for camera in found)
-        assert await cameras.count(A, filters, sort, skip, limit) == len(found)
+        found = await documents_of.find(A, filters, sort, skip, limit)
+        assert all(document["owner"] == A for document in found)
+        assert await documents_of.count(A, filters, sort, skip, limit) == len(found)
     with contextlib.suppress(StoreError):
-        first = await cameras.find_one(A, filters, sort, skip)
+        first = await documents_of.find_one(A, filters, sort, skip)
         assert first is None or first["owner"] == A
     with contextlib.suppress(StoreError):
-        changed = await cameras.update_many(A, filters, update, sort)
-        assert all(camera["owner"] == A for camera in changed)
+        changed = await documents_of.update_many(A, filters, update, sort)
+        assert all(document["owner"] == A for document in changed)
     with contextlib.suppress(StoreError):
-        one = await cameras.update_one(A, filters, update, sort)
+        one = await documents_of.update_one(A, filters, update, sort)
         assert one is None or one["owner"] == A
-    assert await cameras._collection.count_documents({"owner": A}) == len(A_KEYS)
+    assert await ctx.database[name].count_documents({"owner": A}) == len(mine)
     with contextlib.suppress(StoreError):
-        removed = await cameras.remove_one(A, filters, sort)
+        removed = await documents_of.remove_one(A, filters, sort)
         assert removed is None or removed["owner"] == A
-    raw = await cameras._collection.find({"_id": {"$in": B_KEYS}}).sort("_id", 1).to_list(None)
-    assert raw == documents(B, B_KEYS)
-    assert await cameras._collection.count_documents({"owner": {"$nin": [A, B]}}) == 0
+    raw = await ctx.database[name].find({"_id": {"$in": theirs}}).sort("_id", 1).to_list(None)
+    assert raw == documents(B, theirs)
+    assert await ctx.database[name].count_documents({"owner": {"$nin": [A, B]}}) == 0
 
 
 async def test_a_filter_on_the_owner_can_only_narrow(ctx: Context) -> None:
