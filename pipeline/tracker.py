@@ -34,12 +34,22 @@ _STILL_SECONDS = 20.0
 """Nobody stands as still as a picture for so long."""
 
 
+_HEAD = 0.5
+"""Of a face box's longer side: so far the head around it, with its hair, hides what is behind it."""
+
+_HIDDEN_SHARE = 0.5
+"""Of a face's place, from which on it is hidden."""
+
+_LONGEST_HIDDEN_SECONDS = 4.0
+"""Whoever was hidden for longer has gone elsewhere, and is a new visit when they are seen again."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
     start_score: float = 0.6
     """The detector's score from which a detection may begin a track."""
     timeout_seconds: float = 1.5
-    """How long a face may be out of sight before its track ends; longer than a second of occlusion."""
+    """How long a face may be out of sight, with nobody in front of it, before its track ends."""
     still_timeout_seconds: float = 30.0
     """The same for a face that has not moved for long: a poster or a screen, of which the detector is not
     always sure. Else it would be a new visit each time."""
@@ -52,6 +62,7 @@ class Track:
         self.number = number
         self.first_seen = time
         self.last_seen = time
+        self._accounted = time
         self.hits = 1
         self.detection = detection
         self._speed = (0.0, 0.0)
@@ -63,6 +74,15 @@ class Track:
     def still_seconds(self) -> float:
         """How long, up to when it was last seen, the face has not moved."""
         return self.last_seen - self._still_since
+
+    def missing_seconds(self, time: float) -> float:
+        """For how long nothing tells why the face is not seen."""
+        return time - self._accounted
+
+    def hide(self, time: float) -> None:
+        """Somebody stands in front of it now."""
+        if time - self.last_seen <= _LONGEST_HIDDEN_SECONDS:
+            self._accounted = time
 
     def predict(self, time: float) -> Rectangle:
         """Where the face is at this time, if it goes on as it did."""
@@ -93,7 +113,7 @@ class Track:
         if detection.bbox.iou(self._anchor) < _STILL_IOU:
             self._anchor, self._still_since = detection.bbox, time
         self.detection = detection
-        self.last_seen = time
+        self.last_seen = self._accounted = time
         self.hits += 1
 
 
@@ -131,6 +151,9 @@ class Tracker:
         for track, detection in [*pairs, *more]:
             track.see(detection, time)
             seen.append(track)
+        for track in self._tracks:
+            if track not in seen and any(_hides(one.detection.bbox, track.predict(time)) for one in seen):
+                track.hide(time)
         for detection in new:
             self._last_number += 1
             track = Track(self._last_number, detection, time)
@@ -142,7 +165,7 @@ class Tracker:
         settings = self._settings
         still = track.still_seconds >= _STILL_SECONDS
         patience = settings.still_timeout_seconds if still else settings.timeout_seconds
-        return time - track.last_seen > max(patience, settings.timeout_seconds)
+        return track.missing_seconds(time) > max(patience, settings.timeout_seconds)
 
     def _checked(
         self,
@@ -224,6 +247,13 @@ def _cost(track: Track, box: Rectangle, time: float) -> float:
         reach = 0.5  # what hangs on the wall comes back where it was
     near = distance <= reach and ratio <= 0.5 + 0.3 * min(passed, 1.0)
     return 1 - overlap + 0.5 * distance + 0.5 * ratio if near or overlap >= 0.3 else _IMPOSSIBLE
+
+
+def _hides(face: Rectangle, place: Rectangle) -> bool:
+    """Whether the head of the one with this face is in front of this place."""
+    margin = _HEAD * max(face.width, face.height)
+    head = Rectangle(face.left - margin, face.top - margin, face.right + margin, face.bottom + margin)
+    return head.intersection(place).area >= _HIDDEN_SHARE * place.area > 0
 
 
 def _size(box: Rectangle) -> float:

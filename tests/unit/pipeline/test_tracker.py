@@ -1,6 +1,7 @@
 """Tracks follow faces."""
 
 import numpy as np
+import pytest
 
 from pipeline.tracker import Tracker, TrackerSettings
 from pipeline.types import Detection, Rectangle
@@ -32,6 +33,21 @@ def test_a_second_out_of_sight_does_not_end_a_track() -> None:
         seen, ended = tracker.update([] if hidden else [face(100 + 6 * step, 100)], step / FPS)
         assert ended == []
         assert [track.number for track in seen] == ([] if hidden else [1])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "beside", "number"),
+    [(3.0, 30, 1), (3.0, 120, 3), (6.0, 30, 3)],
+)
+def test_who_is_behind_somebody_keeps_the_track(seconds: float, beside: float, number: int) -> None:
+    """For some seconds, which are longer than the timeout; not where nobody is in front, nor for ever."""
+    tracker = Tracker()
+    behind, in_front = face(100, 100), face(100 + beside, 130, 60)
+    tracker.update([behind, in_front], 0)
+    for step in range(1, round(seconds * FPS)):
+        tracker.update([in_front], step / FPS)
+    seen, _ = tracker.update([behind, in_front], seconds)
+    assert sorted(track.number for track in seen) == sorted({2, number})
 
 
 def test_a_track_ends_once_after_the_timeout() -> None:
