@@ -16,10 +16,11 @@ PICTURES = slice(35, 185, EVERY)
 
 
 def test_a_minute_with_four_cameras_and_visitors_leaves_nothing_behind(tmp_path: Path) -> None:
-    """After a warm-up: not a thread or a file more, no error, and no memory but what a young process settles.
+    """After a warm-up: no file or task more, no error, and no memory but what a young process settles.
 
-    A frame that is kept would be a mebibyte, several times a second. How late the event loop was is said, not
-    asked for: that tells what else the machine does.
+    Pools of threads fill one by one, when there is so much to do at once; one left over by each sighting
+    would be fifty. A frame that is kept would be a mebibyte, several times a second. How late the event loop
+    was is said, not asked for: that tells what else the machine does.
     """
     clip = tmp_path / "small.mp4"
     pictures = islice(demo_frames(sample_picture()), PICTURES.start, PICTURES.stop, PICTURES.step)
@@ -29,7 +30,7 @@ def test_a_minute_with_four_cameras_and_visitors_leaves_nothing_behind(tmp_path:
     assert outcome.errors == []
     assert outcome.exit_status == 0
     assert outcome.stored_late > 0
-    assert outcome.threads <= 0
+    assert outcome.threads <= 4
     assert outcome.files <= 0
     assert outcome.tasks <= 0
     assert outcome.growth <= 0.1
