@@ -206,9 +206,11 @@ async def test_a_large_search_leaves_the_loop_free() -> None:
     turner = asyncio.create_task(turn())
     await asyncio.sleep(0)
     before = turns
-    (hit,) = (await storage.search(A, "g", vectors[4711], 1, 0.9)).hits
-    assert hit.id == 4711
-    assert turns - before > 10
+    searches = 10  # however busy the machine is, the loop turns once in each, and not at all if it is blocked
+    for _ in range(searches):
+        (hit,) = (await storage.search(A, "g", vectors[4711], 1, 0.9)).hits
+        assert hit.id == 4711
+    assert turns - before >= searches
     turner.cancel()
 
 
