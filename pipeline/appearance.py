@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.detector import Detector
 from pipeline.facen import confidence
-from pipeline.looks import small_look
 from pipeline.poster import Poster, facen_of
 from pipeline.quality import assess
+from pipeline.small_looks import small_look
 from pipeline.tracker import Alike, Track
 from pipeline.types import Detection, Frame
 from pipeline.visit_shots import Cut
-from pipeline.visits import Visit, Visits, closer
+from pipeline.visits import Visit, Visits
 
 _TELLING_SCORE = -2.0
 """The quality score that both pictures need for their facens to say that they are two people's: a face that
@@ -63,7 +63,7 @@ class Appearance:
         if assess(luma, found).score < _TELLING_SCORE:
             return None
         if self._near_detector is not None:
-            found = closer(self._near_detector, luma, found, visit)
+            found = visit.look_closer(self._near_detector, luma, found)
         now = Cut.out_of(frame.pixels.bgr(), found.landmarks, _TELLING_SCORE, frame.media_time)
         if not now.whole:
             return None

@@ -53,5 +53,5 @@ def load(
     yunet, sface = (folder / file.name for file in pack.files)
     session = OnnxSession(cleaned(yunet, free_size=True), str(yunet), threads)
     zoo_detector = YuNetDetector(session, _MIN_SCORE)
-    zoo_embedder = SFaceEmbedder(OnnxSession(cleaned(sface, free_batch=True), str(sface), threads))
+    zoo_embedder = SFaceEmbedder(OnnxSession(cleaned(sface), str(sface), threads))
     return Models(pack, zoo_detector, zoo_detector, zoo_embedder, extras)

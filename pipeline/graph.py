@@ -2,7 +2,7 @@
 
 Two habits of exporters get in the way. Weights that are listed among the graph's inputs are taken for values
 that may change, so the runtime neither folds nor fuses them. And sizes that were fixed when the model was
-exported (one picture a batch, 640 × 640 pixels) are fixed for ever, although nothing in the graph needs it.
+exported (640 × 640 pixels) are fixed for ever, although nothing in the graph needs it.
 Both are only declarations: taking them away changes no number that the model computes.
 
 And a PReLU is written as operations for which ONNX Runtime has fast code: its own takes the numbers one by
@@ -19,12 +19,11 @@ from onnx import helper, numpy_helper
 from pipeline.errors import ModelError
 
 
-def cleaned(path: Path, *, free_batch: bool = False, free_size: bool = False) -> bytes:
+def cleaned(path: Path, *, free_size: bool = False) -> bytes:
     """The model in `path`, serialised, with weights that are constants.
 
-    `free_batch` lets the first dimension of every input and output vary; `free_size` also the height and
-    width of the inputs and every dimension of the outputs but the last. Both are right only for graphs in
-    which no operation names these sizes. ModelError where the file is no ONNX model.
+    `free_size` lets the height and width of the inputs vary, and the number of cells of the outputs. It is
+    right only for graphs in which no operation names these sizes. ModelError where the file is no ONNX model.
     """
     try:
         model = onnx.load(path)
@@ -40,9 +39,6 @@ def cleaned(path: Path, *, free_batch: bool = False, free_size: bool = False) ->
         raise ModelError(f"{path} is no ONNX model with inputs and outputs; fetch it again")
     del graph.input[:]
     graph.input.extend(inputs)
-    if free_batch:
-        for value in [*graph.input, *graph.output]:
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     if free_size:
         for value in graph.input:
             _free(value, {2: "height", 3: "width"})

@@ -126,7 +126,6 @@ class InsightFaceEmbedder:
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - see above
         self._model = model
-        self._batches = not isinstance(model.input_shape[0], int)
 
     @property
     def size(self) -> int:
@@ -135,8 +134,7 @@ class InsightFaceEmbedder:
     def embed(self, faces: Sequence[Picture]) -> Tensor:
         if not faces:
             return np.empty((0, self.size), np.float32)
-        batches = [list(faces)] if self._batches else [[face] for face in faces]
-        return normalised(np.concatenate([np.asarray(self._model.get_feat(batch)) for batch in batches]))
+        return normalised(np.concatenate([np.asarray(self._model.get_feat([face])) for face in faces]))
 
 
 def _graph(path: Path) -> onnx.GraphProto:

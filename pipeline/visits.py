@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pipeline.best_shot import BestShot, Outcome, Posting, Shot
 from pipeline.detector import Detector
 from pipeline.look import look_closer
-from pipeline.looks import Looks
 from pipeline.quality import assess, bound, pose
 from pipeline.regions import Region
+from pipeline.small_looks import Looks
 from pipeline.tracker import Track
 from pipeline.types import Detection, Frame, Observer, Quality
 from pipeline.visit_shots import VisitShots
@@ -60,6 +60,12 @@ class Visit:
     """Whether a closer look has shown that the face is not turned by a quarter or more."""
     looks: Looks = field(default_factory=Looks)
     """What the face looked like."""
+
+    def look_closer(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
+        """As `pipeline.look`, but that the face is upright has to be found only once."""
+        seen = look_closer(detector, luma, found, upright=self.upright)
+        self.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,7 @@ class Visits:
         if (outcome := self._verdict(visit, quality)) is not None:
             return outcome
         if self._near_detector is not None:
-            detection = closer(self._near_detector, luma, detection, visit)
+            detection = visit.look_closer(self._near_detector, luma, detection)
             quality = assess(luma, detection)
             if (outcome := self._verdict(visit, quality)) is not None:
                 return outcome
@@ -196,13 +202,6 @@ class Visits:
 
     def _count(self, outcome: Outcome) -> None:
         self._observer.shot(self._cam_id, outcome.value)
-
-
-def closer(detector: Detector, luma: NDArray[np.uint8], found: Detection, visit: Visit) -> Detection:
-    """A closer look at the face of a visit, which needs to find only once that the face is upright."""
-    seen = look_closer(detector, luma, found, upright=visit.upright)
-    visit.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
-    return seen
 
 
 def lies_in(region: Region, face: Detection, frame: Frame) -> bool:

@@ -161,7 +161,7 @@ def scrfd_directory() -> Path:
         assert hashlib.sha256(target.read_bytes()).hexdigest() == _SCRFD_SHA256
     if not (folder / "sface.onnx").is_file():
         sface = default_models().pack.files[1].name
-        _write(folder / "sface.onnx", cleaned(models_dir() / "opencv-zoo" / sface, free_batch=True))
+        _write(folder / "sface.onnx", cleaned(models_dir() / "opencv-zoo" / sface))
     return folder
 
 

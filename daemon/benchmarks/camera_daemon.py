@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from daemon import logs, settings_file
+from daemon import event_loop, logs, settings_file
 from daemon.app import Application
 from daemon.benchmarks.camera_process import cpu_seconds
 from daemon.ending import leave
@@ -30,7 +30,7 @@ def main() -> None:
     logs.configure("console", "warning")
     settings = settings_file.validate(json.loads(path.read_text()), source=str(path))
     with ready(settings) as models:
-        asyncio.run(_run(settings, models))
+        event_loop.run(_run(settings, models))
     leave(0)
 
 

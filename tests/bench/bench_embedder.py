@@ -17,7 +17,7 @@ from tests.faces import default_models, models_dir
 async def measure(rounds: int) -> list[Row]:
     pack = default_models().pack
     path = models_dir() / pack.name / pack.files[1].name
-    ours = OnnxSession(cleaned(path, free_batch=True), "as we run it")
+    ours = OnnxSession(cleaned(path), "as we run it")
     plain = OnnxSession(path.read_bytes(), "as it is")
     cv2.setNumThreads(1)
     network = cv2.dnn.readNetFromONNX(str(path))

@@ -8,10 +8,10 @@ import numpy as np
 from pipeline.best_shot import BestShot, Posting
 from pipeline.detector import Detector
 from pipeline.engine import Models
-from pipeline.looks import Looks, small_look
+from pipeline.small_looks import Looks, small_look
 from pipeline.types import Detection, Picture, Rectangle
 from pipeline.visit_shots import VisitShots
-from pipeline.visits import Visit, closer
+from pipeline.visits import Visit
 from tests.faces import START, six_faces, six_people
 
 
@@ -50,10 +50,10 @@ def test_that_a_face_is_upright_is_found_out_once(models: Models) -> None:
     """The first closer look tries four ways up, the later ones of the same visit only the right one."""
     luma = np.asarray(cv2.cvtColor(six_people(), cv2.COLOR_BGR2GRAY), np.uint8)
     visit, detector, face = a_visit(), Counting(models.detector), six_faces()[0]
-    first = closer(detector, luma, face, visit)
+    first = visit.look_closer(detector, luma, face)
     assert detector.asked == 4
     assert visit.upright
-    again = closer(detector, luma, face, visit)
+    again = visit.look_closer(detector, luma, face)
     assert detector.asked == 5
     np.testing.assert_array_equal(again.landmarks, first.landmarks)
 
@@ -68,7 +68,7 @@ def test_a_face_on_its_head_is_looked_at_from_all_sides_each_time(models: Models
     )
     inverted = replace(face, bbox=box)
     for times in (1, 2):
-        seen = closer(detector, luma, inverted, visit)
+        seen = visit.look_closer(detector, luma, inverted)
         assert seen.landmarks[0, 1] > seen.landmarks[3, 1]  # the eye below the mouth
         assert detector.asked == 4 * times
         assert not visit.upright
