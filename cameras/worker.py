@@ -19,6 +19,7 @@ from cameras.slot import Slot
 from cameras.source import Source
 from cameras.stream import Decoded, Kept, Stream, StreamInfo
 from cameras.urls import Kind
+from pipeline.rate import Rate
 from pipeline.types import Frame
 
 FIRST_PICTURE_SECONDS = 30.0
@@ -66,6 +67,7 @@ class CameraWorker:
         self._clock: StreamClock | None = None
         self._pace: Pace | None = None
         self._progress = Progress(settings)
+        self._rate = Rate()
 
     @property
     def status(self) -> CameraStatus:
@@ -126,7 +128,7 @@ class CameraWorker:
         self._slot.end()
         other = CameraWorker(self.settings, self._slot, self._observer, self._open_source, self._backoff)
         other._health, other._figures = self._health, self._figures
-        other._clock, other._pace = self._clock, self._pace
+        other._clock, other._pace, other._rate = self._clock, self._pace, self._rate
         # A camera that answers questions and still takes its time is not begun with again and again.
         other._progress = Progress(self.settings, patient=True)
         message = f"{self.settings.masked_url}: silent, but it answers a new connection; opened anew"
@@ -232,6 +234,10 @@ class CameraWorker:
         self._health.frame()
         self._observer.stage("decode", item.decode_seconds)
         self._observer.frame_decoded(self.settings.id)
+        # What nobody wants to see would only replace what somebody has not yet taken.
+        if not self._rate.is_due(stamp.media_time):
+            return
+        self._rate.taken(stamp.media_time, self.settings.max_fps)
         frame = Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels)
         # Late frames come all at once: the newest would win, and what they were kept for be lost.
         self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)
@@ -251,6 +257,7 @@ class CameraWorker:
             self._clock = StreamClock(follow_arrival=not info.recorded)
         elif not info.recorded:
             self._clock.reconnected()
+            self._rate.restart()
         return self._clock
 
     def _pace_for(self, info: StreamInfo) -> Pace | None:

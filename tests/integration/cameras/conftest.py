@@ -53,12 +53,15 @@ class Camera(UnobservedCamera):
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Camera]]:
-    """Starts a camera with these settings; every one is stopped at the end of the test."""
+    """Starts a camera with these settings, which hands over every frame unless they say otherwise; every one
+    is stopped at the end of the test."""
     cameras: list[Camera] = []
 
     def begin(url: str, **given: object) -> Camera:
         camera = Camera(
-            CameraSettings.model_validate({"id": "hall", "url": url, "connect_timeout_seconds": 5, **given})
+            CameraSettings.model_validate(
+                {"id": "hall", "url": url, "connect_timeout_seconds": 5, "max_fps": 120, **given}
+            )
         )
         cameras.append(camera)
         camera.worker.start()

@@ -88,7 +88,7 @@ class Stage:
         """A camera that runs, with the settings that a camera has unless told."""
         place = f"rtsp://{LOGIN}@127.0.0.1:{(proxy or self.server).port}/{path}"
         number = f"-{len(self.cameras)}" if self.cameras else ""
-        camera = Camera(CameraSettings(id=self.name + number, url=url or place))
+        camera = Camera(CameraSettings(id=self.name + number, url=url or place, max_fps=120))
         self.cameras.append(camera)
         self.stack.callback(lambda: camera.worker.stop(15))
         camera.worker.start()

@@ -112,6 +112,22 @@ def test_a_break_ends_the_stream_in_the_slot() -> None:
     assert after.media_time > before.media_time
 
 
+def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
+    """Of 25 a second every one is decoded, and 10 are handed over, evenly; none of the others is a skip."""
+    notes = Notes()
+    slot = Slot("hall", notes)
+    script = Script([picture(0.04 * number) for number in range(26)], info=RECORDED)
+    camera = worker(script, notes, slot, url="file:/clip.mp4", speed="fast", max_fps=10)
+    camera.start()
+    taken: list[float] = []
+    while not (slot.closed and not slot.waiting):
+        taken += [item.media_time for item in take_all(slot) if isinstance(item, Frame)]
+        time.sleep(0.001)
+    assert taken == pytest.approx([0.0, 0.12, 0.2, 0.32, 0.4, 0.52, 0.6, 0.72, 0.8, 0.92, 1.0])
+    assert notes.decoded == 26
+    assert notes.skips == []
+
+
 def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
     notes = Notes()
@@ -133,7 +149,7 @@ def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
     notes = Notes()
     slot = Slot("hall", notes)
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
-    camera = worker(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast")
+    camera = worker(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast", max_fps=30)
     camera.start()
     taken: list[Frame] = []
     while len(taken) < 10:

@@ -40,7 +40,8 @@ def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) ->
     slot = Slot("hall", notes, on_ready=ready.set)
     late = [picture(0.04 * number).as_late() for number in range(1, 6)]
     hold = threading.Event()
-    camera = worker(Script([picture(0.0), *late, lambda: hold.wait(10) and None]), notes, slot)
+    script = Script([picture(0.0), *late, lambda: hold.wait(10) and None])
+    camera = worker(script, notes, slot, max_fps=30)
     camera.start()
     taken: list[object] = []
     deadline = time.monotonic() + 10
