@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.types import Scene
+
 SMALL_WIDTH_PX = 160
 """Width of the picture that is compared; a face of 40 px in full HD is still three of its pixels wide."""
 
@@ -25,13 +27,14 @@ NOISES = 7.0
 SPOTS = 3
 """So many neighbouring spots must differ; noise hits single ones."""
 
-MEMORY_SECONDS = 8.0
-"""The background follows the scene with this time constant: daylight is slower, people are faster."""
+MEMORY_SECONDS = 0.7
+"""The background follows the scene with this time constant: daylight is slower, people are faster. Where
+somebody has left, it shows their shadow for three times as long."""
 
-HOLD_SECONDS = 2.0
+HOLD_SECONDS = 1.0
 """The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
 
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 3.0
 """However still it is, a look is due again after so long."""
 
 _MEDIAN_TO_SIGMA = 1.4826 / math.sqrt(2)  # of the difference of two equally noisy pictures
@@ -53,21 +56,20 @@ class MotionGate:
         self._moved_at = 0.0
         self._looked_at = 0.0
 
-    def wants_look(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
-        """Whether this frame should be analysed: something moves or has just moved, or a look is due.
+    def scene(self, luma: NDArray[np.uint8], at_seconds: float) -> Scene:
+        """What goes on in this frame: whether something moves or has just moved, or a look is due.
 
         luma: (height, width) uint8. at_seconds: media time, or any clock that grows with the frames.
         """
-        moving = self.moves(luma, at_seconds)
-        if moving:
+        if self.moves(luma, at_seconds):
             self._moved_at = at_seconds
-        if self._frames == 1:
+        if at_seconds - self._moved_at < HOLD_SECONDS:
             self._looked_at = at_seconds
-            return True
-        look = at_seconds - self._moved_at < HOLD_SECONDS or at_seconds - self._looked_at >= LOOK_SECONDS
-        if look:
-            self._looked_at = at_seconds
-        return look
+            return Scene.MOVING
+        if at_seconds - self._looked_at < LOOK_SECONDS:
+            return Scene.STILL
+        self._looked_at = at_seconds
+        return Scene.DUE
 
     def moves(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
         """Whether something moves in this frame, compared with those before; True for the first one."""

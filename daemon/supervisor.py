@@ -1,7 +1,7 @@
 """Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -19,16 +19,15 @@ from daemon.crashes import CrashNotes
 from daemon.metrics import Metrics
 from daemon.settings import PipelineSettings
 from pipeline.engine import Models
-from pipeline.stages import CameraStages
-from pipeline.types import Frame
+from pipeline.stages import CameraStages, Watch
 
 log = structlog.get_logger(__name__)
 
 
-def motion_gate() -> Callable[[Frame], bool]:
+def motion_gate() -> Watch:
     """A gate of one camera's own, because it remembers what the scene looks like."""
     gate = MotionGate()
-    return lambda frame: gate.wants_look(frame.pixels.luma(), frame.media_time)
+    return lambda frame: gate.scene(frame.pixels.luma(), frame.media_time)
 
 
 class Analyst(Protocol):

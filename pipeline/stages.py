@@ -14,20 +14,21 @@ from pipeline.best_shot import Posting
 from pipeline.engine import Models
 from pipeline.extractor import scaled
 from pipeline.poster import Poster, timed
+from pipeline.rate import EARLY_SECONDS, Rate
 from pipeline.regions import EVERYWHERE, Region
 from pipeline.tracker import Tracker, TrackerSettings
 from pipeline.turned import TurnedWatch
-from pipeline.types import Detection, Frame, Observer, Sighting
+from pipeline.types import Detection, Frame, Observer, Scene, Sighting
 from pipeline.visits import ShotRules, Visits, lies_in
 
-Moves = Callable[[Frame], bool]
-"""Whether something moves in the frame, compared with those before."""
+Watch = Callable[[Frame], Scene]
+"""What goes on in the frame, compared with those before."""
 
 _CLOCK_JUMP_SECONDS = 30.0
 """A gap in the media time that ends all visits, whatever the tracker would make of it."""
 
-_EARLY_SECONDS = 0.01
-"""Frames come a little early or late; that must not cost a whole one."""
+_SEARCH_SHARE = 0.5
+"""Of `max_fps`, while no face is in view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ class StageSettings:
     detect_size: int = 640
     """Longer side of the picture that goes to the detector, in pixels."""
     max_fps: float = 10.0
-    """Frames analysed a second of media time while something happens."""
+    """Frames analysed a second of media time while faces are in view and something moves; half as many while
+    something moves, but no face is in view."""
     idle_fps: float = 2.0
-    """The same while faces are in view and nothing moves. Without faces nothing is analysed then."""
+    """The same while faces are in view and nothing moves."""
     start_score: float = 0.6
     """The detector's score from which something is taken for a face."""
     track_timeout_seconds: float = 1.5
@@ -69,13 +71,13 @@ class CameraStages:
         models: Models,
         settings: StageSettings,
         observer: Observer,
-        moves: Moves | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._cam_id = cam_id
         self._models = models
         self._settings = settings
         self._observer = observer
-        self._moves = moves
+        self._watch = watch
         self._tracker = Tracker(TrackerSettings(settings.start_score, settings.track_timeout_seconds))
         rules = ShotRules(
             settings.posting,
@@ -94,7 +96,9 @@ class CameraStages:
         self._last_frame: float | None = None
         self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
-        self._next_due = 0.0
+        self._rate = Rate()
+        self._seen = False
+        """Whether there was a face in the frame analysed last."""
 
     @property
     def busy(self) -> bool:
@@ -111,13 +115,18 @@ class CameraStages:
         now = frame.media_time
         sightings = self._after_break(frame)
         self._last_frame = now
-        if not self._wanted(frame):
+        if not self._rate.is_due(now):
             return sightings
-        self._next_due = max(self._next_due + 1 / self._settings.max_fps, now)
+        scene = self._scene(frame)
+        self._rate.taken(now, self._settings.max_fps * (1.0 if self._seen else _SEARCH_SHARE))
+        if scene is Scene.STILL:
+            self._observer.skipped(self._cam_id, "motion")
+            return sightings
         self._last_analysed = now
-        detections = self._detect(frame)
+        detections = self._detect(frame, scene)
         with self._timed("track"):
             seen, ended = self._tracker.update(detections, now, self._appearance.of(frame))
+        self._seen = bool(seen)
         with self._timed("quality"):
             self._visits.see(seen, frame)
         self._poster.cut(self._visits.ripe(now))
@@ -128,7 +137,8 @@ class CameraStages:
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
         self._last_frame = self._last_analysed = self._size = None
-        self._next_due = 0.0
+        self._seen = False
+        self._rate.restart()
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 
     def _timed(self, stage: str) -> AbstractContextManager[None]:
@@ -144,26 +154,20 @@ class CameraStages:
         self._size = size
         return sightings
 
-    def _wanted(self, frame: Frame) -> bool:
-        """Whether to analyse the frame, by the rates and by what moves."""
-        now = frame.media_time + _EARLY_SECONDS
-        if now < self._next_due:
-            return False
-        if self._moves is None:
-            return True
+    def _scene(self, frame: Frame) -> Scene:
+        if self._watch is None:
+            return Scene.MOVING
         with self._timed("motion"):
-            moving = self._moves(frame)
-        if moving:
-            return True
-        rested = self._last_analysed is None or now - self._last_analysed >= 1 / self._settings.idle_fps
-        if self.busy and rested:
-            return True
-        # The next look at whether something moves is due as the next analysis would have been.
-        self._next_due = max(self._next_due + 1 / self._settings.max_fps, frame.media_time)
-        self._observer.skipped(self._cam_id, "motion")
-        return False
+            scene = self._watch(frame)
+        if scene is Scene.STILL and self.busy and self._rested(frame.media_time):
+            return Scene.DUE
+        return scene
 
-    def _detect(self, frame: Frame) -> list[Detection]:
+    def _rested(self, now: float) -> bool:
+        last = self._last_analysed
+        return last is None or now - last >= 1 / self._settings.idle_fps - EARLY_SECONDS
+
+    def _detect(self, frame: Frame, scene: Scene) -> list[Detection]:
         """The faces of a frame, in its full-size pixels, that lie where faces may be tracked."""
         width, height = frame.pixels.width, frame.pixels.height
         factor = min(1.0, self._settings.detect_size / max(width, height))
@@ -172,7 +176,8 @@ class CameraStages:
             small = frame.pixels.bgr(*size)
         with self._timed("detect"):
             found = self._models.detector.detect(small)
-            self._turned.look(small, frame.media_time, upright=self._visits.any_good)
+            if scene is Scene.MOVING:
+                self._turned.look(small, frame.media_time, upright=self._visits.any_good)
         faces = [scaled(face, width / size[0], height / size[1]) for face in found]
         faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
         sure = sum(face.score >= self._settings.start_score for face in faces)

@@ -8,6 +8,7 @@ right and y down, the origin at the top-left corner of the top-left pixel.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
 import cv2
@@ -63,6 +64,16 @@ class Rectangle(NamedTuple):
 
     def scaled(self, x: float, y: float) -> "Rectangle":
         return Rectangle(self.left * x, self.top * y, self.right * x, self.bottom * y)
+
+
+class Scene(Enum):
+    """What goes on in front of a camera, before anybody looks for faces."""
+
+    MOVING = "moving"
+    """Something moves, or has just moved."""
+    DUE = "due"
+    """Nothing moves, but a look is due all the same."""
+    STILL = "still"
 
 
 class Pixels(Protocol):

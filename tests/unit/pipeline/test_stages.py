@@ -14,7 +14,7 @@ from pipeline.detector import Detector
 from pipeline.engine import Models
 from pipeline.regions import Region
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import ArrayPixels, Detection, Frame, Picture, Sighting, Unobserved
+from pipeline.types import ArrayPixels, Detection, Frame, Picture, Scene, Sighting, Unobserved
 from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 
@@ -197,24 +197,28 @@ def test_what_was_seen_once_and_not_surely_is_no_visit(models: Models) -> None:
 
 
 def test_the_rate_holds_however_many_frames_come(models: Models) -> None:
-    """At 25 frames a second and 10 wanted, 10 are analysed, not 8 and not 12."""
+    """At 25 frames a second and 10 wanted, 10 are analysed, not 8 and not 12, while a face is in view.
+    Before, half as many."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(max_fps=10), observer)
-    run(stages, empty(4, start=0, fps=25))
-    assert observer.counts["analysed"] == pytest.approx(40, abs=1)
+    run(stages, empty(4, start=0, fps=25), finish=False)
+    assert observer.counts["analysed"] == pytest.approx(20, abs=1)
+    person = list(walk(2, 1, start=4))[-1]
+    run(stages, [frame(person.pixels.bgr(), 4 + number / 25) for number in range(100)])
+    assert observer.counts["analysed"] == pytest.approx(20 + 40, abs=2)
 
 
 def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> None:
     """Without motion and without faces nothing is analysed; a face that stands still is looked at now and
     then, and stays one visit."""
-    still, observer = True, Counting()
-    stages = CameraStages("gate", models, StageSettings(), observer, moves=lambda _: not still)
+    scene, observer = Scene.STILL, Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: scene)
     run(stages, empty(2, start=0), finish=False)
-    assert observer.counts == Counter(motion=16)
-    still = False
+    assert observer.counts == Counter(motion=10)
+    scene = Scene.MOVING
     person = list(walk(2, 3, start=2))[:4]
     run(stages, person, finish=False)
-    still = True
+    scene = Scene.STILL
     standing = [frame(person[-1].pixels.bgr(), 2.5 + number / 8) for number in range(40)]
     before = observer.counts["analysed"]
     sightings = run(stages, standing)
@@ -222,12 +226,12 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     assert len(sightings) == 1
 
 
-def test_whether_something_moves_is_asked_at_the_rate_of_analysis(models: Models) -> None:
-    """At 25 frames a second and 10 wanted, a camera before which nothing happens is asked 10 times."""
+def test_whether_something_moves_is_asked_half_as_often_as_faces_are_analysed(models: Models) -> None:
+    """At 25 frames a second and 10 wanted, a camera before which nothing happens is asked 5 times."""
     observer = Counting()
-    stages = CameraStages("gate", models, StageSettings(), observer, moves=lambda _: False)
+    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: Scene.STILL)
     run(stages, empty(3, start=0, fps=25), finish=False)
-    assert observer.counts["motion"] == pytest.approx(30, abs=2)
+    assert observer.counts["motion"] == pytest.approx(15, abs=1)
     assert observer.counts["analysed"] == 0
 
 
