@@ -16,6 +16,8 @@ WIDTH, HEIGHT, FPS = 1920, 1080, 25
 KEY_FRAME_SECONDS = 2.0
 VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
 """Four people, one after the other."""
+IDLE_PIECES = 150
+"""Long enough to be played once: a clip that begins anew is decoded for a while, whatever is to be seen."""
 PHASES = 8
 """So many cameras see different moments of a clip; the next ones begin again at the first."""
 
@@ -59,8 +61,8 @@ def hall_clip(path: Path, busy: float) -> Clip:
     still = round(KEY_FRAME_SECONDS * FPS)
     write_clip(idle, _large(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS)
     if not busy:
-        splice(path, [idle] * 10)
-        return Clip(path, FPS, 10 * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
+        splice(path, [idle] * IDLE_PIECES)
+        return Clip(path, FPS, IDLE_PIECES * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
     # Whole groups of pictures, so that what follows begins with a key frame.
     walking = -(-round(WALK_SECONDS * FPS) // still)
     waiting = round(WALK_SECONDS / busy / KEY_FRAME_SECONDS) - walking
