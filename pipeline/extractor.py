@@ -14,7 +14,7 @@ from pipeline.engine import Models
 from pipeline.limits import MAX_PIXELS
 from pipeline.look import look_closer
 from pipeline.quality import assess
-from pipeline.types import Detection, ExtractionFace, Picture, Quality
+from pipeline.types import Detection, ExtractionFace, Picture, Quality, Rectangle
 
 _LONG_SIDES = (640, 1280)
 """A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
@@ -114,6 +114,15 @@ def find_faces(detector: Detector, picture: Picture) -> list[Detection]:
 def scaled(face: Detection, x: float, y: float) -> Detection:
     """The detection in a picture that is x times as wide and y times as high."""
     return replace(face, bbox=face.bbox.scaled(x, y), landmarks=(face.landmarks * (x, y)).astype(np.float32))
+
+
+def moved(face: Detection, x: float, y: float) -> Detection:
+    """The detection in a picture of which the one it was made in is the part from (x, y) on."""
+    bbox = face.bbox
+    there = Rectangle(bbox.left + x, bbox.top + y, bbox.right + x, bbox.bottom + y)
+    return replace(
+        face, bbox=there, landmarks=(face.landmarks + np.array([x, y], np.float32)).astype(np.float32)
+    )
 
 
 def _is_same(one: Detection, other: Detection) -> bool:

@@ -5,20 +5,21 @@ visit. Only the few shots that make a visit's facen are converted to colour, cut
 are due at once in one batch; only the posted one is encoded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.appearance import Appearance
 from pipeline.best_shot import Posting
 from pipeline.engine import Models
-from pipeline.extractor import scaled
+from pipeline.extractor import moved, scaled
 from pipeline.poster import Poster, timed
 from pipeline.rate import EARLY_SECONDS, Rate
 from pipeline.regions import EVERYWHERE, Region
-from pipeline.tracker import Tracker, TrackerSettings
+from pipeline.search import Search
+from pipeline.tracker import Track, Tracker, TrackerSettings
 from pipeline.turned import TurnedWatch
-from pipeline.types import Detection, Frame, Observer, Scene, Sighting
+from pipeline.types import Detection, Frame, Observer, Rectangle, Scene, Sighting
 from pipeline.visits import ShotRules, Visits, lies_in
 
 Watch = Callable[[Frame], Scene]
@@ -26,9 +27,6 @@ Watch = Callable[[Frame], Scene]
 
 _CLOCK_JUMP_SECONDS = 30.0
 """A gap in the media time that ends all visits, whatever the tracker would make of it."""
-
-_SEARCH_SHARE = 0.5
-"""Of `max_fps`, while no face is in view."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +47,13 @@ class StageSettings:
     detect_size: int = 640
     """Longer side of the picture that goes to the detector, in pixels."""
     max_fps: float = 10.0
-    """Frames analysed a second of media time while faces are in view and something moves; half as many while
-    something moves, but no face is in view."""
+    """Frames analysed a second of media time while faces are in view and something moves."""
+    search_fps: float = 5.0
+    """The same, at most, while something moves and no face is in view."""
     idle_fps: float = 2.0
     """The same while faces are in view and nothing moves."""
+    whole_seconds: float = 0.5
+    """All of the picture is searched so often, in media time, while faces are in view."""
     start_score: float = 0.6
     """The detector's score from which something is taken for a face."""
     track_timeout_seconds: float = 1.5
@@ -97,8 +98,11 @@ class CameraStages:
         self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
         self._rate = Rate()
+        self._search = Search(settings.whole_seconds)
+        self._places: list[Rectangle] = []
+        """Where the faces are, if a look there alone is enough; see `pipeline.search`."""
         self._seen = False
-        """Whether there was a face in the frame analysed last."""
+        """Whether there was a face, or what might be one, in the frame analysed last."""
 
     @property
     def busy(self) -> bool:
@@ -118,7 +122,7 @@ class CameraStages:
         if not self._rate.is_due(now):
             return sightings
         scene = self._scene(frame)
-        self._rate.taken(now, self._settings.max_fps * (1.0 if self._seen else _SEARCH_SHARE))
+        self._rate.taken(now, self._fps)
         if scene is Scene.STILL:
             self._observer.skipped(self._cam_id, "motion")
             return sightings
@@ -126,7 +130,8 @@ class CameraStages:
         detections = self._detect(frame, scene)
         with self._timed("track"):
             seen, ended = self._tracker.update(detections, now, self._appearance.of(frame))
-        self._seen = bool(seen)
+        self._seen = bool(detections)
+        self._places = self._known_places(seen)
         with self._timed("quality"):
             self._visits.see(seen, frame)
         self._poster.cut(self._visits.ripe(now))
@@ -137,9 +142,16 @@ class CameraStages:
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
         self._last_frame = self._last_analysed = self._size = None
-        self._seen = False
+        self._seen, self._places = False, []
         self._rate.restart()
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
+
+    def _known_places(self, seen: Sequence[Track]) -> list[Rectangle]:
+        """Where these faces are, if they are all there are: who is lost may be anywhere."""
+        # A detector that works at one large size is as slow on a part.
+        if self._models.near_detector is None or len(seen) < len(self._tracker.tracks):
+            return []
+        return [track.detection.bbox for track in seen]
 
     def _timed(self, stage: str) -> AbstractContextManager[None]:
         return timed(self._observer, stage)
@@ -163,6 +175,11 @@ class CameraStages:
             return Scene.DUE
         return scene
 
+    @property
+    def _fps(self) -> float:
+        most, search = self._settings.max_fps, self._settings.search_fps
+        return most if self._seen else min(most, search)
+
     def _rested(self, now: float) -> bool:
         last = self._last_analysed
         return last is None or now - last >= 1 / self._settings.idle_fps - EARLY_SECONDS
@@ -172,12 +189,15 @@ class CameraStages:
         width, height = frame.pixels.width, frame.pixels.height
         factor = min(1.0, self._settings.detect_size / max(width, height))
         size = max(1, round(width * factor)), max(1, round(height * factor))
+        part = self._search.part(self._places, *size, factor, frame.media_time)
         with self._timed("convert"):
             small = frame.pixels.bgr(*size)
         with self._timed("detect"):
-            found = self._models.detector.detect(small)
-            if scene is Scene.MOVING:
+            found = self._models.detector.detect(small if part is None else part.of(small))
+            if part is None and scene is Scene.MOVING:
                 self._turned.look(small, frame.media_time, upright=self._visits.any_good)
+        if part is not None:
+            found = [moved(face, part.left, part.top) for face in found]
         faces = [scaled(face, width / size[0], height / size[1]) for face in found]
         faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
         sure = sum(face.score >= self._settings.start_score for face in faces)

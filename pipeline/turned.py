@@ -1,6 +1,6 @@
 """Whether a camera hangs upside down, or on its side: faces are found only when the picture is turned.
 
-Looked at now and then, while there are faces in view of which none is good, in a small picture turned by
+Looked at now and then, while something moves and no good face is in view, in a small picture turned by
 quarters: the detector is surest where a face stands upright (see `pipeline.look`).
 """
 

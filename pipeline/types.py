@@ -5,7 +5,7 @@ unless a name says otherwise. Coordinates are pixels of the full-size frame, x t
 right and y down, the origin at the top-left corner of the top-left pixel.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -64,6 +64,12 @@ class Rectangle(NamedTuple):
 
     def scaled(self, x: float, y: float) -> "Rectangle":
         return Rectangle(self.left * x, self.top * y, self.right * x, self.bottom * y)
+
+
+def around(rectangles: Iterable[Rectangle]) -> Rectangle:
+    """The smallest rectangle that holds all of these, of which there is one at least."""
+    lefts, tops, rights, bottoms = zip(*rectangles, strict=True)
+    return Rectangle(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 class Scene(Enum):

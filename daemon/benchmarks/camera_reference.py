@@ -1,7 +1,7 @@
-"""What a clip holds, by a slow look at every frame; and the plain loop that everybody writes first."""
+"""What a clip holds, by a slow look at all of every frame; and the plain loop that everybody writes first."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,7 +83,8 @@ def _visits(path: Path, models: Models, pipeline: PipelineSettings, people: Peop
         posting="realtime",
         post_interval_seconds=LOOK_SECONDS,
     )
-    stages = CameraStages(camera.id, models, pipeline.for_camera(camera), Unobserved())
+    settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, whole_seconds=0.0)
+    stages = CameraStages(camera.id, models, settings, Unobserved())
     sightings: list[Sighting] = []
     source = Source(camera)
     try:

@@ -1,0 +1,72 @@
+"""Where in a frame to look for faces: everywhere, or for a moment only where they were a moment ago.
+
+The detector's time grows with the area it looks at. It gives the same answers for a part of a picture as for
+the whole, because the parts begin where its coarsest grid has a line; only at their edges, where it sees
+nothing beyond, they may differ, and the faces lie away from them.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pipeline.types import Picture, Rectangle, around
+
+_GRID = 64
+"""Parts begin and end at multiples of this, pixels of the detector's picture. Its coarsest grid is 32; few
+different sizes spare the runtime's memory."""
+
+_WORTH = 0.6
+"""A part that has more than this share of the picture is not worth it."""
+
+_ROOM = 1.0
+"""Beyond a face's box, of its longer side: so far may it have gone since it was seen."""
+
+
+class Part(NamedTuple):
+    """Of the detector's picture, in its pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def of(self, picture: Picture) -> Picture:
+        """A view of it."""
+        return picture[self.top : self.bottom, self.left : self.right]
+
+
+class Search:
+    """One camera's. Everything is looked at every `whole_seconds` of media time: others may have come."""
+
+    def __init__(self, whole_seconds: float) -> None:
+        self._whole_seconds = whole_seconds
+        self._whole_at = -math.inf
+
+    def part(
+        self, faces: Sequence[Rectangle], width: int, height: int, scale: float, now: float
+    ) -> Part | None:
+        """What to look at of the detector's picture, which has this width and height; None for all of it.
+
+        `faces` are where faces were seen in the frame before, in pixels of the frame, none where one of them
+        is lost; `scale` is how many pixels of the detector's picture are one of the frame's.
+        """
+        if faces and 0 <= now - self._whole_at < self._whole_seconds:
+            wide = around([_widened(face) for face in faces])
+            left, right = _lines(wide.left * scale, wide.right * scale, width)
+            top, bottom = _lines(wide.top * scale, wide.bottom * scale, height)
+            if (right - left) * (bottom - top) <= _WORTH * width * height:
+                return Part(left, top, right, bottom)
+        self._whole_at = now
+        return None
+
+
+def _widened(face: Rectangle) -> Rectangle:
+    more = _ROOM * max(face.width, face.height)
+    return Rectangle(face.left - more, face.top - more, face.right + more, face.bottom + more)
+
+
+def _lines(low: float, high: float, length: int) -> tuple[int, int]:
+    """From the grid's line before to the one behind, within the picture."""
+    first = min(max(0, math.floor(low / _GRID)), (length - 1) // _GRID)
+    last = max(math.ceil(high / _GRID), first + 1)
+    return first * _GRID, min(last * _GRID, length)
