@@ -1,5 +1,6 @@
 """What the cameras of a benchmark see: a hall where somebody walks by now and then, or given clips."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
 """Four people, one after the other."""
 IDLE_PIECES = 150
 """Long enough to be played once: a clip that begins anew is decoded for a while, whatever is to be seen."""
-PHASES = 8
-"""So many cameras see different moments of a clip; the next ones begin again at the first."""
+PHASES = 32
+"""So many cameras see different moments of a clip, drawn by chance, but the same each time: visitors come as
+they come, now two at once and now nobody. The next cameras begin again at the first moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,12 @@ def playing(clips: Sequence[Clip], folder: Path) -> list[Playing]:
     A clip without the key frames to begin at plays from its start.
     """
     played = []
+    chance = random.Random(PHASES)  # noqa: S311 - no secret
     for phase in range(PHASES):
+        begin = chance.random() if phase else 0.0
         for number, clip in enumerate(clips):
             path = folder / f"clip{number}-{phase}.mp4"
-            played.append(Playing(clip, path, splice(path, [clip.path], phase / PHASES)))
+            played.append(Playing(clip, path, splice(path, [clip.path], begin)))
     return played
 
 

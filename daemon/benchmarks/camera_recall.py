@@ -13,7 +13,8 @@ class Recall:
     expected: int
     found: int
     delays: Sequence[float]
-    """Seconds from each found visit's first good look to its first stored face."""
+    """Seconds from each found visit's first good look to its first stored face; those that began while the
+    cameras were starting are left out."""
     people: int
     """Different people of the found visits, by the reference."""
     persons: int
@@ -24,26 +25,30 @@ class Recall:
 
 def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]]) -> Recall:
     """`visits`: those of each clip."""
-    expected, delays = 0, []
+    expected = found = 0
+    delays: list[float] = []
     pairs: set[tuple[int, int]] = set()
     for number in range(run.cameras):
         one = plan.played[number % len(plan.played)]
         cam_id = f"c{number}"
         stored = [face for face in run.stored if face.cam_id == cam_id]
         elapsed = run.end.at - run.began[cam_id]
+        warm = run.begin.at - run.began[cam_id]
         for visit, at in _shown(visits[one.clip.path], one.start, one.clip.seconds, elapsed - TAIL_SECONDS):
             expected += 1
             length = visit.last_look - visit.first_good_look + PATIENCE_SECONDS
             mine = [face for face in stored if -PATIENCE_SECONDS <= face.media_time - at <= length]
             if not mine:
                 continue
-            # When the good look was shown: the world's clock and the camera's lie as for the stored face.
+            found += 1
             first = min(mine, key=lambda face: face.stored_at)
-            delays.append(first.stored_at - (first.captured_at - first.media_time + at))
+            if at >= warm:
+                # When the good look was shown: the world's clock and the camera's lie as for the stored face.
+                delays.append(first.stored_at - (first.captured_at - first.media_time + at))
             pairs |= {(visit.person, face.person_id) for face in mine if face.person_id is not None}
     people, persons = {person for person, _ in pairs}, {person for _, person in pairs}
     mixed = 2 * len(pairs) - len(people) - len(persons)
-    return Recall(expected, len(delays), delays, len(people), len(persons), mixed)
+    return Recall(expected, found, delays, len(people), len(persons), mixed)
 
 
 def _shown(visits: Sequence[Visit], start: float, length: float, until: float) -> list[tuple[Visit, float]]:
