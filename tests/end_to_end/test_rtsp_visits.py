@@ -213,7 +213,8 @@ def test_health_and_status_tell_of_a_daemon_that_works(watched: Watched) -> None
     assert (camera["cam_id"], camera["state"], camera["codec"]) == ("hall", "green", "h264")
     assert (camera["width"], camera["height"]) == (1280, 720)
     assert "1 green" in watched.status["summary"]
-    assert watched.status["jobs"]["retention"]["next_run"]
+    for nightly, at in (("retention", "T03:30"), ("merge", "T05:00")):
+        assert at in watched.status["jobs"][nightly]["next_run"]
 
 
 def test_the_cameras_command_says_how_the_camera_is(watched: Watched) -> None:
