@@ -14,7 +14,7 @@ from pipeline.engine import Models
 from pipeline.limits import MAX_PIXELS
 from pipeline.look import look_closer
 from pipeline.quality import assess
-from pipeline.types import Detection, ExtractionFace, Picture, Quality, Rectangle
+from pipeline.types import Detection, ExtractionFace, Picture, Quality
 
 _LONG_SIDES = (640, 1280)
 """A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
@@ -118,11 +118,8 @@ def scaled(face: Detection, x: float, y: float) -> Detection:
 
 def moved(face: Detection, x: float, y: float) -> Detection:
     """The detection in a picture of which the one it was made in is the part from (x, y) on."""
-    bbox = face.bbox
-    there = Rectangle(bbox.left + x, bbox.top + y, bbox.right + x, bbox.bottom + y)
-    return replace(
-        face, bbox=there, landmarks=(face.landmarks + np.array([x, y], np.float32)).astype(np.float32)
-    )
+    landmarks = face.landmarks + np.array([x, y], np.float32)
+    return replace(face, bbox=face.bbox.moved(x, y), landmarks=landmarks)
 
 
 def _is_same(one: Detection, other: Detection) -> bool:

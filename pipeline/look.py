@@ -54,7 +54,7 @@ def look_closer(
     view = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]], dtype=np.float32)
     # Averaging where it shrinks was tried: it made faces of 400 px no better to recognise.
     cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE)), cv2.COLOR_GRAY2BGR)
-    box = Rectangle(*(np.array(found.bbox) - (left, top, left, top))).scaled(scale, scale)
+    box = found.bbox.moved(-left, -top).scaled(scale, scale)
     surest, points, is_upright = 0.0, None, False
     for quarters, turn in enumerate(_QUARTERS[:1] if upright else _QUARTERS):
         picture = cut if turn is None else np.asarray(cv2.rotate(cut, turn))

@@ -33,7 +33,7 @@ class Poster:
                 visit.shots.keep(_cut(colours.of(shot.frame), shot))
 
     def sightings(self, posts: Sequence[Post]) -> list[Sighting]:
-        """Cuts, embeds in one batch, and encodes; each frame is converted once."""
+        """Cuts, embeds and encodes; each frame is converted once."""
         if not posts:
             return []
         with timed(self._observer, "convert"):
@@ -62,7 +62,7 @@ class Poster:
         return _Plan(post, [posted, *others][: shots.most])
 
     def embed(self, cuts: Sequence[Cut]) -> None:
-        """Makes the facens of those that have none, in one batch."""
+        """Makes the facens of those that have none."""
         new = [cut for cut in cuts if cut.facen is None]
         with timed(self._observer, "embed"):
             facens = self._models.embedder.embed([cut.face for cut in new])

@@ -51,18 +51,13 @@ class Search:
         is lost; `scale` is how many pixels of the detector's picture are one of the frame's.
         """
         if faces and 0 <= now - self._whole_at < self._whole_seconds:
-            wide = around([_widened(face) for face in faces])
+            wide = around([face.widened(_ROOM) for face in faces])
             left, right = _lines(wide.left * scale, wide.right * scale, width)
             top, bottom = _lines(wide.top * scale, wide.bottom * scale, height)
             if (right - left) * (bottom - top) <= _WORTH * width * height:
                 return Part(left, top, right, bottom)
         self._whole_at = now
         return None
-
-
-def _widened(face: Rectangle) -> Rectangle:
-    more = _ROOM * max(face.width, face.height)
-    return Rectangle(face.left - more, face.top - more, face.right + more, face.bottom + more)
 
 
 def _lines(low: float, high: float, length: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """One camera's way from frames to sightings.
 
 A small picture of the frame goes to the detector, its boxes to the tracker, what was seen of a track to its
-visit. Only the few shots that make a visit's facen are converted to colour, cut and embedded, all those that
-are due at once in one batch; only the posted one is encoded.
+visit. Only the few shots that make a visit's facen are converted to colour at full size, cut and embedded;
+only the posted one is encoded.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class StageSettings:
     start_score: float = 0.6
     """The detector's score from which something is taken for a face."""
     track_timeout_seconds: float = 1.5
-    """How long a face may be out of sight before its visit ends."""
+    """How long a face may be out of sight, with nobody in front of it, before its visit ends."""
     visit_shots: int = 4
     """How many shots, some time apart, a visit's facen is made of."""
 

@@ -251,9 +251,7 @@ def _cost(track: Track, box: Rectangle, time: float) -> float:
 
 def _hides(face: Rectangle, place: Rectangle) -> bool:
     """Whether the head of the one with this face is in front of this place."""
-    margin = _HEAD * max(face.width, face.height)
-    head = Rectangle(face.left - margin, face.top - margin, face.right + margin, face.bottom + margin)
-    return head.intersection(place).area >= _HIDDEN_SHARE * place.area > 0
+    return face.widened(_HEAD).intersection(place).area >= _HIDDEN_SHARE * place.area > 0
 
 
 def _size(box: Rectangle) -> float:

@@ -65,6 +65,14 @@ class Rectangle(NamedTuple):
     def scaled(self, x: float, y: float) -> "Rectangle":
         return Rectangle(self.left * x, self.top * y, self.right * x, self.bottom * y)
 
+    def moved(self, x: float, y: float) -> "Rectangle":
+        return Rectangle(self.left + x, self.top + y, self.right + x, self.bottom + y)
+
+    def widened(self, share: float) -> "Rectangle":
+        """With this share of its longer side more on each side."""
+        more = share * max(self.width, self.height)
+        return Rectangle(self.left - more, self.top - more, self.right + more, self.bottom + more)
+
 
 def around(rectangles: Iterable[Rectangle]) -> Rectangle:
     """The smallest rectangle that holds all of these, of which there is one at least."""

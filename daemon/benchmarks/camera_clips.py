@@ -19,7 +19,7 @@ VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
 """Four people, one after the other."""
 IDLE_PIECES = 150
 """Long enough to be played once: a clip that begins anew is decoded for a while, whatever is to be seen."""
-PHASES = 32
+PHASES = 16
 """So many cameras see different moments of a clip, drawn by chance, but the same each time: visitors come as
 they come, now two at once and now nobody. The next cameras begin again at the first moment."""
 

@@ -102,8 +102,8 @@ def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
     assert first == second != []
 
 
-def test_two_in_one_frame_are_embedded_in_one_batch(models: Models) -> None:
-    """Visits that end together are cut from their frames and embedded at once, and do not mix."""
+def test_two_in_one_frame_do_not_mix(models: Models) -> None:
+    """Visits that end together are cut from the same frames."""
 
     def both() -> Iterable[Frame]:
         for number in range(8):
