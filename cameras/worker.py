@@ -51,8 +51,10 @@ class CameraWorker:
         open_source: Callable[[CameraSettings], Stream] = Source,
         backoff: Backoff | None = None,
         held_seconds: float = 0.0,
+        wanted_fps: Callable[[], float] | None = None,
     ) -> None:
-        """`held_seconds`: to be left alone for so long, because its stream crashed the process."""
+        """`held_seconds`: to be left alone for so long, because its stream crashed the process. `wanted_fps`:
+        how many frames a second are wanted at present, if that may be fewer than `max_fps`."""
         self.settings = settings
         self._held_seconds = held_seconds
         self._slot = slot
@@ -68,6 +70,7 @@ class CameraWorker:
         self._pace: Pace | None = None
         self._progress = Progress(settings)
         self._rate = Rate()
+        self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
 
     @property
     def status(self) -> CameraStatus:
@@ -126,7 +129,14 @@ class CameraWorker:
         waiting = self.waiting()
         self._stop.set()
         self._slot.end()
-        other = CameraWorker(self.settings, self._slot, self._observer, self._open_source, self._backoff)
+        other = CameraWorker(
+            self.settings,
+            self._slot,
+            self._observer,
+            self._open_source,
+            self._backoff,
+            wanted_fps=self._wanted_fps,
+        )
         other._health, other._figures = self._health, self._figures
         other._clock, other._pace, other._rate = self._clock, self._pace, self._rate
         # A camera that answers questions and still takes its time is not begun with again and again.
@@ -234,10 +244,12 @@ class CameraWorker:
         self._health.frame()
         self._observer.stage("decode", item.decode_seconds)
         self._observer.frame_decoded(self.settings.id)
-        # What nobody wants to see would only replace what somebody has not yet taken.
-        if not self._rate.is_due(stamp.media_time):
+        # What nobody wants to see would only replace what somebody has not yet taken. Where none may be lost,
+        # it must not depend on how far the analysis is just now.
+        fps = self.settings.max_fps if lossless else self._wanted_fps()
+        if not self._rate.is_due(stamp.media_time, fps):
             return
-        self._rate.taken(stamp.media_time, self.settings.max_fps)
+        self._rate.taken(stamp.media_time, fps)
         frame = Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels)
         # Late frames come all at once: the newest would win, and what they were kept for be lost.
         self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)

@@ -121,7 +121,14 @@ class Supervisor:
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
         open_source = partial(Source, busy=lambda: stages.busy)
-        worker = CameraWorker(settings, slot, self._metrics, open_source, held_seconds=held)
+        worker = CameraWorker(
+            settings,
+            slot,
+            self._metrics,
+            open_source,
+            held_seconds=held,
+            wanted_fps=lambda: stages.wanted_fps,
+        )
         self._analysis.add(settings.id, slot, stages)
         self._running[settings.id] = RunningCamera(settings, worker, stages)
         self._run(worker)

@@ -110,6 +110,12 @@ class CameraStages:
         return bool(self._tracker.tracks)
 
     @property
+    def wanted_fps(self) -> float:
+        """How many frames a second are worth handing over at present. May be asked from another thread."""
+        most, search = self._settings.max_fps, self._settings.search_fps
+        return most if self._seen else min(most, search)
+
+    @property
     def turned_degrees(self) -> int:
         """How far, clockwise, the faces of this camera are turned: 0, or 90, 180, 270 if it hangs wrong."""
         return self._turned.degrees
@@ -119,10 +125,10 @@ class CameraStages:
         now = frame.media_time
         sightings = self._after_break(frame)
         self._last_frame = now
-        if not self._rate.is_due(now):
+        if not self._rate.is_due(now, self.wanted_fps):
             return sightings
+        self._rate.taken(now, self.wanted_fps)
         scene = self._scene(frame)
-        self._rate.taken(now, self._fps)
         if scene is Scene.STILL:
             self._observer.skipped(self._cam_id, "motion")
             return sightings
@@ -174,11 +180,6 @@ class CameraStages:
         if scene is Scene.STILL and self.busy and self._rested(frame.media_time):
             return Scene.DUE
         return scene
-
-    @property
-    def _fps(self) -> float:
-        most, search = self._settings.max_fps, self._settings.search_fps
-        return most if self._seen else min(most, search)
 
     def _rested(self, now: float) -> bool:
         last = self._last_analysed

@@ -128,6 +128,28 @@ def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
     assert notes.skips == []
 
 
+def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> None:
+    """Five a second, then ten, at once."""
+    wanted = [5.0]
+    slot, taken = Slot("hall"), []
+
+    def look() -> None:
+        taken.extend(item.media_time for item in take_all(slot) if isinstance(item, Frame))
+        if taken[-1] == pytest.approx(0.4):
+            wanted[0] = 10.0
+
+    steps: list[Step] = []
+    for number in range(21):
+        steps += [picture(0.04 * number), look]
+    script = Script([*steps, fault(Reason.ENDED)])
+    camera = CameraWorker(settings(), slot, Notes(), script, Backoff(300, 300), wanted_fps=lambda: wanted[0])
+    camera.start()
+    while camera.status.reason != "ended":
+        time.sleep(0.005)
+    camera.stop()
+    assert taken == pytest.approx([0.0, 0.2, 0.4, 0.52, 0.6, 0.72, 0.8])
+
+
 def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
     notes = Notes()
