@@ -28,7 +28,7 @@ def looked(gate: MotionGate, picture: NDArray[np.uint8], at: float) -> bool:
 
 @pytest.mark.parametrize("noise", [0.0, 3.0, 12.0])
 def test_a_still_scene_is_looked_at_now_and_then(noise: float) -> None:
-    """However noisy the sensor is: after the first seconds one frame in three seconds is analysed, and nobody
+    """However noisy the sensor is: after the first seconds a look is due every few seconds, and nobody
     says that something moves."""
     gate = MotionGate()
     pictures = list(scene(20, noise))
