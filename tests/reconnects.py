@@ -14,6 +14,7 @@ from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.worker import CameraWorker
 from tests.daemon_process import wait_for
+from tests.own_memory import own_kibibytes
 from tests.rtsp import RtspServer
 
 
@@ -30,9 +31,7 @@ class Held:
 def held() -> Held:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    own = sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
-    return Held(threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), own)
+    return Held(threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), own_kibibytes())
 
 
 @contextmanager

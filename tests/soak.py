@@ -17,6 +17,7 @@ from daemon.benchmarks.histograms import quantile
 from daemon.demo_clip import make_demo_clip
 from daemon.metrics import LAG_BUCKETS
 from tests.daemon_process import Daemon, Samples, daemon, write_settings
+from tests.own_memory import own_kibibytes
 from tests.rtsp import rtsp_server
 
 CAMERAS = ("hall", "door", "yard", "gate")
@@ -132,10 +133,10 @@ def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Ou
 
 def held(process: Daemon) -> Held:
     here = Path("/proc", str(process.pid))
-    lines = (here / "smaps_rollup").read_text().splitlines()
-    own = sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty", "Private_Clean")))
     threads, files = (len(list((here / what).iterdir())) for what in ("task", "fd"))
-    return Held(own, threads, files, int(process.metrics().total("facend_event_loop_tasks")))
+    return Held(
+        own_kibibytes(process.pid), threads, files, int(process.metrics().total("facend_event_loop_tasks"))
+    )
 
 
 def stored(samples: Samples) -> int:
