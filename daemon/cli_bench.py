@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from daemon import logs
 from daemon.benchmarks.facens import Kind, curves, measure_galleries, measure_local, measure_server
+from daemon.benchmarks.facens_approximate import measure_approximate
 from daemon.benchmarks.facens_start import measure_start
 from daemon.benchmarks.rows import Row, table
 from daemon.cli_lazy import LazyGroup, Room
@@ -21,6 +22,7 @@ from daemon.cli_store import as_json as to_json
 from daemon.errors import StartError
 from daemon.evaluation.plot import Axis, Plot
 from store import FacensSettings, StoreError
+from store.facens import codes
 from store.facens.opening import open_storage
 
 SMALLEST = 2000
@@ -137,6 +139,8 @@ async def _measured(asked: _Wanted, show: Callable[[Row], None]) -> list[Row]:
 async def _all(asked: _Wanted) -> AsyncIterator[Row]:
     for size, count, kind in product(asked.numbers, sorted(asked.sizes), asked.kinds):
         measures = [measure_local(kind, count, size)]
+        if codes.available():
+            measures.append(measure_approximate(kind, count, size))
         if asked.start:
             measures.append(measure_start(kind, count, size))
         if asked.milvus:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from store.facens import codes
 from store.facens.gallery_array import Precision
 
 PERSON_GALLERY = "persons"
@@ -25,6 +26,8 @@ CAMERA_REFERENCES = "ref_"
 """… how the name of the gallery begins that has those of one camera's own persons."""
 LOCAL = "local"
 """The facen storage in the memory of this process."""
+FEWEST_APPROXIMATE = 10_000
+"""An exact search among fewer faces takes less than a millisecond."""
 LOCALTIME = Path("/etc/localtime")
 
 
@@ -65,6 +68,8 @@ class FacensSettings(BaseModel):
     """Into how many parts the facens are split."""
     precision: Precision = Precision.FULL
     """In this process's memory: float32, or 16 bits a number."""
+    approximate_from: Annotated[int, Field(ge=0)] = 0
+    """In this process's memory: galleries with so many faces are searched approximately; 0 for none."""
     snapshot_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
     """How often the memory's facens are written to disk; 0 for only at the end."""
     replicas: Annotated[int, Field(ge=1, le=16)] = 1
@@ -75,6 +80,17 @@ class FacensSettings(BaseModel):
     """Milvus: whether a search sees what any process, or what this one, added before."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10
     """Milvus: how long one question may take."""
+
+    @field_validator("approximate_from")
+    @classmethod
+    def _worth_it(cls, faces: int) -> int:
+        if faces and faces < FEWEST_APPROXIMATE:
+            raise ValueError(f"expected 0, or at least {FEWEST_APPROXIMATE}: fewer are searched in no time")
+        if faces and not codes.available():
+            raise ValueError(
+                "this needs the package faiss-cpu: install it (pip install faiss-cpu), or take 0"
+            )
+        return faces
 
     @property
     def is_remote(self) -> bool:

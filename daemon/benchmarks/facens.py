@@ -46,7 +46,7 @@ def made(kind: Kind, count: int, size: int, seed: int = 0) -> Floats:
     return _unit(mixed.astype(np.float32))
 
 
-def _other_pictures(vectors: Floats) -> list[Floats]:
+def other_pictures(vectors: Floats) -> list[Floats]:
     """Facens as those of other pictures of the same people would be."""
     count, size = vectors.shape
     aside = made("random", count, size, 9)
@@ -206,7 +206,7 @@ async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: in
         )
         name = f"server: a query of {QUERIES} beside local"
         yield Row.of(name, case, there / QUERIES * 1e3, "ms", here / QUERIES * 1e3)
-        probes = _other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
+        probes = other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
         exact = await local.search_many(owner, GALLERY, probes, 1, 0)
         found = await storage.search_many(owner, GALLERY, probes, 1, 0)
         same = sum(

@@ -5,9 +5,10 @@ Searches look at a gallery as it was when they began: rows are added behind what
 they see is copied, block by block, before a removal changes it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +93,24 @@ class View:
         return np.concatenate([block.ids for block in self.blocks]) if self.blocks else np.empty(0, np.int64)
 
 
+def picked(blocks: Sequence[Block], rows: NDArray[np.intp], precision: Precision) -> View:
+    """A copy of these rows, which are in order, of blocks as long as the first one, but for the last."""
+    if not len(rows):
+        return View([], 0, precision)
+    numbers, inside = np.divmod(rows, len(blocks[0].ids))
+    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
+    copy = Block.empty(len(rows), blocks[0].vectors.shape[1], precision)
+    vectors, ids = copy.vectors, copy.ids
+    for number, (start, end) in zip(
+        numbers[starts].tolist(), pairwise([*starts.tolist(), len(rows)]), strict=True
+    ):
+        block = blocks[number]
+        # In a large gallery mostly one of a block, for which this is several times faster.
+        places = inside[start] if end - start == 1 else inside[start:end]
+        vectors[start:end], ids[start:end] = block.vectors[places], block.ids[places]
+    return View([copy], len(rows), precision)
+
+
 def rows_in_block(size: int) -> int:
     """How many facens of so many numbers a block holds: a power of two."""
     return 1 << max(6, (BLOCK_BYTES // (4 * size)).bit_length() - 1)
@@ -112,6 +131,8 @@ class GalleryArray:
         """Rows before this one may be under a reader's eyes …"""
         self._own: set[int] = set()
         """… but for those in these blocks, copied since the newest reader began."""
+        self.listeners: list[Callable[[int], None]] = []
+        """Hear of each row that is written."""
 
     @classmethod
     def of(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
@@ -161,20 +182,16 @@ class GalleryArray:
         blocks = []
         for number, block in enumerate(self._blocks):
             rows = min(self._count - number * self._block_rows, len(block.ids))
-            if rows > 0:
+            if rows == len(block.ids):
+                blocks.append(block)
+            elif rows > 0:
                 blocks.append(Block(block.vectors[:rows], block.ids[:rows]))
         return View(blocks, self._count, self._precision)
 
     def picked(self, allowed: Iterable[int]) -> View:
         """A copy of those of the allowed ids that are here."""
         found = {row for face_id in allowed if (row := self._index.get(face_id)) is not None}
-        rows = np.array(sorted(found), dtype=np.intp)
-        blocks = []
-        for number in np.unique(rows // self._block_rows):
-            inside = rows[rows // self._block_rows == number] % self._block_rows
-            block = self._blocks[number]
-            blocks.append(Block(block.vectors[inside], block.ids[inside]))
-        return View(blocks, len(rows), self._precision)
+        return picked(self._blocks, np.array(sorted(found), dtype=np.intp), self._precision)
 
     def begin_reading(self) -> View:
         """As `view`, and it stays as it is until `end_reading`."""
@@ -200,6 +217,8 @@ class GalleryArray:
         block.vectors[inside] = stored
         block.ids[inside] = face_id
         self._index.set(face_id, row)
+        for tell in self.listeners:
+            tell(row)
 
     def _shrink(self) -> None:
         """At most one block lies empty, and at most three quarters of a gallery's only one."""

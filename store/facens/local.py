@@ -17,6 +17,7 @@ from bson import ObjectId
 
 from pipeline.types import Facen
 from store.errors import FacenExistsError
+from store.facens.approximate import Approximations
 from store.facens.gallery_array import GalleryArray, Precision, View
 from store.facens.scan import Allowed, search
 from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
@@ -42,8 +43,10 @@ class LocalFacens:
         pack: str | None = None,
         precision: Precision = Precision.FULL,
         name: str = SHARD,
+        approximate_from: int = 0,
     ) -> None:
-        """`size`: how many numbers a facen has; None to take it from the first one."""
+        """`size`: how many numbers a facen has; None to take it from the first one. `approximate_from`:
+        galleries with so many faces are searched approximately; 0 for none."""
         self.size = size
         self.pack = pack
         self.precision = precision
@@ -51,6 +54,7 @@ class LocalFacens:
         self.changes = 0
         """Goes up with everything that is added or removed."""
         self._galleries: dict[GalleryKey, GalleryArray] = {}
+        self.approximations = Approximations(approximate_from, self._reading)
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         array = self._array(owner, gallery, self._checked(facen))
@@ -78,11 +82,12 @@ class LocalFacens:
         array.remove(face_id)
         self.changes += 1
         if not len(array):
-            del self._galleries[owner, gallery]
+            await self.drop(owner, gallery)
         return True
 
     async def drop(self, owner: ObjectId, gallery: str) -> None:
         if self._galleries.pop((owner, gallery), None) is not None:
+            self.approximations.forget((owner, gallery))
             self.changes += 1
 
     async def search(
@@ -127,7 +132,9 @@ class LocalFacens:
             )
         if len(array) * together.size <= OFF_LOOP_NUMBERS:
             return search(array.view(), together, limit, threshold)
-        return await self._reading(array, lambda view: search(view, together, limit, threshold))
+        near = self.approximations.of((owner, gallery), array, limit)
+        look = near.search if near is not None else search
+        return await self._reading(array, lambda view: look(view, together, limit, threshold))
 
     async def _reading(self, array: GalleryArray, look: Callable[[View], _Result]) -> _Result:
         """Looks at the gallery as it is now, in a thread."""
@@ -163,6 +170,7 @@ class LocalFacens:
         return [ShardHealth(self.name, live=True, facens=count)]
 
     async def close(self) -> None:
+        await self.approximations.close()
         self._galleries.clear()
 
     @asynccontextmanager
@@ -180,12 +188,14 @@ class LocalFacens:
 
     def restore(self, galleries: dict[GalleryKey, GalleryArray]) -> None:
         """Takes these galleries instead of what is there."""
+        for key in self._galleries:
+            self.approximations.forget(key)
         self._galleries = {key: array for key, array in galleries.items() if len(array)}
 
     @property
     def nbytes(self) -> int:
-        """Of facens, ids and their index, what is set aside for more included."""
-        return sum(array.nbytes for array in self._galleries.values())
+        """Of facens, ids, their index and codes, what is set aside for more included."""
+        return sum(array.nbytes for array in self._galleries.values()) + self.approximations.nbytes
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
         array = self._galleries.get((owner, gallery))

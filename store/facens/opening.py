@@ -1,6 +1,6 @@
 """Which facen storage the settings ask for."""
 
-from store.facens.local import LocalFacens
+from store.facens.local import SHARD, LocalFacens
 from store.facens.sharded import ShardedFacens
 from store.facens.storage import FacenStorage
 from store.settings import FacensSettings
@@ -15,11 +15,15 @@ async def open_storage(settings: FacensSettings, size: int | None, pack: str | N
         from store.facens.milvus import MilvusFacens  # its client takes a second to load
 
         return await MilvusFacens.connected(settings, size, pack)
+
+    def local(name: str) -> LocalFacens:
+        precision, least = settings.precision, settings.approximate_from
+        return LocalFacens(size, pack=pack, precision=precision, name=name, approximate_from=least)
+
     if settings.shards == 1:
-        return LocalFacens(size, pack=pack, precision=settings.precision)
+        return local(SHARD)
     names = [f"shard {number}" for number in range(1, settings.shards + 1)]
-    shards = [LocalFacens(size, pack=pack, precision=settings.precision, name=name) for name in names]
-    return ShardedFacens(shards, names)
+    return ShardedFacens([local(name) for name in names], names)
 
 
 def local_shards(storage: FacenStorage) -> list[LocalFacens]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from store.client import masked
 from store.errors import BadValueError, StoreUnavailableError
 from store.mongod_program import find_mongod
-from store.settings import PersonsSettings, StoreSettings, site_zone
+from store.settings import FacensSettings, PersonsSettings, StoreSettings, site_zone
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,20 @@ def test_bad_settings_about_persons_are_refused(wrong: dict[str, object]) -> Non
     """Nothing is taken that has no meaning."""
     with pytest.raises(ValidationError):
         PersonsSettings.model_validate(wrong)
+
+
+def test_an_approximate_search_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What to install is said before anything starts; nobody else needs it."""
+    assert FacensSettings(approximate_from=10_000).approximate_from == 10_000
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ValidationError, match="pip install faiss-cpu"):
+        FacensSettings(approximate_from=10_000)
+    assert FacensSettings().approximate_from == 0
+
+
+def test_few_faces_are_not_searched_approximately() -> None:
+    with pytest.raises(ValidationError, match="at least 10000"):
+        FacensSettings(approximate_from=100)
 
 
 def test_the_password_of_the_database_does_not_show() -> None:

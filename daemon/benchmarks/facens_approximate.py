@@ -1,0 +1,45 @@
+"""How fast an approximate search in memory is, and how often it finds the nearest."""
+
+import time
+from collections.abc import AsyncIterator
+from itertools import cycle
+
+from bson import ObjectId
+
+from daemon.benchmarks.facens import GALLERY, LIMIT, PROBES, THRESHOLD, Kind, made, other_pictures
+from daemon.benchmarks.rows import Row, least_of
+from store.facens import LocalFacens
+
+
+async def measure_approximate(kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
+    """Beside the exact search in the same gallery; each query is another picture of somebody in it."""
+    case = f"{kind} {count}×{size}"
+    owner, vectors = ObjectId(), made(kind, count, size)
+    probes = other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
+    exact, near = LocalFacens(size), LocalFacens(size, approximate_from=count)
+    for storage in (exact, near):
+        await storage.add_many(owner, GALLERY, enumerate(vectors))
+    raw = vectors.nbytes / 2**20
+    del vectors
+    since = time.perf_counter()
+    await near.search_many(owner, GALLERY, probes, 1, THRESHOLD)  # the first search has the codes made
+    searched = time.perf_counter()
+    await near.approximations.ready()
+    yield Row.of("approximate: codes made", case, time.perf_counter() - searched, "s", searched - since)
+    yield Row.of("approximate: memory beside the raw facens", case, near.nbytes / 2**20, "MiB", raw)
+    queries = cycle(probes)
+
+    async def search(storage: LocalFacens) -> None:
+        await storage.search(owner, GALLERY, next(queries), LIMIT, THRESHOLD)
+
+    some, all_ = await least_of([lambda: search(near), lambda: search(exact)])
+    name = "approximate: search beside exact"
+    yield Row.of(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
+    yield Row.of(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
+    expected = await exact.search_many(owner, GALLERY, probes, 1, THRESHOLD)
+    same = 0
+    for probe, right in zip(probes, expected, strict=True):
+        found = await near.search(owner, GALLERY, probe, 1, THRESHOLD)
+        same += [hit.id for hit in found.hits] == [hit.id for hit in right.hits]
+    yield Row.of("approximate: recall@1 beside exact", case, same / len(probes), "", 1)
+    await near.close()
