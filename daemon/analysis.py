@@ -1,4 +1,4 @@
-"""The shared inference worker: one thread that takes the cameras in turn.
+"""The shared inference worker: one thread that takes the cameras in turn, and some more often.
 
 Frames arrive in the cameras' slots; each camera's own `CameraStages` makes sightings
 of them; the spool makes those safe before the next frame is taken.
@@ -7,7 +7,7 @@ of them; the spool makes those safe before the next frame is taken.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -100,8 +100,9 @@ class Analysis:
             self._woken = False
         worked = False
         for line in lines:
-            self.turned_at, self.busy_with = time.monotonic(), line.cam_id
-            worked |= self._serve(line, last=stopping)
+            if self._serve(line, last=stopping):
+                worked = True
+                self._serve_busy(lines, line)
         self._hand_over()
         if worked:
             return True
@@ -112,8 +113,15 @@ class Analysis:
             self._ready.wait_for(lambda: self._woken, RETRY_SECONDS)
         return True
 
+    def _serve_busy(self, lines: Sequence[Line], but: Line) -> None:
+        """A camera with somebody in view has a turn after each of the others, not after all of them."""
+        for line in lines:
+            if line is not but and line.stages.busy and not line.leaving and line.slot.waiting:
+                self._serve(line, last=False)
+
     def _serve(self, line: Line, *, last: bool) -> bool:
         """Analyse what the slot holds; whether it held something."""
+        self.turned_at, self.busy_with = time.monotonic(), line.cam_id
         leaving = last or line.leaving  # before the look: what was put before is found by it
         item = line.slot.take()
         if item is None:

@@ -20,10 +20,11 @@ PICTURE = np.zeros((4, 4, 3), np.uint8)
 class ScriptedStages:
     """Posts what a frame's script says: `posts[media_time]`, and `last` when the visits are finished."""
 
-    def __init__(self, posts=None, last=(), error=None):
+    def __init__(self, posts=None, last=(), error=None, busy=False):
         self._posts, self._last, self._error = posts or {}, list(last), error
         self.seen, self.finished = [], 0
         self.looked = threading.Event()
+        self.busy = busy
 
     def process(self, frame):
         if self._error:
@@ -144,22 +145,44 @@ def test_stopping_finishes_every_camera(running):
     assert running.waiting() == [-1.0, -2.0, -3.0]
 
 
+class Greedy(ScriptedStages):
+    """Always has the next frame ready."""
+
+    def process(self, item):
+        super().process(item)
+        self.slot.put(frame(PICTURE, item.media_time + 1))
+        return []
+
+
 def test_cameras_take_turns(running):
     """One that always has a frame ready does not keep another one waiting."""
-
-    class Greedy(ScriptedStages):
-        def process(self, item):
-            self.seen.append(item.media_time)
-            greedy_slot.put(frame(PICTURE, item.media_time + 1))
-            return []
-
-    greedy, modest = Greedy(), ScriptedStages()
-    greedy_slot, slot = running.camera("gate", greedy), running.camera("door", modest)
-    greedy_slot.put(frame(PICTURE, 1.0))
+    greedy, modest = Greedy(busy=True), ScriptedStages()
+    greedy.slot, slot = running.camera("gate", greedy), running.camera("door", modest)
+    greedy.slot.put(frame(PICTURE, 1.0))
     wait_for("the greedy one at work", lambda: len(greedy.seen) > 10, 5)
     slot.put(frame(PICTURE, 1.0))
     assert modest.looked.wait(5)
-    greedy_slot.close()
+    greedy.slot.close()
+
+
+def test_under_load_who_sees_somebody_suffers_last(running):
+    """It has as many turns as all the others together, and they are even among themselves."""
+    all_ready = threading.Event()
+
+    class Patient(Greedy):
+        def process(self, item):
+            all_ready.wait(5)
+            return super().process(item) if sum(len(one.seen) for one in cameras) < 400 else []
+
+    cameras = [Patient(busy=number == 2) for number in range(5)]
+    for number, camera in enumerate(cameras):
+        camera.slot = running.camera(f"c{number}", camera)
+        camera.slot.put(frame(PICTURE, 1.0))
+    all_ready.set()
+    wait_for("all turns", lambda: not any(camera.slot.waiting for camera in cameras), 5)
+    others = [len(camera.seen) for camera in cameras if not camera.busy]
+    assert len(cameras[2].seen) >= sum(others)
+    assert max(others) - min(others) <= 1
 
 
 def test_sightings_wait_while_the_spool_cannot_be_written(running):
