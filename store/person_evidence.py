@@ -26,6 +26,7 @@ from store.face import Face, facen_of
 from store.person_changes import Change, PersonChanges
 from store.references import ReferenceRules, References
 from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
+from store.told_apart import told_apart
 from store.users import UserArgument
 
 log = structlog.get_logger()
@@ -104,22 +105,28 @@ class PersonEvidence:
         return made
 
     async def proposals(self) -> list[Proposal]:
-        """What the last night found, of persons who are still there."""
+        """What the last night found, of persons who are still there and whom nobody has told apart since."""
         owner = await self._ctx.users.owner(self._user)
         try:
             kept = await self._proposals.find({"owner": owner}).sort("_id", 1).to_list(None)
         except DRIVER_ERRORS as error:
             raise ours(error, "person_proposals.find") from error
+        apart = await told_apart(self._ctx, self._user)
         found = []
         for one in kept:
+            if frozenset((one["person"], one["other"])) in apart:
+                continue
             both = {"_id": {"$in": [one["person"], one["other"]]}}
             if await self._ctx.persons.count(owner, both) == 2:
                 found.append(Proposal(**{name: one[name] for name in Proposal.__slots__}))
         return found
 
     async def look(self) -> AsyncIterator[Proposal]:
-        """Pairs of persons whose visits say that they are one."""
+        """Pairs of persons whose visits say that they are one, and whom nobody has told apart."""
+        apart = await told_apart(self._ctx, self._user)
         for one, other in sorted(await self._neighbours()):
+            if frozenset((one, other)) in apart:
+                continue
             proposal = await self._judge(one, other)
             if proposal is not None:
                 yield proposal

@@ -1,0 +1,29 @@
+"""Of whom somebody has said that they are two."""
+
+from store.context import Context
+from store.driver_errors import DRIVER_ERRORS, ours
+from store.person_changes import CHANGES
+from store.users import UserArgument
+
+
+async def told_apart(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
+    """Pairs of persons, as they are numbered now: one was split off the other, or a merge of both undone."""
+    told = {"owner": await ctx.users.owner(user), "kind": {"$in": ["merge", "split"]}}
+    merged: dict[int, int] = {}
+    pairs: list[tuple[int, int]] = []
+    try:
+        async for change in ctx.database[CHANGES].find(told):
+            person, other, state = change["person"], change["other"], change["state"]
+            if change["kind"] == "merge" and state == "done":
+                merged[other] = person
+            elif (change["kind"], state) in (("merge", "undone"), ("split", "done")):
+                pairs.append((person, other))
+    except DRIVER_ERRORS as error:
+        raise ours(error, "person_changes.find") from error
+
+    def who(person: int) -> int:
+        while person in merged:
+            person = merged[person]
+        return person
+
+    return {frozenset((who(one), who(other))) for one, other in pairs}
