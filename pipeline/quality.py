@@ -12,8 +12,8 @@ The score is 0 for an upright, frontal, sharp, well-lit, large face, and every d
     sharpness   0.4 · log₂(1 + 0.1 / r)         r: variance of the Laplacian over that of the brightness
     exposure    log₂(1 + (20 / m)²) + 4 · c     m: mean brightness, 0 to 255;
                                                 c: share of the face that is burnt out (235 and brighter)
-    outside     10 · f                          f: share of the face outside the picture, by its box or by
-                                                the square that is cut for the embedder, whichever is more
+    outside     10 · f                          f: share of the face, from the hair to the chin, that is
+                                                outside the picture; where it is, its landmarks say
 
 The choice of measures follows ISO/IEC 29794-5 (face image quality). The angles come from the five
 landmarks: the nose tip stands out from the plane of eyes and mouth by about half the distance between eyes
@@ -40,10 +40,13 @@ PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "o
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 """The part of an aligned picture that is face whatever the hair and the background are."""
 
-_CORE_STEPS = np.arange(_CORE.start, ALIGNED_SIZE - _CORE.start, 4)
-_CORE_GRID = (_CORE_STEPS[:, np.newaxis] * 1j + _CORE_STEPS).ravel()
+_FACE = Rectangle(16, 12, 96, 120)
+"""Where in the aligned picture the face is; its chin lies below the picture."""
+_FACE_GRID = np.add.outer(
+    1j * np.arange(_FACE.top + 1, _FACE.bottom, 2), np.arange(_FACE.left + 1, _FACE.right, 2)
+).ravel()
 """Points all over it, as complex numbers x + iy."""
-_CORE_CORNERS = [complex(x, y) for x in _CORE_STEPS[[0, -1]] for y in _CORE_STEPS[[0, -1]]]
+_FACE_CORNERS = [complex(x, y) for x in (_FACE.left, _FACE.right) for y in (_FACE.top, _FACE.bottom)]
 
 _BURNT_OUT = 235
 """White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
@@ -88,7 +91,7 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
     head = pose(detection.landmarks)
     aligning = similarity(detection.landmarks)
     scale = float(np.hypot(*aligning[:, 0]))
-    outside = max(_box_outside(detection.bbox, width, height), _cut_outside(aligning, width, height))
+    outside = _outside(aligning, width, height)
     took = {
         "detector": 5 * max(0.0, 0.9 - detection.score),
         "yaw": (head.yaw / 30) ** 2,
@@ -114,7 +117,7 @@ def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
     mean, variance = _spread(core)
     _, edges = _spread(cv2.Laplacian(core, cv2.CV_32F))
     sharpness = edges / max(variance, 1.0)
-    burnt = np.count_nonzero(core >= _BURNT_OUT) / core.size
+    burnt = int(np.count_nonzero(core >= _BURNT_OUT)) / core.size
     took = {
         "sharpness": 0.4 * math.log2(1 + 0.1 / max(sharpness, 1e-4)),
         "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,
@@ -135,22 +138,17 @@ def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:
     return float(mean[0, 0]), float(deviation[0, 0]) ** 2
 
 
-def _box_outside(bbox: Rectangle, width: int, height: int) -> float:
-    inside = bbox.intersection(Rectangle(0, 0, width, height)).area
-    return 1 - inside / bbox.area if bbox.area > 0 else 1.0
+def _outside(aligning: NDArray[np.float32], width: int, height: int) -> float:
+    """The share of the face that the picture does not have.
 
-
-def _cut_outside(aligning: NDArray[np.float32], width: int, height: int) -> float:
-    """The share of the core of the aligned picture that the picture does not have.
-
-    A detector squeezes the box of a face that is half cut into the picture; where the landmarks say the
-    rest of the face must be is harder to hide.
+    By the landmarks: where a face is half cut the detector squeezes its box into the picture, so that the
+    box says little, and in a row of pictures that are cut ever more it trembles.
     """
     turn, shift = (complex(x, y) for x, y in (aligning[:, 0], aligning[:, 2]))
-    corners = ((corner - shift) / turn for corner in _CORE_CORNERS)
+    corners = ((corner - shift) / turn for corner in _FACE_CORNERS)
     if all(0 <= point.real <= width - 1 and 0 <= point.imag <= height - 1 for point in corners):
         return 0.0
-    points = (_CORE_GRID - shift) / turn
+    points = (_FACE_GRID - shift) / turn
     inside = (
         (points.real >= 0) & (points.real <= width - 1) & (points.imag >= 0) & (points.imag <= height - 1)
     )

@@ -83,11 +83,16 @@ def cropped(columns: int) -> Callable[[Picture], Picture]:
     return lambda picture: picture[:, columns:].copy()
 
 
+def without_chin(rows: int) -> Callable[[Picture], Picture]:
+    return lambda picture: picture[:rows].copy()
+
+
 SERIES = {
     "blur": [blurred(sigma) for sigma in (1, 2, 4)],
     "darkness": [darker(gain) for gain in (0.6, 0.3, 0.15)],
     "shrinking": [smaller(side) for side in (300, 200, 120)],
     "cropping": [cropped(columns) for columns in (175, 190, 205)],
+    "cropping from below": [without_chin(rows) for rows in (246, 238, 230, 222, 214)],
 }
 
 
