@@ -8,8 +8,8 @@ and whether the cameras share their persons or not.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +73,8 @@ class _Look:
     key: str = ""
     known: Face | None = None
     face: ExtractionFace | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
+    """The parts of the face's quality score."""
     image: Image | None = None
     refusal: str = ""
 
@@ -142,8 +144,8 @@ class Enrolment:
             return _Look(candidate, key, known)
         try:
             image = Image(data, self._ctx.faces.max_pixels)
-            faces = await self._ctx.extractor.extract(data)
-            face = main_face(faces)
+            judged = await self._ctx.extractor.judged(data)
+            face = main_face([one for one, _ in judged])
             await asyncio.to_thread(image.crop, face["bbox"])
         except BadValueError as error:
             return _Look(candidate, key, refusal=f"unreadable: {error}")
@@ -152,7 +154,8 @@ class Enrolment:
         if face["score"] < self._settings.min_score:
             worse = f"quality {face['score']:.2f} is below {self._settings.min_score:g}"
             return _Look(candidate, key, refusal=f"poor picture: {worse}")
-        return _Look(candidate, key, known, face, image)
+        (parts,) = (quality.parts for one, quality in judged if one is face)
+        return _Look(candidate, key, known, face, parts, image)
 
     async def _is_whole(self, face: Face) -> bool:
         """Whether an earlier run came to its end with this face."""
@@ -174,7 +177,11 @@ class Enrolment:
             face.update(
                 sighting_id=look.key,
                 meta=candidate.label,
-                detector_info={"pack": self._settings.pack, "enrolled": self._settings.gallery},
+                detector_info={
+                    "pack": self._settings.pack,
+                    "enrolled": self._settings.gallery,
+                    "quality": {name: round(value, 4) for name, value in look.quality.items()},
+                },
             )
             face["person_id"], doubt = await self._person(candidate.person, face)
             try:

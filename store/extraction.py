@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.errors import PictureError
-from pipeline.types import ExtractionFace, Picture
+from pipeline.types import ExtractionFace, Picture, Quality
 from store.errors import ImageError, StoreError
 
 ImageSource = bytes | Path | str | Picture
@@ -15,7 +15,7 @@ ImageSource = bytes | Path | str | Picture
 class PictureExtractor(Protocol):
     """What finds the faces; `pipeline.extractor.Extractor` is one."""
 
-    def extract(self, image: ImageSource) -> list[ExtractionFace]: ...
+    def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]: ...
 
 
 class Extractor:
@@ -32,10 +32,14 @@ class Extractor:
             ImageError: it is no picture, is damaged, cannot be read, or has too many pixels.
             StoreError: this context was opened without models.
         """
+        return [face for face, _ in await self.judged(image)]
+
+    async def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]:
+        """The same faces, each with what its score is made of. Errors as `extract`."""
         if self._extractor is None:
             raise StoreError("this context was opened without models; pass an extractor to Context.open")
         async with self._one_at_a_time:
             try:
-                return await asyncio.to_thread(self._extractor.extract, image)
+                return await asyncio.to_thread(self._extractor.judged, image)
             except PictureError as error:
                 raise ImageError(str(error)) from error

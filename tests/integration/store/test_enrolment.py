@@ -11,6 +11,7 @@ import cv2
 import pytest
 
 from pipeline.extractor import Extractor
+from pipeline.quality import PARTS
 from store import Context, PersonsSettings, User
 from store.doctor import Doctor
 from store.enrolment import Enrolment, EnrolmentSettings, Outcome, candidates
@@ -52,7 +53,8 @@ async def enrol(ctx: Context, user: User, folder: Path) -> dict[str, Outcome]:
 async def test_a_folder_of_people_becomes_persons_with_names(
     ctx: Context, user: User, people: Path, store_settings: StoreArguments
 ) -> None:
-    """Each sub-folder is one person; each face is in three galleries, with pictures that can be opened."""
+    """Each sub-folder is one person; each face is in three galleries, with pictures that can be opened, and
+    says what its quality score is made of."""
     outcomes = await enrol(ctx, user, people)
     assert {outcome.result for outcome in outcomes.values()} == {"taken"}
     named = {person["_id"]: person["name"] for person in await ctx.persons.find(user, None)}
@@ -62,6 +64,8 @@ async def test_a_folder_of_people_becomes_persons_with_names(
     for face in faces:
         assert face["meta"].split("/")[0] == named[face["person_id"]]
         assert face["gallery"] == ["default", "staff", ENROLLED_GALLERY]
+        parts = face["detector_info"]["quality"]
+        assert sum(parts[name] for name in PARTS) == pytest.approx(face["score"], abs=0.001)
         assert_pictures_open(face, store_settings.data_dir / "uploads")
     assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
 
