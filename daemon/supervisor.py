@@ -51,8 +51,13 @@ class RunningCamera:
     def hint(self) -> str:
         """What somebody should look at although frames arrive; empty where all is well."""
         turned = self.stages.turned_degrees
+        if not turned:
+            return ""
+        if turned == 180:
+            return "the camera hangs upside down: faces are found only when its picture is turned by 180°"
         return (
-            f"faces are found only when the picture is turned counterclockwise by {turned}°" if turned else ""
+            "the camera hangs on its side: faces are found only when its picture is turned counterclockwise "
+            f"by {turned}°"
         )
 
 
