@@ -29,21 +29,21 @@ def merge(asked: Asked, person_id: int, other: int) -> None:
 @persons.command("split")
 @store_options()
 @person_argument
-@click.option("--faces", metavar="ID,ID,…", default="", help="These faces are another person's.")
-def split(asked: Asked, person_id: int, faces: str) -> None:
+@click.option("--faces", metavar="ID,ID,…", help="These faces are another person's.")
+def split(asked: Asked, person_id: int, faces: str | None) -> None:
     """Person ID is several people: makes a new person for each but the one seen most.
 
     Which visits belong together is seen by their facens, or named by --faces.
     """
     try:
-        chosen = [int(face) for face in faces.split(",") if face.strip()]
+        chosen = None if faces is None else [int(face) for face in faces.split(",")]
     except ValueError as error:
         raise StartError(f"--faces takes the ids of faces with commas between them, not {faces!r}") from error
     pack = _pack(asked)
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
         changes, evidence = _changes(asked, ctx, user), _evidence(asked, ctx, user, pack)
-        parts = [chosen] if chosen else await evidence.parts(person_id)
+        parts = await evidence.parts(person_id) if chosen is None else [chosen]
         return [await changes.split(person_id, part) for part in parts]
 
     _tell(asked, with_store(asked, work))

@@ -184,6 +184,7 @@ def test_a_person_is_renamed_and_split(box: Box) -> None:
     box.text("persons", "rename", str(person), "Anna")
     assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
     faces = [json.loads(line)["id"] for line in box.text("export", "faces").splitlines()]
+    assert "--faces takes" in box.error("persons", "split", str(person), "--faces", "")
     (split,) = box.json("persons", "split", str(person), "--faces", str(faces[1]))
     assert (split["kind"], split["faces"], split["state"]) == ("split", 1, "done")
     assert [one["faces"] for one in box.json("persons", "list")] == [1, 1]
