@@ -36,7 +36,8 @@ def list_persons(asked: Asked) -> None:
         return
     keys = ("id", "name", "faces", "first_seen", "last_seen", "last_camera")
     echo_table(
-        [tuple(key.replace("_", " ") for key in keys), *(tuple(row[key] for key in keys) for row in rows)]
+        [tuple(key.replace("_", " ") for key in keys), *(tuple(row[key] for key in keys) for row in rows)],
+        asked.settings.persons.zone,
     )
 
 
@@ -53,13 +54,13 @@ def show(asked: Asked, person_id: int) -> None:
     if asked.as_json:
         click.echo(as_json(_report(known, asked.settings)))
         return
-    name = known.person.get("name")
+    name, zone = known.person.get("name"), asked.settings.persons.zone
     click.echo(f"person {person_id}{f', {name}' if name else ''}")
     click.echo(f"{known.faces} faces, {known.enrolled} of them enrolled; {len(known.visits)} visits")
     for camera in known.cameras:
         click.echo(f"\ncamera {camera.cam_id}: {_friendship(camera, asked.settings)}")
         echo_table(
-            [("  first seen", camera.first), ("  last seen", camera.last), ("  visits", camera.visits)]
+            [("  first seen", camera.first), ("  last seen", camera.last), ("  visits", camera.visits)], zone
         )
     if known.visits:
         click.echo("\nvisits, the latest first")
@@ -72,10 +73,13 @@ def show(asked: Asked, person_id: int) -> None:
                     visit.thumbnail,
                 )
                 for visit in known.visits[:SHOWN_VISITS]
-            ]
+            ],
+            zone,
         )
     if len(known.visits) > SHOWN_VISITS:
         click.echo(f"  and {len(known.visits) - SHOWN_VISITS} earlier ones; --json shows all")
+    if named := asked.settings.persons.time_zone:
+        click.echo(f"\ndays and times are those of {named}")
 
 
 @persons.command("erase")

@@ -5,7 +5,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -157,17 +157,17 @@ def _plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def echo_table(rows: list[tuple[object, ...]]) -> None:
-    """Rows with their columns in line."""
-    texts = [[_shown(value) for value in row] for row in rows]
+def echo_table(rows: list[tuple[object, ...]], zone: tzinfo | None = None) -> None:
+    """Rows with their columns in line; times in this zone, or in the machine's own."""
+    texts = [[_shown(value, zone) for value in row] for row in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))] if texts else []
     for row in texts:
         line = (text.ljust(width) for text, width in zip(row, widths, strict=True))
         click.echo("  ".join(line).rstrip())
 
 
-def _shown(value: object) -> str:
-    """Times in the machine's own zone, as a person reads them."""
+def _shown(value: object, zone: tzinfo | None) -> str:
+    """As a person reads it."""
     if isinstance(value, datetime):
-        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+        return f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S}"
     return "–" if value is None else str(value)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import cv2
 import pytest
@@ -164,6 +165,19 @@ def test_a_person_is_shown_with_their_visits_and_why_they_are_a_friend(box: Box)
     gate = box.json("persons", "show", str(next(one for one in rest if one != person)))["cameras"][0]
     assert (gate["friend"], gate["days"]) == (False, [str(today - timedelta(days=1))])
     assert "no person" in box.error("persons", "show", "4711")
+
+
+def test_a_persons_times_are_those_of_the_days_that_count(box: Box) -> None:
+    """Both in the site's zone, which is named, wherever the machine believes to be."""
+    (person,) = visits(box, (1, 0, "door"))
+    zone = "Pacific/Kiritimati"
+    box.settings.write_text(box.settings.read_text().replace('"UTC"', f'"{zone}"'))
+    (door,) = box.json("persons", "show", str(person))["cameras"]
+    seen = datetime.fromisoformat(door["last"]).astimezone(ZoneInfo(zone))
+    text = box.text("persons", "show", str(person))
+    assert f"{seen:%a %Y-%m-%d}" in text.splitlines()[3]
+    assert text.count(f"{seen:%Y-%m-%d %H:%M:%S}") == 3
+    assert text.splitlines()[-1] == f"days and times are those of {zone}"
 
 
 def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
