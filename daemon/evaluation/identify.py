@@ -4,12 +4,16 @@ Words as in ISO/IEC 19795-1. A person of the gallery is as alike to a probe as t
 pictures. Closed set: how often the right person comes first, or among the first five. Open set: people whom
 the gallery does not have must not reach the threshold (false positive identification, FPIR), and those whom
 it has must reach it and come first (else a false negative identification, FNIR).
+
+A picture that is both in the gallery and a probe is not compared with itself: one folder can be both.
 """
 
 import math
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -81,8 +85,10 @@ def evaluate(
         raise InputError("there is no face in the gallery" if probes else "there are no probes")
     people = sorted({item.person for item in usable})
     best = _best_by_person(usable, people, probes)
-    enrolled = {item.person for item in gallery}
-    known = np.array([probe.person in enrolled for probe in probes])
+    paths: dict[str, set[Path]] = defaultdict(set)
+    for item in gallery:
+        paths[item.person].add(item.look.path.resolve())
+    known = np.array([bool(paths[probe.person] - {probe.look.path.resolve()}) for probe in probes])
     ranks = np.array([_rank(row, people, probe.person) for row, probe in zip(best, probes, strict=True)])
     top = best.max(axis=1)
     hits = np.where(known & (ranks == 1), top, NO_FACE)[known]
@@ -122,14 +128,18 @@ def leave_out(gallery: Sequence[PersonLook], share: float, seed: int = 0) -> lis
 def _best_by_person(
     gallery: Sequence[PersonLook], people: list[str], probes: Sequence[PersonLook]
 ) -> Numbers:
-    """(probes, people): the confidence of each person's most alike picture; NO_FACE for a faceless probe."""
+    """(probes, people): the confidence of each person's most alike picture; NO_FACE for a faceless probe, and
+    where the person has no other picture than the probe itself."""
     matrix = np.stack([item.look.facen for item in gallery if item.look.facen is not None])
     columns = np.array([people.index(item.person) for item in gallery])
+    row_of = {item.look.path.resolve(): number for number, item in enumerate(gallery)}
     best = np.full((len(probes), len(people)), NO_FACE)
     for row, probe in zip(best, probes, strict=True):
         if probe.look.facen is not None:
-            confidences = facen.confidence(matrix @ probe.look.facen)
-            np.maximum.at(row, columns, confidences.astype(np.float64))
+            confidences = facen.confidence(matrix @ probe.look.facen).astype(np.float64)
+            if (itself := row_of.get(probe.look.path.resolve())) is not None:
+                confidences[itself] = NO_FACE
+            np.maximum.at(row, columns, confidences)
     return best
 
 

@@ -39,6 +39,15 @@ def test_a_person_among_the_first_five_but_not_first():
     assert (scores.rank1, scores.rank5) == (0, 1)
 
 
+def test_a_picture_is_not_compared_with_itself():
+    """One folder as gallery and as probes: Anna is found by her other picture; Carl, who has but one, is a
+    stranger who is like nobody."""
+    folder = [*seen("anna", 0, 20), *seen("bert", 100, 110), *seen("carl", 200)]
+    scores = evaluate(folder, folder, THRESHOLDS)
+    assert (scores.known, scores.unknown, scores.rank1) == (4, 1, 4)
+    assert scores.at_thresholds[0].false_accepts == 0
+
+
 def test_equals_are_not_counted_in_our_favour():
     """Two people equally alike: the right one is not first."""
     scores = evaluate([*seen("anna", 10), *seen("bert", 10)], seen("anna", 0), THRESHOLDS)
