@@ -8,7 +8,7 @@ from daemon.cli_evaluate import chosen_settings, folder_argument
 from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import as_json as to_json
 from daemon.evaluation import calibration_report, curves
-from daemon.evaluation.calibration import Comparisons, compare, suggest
+from daemon.evaluation.calibration import Comparisons, check_labels, compare, suggest
 from daemon.evaluation.discard import DiscardCurve, discard_curve, starting_threshold
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.labelled import labelled
@@ -38,6 +38,7 @@ def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path
     """
     settings = chosen_settings(settings_path)
     pictures = labelled(folder)
+    check_labels(pictures)
     models = load_models(settings)
     looks = look_at_people(pictures, models, settings, "pictures")
     compared = compare(looks)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.identify import PersonLook
+from daemon.evaluation.labelled import Labelled
 from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
 from pipeline import facen
 
@@ -64,17 +65,17 @@ class Oddity:
     other: PersonLook
 
 
+def check_labels(pictures: Sequence[Labelled]) -> None:
+    """InputError where it is plain, before any picture is looked at, that they cannot be compared."""
+    if len(pictures) > MOST_PICTURES:
+        raise InputError(f"there are {len(pictures)} pictures; at most {MOST_PICTURES} can be compared")
+    _check_people([picture.person for picture in pictures], "pictures")
+
+
 def compare(looks: Sequence[PersonLook]) -> Comparisons:
     """InputError where there are not at least two pictures of one person, and two persons."""
     usable = tuple(item for item in looks if item.look.facen is not None)
-    if len(usable) > MOST_PICTURES:
-        raise InputError(f"there are {len(usable)} pictures; at most {MOST_PICTURES} can be compared")
-    people = Counter(item.person for item in usable)
-    if len(people) < 2 or max(people.values()) < 2:
-        raise InputError(
-            f"there are {len(usable)} pictures with a face, of {len(people)} people; "
-            "it takes two people, and two pictures of at least one of them"
-        )
+    people = _check_people([item.person for item in usable], "pictures with a face")
     matrix = np.stack([item.look.facen for item in usable if item.look.facen is not None])
     names = sorted(people)
     labels = np.array([names.index(item.person) for item in usable])
@@ -84,6 +85,18 @@ def compare(looks: Sequence[PersonLook]) -> Comparisons:
     same = labels[rows] == labels[columns]
     pairs = np.stack([rows, columns], axis=1)
     return Comparisons(usable, confidences[same], pairs[same], confidences[~same], pairs[~same])
+
+
+def _check_people(labels: Sequence[str], what: str) -> Counter[str]:
+    """How many pictures there are of each person, where there are enough."""
+    people = Counter(labels)
+    if len(people) < 2 or max(people.values()) < 2:
+        count = "1 person" if len(people) == 1 else f"{len(people)} people"
+        raise InputError(
+            f"there are {len(labels)} {what}, of {count}; it takes two people, and two pictures of at least "
+            "one of them"
+        )
+    return people
 
 
 def table(compared: Comparisons) -> list[Point]:

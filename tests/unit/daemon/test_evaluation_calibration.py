@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.evaluation import calibration_report, curves
-from daemon.evaluation.calibration import compare, oddities, suggest
+from daemon.evaluation.calibration import check_labels, compare, oddities, suggest
 from daemon.evaluation.discard import SHARES, discard_curve, starting_threshold
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.faces import Look
 from daemon.evaluation.identify import PersonLook
+from daemon.evaluation.labelled import Labelled
 from daemon.evaluation.rates import roc
 from pipeline.facen import normalise
 
@@ -33,6 +34,20 @@ def people(number: int, pictures: int, spread: float = 0.1, size: int = 32) -> l
 
 def faceless(person: str) -> PersonLook:
     return PersonLook(person, Look(Path(f"{person}_x"), None, trouble="no face found"))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["anna_1.jpg", "anna_2.jpg"], "2 pictures, of 1 person; it takes two people"),
+        (["anna_1.jpg", "bert_1.jpg"], "2 pictures, of 2 people; it takes two people"),
+        (["anna_1.jpg"] * 5001, "there are 5001 pictures; at most 5000"),
+    ],
+)
+def test_labels_that_cannot_be_compared_are_told_before_any_picture_is_looked_at(names, told):
+    """By the names alone: a minute saved, or an hour."""
+    with pytest.raises(InputError, match=told):
+        check_labels([Labelled(Path(name), name.partition("_")[0]) for name in names])
 
 
 def test_every_picture_is_compared_with_every_other_one_once():
