@@ -75,7 +75,7 @@ def check_labels(pictures: Sequence[Labelled]) -> None:
 def compare(looks: Sequence[PersonLook]) -> Comparisons:
     """InputError where there are not at least two pictures of one person, and two persons."""
     usable = tuple(item for item in looks if item.look.facen is not None)
-    people = _check_people([item.person for item in usable], "pictures with a face")
+    people = _check_people([item.person for item in usable], f"pictures with a face among {len(looks)}")
     matrix = np.stack([item.look.facen for item in usable if item.look.facen is not None])
     names = sorted(people)
     labels = np.array([names.index(item.person) for item in usable])

@@ -47,7 +47,9 @@ class PairScores:
 
 
 def read_pairs(file: Path, folder: Path) -> list[Pair]:
-    """InputError names the line that is wrong, or the picture that is missing."""
+    """InputError names the line that is wrong, or the picture or folder that is missing."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:

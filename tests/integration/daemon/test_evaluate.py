@@ -193,7 +193,8 @@ def test_a_calibration_counts_writes_and_draws(people, tmp_path):
     ("arguments", "told"),
     [
         (["evaluate", "scene", "nowhere"], "nowhere/truth.json: cannot be read"),
-        (["evaluate", "pairs", "nowhere.txt", "nowhere"], "nowhere.txt: cannot be read"),
+        (["evaluate", "pairs", "nowhere.txt", "."], "nowhere.txt: cannot be read"),
+        (["evaluate", "pairs", __file__, "nowhere"], "nowhere: there is no such folder"),
         (["evaluate", "identify", "nowhere", "nowhere"], "nowhere: cannot be read"),
         (["calibrate", "nowhere"], "nowhere: cannot be read"),
     ],
