@@ -41,6 +41,7 @@ class StreamClock:
         self._stream_time = 0.0  # repaired: grows from frame to frame, whatever the stream says
         self._reported: float | None = None  # the stream's own timestamp of the frame before
         self._arrived_at: float | None = None
+        self._last_step: float | None = None  # the last one that the stream told, and that can be
         self._captured_at = 0.0
         self._first: float | None = None
         self._watched_since = 0.0
@@ -84,12 +85,17 @@ class StreamClock:
         if self._arrived_at is None:
             return 0.0
         passed = max(0.0, arrived_at - self._arrived_at)
-        likely = passed if self._follow_arrival and passed > 0 else frame_seconds
+        # A recording whose clock jumps tells, by its length, too long a time for each frame.
+        usual = frame_seconds if self._last_step is None else min(frame_seconds, self._last_step)
+        likely = passed if self._follow_arrival and passed > 0 else usual
         if reported is None or self._reported is None:
             return likely
         step = reported - self._reported
         longest = (passed if self._follow_arrival else 0.0) + LARGEST_DELAY_SECONDS
-        return step if 0 < step <= longest else likely
+        if not 0 < step <= longest:
+            return likely
+        self._last_step = step
+        return step
 
     def _next_offset(self, arrived_at: float) -> float:
         delay = arrived_at - self._stream_time

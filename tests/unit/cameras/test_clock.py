@@ -88,6 +88,13 @@ def test_a_recording_whose_clock_jumps_is_not_waited_for() -> None:
     assert media == pytest.approx([0, 0.04, 0.08, 0.12])
 
 
+def test_a_jump_takes_one_frame_though_the_recording_says_that_frames_are_seconds_apart() -> None:
+    """Its length, jump included, over the number of its frames is no frame rate."""
+    clock = StreamClock(follow_arrival=False)
+    media = [clock.stamp(at, START, 6.4).media_time for at in (0, 0.04, 3600, 3600.04)]
+    assert media == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
 def test_times_go_on_after_a_reconnect_that_starts_at_zero_again() -> None:
     """Media time counts the gap too, and the capture time is that of arrival."""
     clock = StreamClock()
