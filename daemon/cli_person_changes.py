@@ -124,11 +124,12 @@ def _tell(asked: Asked, made: list[Change]) -> None:
 
 
 def _what(change: Change) -> str:
+    faces = "1 face" if change.faces == 1 else f"{change.faces} faces"
     if change.kind == "merge":
-        return f"{change.other} into {change.person}, {change.faces} faces"
+        return f"{change.other} into {change.person}, {faces}"
     if change.kind == "split":
-        return f"{change.other} off {change.person}, {change.faces} faces"
-    return f"{change.person} to {change.name!r}"
+        return f"{change.other} off {change.person}, {faces}"
+    return f"{change.person} to {change.name!r}" if change.name else f"{change.person} to no name"
 
 
 def _changes(asked: Asked, ctx: Context, user: Users.Model) -> PersonChanges:

@@ -6,7 +6,7 @@ that moved it, so that it can be moved back however many there are. Faces, galle
 friendship hang on the face's `person_id` and follow; references are chosen anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -51,7 +51,7 @@ class Change:
     """`begun`, `done` or `undone`."""
     name: str | None = None
     faces: int = 0
-    """How many faces it moved, as far as they are still there."""
+    """How many faces it moved."""
 
 
 class PersonChanges:
@@ -116,7 +116,8 @@ class PersonChanges:
         """Gives the person a name; an empty one takes it away. NotFoundError where there is none."""
         owner = await self._ctx.users.owner(self._user)
         person = await self._person(owner, person_id)
-        checked_label(name, "a person's name")
+        if name != "":
+            checked_label(name, "a person's name")
         await self.resume()
         return await self._begin(owner, "rename", person_id, None, before=person.get("name"), name=name)
 
@@ -160,7 +161,7 @@ class PersonChanges:
         owner = await self._ctx.users.owner(self._user)
         try:
             found = self._changes.find({"owner": owner}).sort("_id", -1)
-            return [await self._told(change) async for change in found]
+            return [_told(change) async for change in found]
         except DRIVER_ERRORS as error:
             raise ours(error, "person_changes.find") from error
 
@@ -224,9 +225,11 @@ class PersonChanges:
             for gallery in galleries:
                 for person in (change["person"], change["other"]):
                     await self._references.choose(person, gallery)
-        await self._set_state(change, then)
+        if then == "done":
+            change["moved"] = await self._ctx.faces.count(owner, {"person_changes": change["_id"]})
+        await self._set_state(change, then, moved=change.get("moved", 0))
         log.info("persons were changed", change=change["_id"], kind=change["kind"], state=then)
-        return await self._told({**change, "state": then})
+        return _told({**change, "state": then})
 
     async def _make(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]
@@ -294,23 +297,23 @@ class PersonChanges:
         except DRIVER_ERRORS as error:
             raise ours(error, "person_changes.find_one") from error
 
-    async def _set_state(self, change: dict[str, Any], state: str) -> None:
-        update = {"$set": {"state": state, f"{state}_at": self._now()}}
+    async def _set_state(self, change: dict[str, Any], state: str, **facts: int) -> None:
+        update = {"$set": {"state": state, f"{state}_at": self._now(), **facts}}
         try:
             await self._changes.update_one({"_id": change["_id"]}, update)
         except DRIVER_ERRORS as error:
             raise ours(error, "person_changes.update") from error
 
-    async def _told(self, change: dict[str, Any]) -> Change:
-        moved = await self._ctx.faces.count(change["owner"], {"person_changes": change["_id"]})
-        return Change(
-            change["_id"],
-            change["kind"],
-            change["person"],
-            change["other"],
-            change["at"],
-            change["by"],
-            change["state"],
-            change.get("name"),
-            moved,
-        )
+
+def _told(change: Mapping[str, Any]) -> Change:
+    return Change(
+        change["_id"],
+        change["kind"],
+        change["person"],
+        change["other"],
+        change["at"],
+        change["by"],
+        change["state"],
+        change.get("name"),
+        change.get("moved", 0),
+    )

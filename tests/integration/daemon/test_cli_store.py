@@ -187,7 +187,8 @@ def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
     assert (merged["kind"], merged["faces"], merged["state"]) == ("merge", 1, "done")
     assert [person["id"] for person in box.json("persons", "list")] == [one]
     assert f"merge {other} into {one}" in " ".join(box.text("persons", "changes").split())
-    assert box.text("persons", "undo").startswith(f"change {merged['number']} undone")
+    undone = f"change {merged['number']} undone: merge {other} into {one}, 1 face\n"
+    assert box.text("persons", "undo") == undone
     assert [person["faces"] for person in box.json("persons", "list")] == [1, 1]
     assert "there is no person 99" in box.error("persons", "rename", "99", "Anna")
 
@@ -196,6 +197,10 @@ def test_a_person_is_renamed_and_split(box: Box) -> None:
     """The name stands in the list and the change in the history; named faces become another person's."""
     person, *_ = visits(box, (1, 0, "door"), (1, 1, "door"))
     box.text("persons", "rename", str(person), "Anna")
+    assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
+    assert box.text("persons", "rename", str(person), "").endswith("to no name\n")
+    assert [one["name"] for one in box.json("persons", "list")] == [None]
+    box.text("persons", "undo")
     assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
     faces = [json.loads(line)["id"] for line in box.text("export", "faces").splitlines()]
     assert "--faces takes" in box.error("persons", "split", str(person), "--faces", "")
@@ -207,7 +212,7 @@ def test_a_person_is_renamed_and_split(box: Box) -> None:
     }
     assert owners[faces[0]] == person != owners[faces[1]]
     told = [(one["kind"], one["state"]) for one in box.json("persons", "changes")]
-    assert sorted(told) == [("rename", "done"), ("split", "done")]
+    assert sorted(told) == [("rename", "done"), ("rename", "undone"), ("split", "done")]
 
 
 def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
