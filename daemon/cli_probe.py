@@ -14,6 +14,7 @@ from cameras.probe import ProbeResult, probe
 from cameras.settings import CameraSettings, mask_url
 from daemon import logs, settings_file
 from daemon.cli_options import json_option, settings_option
+from daemon.cli_store import echo_table
 from daemon.errors import SettingsError, StartError
 from daemon.models import load_models
 from daemon.settings import Settings
@@ -22,9 +23,6 @@ from pipeline.quality import PARTS
 from pipeline.types import ExtractionFace, Picture, Quality
 
 GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
-
-_WORTH_TELLING = 0.05
-"""What takes less than this away from a quality score is not printed."""
 
 
 @click.command("probe")
@@ -61,19 +59,17 @@ def probe_command(url: str, transport: str, out: Path, settings_path: Path | Non
         if key != "faces":
             click.echo(f"{key.replace('_', ' '):<26}{value}")
     click.echo(f"{'faces':<26}{len(faces)}")
-    for number, (face, quality) in enumerate(faces, 1):
-        box = face["bbox"]
-        click.echo(
-            f"  {number}  {box.width:.0f}x{box.height:.0f} px at {box.left:.0f}, {box.top:.0f}"
-            f"   quality {quality.score:.2f}{_taken(quality)}"
-        )
+    if faces:
+        rows = [_row(number, face, quality) for number, (face, quality) in enumerate(faces, 1)]
+        echo_table([("", "px", "at", "quality", *PARTS), *rows])
 
 
-def _taken(quality: Quality) -> str:
-    """What takes something away from the score, the most first."""
-    parts = sorted((value, name) for name, value in quality.parts.items() if name in PARTS)
-    told = ", ".join(f"{name} {value:.2f}" for value, name in parts if value <= -_WORTH_TELLING)
-    return f" ({told})" if told else ""
+def _row(number: int, face: ExtractionFace, quality: Quality) -> tuple[object, ...]:
+    """One face, its score, and what each part takes away from it."""
+    box = face["bbox"]
+    where = f"{box.width:.0f}x{box.height:.0f}", f"{box.left:.0f},{box.top:.0f}"
+    shares = (quality.score, *(quality.parts[name] for name in PARTS))
+    return f"  {number}", *where, *(f"{value:.2f}" if value <= -0.005 else "0" for value in shares)
 
 
 def _report(seen: ProbeResult, faces: list[tuple[ExtractionFace, Quality]], out: Path) -> dict[str, Any]:

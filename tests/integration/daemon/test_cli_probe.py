@@ -1,7 +1,6 @@
 """`facend probe`: a first look at a camera, here a recording."""
 
 import json
-import re
 
 import cv2
 import pytest
@@ -24,7 +23,11 @@ def test_a_probe_says_what_comes_and_draws_the_faces(tmp_path):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     printed = facend("probe", url, "--out", picture, "--settings", settings).stdout
-    assert re.search(r"quality -\d\.\d\d \(yaw -\d\.\d\d", printed)  # the man who looks aside
+    head, *rows = printed.splitlines()[-1 - len(report["faces"]) :]
+    assert head.split() == ["px", "at", "quality", *PARTS]
+    for row, face in zip(rows, report["faces"], strict=True):
+        told = [float(value) for value in row.split()[3:]]
+        assert told == pytest.approx([face["quality"], *(face["parts"][name] for name in PARTS)], abs=0.006)
     assert (report["codec"], report["size"]) == ("h264", f"{people.shape[1]}x{people.shape[0]}")
     assert report["frames_per_second"] == 5
     assert report["seconds_to_first_picture"] >= 0
