@@ -41,8 +41,9 @@ def linear_axis(label: str, low: float, high: float, step: float) -> Axis:
 
 
 def log_axis(label: str, lowest_power: int, highest_power: int) -> Axis:
-    """Powers of ten, written as shares: 0.001, 0.01 …"""
-    ticks = tuple((10.0**power, f"{10.0**power:g}") for power in range(lowest_power, highest_power + 1))
+    """Powers of ten, written as shares: 1e-5, 0.0001 …"""
+    powers = range(lowest_power, highest_power + 1)
+    ticks = tuple((10.0**power, f"1e{power}" if power < -4 else f"{10.0**power:g}") for power in powers)
     return Axis(label, 10.0**lowest_power, 10.0**highest_power, ticks, log=True)
 
 
