@@ -272,21 +272,30 @@ class Persons(UserStore[Person]):
 
         Days are those of the site's time zone, today is one of them, and None is nobody's friend.
         """
+        return await self.was_friend(user, person_id, cam_id, self._now())
+
+    async def was_friend(
+        self, user: UserArgument | None, person_id: int | None, cam_id: str, at: datetime
+    ) -> bool:
+        """`is_friend` as of this time: a sighting that waited for the store, over midnight or for days, is
+        judged by the days that counted when it was seen."""
         owner = await self._users.owner(user)
         if person_id is None:
             return False
-        return self._friends.is_friend(await self.friend_days(owner, person_id, cam_id))
+        return self._friends.is_friend(await self._days(owner, person_id, cam_id, at))
 
     async def friend_days(self, user: UserArgument | None, person_id: int, cam_id: str) -> list[date]:
         """The calendar days within the interval on which the camera has seen the person, in order."""
-        owner = await self._users.owner(user)
+        return await self._days(await self._users.owner(user), person_id, cam_id, self._now())
+
+    async def _days(self, owner: ObjectId, person_id: int, cam_id: str, at: datetime) -> list[date]:
         checked_id(person_id, "person")
         if not isinstance(cam_id, str):
             raise BadValueError(f"a camera is given by its id, which is text, not {type(cam_id).__name__}")
         rule = self._friends
         async with self._operation("friend_days"):
             return await days_seen(
-                self._face_documents, owner, person_id, cam_id, rule.interval(self._now()), rule.zone
+                self._face_documents, owner, person_id, cam_id, rule.interval(at), rule.zone
             )
 
 

@@ -161,7 +161,9 @@ class Recording:
             await self._gate.admit(sighting_id, sighting, face)
         with self._timed("identify"):
             verdict = await self._recognition.whose(face, gallery)
-            friend = await self._ctx.persons.is_friend(self._user, verdict.person_id, sighting.cam_id)
+            friend = await self._ctx.persons.was_friend(
+                self._user, verdict.person_id, sighting.cam_id, sighting.captured_at
+            )
         face.update(_identity(verdict, friend))
         with self._timed("store"):
             await self._ctx.faces.add(self._user, face)

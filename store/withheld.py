@@ -74,7 +74,7 @@ class Withheld:
         if gallery not in face.galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
             await self._ctx.faces.complete_galleries(face, [gallery])
-        friend = await self._ctx.persons.is_friend(self._user, person_id, face["cam_id"])
+        friend = await self._ctx.persons.was_friend(self._user, person_id, face["cam_id"], face["timestamp"])
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(
             self._user, {"_id": face["_id"], "person_id": None}, {"$set": changes}

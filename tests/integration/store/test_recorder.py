@@ -224,12 +224,25 @@ async def test_stop_ends_a_long_pause_at_once(ctx: Context, user: User, spool: S
     assert len(spool) == 1
 
 
+async def test_who_waited_in_the_spool_is_a_friend_as_of_when_they_were_seen(
+    ctx: Context, user: User, spool: Spool
+) -> None:
+    """A week's visits, stored long after: five days before make a friend, as they would have at the time."""
+    for day in range(7):
+        spool.put(sighting(1, day, captured_at=START + timedelta(days=day)))
+    async with recording(ctx, user, spool) as running:
+        await drained(running.recorder)
+    seen = sorted(running.events, key=lambda event: event.captured_at)
+    assert [event.friend for event in seen] == [False] * 5 + [True] * 2
+    assert not await ctx.persons.is_friend(user, seen[0].person_id, "door")
+
+
 async def test_completes_what_an_earlier_attempt_began(
     ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut off between any two steps and started again, it stores one face and one person."""
     steps = [
-        (ctx.persons, "is_friend"),
+        (ctx.persons, "was_friend"),
         (ctx.faces, "add"),
         (ctx.faces, "add_to_galleries"),
         (ctx.faces, "upload"),
