@@ -7,6 +7,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from cameras.traced import traced
 from pipeline.types import Picture
 
 _SIZES_REMEMBERED = 4
@@ -24,11 +25,13 @@ class Converter:
     A camera's frames are converted by whoever analyses them, so every conversion holds a lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trace_name: str = "convert") -> None:
+        """`trace_name`: what tracebacks call a conversion, because a fault inside it ends the process."""
         self._lock = threading.Lock()
+        self.convert = traced(trace_name, self._convert)
         self._prepared: dict[tuple[int, int, str], VideoReformatter] = {}
 
-    def convert(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
+    def _convert(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
         """(height, width, 3) for bgr24, (height, width) for gray."""
         key = (width, height, pixel_format)
         with self._lock:

@@ -1,5 +1,6 @@
 """One camera's settings."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -123,6 +124,16 @@ class CameraSettings(BaseModel):
     @property
     def kind(self) -> Kind:
         return kind_of(self.url)
+
+    @property
+    def mark(self) -> str:
+        """Changes with the settings; a secret that changes does not count."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def trace_name(self) -> str:
+        """What tracebacks call code that runs for this camera, see `cameras.traced`."""
+        return f"camera {self.id} {self.mark}"
 
     @property
     def masked_url(self) -> str:

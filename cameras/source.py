@@ -48,7 +48,7 @@ class Source:
         except SourceError:
             self._container.close()
             raise
-        self._converter = Converter()
+        self._converter = Converter(settings.trace_name)
         # In a recording each packet is a whole picture.
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False

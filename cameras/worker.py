@@ -18,6 +18,7 @@ from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.source import Source
 from cameras.stream import Decoded, Kept, Stream, StreamInfo
+from cameras.traced import traced
 from cameras.urls import Kind
 from pipeline.rate import Rate
 from pipeline.types import Frame
@@ -64,7 +65,8 @@ class CameraWorker:
         self._health = Health(settings.id, observer, live=settings.kind is not Kind.FILE)
         self._stop = threading.Event()
         # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
-        self._thread = threading.Thread(target=self._run, name=f"camera {settings.id}", daemon=True)
+        run = traced(settings.trace_name, self._run)
+        self._thread = threading.Thread(target=run, name=f"camera {settings.id}", daemon=True)
         self._figures = Figures(settings)
         self._clock: StreamClock | None = None
         self._pace: Pace | None = None
@@ -78,10 +80,9 @@ class CameraWorker:
         return self._figures.status(self._health.condition())
 
     @property
-    def thread(self) -> tuple[int, int] | None:
-        """Python's number for its thread and the kernel's; None where there is none."""
-        ident, native = self._thread.ident, self._thread.native_id
-        return None if ident is None or native is None else (ident, native)
+    def thread(self) -> int | None:
+        """The kernel's number for its thread; None where there is none."""
+        return self._thread.native_id
 
     def start(self) -> None:
         """Begin; returns at once. A disabled camera only says that it is."""

@@ -1,14 +1,14 @@
 """What a crash leaves behind, so that one camera's stream cannot end the process for ever.
 
 A fault inside FFmpeg takes the whole process, and systemd starts it again. Python's faulthandler writes where
-each thread was, and which of them it was that crashed. A camera in whose thread that happens twice is left
-out for an hour, and the others run on.
+the thread was that crashed, and for which camera (`cameras.traced`). A camera to which that happens twice is
+left out for an hour, and the others run on.
 """
 
 import faulthandler
-import hashlib
 import json
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,9 @@ HOLD_SECONDS = 3600.0
 FORGET_SECONDS = 24 * 3600.0
 SHOWN_CHARACTERS = 6000
 
-CURRENT_THREAD = re.compile(r"^Current thread 0x([0-9a-f]+)", re.MULTILINE)
+FATAL = "Fatal Python error: "
+CAMERA = re.compile(r" in camera (\S+) ([0-9a-f]{16})$", re.MULTILINE)
+"""A frame that `CameraSettings.trace_name` names."""
 
 
 class _Blame(TypedDict):
@@ -41,7 +43,6 @@ class _Blame(TypedDict):
 class CrashNotes:
     def __init__(self, data_dir: Path, now: Callable[[], float] = time.time) -> None:
         self._report = data_dir / "crash.txt"
-        self._threads = data_dir / "camera-threads"
         self._blames = data_dir / "crashes.json"
         self._now = now
         self._open: IO[str] | None = None
@@ -49,45 +50,40 @@ class CrashNotes:
     def begin(self) -> None:
         """Tell how the last run ended, if it crashed; from now on a crash of this one is written down."""
         self._learn()
-        self._threads.write_text("")
         self._open = self._report.open("w")
-        faulthandler.enable(file=self._open)
-
-    def runs(self, camera: CameraSettings, thread: int) -> None:
-        """The camera's thread, as Python identifies it."""
-        try:
-            with self._threads.open("a") as lines:
-                lines.write(f"{thread:x} {camera.id} {_mark(camera)}\n")
-        except OSError as error:  # a full disk; only a crash of this very camera would go unblamed
-            log.warning("a camera's thread cannot be noted", camera=camera.id, reason=str(error))
+        # The thread that crashed, and no other: those run on meanwhile, and to walk the stack of a thread
+        # that runs may crash in turn, which breaks the report off before it names the camera.
+        faulthandler.enable(file=self._open, all_threads=False)
+        # WatchdogSignal in the unit: where something hangs, all threads are worth that risk.
+        faulthandler.register(signal.SIGQUIT, file=self._open, all_threads=True, chain=True)
 
     def blame(self, camera: CameraSettings) -> None:
         """This camera is about to be the reason that the process is ended."""
-        self._count(camera.id, _mark(camera))
+        self._count(camera.id, camera.mark)
 
     def held_seconds(self, camera: CameraSettings) -> float:
         """For how long the camera must not be opened; 0 for most."""
         blame = self._known().get(camera.id)
-        if blame is None or blame["crashes"] < CRASHES or blame["settings"] != _mark(camera):
+        if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.mark:
             return 0.0
         return max(0.0, blame["at"] + HOLD_SECONDS - self._now())
 
     def _learn(self) -> None:
         try:
             report = self._report.read_text(errors="replace")
-            threads = [line.split() for line in self._threads.read_text().splitlines()]
         except FileNotFoundError:
             return
         if not report:
             return
-        crashed = CURRENT_THREAD.search(report)
-        # A thread's number is used again, so the last one counts.
-        cameras = {int(number, 16): (cam_id, mark) for number, cam_id, mark in threads}
-        camera = cameras.get(int(crashed[1], 16)) if crashed else None
-        named = {"camera": camera[0]} if camera else {}
-        log.error("the last run crashed", **named, where=report[:SHOWN_CHARACTERS])
+        where = report[:SHOWN_CHARACTERS]
+        if not report.startswith(FATAL):
+            log.error("the last run hung", where=where)
+            return
+        camera = CAMERA.search(report)
+        named = {"camera": camera[1]} if camera else {}
+        log.error("the last run crashed", **named, where=where)
         if camera is not None:
-            self._count(*camera)
+            self._count(camera[1], camera[2])
 
     def _count(self, cam_id: str, mark: str) -> None:
         known = self._known()
@@ -107,8 +103,3 @@ class CrashNotes:
         except (FileNotFoundError, ValueError):
             return {}
         return known
-
-
-def _mark(camera: CameraSettings) -> str:
-    """Changes with the camera's settings; its secrets are masked in them."""
-    return hashlib.sha256(repr(camera).encode()).hexdigest()[:16]

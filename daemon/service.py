@@ -23,7 +23,7 @@ each busy thread in front, add up to a loop that is late; see docs/endurance.md.
 
 def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
-    # A crash in a library, and the watchdog's SIGABRT, leave in the log where each thread was.
+    # A crash in a library tells the log where it was, until there is a file for that (`daemon.crashes`).
     faulthandler.enable(file=STDERR)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)

@@ -147,10 +147,7 @@ class Supervisor:
     def _run(self, worker: CameraWorker) -> None:
         worker.start()
         if worker.thread is not None:
-            ident, native = worker.thread
-            log.debug("camera's thread begins", camera=worker.settings.id, thread=native)
-            if self._crashes:
-                self._crashes.runs(worker.settings, ident)
+            log.debug("camera's thread begins", camera=worker.settings.id, thread=worker.thread)
 
     async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
         """All at once, so that one that hangs in a connect costs the others nothing."""

@@ -48,6 +48,11 @@ def test_trouble_at_the_start_is_tried_again_for_ever() -> None:
     assert _setting("StartLimitIntervalSec") == ["0"]
 
 
+def test_the_watchdog_asks_for_the_report_of_all_threads() -> None:
+    """Its signal is the one for which the daemon writes where each thread was (daemon/crashes.py)."""
+    assert _setting("WatchdogSignal") == ["SIGQUIT"]
+
+
 def test_there_is_time_to_stop() -> None:
     """systemd waits longer than the 10 s in which the daemon ends by itself."""
     assert int(_setting("TimeoutStopSec")[0]) > 10

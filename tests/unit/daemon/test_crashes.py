@@ -1,7 +1,9 @@
 """Whom the next run blames for a crash. The crash itself is in tests/end_to_end/test_crash.py."""
 
 import faulthandler
-import threading
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.settings import CameraSettings
+from cameras.traced import traced
 from daemon.crashes import FORGET_SECONDS, HOLD_SECONDS, CrashNotes
 
 DOOR = CameraSettings.model_validate({"id": "door", "url": "rtsp://viewer:s3cret@10.0.0.7/main"})
@@ -19,6 +22,7 @@ HALL = CameraSettings.model_validate({"id": "hall", "url": "rtsp://10.0.0.8/main
 def faulthandler_as_before() -> Iterator[None]:
     yield
     faulthandler.enable()
+    faulthandler.unregister(signal.SIGQUIT)
 
 
 class Clock:
@@ -32,11 +36,10 @@ def run_that_crashes(folder: Path, clock: Clock, camera: CameraSettings) -> Cras
     """A run whose report says what faulthandler writes; gives the notes of the next run."""
     notes = CrashNotes(folder, clock)
     notes.begin()
-    notes.runs(HALL if camera is DOOR else DOOR, 1)
-    notes.runs(camera, threading.get_ident())
     with (folder / "crash.txt").open("w") as report:
-        report.write("Fatal Python error: Segmentation fault\n\nThread 0x1 (most recent call first):\n\n")
-        faulthandler.dump_traceback(report, all_threads=True)
+        report.write("Fatal Python error: Segmentation fault\n\n")
+        report.flush()
+        traced(camera.trace_name, faulthandler.dump_traceback)(report, all_threads=False)
     following = CrashNotes(folder, clock)
     following.begin()
     return following
@@ -51,7 +54,7 @@ def test_the_second_crash_in_a_cameras_thread_holds_it_back(tmp_path: Path) -> N
     assert notes.held_seconds(DOOR) == HOLD_SECONDS
     assert notes.held_seconds(HALL) == 0
     assert [line["camera"] for line in lines] == ["door", "door"]
-    assert "Current thread" in lines[0]["where"]
+    assert "most recent call first" in lines[0]["where"]
     clock.now += HOLD_SECONDS
     assert notes.held_seconds(DOOR) == 0
     kept = "".join(path.read_text() for path in tmp_path.iterdir())
@@ -71,16 +74,19 @@ def test_changed_settings_and_a_day_without_crash_are_a_new_chance(tmp_path: Pat
 
 
 def test_a_run_that_ended_well_blames_nobody(tmp_path: Path) -> None:
-    """Nor does one whose crash was in no camera's thread, such as the watchdog's signal; that is told."""
-    notes = CrashNotes(tmp_path)
-    notes.begin()
-    notes.runs(DOOR, 1)
+    """Nor does one whose crash was in no camera's thread, or that hung until the watchdog's signal came, with
+    cameras' threads at their work. Both are told."""
+    CrashNotes(tmp_path).begin()
     with capture_logs() as lines:
         CrashNotes(tmp_path).begin()
-        (tmp_path / "crash.txt").write_text("Fatal Python error: Aborted\n\nCurrent thread 0x7 (most recent")
+        (tmp_path / "crash.txt").write_text("Fatal Python error: Aborted\n\nStack (most recent call first):")
         CrashNotes(tmp_path).begin()
-    assert [line["event"] for line in lines] == ["the last run crashed"]
-    assert "camera" not in lines[0]
+        with (tmp_path / "crash.txt").open("w") as report:
+            traced(DOOR.trace_name, faulthandler.dump_traceback)(report, all_threads=True)
+        CrashNotes(tmp_path).begin()
+    assert [line["event"] for line in lines] == ["the last run crashed", "the last run hung"]
+    assert not any("camera" in line for line in lines)
+    assert "in camera door" in lines[1]["where"]
     assert not (tmp_path / "crashes.json").exists()
 
 
@@ -93,12 +99,28 @@ def test_a_camera_whose_hanging_ends_the_process_is_blamed_as_well(tmp_path: Pat
     assert notes.held_seconds(DOOR) > 0
 
 
-def test_a_camera_starts_although_its_thread_cannot_be_noted(tmp_path: Path) -> None:
-    """A full disk: the camera runs, and the log names it with the reason."""
-    notes = CrashNotes(tmp_path / "gone")
-    with capture_logs() as logs:
-        notes.runs(DOOR, 1)
-    assert [(line["event"], line["camera"]) for line in logs] == [
-        ("a camera's thread cannot be noted", "door")
-    ]
-    assert "No such file" in logs[0]["reason"]
+CRASHING = """
+import faulthandler, sys, threading
+from pathlib import Path
+from cameras.traced import traced
+from daemon.crashes import CrashNotes
+
+def busy(depth=0):
+    while depth < 30:
+        busy(depth + 1)
+
+CrashNotes(Path(sys.argv[1])).begin()
+for _ in range(3):
+    threading.Thread(target=busy, daemon=True).start()
+threading.Thread(target=traced(sys.argv[2], faulthandler._sigsegv)).start()
+"""
+
+
+def test_the_report_of_a_crash_is_whole_while_other_threads_run(tmp_path: Path) -> None:
+    """It shows the thread that crashed alone, for to look at one that runs may end the report early."""
+    command = [sys.executable, "-c", CRASHING, str(tmp_path), DOOR.trace_name]
+    assert subprocess.run(command, timeout=20, check=False).returncode == -signal.SIGSEGV
+    with capture_logs() as lines:
+        CrashNotes(tmp_path).begin()
+    assert [(line["event"], line["camera"]) for line in lines] == [("the last run crashed", "door")]
+    assert "in busy" not in lines[0]["where"]
