@@ -4,11 +4,10 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from daemon import daemon_client, data_folder
+from daemon import camera_checks, daemon_client, data_folder
+from daemon.check import Check
 from daemon.errors import StartError
 from daemon.http import listen
 from daemon.models import fetch_with_progress, models_folder
@@ -22,26 +21,19 @@ GIBIBYTE = 1024**3
 LEAST_FREE = 2 * GIBIBYTE
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    state: Literal["good", "bad", "repaired"]
-    detail: str
-
-
 def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
     """Looks at one thing after the other."""
     running = data_folder.is_held(settings.data_dir)
     yield _data_folder(settings.data_dir)
     yield _models(settings, repair=repair)
     yield _mongod(settings)
+    yield _spool(settings.data_dir / "spool")
     if running:
         yield from _daemon(settings)
     else:
         yield _port(settings)
-        yield Check("daemon", "good", "does not run")
+        yield Check("daemon", "good", "does not run; where it should, `systemctl status facend` says why")
+        yield from camera_checks.look(settings)
 
 
 def _data_folder(folder: Path) -> Check:
@@ -96,6 +88,14 @@ def _mongod(settings: Settings) -> Check:
         return Check("mongod", "bad", str(error))
 
 
+def _spool(folder: Path) -> Check:
+    waiting, dead = (len(list(folder.glob(pattern))) for pattern in ("*.sighting", "dead/*.reason"))
+    if dead:
+        told = f"{dead} can never be stored, see {folder / 'dead'}, where each has its reason beside it"
+        return Check("spool", "bad", f"{waiting} sightings wait; {told}")
+    return Check("spool", "good", f"{waiting} sightings wait")
+
+
 def _port(settings: Settings) -> Check:
     try:
         with closing(listen(settings.http.host, settings.http.port)):
@@ -112,11 +112,16 @@ def _daemon(settings: Settings) -> Iterator[Check]:
         return
     yield Check("daemon", "good", f"runs since {status['started_at']}, {status['summary']}")
     trouble = status["store"]["trouble"] or status["spool"]["fault"]
-    waiting = f"{status['spool']['sightings']} sightings wait in the spool"
-    yield Check("storing", "bad" if trouble else "good", f"{trouble}; {waiting}" if trouble else waiting)
+    yield Check("storing", "bad" if trouble else "good", trouble or "the store answers")
+    for source, refused in status["configuration"].items():
+        if refused:
+            yield Check(source, "bad", f"refused, and the old ones stay: {refused}")
     for camera in status["cameras"]:
         told = " ".join(filter(None, (camera["state"], camera.get("reason"), camera.get("detail"))))
         yield Check(f"camera {camera['cam_id']}", "bad" if camera["state"] == "red" else "good", told)
+    for plugin in status["plugins"]:
+        if plugin["state"] in ("resting", "failed"):
+            yield Check(f"plugin {plugin['name']}", "bad", f"{plugin['state']}: {plugin['error']}")
     for name, job in status["jobs"].items():
         if job["last_error"]:
             yield Check(f"job {name}", "bad", job["last_error"])

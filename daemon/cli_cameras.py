@@ -122,8 +122,14 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         click.echo(
             f"{row['id']:<20}  {row['state']:<8}  {row['reason']:<14}  {row['url']}"
-            + "".join(f"  {row[said]}" for said in ("detail", "hint") if row[said])
+            + "".join(f"  {said}" for said in _sentences(row))
         )
+
+
+def _sentences(row: Mapping[str, Any]) -> list[str]:
+    """What there is to say of a camera, without its URL, which stands before that already."""
+    said = (row["detail"].removeprefix(f"{row['url']}: "), row["hint"])
+    return [sentence for sentence in said if sentence]
 
 
 for change in cli_camera_changes.CHANGES:

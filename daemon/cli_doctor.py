@@ -9,7 +9,7 @@ from datetime import timedelta
 import click
 
 from daemon import box_checks, daemon_client, data_folder
-from daemon.box_checks import Check
+from daemon.check import Check
 from daemon.cli_store import Asked, as_json, own_user, store_options, with_store
 from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
@@ -44,7 +44,7 @@ def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
     try:
         findings = _findings(asked, repair, timedelta(minutes=grace_minutes))
     except StartError as error:
-        trouble = str(error)
+        trouble = str(error) if str(error).startswith("store: ") else f"store: {error}"
     left = [finding for finding in findings if not finding.repaired]
     wrong = bool(trouble or left or any(check.state == "bad" for check in checks))
     if asked.as_json:

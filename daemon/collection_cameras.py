@@ -17,6 +17,9 @@ from store.files import write_durably
 
 log = structlog.get_logger(__name__)
 
+COPY = "cameras.json"
+"""In the data folder."""
+
 POLL_SECONDS = 10.0
 """How often the collection is read where MongoDB tells of no changes; a new password is seen only so."""
 
@@ -43,7 +46,7 @@ class CollectionCameras:
         self._store = store
         self._box = box
         self._secrets = CameraSecrets(data_dir)
-        self._copy = data_dir / "cameras.json"
+        self._copy = data_dir / COPY
         self._on_change = on_change
         self._look_again = asyncio.Event()
         self.cameras: tuple[CameraSettings, ...] = ()

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,4 +99,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _user() -> str:
-    return os.environ.get("USER") or str(os.getuid())
+    """Who we are, whatever the environment says: sudo and systemd differ in that."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"the user {os.geteuid()}"

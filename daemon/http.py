@@ -1,6 +1,7 @@
 """Metrics, health and status over HTTP, on the daemon's own event loop."""
 
 import asyncio
+import errno
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,12 @@ from starlette.routing import BaseRoute, Route
 from daemon.errors import SettingsError, StartError
 
 STOP_SECONDS = 1
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop what listens there, or set http.port (--port of the demo)",
+    errno.EADDRNOTAVAIL: "http.host is no address of this machine, or its network is not up yet",
+    errno.EACCES: "ports below 1024 are root's: set http.port to another one",
+}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -152,9 +159,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
     except OSError as error:
         listener.close()
-        raise StartError(
-            f"http: cannot listen on {host} port {port} ({error.strerror}); "
-            "stop what listens there, or set http.port (--port of the demo)"
-        ) from error
+        advice = _ADVICE.get(error.errno or 0, "set another http.host or http.port")
+        raise StartError(f"http: cannot listen on {host} port {port} ({error.strerror}); {advice}") from error
     listener.setblocking(False)
     return listener

@@ -317,4 +317,5 @@ def test_the_doctor_finds_and_mends(box: Box) -> None:
     report = box.json("doctor", *at_once)
     assert (report["wrong"], report["store"]["findings"]) == (False, [])
     states = {check["name"]: check["state"] for check in report["box"]}
-    assert states == dict.fromkeys(("data folder", "models", "mongod", "port", "daemon"), "good")
+    looked_at = ("data folder", "models", "mongod", "spool", "port", "daemon", "cameras")
+    assert states == dict.fromkeys(looked_at, "good")
