@@ -99,7 +99,7 @@ class Health:
         self._lines = _Lines()
         self._meter = DamageMeter()
         self._damage_lines = _Lines()
-        self._damaged = self._damage_announced = False
+        self._damaged = self._damage_announced = self._begins = False
         self._shown: Condition | None = None
 
     @property
@@ -112,6 +112,9 @@ class Health:
         with self._lock:
             self._live = live
             self._usual_gap = max(self._usual_gap, frame_seconds)
+            # A connection that breaks takes the picture that was on its way; that is no damage.
+            self._meter = DamageMeter()
+            self._begins = True
 
     def frame(self) -> None:
         """A frame was decoded: whatever the trouble was, it is over."""
@@ -122,6 +125,7 @@ class Health:
                 # Falls slowly: one burst does not make a slow camera a fast one.
                 self._usual_gap = max(now - self._last_frame, self._usual_gap * 0.98)
             self._last_frame = now
+            self._begins = False
             self._meter.picture(now, damaged=False)
             first, self._was_green = not self._was_green, True
         if trouble is not None and trouble.announced:
@@ -143,9 +147,13 @@ class Health:
                 self._last_frame = now
 
     def damaged_frame(self) -> None:
-        """A packet came of which no sound picture could be made."""
+        """A packet came of which no sound picture could be made.
+
+        Before the first picture of a connection that says nothing: it may have begun between two key frames.
+        """
         with self._lock:
-            self._meter.picture(self._monotonic(), damaged=True)
+            if not self._begins:
+                self._meter.picture(self._monotonic(), damaged=True)
 
     def failed(self, error: SourceError, began: float | None = None) -> None:
         """An attempt to open or to read failed; `began`, in monotonic seconds, where that was earlier."""

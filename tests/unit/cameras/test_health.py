@@ -162,6 +162,23 @@ def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock)
     assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
 
 
+def test_what_a_broken_connection_takes_is_no_damage(health: Health, clock: Clock) -> None:
+    """Neither the picture that was on its way, nor those before the first key frame of the next one."""
+    with capture_logs() as lines:
+        for _ in range(3):
+            health.connected(live=True)
+            for _ in range(4):
+                health.damaged_frame()
+            for _ in range(8):
+                health.frame()
+                clock.now += 0.05
+            health.damaged_frame()
+            assert shown(health) == (GREEN, "")
+            health.failed(trouble(Reason.BROKEN))
+            clock.now += 0.5
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+
+
 def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
     """What was bad enough to tell is told until it has ended, so that the state does not flicker."""
     meter = DamageMeter()
