@@ -1,6 +1,7 @@
 """The fault table of docs/cameras.md, row by row, against a real RTSP server."""
 
 import asyncio
+import gc
 import re
 import threading
 from collections.abc import Coroutine, Iterator
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 from cameras.lookout import Lookout
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
+from cameras.source import Source
 from cameras.worker import CameraWorker
 from tests.integration.cameras.conftest import Camera
 from tests.integration.cameras.fault_rows import ROWS, Row
@@ -106,6 +108,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         witness.worker.stop(15)
         left = [f"thread {name}" for name in camera_threads()]
         left += [f"{open_files() - files} open files"] if open_files() > files else []
+        gc.collect()
+        left += [
+            f"a stream of {type(held).__name__}" for held in gc.get_objects() if isinstance(held, Source)
+        ]
         yield Played(rows, dns, witness, lines, left)
 
 
@@ -129,7 +135,7 @@ def test_other_cameras_are_untouched(played: Played) -> None:
 
 
 def test_nothing_is_left_behind(played: Played) -> None:
-    """Neither threads nor open files, once the cameras are stopped."""
+    """Neither threads nor open files nor a stream with its decoder, once the cameras are stopped."""
     assert played.left_behind == []
 
 
