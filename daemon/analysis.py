@@ -48,6 +48,7 @@ class Analysis:
         self._lines: list[Line] = []
         self._waiting: deque[Sighting] = deque()
         self._retry_at = 0.0
+        self._lost = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
         self.turned_at = time.monotonic()
@@ -153,6 +154,7 @@ class Analysis:
                 self._retry_at = time.monotonic() + RETRY_SECONDS
                 log.debug("a sighting waits for the spool", reason=str(error), waiting=len(self._waiting))
                 break
+            self._tell_lost()
             accepted = self._waiting.popleft()
             log.debug("sighting accepted", sighting=sighting_id, camera=accepted.cam_id)
         while len(self._waiting) > WAITING_SIGHTINGS:
@@ -163,7 +165,16 @@ class Analysis:
     def _give_up_waiting(self) -> None:
         while self._waiting:
             self._lose(self._waiting.popleft())
+        self._tell_lost()
 
     def _lose(self, sighting: Sighting) -> None:
+        """Counted for each; the log hears of the first, and at the end of how many it were."""
         self._metrics.sighting(sighting.cam_id, "dead")
-        log.error("a sighting is lost: the spool cannot be written", camera=sighting.cam_id)
+        if not self._lost:
+            log.error("sightings are lost: the spool cannot be written", camera=sighting.cam_id)
+        self._lost += 1
+
+    def _tell_lost(self) -> None:
+        lost, self._lost = self._lost, 0
+        if lost:
+            log.warning("sightings were lost while the spool could not be written", sightings=lost)

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from cameras.slot import Slot
 from daemon import analysis
@@ -199,16 +200,23 @@ def test_sightings_wait_while_the_spool_cannot_be_written(running):
 
 
 def test_the_poorest_are_lost_first_and_counted(running):
-    """More than memory is meant for: the poorest go, and the metric says how many."""
+    """More than memory is meant for: the poorest go, the metric says how many, and so do two log lines."""
     folder = running.spool.folder
     folder.rename(folder.with_name("away"))
     scores = [-0.01 * number for number in range(1, WAITING_SIGHTINGS + 4)]
     many = [sighting(1, look=number, score=score) for number, score in enumerate(scores)]
-    slot = running.camera("door", ScriptedStages({1.0: many}))
-    slot.put(frame(PICTURE, 1.0))
-    wait_for("three to be lost", lambda: running.lost() == 3, 5)
-    folder.with_name("away").rename(folder)
-    wait_for("the others", lambda: running.waiting() == scores[:-3], 5)
+    with capture_logs() as logged:
+        slot = running.camera("door", ScriptedStages({1.0: many}))
+        slot.put(frame(PICTURE, 1.0))
+        wait_for("three to be lost", lambda: running.lost() == 3, 5)
+        folder.with_name("away").rename(folder)
+        wait_for("the others", lambda: running.waiting() == scores[:-3], 5)
+    said = [line for line in logged if "lost" in line["event"]]
+    assert [line["event"] for line in said] == [
+        "sightings are lost: the spool cannot be written",
+        "sightings were lost while the spool could not be written",
+    ]
+    assert said[-1]["sightings"] == 3
 
 
 def test_a_fault_in_our_own_code_reaches_the_daemon(tmp_path):
