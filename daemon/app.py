@@ -12,12 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
 import structlog
+from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from cameras.settings import CameraSettings
@@ -55,6 +57,8 @@ STUCK_SECONDS = 30.0
 """An analysis turn takes a fraction of a second; after this long it hangs."""
 
 WATCH_SECONDS = 2.0
+
+RETENTION_AFTER_START = timedelta(hours=1)
 
 RUNTIME = "onnxruntime"
 
@@ -141,7 +145,10 @@ class Application:
         )
         stack.push_async_callback(self._storing.close)
         self._storing.start(self._crashed)
-        self._jobs.add("retention", self._storing.retention, self._nightly(settings.jobs.retention_at))
+        # A box that is switched off at night must not fill its disk.
+        soon = DateTrigger(datetime.now(UTC) + RETENTION_AFTER_START)
+        nightly = self._nightly(settings.jobs.retention_at)
+        self._jobs.add("retention", self._storing.retention, OrTrigger([soon, nightly]))
         self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
         if minutes := settings.facens.snapshot_minutes:
             self._jobs.add("facens", self._storing.save_facens, IntervalTrigger(minutes=minutes))

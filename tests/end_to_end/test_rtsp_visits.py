@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +213,15 @@ def test_health_and_status_tell_of_a_daemon_that_works(watched: Watched) -> None
     assert (camera["cam_id"], camera["state"], camera["codec"]) == ("hall", "green", "h264")
     assert (camera["width"], camera["height"]) == (1280, 720)
     assert "1 green" in watched.status["summary"]
-    for nightly, at in (("retention", "T03:30"), ("merge", "T05:00")):
+    for nightly, at in (("doctor", "T04:30"), ("merge", "T05:00")):
         assert at in watched.status["jobs"][nightly]["next_run"]
+
+
+def test_retention_does_not_wait_for_the_night(watched: Watched) -> None:
+    """It runs within an hour of the start, for a box that is switched off every evening."""
+    started = datetime.fromisoformat(watched.status["started_at"])
+    first = datetime.fromisoformat(watched.status["jobs"]["retention"]["next_run"])
+    assert first <= started + timedelta(hours=1, seconds=10)
 
 
 def test_the_cameras_command_says_how_the_camera_is(watched: Watched) -> None:
