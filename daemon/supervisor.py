@@ -80,6 +80,9 @@ class Supervisor:
     async def apply(self, wanted: Sequence[CameraSettings], stop_seconds: float = 2.0) -> None:
         """Let exactly these cameras run; those whose settings are the same are not touched."""
         change = roster.changes([camera.settings for camera in self._running.values()], wanted)
+        if change:
+            told = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
+            log.info("these cameras change", **told)
         leaving = [self._running.pop(cam_id) for cam_id in (*change.removed, *change.changed)]
         await self._end(leaving, stop_seconds)
         for cam_id in change.removed:

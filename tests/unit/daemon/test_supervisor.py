@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from cameras.clip import write_clip
 from cameras.settings import CameraSettings
@@ -100,10 +101,14 @@ async def test_a_camera_whose_settings_stay_is_not_touched(box, clip):
 
 
 async def test_a_camera_with_other_settings_begins_anew(box, clip):
-    """The old thread ends, another one starts."""
-    await box.supervisor.apply([settings(clip, "hall")])
+    """The old thread ends, another one starts, and the log names it."""
+    await box.supervisor.apply([settings(clip, "hall"), settings(clip, "gate")])
     await box.frames("hall", 5)
-    await box.supervisor.apply([settings(clip, "hall", max_fps=1)])
+    with capture_logs() as lines:
+        await box.supervisor.apply([settings(clip, "hall", max_fps=1), settings(clip, "door")])
+        await box.supervisor.apply([settings(clip, "hall", max_fps=1), settings(clip, "door")])
+    (said,) = [line for line in lines if line["event"] == "these cameras change"]
+    assert (said["added"], said["changed"], said["removed"]) == (["door"], ["hall"], ["gate"])
     assert box.camera("hall")["frames_decoded"] < 5
     await box.frames("hall")
 
