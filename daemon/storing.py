@@ -104,7 +104,10 @@ class Storing:
     @property
     def trouble(self) -> str:
         """Why nothing is stored at present, or the empty string."""
-        return self._recorder.fault or self._away if self._recorder else self._trouble
+        if self._recorder is None or self._ctx is None:
+            return self._trouble
+        trouble, why = self._recorder.fault or self._away, self._ctx.fault
+        return f"{trouble}; {why}" if trouble and why else trouble
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:

@@ -43,6 +43,8 @@ class Context:
     """Keeps the facen storage in step with MongoDB."""
     database: Database = field(repr=False)
     """Every user's documents, unguarded: for the store's own upkeep, not for answers to anybody."""
+    mongod: PrivateMongod | None = field(default=None, repr=False)
+    """None where another server is used."""
 
     @classmethod
     @asynccontextmanager
@@ -82,8 +84,9 @@ class Context:
         """
         async with AsyncExitStack() as stack:
             url = settings.url.get_secret_value()
-            if not url:
-                url = await stack.enter_async_context(_private(settings, data_dir).running())
+            mongod = None if url else _private(settings, data_dir)
+            if mongod is not None:
+                url = await stack.enter_async_context(mongod.running())
             database = await stack.enter_async_context(connect(url, settings))
             wanted = facens_settings or FacensSettings()
             storage = facens or await open_storage(wanted, facen_size, pack)
@@ -97,6 +100,7 @@ class Context:
                 observer or Unobserved(),
                 facen_size,
                 max_pixels,
+                mongod,
             )
             await ctx._prepare()
             await ctx.keeping.open(data_dir / "facens", pack, facen_size)
@@ -104,6 +108,11 @@ class Context:
                 # A storage that was passed in is followed by whoever passed it.
                 await stack.enter_async_context(ctx.keeping.filled(follow=facens is None))
             yield ctx
+
+    @property
+    def fault(self) -> str:
+        """Why the private MongoDB does not run at present; empty where it does, or where there is none."""
+        return self.mongod.fault if self.mongod else ""
 
     async def ping(self, timeout_seconds: float) -> None:
         """Returns where MongoDB answers in time; StoreUnavailableError where it does not."""
@@ -120,6 +129,7 @@ class Context:
         observer: StoreObserver,
         facen_size: int | None,
         max_pixels: int,
+        mongod: PrivateMongod | None,
     ) -> "Context":
         users = Users(database, observer)
         galleries = Galleries(database, users, facens, observer)
@@ -128,9 +138,8 @@ class Context:
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)
         keeping = FacensKeeping(database, facens, faces.locks)
-        return cls(
-            users, faces, galleries, cameras, persons, counters, facens, uploads, extractor, keeping, database
-        )
+        collections = (users, faces, galleries, cameras, persons, counters)
+        return cls(*collections, facens, uploads, extractor, keeping, database, mongod)
 
     async def _prepare(self) -> None:
         await migrate(self.database)

@@ -9,10 +9,9 @@ place and starts the server again, under the same address; calls in the meantime
 
 import asyncio
 import contextlib
-import json
 import random
+import shutil
 import signal
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import structlog
 
 from store.client import ReplicaSetOfOne
 from store.errors import StoreUnavailableError
+from store.mongod_log import MongodLog, Repeats
 from store.process_lock import OwnerLock, dies_with_parent, end, ended, orphans
 from store.socket_folder import make_private, socket_folder
 
@@ -33,6 +33,9 @@ HEALTHY_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 SUCCESSION_SECONDS = 0.1
+LEAST_ROOM = 16 * 1024 * 1024
+"""With less than that on its disk a server ends sooner or later, and again as soon as it is started."""
+ROOM_SECONDS = 2.0
 
 
 class PrivateMongod:
@@ -45,7 +48,10 @@ class PrivateMongod:
         self._cache_mb = cache_mb
         self._sockets = socket_folder(self._folder)
         self._process: asyncio.subprocess.Process | None = None
-        self._last_words: deque[str] = deque(maxlen=20)
+        self._repeats = Repeats()
+        self._log = MongodLog(self._repeats)
+        self.fault = ""
+        """Why the server does not run at present, where it is ours; else the empty string."""
         self._reader: asyncio.Task[None] | None = None
         self._member = ReplicaSetOfOne(f"{self._server}/?directConnection=true", str(self._socket))
 
@@ -127,10 +133,7 @@ class PrivateMongod:
             await asyncio.sleep(SUCCESSION_SECONDS)
         log.info("taking over the private mongod, its owner has gone", folder=str(self._folder))
         await self._end_orphans()
-        try:
-            await self._start()
-        except StoreUnavailableError as error:
-            log.error("the private mongod could not be started", reason=str(error))
+        await self._start_again()
         await self._keep_running()
 
     def _servers(self) -> list[int]:
@@ -143,11 +146,13 @@ class PrivateMongod:
             await end(pid, STOP_SECONDS)
 
     async def _start(self) -> None:
+        if lack := self._lack_of_room():
+            raise StoreUnavailableError(lack)
         for socket in (self._socket, self._sockets / "mongodb-27017.sock"):
             socket.unlink(missing_ok=True)
         (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
         program = self._program()
-        self._last_words.clear()
+        self._log.begin()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 program,
@@ -212,14 +217,11 @@ class PrivateMongod:
                 continue
             if not line:
                 return
-            level, text = _parse(line)
-            self._last_words.append(text)
-            if level in {"F", "E"}:
-                log.error("the private mongod says", message=text)
+            self._log.take(line)
 
     def _why_it_ended(self, process: asyncio.subprocess.Process) -> str:
         status = process.returncode
-        said = "; ".join(word for word in self._last_words if word)[-600:]
+        said = self._log.last_words()
         text = f"the private mongod on {self._folder} ended with status {status}"
         if status == -signal.SIGILL:
             return f"{text}: this processor lacks instructions (AVX) that MongoDB needs; set store.url"
@@ -234,15 +236,43 @@ class PrivateMongod:
             since = loop.time()
             if self._process is not None:
                 await self._process.wait()
-                log.warning("the private mongod ended and is started again", status=self._process.returncode)
+                self._tell_end(self._process)
             if loop.time() - since > HEALTHY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            try:
-                await self._start()
-            except StoreUnavailableError as error:
-                log.error("the private mongod could not be started again", reason=str(error))
+            while self._lack_of_room():
+                self._tell_fault(self._lack_of_room())
+                await asyncio.sleep(ROOM_SECONDS)
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        try:
+            await self._start()
+        except StoreUnavailableError as error:
+            self._tell_fault(str(error))
+        else:
+            self.fault = ""
+
+    def _lack_of_room(self) -> str:
+        try:
+            if shutil.disk_usage(self._folder).free >= LEAST_ROOM:
+                return ""
+        except OSError:  # a folder that cannot be looked at has another fault, which the start tells
+            return ""
+        return (
+            f"the private mongod waits for room: less than {LEAST_ROOM // 2**20} MiB are left on the disk of "
+            f"{self._folder}"
+        )
+
+    def _tell_end(self, process: asyncio.subprocess.Process) -> None:
+        if (counted := self._repeats.due("ended")) is not None:
+            log.warning("the private mongod ended and is started again", status=process.returncode, **counted)
+
+    def _tell_fault(self, fault: str) -> None:
+        self.fault = fault
+        if (counted := self._repeats.due(fault)) is not None:
+            log.error("the private mongod could not be started again", reason=fault, **counted)
 
     async def _stop(self) -> None:
         process = self._process
@@ -257,17 +287,3 @@ class PrivateMongod:
         if self._reader is not None:
             await self._reader
             self._reader = None
-
-
-def _parse(line: bytes) -> tuple[str, str]:
-    """Severity and message of one line of mongod's JSON log; plain text counts as information."""
-    text = line.decode(errors="replace").strip()
-    try:
-        entry = json.loads(text)
-    except ValueError:
-        return "I", text
-    if not isinstance(entry, dict):
-        return "I", text
-    attributes = entry.get("attr") or {}
-    error = attributes.get("error") or attributes.get("message") or ""
-    return str(entry.get("s", "I")), f"{entry.get('msg', '')} {error}".strip()

@@ -5,18 +5,21 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.client import connect
-from store.embedded import PrivateMongod
+from store.embedded import ROOM_SECONDS, PrivateMongod
 from store.errors import StoreUnavailableError
 from store.mongod_program import find_mongod
 from store.process_lock import orphans
 from store.settings import StoreSettings
 from store.socket_folder import MAX_SOCKET_BYTES, socket_folder
+from tests.small_disk import fill, small_disk
 
 SETTINGS = StoreSettings(connect_timeout_seconds=30)
 
@@ -209,6 +212,39 @@ async def test_a_server_that_does_not_start_says_why(tmp_path: Path, script: str
     with pytest.raises(StoreUnavailableError, match=said):
         async with PrivateMongod(tmp_path / "data", lambda: program).running():
             pass
+
+
+async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
+    """No server is started that could only fail; the reason is logged once. With room it comes back."""
+    with small_disk(tmp_path / "data", 400) as disk:
+        mongod = PrivateMongod(disk / "mongod", find_mongod)
+        with capture_logs() as lines:
+            async with mongod.running() as url:
+                assert await count_after_insert(url) == 1
+                ballast = fill(disk)
+                assert mongod.pid
+                os.kill(mongod.pid, signal.SIGKILL)
+                await until(lambda: "waits for room" in mongod.fault)
+                await asyncio.sleep(2 * ROOM_SECONDS)
+                assert mongod.pid is None
+                ballast.unlink()
+                await until(lambda: not mongod.fault)
+                assert await count_after_insert(url) == 2
+            events = [line["event"] for line in lines if line["log_level"] in ("warning", "error")]
+            fill(disk)
+            with pytest.raises(StoreUnavailableError, match="waits for room"):
+                async with PrivateMongod(disk / "mongod", find_mongod).running():
+                    pass
+    assert events == [
+        "the private mongod ended and is started again",
+        "the private mongod could not be started again",
+    ]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a look from outside
+            await asyncio.sleep(0.05)
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
