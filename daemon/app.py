@@ -294,6 +294,8 @@ class Application:
             "spool": {
                 "sightings": len(self._spool),
                 "bytes": self._spool.bytes_waiting,
+                "max_bytes": self._settings.spool.max_bytes,
+                "dropped": self._spool.dropped,
                 "oldest_seconds": self._spool.oldest_seconds(),
                 "fault": self._spool.fault,
             },
@@ -306,7 +308,10 @@ class Application:
         states = Counter(camera["state"] for camera in self._supervisor.status())
         cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
         refused = "changed cameras are refused" if any(self._configuration.refused.values()) else ""
-        parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), refused)
+        full = (
+            f"the spool is full, {dropped} sightings were dropped" if (dropped := self._spool.dropped) else ""
+        )
+        parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), full, refused)
         return "; ".join(part for part in parts if part)
 
     def _add_levels(self) -> None:

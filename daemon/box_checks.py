@@ -111,7 +111,11 @@ def _daemon(settings: Settings) -> Iterator[Check]:
         yield Check("daemon", "bad", f"runs, but {error}")
         return
     yield Check("daemon", "good", f"runs since {status['started_at']}, {status['summary']}")
-    trouble = status["store"]["trouble"] or status["spool"]["fault"]
+    spool = status["spool"]
+    trouble = status["store"]["trouble"] or spool["fault"]
+    if spool["dropped"]:
+        told = f"full with {spool['bytes']} bytes, {spool['dropped']} sightings were dropped"
+        yield Check("room in the spool", "bad", told)
     yield Check("storing", "bad" if trouble else "good", trouble or "the store answers")
     for source, refused in status["configuration"].items():
         if refused:

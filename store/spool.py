@@ -79,6 +79,11 @@ class Spool:
         return self._fault
 
     @property
+    def dropped(self) -> int:
+        """How many had to go since the spool became full; 0 once there is room again."""
+        return self._dropped
+
+    @property
     def bytes_waiting(self) -> int:
         return self._index.bytes_waiting
 

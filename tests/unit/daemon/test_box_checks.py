@@ -72,11 +72,12 @@ def test_sightings_that_were_put_aside_are_told(tmp_path: Path) -> None:
     assert "1 can never be stored" in spool.detail and str(tmp_path / "spool" / "dead") in spool.detail
 
 
+SPOOL = {"fault": None, "dropped": 0, "bytes": 7}
 STATUS: dict[str, Any] = {
     "started_at": "2026-03-02T10:00:00+00:00",
     "summary": "cameras: 1 green",
     "store": {"trouble": ""},
-    "spool": {"fault": None},
+    "spool": SPOOL,
     "configuration": {"settings": "", "collection": ""},
     "cameras": [{"cam_id": "door", "state": "green", "reason": "", "detail": ""}],
     "plugins": [{"name": "bell", "state": "active", "error": "once"}],
@@ -89,7 +90,8 @@ STATUS: dict[str, Any] = {
     [
         ({}, "", ""),
         ({"store": {"trouble": "MongoDB is away"}}, "storing", "MongoDB is away"),
-        ({"spool": {"fault": "a full disk"}}, "storing", "a full disk"),
+        ({"spool": {**SPOOL, "fault": "a full disk"}}, "storing", "a full disk"),
+        ({"spool": {**SPOOL, "dropped": 3}}, "room in the spool", "3 sightings were dropped"),
         ({"configuration": {"collection": "the camera x: url"}}, "collection", "the camera x: url"),
         (
             {"cameras": [{"cam_id": "door", "state": "red", "reason": "refused", "detail": "nobody"}]},

@@ -170,7 +170,7 @@ def test_a_full_spool_drops_the_oldest_of_the_poorest(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_drops_the_oldest_where_that_is_wished(tmp_path: Path) -> None:
-    """However good: the latest news are worth more to this site."""
+    """However good: the latest news are worth more to this site. How many went shows until there is room."""
     first, second, third = (
         sighting(number, score=score, captured_at=START + timedelta(seconds=number))
         for number, score in enumerate((-0.1, -3.5, -0.2))
@@ -181,6 +181,9 @@ def test_a_full_spool_drops_the_oldest_where_that_is_wished(tmp_path: Path) -> N
     kept = [spool.put(second), spool.put(third)]
     assert spool.pending() == kept
     assert [outcome for _, outcome in observer.outcomes] == ["dropped"]
+    assert spool.dropped == 1
+    spool.done(kept[0])
+    assert spool.dropped == 0
 
 
 def test_a_full_spool_keeps_what_it_has_where_that_is_wished(tmp_path: Path) -> None:
