@@ -25,7 +25,7 @@ CRASHES = 2
 """So many, and a camera is held back."""
 HOLD_SECONDS = 3600.0
 FORGET_SECONDS = 24 * 3600.0
-SHOWN_CHARACTERS = 6000
+SHOWN_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
 CAMERA = re.compile(r" in camera (\S+) ([0-9a-f]{16})$", re.MULTILINE)
