@@ -261,7 +261,7 @@ class PrivateMongod:
         except OSError:  # a folder that cannot be looked at has another fault, which the start tells
             return ""
         return (
-            f"the private mongod waits for room: less than {LEAST_ROOM // 2**20} MiB are left on the disk of "
+            f"the private mongod has no room: less than {LEAST_ROOM // 2**20} MiB are left on the disk of "
             f"{self._folder}"
         )
 

@@ -224,7 +224,7 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
                 ballast = fill(disk)
                 assert mongod.pid
                 os.kill(mongod.pid, signal.SIGKILL)
-                await until(lambda: "waits for room" in mongod.fault)
+                await until(lambda: "has no room" in mongod.fault)
                 await asyncio.sleep(2 * ROOM_SECONDS)
                 assert mongod.pid is None
                 ballast.unlink()
@@ -232,7 +232,7 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
                 assert await count_after_insert(url) == 2
             events = [line["event"] for line in lines if line["log_level"] in ("warning", "error")]
             fill(disk)
-            with pytest.raises(StoreUnavailableError, match="waits for room"):
+            with pytest.raises(StoreUnavailableError, match="has no room"):
                 async with PrivateMongod(disk / "mongod", find_mongod).running():
                     pass
     assert events == [
