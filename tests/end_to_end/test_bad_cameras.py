@@ -93,6 +93,7 @@ def test_a_bad_camera_says_why_and_the_good_one_goes_on(
     for cam_id, (state, reason) in EXPECTED.items():
         assert rows[cam_id].split()[1:2] == [state]
         assert reason in rows[cam_id]
+        assert rows[cam_id].count("://") < 2, "the URL stands there twice"
     red = {cam_id for cam_id, (state, _) in EXPECTED.items() if state == "red"}
     warned = [entry["camera"] for entry in process.log("camera gives no frames")]
     assert sorted(warned) == sorted(red)
