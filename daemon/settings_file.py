@@ -53,7 +53,11 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
     if not service:
         faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
     if faults:
-        raise SettingsError([f"{path}: {_key(fault.key)} = {fault.text}" for fault in faults])
+        # The service's own log needs no such advice: there the unit lacks the line.
+        advice = "" if service else "; commands need it, too: put it into a file, ${file:/path}"
+        raise SettingsError(
+            [f"{path}: {_key(it.key)} = {it.text}{advice if it.not_passed else ''}" for it in faults]
+        )
     return validate(filled, source=str(path), folder=path.parent)
 
 
