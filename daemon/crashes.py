@@ -54,7 +54,9 @@ class CrashNotes:
         # The thread that crashed, and no other: those run on meanwhile, and to walk the stack of a thread
         # that runs may crash in turn, which breaks the report off before it names the camera.
         faulthandler.enable(file=self._open, all_threads=False)
-        # WatchdogSignal in the unit: where something hangs, all threads are worth that risk.
+        # WatchdogSignal in the unit: where something hangs, all threads are worth that risk. Then it ends the
+        # process, also where whoever started us had it ignored.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         faulthandler.register(signal.SIGQUIT, file=self._open, all_threads=True, chain=True)
 
     def blame(self, camera: CameraSettings) -> None:

@@ -115,6 +115,19 @@ for _ in range(3):
 threading.Thread(target=traced(sys.argv[2], faulthandler._sigsegv)).start()
 """
 
+HANGING = """
+import signal, sys
+from pathlib import Path
+from daemon.crashes import CrashNotes
+
+def hangs():
+    signal.raise_signal(signal.SIGQUIT)
+
+signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+CrashNotes(Path(sys.argv[1])).begin()
+hangs()
+"""
+
 
 def test_the_report_of_a_crash_is_whole_while_other_threads_run(tmp_path: Path) -> None:
     """It shows the thread that crashed alone, for to look at one that runs may end the report early."""
@@ -124,3 +137,13 @@ def test_the_report_of_a_crash_is_whole_while_other_threads_run(tmp_path: Path) 
         CrashNotes(tmp_path).begin()
     assert [(line["event"], line["camera"]) for line in lines] == [("the last run crashed", "door")]
     assert "in busy" not in lines[0]["where"]
+
+
+def test_the_watchdogs_signal_ends_the_process_and_tells_where_it_hung(tmp_path: Path) -> None:
+    """Also where it was ignored before, as a shell does for what it starts in the background."""
+    done = subprocess.run([sys.executable, "-c", HANGING, str(tmp_path)], timeout=20, check=False)
+    assert done.returncode == -signal.SIGQUIT
+    with capture_logs() as lines:
+        CrashNotes(tmp_path).begin()
+    assert [line["event"] for line in lines] == ["the last run hung"]
+    assert "in hangs" in lines[0]["where"]
