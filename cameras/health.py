@@ -112,9 +112,10 @@ class Health:
         with self._lock:
             self._live = live
             self._usual_gap = max(self._usual_gap, frame_seconds)
-            # A connection that breaks takes the picture that was on its way; that is no damage.
-            self._meter = DamageMeter()
-            self._begins = True
+            if live:
+                # A connection that breaks takes the picture that was on its way; that is no damage.
+                self._meter = DamageMeter()
+                self._begins = True
 
     def frame(self) -> None:
         """A frame was decoded: whatever the trouble was, it is over."""
