@@ -125,6 +125,9 @@ class PipelineSettings(Section):
         )
 
 
+SHORTEST_TOKEN = 16
+
+
 class HttpSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
@@ -132,8 +135,14 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _is_closed_to_strangers(self) -> Self:
-        if not self.token.get_secret_value() and not _is_loopback(self.host):
+        length = len(self.token.get_secret_value())
+        if not length and not _is_loopback(self.host):
             raise ValueError("whoever reaches this host would see who was where: set http.token")
+        if 0 < length < SHORTEST_TOKEN:
+            raise ValueError(
+                f"http.token has {length} characters, which can be guessed: take {SHORTEST_TOKEN} or more, "
+                "such as those of `openssl rand -hex 16`"
+            )
         return self
 
 
