@@ -5,7 +5,9 @@ Searches look at a gallery as it was when they began: rows are added behind what
 they see is copied, block by block, before a removal changes it.
 """
 
+import mmap as system
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -21,6 +23,9 @@ BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
 millisecond."""
 FIRST_ROWS = 16
 HALF_SCALE = 32767
+
+MADV_HUGEPAGE: int | None = getattr(system, "MADV_HUGEPAGE", None)
+"""Linux has it."""
 
 Stored = NDArray[np.float32 | np.int16]
 
@@ -53,13 +58,20 @@ class Precision(StrEnum):
 
 
 def room(rows: int, size: int, precision: Precision) -> Stored:
-    """(rows, size), not filled. From a huge page on it begins at the start of one: numpy asks the system for
-    them from 4 MB on, of which the other half is never touched and takes no memory."""
+    """(rows, size), not filled. From a huge page on it begins at the start of one, if the system has them.
+
+    What lies before and behind is never touched and takes no memory, which would not hold for a part of the
+    heap: there the system may make a huge page of whatever has been touched once.
+    """
     wanted = rows * size * np.dtype(precision.dtype).itemsize
     if wanted < HUGE_PAGE:
         return np.empty((rows, size), dtype=precision.dtype)
-    raw = np.empty(wanted + HUGE_PAGE, dtype=np.uint8)
+    pages = system.mmap(-1, wanted + HUGE_PAGE, flags=system.MAP_PRIVATE | system.MAP_ANONYMOUS)
+    raw = np.frombuffer(pages, dtype=np.uint8)
     start = -raw.ctypes.data % HUGE_PAGE
+    if MADV_HUGEPAGE is not None:
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(MADV_HUGEPAGE, start, wanted)
     found: Stored = raw[start : start + wanted].view(precision.dtype)
     return found.reshape(rows, size)
 

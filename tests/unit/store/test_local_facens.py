@@ -10,9 +10,10 @@ from bson import ObjectId
 from pipeline.facen import cosine, normalise
 from store.facens import LocalFacens
 from store.facens import local as local_module
-from store.facens.gallery_array import Precision
+from store.facens.gallery_array import HUGE_PAGE, Block, Precision
 from store.facens.scan import search
-from tests.facens import like, person_facen
+from tests.facens import SIZE, like, person_facen
+from tests.own_memory import own_kibibytes
 
 OWNER = ObjectId()
 WAIT_SECONDS = 10
@@ -101,6 +102,17 @@ async def test_a_gallery_that_is_emptied_gives_its_memory_back() -> None:
     assert await storage.count(OWNER, "g") == 0
     assert await storage.galleries() == []
     assert (await storage.health())[0].facens == storage.nbytes == 0
+
+
+def test_a_block_takes_the_memory_of_its_facens_and_no_more() -> None:
+    """It begins where a huge page does, and what lies before and behind it stays the system's."""
+    before = own_kibibytes()
+    blocks = [Block.empty(4096, SIZE, Precision.FULL) for _ in range(30)]
+    for block in blocks:
+        block.vectors[:], block.ids[:] = 1, 1
+        assert block.vectors.ctypes.data % HUGE_PAGE == 0
+    raw = sum(block.vectors.nbytes + block.ids.nbytes for block in blocks) / 1024
+    assert 0.9 * raw <= own_kibibytes() - before <= 1.1 * raw
 
 
 async def test_churn_at_a_steady_size_does_not_grow() -> None:
