@@ -324,4 +324,5 @@ class Application:
         levels.add("facend_data_free_bytes", lambda: {"": shutil.disk_usage(folder).free})
         levels.add("facend_facen_shards", self._storing.shards)
         levels.add("facend_facens", self._storing.facens)
+        levels.add("facend_facens_bytes", lambda: {"": self._storing.facens_bytes})
         levels.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})

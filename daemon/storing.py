@@ -21,6 +21,7 @@ from store import Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
 from store.cameras import Cameras
 from store.doctor import Doctor
+from store.facens.opening import local_shards
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
 from store.person_evidence import PersonEvidence
@@ -94,6 +95,8 @@ class Storing:
         self._trouble = "the store is being opened"
         self._shards = {"live": 0, "total": 0}
         self._facens = dict.fromkeys(GALLERY_KINDS, 0)
+        self.facens_bytes = 0
+        """What they take of this process's memory."""
         self._away = ""
         self._facens_trouble = False
         self._look_again = 0.0
@@ -187,6 +190,7 @@ class Storing:
         for user, gallery in await ctx.facens.galleries():
             facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
         self._facens = facens
+        self.facens_bytes = sum(shard.nbytes for shard in local_shards(ctx.facens))
 
     async def save_facens(self) -> None:
         """Write the facens in memory to disk. The next run makes up for one while the store is away."""

@@ -42,7 +42,7 @@ class Held:
     """What the daemon holds at a moment, without its MongoDB."""
 
     kibibytes: int
-    """Memory of its own."""
+    """Memory of its own, without the facens: those who come by are to be known."""
     threads: int
     files: int
     tasks: int
@@ -134,9 +134,9 @@ def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Ou
 def held(process: Daemon) -> Held:
     here = Path("/proc", str(process.pid))
     threads, files = (len(list((here / what).iterdir())) for what in ("task", "fd"))
-    return Held(
-        own_kibibytes(process.pid), threads, files, int(process.metrics().total("facend_event_loop_tasks"))
-    )
+    sample = process.metrics()
+    own = own_kibibytes(process.pid) - round(sample.total("facend_facens_bytes") / 1024)
+    return Held(own, threads, files, int(sample.total("facend_event_loop_tasks")))
 
 
 def stored(samples: Samples) -> int:
