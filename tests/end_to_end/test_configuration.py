@@ -175,8 +175,8 @@ def test_a_faulty_collection_is_refused_whole(box: Box) -> None:
     assert box.cameras("add", "good", box.clip.as_uri(), "loop=true").well
     assert box.cameras("add", "bad", box.clip.as_uri(), "loop=true").well
     box.soon("both cameras", "hall", "bad", "good")
-    box.write_document({"id": "good"}, {"$set": {"max_fps": 1}})
     box.write_document({"id": "bad"}, {"$set": {"max_fsp": 1}})
+    box.write_document({"id": "good"}, {"$set": {"max_fps": 1}})
     box.process.until("the refusal", lambda: box.process.status()["configuration"]["collection"], SOON)
     reason = box.process.status()["configuration"]["collection"]
     assert "the camera bad of the collection: max_fsp: unknown key; did you mean max_fps?" in reason
