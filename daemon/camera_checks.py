@@ -1,20 +1,17 @@
 """A first look at the cameras while no daemon reads them: does each of them answer, and with what?"""
 
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 
-from cameras import roster
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source import Source
-from daemon.camera_documents import cameras_of
-from daemon.camera_secrets import CameraSecrets
 from daemon.check import Check
-from daemon.collection_cameras import COPY
+from daemon.collection_cameras import copied
 from daemon.errors import SettingsError
 from daemon.settings import Settings
+from daemon.wanted_cameras import WantedCameras
 
 PATIENCE_SECONDS = 5.0
 AT_ONCE = 16
@@ -22,23 +19,18 @@ AT_ONCE = 16
 
 def look(settings: Settings) -> Iterator[Check]:
     """Opens every camera that this box is to read, several at once, in the order of the settings."""
-    cameras = [camera for camera in _wanted(settings) if camera.enabled]
+    stored: tuple[CameraSettings, ...] = ()
+    try:
+        stored = copied(settings.data_dir)
+    except SettingsError as error:
+        yield Check("stored cameras", "bad", f"the last run's copy is of no use: {error}")
+    together = WantedCameras(settings.box).together(settings.cameras, stored)
+    cameras = [camera for camera in together if camera.enabled]
     if not cameras:
         yield Check("cameras", "good", "this box has none to read")
         return
     with ThreadPoolExecutor(min(AT_ONCE, len(cameras))) as pool:
         yield from pool.map(_answer, cameras)
-
-
-def _wanted(settings: Settings) -> Iterable[CameraSettings]:
-    """Those of settings.toml, and those that the last run knew of the collection."""
-    in_collection: tuple[CameraSettings, ...] = ()
-    with suppress(OSError, ValueError, SettingsError):
-        text = (settings.data_dir / COPY).read_text(encoding="utf-8")
-        in_collection = cameras_of(json.loads(text), CameraSecrets(settings.data_dir))
-    ids = {camera.id for camera in settings.cameras}
-    more = tuple(camera for camera in in_collection if camera.id not in ids)
-    return roster.for_box((*settings.cameras, *more), settings.box)
 
 
 def _answer(camera: CameraSettings) -> Check:

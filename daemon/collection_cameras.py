@@ -17,11 +17,22 @@ from store.files import write_durably
 
 log = structlog.get_logger(__name__)
 
-COPY = "cameras.json"
-"""In the data folder."""
-
 POLL_SECONDS = 10.0
 """How often the collection is read where MongoDB tells of no changes; a new password is seen only so."""
+
+
+def copied(data_dir: Path) -> tuple[CameraSettings, ...]:
+    """The collection's cameras as the last run knew them. SettingsError where its copy is of no use."""
+    try:
+        return cameras_of(json.loads(_copy(data_dir).read_text(encoding="utf-8")), CameraSecrets(data_dir))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"{_copy(data_dir)}: {error}"]) from error
+
+
+def _copy(data_dir: Path) -> Path:
+    return data_dir / "cameras.json"
 
 
 class CameraStore(Protocol):
@@ -46,7 +57,8 @@ class CollectionCameras:
         self._store = store
         self._box = box
         self._secrets = CameraSecrets(data_dir)
-        self._copy = data_dir / COPY
+        self._data_dir = data_dir
+        self._copy = _copy(data_dir)
         self._on_change = on_change
         self._look_again = asyncio.Event()
         self.cameras: tuple[CameraSettings, ...] = ()
@@ -56,10 +68,8 @@ class CollectionCameras:
     def recall(self) -> None:
         """The cameras of the last run."""
         try:
-            self.cameras = cameras_of(json.loads(self._copy.read_text(encoding="utf-8")), self._secrets)
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, SettingsError) as error:
+            self.cameras = copied(self._data_dir)
+        except SettingsError as error:
             log.warning("the last run's copy of the collection's cameras is of no use", reason=str(error))
 
     def look_again(self) -> None:

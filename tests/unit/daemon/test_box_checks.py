@@ -60,6 +60,14 @@ def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, c
         assert told[name][1].startswith(f"refused rtsp://***@127.0.0.1:{closed_port}/main: nobody listens")
 
 
+def test_a_copy_of_the_stored_cameras_that_is_of_no_use_is_told(tmp_path: Path) -> None:
+    """Those cameras cannot be asked, which is not to say that there are none."""
+    (tmp_path / "cameras.json").write_text("[{")
+    told = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}
+    assert told["stored cameras"].state == "bad"
+    assert str(tmp_path / "cameras.json") in told["stored cameras"].detail
+
+
 def test_sightings_that_were_put_aside_are_told(tmp_path: Path) -> None:
     """They are visits that nobody will ever see, so something is wrong."""
     (tmp_path / "spool" / "dead").mkdir(parents=True)
