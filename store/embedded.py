@@ -241,8 +241,8 @@ class PrivateMongod:
                 pause = FIRST_PAUSE_SECONDS
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-            while self._lack_of_room():
-                self._tell_fault(self._lack_of_room())
+            while lack := self._lack_of_room():
+                self._tell_fault(lack)
                 await asyncio.sleep(ROOM_SECONDS)
             await self._start_again()
 
