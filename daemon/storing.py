@@ -21,6 +21,7 @@ from store import Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
 from store.cameras import Cameras
 from store.doctor import Doctor
+from store.facens.local import GALLERIES_AT_ONCE
 from store.facens.opening import local_shards
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
@@ -187,10 +188,12 @@ class Storing:
         self._shards = {"live": sum(shard.live for shard in health), "total": len(health)}
         await ctx.keeping.heal()
         facens = dict.fromkeys(GALLERY_KINDS, 0)
-        for user, gallery in await ctx.facens.galleries():
+        for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
+            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
+                await asyncio.sleep(0)  # in memory nobody waits for an answer
             facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
         self._facens = facens
-        self.facens_bytes = sum(shard.nbytes for shard in local_shards(ctx.facens))
+        self.facens_bytes = sum([await shard.memory() for shard in local_shards(ctx.facens)])
 
     async def save_facens(self) -> None:
         """Write the facens in memory to disk. The next run makes up for one while the store is away."""

@@ -68,7 +68,9 @@ async def measure_local(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
     seconds = time.perf_counter() - since
     yield Row.of("add one (at most 100 µs)", case, seconds / count * 1e6, "µs", 100)
     yield Row.of("longest turn of the loop while adding", case, own * 1e3, "ms", 5)
-    yield Row.of("memory beside the raw facens", case, storage.nbytes / 2**20, "MiB", vectors.nbytes / 2**20)
+    yield Row.of(
+        "memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", vectors.nbytes / 2**20
+    )
     query = vectors[count // 2]
 
     async def one() -> None:
@@ -142,7 +144,13 @@ async def _half(
 
     some, all_ = await fastest_of([half_one, one], 5)
     yield Row.of("half precision: search beside full", case, some * 1e3, "ms", all_ * 1e3)
-    yield Row.of("half precision: memory beside full", case, half.nbytes / 2**20, "MiB", full.nbytes / 2**20)
+    yield Row.of(
+        "half precision: memory beside full",
+        case,
+        (await half.memory()) / 2**20,
+        "MiB",
+        (await full.memory()) / 2**20,
+    )
     probes = _unit(vectors[:QUERIES] + 0.05 * made("random", QUERIES, vectors.shape[1], 9))
     exact = await full.search_many(owner, GALLERY, list(probes), 1, 0)
     near = await half.search_many(owner, GALLERY, list(probes), 1, 0)
@@ -166,7 +174,7 @@ async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator
     each = (time.perf_counter() - since) / number / faces
     raw = number * vectors.nbytes
     yield Row.of("add one (at most 100 µs)", case, each * 1e6, "µs", 100)
-    yield Row.of("memory beside the raw facens", case, storage.nbytes / 2**20, "MiB", raw / 2**20)
+    yield Row.of("memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", raw / 2**20)
     alone = LocalFacens(size)
     await alone.add_many(owner, "g0", enumerate(vectors))
 

@@ -26,7 +26,7 @@ async def measure_approximate(kind: Kind, count: int, size: int) -> AsyncIterato
     searched = time.perf_counter()
     await near.approximations.ready()
     yield Row.of("approximate: codes made", case, time.perf_counter() - searched, "s", searched - since)
-    yield Row.of("approximate: memory beside the raw facens", case, near.nbytes / 2**20, "MiB", raw)
+    yield Row.of("approximate: memory beside the raw facens", case, (await near.memory()) / 2**20, "MiB", raw)
     queries = cycle(probes)
 
     async def search(storage: LocalFacens) -> None:

@@ -20,7 +20,7 @@ async def measure_steady(
     storage: LocalFacens, owner: ObjectId, gallery: str, vectors: NDArray[np.float32], case: str
 ) -> AsyncIterator[Row]:
     """The loop's longest turn while some add and remove and others search, and what that leaves behind."""
-    before = storage.nbytes
+    before = await storage.memory()
     half = list(range(0, len(vectors), 2))
 
     async def search(number: int) -> None:
@@ -43,7 +43,7 @@ async def measure_steady(
     idle, _ = await longest_turn(asyncio.sleep(seconds))
     yield Row.of("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
     yield Row.of("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
-    yield Row.of("memory beside searches", case, storage.nbytes / 2**20, "MiB", before / 2**20)
+    yield Row.of("memory beside searches", case, (await storage.memory()) / 2**20, "MiB", before / 2**20)
     yield Row.of("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
     count = new = len(vectors)
     since = time.perf_counter()
@@ -52,7 +52,9 @@ async def measure_steady(
         await storage.add(owner, gallery, new + number, vectors[number])
     seconds = time.perf_counter() - since
     same = await storage.ids(owner, gallery) == list(range(new, new + count))
-    yield Row.of("memory after removals and additions", case, storage.nbytes / 2**20, "MiB", before / 2**20)
+    yield Row.of(
+        "memory after removals and additions", case, (await storage.memory()) / 2**20, "MiB", before / 2**20
+    )
     yield Row.of("no ghosts after removals and additions", case, float(same), "", 1)
     yield Row.of("removal and addition", case, seconds / count * 1e6, "µs", 100)
 

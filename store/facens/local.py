@@ -29,6 +29,7 @@ PICKED = 256
 """So many allowed ids are looked up one by one and compared at once."""
 ADD_AT_ONCE = 64
 IDS_AT_ONCE = 10_000
+GALLERIES_AT_ONCE = 100
 
 _Result = TypeVar("_Result")
 
@@ -192,10 +193,14 @@ class LocalFacens:
             self.approximations.forget(key)
         self._galleries = {key: array for key, array in galleries.items() if len(array)}
 
-    @property
-    def nbytes(self) -> int:
-        """Of facens, ids, their index and codes, what is set aside for more included."""
-        return sum(array.nbytes for array in self._galleries.values()) + self.approximations.nbytes
+    async def memory(self) -> int:
+        """Bytes of facens, ids, their index and codes, what is set aside for more included."""
+        total = self.approximations.nbytes
+        for number, array in enumerate(list(self._galleries.values())):
+            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
+                await asyncio.sleep(0)  # others want the loop too
+            total += array.nbytes
+        return total
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
         array = self._galleries.get((owner, gallery))

@@ -142,7 +142,7 @@ async def test_a_gallery_that_is_dropped_leaves_nothing() -> None:
     await storage.approximations.ready()
     assert await nearest(storage, others[17]) == 17
     await storage.drop(OWNER, "g")
-    assert storage.nbytes == 0
+    assert await storage.memory() == 0
     await storage.close()
 
 
