@@ -9,7 +9,9 @@ The score is 0 for an upright, frontal, sharp, well-lit, large face, and every d
     roll        (roll / 40°)²                   tilted; lying is −5, upside down −20
     size        log₂(1 + e² / 4)                e: how much the face is enlarged to 112 × 112,
                                                 where its eyes lie 35 px apart
-    sharpness   0.4 · log₂(1 + 0.1 / r)         r: variance of the Laplacian over that of the brightness
+    sharpness   0.4 · log₂(1 + 0.1 / r)         r = (e − n) / v + n / (m / 5)²; e: variance of the Laplacian;
+                                                n: 20 / 12, what rounding brings to it; v: variance of the
+                                                brightness; m: mean brightness
     exposure    log₂(1 + (20 / m)²) + 4 · c     m: mean brightness, 0 to 255;
                                                 c: share of the face that is burnt out (235 and brighter)
     outside     10 · f                          f: share of the face, from the hair to the chin, that is
@@ -20,8 +22,9 @@ landmarks: the nose tip stands out from the plane of eyes and mouth by about hal
 and mouth, so that its shift against their middle is half the angle's sine; 0.55 is where it stands between
 eyes and mouth in frontal photographs. The variance of the Laplacian as a measure of focus is Pech-Pacheco
 et al. 2000 (doi 10.1109/ICPR.2000.903548); dividing by the variance makes it blind to the contrast of the
-light. The weights were set on photographs so that good frontal ones stay above −1, and lying ones fall
-below −5.
+light. What rounding brings is left out, since a strongly blurred face has little else; as much as it would be
+in a face of usual contrast counts as seen, since in the dark it hides the edges of sharp faces. The weights
+were set on photographs so that good frontal ones stay above −1, and lying ones fall below −5.
 """
 
 import math
@@ -51,6 +54,13 @@ _FACE_CORNERS = [complex(x, y) for x in (_FACE.left, _FACE.right) for y in (_FAC
 _BURNT_OUT = 235
 """White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
 that use the whole range it is nearly white."""
+
+_ROUNDING = (4**2 + 4 * 1**2) / 12
+"""What the variance of rounding to whole numbers, 1/12, becomes behind the Laplacian's weights (4 and four
+times 1)."""
+
+_CONTRAST = 0.2
+"""The standard deviation of a soft face's brightness over its mean, about."""
 
 _NOSE_DEPTH = 0.5
 _NOSE_HEIGHT = 0.55
@@ -116,10 +126,11 @@ def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
     core = align(luma, detection.landmarks)[_CORE, _CORE]
     mean, variance = _spread(core)
     _, edges = _spread(cv2.Laplacian(core, cv2.CV_32F))
-    sharpness = edges / max(variance, 1.0)
+    usual = max(_CONTRAST * mean, 1.0) ** 2
+    sharpness = max(edges - _ROUNDING, 0.0) / max(variance, 1.0) + _ROUNDING / usual
     burnt = int(np.count_nonzero(core >= _BURNT_OUT)) / core.size
     took = {
-        "sharpness": 0.4 * math.log2(1 + 0.1 / max(sharpness, 1e-4)),
+        "sharpness": 0.4 * math.log2(1 + 0.1 / sharpness),
         "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,
     }
     measures = {"sharpness_ratio": sharpness, "brightness": mean, "share_burnt_out": burnt}

@@ -111,6 +111,18 @@ def test_worse_pictures_score_worse(models: Models, person: int, name: str) -> N
     assert scores[-1] < scores[0] - 0.1
 
 
+@pytest.mark.parametrize("person", FRONTAL)
+def test_blur_counts_until_nothing_is_left_to_see(models: Models, person: int) -> None:
+    """With its landmarks where they are, a face scores less with each step of blur, however far it goes: what
+    rounding leaves in a picture is not taken for sharpness."""
+    picture = scene(person, 80)
+    luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
+    face = max(models.detector.detect(picture), key=lambda face: face.bbox.area)
+    steps = [luma, *(np.asarray(blurred(sigma)(luma), np.uint8) for sigma in (1, 2, 3, 4, 5, 6))]
+    scores = [assess(step, face).score for step in steps]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_glare_counts_in_the_brightness_that_video_has(models: Models) -> None:
     """White is 235 in most video: a face that is burnt out there loses by its exposure."""
     lit, burnt = (quality(models, brighter(gain)(scene(2))) for gain in (1.0, 2.0))
