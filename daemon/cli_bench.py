@@ -22,7 +22,6 @@ from daemon.cli_store import as_json as to_json
 from daemon.errors import StartError
 from daemon.evaluation.plot import Axis, Plot
 from store import FacensSettings, StoreError
-from store.facens import codes
 from store.facens.opening import open_storage
 
 SMALLEST = 2000
@@ -138,9 +137,7 @@ async def _measured(asked: _Wanted, show: Callable[[Row], None]) -> list[Row]:
 
 async def _all(asked: _Wanted) -> AsyncIterator[Row]:
     for size, count, kind in product(asked.numbers, sorted(asked.sizes), asked.kinds):
-        measures = [measure_local(kind, count, size)]
-        if codes.available():
-            measures.append(measure_approximate(kind, count, size))
+        measures = [measure_local(kind, count, size), measure_approximate(kind, count, size)]
         if asked.start:
             measures.append(measure_start(kind, count, size))
         if asked.milvus:

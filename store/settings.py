@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from store.facens import codes
 from store.facens.gallery_array import Precision
 
 PERSON_GALLERY = "persons"
@@ -86,10 +85,6 @@ class FacensSettings(BaseModel):
     def _worth_it(cls, faces: int) -> int:
         if faces and faces < FEWEST_APPROXIMATE:
             raise ValueError(f"expected 0, or at least {FEWEST_APPROXIMATE}: fewer are searched in no time")
-        if faces and not codes.available():
-            raise ValueError(
-                "this needs the package faiss-cpu: install it (pip install faiss-cpu), or take 0"
-            )
         return faces
 
     @property

@@ -5,7 +5,6 @@ for Nearest Neighbor Search, IEEE TPAMI 33, 2011), scanned as faiss does with ta
 Kermarrec, Le Scouarnec, Cache Locality is Not Enough, VLDB 9, 2015). A fortieth of the memory is read.
 """
 
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -25,17 +24,12 @@ CODED_AT_ONCE = 10_000
 Floats = NDArray[np.float32]
 
 
-def available() -> bool:
-    """Whether the library is installed; Facend does without it unless it is asked for."""
-    return importlib.util.find_spec("faiss") is not None
-
-
 class Codes:
     """Those of all facens of a view, in their order. Not changed any more, so any thread may search."""
 
     def __init__(self, view: View) -> None:
         """Takes some seconds for a million; at least a few thousand facens are needed."""
-        import faiss  # an extra, and a tenth of a second to load
+        import faiss  # takes a tenth of a second, which most boxes never need
 
         size = view.blocks[0].vectors.shape[1]
         # faiss wants parts of equal size, an even number of them.

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from pipeline.facen import cosine, normalise
-from store.facens import LocalFacens
+from store.facens import LocalFacens, scan
 from store.facens import local as local_module
 from store.facens.gallery_array import HUGE_PAGE, Block, Precision
 from store.facens.scan import search
@@ -144,6 +144,25 @@ async def test_half_precision_gives_the_same_order_and_confidence(seed: int) -> 
     assert [hit.confidence for hit in near] == pytest.approx([hit.confidence for hit in exact], abs=1e-4)
     assert (await half.search(OWNER, "g", facens[0], 1, 1.0)).hits[0].id == 0
     assert (await half.memory()) < 0.55 * (await full.memory())
+
+
+@pytest.mark.parametrize("precision", Precision)
+async def test_one_query_among_very_many_gets_what_several_get(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    """The other way of counting, for which faiss is loaded, gives the same, with and without allowed ids."""
+    rng = np.random.default_rng(6)
+    facens = [normalise(row) for row in rng.standard_normal((9000, 128)).astype(np.float32)]
+    storage = LocalFacens(precision=precision)
+    await storage.add_many(OWNER, "g", enumerate(facens))
+    (expected, _) = await storage.search_many(OWNER, "g", facens[-2:], 60, 0.5)
+    monkeypatch.setattr(scan, "FAISS_FROM", len(facens))
+    found = await storage.search(OWNER, "g", facens[-2], 10, 0.5)
+    assert [hit.id for hit in found.hits] == [hit.id for hit in expected.hits[:10]]
+    confidences = [hit.confidence for hit in expected.hits[:10]]
+    assert [hit.confidence for hit in found.hits] == pytest.approx(confidences, abs=1e-6)
+    among = await storage.search(OWNER, "g", facens[-2], 10, 0.5, range(0, len(facens), 3))
+    assert [hit.id for hit in among.hits] == [hit.id for hit in expected.hits if hit.id % 3 == 0][:10]
 
 
 @pytest.mark.parametrize("share", [0.001, 0.05, 0.3, 0.9])

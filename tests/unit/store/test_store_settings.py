@@ -43,15 +43,6 @@ def test_bad_settings_about_persons_are_refused(wrong: dict[str, object]) -> Non
         PersonsSettings.model_validate(wrong)
 
 
-def test_an_approximate_search_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to install is said before anything starts; nobody else needs it."""
-    assert FacensSettings(approximate_from=10_000).approximate_from == 10_000
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ValidationError, match="pip install faiss-cpu"):
-        FacensSettings(approximate_from=10_000)
-    assert FacensSettings().approximate_from == 0
-
-
 def test_few_faces_are_not_searched_approximately() -> None:
     with pytest.raises(ValidationError, match="at least 10000"):
         FacensSettings(approximate_from=100)
