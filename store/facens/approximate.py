@@ -18,7 +18,7 @@ from store.facens.gallery_array import GalleryArray, View, picked
 from store.facens.scan import Floats, search
 from store.facens.storage import FacenHit, GalleryKey
 
-COMPARED = 192
+COMPARED = 128
 """So many facens are compared for each query."""
 MOST = COMPARED // 4
 """Who wants more than this many gets an exact search."""

@@ -109,17 +109,18 @@ def picked(blocks: Sequence[Block], rows: NDArray[np.intp], precision: Precision
     """A copy of these rows, which are in order, of blocks as long as the first one, but for the last."""
     if not len(rows):
         return View([], 0, precision)
-    numbers, inside = np.divmod(rows, len(blocks[0].ids))
-    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
     copy = Block.empty(len(rows), blocks[0].vectors.shape[1], precision)
-    vectors, ids = copy.vectors, copy.ids
-    for number, (start, end) in zip(
-        numbers[starts].tolist(), pairwise([*starts.tolist(), len(rows)]), strict=True
-    ):
-        block = blocks[number]
-        # In a large gallery mostly one of a block, for which this is several times faster.
-        places = inside[start] if end - start == 1 else inside[start:end]
-        vectors[start:end], ids[start:end] = block.vectors[places], block.ids[places]
+    numbers, inside = np.divmod(rows, len(blocks[0].ids))
+    if len(rows) < len(blocks):  # mostly one of a block, and many small copies take twice as long
+        places = list(zip(numbers.tolist(), inside.tolist(), strict=True))
+        np.concatenate([blocks[block].vectors[row] for block, row in places], out=copy.vectors.reshape(-1))
+        copy.ids[:] = [blocks[block].ids[row] for block, row in places]
+    else:
+        bounds = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+        for start, end in pairwise(bounds.tolist()):
+            block = blocks[numbers[start]]
+            copy.vectors[start:end] = block.vectors[inside[start:end]]
+            copy.ids[start:end] = block.ids[inside[start:end]]
     return View([copy], len(rows), precision)
 
 
