@@ -73,6 +73,8 @@ class CameraWorker:
         self._progress = Progress(settings)
         self._rate = Rate()
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
+        if not settings.enabled:
+            self._health.finished("disabled", "disabled in its settings")
 
     @property
     def status(self) -> CameraStatus:
@@ -89,22 +91,24 @@ class CameraWorker:
         if self.settings.enabled:
             self._thread.start()
         else:
-            self._health.finished("disabled", "disabled in its settings")
             self._slot.close()
 
+    def ask_to_stop(self) -> None:
+        """Begin to end it; returns at once. After this the slot gets nothing but its end."""
+        self._stop.set()
+        self._slot.close()
+        if self._health.condition().reason not in ("disabled", "ended"):
+            self._health.finished("stopped", "")
+
     def stop(self, timeout: float = 1.5) -> bool:
-        """End it. After this the slot gets nothing but its end. Takes at most `timeout` seconds.
+        """`ask_to_stop`, and wait for its end for at most `timeout` seconds.
 
         False where the thread is still inside FFmpeg, which cannot be interrupted while it connects or waits
         for a stalled stream: it ends by itself at its own timeout, touches nothing more until then, and does
         not hold up the end of the process.
         """
-        self._stop.set()
-        self._slot.close()
-        ended = self.join(timeout)
-        if self._health.condition().reason not in ("disabled", "ended"):
-            self._health.finished("stopped", "")
-        return ended
+        self.ask_to_stop()
+        return self.join(timeout)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread's end; True where there is none any more."""

@@ -1,6 +1,7 @@
 """Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -45,6 +46,7 @@ class Analyst(Protocol):
 class RunningCamera:
     settings: CameraSettings
     worker: CameraWorker
+    slot: Slot
     stages: CameraStages
 
     @property
@@ -83,14 +85,18 @@ class Supervisor:
         if change:
             told = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
             log.info("these cameras change", **told)
-        leaving = [self._running.pop(cam_id) for cam_id in (*change.removed, *change.changed)]
-        await self._end(leaving, stop_seconds)
+        leaving = [self._running[cam_id] for cam_id in (*change.removed, *change.changed)]
+        for camera in leaving:
+            camera.worker.ask_to_stop()
+        coming = {one.id: self._prepared(one) for one in wanted if one.id in (*change.added, *change.changed)}
+        # Whoever is wanted shows all the time, though those before them may take theirs to end.
+        self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
+        self.status()  # the metrics hear of it, too
+        await self._ended(leaving, stop_seconds)
         for cam_id in change.removed:
             self._metrics.forget_camera(cam_id)
-        for settings in wanted:
-            if settings.id not in self._running:
-                self._start(settings)
-        self._running = {settings.id: self._running[settings.id] for settings in wanted}
+        for camera in coming.values():
+            self._start(camera)
 
     def posting_failed(self, message: str) -> None:
         """What any camera sees cannot be posted at present."""
@@ -102,9 +108,11 @@ class Supervisor:
         await Lookout(lambda: [camera.worker for camera in self._running.values()], self._open_anew).run()
 
     async def stop(self, timeout_seconds: float) -> None:
+        """End them all. They still show, as stopped."""
         leaving = list(self._running.values())
-        self._running.clear()
-        await self._end(leaving, timeout_seconds)
+        for camera in leaving:
+            camera.worker.ask_to_stop()
+        await self._ended(leaving, timeout_seconds)
 
     def status(self) -> list[dict[str, Any]]:
         """Each camera's `CameraStatus` as plain values, and a `hint`, in the order of the settings."""
@@ -117,7 +125,8 @@ class Supervisor:
                 return camera.settings, seconds
         return None
 
-    def _start(self, settings: CameraSettings) -> None:
+    def _prepared(self, settings: CameraSettings) -> RunningCamera:
+        """A camera that is about to be opened, or grey where it is disabled."""
         self._metrics.add_camera(settings.id)
         slot = Slot(settings.id, self._metrics, on_ready=self._analysis.wake)
         stages = CameraStages(
@@ -137,9 +146,11 @@ class Supervisor:
             held_seconds=held,
             wanted_fps=lambda: stages.wanted_fps,
         )
-        self._analysis.add(settings.id, slot, stages)
-        self._running[settings.id] = RunningCamera(settings, worker, stages)
-        self._run(worker)
+        return RunningCamera(settings, worker, slot, stages)
+
+    def _start(self, camera: RunningCamera) -> None:
+        self._analysis.add(camera.settings.id, camera.slot, camera.stages)
+        self._run(camera.worker)
 
     def _open_anew(self, worker: CameraWorker) -> None:
         camera = self._running.get(worker.settings.id)
@@ -152,8 +163,14 @@ class Supervisor:
         if worker.thread is not None:
             log.debug("camera's thread begins", camera=worker.settings.id, thread=worker.thread)
 
-    async def _end(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
-        """All at once, so that one that hangs in a connect costs the others nothing."""
-        await asyncio.gather(*(asyncio.to_thread(camera.worker.stop, timeout_seconds) for camera in cameras))
+    async def _ended(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
+        """Wait for the threads' ends, for so long in all, however many hang in a connect."""
+        end = time.monotonic() + timeout_seconds
+
+        def wait() -> None:
+            for camera in cameras:
+                camera.worker.join(max(0.0, end - time.monotonic()))
+
+        await asyncio.to_thread(wait)
         for camera in cameras:
             self._analysis.remove(camera.settings.id)

@@ -1,6 +1,7 @@
 """Which cameras run, with real camera threads, files and models."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import cv2
@@ -139,6 +140,55 @@ async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_an
         looking_out.cancel()
         await supervisor.stop(1)
         free.set()
+
+
+@pytest.fixture
+async def silent():
+    """The URL of a camera that takes connections and answers none of them."""
+    free = asyncio.Event()
+
+    async def serve(_reader, writer):
+        await free.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"
+        free.set()
+
+
+async def test_a_changed_camera_is_shown_while_its_old_connection_ends(box, clip, silent):
+    """In status and metrics: one that is wanted is being opened, a disabled one is grey; a new one beside
+    them shows at once, too."""
+    cameras = [CameraSettings(id="hall", url=silent), CameraSettings(id="door", url=silent)]
+    await box.supervisor.apply(cameras)
+    await asyncio.sleep(0.2)
+    wanted = [settings(clip, "gate"), *(camera.model_copy(update={"max_fps": 1}) for camera in cameras)]
+    wanted[2] = wanted[2].model_copy(update={"enabled": False})
+    change = asyncio.create_task(box.supervisor.apply(wanted, stop_seconds=0.5))
+    await asyncio.sleep(0.1)
+    shown = [(camera["cam_id"], camera["state"], camera["reason"]) for camera in box.supervisor.status()]
+    assert not change.done()
+    assert shown == [
+        ("gate", "yellow", "connecting"),
+        ("hall", "yellow", "connecting"),
+        ("door", "grey", "disabled"),
+    ]
+    for cam_id, state, _ in shown:
+        labels = {"camera": cam_id, "state": state}
+        assert box.metrics.registry.get_sample_value("facend_camera_state", labels) == 1
+    await change
+    await box.frames("gate")
+    assert box.camera("hall")["state"] == "yellow"
+
+
+async def test_many_cameras_that_hang_are_left_behind_as_soon_as_one(box, silent):
+    """Each is inside FFmpeg; the end of all takes no longer than it may, and they show as stopped."""
+    await box.supervisor.apply([CameraSettings(id=f"hall{number}", url=silent) for number in range(20)])
+    await asyncio.sleep(0.2)
+    began = time.monotonic()
+    await box.supervisor.stop(1)
+    assert time.monotonic() - began < 2
+    assert {camera["reason"] for camera in box.supervisor.status()} == {"stopped"}
 
 
 async def test_a_camera_that_is_not_wanted_any_more_leaves_no_trace(box, clip):
