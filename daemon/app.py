@@ -12,14 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import structlog
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from cameras.settings import CameraSettings
@@ -34,6 +31,7 @@ from daemon.file_watch import FileWatch
 from daemon.http import application, serving
 from daemon.jobs import Jobs
 from daemon.metrics import Metrics
+from daemon.nights import Nights
 from daemon.notify import Systemd
 from daemon.plugins.host import Plugins
 from daemon.settings import Settings
@@ -57,8 +55,6 @@ STUCK_SECONDS = 30.0
 """An analysis turn takes a fraction of a second; after this long it hangs."""
 
 WATCH_SECONDS = 2.0
-
-RETENTION_AFTER_START = timedelta(hours=1)
 
 RUNTIME = "onnxruntime"
 
@@ -145,31 +141,27 @@ class Application:
         )
         stack.push_async_callback(self._storing.close)
         self._storing.start(self._crashed)
-        # A box that is switched off at night must not fill its disk.
-        soon = DateTrigger(datetime.now(UTC) + RETENTION_AFTER_START)
-        nightly = self._nightly(settings.jobs.retention_at)
-        self._jobs.add("retention", self._storing.retention, OrTrigger([soon, nightly]))
-        self._jobs.add("doctor", self._storing.check, self._nightly(settings.jobs.doctor_at))
+        nights = Nights(self._jobs, lambda: self._storing.job_runs, settings.persons.zone)
+        # Old pictures must not fill the disk, whatever MongoDB knows of the last time.
+        nights.add("retention", settings.jobs.retention_at, self._storing.retention, after_each_start=True)
+        nights.add("doctor", settings.jobs.doctor_at, self._storing.check)
         if minutes := settings.facens.snapshot_minutes:
             self._jobs.add("facens", self._storing.save_facens, IntervalTrigger(minutes=minutes))
         again = IntervalTrigger(minutes=settings.jobs.look_again_minutes)
         self._jobs.add("look_again", self._storing.look_again, again)
         if settings.persons.merge != "off":
-            self._jobs.add("merge", self._storing.compare_persons, self._nightly(settings.jobs.merge_at))
+            nights.add("merge", settings.jobs.merge_at, self._storing.compare_persons)
         self._jobs.start()
         stack.push_async_callback(self._jobs.stop)
         self._analysis.start()
         cameras = await self._configuration.start()
         following = asyncio.create_task(self._configuration.follow(), name="the collection's cameras")
         looking_out = asyncio.create_task(self._supervisor.look_out(), name="cameras that are back")
-        for task in (following, looking_out):
+        making_up = asyncio.create_task(nights.make_up(self._storing.opened), name="missed nightly jobs")
+        for task in (following, looking_out, making_up):
             task.add_done_callback(self._ended)
             stack.callback(task.cancel)
         log.info("facend runs", address=self.address, cameras=cameras, pack=models.pack.name)
-
-    def _nightly(self, at: str) -> CronTrigger:
-        hour, minute = at.split(":")
-        return CronTrigger(hour=hour, minute=minute, timezone=self._settings.persons.zone)
 
     async def _watch(self) -> None:
         """Until somebody asks for the end: say how we are, and that we are alive."""

@@ -30,8 +30,9 @@ class Jobs:
         self._metrics = metrics
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
-            # A run that was missed (the box slept) is made up for once, not as often as it was missed.
-            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": 3600},
+            # A run that was missed (the box slept, or its clock was set) is made up for once, however late it
+            # is then, and not as often as it was missed.
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         self._status: dict[str, JobStatus] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -52,6 +53,21 @@ class Jobs:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=timeout_seconds)
+
+    def no_later(self, name: str, at: datetime) -> bool:
+        """Let the job run at this time, unless it is to run before; True where that is new."""
+        job = self._scheduler.get_job(name)
+        if job is None or job.next_run_time <= at:
+            return False
+        job.modify(next_run_time=at)
+        return True
+
+    def follow_clock(self) -> None:
+        """To be called now and then: where the clock was set back, jobs would wait for what it showed."""
+        now = datetime.now(UTC)
+        for job in self._scheduler.get_jobs():
+            # As if it had just run, which is the latest that it can be.
+            self.no_later(job.id, job.trigger.get_next_fire_time(now, now))
 
     def status(self) -> dict[str, dict[str, Any]]:
         """By job name: runs, failures, last_run, last_error, next_run."""

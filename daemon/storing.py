@@ -25,6 +25,7 @@ from store.facens.local import GALLERIES_AT_ONCE
 from store.facens.opening import local_shards
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
+from store.job_runs import JobRuns
 from store.person_evidence import PersonEvidence
 from store.recognition import Recognition
 from store.recorder import Recorder
@@ -205,6 +206,11 @@ class Storing:
 
     def facens(self) -> dict[str, float]:
         return dict(self._facens)
+
+    @property
+    def job_runs(self) -> JobRuns | None:
+        """When this box's nightly jobs ran; None while the store is not open."""
+        return None if self._ctx is None else JobRuns(self._ctx.database, self._settings.box)
 
     async def retention(self) -> None:
         """Remove what is too old. Does nothing while the store is away: the next run makes up for it."""

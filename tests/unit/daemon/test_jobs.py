@@ -1,4 +1,5 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -74,3 +75,38 @@ async def test_a_stop_breaks_off_a_running_job_and_waits_for_its_end():
     await asyncio.wait_for(began.wait(), 5)
     await jobs.stop()
     assert ended.is_set()
+
+
+async def test_a_run_that_was_missed_for_a_night_is_made_up_for_once():
+    """The box slept, or its clock was set ahead: however late, the job runs, and then at its usual time."""
+    jobs = Jobs(metrics())
+    ran = asyncio.Event()
+
+    async def work() -> None:
+        ran.set()
+
+    jobs.add("doctor", work, IntervalTrigger(days=1))
+    jobs.start()
+    jobs.no_later("doctor", datetime.now(UTC) - timedelta(hours=14))
+    await asyncio.wait_for(ran.wait(), 5)
+    status = jobs.status()["doctor"]
+    await jobs.stop()
+    assert status["runs"] == 1
+    assert timedelta() < status["next_run"] - datetime.now(UTC) <= timedelta(days=1)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_job_from_running():
+    """What was to run by the clock as it was goes by the clock as it is."""
+    jobs = Jobs(metrics())
+
+    async def work() -> None: ...
+
+    in_a_year = datetime.now(UTC) + timedelta(days=365)
+    jobs.add("facens", work, IntervalTrigger(hours=1, start_date=in_a_year))
+    jobs.start()
+    before = jobs.status()["facens"]["next_run"]
+    jobs.follow_clock()
+    after = jobs.status()["facens"]["next_run"]
+    await jobs.stop()
+    assert before == in_a_year
+    assert after - datetime.now(UTC) <= timedelta(hours=1)
