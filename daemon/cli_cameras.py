@@ -12,7 +12,7 @@ from daemon.camera_documents import plain
 from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import Asked, echo_table, store_options, with_store
 from daemon.cli_store import as_json as json_of
-from daemon.errors import StartError
+from daemon.errors import SettingsError, StartError
 from store import Context, Users
 
 SHOWN_OF_STATUS = ("since", "codec", "width", "height", "fps", "frames_decoded")
@@ -32,7 +32,12 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
         if settings_path or as_json:
             raise click.UsageError("--settings and --json stand after the subcommand")
         return
-    settings = settings_file.load(settings_path or settings_file.find())
+    path = settings_path or settings_file.find()
+    try:
+        settings = settings_file.load(path)
+    except SettingsError as error:
+        _show([_status_row(one) for one in _status_despite(error, path)["cameras"]], as_json)
+        return
     try:
         running = {one["cam_id"]: one for one in daemon_client.status(settings)["cameras"]}
     except daemon_client.NoAnswerError:
@@ -51,15 +56,36 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
 @json_option
 def status(settings_path: Path | None, as_json: bool) -> None:
     """How the cameras are, in the words of the running daemon."""
-    settings = settings_file.load(settings_path or settings_file.find())
+    path = settings_path or settings_file.find()
     try:
-        told = daemon_client.status(settings)
+        told = daemon_client.status(settings_file.load(path))
+    except SettingsError as error:
+        told = _status_despite(error, path)
+        told["configuration"].pop("settings", None)  # that is the error
     except daemon_client.NoAnswerError as error:
         raise StartError(f"{error}; does the daemon run?") from error
     _show([_status_row(one) for one in told["cameras"]], as_json)
     for reason in told["configuration"].values():
         if reason:
             click.echo(f"a change is refused: {reason}", err=True)
+
+
+def _status_despite(error: SettingsError, path: Path) -> dict[str, Any]:
+    """What the daemon says, which goes on with the settings from before the file was at fault.
+
+    The error itself where no daemon answers, or the file does not tell where to ask.
+    """
+    settings = settings_file.http_alone(path)
+    if settings is None:
+        raise error
+    try:
+        told = daemon_client.status(settings)
+    except daemon_client.NoAnswerError:
+        raise error from None
+    for problem in error.problems:
+        click.echo(f"a change is refused: {problem}", err=True)
+    click.echo(f"{daemon_client.base_url(settings)} goes on with the settings from before", err=True)
+    return told
 
 
 @cameras.command("list")

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from daemon.secrets import Key, SecretFault, filled_in
 from daemon.settings import Settings
 
 DEFAULT_PLACES = (Path("settings.toml"), Path("/etc/facend/settings.toml"))
+HTTP_SECTION = re.compile(r"^\[http\].*\n(?:(?!\s*\[).*\n?)*", re.MULTILINE)
 SECRET_KEYS = ("password", "token", "secret")
 
 
@@ -59,6 +61,30 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
             [f"{path}: {_key(it.key)} = {it.text}{advice if it.not_passed else ''}" for it in faults]
         )
     return validate(filled, source=str(path), folder=path.parent)
+
+
+def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Settings | None:
+    """Where the daemon listens, of a file that is at fault elsewhere; all other settings are the defaults.
+
+    None where the section [http] cannot be understood either.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            section = tomllib.loads(text).get("http", {})
+        except (ValueError, RecursionError):
+            found = HTTP_SECTION.search(text)
+            section = tomllib.loads(found[0] if found else "").get("http", {})
+        faults: list[SecretFault] = []
+        settings = validate({"http": filled_in(section, environment, faults)}, source=str(path))
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        SettingsError,
+    ):  # the whole file's fault is what will be told
+        return None
+    return None if faults else settings
 
 
 def validate(raw: object, source: str, folder: Path = Path()) -> Settings:

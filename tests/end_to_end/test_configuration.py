@@ -116,6 +116,23 @@ def test_a_changed_file_is_seen_without_a_signal(box: Box) -> None:
     assert box.process.status()["configuration"]["settings"] == ""
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("[[cameras]]\nid = 3\n", "cameras[2].id = 3: "), ("[[cameras\n", "this is no TOML")],
+)
+def test_a_broken_file_keeps_nobody_from_asking_the_daemon(box: Box, fault: str, said: str) -> None:
+    """It runs on with what it has; the command says so, and what is wrong with the file."""
+    sound = box.settings.read_text()
+    box.settings.write_text(sound + fault)
+    answers = [box.cameras(*arguments) for arguments in (("status", "--json"), ("--json",))]
+    box.settings.write_text(sound)
+    for told in answers:
+        assert told.well
+        assert [(row["id"], row["source"]) for row in json.loads(told.out)] == [("hall", "settings")]
+        assert said in told.err
+        assert f"{box.port} goes on with the settings from before" in told.err
+
+
 def test_cameras_of_the_collection_run_and_end(box: Box) -> None:
     """Added, changed, disabled and removed by the command, seen by the daemon within seconds."""
     url = box.clip.as_uri()

@@ -136,6 +136,26 @@ def test_relative_paths_count_from_the_settings_file(tmp_path):
     assert settings.models.folder == Path("~/models").expanduser()
 
 
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("[http]\nport = 1234\n[[cameras]]\nid = 3\n", ("127.0.0.1", 1234)),
+        ("not even TOML\n[http] # here\nhost = '::1'\n# as usual\n\n[jobs]\nport = 99\n", ("::1", 9464)),
+        ("[[cameras", ("127.0.0.1", 9464)),
+        ("[http]\ntoken = '${file:/nowhere}'\n[[cameras", None),
+        ("[http]\nport = 'x'\n", None),
+        ("[http]\nport = 1 2\n", None),
+        ("http = 3\n", None),
+    ],
+)
+def test_a_file_with_a_fault_still_tells_where_the_daemon_listens(tmp_path, text, address):
+    """Where its section [http] has none, be it that the rest is no TOML at all."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    settings = settings_file.http_alone(path)
+    assert (settings and (settings.http.host, settings.http.port)) == address
+
+
 def test_a_folder_that_is_closed_to_us_holds_no_settings(tmp_path, monkeypatch):
     """`sudo -u facend facend check` in an administrator's home looks on in the next place."""
     monkeypatch.delenv("FACEND_SETTINGS", raising=False)
