@@ -59,7 +59,10 @@ def application(
         )
 
     async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except TypeError:  # of a version that is no numbers; the usual format is everybody's
+            encode, content_type = choose_encoder("")
         # Collecting reads files of /proc and takes locks that the threads hold: not on the loop.
         return Response(await asyncio.to_thread(encode, registry), media_type=content_type)
 
@@ -127,7 +130,12 @@ async def serving(
     address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
     server = _Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_SECONDS
+            app,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
 

@@ -31,13 +31,15 @@ def crashed(error: BaseException) -> None:
     raise error
 
 
-async def fetch(metrics: Metrics, health: Reported, path: str) -> httpx.Response:
+async def fetch(
+    metrics: Metrics, health: Reported, path: str, headers: dict[str, str] | None = None
+) -> httpx.Response:
     app = application(metrics.registry, health)
     async with (
         serving(app, "127.0.0.1", 0, crashed) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
-        return await client.get(path)
+        return await client.get(path, headers=headers)
 
 
 async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
@@ -50,6 +52,15 @@ async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
     assert 'facend_camera_state{camera="door",state="green"} 1.0' in answer.text
     assert 'facend_camera_state{camera="door",state="red"} 0.0' in answer.text
     assert "facend_spool_sightings 3.0" in answer.text
+
+
+@pytest.mark.parametrize("version", ["abc", "1.", "9" * 5000])
+async def test_who_asks_for_a_format_that_is_none_gets_the_usual_one(metrics, version):
+    """Whatever stands in the header, a scrape is no fault of the daemon's."""
+    headers = {"accept": f"application/openmetrics-text; version={version}"}
+    answer = await fetch(metrics, Reported(), "/metrics", headers)
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "facend_build_info" in answer.text
 
 
 @pytest.mark.parametrize(
