@@ -33,6 +33,7 @@ class DeadLetters:
 
     def take(self, path: Path, reason: str) -> None:
         """Moves the file here. The reason comes first, so that no file lies here without one."""
+        self.prepare()  # somebody may have removed the folder
         target = self.folder / _short(path.name)
         write_durably(target.with_name(f"{target.name}{_REASON}"), f"{reason}\n".encode())
         with contextlib.suppress(FileNotFoundError):  # the reason alone tells of a file that is gone

@@ -216,6 +216,9 @@ class Spool:
             self._path(sighting_id).unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> SpoolError:
+        if error.errno == errno.ENOENT:  # somebody removed it; the next try finds another one
+            with contextlib.suppress(OSError):
+                self.folder.mkdir(mode=0o700)
         fault = SpoolError(f"the spool folder {self.folder} cannot be written: {_reason(error)}; {_ADVICE}")
         self._refuses(fault)
         return fault

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -286,6 +287,25 @@ def test_a_file_that_is_gone_does_not_block_the_others(tmp_path: Path) -> None:
     spool.dead(sighting_id, "its file is gone")
     assert spool.pending() == []
     assert [path.suffix for path in (tmp_path / "spool" / "dead").iterdir()] == [".reason"]
+
+
+def test_a_folder_that_somebody_removes_is_a_state_that_heals(tmp_path: Path) -> None:
+    """What lay in it is lost, and told; the next try finds a folder again, for the service's user alone."""
+    observer = Counting()
+    spool = open_spool(tmp_path, observer=observer)
+    lost = spool.put(sighting(1))
+    shutil.rmtree(tmp_path / "spool")
+    with pytest.raises(SpoolError, match="No such file"):
+        spool.put(sighting(2))
+    assert "No such file" in (spool.fault or "")
+    spool.put(sighting(2))
+    assert spool.fault is None
+    assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
+    with pytest.raises(MalformedSightingError) as malformed:
+        spool.get(lost)
+    spool.dead(lost, str(malformed.value))
+    assert observer.outcomes == [("door", "dead")]
+    assert len(spool) == 1
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
