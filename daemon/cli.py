@@ -3,7 +3,9 @@
 Nothing is imported here that a command may not need: `facend --help` shows at once.
 """
 
+import errno
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from daemon.errors import StartError
 INTERRUPTED = 128 + signal.SIGINT  # as shells count
 TERMINATED = 128 + signal.SIGTERM
 SERVICES = {"run", "demo"}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Facend(LazyGroup):
@@ -75,6 +78,7 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 
 def main() -> None:
+    _stand_in_for_closed_files()
     signal.signal(signal.SIGTERM, terminated)
     try:
         status = _status_of_command()
@@ -84,10 +88,22 @@ def main() -> None:
     leave(status)
 
 
+def _stand_in_for_closed_files() -> None:
+    """Where standard error or output is closed, the next file that is opened would get what is printed."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process runs
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
+
+
 def _status_of_command() -> int:
     """Run the command that was asked for; its exit status."""
     try:
         facend.main(standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return 2
@@ -96,6 +112,11 @@ def _status_of_command() -> int:
     except Terminated:
         # A service does what it was asked to, also before it runs; work was broken off.
         return 0 if SERVICES.intersection(sys.argv[1:2]) else TERMINATED
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        click.echo(f"facend: cannot write {error.filename or 'the output'} ({error.strerror})", err=True)
+        return 1
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(f"facend: {line}", err=True)

@@ -28,8 +28,12 @@ def leave(status: int) -> NoReturn:
     is nothing left to wait for.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # a full disk, or nobody who reads
+            # The interpreter would try again at its end, and have a status of its own for that.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if threading.active_count() > 1:
         os._exit(status)
     sys.exit(status)

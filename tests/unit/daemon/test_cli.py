@@ -11,7 +11,7 @@ import pytest
 
 from daemon import cli
 from daemon.cli_lazy import LazyGroup
-from tests.daemon_process import write_settings
+from tests.daemon_process import FACEND, write_settings
 from tests.faces import default_models
 
 CAMERA = {"id": "hall", "url": "rtsp://viewer:s3cret@10.0.0.7/main"}
@@ -139,6 +139,19 @@ finally:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50
     )
     assert set(done.stdout.splitlines()[-1].split()) & not_loaded == set()
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", "2>&- <&-", ">&- 2>&- <&-"])
+def test_no_room_for_what_is_printed_is_no_fault_of_facend(tmp_path, redirection):
+    """One line and status 1 on a full disk; where nobody wants to read, all goes on without a word."""
+    path = write_settings(tmp_path, [CAMERA])
+    command = ["sh", "-c", f'exec "$@" {redirection}', "sh", FACEND, "check", "--settings", path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    if "full" in redirection:
+        assert done.returncode == 1
+        assert done.stderr == "facend: cannot write the output (No space left on device)\n"
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_file_in_the_current_folder_is_the_settings(facend, tmp_path, monkeypatch):
