@@ -16,10 +16,10 @@ class SettingsError(StartError):
     exit_status = 2
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = [_printable(problem) for problem in problems]
+        self.problems = [printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """One line, whatever was typed into a file: line ends, control and invisible characters as escapes."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -10,6 +10,8 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from daemon.errors import printable
+
 LogFormat = Literal["auto", "console", "journal", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -102,12 +104,16 @@ def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 
 def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """`<priority>event key=value …`; the journal adds the time itself."""
+    """`<priority>event key=value …`; the journal adds the time itself.
+
+    What cameras and servers said stays part of its line, and is shown: the journal hides what is no text.
+    """
     event.pop("time", None)
     event.pop("logger", None)
     priority = JOURNAL_PRIORITY.get(str(event.pop("level", "info")), 6)
     exception = event.pop("exception", None)
     text = str(event.pop("event", ""))
     pairs = " ".join(f"{key}={value}" for key, value in event.items())
-    lines = [f"{text} {pairs}".strip(), *(str(exception).splitlines() if exception else ())]
-    return "\n".join(f"<{priority}>{line}" for line in lines)
+    first, *more = f"{text} {pairs}".strip().splitlines() or [""]
+    lines = [first, *(f"    {line}" for line in more), *(str(exception).splitlines() if exception else ())]
+    return "\n".join(f"<{priority}>{printable(line)}" for line in lines)

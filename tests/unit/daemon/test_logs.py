@@ -32,6 +32,17 @@ def test_journal_lines_begin_with_their_priority(capsys):
     assert lines[-1] == "<3>ValueError: no"
 
 
+def test_nobody_outside_begins_a_line_of_the_journal(capsys):
+    """What a camera said keeps the priority of its line; what is no text is shown escaped."""
+    logs.configure("journal", "info")
+    structlog.get_logger("x").info("camera gives no frames", detail="no\n<0>gone\x1b[2J\n", attempts=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "<6>camera gives no frames detail=no",
+        "<6>    <0>gone\\x1b[2J",
+        "<6>     attempts=1",
+    ]
+
+
 @pytest.mark.parametrize("log_format", ["console", "journal", "json"])
 def test_no_line_shows_the_password_of_a_url(log_format, capsys):
     """Whatever a room passes along, credentials in URLs are masked, in tracebacks too."""
