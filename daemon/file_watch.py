@@ -25,9 +25,12 @@ class FileWatch:
         self._taken = self._seen = self._mark()
 
     def _mark(self) -> Mark:
-        """None where there is no file: somebody is about to put a new one in its place."""
+        """None where there is no file: somebody is about to put a new one in its place. An empty one is as
+        good as none: what should stand in it is on its way, or found no room on the disk."""
         try:
             stat = self._path.stat()
         except OSError:
+            return None
+        if not stat.st_size:
             return None
         return stat.st_mtime_ns, stat.st_size, stat.st_ino
