@@ -79,6 +79,10 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 def main() -> None:
     _stand_in_for_closed_files()
+    if sys.argv[1:2] == ["run"]:
+        # A wish to read the settings again, which come anyway while it loads. Left alone it would end the
+        # process, and systemd takes that for a clean end.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminated)
     try:
         status = _status_of_command()

@@ -47,6 +47,18 @@ def test_a_service_that_is_stopped_while_it_loads_ends_well(tmp_path: Path) -> N
     assert not (tmp_path / "data" / "mongod").exists()
 
 
+def test_a_reload_while_it_loads_ends_nothing(tmp_path: Path) -> None:
+    """SIGHUP in the first moment: it goes on, until SIGTERM."""
+    with started(write_settings(tmp_path, [])) as process:
+        wait_for("a handler for SIGTERM", lambda: takes_sigterm(process), 20, pause=0.001)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.terminate()
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
