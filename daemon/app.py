@@ -17,7 +17,6 @@ from importlib.metadata import version
 from typing import Any
 
 import structlog
-from apscheduler.triggers.interval import IntervalTrigger
 
 from cameras.settings import CameraSettings
 from daemon import loop_lag
@@ -146,9 +145,8 @@ class Application:
         nights.add("retention", settings.jobs.retention_at, self._storing.retention, after_each_start=True)
         nights.add("doctor", settings.jobs.doctor_at, self._storing.check)
         if minutes := settings.facens.snapshot_minutes:
-            self._jobs.add("facens", self._storing.save_facens, IntervalTrigger(minutes=minutes))
-        again = IntervalTrigger(minutes=settings.jobs.look_again_minutes)
-        self._jobs.add("look_again", self._storing.look_again, again)
+            self._jobs.add_every(minutes, "facens", self._storing.save_facens)
+        self._jobs.add_every(settings.jobs.look_again_minutes, "look_again", self._storing.look_again)
         if settings.persons.merge != "off":
             nights.add("merge", settings.jobs.merge_at, self._storing.compare_persons)
         self._jobs.start()

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon.metrics import Metrics
 
@@ -41,6 +42,10 @@ class Jobs:
         self._status[name] = JobStatus()
         self._metrics.add_job(name)
         self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
+
+    def add_every(self, minutes: float, name: str, function: JobFunction) -> None:
+        # A trigger of no zone asks for the machine's own, and fails where TZ holds none that Python knows.
+        self.add(name, function, IntervalTrigger(minutes=minutes, timezone=UTC))
 
     def start(self) -> None:
         self._scheduler.start()

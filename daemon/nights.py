@@ -49,7 +49,7 @@ class Nights:
 
         hour, minute = at.split(":")
         self._times[name] = nightly = CronTrigger(hour=hour, minute=minute, timezone=self._zone)
-        soon = DateTrigger(datetime.now(UTC) + AFTER_START)
+        soon = DateTrigger(datetime.now(UTC) + AFTER_START, timezone=UTC)
         self._jobs.add(name, run, OrTrigger([soon, nightly]) if after_each_start else nightly)
 
     async def make_up(self, opened: asyncio.Event) -> None:
