@@ -87,10 +87,7 @@ class PrivateMongod:
             lock = OwnerLock(self._folder / "owner.lock")
             owner = lock.acquire()
         except OSError as error:
-            raise StoreUnavailableError(
-                f"the private mongod's folder {self._folder} cannot be used: {error.strerror}; "
-                "check store.data_dir, its owner and its permissions"
-            ) from error
+            raise self._unusable(error) from error
         serving = self._own() if owner else self._visit(lock)
         try:
             async with serving:
@@ -148,9 +145,14 @@ class PrivateMongod:
     async def _start(self) -> None:
         if lack := self._lack_of_room():
             raise StoreUnavailableError(lack)
-        for socket in (self._socket, self._sockets / "mongodb-27017.sock"):
-            socket.unlink(missing_ok=True)
-        (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
+        try:
+            # Its parents were there before: where they are not, a disk may be missing that comes back.
+            (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
+            make_private(self._sockets)
+            for socket in (self._socket, self._sockets / "mongodb-27017.sock"):
+                socket.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unusable(error) from error
         program = self._program()
         self._log.begin()
         try:
@@ -167,6 +169,12 @@ class PrivateMongod:
             raise StoreUnavailableError(f"{program} could not be started: {error.strerror}") from error
         self._reader = asyncio.create_task(self._read(self._process), name="private mongod's log")
         await self._until_ready(self._process)
+
+    def _unusable(self, error: OSError) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"the private mongod's folder {self._folder} cannot be used: {error.strerror}; "
+            "check store.data_dir, its owner and its permissions"
+        )
 
     async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
         ready = asyncio.create_task(self._member.ready(READY_SECONDS))

@@ -241,6 +241,20 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_folder_that_is_gone_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    """A disk that was taken away and comes back: until then the fault says so."""
+    mongod = PrivateMongod(tmp_path / "data", find_mongod)
+    async with mongod.running() as url:
+        assert await count_after_insert(url) == 1
+        (tmp_path / "data").rename(tmp_path / "elsewhere")
+        assert mongod.pid
+        os.kill(mongod.pid, signal.SIGKILL)
+        await until(lambda: "cannot be used: No such file" in mongod.fault)
+        (tmp_path / "elsewhere").rename(tmp_path / "data")
+        await until(lambda: not mongod.fault)
+        assert await count_after_insert(url) == 2
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - a look from outside
