@@ -5,8 +5,8 @@ but jitter with the network. So the stream's time is trusted from frame to frame
 the world's clock it lies.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 LARGEST_DELAY_SECONDS = 10.0
 """A frame that seems older on arrival, or a gap longer than time really passed by this much, is a jump of the
@@ -16,12 +16,16 @@ PATIENCE_SECONDS = 10.0
 """A network that was held up has caught up after this time; frames that are still late were taken later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    captured_at: datetime
-    """UTC."""
+class Stamp(NamedTuple):
+    captured_seconds: float
+    """Unix time."""
     media_time: float
     """Seconds from the first frame, always growing."""
+
+    @property
+    def captured_at(self) -> datetime:
+        """UTC."""
+        return datetime.fromtimestamp(self.captured_seconds, UTC)
 
 
 class StreamClock:
@@ -61,7 +65,7 @@ class StreamClock:
             self._first = self._stream_time
         offset = self._offset = self._next_offset(arrived_at)
         self._captured_at = max(self._captured_at, self._stream_time + offset)
-        return Stamp(datetime.fromtimestamp(self._captured_at, UTC), self._stream_time - self._first)
+        return Stamp(self._captured_at, self._stream_time - self._first)
 
     def media_time(self, reported: float | None) -> float | None:
         """The media time of a frame that comes later, with this timestamp; None where that is not known."""

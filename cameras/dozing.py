@@ -7,7 +7,7 @@ comes at which nothing moves and nobody is in view. So of a visit at which one d
 is seen an interval of key frames later.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from cameras.motion import MotionGate
@@ -36,11 +36,11 @@ class Coded(Protocol):
 class Decoder(Protocol):
     """One stream's decoder, for packets of its own kind."""
 
-    def decode(self, packet: Any, arrived_at: float) -> Iterator[Decoded | Nothing]:  # noqa: ANN401
+    def decode(self, packet: Any, arrived_at: float) -> Sequence[Decoded | Nothing]:  # noqa: ANN401
         """What the packet gives, after those before it."""
         ...
 
-    def decode_alone(self, packet: Any, arrived_at: float) -> Iterator[Decoded | Nothing]:  # noqa: ANN401
+    def decode_alone(self, packet: Any, arrived_at: float) -> Sequence[Decoded | Nothing]:  # noqa: ANN401
         """What a key frame's packet gives without its neighbours. The decoder begins anew after it."""
         ...
 
@@ -73,25 +73,21 @@ class Doze:
     def kept_bytes(self) -> int:
         return self._bytes
 
-    def take(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing | Kept]:
+    def take(self, packet: Coded, arrived_at: float) -> Iterable[Decoded | Nothing | Kept]:
         """The next packet, which arrived at this unix time: the frames that it gives now.
 
         An empty one is the end of a recording: what is kept is decoded, and what the decoder held back.
         """
         if not packet.size:
-            yield from self.wake()
-            for item in self._decoder.decode(packet, arrived_at):
-                yield from self._hand_over(item)
-        elif not self._asleep:
-            yield from self._awake(packet, arrived_at)
-        elif packet.is_keyframe:
-            yield from self._look(packet, arrived_at)
-        else:
-            self._keep(packet, arrived_at)
-            if self._busy() or self._is_full(arrived_at):
-                yield from self.wake()
-            else:
-                yield Kept(self._decoder.seconds(packet))
+            return self._end(packet, arrived_at)
+        if not self._asleep:
+            return self._awake(packet, arrived_at)
+        if packet.is_keyframe:
+            return self._look(packet, arrived_at)
+        self._keep(packet, arrived_at)
+        if self._busy() or self._is_full(arrived_at):
+            return self.wake()
+        return [Kept(self._decoder.seconds(packet))]
 
     def wake(self) -> Iterator[Decoded | Nothing]:
         """Decode what is kept; then everything, up to the next key frame at least."""
@@ -105,6 +101,11 @@ class Doze:
                 # The key frame itself was handed over when it came.
                 if isinstance(item, Decoded) and self._is_new(item, first=number == 0):
                     yield from self._hand_over(item.as_late())
+
+    def _end(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
+        yield from self.wake()
+        for item in self._decoder.decode(packet, arrived_at):
+            yield from self._hand_over(item)
 
     def _awake(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
         if not packet.is_keyframe:
@@ -120,11 +121,11 @@ class Doze:
 
     def _look(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
         """At a key frame while asleep: it is the newest frame, or the last one of those that were kept."""
-        alone = list(self._decoder.decode_alone(packet, arrived_at))
+        alone = self._decoder.decode_alone(packet, arrived_at)
         moving = [self._moves(item) for item in alone]
         if any(moving) or self._busy():
             yield from self.wake()
-            alone = list(self._decoder.decode(packet, arrived_at))
+            alone = self._decoder.decode(packet, arrived_at)
         for item in alone:
             yield from self._hand_over(item)
         if self._asleep:

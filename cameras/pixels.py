@@ -55,8 +55,11 @@ class DecodedPixels:
     def __init__(self, frame: VideoFrame, converter: Converter) -> None:
         self._frame = frame
         self._converter = converter
-        self._quarter_turns = round(frame.rotation / 90) % 4
+
+    @property
+    def _quarter_turns(self) -> int:
         """Counterclockwise."""
+        return round(self._frame.rotation / 90) % 4
 
     @property
     def width(self) -> int:

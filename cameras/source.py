@@ -7,10 +7,9 @@ FFmpeg's own messages and exceptions carry the URL with its password, so none of
 errors are raised anew, outside the handler, with no link to the original.
 """
 
-import math
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import av
 from av.container import InputContainer
@@ -49,6 +48,10 @@ class Source:
             self._container.close()
             raise
         self._converter = Converter(settings.trace_name)
+        base = self._video.time_base
+        # Whole numbers, because to calculate with fractions takes twenty times as long.
+        self._tick = None if base is None else (base.numerator, base.denominator)
+        """Of the stream's clock, in seconds."""
         # In a recording each packet is a whole picture.
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False
@@ -88,46 +91,44 @@ class Source:
             failure = explain(error, self._settings, Moment.READING)
         raise failure
 
-    def _take(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing | Kept]:
+    # Lists and not generators, as generators in generators are dear: what runs between two frames, some 40 ms
+    # apart, finds nothing of itself in the processor's caches.
+    def _take(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
         """Decode, but where the camera sends its pictures in parts, only once all of a picture is there: one
         packet later than usual, because nothing marks the last part."""
         part = self._goes_on is not None and self._goes_on(bytes(packet))
         if part and not self._in_parts:
             # The part before it was decoded for a whole picture; this one can only be thrown away.
             self._in_parts = True
-            yield Nothing(corrupt=True)
-        elif not self._in_parts:
-            yield from self._take_whole(packet)
-        elif part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
+            return [Nothing(corrupt=True)]
+        if not self._in_parts:
+            return self._take_whole(packet)
+        if part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
             self._held = _joined(self._held, packet)
-        else:
-            before, self._held = self._held, packet
-            if before is not None:
-                yield from self._take_whole(before)
+            return []
+        before, self._held = self._held, packet
+        return [] if before is None else self._take_whole(before)
 
-    def _take_whole(self, packet: "Packet[Stream]") -> Iterator[Decoded | Nothing | Kept]:
+    def _take_whole(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
         arrived_at = time.time()
         if self._doze is None:
-            yield from self.decode(packet, arrived_at)
-        else:
-            yield from self._doze.take(packet, arrived_at)
+            return self.decode(packet, arrived_at)
+        return self._doze.take(packet, arrived_at)
 
     # cameras.dozing.Decoder
-    def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Iterator[Decoded | Nothing]:
+    def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
         began = time.perf_counter()
         try:
             frames = packet.decode()
         except av.FFmpegError:
             # One damaged packet is no reason to reconnect; the decoder goes on with the next key frame.
-            yield Nothing(corrupt=True)
-            return
-        seconds = time.perf_counter() - began
+            return [Nothing(corrupt=True)]
         if not frames:
-            yield Nothing(corrupt=packet.is_corrupt)
-        for frame in frames:
-            yield self._decoded(frame, arrived_at, seconds / len(frames))
+            return [Nothing(corrupt=packet.is_corrupt)]
+        seconds = (time.perf_counter() - began) / len(frames)
+        return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
-    def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Iterator[Decoded | Nothing]:
+    def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
         began = time.perf_counter()
         self.reset()
         try:
@@ -137,19 +138,18 @@ class Source:
             frames = []
         self.reset()
         if not frames:
-            yield Nothing(corrupt=True)
-        for frame in frames:
-            yield self._decoded(frame, arrived_at, time.perf_counter() - began)
+            return [Nothing(corrupt=True)]
+        seconds = time.perf_counter() - began
+        return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
     def reset(self) -> None:
         self._video.codec_context.flush_buffers()
 
     def seconds(self, packet: "VideoFrame | Packet[Stream]") -> float | None:
-        base = packet.time_base or self._video.time_base
-        if packet.pts is None or base is None:
+        if packet.pts is None or self._tick is None:
             return None
-        seconds = float(packet.pts * base)
-        return seconds if math.isfinite(seconds) else None
+        numerator, denominator = self._tick
+        return packet.pts * numerator / denominator
 
     def _decoded(self, frame: object, arrived_at: float, seconds: float) -> Decoded | Nothing:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:

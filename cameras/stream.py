@@ -1,8 +1,8 @@
 """What a worker sees of a source: its description, and the frames one after another."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from pipeline.types import Pixels
 
@@ -27,8 +27,7 @@ class StreamInfo:
         return 1 / (self.fps or _USUAL_FPS)
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A frame, fresh from the decoder."""
 
     pixels: Pixels
@@ -41,7 +40,7 @@ class Decoded:
     """It was decoded long after it came, together with others."""
 
     def as_late(self) -> "Decoded":
-        return replace(self, late=True)
+        return self._replace(late=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,7 @@ class Nothing:
     corrupt: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A packet that is not decoded now, and perhaps never."""
 
     stream_seconds: float | None
