@@ -1,6 +1,7 @@
 """What one camera has given so far."""
 
 import threading
+import time
 from datetime import UTC, datetime
 
 import structlog
@@ -21,7 +22,8 @@ class Figures:
         self._lock = threading.Lock()
         self._frames_decoded = 0
         self._reconnects = 0
-        self._last_frame_at: datetime | None = None
+        self._last_frame_at: float | None = None
+        """Unix time."""
         self._info: StreamInfo | None = None
         self._measured_fps: float | None = None
         self._size: tuple[int, int] | None = None
@@ -32,6 +34,7 @@ class Figures:
         with self._lock:
             info = self._info
             width, height = self._size or (None, None)
+            at = self._last_frame_at
             return CameraStatus(
                 cam_id=self._settings.id,
                 state=condition.state,
@@ -41,7 +44,7 @@ class Figures:
                 url=self._settings.masked_url,
                 frames_decoded=self._frames_decoded,
                 reconnects=self._reconnects,
-                last_frame_at=self._last_frame_at,
+                last_frame_at=None if at is None else datetime.fromtimestamp(at, UTC),
                 width=width,
                 height=height,
                 fps=(info.fps if info else None) or self._measured_fps,
@@ -63,11 +66,15 @@ class Figures:
                 fps=info.fps,
             )
 
-    def frame(self, size: tuple[int, int]) -> None:
-        """A frame of this width and height was decoded."""
+    def frame(self) -> None:
+        """A frame was decoded."""
+        # Without the lock, which is dear so often: nobody else writes these two.
+        self._frames_decoded += 1
+        self._last_frame_at = time.time()
+
+    def picture(self, size: tuple[int, int]) -> None:
+        """Frames have this width and height now."""
         with self._lock:
-            self._frames_decoded += 1
-            self._last_frame_at = datetime.now(UTC)
             before, self._frame_size = self._frame_size, size
             self._size = size
         if before not in (None, size):

@@ -1,5 +1,6 @@
 """What a camera tells about itself while it runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -44,9 +45,9 @@ class CameraStatus:
 class CameraObserver(Protocol):
     """Who wants to know what the cameras do; called on the cameras' threads, so it must not block."""
 
-    def frame_decoded(self, cam_id: str) -> None: ...
-    def stage(self, stage: str, seconds: float) -> None:
-        """The stage decode took this long for one packet."""
+    def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
+        """These frames were decoded since it was told last, each within so many seconds. It is told with each
+        frame that goes to the analysis, and when the stream ends."""
         ...
 
     def skipped(self, cam_id: str, reason: str) -> None:
@@ -65,8 +66,7 @@ class CameraObserver(Protocol):
 class UnobservedCamera:
     """An observer that does not look."""
 
-    def frame_decoded(self, cam_id: str) -> None: ...
-    def stage(self, stage: str, seconds: float) -> None: ...
+    def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None: ...
     def skipped(self, cam_id: str, reason: str) -> None: ...
     def reconnect(self, cam_id: str, reason: str) -> None: ...
     def state(self, cam_id: str, state: CameraState, reason: str) -> None: ...

@@ -35,6 +35,9 @@ LATE_SECONDS = 0.1
 RATE_SECONDS = 2.0
 """The frame rate of a stream that does not name it is measured over at least so long."""
 
+TOLD_TOGETHER = 25
+"""So many decoded frames are told at the latest, even if the analysis wants none."""
+
 STEADY_SECONDS = 10.0
 """Frames for so long make the next trouble a new one, with short waits again."""
 
@@ -72,6 +75,8 @@ class CameraWorker:
         self._pace: Pace | None = None
         self._progress = Progress(settings)
         self._rate = Rate()
+        self._untold: list[float] = []
+        """How long frames took to decode of which the observer does not know yet."""
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
         if not settings.enabled:
             self._health.finished("disabled", "disabled in its settings")
@@ -196,6 +201,7 @@ class CameraWorker:
                 self._progress.opened(live=not source.info.recorded)
                 frames = self._read(source)
             finally:
+                self._tell_decoded()
                 source.close()
             if frames == 0 and not self._stop.is_set():
                 raise SourceError(
@@ -245,19 +251,28 @@ class CameraWorker:
         return frames
 
     def _hand_over(self, item: Decoded, stamp: Stamp, lossless: bool) -> None:
-        self._figures.frame((item.pixels.width, item.pixels.height))
+        self._figures.frame()
         self._health.frame()
-        self._observer.stage("decode", item.decode_seconds)
-        self._observer.frame_decoded(self.settings.id)
+        self._untold.append(item.decode_seconds)
         # What nobody wants to see would only replace what somebody has not yet taken. Where none may be lost,
         # it must not depend on how far the analysis is just now.
         fps = self.settings.max_fps if lossless else self._wanted_fps()
-        if not self._rate.is_due(stamp.media_time, fps):
+        due = self._rate.is_due(stamp.media_time, fps)
+        if due or len(self._untold) >= TOLD_TOGETHER:
+            self._tell_decoded()
+        if not due:
             return
         self._rate.taken(stamp.media_time, fps)
+        self._figures.picture((item.pixels.width, item.pixels.height))
         frame = Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels)
         # Late frames come all at once: the newest would win, and what they were kept for be lost.
         self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)
+
+    def _tell_decoded(self) -> None:
+        """All at once: to tell of each frame took as long as all the rest between two of them."""
+        if self._untold:
+            self._observer.frames_decoded(self.settings.id, self._untold)
+            self._untold = []
 
     def _bear_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
         """Packets come, pictures do not: a reason to open the stream again after a while."""

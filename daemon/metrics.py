@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import get_args
@@ -162,8 +162,11 @@ class Metrics:
         self._skipped.labels(cam_id, reason).inc()
 
     # cameras.observer.CameraObserver
-    def frame_decoded(self, cam_id: str) -> None:
-        self._decoded.labels(cam_id).inc()
+    def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
+        self._decoded.labels(cam_id).inc(len(seconds))
+        decoding = self._stage.labels("decode")
+        for each in seconds:
+            decoding.observe(each)
 
     def reconnect(self, cam_id: str, reason: str) -> None:
         self._reconnects.labels(cam_id, reason).inc()

@@ -70,8 +70,8 @@ class Notes(UnobservedCamera):
         self.states: list[str] = []
         self.changed = threading.Condition()
 
-    def frame_decoded(self, cam_id: str) -> None:
-        self.decoded += 1
+    def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
+        self.decoded += len(seconds)
 
     def skipped(self, cam_id: str, reason: str) -> None:
         self.skips.append(reason)

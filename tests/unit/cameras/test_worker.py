@@ -150,6 +150,22 @@ def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> Non
     assert taken == pytest.approx([0.0, 0.2, 0.4, 0.52, 0.6, 0.72, 0.8])
 
 
+def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
+    """Within a second while the stream goes on, and to the last one when it ends."""
+    hold = threading.Event()
+    steps: list[Step] = [picture(0.04 * number) for number in range(60)]
+    notes = Notes()
+    camera = worker(Script([*steps, lambda: hold.wait(10) and None]), notes, max_fps=0.1)
+    camera.start()
+    deadline = time.monotonic() + 10
+    while camera.status.frames_decoded < 60 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert 60 - 25 < notes.decoded < 60
+    hold.set()
+    assert camera.stop()
+    assert notes.decoded == 60
+
+
 def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
     notes = Notes()

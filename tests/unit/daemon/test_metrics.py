@@ -37,7 +37,7 @@ def all_counted() -> Metrics:
     metrics.visit("door")
     metrics.analysed("door")
     metrics.skipped("door", "busy")
-    metrics.frame_decoded("door")
+    metrics.frames_decoded("door", [0.003])
     metrics.reconnect("door", "refused")
     metrics.state("door", "red", "refused")
     metrics.operation("faces.add", 0.002)
