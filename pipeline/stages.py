@@ -50,6 +50,8 @@ class StageSettings:
     """Frames analysed a second of media time while faces are in view and something moves."""
     search_fps: float = 5.0
     """The same, at most, while something moves and no face is in view."""
+    still_fps: float = 2.0
+    """So often, at most, it is asked whether something moves while nothing does and no face is in view."""
     idle_fps: float = 2.0
     """The same while faces are in view and nothing moves."""
     whole_seconds: float = 0.5
@@ -103,6 +105,8 @@ class CameraStages:
         """Where the faces are, if a look there alone is enough; see `pipeline.search`."""
         self._seen = False
         """Whether there was a face, or what might be one, in the frame analysed last."""
+        self._still = False
+        """Whether nothing moved in the last frame, and nobody is there who might."""
 
     @property
     def busy(self) -> bool:
@@ -112,8 +116,10 @@ class CameraStages:
     @property
     def wanted_fps(self) -> float:
         """How many frames a second are worth handing over at present. May be asked from another thread."""
-        most, search = self._settings.max_fps, self._settings.search_fps
-        return most if self._seen else min(most, search)
+        settings = self._settings
+        if self._seen:
+            return settings.max_fps
+        return min(settings.max_fps, settings.still_fps if self._still else settings.search_fps)
 
     @property
     def turned_degrees(self) -> int:
@@ -129,6 +135,7 @@ class CameraStages:
             return sightings
         self._rate.taken(now, self.wanted_fps)
         scene = self._scene(frame)
+        self._still = scene is not Scene.MOVING and not self.busy
         if scene is Scene.STILL:
             self._observer.skipped(self._cam_id, "motion")
             return sightings
@@ -148,7 +155,7 @@ class CameraStages:
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
         self._last_frame = self._last_analysed = self._size = None
-        self._seen, self._places = False, []
+        self._seen, self._still, self._places = False, False, []
         self._rate.restart()
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 

@@ -214,7 +214,7 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     scene, observer = Scene.STILL, Counting()
     stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: scene)
     run(stages, empty(2, start=0), finish=False)
-    assert observer.counts == Counter(motion=10)
+    assert observer.counts == Counter(motion=4)
     scene = Scene.MOVING
     person = list(walk(2, 3, start=2))[:4]
     run(stages, person, finish=False)
@@ -226,13 +226,25 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     assert len(sightings) == 1
 
 
-def test_whether_something_moves_is_asked_half_as_often_as_faces_are_analysed(models: Models) -> None:
-    """At 25 frames a second and 10 wanted, a camera before which nothing happens is asked 5 times."""
-    observer = Counting()
-    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: Scene.STILL)
+def test_the_rate_follows_what_happens(models: Models) -> None:
+    """Of 25 frames a second 2 are asked whether anything moves, then 5 whether there is a face, then 10 are
+    looked at, each from the next frame on; and only 2 again where everything has come to rest."""
+    scene, observer = Scene.STILL, Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: scene)
+    assert stages.wanted_fps == 5
     run(stages, empty(3, start=0, fps=25), finish=False)
-    assert observer.counts["motion"] == pytest.approx(15, abs=1)
-    assert observer.counts["analysed"] == 0
+    assert observer.counts == Counter(motion=6)
+    assert stages.wanted_fps == 2
+    scene = Scene.MOVING
+    run(stages, empty(3, start=3, fps=25), finish=False)
+    assert observer.counts["analysed"] == pytest.approx(15, abs=1)
+    run(stages, list(walk(2, 1, start=6))[-1:], finish=False)
+    assert stages.wanted_fps == 10
+    run(stages, empty(3, start=7, fps=25), finish=False)
+    assert stages.wanted_fps == 5
+    scene = Scene.DUE
+    run(stages, empty(1, start=10, fps=25), finish=False)
+    assert stages.wanted_fps == 2
 
 
 class CountedPixels(ArrayPixels):
