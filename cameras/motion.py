@@ -35,7 +35,14 @@ HOLD_SECONDS = 1.0
 """The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
 
 LOOK_SECONDS = 5.0
-"""However still it is, a look is due again after so long."""
+"""However still it is, a look is due again after so long if the picture is not what it was at the last one:
+somebody may have come too slowly to be noticed."""
+
+LOOK_CHANGE = 2.0
+"""Grey levels by which spots differ then. Noise counts, too: where it hides somebody, one has to look."""
+
+LONGEST_SECONDS = 30.0
+"""And after so long even if nothing at all has changed."""
 
 _MEDIAN_TO_SIGMA = 1.4826 / math.sqrt(2)  # of the difference of two equally noisy pictures
 
@@ -54,7 +61,9 @@ class MotionGate:
         self._frames = 0
         self._at = 0.0
         self._moved_at = 0.0
+        self._asked_at = 0.0
         self._looked_at = 0.0
+        self._looked: Small | None = None
 
     def scene(self, luma: NDArray[np.uint8], at_seconds: float) -> Scene:
         """What goes on in this frame: whether something moves or has just moved, or a look is due.
@@ -63,13 +72,18 @@ class MotionGate:
         """
         if self.moves(luma, at_seconds):
             self._moved_at = at_seconds
-        if at_seconds - self._moved_at < HOLD_SECONDS:
-            self._looked_at = at_seconds
-            return Scene.MOVING
-        if at_seconds - self._looked_at < LOOK_SECONDS:
+        moving = at_seconds - self._moved_at < HOLD_SECONDS
+        if not moving and not self._look_is_due(at_seconds):
             return Scene.STILL
-        self._looked_at = at_seconds
-        return Scene.DUE
+        self._looked, self._looked_at, self._asked_at = self._before, at_seconds, at_seconds
+        return Scene.MOVING if moving else Scene.DUE
+
+    def _look_is_due(self, at_seconds: float) -> bool:
+        if at_seconds - self._asked_at < LOOK_SECONDS or self._before is None or self._looked is None:
+            return False
+        self._asked_at = at_seconds
+        changed = _stand_out(self._before - self._looked * _gain(self._before, self._looked), LOOK_CHANGE)
+        return changed or at_seconds - self._looked_at >= LONGEST_SECONDS
 
     def moves(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
         """Whether something moves in this frame, compared with those before; True for the first one."""
@@ -89,14 +103,22 @@ class MotionGate:
     def _differs(self, small: Small, before: Small, background: Small) -> bool:
         step = _median(np.abs(small - before))
         self._noise += 0.1 * (min(LARGEST_NOISE, step * _MEDIAN_TO_SIGMA) - self._noise)
-        # Daylight and the camera's exposure scale everything by the same factor; that alone is no person.
-        gain = _median(small) / max(8.0, _median(background))
-        change = small - background * np.float32(min(2.0, max(0.5, gain)))
-        spots = (np.abs(change) > max(LEAST_CHANGE, NOISES * self._noise)).astype(np.uint8)
-        if not spots.any():
-            return False
-        _, _, found, _ = cv2.connectedComponentsWithStats(spots, connectivity=8)
-        return bool(found[1:, cv2.CC_STAT_AREA].max() >= SPOTS)
+        change = small - background * _gain(small, background)
+        return _stand_out(change, max(LEAST_CHANGE, NOISES * self._noise))
+
+
+def _gain(small: Small, before: Small) -> np.float32:
+    """Daylight and the camera's exposure scale everything by the same factor; that alone is no person."""
+    return np.float32(min(2.0, max(0.5, _median(small) / max(8.0, _median(before)))))
+
+
+def _stand_out(change: Small, least: float) -> bool:
+    """Whether neighbouring spots changed by more than this many grey levels."""
+    spots = (np.abs(change) > least).astype(np.uint8)
+    if not spots.any():
+        return False
+    _, _, found, _ = cv2.connectedComponentsWithStats(spots, connectivity=8)
+    return bool(found[1:, cv2.CC_STAT_AREA].max() >= SPOTS)
 
 
 def _small(luma: NDArray[np.uint8]) -> Small:
