@@ -129,7 +129,7 @@ class LocalFacens:
             if len(chosen) <= PICKED:
                 return search(array.picked(int(one) for one in chosen), together, limit, threshold)
             return await self._reading(
-                array, lambda view: search(view, together, limit, threshold, Allowed(chosen))
+                array, lambda view: search(view, together, limit, threshold, Allowed(chosen, view.count))
             )
         if len(array) * together.size <= OFF_LOOP_NUMBERS:
             return search(array.view(), together, limit, threshold)

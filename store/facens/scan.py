@@ -23,8 +23,9 @@ numpy's, which reads four facens at once."""
 COSINES_AT_ONCE = 1 << 16
 """So many are counted before the best of them are looked for, which takes longer block by block: each time it
 finds the processor's cache full of facens."""
-SPARSE = 4
-"""Where fewer than one in so many rows may be allowed, only these are compared."""
+SPARSE = 8
+"""Where fewer than one in so many rows may be allowed, only these are compared: to gather a facen takes as
+long as to read eight in a row."""
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -33,15 +34,15 @@ Ints = NDArray[np.int64]
 class Allowed:
     """The ids that a search is limited to. A look at a few bits of an id's hash decides most cases."""
 
-    def __init__(self, ids: Iterable[int]) -> None:
+    def __init__(self, ids: Iterable[int], count: int) -> None:
+        """`count`: of how many facens these are a choice."""
         self._ids = np.sort(id_array(ids))
-        bits = max(10, (4 * len(self._ids)).bit_length())
+        self.few = len(self._ids) * SPARSE < count
+        """Whether it is worth while to look for their facens, instead of looking at all."""
+        bits = max(10, ((16 if self.few else 4) * len(self._ids)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._maybe = np.zeros(1 << bits, dtype=np.bool_)
         self._maybe[hashes(self._ids) >> self._shift] = True
-
-    def __len__(self) -> int:
-        return len(self._ids)
 
     def candidates(self, ids: Ints) -> NDArray[np.intp]:
         """The places of all that are allowed, and of a few that are not."""
@@ -63,7 +64,7 @@ def search(
     slack = SLACK if view.precision is Precision.FULL else HALF_SLACK
     best = _Best(len(queries), limit, cosine(threshold) - 2 * slack, allowed)
     compare = _Comparison(queries, view.precision, alone=len(queries) == 1 and view.count >= FAISS_FROM)
-    few = allowed if allowed is not None and len(allowed) * SPARSE < view.count else None
+    few = allowed if allowed is not None and allowed.few else None
     together = max(1, COSINES_AT_ONCE // (len(queries) * rows_in_block(queries.shape[1])))
     for start in range(0, len(view.blocks), together):
         blocks = view.blocks[start : start + together]
