@@ -1,6 +1,7 @@
 """`facend bench`: what this machine can do."""
 
 import asyncio
+import gc
 import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass
@@ -128,6 +129,7 @@ def facens(
 
 
 async def _measured(asked: _Wanted, show: Callable[[Row], None]) -> list[Row]:
+    gc.freeze()  # as the daemon does, see `daemon.service.ready`
     rows = []
     async for row in _all(asked):
         show(row)
