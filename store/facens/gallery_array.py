@@ -22,6 +22,8 @@ BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
 """Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in a
 millisecond."""
 FIRST_ROWS = 16
+ROWS_AHEAD = 64
+"""So many rows before it is needed a gallery wants its next block."""
 HALF_SCALE = 32767
 
 MADV_HUGEPAGE: int | None = getattr(system, "MADV_HUGEPAGE", None)
@@ -86,11 +88,19 @@ class Block:
     def empty(cls, rows: int, size: int, precision: Precision) -> "Block":
         return cls(room(rows, size, precision), np.empty(rows, dtype=np.int64))
 
-    def copy(self, rows: int, into: int) -> "Block":
-        """A new block of the capacity `into` with the first rows of this one."""
-        copied = Block.empty(into, self.vectors.shape[1], Precision.of(self.vectors))
-        copied.vectors[:rows], copied.ids[:rows] = self.vectors[:rows], self.ids[:rows]
-        return copied
+    @classmethod
+    def touched(cls, rows: int, size: int, precision: Precision) -> "Block":
+        """As `empty`, from a thread: the system has to find memory for what is touched the first time, which
+        may take milliseconds."""
+        block = cls.empty(rows, size, precision)
+        block.vectors.fill(0)
+        block.ids.fill(0)
+        return block
+
+    def copied(self, rows: int, into: "Block") -> "Block":
+        """The other block, with the first rows of this one."""
+        into.vectors[:rows], into.ids[:rows] = self.vectors[:rows], self.ids[:rows]
+        return into
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,8 @@ class GalleryArray:
         """Rows before this one may be under a reader's eyes …"""
         self._own: set[int] = set()
         """… but for those in these blocks, copied since the newest reader began."""
+        self._spare: Block | None = None
+        """A whole block that has been touched already."""
         self.listeners: list[Callable[[int], None]] = []
         """Hear of each row that is written."""
 
@@ -165,17 +177,44 @@ class GalleryArray:
     @property
     def nbytes(self) -> int:
         """Of facens, ids and their index, what is set aside for more included."""
-        return sum(block.vectors.nbytes + block.ids.nbytes for block in self._blocks) + self._index.nbytes
+        blocks = self._blocks if self._spare is None else [*self._blocks, self._spare]
+        return sum(block.vectors.nbytes + block.ids.nbytes for block in blocks) + self._index.nbytes
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether the next changes may need another block, which is to be given before: see `take_room`."""
+        return self._spare is None and self._is_large and (self._is_nearly_full or self._readers > 0)
+
+    @property
+    def _capacity(self) -> int:
+        if not self._blocks:
+            return 0
+        return (len(self._blocks) - 1) * self._block_rows + len(self._blocks[-1].ids)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether the next block is a whole one."""
+        return 2 * self._capacity >= self._block_rows
+
+    @property
+    def _is_nearly_full(self) -> bool:
+        return self._capacity - self._count < ROWS_AHEAD
+
+    def room(self) -> Block:
+        """What it wants. Any thread may make it."""
+        return Block.touched(self._block_rows, self._size, self._precision)
+
+    def take_room(self, block: Block) -> None:
+        self._spare = block
 
     def add(self, face_id: int, facen: Facen) -> None:
         """Adds an id that is not there yet."""
         number, row = divmod(self._count, self._block_rows)
         if number == len(self._blocks):
-            rows = self._block_rows if number else FIRST_ROWS
-            self._blocks.append(Block.empty(rows, self._size, self._precision))
+            self._blocks.append(self._new(self._block_rows if number else FIRST_ROWS))
         elif row == len(self._blocks[number].ids):
             rows = min(self._block_rows, max(FIRST_ROWS, 2 * row))
-            self._blocks[number] = self._blocks[number].copy(row, rows)
+            self._blocks[number] = self._blocks[number].copied(row, self._new(rows))
         self._put(self._count, face_id, self._precision.stored(facen))
         self._count += 1
 
@@ -218,13 +257,21 @@ class GalleryArray:
         if not self._readers:
             self._seen = 0
             self._own.clear()
+            if not self._is_nearly_full:
+                self._spare = None
+
+    def _new(self, rows: int) -> Block:
+        if self._spare is not None and rows == self._block_rows:
+            block, self._spare = self._spare, None
+            return block
+        return Block.empty(rows, self._size, self._precision)
 
     def _put(self, row: int, face_id: int, stored: Stored) -> None:
         number, inside = divmod(row, self._block_rows)
         if row < self._seen and number not in self._own:
             block = self._blocks[number]
             rows = min(self._count - number * self._block_rows, len(block.ids))
-            self._blocks[number] = block.copy(rows, len(block.ids))
+            self._blocks[number] = block.copied(rows, self._new(len(block.ids)))
             self._own.add(number)
         block = self._blocks[number]
         block.vectors[inside] = stored
@@ -240,5 +287,6 @@ class GalleryArray:
         if used <= 1 and self._blocks:
             rows = len(self._blocks[0].ids)
             if rows > FIRST_ROWS and rows > 4 * self._count:
-                self._blocks[0] = self._blocks[0].copy(self._count, max(FIRST_ROWS, rows // 2))
+                self._blocks[0] = self._blocks[0].copied(self._count, self._new(max(FIRST_ROWS, rows // 2)))
                 del self._blocks[1:]
+                self._spare = None

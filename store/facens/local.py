@@ -8,6 +8,7 @@ before believing in them.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -27,7 +28,8 @@ OFF_LOOP_NUMBERS = 1_000_000
 """A search over more numbers than this (about a millisecond of work) runs in a thread."""
 PICKED = 256
 """So many allowed ids are looked up one by one and compared at once."""
-ADD_AT_ONCE = 64
+TURN_SECONDS = 0.001
+"""An addition of many lets others have the loop after so long."""
 IDS_AT_ONCE = 10_000
 GALLERIES_AT_ONCE = 100
 
@@ -55,21 +57,23 @@ class LocalFacens:
         self.changes = 0
         """Goes up with everything that is added or removed."""
         self._galleries: dict[GalleryKey, GalleryArray] = {}
+        self._making_room = asyncio.Lock()
         self.approximations = Approximations(approximate_from, self._reading)
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
-        array = self._array(owner, gallery, self._checked(facen))
+        array = await self._roomy(owner, gallery, self._checked(facen))
         if face_id in array:
             raise FacenExistsError(f"the face {face_id} is in the gallery {gallery} already", self.name)
         array.add(face_id, facen)
         self.changes += 1
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
-        added = 0
-        for index, (face_id, facen) in enumerate(entries):
-            if index % ADD_AT_ONCE == ADD_AT_ONCE - 1:
-                await asyncio.sleep(0)  # others want the loop too
-            array = self._array(owner, gallery, self._checked(facen))
+        added, since = 0, time.perf_counter()
+        for face_id, facen in entries:
+            if time.perf_counter() - since > TURN_SECONDS:
+                await asyncio.sleep(0)
+                since = time.perf_counter()
+            array = await self._roomy(owner, gallery, self._checked(facen))
             if face_id not in array:
                 array.add(face_id, facen)
                 self.changes += 1
@@ -77,7 +81,8 @@ class LocalFacens:
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        array = self._galleries.get((owner, gallery))
+        while (array := self._galleries.get((owner, gallery))) is not None and array.wants_room:
+            await self._make_room(array)
         if array is None or face_id not in array:
             return False
         array.remove(face_id)
@@ -201,6 +206,19 @@ class LocalFacens:
                 await asyncio.sleep(0)  # others want the loop too
             total += array.nbytes
         return total
+
+    async def _roomy(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
+        """The gallery, which may be changed at once without waiting for memory."""
+        while (array := self._array(owner, gallery, facen)).wants_room:
+            await self._make_room(array)  # meanwhile it may be dropped
+        return array
+
+    async def _make_room(self, array: GalleryArray) -> None:
+        async with self._making_room:
+            if array.wants_room:
+                room = await asyncio.to_thread(array.room)
+                if array.wants_room:  # still
+                    array.take_room(room)
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
         array = self._galleries.get((owner, gallery))

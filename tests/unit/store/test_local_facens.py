@@ -8,9 +8,9 @@ import pytest
 from bson import ObjectId
 
 from pipeline.facen import cosine, normalise
-from store.facens import LocalFacens, scan
+from store.facens import LocalFacens, gallery_array, scan
 from store.facens import local as local_module
-from store.facens.gallery_array import HUGE_PAGE, Block, Precision
+from store.facens.gallery_array import HUGE_PAGE, Block, Precision, Stored, rows_in_block
 from store.facens.scan import search
 from tests.facens import SIZE, like, person_facen
 from tests.own_memory import own_kibibytes
@@ -113,6 +113,33 @@ def test_a_block_takes_the_memory_of_its_facens_and_no_more() -> None:
         assert block.vectors.ctypes.data % HUGE_PAGE == 0
     raw = sum(block.vectors.nbytes + block.ids.nbytes for block in blocks) / 1024
     assert 0.9 * raw <= own_kibibytes() - before <= 1.1 * raw
+
+
+async def test_the_loop_never_waits_for_new_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole blocks come from threads: where a gallery grows, where a removal copies what a search sees."""
+    made: list[tuple[int, bool]] = []
+
+    def room(rows: int, size: int, precision: Precision) -> Stored:
+        made.append((rows, threading.current_thread() is threading.main_thread()))
+        return plain_room(rows, size, precision)
+
+    plain_room = gallery_array.room
+    monkeypatch.setattr(gallery_array, "room", room)
+    whole = rows_in_block(SIZE)
+    storage = LocalFacens()
+    await storage.add_many(OWNER, "g", ((number, person_facen(number % 50)) for number in range(2 * whole)))
+    for number in range(2 * whole, 2 * whole + 100):
+        await storage.add(OWNER, "g", number, person_facen(1))
+    grown = made.count((whole, False))
+    held = HeldSearches(monkeypatch)
+    asked = asyncio.create_task(storage.search(OWNER, "g", person_facen(1), 1, 0.0))
+    await asyncio.to_thread(held.begun.wait, WAIT_SECONDS)
+    assert await storage.remove(OWNER, "g", 5)
+    held.go_on.set()
+    await asked
+    assert grown == 3
+    assert made.count((whole, False)) > grown
+    assert (whole, True) not in made
 
 
 async def test_churn_at_a_steady_size_does_not_grow() -> None:
