@@ -6,7 +6,7 @@ they see is copied, block by block, before a removal changes it.
 """
 
 import mmap as system
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Facen
 from store.facens.row_index import RowIndex
+from store.facens.storage import SAME, Compared
 
 BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
 """Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in a
@@ -244,6 +245,18 @@ class GalleryArray:
         """A copy of those of the allowed ids that are here."""
         found = {row for face_id in allowed if (row := self._index.get(face_id)) is not None}
         return picked(self._blocks, np.array(sorted(found), dtype=np.intp), self._precision)
+
+    def compare(self, facens: Mapping[int, Facen]) -> Compared:
+        """Which of these ids are here with these facens, and which with others."""
+        fitting = {face_id: facen for face_id, facen in facens.items() if len(facen) == self._size}
+        other = [face_id for face_id in facens if face_id not in fitting and face_id in self]
+        same = 0
+        for block in self.picked(fitting).blocks:
+            wanted = np.stack([fitting[face_id] for face_id in block.ids.tolist()])
+            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > SAME
+            other += block.ids[apart].tolist()
+            same += len(apart) - int(apart.sum())
+        return Compared(same, other)
 
     def begin_reading(self) -> View:
         """As `view`, and it stays as it is until `end_reading`."""

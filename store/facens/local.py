@@ -21,7 +21,7 @@ from store.errors import FacenExistsError
 from store.facens.approximate import Approximations
 from store.facens.gallery_array import GalleryArray, Precision, View
 from store.facens.scan import Allowed, search
-from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
+from store.facens.storage import Compared, FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
 
 SHARD = "local"
 OFF_LOOP_NUMBERS = 1_000_000
@@ -30,6 +30,7 @@ PICKED = 256
 """So many allowed ids are looked up one by one and compared at once."""
 TURN_SECONDS = 0.001
 """An addition of many lets others have the loop after so long."""
+COMPARE_AT_ONCE = 256
 IDS_AT_ONCE = 10_000
 GALLERIES_AT_ONCE = 100
 
@@ -155,6 +156,17 @@ class LocalFacens:
                 raise
         finally:
             array.end_reading()
+
+    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+        same, other = 0, list[int]()
+        for start in range(0, len(entries), COMPARE_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)  # others want the loop too
+            array = self._galleries.get((owner, gallery))
+            if array is not None:
+                found = array.compare(dict(entries[start : start + COMPARE_AT_ONCE]))
+                same, other = same + found.same, other + found.other
+        return Compared(same, sorted(other))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         array = self._galleries.get((owner, gallery))

@@ -7,7 +7,7 @@ add it twice, which a search shows as one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +19,16 @@ from pipeline.types import Facen
 from store.errors import BadValueError, FacenExistsError, FacenStorageError, PackError, StoreUnavailableError
 from store.facens.milvus_calls import LONGEST_ANSWER, MilvusCalls, MissingError
 from store.facens.milvus_names import collection_of, gallery_of, owner_of, partition_of
-from store.facens.storage import FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen, id_array
+from store.facens.storage import (
+    SAME,
+    Compared,
+    FacenHit,
+    FacenSearch,
+    GalleryKey,
+    ShardHealth,
+    checked_facen,
+    id_array,
+)
 from store.settings import FacensSettings
 
 SLACK = 2e-6
@@ -177,6 +186,20 @@ class MilvusFacens:
                 return answer
             wanted = min(4 * wanted, LONGEST_ANSWER)
 
+    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+        wanted = dict(entries)
+        collection, partition = collection_of(owner), partition_of(gallery)
+
+        async def compare() -> Compared:
+            same, other = 0, list[int]()
+            for part in _parts(list(wanted), AT_ONCE):
+                held = await self._calls.facens(collection, partition, part)
+                found = await asyncio.to_thread(_compared, held, wanted)
+                same, other = same + found.same, other + found.other
+            return Compared(same, sorted(other))
+
+        return await self._there(owner, gallery, compare, missing=Compared(0, []))
+
     async def count(self, owner: ObjectId, gallery: str) -> int:
         async def count() -> int:
             return await self._calls.count(collection_of(owner), partition_of(gallery))
@@ -303,6 +326,16 @@ class MilvusFacens:
 
 def _parts(entries: Sequence[_Result], size: int) -> Iterable[Sequence[_Result]]:
     return (entries[start : start + size] for start in range(0, len(entries), size))
+
+
+def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, Facen]) -> Compared:
+    """An id with several entries is right where each of them is."""
+    right: dict[int, bool] = {}
+    for face_id, numbers in held:
+        facen = np.asarray(numbers, dtype=np.float32)
+        same = len(facen) == len(wanted[face_id]) and bool(np.abs(facen - wanted[face_id]).max() <= SAME)
+        right[face_id] = right.get(face_id, True) and same
+    return Compared(sum(right.values()), [face_id for face_id, same in right.items() if not same])
 
 
 def _filters(allowed: NDArray[np.int64]) -> Iterable[str]:

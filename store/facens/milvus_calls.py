@@ -163,6 +163,14 @@ class MilvusCalls:
         rows = await self._query(collection, partition, filter=which, output_fields=[ID], limit=limit)
         return sorted(int(row[ID]) for row in rows)
 
+    async def facens(
+        self, collection: str, partition: str, ids: Sequence[int]
+    ) -> list[tuple[int, Sequence[float]]]:
+        """The entries with these ids; an id may have several."""
+        which = f"id in {list(ids)}"
+        rows = await self._query(collection, partition, filter=which, output_fields=[ID, FACEN])
+        return [(int(row[ID]), row[FACEN]) for row in rows]
+
     async def count(self, collection: str, partition: str) -> int:
         (row,) = await self._query(collection, partition, filter="", output_fields=["count(*)"])
         return int(row["count(*)"])

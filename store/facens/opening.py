@@ -23,7 +23,7 @@ async def open_storage(settings: FacensSettings, size: int | None, pack: str | N
     if settings.shards == 1:
         return local(SHARD)
     names = [f"shard {number}" for number in range(1, settings.shards + 1)]
-    return ShardedFacens([local(name) for name in names], names)
+    return ShardedFacens([local(name) for name in names], names, size)
 
 
 def local_shards(storage: FacenStorage) -> list[LocalFacens]:

@@ -19,6 +19,7 @@ from pipeline.types import Facen
 from store.errors import FacenExistsError, FacenStorageError
 from store.facens.row_index import hashes
 from store.facens.storage import (
+    Compared,
     FacenHit,
     FacenSearch,
     FacenStorage,
@@ -45,11 +46,12 @@ class _State(Enum):
 class ShardedFacens:
     """FacenStorage over shards, which share one event loop."""
 
-    def __init__(self, shards: Sequence[FacenStorage], names: Sequence[str]) -> None:
+    def __init__(self, shards: Sequence[FacenStorage], names: Sequence[str], size: int | None = None) -> None:
+        """`size`: how many numbers a facen has; None to take it from the first one."""
         self.shards = tuple(shards)
         self.names = tuple(names)
         self.pack = shards[0].pack
-        self._size: int | None = None
+        self._size = size
         self._states = [_State.LIVE] * len(shards)
         self._reasons = [""] * len(shards)
 
@@ -109,6 +111,14 @@ class ShardedFacens:
             FacenSearch(_best([answer[query].hits for answer in found], limit), total, total)
             for query in range(len(facens))
         ]
+
+    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+        shards = self._shards_of(np.array([face_id for face_id, _ in entries], dtype=np.int64)).tolist()
+        found = []
+        for number in range(len(self.shards)):
+            mine = [entry for entry, shard in zip(entries, shards, strict=True) if shard == number]
+            found.append(await self._on(number, _comparing(owner, gallery, mine)))
+        return Compared(sum(one.same for one in found), sorted(face for one in found for face in one.other))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         return sum(await self._on_all(lambda shard: shard.count(owner, gallery)))
@@ -204,6 +214,12 @@ def _adding(
     owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
 ) -> Callable[[FacenStorage], Awaitable[int]]:
     return lambda shard: shard.add_many(owner, gallery, entries)
+
+
+def _comparing(
+    owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
+) -> Callable[[FacenStorage], Awaitable[Compared]]:
+    return lambda shard: shard.compare(owner, gallery, entries)
 
 
 def _without_errors(answers: list[_Result | BaseException], ignore_errors: bool) -> list[_Result]:

@@ -19,6 +19,9 @@ from store.errors import BadValueError
 GalleryKey = tuple[ObjectId, str]
 """Owner and name."""
 CONVERT_AT_ONCE = 10_000
+SAME = 1e-4
+"""Two facens whose numbers are nowhere further apart are the same one: half precision, and reckoning in
+another order, change less."""
 
 
 class FacenHit(NamedTuple):
@@ -37,6 +40,15 @@ class FacenSearch:
     """The best first; the older id first where two are alike."""
     live_servers: int
     total_servers: int
+
+
+class Compared(NamedTuple):
+    """What a gallery holds of some faces."""
+
+    same: int
+    """So many are there as they should be."""
+    other: list[int]
+    """The ids of those that are there with other facens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,10 @@ class FacenStorage(Protocol):
         self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
     ) -> list[FacenSearch]:
         """The same for several facens at once."""
+        ...
+
+    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+        """Whether faces are there with these facens; those that are not there are left out."""
         ...
 
     async def count(self, owner: ObjectId, gallery: str) -> int: ...

@@ -148,6 +148,20 @@ async def test_many_at_once_are_the_same_as_one_by_one(storage: FacenStorage) ->
     assert sum(shard.facens for shard in health) == 20
 
 
+async def test_a_comparison_tells_what_is_held_for_each_face(storage: FacenStorage) -> None:
+    """By its numbers: those that are there as given, those with others; what is missing is neither."""
+    await storage.add_many(A, "g", [(number, person_facen(number)) for number in range(600)])
+    right = [(number, person_facen(number)) for number in range(590, 620)]
+    assert await storage.compare(A, "g", right) == (10, [])
+    wrong = [(5, like(person_facen(5), 0.999)), (300, person_facen(301)), (7, person_facen(7, 512))]
+    entries = [(number, person_facen(number)) for number in range(600) if number not in dict(wrong)]
+    assert await storage.compare(A, "g", [*wrong, *entries, (999, person_facen(9))]) == (597, [5, 7, 300])
+    await storage.remove(A, "g", 5)
+    await storage.add(A, "g", 5, like(person_facen(5), 0.999))
+    assert await storage.compare(A, "g", wrong) == (1, [7, 300])
+    assert await storage.compare(A, "nowhere", entries) == await storage.compare(A, "g", []) == (0, [])
+
+
 async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None:
     """Facens of two models never meet."""
     await storage.add(A, "g", 1, person_facen(1))

@@ -59,6 +59,14 @@ class Storage(RuleBasedStateMachine):
         there = self.plain[place].pop(face_id, None) is not None
         assert self.runner.run(self.storage.remove(*place, face_id)) == there
 
+    @rule(place=PLACES, ids=st.lists(IDS, max_size=20, unique=True), person=st.integers(0, 200))
+    def compare(self, place: tuple[ObjectId, str], ids: list[int], person: int) -> None:
+        plain = self.plain[place]
+        entries = [(face_id, person_facen(person + face_id, SIZE)) for face_id in ids]
+        other = [face_id for face_id, facen in entries if (plain.get(face_id, facen) != facen).any()]
+        same = sum(face_id in plain for face_id in ids) - len(other)
+        assert self.runner.run(self.storage.compare(*place, entries)) == (same, sorted(other))
+
     @rule(place=PLACES)
     def drop(self, place: tuple[ObjectId, str]) -> None:
         self.runner.run(self.storage.drop(*place))
