@@ -21,7 +21,15 @@ from store.errors import FacenExistsError
 from store.facens.approximate import Approximations
 from store.facens.gallery_array import GalleryArray, Precision, View
 from store.facens.scan import Allowed, search
-from store.facens.storage import Compared, FacenHit, FacenSearch, GalleryKey, ShardHealth, checked_facen
+from store.facens.storage import (
+    Compared,
+    FacenHit,
+    FacenSearch,
+    GalleryKey,
+    ShardHealth,
+    checked_facen,
+    listed,
+)
 
 SHARD = "local"
 OFF_LOOP_NUMBERS = 1_000_000
@@ -30,7 +38,7 @@ PICKED = 256
 """So many allowed ids are looked up one by one and compared at once."""
 TURN_SECONDS = 0.001
 """An addition of many lets others have the loop after so long."""
-COMPARE_AT_ONCE = 256
+COMPARE_AT_ONCE = 128
 IDS_AT_ONCE = 10_000
 GALLERIES_AT_ONCE = 100
 
@@ -245,9 +253,4 @@ class LocalFacens:
 
 
 def _listed(view: View) -> list[int]:
-    """The ids in order. In parts, because making Python's numbers holds everything else up."""
-    ids = np.sort(view.ids())
-    listed: list[int] = []
-    for start in range(0, len(ids), IDS_AT_ONCE):
-        listed += ids[start : start + IDS_AT_ONCE].tolist()
-    return listed
+    return listed(view.ids())

@@ -28,6 +28,8 @@ from store.facens.storage import (
     ShardHealth,
     checked_facen,
     id_array,
+    listed,
+    unwrapped,
 )
 from store.settings import FacensSettings
 
@@ -216,7 +218,7 @@ class MilvusFacens:
                 page = await self._calls.ids(collection, partition, after, PAGE)
                 found += page
                 if len(page) < PAGE:
-                    return sorted(set(found))
+                    return await asyncio.to_thread(_ordered, found)
 
         return await self._there(owner, gallery, ids, missing=[])
 
@@ -336,6 +338,10 @@ def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, 
         same = len(facen) == len(wanted[face_id]) and bool(np.abs(facen - wanted[face_id]).max() <= SAME)
         right[face_id] = right.get(face_id, True) and same
     return Compared(sum(right.values()), [face_id for face_id, same in right.items() if not same])
+
+
+def _ordered(ids: list[int]) -> list[int]:
+    return listed(unwrapped(ids))
 
 
 def _filters(allowed: NDArray[np.int64]) -> Iterable[str]:

@@ -27,6 +27,8 @@ from store.facens.storage import (
     ShardHealth,
     checked_facen,
     id_array,
+    listed,
+    unwrapped,
 )
 
 SHARD_SHIFT = np.uint64(40)
@@ -114,10 +116,11 @@ class ShardedFacens:
 
     async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
         shards = self._shards_of(np.array([face_id for face_id, _ in entries], dtype=np.int64)).tolist()
-        found = []
-        for number in range(len(self.shards)):
-            mine = [entry for entry, shard in zip(entries, shards, strict=True) if shard == number]
-            found.append(await self._on(number, _comparing(owner, gallery, mine)))
+        parts: list[list[tuple[int, Facen]]] = [[] for _ in self.shards]
+        for entry, shard in zip(entries, shards, strict=True):
+            parts[shard].append(entry)
+        compare = [_comparing(owner, gallery, part) for part in parts]
+        found = [await self._on(number, work) for number, work in enumerate(compare)]
         return Compared(sum(one.same for one in found), sorted(face for one in found for face in one.other))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
@@ -125,7 +128,7 @@ class ShardedFacens:
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
         parts = await self._on_all(lambda shard: shard.ids(owner, gallery))
-        return await asyncio.to_thread(lambda: sorted(one for part in parts for one in part))
+        return await asyncio.to_thread(lambda: listed(np.concatenate([unwrapped(part) for part in parts])))
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         parts = await self._on_all(lambda shard: shard.galleries(owner))

@@ -136,6 +136,23 @@ def checked_facen(facen: Facen, size: int | None) -> Facen:
     return facen
 
 
+def listed(ids: NDArray[np.int64]) -> list[int]:
+    """The ids in order, each once. In parts, because making Python's numbers holds everything else up."""
+    ordered = np.unique(ids)
+    numbers: list[int] = []
+    for start in range(0, len(ordered), CONVERT_AT_ONCE):
+        numbers += ordered[start : start + CONVERT_AT_ONCE].tolist()
+    return numbers
+
+
+def unwrapped(ids: list[int]) -> NDArray[np.int64]:
+    """Empties the list, in parts: giving back a million of Python's numbers at once holds everybody up."""
+    array = id_array(ids)
+    while ids:
+        del ids[-CONVERT_AT_ONCE:]
+    return array
+
+
 def id_array(ids: Iterable[int]) -> NDArray[np.int64]:
     """In parts, because looking at many of Python's numbers holds up all other threads."""
     if isinstance(ids, np.ndarray):
