@@ -12,14 +12,18 @@ whoever searches looks the faces up in MongoDB.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum, auto
 from typing import Any
 from weakref import WeakValueDictionary
 
+import numpy as np
 import structlog
+from bson import ObjectId
 
 from pipeline.facen import FacenError
+from pipeline.types import Facen
 from store.backoff import Backoff
 from store.client import Collection
 from store.driver_errors import DRIVER_ERRORS, ours
@@ -35,6 +39,7 @@ LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
 """How long the server holds a question without news; news are sent at once."""
+BRING_AT_ONCE = 250
 LOST = (260, 280, 286)
 """MongoDB's codes for a place in the stream that it does not have any more: all has to be looked at again."""
 NO_STREAMS = 40573
@@ -42,6 +47,8 @@ NO_STREAMS = 40573
 POLL_SECONDS = 10.0
 OVERLAP_SECONDS = 600.0
 """A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+NOBODY = np.zeros(1, dtype=np.float32)
+"""No facen is like it."""
 CHANGES: list[dict[str, Any]] = [
     {
         "$match": {
@@ -54,6 +61,17 @@ CHANGES: list[dict[str, Any]] = [
     {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
 ]
 """A new face is in no gallery; only one that was imported with its galleries is of interest."""
+
+
+class Settled(Enum):
+    """How a face was found when it was put right."""
+
+    IN_ORDER = auto()
+    """With the facen of its document wherever it was."""
+    OTHER = auto()
+    """With another facen, somewhere."""
+    UNUSABLE = auto()
+    """Its document lists galleries, and has no facen that could be searched there: it is in none now."""
 
 
 class FaceLocks:
@@ -163,26 +181,76 @@ class Following:
         if joined or left:
             await self.settle(event["documentKey"]["_id"], left=left)
 
-    async def settle(self, face_id: int, *, left: bool = True) -> None:
+    def lock(self, face_id: int) -> asyncio.Lock:
+        """Who holds it is the only one in this process to change the face's galleries."""
+        return self._locks.of(face_id)
+
+    async def settle(self, face_id: int, *, left: bool = True) -> Settled:
         """Puts the face into the storage's galleries that its document lists, and out of all others.
 
-        `left`: whether it may have left one; looking for that takes longer.
+        `left`: whether it may have left one, or be another face with the same id; looking for that takes
+        longer. What is in order is not touched: a search finds it all the while.
+
+        Raises:
+            StoreError: MongoDB or a shard does not answer.
         """
-        async with self._locks.of(face_id):
-            face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
+        async with self.lock(face_id):
+            try:
+                face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
+            except DRIVER_ERRORS as error:
+                raise ours(error, "faces.find") from error
             galleries = face.get("gallery") or []
             if left:
                 for owner, gallery in await self._facens.galleries():
                     if gallery not in galleries or owner != face.get("owner"):
                         await self._facens.remove(owner, gallery, face_id)
             if not galleries:
-                return
+                return Settled.IN_ORDER
             try:
-                facen = facen_for(self._facens, face)
-                for gallery in galleries:
-                    await self._facens.add_many(face["owner"], gallery, [(face_id, facen)])
+                entry = (face_id, facen_for(self._facens, face))
+                others = [await self._put(face["owner"], gallery, entry, left) for gallery in galleries]
             except (FacenError, BadValueError) as error:
-                log.warning("a face of another process has no usable facen", face=face_id, reason=str(error))
+                log.warning("a stored face has no usable facen", face=face_id, reason=str(error))
+                for gallery in galleries:
+                    await self._facens.remove(face["owner"], gallery, face_id)
+                return Settled.UNUSABLE
+            return Settled.OTHER if any(others) else Settled.IN_ORDER
+
+    async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
+        """Brings faces that list this gallery into the storage where they are missing, many at once.
+
+        StoreError where MongoDB or a shard does not answer.
+        """
+        for start in range(0, len(ids), BRING_AT_ONCE):
+            # In order, so that two cannot wait for each other.
+            some = sorted(ids[start : start + BRING_AT_ONCE])
+            async with AsyncExitStack() as held:
+                for face_id in some:
+                    await held.enter_async_context(self.lock(face_id))
+                try:
+                    query = {"_id": {"$in": some}, "owner": owner, "gallery": gallery}
+                    await fill(self._faces, self._facens, query)
+                except DRIVER_ERRORS as error:
+                    raise ours(error, "facens.fill") from error
+
+    async def agrees(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
+        """Whether both sides say the same of a face in a gallery, while nobody else here changes it."""
+        async with self.lock(face_id):
+            this = {"_id": face_id, "owner": owner, "gallery": gallery}
+            try:
+                listed = await self._faces.find_one(this, {"_id": 1}) is not None
+            except DRIVER_ERRORS as error:
+                raise ours(error, "faces.find") from error
+            held = await self._facens.compare(owner, gallery, [(face_id, NOBODY)])
+            return listed == bool(held.other)
+
+    async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], look: bool) -> bool:
+        """Whether there was another facen in its place."""
+        other = look and bool((await self._facens.compare(owner, gallery, [entry])).other)
+        if other:
+            await self._facens.remove(owner, gallery, entry[0])
+        await self._facens.add_many(owner, gallery, [entry])
+        return other
 
 
 class _NoStreamsError(Exception):

@@ -144,7 +144,7 @@ class FacensKeeping:
     async def _fill(self, following: Following) -> None:
         loaded = self._snapshots is not None and await self._snapshots.load()
         if loaded or await self._facens.galleries():
-            added, removed = await reconcile(self._database, self._facens, following.settle)
+            added, removed = await reconcile(self._database, self._facens, following)
             log.info("the store is open", added=added, removed=removed)
             return
         try:
@@ -176,5 +176,5 @@ class FacensKeeping:
             log.info("a shard of the facen storage is back", shard=name)
 
     async def _catch_up(self, shard: FacenStorage, mine: Mine) -> None:
-        settle = Following(self._database["faces"], shard, self._locks).settle
-        await reconcile(self._database, shard, settle, mine)
+        following = Following(self._database["faces"], shard, self._locks)
+        await reconcile(self._database, shard, following, mine)

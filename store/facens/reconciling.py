@@ -1,7 +1,7 @@
 """The facen storage compared with MongoDB, by ids alone, and brought to what MongoDB says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from store.client import Collection, Database
 from store.driver_errors import DRIVER_ERRORS, ours
-from store.facens.filling import fill
+from store.facens.following import BRING_AT_ONCE, Following
 from store.facens.sharded import Mine
-from store.facens.storage import FacenStorage, GalleryKey, id_array
+from store.facens.storage import FacenStorage, GalleryKey, unwrapped
 
 Ids = NDArray[np.int64]
 BATCH = 100_000
-FETCH_AT_ONCE = 5_000
-"""A question to MongoDB may have 16 MB."""
 ID_DOCUMENT = np.dtype([("length", "<i4"), ("type", "u1"), ("name", "S4"), ("id", "<i8"), ("end", "u1")])
 """`{_id: …}` in BSON with a whole number of 64 bits (https://bsonspec.org/spec.html): 18 bytes, always."""
 INT64 = 0x12
@@ -78,8 +76,7 @@ def _ids_of(batch: bytes) -> Ids:
 
 async def held_ids(facens: FacenStorage, owner: ObjectId, gallery: str) -> Ids:
     """The ids that the storage holds in a gallery, in order."""
-    ids = await facens.ids(owner, gallery)
-    return await asyncio.to_thread(id_array, ids)
+    return await asyncio.to_thread(unwrapped, await facens.ids(owner, gallery))
 
 
 async def differences(
@@ -103,28 +100,23 @@ async def differences(
 async def reconcile(
     database: Database,
     facens: FacenStorage,
-    settle: Callable[[int], Awaitable[None]],
+    following: Following,
     mine: Mine | None = None,
     told: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
     """Brings in what is missing, and takes out what is foreign; how many of each there were.
 
     `told` hears how many were put right since it was called before.
-    `settle` puts one face right, as `Following.settle`: it looks once more whether it is to be removed,
-    while nobody else changes the face.
+    `following`: of the same storage; it looks at a face once more while nobody else here changes it.
     """
     missing = foreign = 0
     async for found in differences(database, facens, mine):
-        for start in range(0, len(found.missing), FETCH_AT_ONCE):
-            some = found.missing[start : start + FETCH_AT_ONCE].tolist()
-            query = {"_id": {"$in": some}, "owner": found.owner, "gallery": found.gallery}
-            try:
-                await fill(database["faces"], facens, query)
-            except DRIVER_ERRORS as error:
-                raise ours(error, "facens.fill") from error
+        for start in range(0, len(found.missing), BRING_AT_ONCE):
+            some = found.missing[start : start + BRING_AT_ONCE].tolist()
+            await following.bring(found.owner, found.gallery, some)
             told(len(some))
         for face_id in found.foreign.tolist():
-            await settle(face_id)
+            await following.settle(face_id)
             told(1)
         missing, foreign = missing + len(found.missing), foreign + len(found.foreign)
     return missing, foreign

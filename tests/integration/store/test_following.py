@@ -68,6 +68,23 @@ async def test_removed_elsewhere_leaves_no_ghost(ctx: Context, other: Context, u
     await holds(ctx, user, "staff", [here[0]["_id"]])
 
 
+async def test_added_anew_elsewhere_is_found_by_its_new_facen(
+    ctx: Context, other: Context, user: User
+) -> None:
+    """Also where it has the same id, and is there again before anybody here has looked."""
+    await stored(ctx, user, person_facen(1), ["staff"], _id=4711)
+    lock = ctx.faces.locks.of(4711)
+    async with lock:  # nobody can look at the face here
+        assert await other.faces.remove_one(user, {"_id": 4711})
+        again = await stored(other, user, person_facen(2), ["staff"], _id=4711)
+
+    async def is_found() -> bool:
+        return len(await ctx.faces.identify(user, "staff", again, 1, 0.9)) == 1
+
+    await soon(is_found)
+    assert not (await ctx.facens.search(user["_id"], "staff", person_facen(1), 1, 0.9)).hits
+
+
 async def test_own_changes_stay_as_they_are(ctx: Context, user: User) -> None:
     """While faces move in and out of galleries here, what comes by the change stream undoes nothing."""
     for name in ("one", "two"):
