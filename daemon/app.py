@@ -23,7 +23,6 @@ from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
 from daemon.crashes import CrashNotes
-from daemon.doctor_route import doctor_route
 from daemon.ending import end_within
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
@@ -32,6 +31,7 @@ from daemon.jobs import Jobs
 from daemon.metrics import Metrics
 from daemon.nights import Nights
 from daemon.notify import Systemd
+from daemon.owner_routes import doctor_route, rebuild_route
 from daemon.plugins.host import Plugins
 from daemon.settings import Settings
 from daemon.storing import Storing
@@ -132,7 +132,7 @@ class Application:
         )
         self._loop.add_signal_handler(signal.SIGHUP, self._configuration.reload)
         self._add_levels()
-        routes = [doctor_route(self._storing), *self._plugins.routes()]
+        routes = [doctor_route(self._storing), rebuild_route(self._storing), *self._plugins.routes()]
         token = settings.http.token.get_secret_value()
         web = application(self._metrics.registry, self, routes, token)
         self.address = await stack.enter_async_context(

@@ -1,24 +1,27 @@
 """`facend facens`: the storage that is searched for who looks alike."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TypeVar
 
 import click
 from pydantic import SecretStr, ValidationError
 
-from daemon import data_folder
+from daemon import daemon_client, data_folder
 from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store
+from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
 from daemon.evaluation.progress import progress
 from daemon.models import load_models, pack_in_settings
 from daemon.settings import Settings
 from pipeline.packs import Pack
 from store import Context, FacensSettings, Users
-from store.facens.moving import Proof, bring_over, prove_equal
+from store.facens.comparing import entries_listed
+from store.facens.moving import Proof, bring_over
 from store.facens.opening import open_storage
 from store.facens.pack import claim_pack, stored_pack
-from store.facens.reconciling import listed_galleries, listed_ids
+from store.facens.reconciling import listed_galleries
 from store.facens.snapshot import SnapshotError, summary
 from store.facens.storage import FacenStorage
 from store.reembedding import Reembedded, Reembedding
@@ -39,11 +42,15 @@ def stats(asked: Asked) -> None:
 
     async def work(ctx: Context, _: Users.Model) -> dict[str, object]:
         settings, held = asked.settings.facens, await stored_pack(ctx.database)
-        galleries = []
-        for owner, gallery in await listed_galleries(ctx.database, ctx.facens):
-            faces = len(await listed_ids(ctx.database["faces"], owner, gallery))
-            there = await ctx.facens.count(owner, gallery) if settings.is_remote else None
-            galleries.append({"owner": owner, "gallery": gallery, "faces": faces, "facens": there})
+        faces, galleries = await entries_listed(ctx.database["faces"]), []
+        known = await listed_galleries(ctx.database, ctx.facens)
+        with progress(len(known), "counting facens") as told:
+            for key in known:
+                there = await ctx.facens.count(*key) if settings.is_remote else None
+                galleries.append(
+                    {"owner": key[0], "gallery": key[1], "faces": faces.get(key, 0), "facens": there}
+                )
+                told(1)
         return {
             "engine": settings.where,
             "pack": held and held.name,
@@ -78,9 +85,15 @@ def _snapshots(settings: Settings) -> list[dict[str, object]]:
 @facens.command()
 @store_options(user=False)
 def rebuild(asked: Asked) -> None:
-    """Make every facen's entry anew from MongoDB. The daemon must not run."""
-    _alone(asked)
+    """Put the facens that are searched right by MongoDB, and prove that both are equal.
+
+    Beside the running daemon every face is compared, and only what differs is exchanged: searches miss
+    nobody meanwhile. Without it all is thrown away and made anew. A run that was broken off is begun again.
+    """
     pack = _pack(asked)
+    if data_folder.is_held(asked.settings.data_dir):
+        _tell(asked, _rebuilt_by_daemon(asked, pack))
+        return
 
     async def clear(ctx: Context, _: Users.Model) -> None:
         await claim_pack(ctx.database, pack.name, pack.facen_size)
@@ -103,7 +116,7 @@ def migrate(asked: Asked, url: str) -> None:
     """Bring the facens to another storage, and prove that it is equal. The daemon may run on meanwhile.
 
     Afterwards set facens.url and start the daemon anew: it brings in what was stored in between. A run that
-    was broken off goes on where it was.
+    was broken off goes on where it was; to `local` it begins anew.
     """
     pack = _pack(asked)
     try:
@@ -113,7 +126,7 @@ def migrate(asked: Asked, url: str) -> None:
     except ValidationError as error:
         raise StartError(f"--to {url}: {error.errors()[0]['msg']}") from error
     if wanted == asked.settings.facens:
-        raise StartError(f"--to {url}: this is where the facens are; `facend facens rebuild` makes them anew")
+        raise StartError(f"--to {url}: this is where the facens are; `facend facens rebuild` puts them right")
 
     async def work(ctx: Context, _: Users.Model) -> Proof:
         target = await open_storage(wanted, pack.facen_size, pack.name)
@@ -122,9 +135,9 @@ def migrate(asked: Asked, url: str) -> None:
                 return await _brought(ctx, target)
             local = ctx.keeping.of(target)
             await local.open(asked.settings.data_dir / "facens", pack.name, pack.facen_size)
-            await _brought(ctx, target)
+            proof = await _brought(ctx, target)
             await local.save()
-            return await prove_equal(ctx.database, target)
+            return proof
         finally:
             await target.close()
 
@@ -159,15 +172,44 @@ def reembed(asked: Asked) -> None:
         )
 
 
+def _rebuilt_by_daemon(asked: Asked, pack: Pack) -> Proof:
+    """The facens are in the daemon's memory, and only it can hold a face still while that is exchanged."""
+
+    async def own_token(ctx: Context, user: Users.Model) -> str:
+        held = await stored_pack(ctx.database)
+        if held is not None and held.name != pack.name:
+            raise StartError(
+                f"the daemon runs with the model pack {held.name}, and the settings have {pack.name}: set "
+                f"models.pack to {held.name}, or stop the daemon and use `facend facens re-embed`"
+            )
+        return str(user["token"])
+
+    token = _worked(asked, own_token, None)
+    bar: list[Callable[[int], None]] = []  # made when it is known how long it is
+    before = 0
+    with ExitStack() as shown:
+
+        def told(done: int, of: int) -> None:
+            nonlocal before
+            if of and not bar:
+                bar.append(shown.enter_context(progress(of, "comparing facens")))
+            if bar:
+                bar[0](done - before)
+                before = done
+
+        try:
+            return daemon_client.rebuild(asked.settings, token, told)
+        except NoAnswerError as error:
+            raise StartError(f"facens: a daemon runs on {asked.settings.data_dir}, but {error}") from error
+
+
 async def _clear(ctx: Context) -> None:
     for owner, gallery in await ctx.facens.galleries():
         await ctx.facens.drop(owner, gallery)
 
 
 async def _brought(ctx: Context, target: FacenStorage) -> Proof:
-    entries = 0
-    for owner, gallery in await listed_galleries(ctx.database, target):
-        entries += len(await listed_ids(ctx.database["faces"], owner, gallery))
+    entries = sum((await entries_listed(ctx.database["faces"])).values())
     with progress(entries, "bringing facens") as told:
         return await bring_over(ctx.database, target, told)
 
@@ -176,9 +218,15 @@ def _tell(asked: Asked, proof: Proof) -> None:
     if asked.as_json:
         click.echo(as_json(asdict(proof)))
         return
+    if proof.put_right == 1:
+        click.echo("put right: 1 face that was searched by another facen than MongoDB's")
+    elif proof.put_right:
+        click.echo(f"put right: {proof.put_right} faces that were searched by other facens than MongoDB's")
+    if proof.unusable:
+        click.echo(f"left out, without a usable facen: {proof.unusable}; `facend doctor` names them")
     click.echo(
-        f"equal: {proof.entries} facens in {proof.galleries} galleries, each id compared; "
-        f"{proof.looked_for} were looked for and found"
+        f"equal: {proof.entries} facens in {proof.galleries} galleries, each compared with MongoDB's; "
+        f"{proof.looked_for} of them were looked for and found"
     )
 
 
@@ -193,8 +241,7 @@ def _worked(asked: Asked, work: Callable[[Context, Users.Model], Awaitable[T]], 
 def _alone(asked: Asked) -> None:
     if data_folder.is_held(asked.settings.data_dir):
         raise StartError(
-            "the daemon runs, and has the facens in use: stop it first, or let `facend doctor --repair` mend "
-            "them while it runs"
+            "the daemon runs, and searches the facens that would be replaced one by one: stop it first"
         )
 
 

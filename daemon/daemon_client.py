@@ -4,16 +4,19 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from daemon.errors import StartError
 from daemon.settings import Settings
+from store.facens.moving import Proof
 from store.findings import Finding
 
 STATUS_TIMEOUT_SECONDS = 3
 CHECK_TIMEOUT_SECONDS = 3600
 """A check says something only when it finds something."""
+REBUILD_TIMEOUT_SECONDS = 60
+"""A rebuild says twice a second how far it is."""
 
 # The daemon is on this machine, whatever proxy the environment names for the world outside.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -55,17 +58,42 @@ def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: flo
     NoAnswerError where no check began; StartError where one began and could not be finished.
     """
     query = f"repair={int(repair)}&grace_seconds={grace_seconds:g}"
+    for line in _lines(settings, f"/doctor?{query}", token, "the check", CHECK_TIMEOUT_SECONDS):
+        yield Finding.of_json(line)
+
+
+def rebuild(settings: Settings, token: str, told: Callable[[int, int], object]) -> Proof:
+    """Has the daemon put its facen storage right by MongoDB. `told` hears how many entries of how many were
+    looked at.
+
+    NoAnswerError where it did not begin; StartError where it began and could not be finished.
+    """
+    proof = None
+    for line in _lines(settings, "/facens/rebuild", token, "the rebuild", REBUILD_TIMEOUT_SECONDS):
+        if "of" in line:
+            told(line["done"], line["of"])
+        else:
+            proof = Proof(**line)
+    if proof is None:
+        raise StartError("the daemon tells nothing of what it did: is it of another version?")
+    return proof
+
+
+def _lines(
+    settings: Settings, path: str, token: str, work: str, timeout_seconds: float
+) -> Iterator[dict[str, Any]]:
+    """What the daemon tells, a line at a time, of work that it does for the owner of the box's data."""
     request = urllib.request.Request(  # noqa: S310  base_url begins with http://
-        f"{base_url(settings)}/doctor?{query}",
-        method="POST",
-        headers={"Authorization": f"Token {token}"},
+        f"{base_url(settings)}{path}", method="POST", headers={"Authorization": f"Token {token}"}
     )
     try:
-        answer = _opener.open(request, timeout=CHECK_TIMEOUT_SECONDS)
+        answer = _opener.open(request, timeout=timeout_seconds)
     except urllib.error.HTTPError as error:
-        raise NoAnswerError(f"the daemon does not check: {error.read().decode(errors='replace')}") from error
+        said = error.read().decode(errors="replace").strip()
+        raise NoAnswerError(f"the daemon refuses {work}: {said}") from error
     except _BROKEN as error:
-        raise NoAnswerError(f"{base_url(settings)} does not answer ({error})") from error
+        reason = getattr(error, "reason", error)
+        raise NoAnswerError(f"{base_url(settings)} does not answer ({reason})") from error
     try:
         with answer:
             for line in answer:
@@ -74,7 +102,7 @@ def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: flo
                     raise StartError(f"store: {told['error']}")
                 if "end" in told:
                     return
-                yield Finding.of_json(told)
+                yield told
     except (*_BROKEN, ValueError) as error:
-        raise StartError(f"the daemon ended in the middle of the check ({error})") from error
-    raise StartError("the daemon ended in the middle of the check")
+        raise StartError(f"the daemon ended in the middle of {work} ({error})") from error
+    raise StartError(f"the daemon ended in the middle of {work}")

@@ -13,6 +13,7 @@ from daemon.identity import evidence_rules, recording_settings, reference_rules
 from daemon.metrics import Metrics
 from daemon.owner import owner
 from daemon.plugins.host import Plugins
+from daemon.rebuilding import rebuild
 from daemon.settings import Settings
 from daemon.uploads import uploads_of
 from pipeline.engine import Models
@@ -22,6 +23,7 @@ from store.backoff import Backoff
 from store.cameras import Cameras
 from store.doctor import Doctor
 from store.facens.local import GALLERIES_AT_ONCE
+from store.facens.moving import Proof
 from store.facens.opening import local_shards
 from store.findings import Finding
 from store.galleries import DEFAULT_GALLERY
@@ -104,6 +106,7 @@ class Storing:
         self._look_again = 0.0
         self._recorded = asyncio.Event()
         self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
+        self._tidied_by = ""
         self.opened = asyncio.Event()
 
     @property
@@ -217,7 +220,7 @@ class Storing:
         if self._ctx is None or self._owner is None:
             log.warning("retention waits for the store", reason=self.trouble)
             return
-        async with self._tidying:
+        async with self._tidies("retention"):
             await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
 
     async def look_again(self) -> None:
@@ -243,16 +246,43 @@ class Storing:
         if self._ctx is None:
             log.warning("the nightly check waits for the store", reason=self.trouble)
             return
-        async with self._tidying:
+        async with self._tidies("the nightly check"):
             await Doctor(self._ctx).nightly()
 
     async def findings(self, *, repair: bool, grace: timedelta) -> AsyncIterator[Finding]:
         """What does not agree in the store, mended if `repair`. StoreError where it is away."""
-        async with self._tidying:
+        async with self._tidies("`facend doctor`"):
             if self._ctx is None:
                 raise StoreUnavailableError(self.trouble)
             async for finding in Doctor(self._ctx, grace).findings(repair=repair):
                 yield finding
+
+    async def rebuild_facens(self, told: Callable[[int, int], object]) -> Proof:
+        """Put the facen storage right by MongoDB, face by face, and prove that both are equal.
+
+        It is searched and added to all the while. `told` hears how many entries were looked at, and of how
+        many. StoreError where the store or a shard is away, or something else works on the store.
+        """
+        if self._tidying.locked():
+            raise StoreUnavailableError(
+                f"{self._tidied_by} works on the store at present: run `facend facens rebuild` again when it "
+                "has ended"
+            )
+        async with self._tidies("another `facend facens rebuild`"):
+            if self._ctx is None:
+                raise StoreUnavailableError(self.trouble)
+            try:
+                return await rebuild(self._ctx, told)
+            except StoreError as error:
+                if self._ctx is None:
+                    raise StoreUnavailableError("the daemon was stopped meanwhile; run it again") from error
+                raise
+
+    @contextlib.asynccontextmanager
+    async def _tidies(self, who: str) -> AsyncIterator[None]:
+        async with self._tidying:
+            self._tidied_by = who
+            yield
 
     async def camera_documents(self, box: str) -> list[Cameras.Model]:
         """The collection's cameras that this box reads. StoreError where the store is away."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from daemon.plugins.handlers import METHODS, BaseHandler
 
-OWN_PATHS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/doctor")
+OWN_PATHS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/doctor", "/facens/rebuild")
 """The daemon's; it answers them before any plugin is asked."""
 
 _TEMPLATE = re.compile(r"\{([A-Za-z_]\w*)\}")

@@ -57,7 +57,7 @@ def test_rebuild_writes_a_snapshot_that_stats_shows(box: Box) -> None:
 def test_what_cannot_be_done_is_one_line(box: Box) -> None:
     """A daemon that runs, a URL that is none, the place where the facens are already."""
     with data_folder.held(box.data_dir):
-        assert "the daemon runs" in box.error("facens", "rebuild")
+        assert "a daemon runs" in box.error("facens", "rebuild")  # and this one has no port
         assert "the daemon runs" in box.error("facens", "re-embed")
     assert "expected milvus://" in box.error("facens", "migrate", "--to", "ftp://nowhere")
     assert "this is where the facens are" in box.error("facens", "migrate", "--to", "local")

@@ -48,8 +48,39 @@ def test_another_program_on_the_port_is_not_the_daemon(answer, said):
         daemon_client.status(settings)
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunks(*lines: bytes) -> bytes:
+    return CHUNKED + b"".join(b"%x\r\n%s\n\r\n" % (len(line) + 1, line) for line in lines)
+
+
 def test_a_check_whose_daemon_ends_is_told():
     """The connection breaks in the middle of a chunk."""
-    broken = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n{"kind'
+    broken = CHUNKED + b'40\r\n{"kind'
     with answering(broken) as settings, pytest.raises(StartError, match="ended in the middle of the check"):
         list(daemon_client.findings(settings, "token", repair=False, grace_seconds=0))
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (CHUNKED + b'40\r\n{"done', "ended in the middle of the rebuild"),
+        (chunks(b'{"done": 1, "of": 3}'), "ended in the middle of the rebuild"),
+        (chunks(b'{"done": 1, "of": 3}') + b"0\r\n\r\n", "ended in the middle of the rebuild"),
+        (chunks(b'{"done": 1, "of": 3}', b'{"error": "shard 2 is out"}'), "store: shard 2 is out"),
+    ],
+)
+def test_a_rebuild_that_does_not_come_to_its_end_is_told(answer, said):
+    """Whether the daemon ends, or tells what went wrong; how far it was has been told."""
+    told = []
+    with answering(answer) as settings, pytest.raises(StartError, match=said):
+        daemon_client.rebuild(settings, "token", lambda done, of: told.append((done, of)))
+    assert told in ([], [(1, 3)])
+
+
+def test_a_rebuild_that_was_not_begun_is_told():
+    """With the daemon's reason."""
+    refused = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\nnot you!\n"
+    with answering(refused) as settings, pytest.raises(NoAnswerError, match="refuses the rebuild: not you!"):
+        daemon_client.rebuild(settings, "token", print)
