@@ -35,8 +35,8 @@ LATE_SECONDS = 0.1
 RATE_SECONDS = 2.0
 """The frame rate of a stream that does not name it is measured over at least so long."""
 
-TOLD_TOGETHER = 25
-"""So many decoded frames are told at the latest, even if the analysis wants none."""
+TOLD_SECONDS = 0.15
+"""Decoded frames of so long are told together: to tell of each took as long as all the rest between two."""
 
 STEADY_SECONDS = 10.0
 """Frames for so long make the next trouble a new one, with short waits again."""
@@ -75,6 +75,8 @@ class CameraWorker:
         self._pace: Pace | None = None
         self._progress = Progress(settings)
         self._rate = Rate()
+        self._told_at = 0.0
+        """The media time at which the observer was told last."""
         self._untold: list[float] = []
         """How long frames took to decode of which the observer does not know yet."""
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
@@ -258,8 +260,9 @@ class CameraWorker:
         # it must not depend on how far the analysis is just now.
         fps = self.settings.max_fps if lossless else self._wanted_fps()
         due = self._rate.is_due(stamp.media_time, fps)
-        if due or len(self._untold) >= TOLD_TOGETHER:
+        if due or stamp.media_time - self._told_at >= TOLD_SECONDS:
             self._tell_decoded()
+            self._told_at = stamp.media_time
         if not due:
             return
         self._rate.taken(stamp.media_time, fps)
@@ -269,7 +272,6 @@ class CameraWorker:
         self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)
 
     def _tell_decoded(self) -> None:
-        """All at once: to tell of each frame took as long as all the rest between two of them."""
         if self._untold:
             self._observer.frames_decoded(self.settings.id, self._untold)
             self._untold = []

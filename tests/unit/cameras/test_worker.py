@@ -151,7 +151,7 @@ def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> Non
 
 
 def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
-    """Within a second while the stream goes on, and to the last one when it ends."""
+    """Within 0.2 s while the stream goes on, and to the last one when it ends."""
     hold = threading.Event()
     steps: list[Step] = [picture(0.04 * number) for number in range(60)]
     notes = Notes()
@@ -160,7 +160,7 @@ def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
     deadline = time.monotonic() + 10
     while camera.status.frames_decoded < 60 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert 60 - 25 < notes.decoded < 60
+    assert 60 - 5 <= notes.decoded <= 60
     hold.set()
     assert camera.stop()
     assert notes.decoded == 60
