@@ -1,6 +1,7 @@
 """The thread that takes the cameras in turn, with scripted stages and everything else real."""
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -62,6 +63,17 @@ class Running:
         return self.metrics.registry.get_sample_value(
             "facend_sightings_total", {"camera": "door", "outcome": "dead"}
         )
+
+
+@contextmanager
+def unwritable(folder):
+    """A link that leads nowhere until the end, and then, from one moment to the next, to the folder."""
+    kept, mended = folder.with_name("kept"), folder.with_name("mended")
+    folder.rename(kept)
+    folder.symlink_to("nowhere")
+    yield
+    mended.symlink_to(kept)
+    mended.replace(folder)
 
 
 @pytest.fixture
@@ -187,13 +199,12 @@ def test_under_load_who_sees_somebody_suffers_last(running):
 
 
 def test_sightings_wait_while_the_spool_cannot_be_written(running):
-    """A spool without its folder: they are kept in memory, and are there when it can be written again."""
-    folder = running.spool.folder
-    folder.rename(folder.with_name("away"))
-    slot = running.camera("door", ScriptedStages({1.0: [sighting(1, score=-1.0), sighting(2, score=-2.0)]}))
-    slot.put(frame(PICTURE, 1.0))
-    wait_for("the fault", lambda: running.spool.fault, 5)
-    folder.with_name("away").rename(folder)
+    """They are kept in memory, and are there when it can be written again."""
+    with unwritable(running.spool.folder):
+        two = [sighting(1, score=-1.0), sighting(2, score=-2.0)]
+        slot = running.camera("door", ScriptedStages({1.0: two}))
+        slot.put(frame(PICTURE, 1.0))
+        wait_for("the fault", lambda: running.spool.fault, 5)
     wait_for("both", lambda: running.waiting() == [-1.0, -2.0], 5)
     assert running.spool.fault is None
     assert not running.lost()
@@ -201,15 +212,13 @@ def test_sightings_wait_while_the_spool_cannot_be_written(running):
 
 def test_the_poorest_are_lost_first_and_counted(running):
     """More than memory is meant for: the poorest go, the metric says how many, and so do two log lines."""
-    folder = running.spool.folder
-    folder.rename(folder.with_name("away"))
     scores = [-0.01 * number for number in range(1, WAITING_SIGHTINGS + 4)]
     many = [sighting(1, look=number, score=score) for number, score in enumerate(scores)]
     with capture_logs() as logged:
-        slot = running.camera("door", ScriptedStages({1.0: many}))
-        slot.put(frame(PICTURE, 1.0))
-        wait_for("three to be lost", lambda: running.lost() == 3, 5)
-        folder.with_name("away").rename(folder)
+        with unwritable(running.spool.folder):
+            slot = running.camera("door", ScriptedStages({1.0: many}))
+            slot.put(frame(PICTURE, 1.0))
+            wait_for("three to be lost", lambda: running.lost() == 3, 5)
         wait_for("the others", lambda: running.waiting() == scores[:-3], 5)
     said = [line for line in logged if "lost" in line["event"]]
     assert [line["event"] for line in said] == [
