@@ -13,6 +13,9 @@ from cameras.stream import StreamInfo
 
 log = structlog.get_logger()
 
+SIZE_SECONDS = 1.5
+"""A damaged header can tell any size, until the next one comes."""
+
 
 class Figures:
     """The camera's thread tells what comes, anybody may ask."""
@@ -28,6 +31,8 @@ class Figures:
         self._measured_fps: float | None = None
         self._size: tuple[int, int] | None = None
         self._frame_size: tuple[int, int] | None = None
+        self._new_size: tuple[int, int] | None = None
+        self._new_since = 0.0
 
     def status(self, condition: Condition) -> CameraStatus:
         """All of it, with how the camera is."""
@@ -73,10 +78,15 @@ class Figures:
         self._last_frame_at = time.time()
 
     def picture(self, size: tuple[int, int]) -> None:
-        """Frames have this width and height now."""
+        """The analysis gets a frame of this width and height. Another size than before has to stay."""
+        now = time.monotonic()
         with self._lock:
-            before, self._frame_size = self._frame_size, size
-            self._size = size
+            if size != self._new_size:
+                self._new_size, self._new_since = size, now
+            before = self._frame_size
+            if before not in (None, size) and now - self._new_since < SIZE_SECONDS:
+                return
+            self._frame_size = self._size = size
         if before not in (None, size):
             shown = f"{size[0]}x{size[1]}"
             log.info("camera changed its picture's size", camera=self._settings.id, size=shown)
