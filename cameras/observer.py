@@ -46,7 +46,7 @@ class CameraObserver(Protocol):
     """Who wants to know what the cameras do; called on the cameras' threads, so it must not block."""
 
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
-        """Frames were decoded since it was told last (0.2 s ago at most), each within so many seconds."""
+        """Frames were decoded since it was told last, each within so many seconds."""
         ...
 
     def skipped(self, cam_id: str, reason: str) -> None:
