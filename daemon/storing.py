@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from daemon.owner import owner
 from daemon.plugins.host import Plugins
 from daemon.rebuilding import rebuild
 from daemon.settings import Settings
+from daemon.store_look import StoreLook
 from daemon.uploads import uploads_of
 from pipeline.engine import Models
 from pipeline.extractor import Extractor
@@ -22,11 +22,8 @@ from store import Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
 from store.cameras import Cameras
 from store.doctor import Doctor
-from store.facens.local import GALLERIES_AT_ONCE
 from store.facens.moving import Proof
-from store.facens.opening import local_shards
 from store.findings import Finding
-from store.galleries import DEFAULT_GALLERY
 from store.job_runs import JobRuns
 from store.person_evidence import PersonEvidence
 from store.recognition import Recognition
@@ -34,7 +31,6 @@ from store.recorder import Recorder
 from store.recording import StoredSighting
 from store.references import References
 from store.retention import Retention
-from store.settings import CAMERA_GALLERY, CAMERA_REFERENCES, ENROLLED_GALLERY, PERSON_GALLERY, REFERENCES
 from store.spool import Spool
 from store.watching import watch
 from store.withheld import Withheld
@@ -50,28 +46,8 @@ WORK_SECONDS = 1.0
 SNAPSHOT_SECONDS = 1.5
 """For the facens' last snapshot; without it the one before it is brought up to date at the next start."""
 
-PING_SECONDS = 3.0
-
-FACENS_SECONDS = 5.0
-"""For a look at the facen storage, which may be on another machine."""
-
-LOOK_SHARE = 10
-"""The pause after such a look, measured in how long it took."""
-
 CLOSE_SECONDS = 5.0
 """For mongod to write down what it holds."""
-
-GALLERY_KINDS = ("default", "person", "reference", "other")
-
-
-def gallery_kind(name: str) -> str:
-    """What a gallery is for: everybody, persons, comparing with them, or a purpose of the user's own."""
-    if name == DEFAULT_GALLERY:
-        return "default"
-    if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
-        return "reference"
-    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
-    return "person" if tells_apart else "other"
 
 
 class Storing:
@@ -97,13 +73,7 @@ class Storing:
         self._owner: Users.Model | None = None
         self._recorder: Recorder | None = None
         self._trouble = "the store is being opened"
-        self._shards = {"live": 0, "total": 0}
-        self._facens = dict.fromkeys(GALLERY_KINDS, 0)
-        self.facens_bytes = 0
-        """What they take of this process's memory."""
-        self._away = ""
-        self._facens_trouble = False
-        self._look_again = 0.0
+        self.seen = StoreLook()
         self._recorded = asyncio.Event()
         self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
         self._tidied_by = ""
@@ -114,7 +84,7 @@ class Storing:
         """Why nothing is stored at present, or the empty string."""
         if self._recorder is None or self._ctx is None:
             return self._trouble
-        trouble, why = self._recorder.fault or self._away, self._ctx.fault
+        trouble, why = self._recorder.fault or self.seen.away, self._ctx.fault
         return f"{trouble}; {why}" if trouble and why else trouble
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
@@ -145,70 +115,13 @@ class Storing:
         await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def look(self) -> None:
-        """See how the store is, also while nobody comes by: MongoDB, and what `shards` and `facens` tell.
-
-        Brings back shards that are out of service.
-        """
-        if self._ctx is None or not await self._mongodb_answers(self._ctx):
-            self._shards = {"live": 0, "total": self._shards["total"]}
-            self._look_again = 0.0  # once MongoDB is back, what is live shows at once
-        else:
-            await self._look_at_facens(self._ctx)
-
-    async def _mongodb_answers(self, ctx: Context) -> bool:
-        try:
-            await ctx.ping(PING_SECONDS)
-        except StoreUnavailableError as error:
-            if not self._away:
-                log.warning("MongoDB is away", reason=str(error))
-            self._away = str(error)
-            return False
-        if self._away:
-            log.info("MongoDB is back")
-        self._away = ""
-        return True
-
-    async def _look_at_facens(self, ctx: Context) -> None:
-        since = time.monotonic()
-        if since < self._look_again:
-            return
-        try:
-            async with asyncio.timeout(FACENS_SECONDS):
-                await self._count_facens(ctx)
-        except (StoreError, TimeoutError) as error:
-            if not self._facens_trouble:
-                log.warning("the facen storage does not answer", reason=str(error) or "it took too long")
-            self._facens_trouble = True
-        else:
-            if self._facens_trouble:
-                log.info("the facen storage answers again")
-            self._facens_trouble = False
-        # Many galleries on another machine take their time: the look shall cost little of it.
-        now = time.monotonic()
-        self._look_again = now + LOOK_SHARE * (now - since)
-
-    async def _count_facens(self, ctx: Context) -> None:
-        health = await ctx.facens.health()
-        self._shards = {"live": sum(shard.live for shard in health), "total": len(health)}
-        await ctx.keeping.heal()
-        facens = dict.fromkeys(GALLERY_KINDS, 0)
-        for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
-            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
-                await asyncio.sleep(0)  # in memory nobody waits for an answer
-            facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
-        self._facens = facens
-        self.facens_bytes = sum([await shard.memory() for shard in local_shards(ctx.facens)])
+        """See how the store is, also while nobody comes by."""
+        await self.seen.take(self._ctx)
 
     async def save_facens(self) -> None:
         """Write the facens in memory to disk. The next run makes up for one while the store is away."""
         if self._ctx is not None:
             await self._ctx.keeping.save()
-
-    def shards(self) -> dict[str, float]:
-        return dict(self._shards)
-
-    def facens(self) -> dict[str, float]:
-        return dict(self._facens)
 
     @property
     def job_runs(self) -> JobRuns | None:

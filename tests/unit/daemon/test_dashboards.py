@@ -8,7 +8,7 @@ import pytest
 
 from daemon.levels import LEVELS
 from daemon.metrics import Metrics
-from daemon.storing import GALLERY_KINDS
+from daemon.store_look import GALLERY_KINDS
 from tests.dashboards import (
     DASHBOARD,
     ROOT,
