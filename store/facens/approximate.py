@@ -7,14 +7,14 @@ new codes are made. Confidences are exact; only somebody may be missing, and how
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from store.facens.codes import Codes, widened
-from store.facens.gallery_array import GalleryArray, View, picked
+from store.facens.gallery_array import Block, GalleryArray, View, picked
 from store.facens.scan import Floats, search
 from store.facens.storage import FacenHit, GalleryKey
 
@@ -77,13 +77,15 @@ class Approximation:
     def search(self, view: View, queries: Floats, limit: int, threshold: float) -> list[list[FacenHit]]:
         """As `store.facens.scan.search`, of a view that is not older than the codes."""
         rows = self.unchanged.among(self._codes.nearest(queries, COMPARED), view.count)
-        return search(picked(view.blocks, rows, view.precision), queries, limit, threshold)
+        few = View([Block(picked(view.blocks, rows), rows)], len(rows), view.precision)
+        # Nearly all ids would be read for nothing, one by one from everywhere in memory.
+        return [_with_ids(view, hits) for hits in search(few, queries, limit, threshold)]
 
     def recall(self, view: View) -> float:
         """How often the nearest is found, of faces that are in this view; it is not older than the codes."""
         rng = np.random.default_rng(view.count)
         rows = np.sort(rng.choice(view.count, min(PROBES, view.count), replace=False)).astype(np.intp)
-        facens = widened(picked(view.blocks, rows, view.precision).blocks[0].vectors, view.precision)
+        facens = widened(picked(view.blocks, rows), view.precision)
         aside = rng.standard_normal(facens.shape, dtype=np.float32)
         aside /= np.linalg.norm(aside, axis=1, keepdims=True)
         probes = PROBE_COSINE * facens + np.float32(np.sqrt(1 - PROBE_COSINE**2)) * aside
@@ -92,6 +94,16 @@ class Approximation:
         # One by one, as visitors come: together they would help each other.
         found = [self.search(view, probes[number : number + 1], 1, 0)[0] for number in range(len(probes))]
         return float(np.mean([one[0].id == other[0].id for one, other in zip(exact, found, strict=True)]))
+
+
+def _with_ids(view: View, hits: Iterable[FacenHit]) -> list[FacenHit]:
+    """The same with the ids that are in these rows."""
+    block_rows = len(view.blocks[0].ids)
+    found = []
+    for hit in hits:
+        number, row = divmod(hit.id, block_rows)
+        found.append(FacenHit(int(view.blocks[number].ids[row]), hit.confidence))
+    return sorted(found, key=lambda hit: (-hit.confidence, hit.id))
 
 
 Reading = Callable[

@@ -1,6 +1,6 @@
 """Facens in few bits: enough to say which ones are worth comparing.
 
-Product quantization with sixteen centres for each five numbers (Jégou, Douze, Schmid, Product Quantization
+Product quantization with sixteen centres for each six numbers (Jégou, Douze, Schmid, Product Quantization
 for Nearest Neighbor Search, IEEE TPAMI 33, 2011), scanned as faiss does with tables in registers (André,
 Kermarrec, Le Scouarnec, Cache Locality is Not Enough, VLDB 9, 2015). A fortieth of the memory is read.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from store.facens.gallery_array import Precision, Stored, View
 
-NUMBERS_A_CODE = 5
+NUMBERS_A_CODE = 6
 CODE_BITS = 4
 BLOCK_FACENS = 128
 """faiss' code goes through so many at once; it also takes 32, and longer for it."""
@@ -57,7 +57,7 @@ class Codes:
         order, each once."""
         self._set_threads(1)  # OpenMP asks each thread for its own wish
         _, rows = self._index.search(self._padded(queries), number)
-        found = np.unique(rows)
+        found = np.sort(rows[0]) if len(rows) == 1 else np.unique(rows)
         return found[found >= 0].astype(np.intp)  # -1 stands for none
 
     def _padded(self, vectors: Floats) -> Floats:

@@ -116,23 +116,19 @@ class View:
         return np.concatenate([block.ids for block in self.blocks]) if self.blocks else np.empty(0, np.int64)
 
 
-def picked(blocks: Sequence[Block], rows: NDArray[np.intp], precision: Precision) -> View:
+def picked(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
     """A copy of these rows, which are in order, of blocks as long as the first one, but for the last."""
-    if not len(rows):
-        return View([], 0, precision)
-    copy = Block.empty(len(rows), blocks[0].vectors.shape[1], precision)
-    numbers, inside = np.divmod(rows, len(blocks[0].ids))
+    first = blocks[0].vectors
+    copy = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
+    numbers, inside = np.divmod(rows, len(first))
     if len(rows) < len(blocks):  # mostly one of a block, and many small copies take twice as long
-        places = list(zip(numbers.tolist(), inside.tolist(), strict=True))
-        np.concatenate([blocks[block].vectors[row] for block, row in places], out=copy.vectors.reshape(-1))
-        copy.ids[:] = [blocks[block].ids[row] for block, row in places]
+        for place, (number, row) in enumerate(zip(numbers.tolist(), inside.tolist(), strict=True)):
+            copy[place] = blocks[number].vectors[row]
     else:
         bounds = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
         for start, end in pairwise(bounds.tolist()):
-            block = blocks[numbers[start]]
-            copy.vectors[start:end] = block.vectors[inside[start:end]]
-            copy.ids[start:end] = block.ids[inside[start:end]]
-    return View([copy], len(rows), precision)
+            copy[start:end] = blocks[numbers[start]].vectors[inside[start:end]]
+    return copy
 
 
 def rows_in_block(size: int) -> int:
@@ -232,19 +228,21 @@ class GalleryArray:
 
     def view(self) -> View:
         """Everything. It may be looked at until something is removed; see `reading`."""
-        blocks = []
-        for number, block in enumerate(self._blocks):
-            rows = min(self._count - number * self._block_rows, len(block.ids))
-            if rows == len(block.ids):
-                blocks.append(block)
-            elif rows > 0:
-                blocks.append(Block(block.vectors[:rows], block.ids[:rows]))
+        full, rows = divmod(self._count, self._block_rows)
+        blocks = self._blocks[:full]
+        if rows:
+            last = self._blocks[full]
+            blocks.append(Block(last.vectors[:rows], last.ids[:rows]))
         return View(blocks, self._count, self._precision)
 
     def picked(self, allowed: Iterable[int]) -> View:
         """A copy of those of the allowed ids that are here."""
-        found = {row for face_id in allowed if (row := self._index.get(face_id)) is not None}
-        return picked(self._blocks, np.array(sorted(found), dtype=np.intp), self._precision)
+        found = {row: face_id for face_id in allowed if (row := self._index.get(face_id)) is not None}
+        if not found:
+            return View([], 0, self._precision)
+        rows = np.array(sorted(found), dtype=np.intp)
+        ids = np.array([found[row] for row in rows.tolist()], dtype=np.int64)
+        return View([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
 
     def compare(self, facens: Mapping[int, Facen]) -> Compared:
         """Which of these ids are here with these facens, and which with others."""

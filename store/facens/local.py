@@ -156,7 +156,7 @@ class LocalFacens:
         view = array.begin_reading()
         try:
             # A cancelled caller must not let go of the view while the thread still looks.
-            work = asyncio.ensure_future(asyncio.to_thread(look, view))
+            work = asyncio.get_running_loop().run_in_executor(None, look, view)
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:

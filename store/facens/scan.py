@@ -4,7 +4,9 @@ One query is a matrix-vector product a block, which is as fast as memory can be 
 are a matrix product, which reads every block once for all of them.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,16 @@ HALF_SLACK = 1e-4
 FAISS_FROM = 100_000
 """From so many facens on faiss' own product of one query is worth loading it: it takes 0.9 of the time of
 numpy's, which reads four facens at once."""
-COSINES_AT_ONCE = 1 << 16
+COSINES_AT_ONCE = 1 << 19
 """So many are counted before the best of them are looked for, which takes longer block by block: each time it
 finds the processor's cache full of facens."""
+FIRST_ALLOWED = 1 << 13
+"""Where each near one has to be looked for among the allowed ids, it begins with so many cosines and doubles
+them: the more were seen, the fewer are near."""
+GROUP = 64
+"""The largest cosine of so many says whether they are worth a look."""
+NEVER_NEAR = -2
+"""Less than any cosine."""
 SPARSE = 8
 """Where fewer than one in so many rows may be allowed, only these are compared: to gather a facen takes as
 long as to read eight in a row."""
@@ -32,29 +41,30 @@ Ints = NDArray[np.int64]
 
 
 class Allowed:
-    """The ids that a search is limited to. A look at a few bits of an id's hash decides most cases."""
+    """The ids that a search is limited to."""
 
     def __init__(self, ids: Iterable[int], count: int) -> None:
         """`count`: of how many facens these are a choice."""
         self._ids = np.sort(id_array(ids))
         self.few = len(self._ids) * SPARSE < count
         """Whether it is worth while to look for their facens, instead of looking at all."""
-        bits = max(10, ((16 if self.few else 4) * len(self._ids)).bit_length())
-        self._shift = np.uint64(64 - bits)
-        self._maybe = np.zeros(1 << bits, dtype=np.bool_)
-        self._maybe[hashes(self._ids) >> self._shift] = True
+        if self.few:
+            bits = max(10, (16 * len(self._ids)).bit_length())
+            self._shift = np.uint64(64 - bits)
+            self._maybe = np.zeros(1 << bits, dtype=np.bool_)
+            self._maybe[hashes(self._ids) >> self._shift] = True
 
     def candidates(self, ids: Ints) -> NDArray[np.intp]:
-        """The places of all that are allowed, and of a few that are not."""
+        """The places of all that are allowed and of a few that are not, by some bits of the ids' hashes. Only
+        where they are few."""
         return np.flatnonzero(self._maybe[hashes(ids) >> self._shift])
 
     def among(self, ids: Ints) -> NDArray[np.intp]:
         """The places of those that are allowed, and of no other."""
         if not len(self._ids):
             return np.empty(0, dtype=np.intp)
-        maybe = self.candidates(ids)
-        found = np.minimum(np.searchsorted(self._ids, ids[maybe]), len(self._ids) - 1)
-        return np.asarray(maybe[self._ids[found] == ids[maybe]])
+        found = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.flatnonzero(self._ids[found] == ids)
 
 
 def search(
@@ -65,12 +75,15 @@ def search(
     best = _Best(len(queries), limit, cosine(threshold) - 2 * slack, allowed)
     compare = _Comparison(queries, view.precision, alone=len(queries) == 1 and view.count >= FAISS_FROM)
     few = allowed if allowed is not None and allowed.few else None
-    together = max(1, COSINES_AT_ONCE // (len(queries) * rows_in_block(queries.shape[1])))
-    for start in range(0, len(view.blocks), together):
-        blocks = view.blocks[start : start + together]
+    cosines_a_block = len(queries) * rows_in_block(queries.shape[1])
+    start, at_once = 0, COSINES_AT_ONCE if allowed is None else FIRST_ALLOWED
+    while start < len(view.blocks):
+        end = start + max(1, at_once // cosines_a_block)
+        blocks = view.blocks[start:end]
         if few is not None:
             blocks = [_part(block, few.candidates(block.ids)) for block in blocks]
         best.take(compare.with_blocks(blocks), blocks)
+        start, at_once = end, min(2 * at_once, COSINES_AT_ONCE)
     return best.hits()
 
 
@@ -78,6 +91,16 @@ def _part(block: Block, rows: NDArray[np.intp]) -> Block:
     if len(rows) * SPARSE > len(block.ids):
         return block
     return Block(block.vectors[rows], block.ids[rows])
+
+
+def _ids(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Ints:
+    """Those of these rows of all blocks together."""
+    if len(rows) > len(blocks):
+        return np.asarray(np.concatenate([block.ids for block in blocks])[rows])
+    ends = list(accumulate(len(block.ids) for block in blocks))
+    places = [(bisect_right(ends, row), row) for row in rows.tolist()]
+    # Counted from the end of its block.
+    return np.array([blocks[number].ids[row - ends[number]] for number, row in places], dtype=np.int64)
 
 
 class _Comparison:
@@ -92,8 +115,9 @@ class _Comparison:
         self._numbers = np.empty((0, queries.shape[1]), dtype=np.float32)
 
     def with_blocks(self, blocks: Sequence[Block]) -> Floats:
-        """(rows of all, queries); valid until the next call."""
-        rows = sum(len(block.ids) for block in blocks)
+        """(rows of all, queries), with some more that are never near so that they make whole groups; valid
+        until the next call."""
+        rows = -(-sum(len(block.ids) for block in blocks) // GROUP) * GROUP
         if rows > len(self._cosines):
             self._cosines = np.empty((rows, self._queries.shape[1]), dtype=np.float32)
         end = 0
@@ -101,6 +125,7 @@ class _Comparison:
             start, end = end, end + len(block.ids)
             vectors = block.vectors if self._exact else self._widened(block, end - start)
             self._products(vectors, self._queries, self._cosines[start:end])
+        self._cosines[end:rows] = NEVER_NEAR
         return self._cosines[:rows]
 
     def _widened(self, block: Block, rows: int) -> Floats:
@@ -132,14 +157,11 @@ class _Best:
         self._bound = 1024 + 4 * limit * queries
 
     def take(self, cosines: Floats, blocks: Sequence[Block]) -> None:
-        """(rows, queries), contiguous, and the blocks whose rows they are."""
-        if cosines.shape[1] == 1 and not (cosines.max(initial=-2) >= self._floor[0]):
-            return  # as the next step would find, in five times the time
-        near = np.flatnonzero(cosines >= self._floor)
-        if not len(near):
+        """(rows, queries), contiguous, whole groups, and the blocks whose rows they are."""
+        rows, queries = self._near(cosines)
+        if not len(rows):
             return
-        rows, queries = np.divmod(near, len(self._floor))
-        values, found = cosines.ravel()[near], np.concatenate([block.ids for block in blocks])[rows]
+        values, found = cosines[rows, queries], _ids(blocks, rows)
         if self._allowed is not None:
             right = self._allowed.among(found)
             queries, found, values = queries[right], found[right], values[right]
@@ -148,16 +170,36 @@ class _Best:
         if self._waiting > self._bound:
             self._tighten()
 
+    def _near(self, cosines: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and queries of those that may be among the best."""
+        if len(cosines) <= GROUP * self._limit:
+            rows, queries = np.nonzero(cosines >= self._floor)
+            return rows, queries
+        tops = cosines.reshape(GROUP, -1, len(self._floor)).max(axis=0)  # (groups, queries)
+        near = tops >= self._floor
+        if self._allowed is None and 0 < self._limit * len(self._floor) < near.sum():
+            # As many groups as are wanted have one that is at least so near.
+            least = len(tops) - self._limit
+            self._floor = np.maximum(self._floor, np.partition(tops, least, axis=0)[least])
+            near = tops >= self._floor
+        groups = np.flatnonzero(near.any(axis=1))
+        rows = np.add.outer(np.arange(0, len(cosines), len(tops)), groups).ravel()
+        among, queries = np.nonzero(cosines[rows] >= self._floor)
+        return rows[among], queries
+
     def _tighten(self) -> None:
         queries, ids, values = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-        order = np.lexsort((ids, -values, queries))
-        queries, ids, values = queries[order], ids[order], values[order]
-        rank = np.arange(len(queries)) - np.searchsorted(queries, queries)
-        last = rank == self._limit - 1  # whoever comes later has to be as good as this one
+        if len(self._floor) == 1:
+            kept = np.lexsort((ids, -values))[: self._limit]
+            last = kept[self._limit - 1 :]
+        else:
+            order = np.lexsort((ids, -values, queries))
+            rank = np.arange(len(queries)) - np.searchsorted(queries[order], queries[order])
+            kept, last = order[rank < self._limit], order[rank == self._limit - 1]
+        # Whoever comes later has to be as good as this one.
         self._floor[queries[last]] = np.maximum(self._floor[queries[last]], values[last])
-        kept = rank < self._limit
         self._parts = [(queries[kept], ids[kept], values[kept])]
-        self._waiting = int(kept.sum())
+        self._waiting = len(kept)
         self._bound = max(self._bound, 2 * self._waiting)
 
     def hits(self) -> list[list[FacenHit]]:

@@ -1,5 +1,7 @@
 """Approximate search: who is found, and that changes are seen at once."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from bson import ObjectId
@@ -33,10 +35,12 @@ def other_pictures(facens: np.ndarray, cosine: float = 0.7) -> list[Facen]:
     return list(unit(cosine * facens + np.sqrt(1 - cosine**2) * people(len(facens), seed=1)))
 
 
-async def filled(facens: np.ndarray, precision: Precision = Precision.FULL) -> LocalFacens:
-    """A storage whose gallery has its codes."""
+async def filled(
+    facens: np.ndarray, precision: Precision = Precision.FULL, ids: Sequence[int] | None = None
+) -> LocalFacens:
+    """A storage whose gallery has its codes. Ids count from 0 unless told."""
     storage = LocalFacens(SIZE, precision=precision, approximate_from=1000)
-    await storage.add_many(OWNER, "g", enumerate(facens))
+    await storage.add_many(OWNER, "g", zip(ids or range(len(facens)), facens, strict=True))
     await storage.search(OWNER, "g", facens[0], 1, 0)
     await storage.approximations.ready()
     assert storage.approximations.of((OWNER, "g"), storage._galleries[OWNER, "g"], 1) is not None
@@ -63,6 +67,17 @@ async def test_the_nearest_is_found_with_its_exact_confidence(precision: Precisi
         assert [one.hits[0].confidence for one in found] == pytest.approx(
             [one.hits[0].confidence for one in expected], abs=1e-5
         )
+    await storage.close()
+
+
+async def test_the_best_come_first_and_of_equal_ones_the_smaller_id() -> None:
+    facens = people(FACES)
+    facens[[100, 900, 1500]] = facens[7]
+    facens[[300, 1200]] = other_pictures(facens[[7, 7]])
+    storage = await filled(facens, ids=[2 * FACES - row for row in range(FACES)])
+    found = await storage.search(OWNER, "g", facens[7], 6, 0.8)
+    near, far = sorted((300, 1200), key=lambda row: -float(facens[row] @ facens[7]))
+    assert [2 * FACES - hit.id for hit in found.hits] == [1500, 900, 100, 7, near, far]
     await storage.close()
 
 
