@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-PAIRS = 15
+PAIRS = 25
 
 
 @dataclass(frozen=True, slots=True)
