@@ -19,7 +19,7 @@ VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
 """Four people, one after the other."""
 IDLE_PIECES = 150
 """Long enough to be played once: a clip that begins anew is decoded for a while, whatever is to be seen."""
-PHASES = 16
+PHASES = 32
 """So many cameras see different moments of a clip, drawn by chance, but the same each time: visitors come as
 they come, now two at once and now nobody. The next cameras begin again at the first moment."""
 
@@ -88,7 +88,7 @@ def playing(clips: Sequence[Clip], folder: Path) -> list[Playing]:
     A clip without the key frames to begin at plays from its start.
     """
     played = []
-    chance = random.Random(PHASES)  # noqa: S311 - no secret
+    chance = random.Random(16)  # noqa: S311 - no secret
     for phase in range(PHASES):
         begin = chance.random() if phase else 0.0
         for number, clip in enumerate(clips):
