@@ -16,7 +16,8 @@ from tests.faces import default_models, models_dir
 
 
 def test_bench_cameras_measures_and_draws(tmp_path: Path) -> None:
-    """One visitor, on one camera and on two: a row for every figure, whether the machine keeps up or not."""
+    """One visitor on two cameras, and then on three or one: a row for every figure, whether the machine keeps
+    up or not."""
     clip, png, settings = tmp_path / "walk.mp4", tmp_path / "cost.png", tmp_path / "settings.toml"
     walk = replace(WALKS[0], start=0.0)
     write_clip(clip, hall_frames(sample_picture(), (walk,), 9 * FPS, FPS), FPS)
@@ -25,17 +26,17 @@ def test_bench_cameras_measures_and_draws(tmp_path: Path) -> None:
     options = ["--settings", str(settings), "--clip", str(clip), "--plot", str(png)]
     result = CliRunner().invoke(
         facend,
-        ["bench", "cameras", *options, "--seconds", "3", "--from", "1", "--to", "2", "--json"],
+        ["bench", "cameras", *options, "--seconds", "3", "--from", "2", "--to", "3", "--json"],
         catch_exceptions=False,
     )
     rows = json.loads(result.stdout)
     assert {tuple(row) for row in rows} == {("figure", "case", "value", "unit", "baseline", "ratio")}
-    one = {row["figure"]: row for row in rows if row["case"] == "1 cameras"}
-    assert one["visits found, of a look at every frame"]["baseline"] >= 1
-    assert one["persons, of as many people"]["value"] <= 1
-    assert one["frames decoded, of those due"]["value"] > 0
-    assert one["CPU of the daemon beside decoding alone"]["ratio"] > 1
-    assert one["memory of mongod"]["value"] > 0
+    two = {row["figure"]: row for row in rows if row["case"] == "2 cameras"}
+    assert two["visits found, of a look at every frame"]["baseline"] >= 1
+    assert two["persons, of as many people"]["baseline"] <= 1
+    assert two["frames decoded, of those due"]["value"] > 0
+    assert two["CPU of the daemon beside decoding alone"]["ratio"] > 0.5
+    assert two["memory of mongod"]["value"] > 0
     with Image.open(png) as picture:
         assert len(picture.convert("RGB").getcolors(2**20) or []) > 50
 
