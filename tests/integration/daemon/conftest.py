@@ -1,4 +1,5 @@
+from tests.commands import facend, restored_logging
 from tests.mongo import ctx, mongo_url, store_settings, uploads, user
 from tests.spools import spool
 
-__all__ = ["ctx", "mongo_url", "spool", "store_settings", "uploads", "user"]
+__all__ = ["ctx", "facend", "mongo_url", "restored_logging", "spool", "store_settings", "uploads", "user"]
