@@ -24,6 +24,9 @@ from daemon.settings import Settings
 from pipeline.engine import Models
 from store.recording import StoredSighting
 
+_speaking = threading.Lock()
+"""`print` puts the end of a line behind it in a step of its own."""
+
 
 def main() -> None:
     path = Path(sys.argv[1])
@@ -87,7 +90,8 @@ def _stored(stored: StoredSighting) -> None:
 
 
 def _say(**values: object) -> None:
-    print(json.dumps(values), flush=True)  # noqa: T201 - for the process that started this one
+    with _speaking:
+        print(json.dumps(values), flush=True)  # noqa: T201 - for the process that started this one
 
 
 if __name__ == "__main__":
