@@ -64,6 +64,7 @@ class MotionGate:
         self._asked_at = 0.0
         self._looked_at = 0.0
         self._looked: Small | None = None
+        self._empty: Small | None = None
 
     def scene(self, luma: NDArray[np.uint8], at_seconds: float) -> Scene:
         """What goes on in this frame: whether something moves or has just moved, or a look is due.
@@ -100,11 +101,26 @@ class MotionGate:
         self._before, self._at = small, at_seconds
         return moving
 
+    def remember_empty(self) -> None:
+        """The picture that `moves` was asked about last shows the scene with nobody in it."""
+        self._empty = self._before
+
+    def is_empty(self, luma: NDArray[np.uint8]) -> bool:
+        """Whether the scene looks as it did then; False where nobody knows. Changes nothing."""
+        small = _small(luma)
+        if self._empty is None or self._empty.shape != small.shape:
+            return False
+        return not _stand_out(small - self._empty * _gain(small, self._empty), self._least_change)
+
+    @property
+    def _least_change(self) -> float:
+        return max(LEAST_CHANGE, NOISES * self._noise)
+
     def _differs(self, small: Small, before: Small, background: Small) -> bool:
         step = _median(np.abs(small - before))
         self._noise += 0.1 * (min(LARGEST_NOISE, step * _MEDIAN_TO_SIGMA) - self._noise)
         change = small - background * _gain(small, background)
-        return _stand_out(change, max(LEAST_CHANGE, NOISES * self._noise))
+        return _stand_out(change, self._least_change)
 
 
 def _gain(small: Small, before: Small) -> np.float32:

@@ -34,8 +34,8 @@ _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 class Source:
     """One open stream. Used by one thread; the frames it gave may be used by others."""
 
-    def __init__(self, settings: CameraSettings, busy: Callable[[], bool] = lambda: False) -> None:
-        """`busy`: a face is in view, so that every frame is wanted whatever the settings say.
+    def __init__(self, settings: CameraSettings, in_view: Callable[[], bool] = lambda: False) -> None:
+        """`in_view`: whether a face is, so that every frame is wanted whatever the settings say.
 
         Opens it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
         packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
@@ -56,7 +56,7 @@ class Source:
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False
         self._held: Packet[Stream] | None = None
-        self._doze = Doze(self, busy) if settings.decode == "keyframes" else None
+        self._doze = Doze(self, in_view) if settings.decode == "keyframes" else None
 
     def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live

@@ -137,7 +137,7 @@ class Supervisor:
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
-        open_source = partial(Source, busy=lambda: stages.busy)
+        open_source = partial(Source, in_view=lambda: stages.in_view)
         worker = CameraWorker(
             settings,
             slot,

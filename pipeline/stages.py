@@ -105,13 +105,19 @@ class CameraStages:
         """Where the faces are, if a look there alone is enough; see `pipeline.search`."""
         self._seen = False
         """Whether there was a face, or what might be one, in the frame analysed last."""
+        self._in_view = False
         self._still = False
         """Whether nothing moved in the last frame, and nobody is there who might."""
 
     @property
     def busy(self) -> bool:
-        """Whether a face is in view, so that this camera's frames matter more than others'."""
+        """Whether a visit goes on, so that this camera's frames matter more than others'."""
         return bool(self._tracker.tracks)
+
+    @property
+    def in_view(self) -> bool:
+        """Whether somebody's face was in the frame analysed last. May be asked from another thread."""
+        return self._in_view
 
     @property
     def wanted_fps(self) -> float:
@@ -143,7 +149,7 @@ class CameraStages:
         detections = self._detect(frame, scene)
         with self._timed("track"):
             seen, ended = self._tracker.update(detections, now, self._appearance.of(frame))
-        self._seen = bool(detections)
+        self._seen, self._in_view = bool(detections), bool(seen)
         self._places = self._known_places(seen)
         with self._timed("quality"):
             self._visits.see(seen, frame)
@@ -155,7 +161,7 @@ class CameraStages:
     def finish(self) -> list[Sighting]:
         """The stream has ended or was cut: ends all visits and gives what they still have to post."""
         self._last_frame = self._last_analysed = self._size = None
-        self._seen, self._still, self._places = False, False, []
+        self._seen, self._in_view, self._still, self._places = False, False, False, []
         self._rate.restart()
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 

@@ -1,6 +1,6 @@
 """Decoding only key frames while nothing happens, on made clips with a key frame a second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import count, islice
 from pathlib import Path
 
@@ -21,16 +21,16 @@ BEGINS = STILL + 12
 """Then somebody walks by, from the middle of a second on."""
 
 
-def room(moves: range, count: int) -> Iterator[Picture]:
+def room(moves: Container[int], count: int) -> Iterator[Picture]:
     """The picture with the number 0, but where something moves that with its own number."""
     pictures = list(moving_pictures(count))
     for number in range(count):
         yield pictures[number if number in moves else 0]
 
 
-def watched(path: Path, busy: Callable[[], bool] = lambda: False) -> list[Decoded | Nothing | Kept]:
+def watched(path: Path, in_view: Callable[[], bool] = lambda: False) -> list[Decoded | Nothing | Kept]:
     settings = CameraSettings.model_validate({"id": "room", "url": str(path), "decode": "keyframes"})
-    source = Source(settings, busy)
+    source = Source(settings, in_view)
     try:
         return list(source.frames())
     finally:
@@ -50,11 +50,17 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_of_a_still_scene_only_key_frames_are_decoded(tmp_path: Path) -> None:
-    """After the first second, when the scene is not known yet; and at the end of a recording what is left."""
+    """And at the end of a recording what is left."""
     write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
     items = watched(tmp_path / "still.mp4")
-    assert frame_numbers(items) == [*range(26), 50, 75, *range(76, 100)]
-    assert sum(isinstance(item, Kept) for item in items) == 24 * 3
+    assert frame_numbers(items) == [0, 25, 50, 75, *range(76, 100)]
+    assert sum(isinstance(item, Kept) for item in items) == 24 * 4
+
+
+def test_who_is_there_from_the_start_is_seen_from_the_start(tmp_path: Path) -> None:
+    """The first key frame is compared with nothing; the second one shows that something moves."""
+    write_clip(tmp_path / "at once.mp4", room(range(60), STILL), FPS)
+    assert set(range(60)) <= set(frame_numbers(watched(tmp_path / "at once.mp4")))
 
 
 def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -> None:
@@ -66,6 +72,50 @@ def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -
     assert len(numbers) < STILL + 6 * FPS - 2 * FPS
     shown = [number_of(item.pixels.bgr()) for item in items if isinstance(item, Decoded)]
     assert [number for number in shown if number] == list(range(BEGINS, BEGINS + 50))
+
+
+def test_once_everybody_has_left_it_dozes_again_before_the_next_key_frame(tmp_path: Path) -> None:
+    """Key frames every four seconds; the visitor leaves two seconds before the next one."""
+    path = tmp_path / "left.mp4"
+    write_clip(path, room(range(80, 150), 400), FPS, key_frame_seconds=4)
+    numbers = frame_numbers(watched(path))
+    assert set(range(80, 150)) <= set(numbers)
+    assert not set(range(150 + FPS, 200)) & set(numbers)
+    assert numbers[-101:] == [200, *range(300, 400)]
+
+
+@pytest.mark.parametrize("from_frame", [0, 30])
+def test_while_a_face_is_in_view_it_is_awake(tmp_path: Path, from_frame: int) -> None:
+    """However still the scene is, and though it looks as it did with nobody there: decoded once, at once."""
+    write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
+    settings = CameraSettings.model_validate(
+        {"id": "room", "url": str(tmp_path / "still.mp4"), "decode": "keyframes"}
+    )
+    items: list[Decoded | Nothing | Kept] = []
+    source = Source(settings, lambda: len(items) >= from_frame)
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    assert not any(isinstance(item, Kept) for item in items[from_frame:])
+    late = [item.late for item in items[from_frame:] if isinstance(item, Decoded)]
+    assert late == sorted(late, reverse=True)
+    assert sum(late) < FPS
+
+
+def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> None:
+    """What was handed over before it dozed off does not come twice."""
+    path = tmp_path / "back.mp4"
+    write_clip(path, room([*range(80, 130), *range(180, 230)], 400), FPS, key_frame_seconds=4)
+    numbers = frame_numbers(watched(path))
+    assert numbers == sorted(set(numbers))
+    assert {*range(80, 130), *range(180, 230)} <= set(numbers)
+
+
+def test_a_scene_that_stays_changed_is_dozed_at_from_the_second_key_frame_on(tmp_path: Path) -> None:
+    """Somebody has put a bright box there."""
+    pictures = list(moving_pictures(STILL + 1))
+    write_clip(tmp_path / "box.mp4", (pictures[STILL * (n >= 30)] for n in range(STILL + 2 * FPS)), FPS)
+    assert frame_numbers(watched(tmp_path / "box.mp4")) == [0, *range(25, 76), 100, *range(125, 150)]
 
 
 def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:

@@ -126,3 +126,21 @@ def test_a_new_picture_size_begins_anew() -> None:
     looks(gate, scene(5, 1))
     assert looked(gate, next(scene(1, 1, height=720, width=1280)), 5.0)
     assert looked(gate, np.zeros((60, 80), np.uint8), 5.1)
+
+
+def test_an_empty_scene_is_known_again_and_one_with_somebody_is_not() -> None:
+    """In noise and in other light; and before anybody has said that it is empty it is not."""
+    gate = MotionGate()
+    pictures = list(scene(4, 3))
+    for number, picture in enumerate(pictures[:30]):
+        gate.moves(picture, number / FPS)
+    assert not gate.is_empty(pictures[30])
+    gate.remember_empty()
+    person = pictures[31].copy()
+    person[60:150, 120:160] = 30
+    gate.moves(person, 3.1)
+    brighter = np.clip(pictures[32] * 1.1, 0, 255).astype(np.uint8)
+    assert gate.is_empty(pictures[30])
+    assert gate.is_empty(brighter)
+    assert not gate.is_empty(person)
+    assert not gate.is_empty(pictures[33][:90])

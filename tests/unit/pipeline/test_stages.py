@@ -226,6 +226,17 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     assert len(sightings) == 1
 
 
+def test_a_face_is_in_view_only_as_long_as_it_is_seen(models: Models) -> None:
+    """The visit goes on a moment longer, since the face may come back."""
+    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    assert not stages.in_view
+    run(stages, list(walk(2, 3, start=0))[-4:], finish=False)
+    assert stages.in_view
+    run(stages, empty(1, start=3), finish=False)
+    assert stages.busy
+    assert not stages.in_view
+
+
 def test_the_rate_follows_what_happens(models: Models) -> None:
     """Of 25 frames a second 2 are asked whether anything moves, then 5 whether there is a face, then 10 are
     looked at, each from the next frame on; and only 2 again where everything has come to rest."""
