@@ -13,11 +13,18 @@ from cameras.errors import ClipError
 from pipeline.types import Picture
 
 
-def write_clip(path: Path, frames: Iterable[Picture], fps: float, key_frame_seconds: float = 1.0) -> None:
+def write_clip(
+    path: Path,
+    frames: Iterable[Picture],
+    fps: float,
+    key_frame_seconds: float = 1.0,
+    bit_rate: int | None = None,
+) -> None:
     """Write the pictures as H.264 into an mp4 file at `path`, which appears only when it is whole.
 
     frames: (height, width, 3) uint8 BGR, all of one size; an odd last row or column is cut off, because
-    the usual YUV 4:2:0 has none. fps: pictures a second. Raises ClipError where there are no pictures,
+    the usual YUV 4:2:0 has none. fps: pictures a second. bit_rate: bits a second, as a camera is told to
+    send; as many as good pictures need unless told. Raises ClipError where there are no pictures,
     where sizes differ, and where the file cannot be written.
     """
     rate = Fraction(fps).limit_denominator(1001)
@@ -25,7 +32,7 @@ def write_clip(path: Path, frames: Iterable[Picture], fps: float, key_frame_seco
     whole = io.BytesIO()
     try:
         with av.open(whole, mode="w", format="mp4") as container:
-            _encode(container, frames, rate, max(1, round(fps * key_frame_seconds)))
+            _encode(container, frames, rate, max(1, round(fps * key_frame_seconds)), bit_rate)
     except av.FFmpegError as error:
         raise ClipError(f"{path}: the encoder refused the pictures: {error.strerror}") from error
     _write(path, whole)
@@ -88,7 +95,11 @@ def _write(path: Path, whole: io.BytesIO) -> None:
 
 
 def _encode(
-    container: av.container.OutputContainer, frames: Iterable[Picture], rate: Fraction, key_every: int
+    container: av.container.OutputContainer,
+    frames: Iterable[Picture],
+    rate: Fraction,
+    key_every: int,
+    bit_rate: int | None,
 ) -> None:
     stream = None
     size = None
@@ -96,8 +107,14 @@ def _encode(
         if stream is None:
             size = picture.shape
             # Cameras send key frames by the clock; the encoder would add some wherever it is noisy.
-            options = {"preset": "veryfast", "crf": "20", "sc_threshold": "0"}
+            options = {"preset": "veryfast", "sc_threshold": "0"}
+            if bit_rate is None:
+                options["crf"] = "20"
+            else:
+                options |= {"maxrate": str(bit_rate), "bufsize": str(2 * bit_rate)}
             stream = container.add_stream("libx264", rate=rate, options=options)
+            if bit_rate is not None:
+                stream.codec_context.bit_rate = bit_rate
             stream.height, stream.width = (side // 2 * 2 for side in size[:2])
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = key_every

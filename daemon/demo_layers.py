@@ -24,10 +24,12 @@ class Grain:
         return np.asarray(noisy, dtype=np.uint8)
 
 
-def grains(width: int, height: int, count: int) -> list[Grain]:
-    """Mild noise for a few frames that are used in turn."""
+def grains(width: int, height: int, count: int, deviation: float = 0.8) -> list[Grain]:
+    """Noise for a few frames that are used in turn; mild unless told. `deviation`: grey levels."""
     random = np.random.default_rng(2)
-    noises = [np.rint(random.normal(0, 0.8, (height, width, 1))).repeat(3, axis=2) for _ in range(count)]
+    noises = [
+        np.rint(random.normal(0, deviation, (height, width, 1))).repeat(3, axis=2) for _ in range(count)
+    ]
     return [Grain(np.maximum(n, 0).astype(np.uint8), np.maximum(-n, 0).astype(np.uint8)) for n in noises]
 
 

@@ -1,20 +1,26 @@
 """What the cameras of a benchmark see: a hall where somebody walks by now and then, or given clips."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from cameras.bare import frame_rate, length_seconds
 from cameras.clip import splice, write_clip
 from daemon.demo_clip import WALK_SECONDS, WALKS, hall_frames, sample_picture
+from daemon.demo_layers import grains
 from pipeline.types import Picture
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 25
 KEY_FRAME_SECONDS = 2.0
+BIT_RATE = 4_000_000
+"""Bits a second, as usual for cameras of this size. Most of them are spent on the sensor's noise, and to
+decode them takes three times as long as a picture without any."""
+NOISE = 2.0
+"""Its standard deviation, grey levels."""
 VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
 """Four people, one after the other."""
 IDLE_PIECES = 150
@@ -61,7 +67,7 @@ def hall_clip(path: Path, busy: float) -> Clip:
     sample = sample_picture()
     idle = path.with_name("idle.mp4")
     still = round(KEY_FRAME_SECONDS * FPS)
-    write_clip(idle, _large(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS)
+    write_clip(idle, _filmed(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS, BIT_RATE)
     if not busy:
         splice(path, [idle] * IDLE_PIECES)
         return Clip(path, FPS, IDLE_PIECES * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
@@ -74,7 +80,7 @@ def hall_clip(path: Path, busy: float) -> Clip:
     for number, walk in enumerate(VISITORS):
         part = path.with_name(f"walk{number}.mp4")
         frames = hall_frames(sample, (replace(walk, start=0.0),), walking * still, FPS)
-        write_clip(part, _large(frames), FPS, KEY_FRAME_SECONDS)
+        write_clip(part, _filmed(frames), FPS, KEY_FRAME_SECONDS, BIT_RATE)
         parts.append(Part(part, (begins,)))
         pieces += [part, *[idle] * waiting]
         begins += (walking + waiting) * KEY_FRAME_SECONDS
@@ -82,22 +88,30 @@ def hall_clip(path: Path, busy: float) -> Clip:
     return Clip(path, FPS, begins, tuple(parts))
 
 
-def playing(clips: Sequence[Clip], folder: Path) -> list[Playing]:
-    """What one camera after the other plays, before it begins again with the first one.
+def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], Playing]:
+    """What the camera with a number plays. It is made when it is asked for, because each takes as much of the
+    disk as the whole clip.
 
     A clip without the key frames to begin at plays from its start.
     """
-    played = []
     chance = random.Random(16)  # noqa: S311 - no secret
-    for phase in range(PHASES):
-        begin = chance.random() if phase else 0.0
-        for number, clip in enumerate(clips):
-            path = folder / f"clip{number}-{phase}.mp4"
-            played.append(Playing(clip, path, splice(path, [clip.path], begin)))
+    begins = [0.0, *(chance.random() for _ in range(PHASES - 1))]
+
+    @cache
+    def made(phase: int, number: int) -> Playing:
+        path = folder / f"clip{number}-{phase}.mp4"
+        return Playing(clips[number], path, splice(path, [clips[number].path], begins[phase]))
+
+    def played(camera: int) -> Playing:
+        phase, number = divmod(camera, len(clips))
+        return made(phase % PHASES, number)
+
     return played
 
 
-def _large(frames: Iterator[Picture]) -> Iterator[Picture]:
-    for frame in frames:
+def _filmed(frames: Iterator[Picture]) -> Iterator[Picture]:
+    """In full HD, by a sensor with noise: seven kinds in turn, as the encoder knows only the last frame."""
+    noises = grains(WIDTH, HEIGHT, 7, NOISE)
+    for number, frame in enumerate(frames):
         large = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
-        yield np.asarray(large, dtype=np.uint8)
+        yield noises[number % len(noises)].over(large)

@@ -29,7 +29,7 @@ def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]]) -> Reca
     delays: list[float] = []
     pairs: set[tuple[int, int]] = set()
     for number in range(run.cameras):
-        one = plan.played[number % len(plan.played)]
+        one = plan.played(number)
         cam_id = f"c{number}"
         stored = [face for face in run.stored if face.cam_id == cam_id]
         elapsed = run.end.at - run.began[cam_id]

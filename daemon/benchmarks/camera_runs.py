@@ -3,7 +3,7 @@
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ PATIENCE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    played: Sequence[Playing]
-    """What the cameras play, in turn."""
+    played: Callable[[int], Playing]
+    """What the camera with this number plays."""
     seconds: float
     """How long is measured."""
     camera: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Run:
 
 def measure(plan: Plan, cameras: int) -> Run:
     """Play so many cameras. StartError where the daemon does not start."""
-    played = [plan.played[number % len(plan.played)] for number in range(cameras)]
+    played = [plan.played(number) for number in range(cameras)]
     bare = _bare(played, min(plan.seconds, 10.0))
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
         settings = {

@@ -11,7 +11,7 @@ from daemon.benchmarks.camera_runs import Plan, Run
 from daemon.benchmarks.cameras import keeps_up, rising
 
 CLIP = Clip(Path("hall.mp4"), 25.0, 20.0, ())
-PLAN = Plan([Playing(CLIP, CLIP.path, 0.0), Playing(CLIP, CLIP.path, 8.0)], 30.0, {}, {})
+PLAN = Plan(lambda camera: Playing(CLIP, CLIP.path, (0.0, 8.0)[camera % 2]), 30.0, {}, {})
 VISITS = {CLIP.path: [Visit(5.0, 7.0, 0), Visit(15.0, 17.0, 1)]}
 
 
