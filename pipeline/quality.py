@@ -27,6 +27,7 @@ in a face of usual contrast counts as seen, since in the dark it hides the edges
 were set on photographs so that good frontal ones stay above −1, and lying ones fall below −5.
 """
 
+import cmath
 import math
 from typing import NamedTuple
 
@@ -80,17 +81,17 @@ class Pose(NamedTuple):
 
 def pose(landmarks: NDArray[np.float32]) -> Pose:
     """The pose behind (5, 2) landmarks, rough but steady."""
-    eyes, mouth = landmarks[1] - landmarks[0], landmarks[4] - landmarks[3]
-    across = eyes + mouth
-    roll = math.atan2(float(across[1]), float(across[0]))
-    back = np.array([[math.cos(roll), -math.sin(roll)], [math.sin(roll), math.cos(roll)]])
-    upright = landmarks.astype(np.float64) @ back
-    eye_middle, mouth_middle = upright[:2].mean(axis=0), upright[3:].mean(axis=0)
-    height = float(mouth_middle[1] - eye_middle[1])
+    right_eye, left_eye, nose, right_mouth, left_mouth = (complex(x, y) for x, y in landmarks.tolist())
+    across = left_eye - right_eye + left_mouth - right_mouth
+    roll = cmath.phase(across)
+    upright = cmath.rect(1, -roll)
+    eyes, mouth = (right_eye + left_eye) / 2 * upright, (right_mouth + left_mouth) / 2 * upright
+    height = mouth.imag - eyes.imag
     if height <= 0:  # landmarks that make no face
         return Pose(_STEEPEST, _STEEPEST, math.degrees(roll))
-    aside = float(upright[2, 0] - (eye_middle[0] + mouth_middle[0]) / 2) / height
-    along = float(upright[2, 1] - eye_middle[1]) / height
+    nose *= upright
+    aside = (nose.real - (eyes.real + mouth.real) / 2) / height
+    along = (nose.imag - eyes.imag) / height
     yaw = math.degrees(math.asin(max(-1.0, min(1.0, aside / _NOSE_DEPTH))))
     pitch = math.degrees(math.atan((along - _NOSE_HEIGHT) / _NOSE_DEPTH))
     return Pose(yaw, pitch, math.degrees(roll))
@@ -100,7 +101,7 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
     """The parts that need no pixels, for a face in a picture of this size: the score can only get worse."""
     head = pose(detection.landmarks)
     aligning = similarity(detection.landmarks)
-    scale = float(np.hypot(*aligning[:, 0]))
+    scale = math.hypot(*aligning[:, 0].tolist())
     outside = _outside(aligning, width, height)
     took = {
         "detector": 5 * max(0.0, 0.9 - detection.score),
