@@ -185,15 +185,9 @@ class Tracker:
         free = [*(track for track, _ in strangers), *waiting]
         for mistaken, detection in strangers:
             others = [track for track in free if track is not mistaken]
-            near = sorted(others, key=lambda track: _cost(track, detection.bbox, time))
-            own = next(
-                (
-                    track
-                    for track in near
-                    if _cost(track, detection.bbox, time) < _IMPOSSIBLE and alike(track, detection)
-                ),
-                None,
-            )
+            costs = [(_costs(track, [detection.bbox], time)[0], track) for track in others]
+            near = sorted((pair for pair in costs if pair[0] < _IMPOSSIBLE), key=lambda pair: pair[0])
+            own = next((track for _, track in near if alike(track, detection)), None)
             if own is None:
                 new = [*new, detection]
             else:
@@ -216,7 +210,8 @@ def _pair(
     """Pairs, the tracks without a detection, and the detections without a track."""
     if not tracks or not detections:
         return [], list(tracks), list(detections)
-    costs = np.array([[_cost(track, detection.bbox, time) for detection in detections] for track in tracks])
+    boxes = [detection.bbox for detection in detections]
+    costs = np.array([_costs(track, boxes, time) for track in tracks])
     rows, columns = linear_sum_assignment(costs)
     good = [
         (row, column) for row, column in zip(rows, columns, strict=True) if costs[row, column] < _IMPOSSIBLE
@@ -229,24 +224,28 @@ def _pair(
     )
 
 
-def _cost(track: Track, box: Rectangle, time: float) -> float:
-    """How unlikely it is that the track's face is in this box: from 0 to about 4, or impossible.
+def _costs(track: Track, boxes: Sequence[Rectangle], time: float) -> list[float]:
+    """How unlikely it is that the track's face is in each of these boxes: from 0 to about 4, or impossible.
 
     The longer the face was out of sight, the further it may have gone from where it was expected. A face is
     some 20 cm high, so a person who walks by moves 7 of its sizes a second; while the speed is not known,
     that is allowed for, later only what a change of pace can make.
     """
     expected = track.predict(time)
-    size = (_size(expected) + _size(box)) / 2
-    distance = math.dist(expected.centre, box.centre) / size
-    ratio = abs(math.log(_size(box) / _size(expected)))
+    centre, size = expected.centre, _size(expected)
     passed = time - track.last_seen
-    overlap = expected.iou(box)
     reach = min(3.0, 0.5 + 6 * passed) if track.hits == 1 else min(2.5, 0.5 + 2 * passed)
     if track.still_seconds >= _STILL_SECONDS and passed > _AHEAD_SECONDS:
         reach = 0.5  # what hangs on the wall comes back where it was
-    near = distance <= reach and ratio <= 0.5 + 0.3 * min(passed, 1.0)
-    return 1 - overlap + 0.5 * distance + 0.5 * ratio if near or overlap >= 0.3 else _IMPOSSIBLE
+    costs = []
+    for box in boxes:
+        other = _size(box)
+        distance = math.dist(centre, box.centre) / ((size + other) / 2)
+        ratio = abs(math.log(other / size))
+        overlap = expected.iou(box)
+        near = distance <= reach and ratio <= 0.5 + 0.3 * min(passed, 1.0)
+        costs.append(1 - overlap + 0.5 * distance + 0.5 * ratio if near or overlap >= 0.3 else _IMPOSSIBLE)
+    return costs
 
 
 def _hides(face: Rectangle, place: Rectangle) -> bool:
