@@ -125,7 +125,7 @@ def plain_loop(path: Path, models: Models, detect_size: int) -> Plain:
             read, picture = reader.read()
             if not read:
                 break
-            _look_plainly(np.asarray(picture, np.uint8), models, detect_size)
+            look_plainly(np.asarray(picture, np.uint8), models, detect_size)
             frames += 1
         seconds += time.perf_counter() - since
         cpu += time.process_time() - spent
@@ -133,7 +133,8 @@ def plain_loop(path: Path, models: Models, detect_size: int) -> Plain:
     return Plain(frames, seconds, cpu)
 
 
-def _look_plainly(picture: Picture, models: Models, detect_size: int) -> None:
+def look_plainly(picture: Picture, models: Models, detect_size: int) -> None:
+    """What the plain loop does with a frame in BGR."""
     factor = min(1.0, detect_size / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     for face in models.detector.detect(np.asarray(small, np.uint8)):

@@ -1,0 +1,138 @@
+"""What a crowded camera costs, every frame of it analysed, beside the plain loop with the same models.
+
+python -m tests.bench.bench_crowd [--json] [--rounds 7]
+
+Two made clips in full HD, 25 frames a second at 4 Mbit/s: six people who sway, and who come nearer, so that
+each second has a better picture of each. A round is a second of the clip, by the camera's stages (every frame
+analysed, motion gate) and by the plain loop in turn, both with one thread of OpenCV's and ONNX Runtime's.
+Time is this process's own on the processors; medians over the rounds, and the end of all visits spread over
+them.
+"""
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+
+from cameras.clip import write_clip
+from cameras.motion import MotionGate
+from cameras.settings import CameraSettings
+from cameras.source import Source
+from cameras.stream import Decoded
+from daemon.benchmarks.camera_reference import look_plainly
+from daemon.demo_clip import sample_picture
+from daemon.demo_layers import grains
+from daemon.settings import PipelineSettings
+from pipeline.best_shot import Posting
+from pipeline.engine import Models
+from pipeline.stages import CameraStages
+from pipeline.types import Frame, Picture, Scene, Unobserved
+from tests.bench.rows import Row, arguments, show
+from tests.faces import default_models
+
+WIDTH, HEIGHT, FPS = 1920, 1080, 25
+
+
+def sways(seconds: float) -> float:
+    """How much larger the people are than in the sample picture."""
+    return 1.3
+
+
+def comes_nearer(seconds: float) -> float:
+    return 1.0 + 0.06 * seconds
+
+
+def crowd(size: Callable[[float], float], count: int) -> Iterator[Picture]:
+    """So many frames of six people."""
+    people, noises = sample_picture(), grains(WIDTH, HEIGHT, 7, 2.0)
+    for number in range(count):
+        seconds = number / FPS
+        scale = size(seconds)
+        x, y = 30 * math.sin(1.7 * seconds), 15 * math.sin(2.9 * seconds)
+        left, top = (WIDTH - people.shape[1] * scale) / 2 + x, (HEIGHT - people.shape[0] * scale) / 2 + y
+        place = np.array([[scale, 0, left], [0, scale, top]], np.float32)
+        frame = cv2.warpAffine(people, place, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
+        yield noises[number % len(noises)].over(frame)
+
+
+class Camera:
+    """The camera's way from its stream to sightings, in this thread."""
+
+    def __init__(self, clip: Path, models: Models, posting: Posting) -> None:
+        settings = CameraSettings(id="crowd", url=clip.as_uri(), max_fps=FPS, posting=posting)
+        gate = MotionGate()
+
+        def watch(frame: Frame) -> Scene:
+            return gate.scene(frame.pixels.luma(), frame.media_time)
+
+        staging = PipelineSettings().for_camera(settings)
+        self._stages = CameraStages("crowd", models, staging, Unobserved(), watch)
+        self._items = Source(settings).frames()
+
+    def second(self) -> None:
+        """Take as many frames as come in one."""
+        taken = 0
+        while taken < FPS:
+            item = next(self._items)
+            if isinstance(item, Decoded):
+                seconds = item.stream_seconds or 0.0
+                moment = datetime.fromtimestamp(seconds, UTC)
+                self._stages.process(Frame("crowd", moment, seconds, item.pixels))
+                taken += 1
+
+    def finish(self) -> None:
+        """End all visits."""
+        self._stages.finish()
+
+
+class Plain:
+    """What everybody writes first."""
+
+    def __init__(self, clip: Path, models: Models) -> None:
+        self._reader, self._models = cv2.VideoCapture(str(clip)), models
+
+    def second(self) -> None:
+        for _ in range(FPS):
+            _, picture = self._reader.read()
+            look_plainly(np.asarray(picture, np.uint8), self._models, PipelineSettings().detect_size)
+
+
+def milliseconds(work: Callable[[], None]) -> float:
+    """Of the processors, a frame."""
+    since = time.process_time()
+    work()
+    return (time.process_time() - since) / FPS * 1e3
+
+
+def measure(size: Callable[[float], float], posting: Posting, rounds: int) -> Row:
+    models = default_models()
+    with tempfile.TemporaryDirectory(prefix="facend-") as folder:
+        clip = Path(folder) / "crowd.mp4"
+        write_clip(clip, crowd(size, (rounds + 1) * FPS), FPS, 2.0, 4_000_000)
+        camera, plain = Camera(clip, models, posting), Plain(clip, models)
+        camera.second(), plain.second()  # until everybody is known, there is more to do
+        pairs = [(milliseconds(camera.second), milliseconds(plain.second)) for _ in range(rounds)]
+        ends = milliseconds(camera.finish) / (rounds + 1)
+    ours, theirs = median(pair[0] for pair in pairs) + ends, median(pair[1] for pair in pairs)
+    case = f"six people, {size.__name__.replace('_', ' ')}, {posting}"
+    return Row.of("a frame decoded and analysed", case, ours, "ms", theirs)
+
+
+def main() -> None:
+    parser = arguments("the cost of a crowded camera")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    cases = product((sways, comes_nearer), (Posting.OVERALL, Posting.REALTIME))
+    show([measure(size, posting, given.rounds) for size, posting in cases], as_json=given.json)
+
+
+if __name__ == "__main__":
+    main()
