@@ -76,10 +76,6 @@ class Doze:
         self._checked: float | None = None
         """The timestamp of the frame in which it was asked last whether everybody has left."""
 
-    @property
-    def kept_bytes(self) -> int:
-        return self._bytes
-
     def take(self, packet: Coded, arrived_at: float) -> Iterable[Decoded | Nothing | Kept]:
         """The next packet, which arrived at this unix time: the frames that it gives now.
 
