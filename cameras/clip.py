@@ -111,10 +111,8 @@ def _encode(
             if bit_rate is None:
                 options["crf"] = "20"
             else:
-                options |= {"maxrate": str(bit_rate), "bufsize": str(2 * bit_rate)}
+                options |= {"b": str(bit_rate), "maxrate": str(bit_rate), "bufsize": str(2 * bit_rate)}
             stream = container.add_stream("libx264", rate=rate, options=options)
-            if bit_rate is not None:
-                stream.codec_context.bit_rate = bit_rate
             stream.height, stream.width = (side // 2 * 2 for side in size[:2])
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = key_every

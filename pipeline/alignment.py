@@ -18,11 +18,12 @@ TEMPLATE = np.array(
 FaceRecognizerSF."""
 
 
-def _complex(landmarks: NDArray[np.float32]) -> list[complex]:
+def plane_points(landmarks: NDArray[np.float32]) -> list[complex]:
+    """(5, 2) landmarks as x + iy: in the plane a turn is a product."""
     return [complex(x, y) for x, y in landmarks.tolist()]
 
 
-_WANTED = _complex(TEMPLATE)
+_WANTED = plane_points(TEMPLATE)
 _WANTED_MIDDLE = sum(_WANTED) / len(_WANTED)
 
 
@@ -34,7 +35,7 @@ def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     `estimate_norm` gives the same matrix through a call that its library has marked for removal.
     """
     # Python's own numbers: with five points NumPy takes eight times as long, some thirty times a frame.
-    points = _complex(landmarks)
+    points = plane_points(landmarks)
     middle = sum(points) / len(points)
     centred = [point - middle for point in points]
     spread = sum(abs(point) ** 2 for point in centred)

@@ -35,7 +35,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment import ALIGNED_SIZE, align, similarity
+from pipeline.alignment import ALIGNED_SIZE, align, plane_points, similarity
 from pipeline.types import Detection, Quality, Rectangle
 
 PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "outside")
@@ -81,7 +81,7 @@ class Pose(NamedTuple):
 
 def pose(landmarks: NDArray[np.float32]) -> Pose:
     """The pose behind (5, 2) landmarks, rough but steady."""
-    right_eye, left_eye, nose, right_mouth, left_mouth = (complex(x, y) for x, y in landmarks.tolist())
+    right_eye, left_eye, nose, right_mouth, left_mouth = plane_points(landmarks)
     across = left_eye - right_eye + left_mouth - right_mouth
     roll = cmath.phase(across)
     upright = cmath.rect(1, -roll)

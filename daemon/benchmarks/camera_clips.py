@@ -67,7 +67,7 @@ def hall_clip(path: Path, busy: float) -> Clip:
     sample = sample_picture()
     idle = path.with_name("idle.mp4")
     still = round(KEY_FRAME_SECONDS * FPS)
-    write_clip(idle, _filmed(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS, BIT_RATE)
+    write_clip(idle, filmed(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS, BIT_RATE)
     if not busy:
         splice(path, [idle] * IDLE_PIECES)
         return Clip(path, FPS, IDLE_PIECES * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
@@ -80,7 +80,7 @@ def hall_clip(path: Path, busy: float) -> Clip:
     for number, walk in enumerate(VISITORS):
         part = path.with_name(f"walk{number}.mp4")
         frames = hall_frames(sample, (replace(walk, start=0.0),), walking * still, FPS)
-        write_clip(part, _filmed(frames), FPS, KEY_FRAME_SECONDS, BIT_RATE)
+        write_clip(part, filmed(frames), FPS, KEY_FRAME_SECONDS, BIT_RATE)
         parts.append(Part(part, (begins,)))
         pieces += [part, *[idle] * waiting]
         begins += (walking + waiting) * KEY_FRAME_SECONDS
@@ -109,7 +109,7 @@ def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], Playing]:
     return played
 
 
-def _filmed(frames: Iterator[Picture]) -> Iterator[Picture]:
+def filmed(frames: Iterator[Picture]) -> Iterator[Picture]:
     """In full HD, by a sensor with noise: seven kinds in turn, as the encoder knows only the last frame."""
     noises = grains(WIDTH, HEIGHT, 7, NOISE)
     for number, frame in enumerate(frames):

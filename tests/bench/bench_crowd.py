@@ -26,9 +26,9 @@ from cameras.motion import MotionGate
 from cameras.settings import CameraSettings
 from cameras.source import Source
 from cameras.stream import Decoded
+from daemon.benchmarks.camera_clips import BIT_RATE, FPS, HEIGHT, KEY_FRAME_SECONDS, WIDTH, filmed
 from daemon.benchmarks.camera_reference import look_plainly
 from daemon.demo_clip import sample_picture
-from daemon.demo_layers import grains
 from daemon.settings import PipelineSettings
 from pipeline.best_shot import Posting
 from pipeline.engine import Models
@@ -36,8 +36,6 @@ from pipeline.stages import CameraStages
 from pipeline.types import Frame, Picture, Scene, Unobserved
 from tests.bench.rows import Row, arguments, show
 from tests.faces import default_models
-
-WIDTH, HEIGHT, FPS = 1920, 1080, 25
 
 
 def sways(seconds: float) -> float:
@@ -51,7 +49,7 @@ def comes_nearer(seconds: float) -> float:
 
 def crowd(size: Callable[[float], float], count: int) -> Iterator[Picture]:
     """So many frames of six people."""
-    people, noises = sample_picture(), grains(WIDTH, HEIGHT, 7, 2.0)
+    people = sample_picture()
     for number in range(count):
         seconds = number / FPS
         scale = size(seconds)
@@ -59,7 +57,7 @@ def crowd(size: Callable[[float], float], count: int) -> Iterator[Picture]:
         left, top = (WIDTH - people.shape[1] * scale) / 2 + x, (HEIGHT - people.shape[0] * scale) / 2 + y
         place = np.array([[scale, 0, left], [0, scale, top]], np.float32)
         frame = cv2.warpAffine(people, place, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
-        yield noises[number % len(noises)].over(frame)
+        yield np.asarray(frame, np.uint8)
 
 
 class Camera:
@@ -115,9 +113,11 @@ def measure(size: Callable[[float], float], posting: Posting, rounds: int) -> Ro
     models = default_models()
     with tempfile.TemporaryDirectory(prefix="facend-") as folder:
         clip = Path(folder) / "crowd.mp4"
-        write_clip(clip, crowd(size, (rounds + 1) * FPS), FPS, 2.0, 4_000_000)
+        frames = crowd(size, (rounds + 1) * FPS)
+        write_clip(clip, filmed(frames), FPS, KEY_FRAME_SECONDS, BIT_RATE)
         camera, plain = Camera(clip, models, posting), Plain(clip, models)
-        camera.second(), plain.second()  # until everybody is known, there is more to do
+        for one in (camera, plain):
+            one.second()  # until everybody is known, there is more to do
         pairs = [(milliseconds(camera.second), milliseconds(plain.second)) for _ in range(rounds)]
         ends = milliseconds(camera.finish) / (rounds + 1)
     ours, theirs = median(pair[0] for pair in pairs) + ends, median(pair[1] for pair in pairs)
