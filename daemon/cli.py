@@ -15,7 +15,7 @@ import click
 
 from daemon.cli_lazy import LazyGroup, Room
 from daemon.cli_options import settings_option
-from daemon.ending import Terminated, leave, terminated
+from daemon.ending import Terminated, leave, terminated, uninterrupted
 from daemon.errors import StartError
 
 INTERRUPTED = 128 + signal.SIGINT  # as shells count
@@ -55,7 +55,8 @@ def facend() -> None:
 @settings_option
 def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
-    from daemon import service
+    with uninterrupted():
+        from daemon import service
 
     service.run(settings_path)
 
@@ -72,7 +73,8 @@ def run(settings_path: Path | None) -> None:
 )
 def demo(data_dir: Path, port: int | None) -> None:
     """Show the main job on a camera made of a clip: six people who walk by again and again."""
-    from daemon import demo as show
+    with uninterrupted():
+        from daemon import demo as show
 
     show.run(data_dir, port)
 

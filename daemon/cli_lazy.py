@@ -6,6 +6,8 @@ from typing import ClassVar, NamedTuple
 
 import click
 
+from daemon.ending import uninterrupted
+
 
 class Room(NamedTuple):
     """Where a command lives: a module that names its commands in `COMMANDS`."""
@@ -25,7 +27,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.rooms and cmd_name not in self.commands:
-            for command in import_module(self.rooms[cmd_name].module).COMMANDS:
+            with uninterrupted():
+                module = import_module(self.rooms[cmd_name].module)
+            for command in module.COMMANDS:
                 self.add_command(command)
         return super().get_command(ctx, cmd_name)
 

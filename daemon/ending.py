@@ -3,8 +3,11 @@
 import faulthandler
 import logging
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -18,6 +21,20 @@ class Terminated(SystemExit):
 def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     """A signal handler: what is going on is broken off, and cleans up after itself."""
     raise Terminated
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for its end. For imports, in the main thread.
+
+    A library that is interrupted while it loads raises an ImportError of its own, or goes on as if a part of
+    it were not installed.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def leave(status: int) -> NoReturn:

@@ -55,8 +55,8 @@ def test_a_reload_while_it_loads_ends_nothing(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.terminate()
-        process.communicate(timeout=20)
-    assert process.returncode == 0
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
