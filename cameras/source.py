@@ -28,6 +28,8 @@ from cameras.stream import Decoded, Kept, Nothing, StreamInfo
 from cameras.urls import Kind, local_path
 
 _LEFTOVER_TOLERANCE = 0.98
+_NO_TIMESTAMPS = 0x80
+"""FFmpeg's AVFMT_NOTIMESTAMPS."""
 _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 
 
@@ -49,9 +51,11 @@ class Source:
             raise
         self._converter = Converter(settings.trace_name)
         base = self._video.time_base
+        # Where a camera sends no timestamps, FFmpeg makes some up from a frame rate that it makes up as well.
+        made_up = not self.info.recorded and self._container.format.flags & _NO_TIMESTAMPS
         # Whole numbers, because to calculate with fractions takes twenty times as long.
-        self._tick = None if base is None else (base.numerator, base.denominator)
-        """Of the stream's clock, in seconds."""
+        self._tick = None if base is None or made_up else (base.numerator, base.denominator)
+        """Of the stream's clock, in seconds; None where it has none."""
         # In a recording each packet is a whole picture.
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False

@@ -156,8 +156,8 @@ def repeated() -> Spoil:
     return spoil
 
 
-def keeps_time(camera: Camera, seconds: float) -> None:
-    """Frames go on, each dated now and later than the one before."""
+def keeps_time(camera: Camera, seconds: float) -> list[Frame]:
+    """Frames go on, each dated now and later than the one before. Those that came."""
     frames: list[Frame] = []
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
@@ -173,6 +173,7 @@ def keeps_time(camera: Camera, seconds: float) -> None:
         assert later.media_time > earlier.media_time
     assert camera.states[-1] == "green"
     assert camera.reconnects == []
+    return frames
 
 
 def stays_green(camera: Camera, seconds: float) -> None:
@@ -209,9 +210,11 @@ def jpeg_camera() -> Iterator[str]:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/live"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/live"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def resolve(stage: Stage) -> list[str]:
