@@ -23,6 +23,9 @@ where somebody has left, a longer memory would see their shadow for a quarter of
 CHECK_SECONDS = 0.5
 """Who is awake asks so often whether everybody has left."""
 
+LOOK_SECONDS = 0.5
+"""Key frames that come more often, as with JPEG, are kept in between like all others."""
+
 MOST_BYTES = 16 * 2**20
 """A camera's packets are kept up to this size; some 30 s of a usual stream."""
 
@@ -71,6 +74,8 @@ class Doze:
         self._bytes = 0
         self._asleep = False
         self._has_looked = False
+        self._looked_at: float | None = None
+        """The time of the key frame that was looked at last, in the stream where it tells."""
         self._shown: float | None = None
         """The timestamp of the newest frame that was handed over."""
         self._checked: float | None = None
@@ -83,7 +88,7 @@ class Doze:
         """
         if not packet.size:
             return self._end(packet, arrived_at)
-        if packet.is_keyframe:
+        if packet.is_keyframe and self._is_looked_at(packet, arrived_at):
             return self._look(packet, arrived_at) if self._asleep else self._look_awake(packet, arrived_at)
         if self._kept:
             self._keep(packet, arrived_at)
@@ -105,6 +110,14 @@ class Doze:
                 if isinstance(item, Decoded) and self._is_new(item, first=number == 0):
                     self._checked = item.stream_seconds
                     yield from self._hand_over(item.as_late())
+
+    def _is_looked_at(self, packet: Coded, arrived_at: float) -> bool:
+        seconds = self._decoder.seconds(packet)
+        seconds = arrived_at if seconds is None else seconds
+        if self._looked_at is not None and abs(seconds - self._looked_at) < LOOK_SECONDS:
+            return False
+        self._looked_at = seconds
+        return True
 
     def _end(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
         yield from self.wake()

@@ -118,6 +118,16 @@ def test_a_scene_that_stays_changed_is_dozed_at_from_the_second_key_frame_on(tmp
     assert frame_numbers(watched(tmp_path / "box.mp4")) == [0, *range(25, 76), 100, *range(125, 150)]
 
 
+def test_key_frames_that_come_often_are_not_all_looked_at(tmp_path: Path) -> None:
+    """As in JPEG, where every frame is one. Who comes is still seen from the start."""
+    path = tmp_path / "often.mp4"
+    write_clip(path, room(range(BEGINS, BEGINS + 50), STILL + 4 * FPS), FPS, key_frame_seconds=1 / FPS)
+    numbers = frame_numbers(watched(path))
+    assert numbers == sorted(set(numbers))
+    assert [number for number in numbers if number < BEGINS - 13] == [0, 13, 26, 39, 52, 65, 78, 91]
+    assert set(range(BEGINS, BEGINS + 50)) <= set(numbers)
+
+
 def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
     """The pictures before the key frame that showed the visitor, with the times of their arrival."""
     items = [item for item in watched(visited) if isinstance(item, Decoded)]
