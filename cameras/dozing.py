@@ -62,12 +62,16 @@ class Decoder(Protocol):
 class Doze:
     """One camera's. It dozes from its first key frame on, unless something happens.
 
-    `in_view` says whether a face is in view; it is asked often, and may answer a little late.
+    `in_view` says whether a face is in view; it is asked often, and may answer a little late. `may_doze` says
+    whether it may doze at present; else everything is decoded.
     """
 
-    def __init__(self, decoder: Decoder, in_view: Callable[[], bool]) -> None:
+    def __init__(
+        self, decoder: Decoder, in_view: Callable[[], bool], may_doze: Callable[[], bool] = lambda: True
+    ) -> None:
         self._decoder = decoder
         self._in_view = in_view
+        self._may_doze = may_doze
         self._gate = MotionGate(MEMORY_SECONDS)
         self._kept: list[tuple[Coded, float]] = []
         """The last key frame and all that came since; empty where that is not known or too much."""
@@ -88,6 +92,8 @@ class Doze:
         """
         if not packet.size:
             return self._end(packet, arrived_at)
+        if not self._may_doze():
+            return self._stay_awake(packet, arrived_at)
         if packet.is_keyframe and self._is_looked_at(packet, arrived_at):
             return self._look(packet, arrived_at) if self._asleep else self._look_awake(packet, arrived_at)
         if self._kept:
@@ -110,6 +116,18 @@ class Doze:
                 if isinstance(item, Decoded) and self._is_new(item, first=number == 0):
                     self._checked = item.stream_seconds
                     yield from self._hand_over(item.as_late())
+
+    def _stay_awake(self, packet: Coded, arrived_at: float) -> Iterable[Decoded | Nothing]:
+        if self._asleep:
+            return self._go_on(packet, arrived_at)
+        # What is kept would have a gap, where it may doze again before the next key frame.
+        self._forget()
+        return self._decoder.decode(packet, arrived_at)
+
+    def _go_on(self, packet: Coded, arrived_at: float) -> Iterator[Decoded | Nothing]:
+        yield from self.wake()
+        self._forget()
+        yield from self._decoder.decode(packet, arrived_at)
 
     def _is_looked_at(self, packet: Coded, arrived_at: float) -> bool:
         seconds = self._decoder.seconds(packet)

@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cameras.dozing import Doze
+from cameras.effort import Effort
 from cameras.errors import Reason, SourceError
 from cameras.faults import Moment, explain
 from cameras.parts import goes_on
@@ -36,8 +37,14 @@ _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 class Source:
     """One open stream. Used by one thread; the frames it gave may be used by others."""
 
-    def __init__(self, settings: CameraSettings, in_view: Callable[[], bool] = lambda: False) -> None:
-        """`in_view`: whether a face is, so that every frame is wanted whatever the settings say.
+    def __init__(
+        self,
+        settings: CameraSettings,
+        in_view: Callable[[], bool] = lambda: False,
+        effort: Effort | None = None,
+    ) -> None:
+        """`in_view`: whether a face is, so that every frame is wanted whatever the settings say. `effort` is
+        told how long it takes to decode, and says whether there is time for everything.
 
         Opens it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
         packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
@@ -60,7 +67,11 @@ class Source:
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False
         self._held: Packet[Stream] | None = None
-        self._doze = Doze(self, in_view) if settings.decode == "keyframes" else None
+        self._effort = effort = effort or Effort()
+        # Who reads a recording as fast as it can be never keeps up.
+        self._in_time = not (self.info.recorded and settings.speed == "fast")
+        keyframes = settings.decode == "keyframes"
+        self._doze = Doze(self, in_view, lambda: keyframes or effort.overloaded)
 
     def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
@@ -79,8 +90,7 @@ class Source:
                 yield from self._take(packet)
             else:
                 yield Nothing(corrupt=False)
-        if self._doze is not None:
-            yield from self._doze.wake()
+        yield from self._doze.wake()
         if not self.info.recorded:
             raise SourceError(Reason.ENDED, f"{self._settings.masked_url}: the camera closed the connection")
 
@@ -115,36 +125,38 @@ class Source:
 
     def _take_whole(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
         arrived_at = time.time()
-        if self._doze is None:
-            return self.decode(packet, arrived_at)
         return self._doze.take(packet, arrived_at)
 
     # cameras.dozing.Decoder
     def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
-        began = time.perf_counter()
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
+        frames, seconds = self._timed(packet.decode)
+        if frames is None:
             # One damaged packet is no reason to reconnect; the decoder goes on with the next key frame.
             return [Nothing(corrupt=True)]
         if not frames:
             return [Nothing(corrupt=packet.is_corrupt)]
-        seconds = (time.perf_counter() - began) / len(frames)
-        return [self._decoded(frame, arrived_at, seconds) for frame in frames]
+        return [self._decoded(frame, arrived_at, seconds / len(frames)) for frame in frames]
 
     def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
-        began = time.perf_counter()
         self.reset()
-        try:
-            # A decoder that puts frames into order holds the newest back until it hears that it was the last.
-            frames = [*packet.decode(), *self._video.codec_context.decode(None)]
-        except av.FFmpegError:
-            frames = []
+        # A decoder that puts frames into order holds the newest back until it hears that it was the last.
+        frames, seconds = self._timed(lambda: [*packet.decode(), *self._video.codec_context.decode(None)])
         self.reset()
         if not frames:
             return [Nothing(corrupt=True)]
-        seconds = time.perf_counter() - began
         return [self._decoded(frame, arrived_at, seconds) for frame in frames]
+
+    def _timed(self, decode: Callable[[], Sequence[object]]) -> tuple[Sequence[object] | None, float]:
+        """What it gives, None where it fails, and how long it takes."""
+        began = time.perf_counter()
+        try:
+            frames = decode()
+        except av.FFmpegError:
+            frames = None
+        seconds = time.perf_counter() - began
+        if self._in_time:
+            self._effort.spent(seconds)
+        return frames, seconds
 
     def reset(self) -> None:
         self._video.codec_context.flush_buffers()

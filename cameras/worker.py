@@ -8,6 +8,7 @@ import structlog
 
 from cameras.backoff import Backoff
 from cameras.clock import Stamp, StreamClock
+from cameras.effort import Effort
 from cameras.errors import Reason, SourceError
 from cameras.figures import Figures
 from cameras.health import Health
@@ -56,9 +57,11 @@ class CameraWorker:
         backoff: Backoff | None = None,
         held_seconds: float = 0.0,
         wanted_fps: Callable[[], float] | None = None,
+        effort: Effort | None = None,
     ) -> None:
         """`held_seconds`: to be left alone for so long, because its stream crashed the process. `wanted_fps`:
-        how many frames a second are wanted at present, if that may be fewer than `max_fps`."""
+        how many frames a second are wanted at present, if that may be fewer than `max_fps`. `effort`:
+        the source's."""
         self.settings = settings
         self._held_seconds = held_seconds
         self._slot = slot
@@ -79,6 +82,8 @@ class CameraWorker:
         """The media time at which the observer was told last."""
         self._untold: list[float] = []
         """How long frames took to decode of which the observer does not know yet."""
+        self._effort = effort or Effort()
+        self._logged_overload = False
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
         if not settings.enabled:
             self._health.finished("disabled", "disabled in its settings")
@@ -87,6 +92,11 @@ class CameraWorker:
     def status(self) -> CameraStatus:
         """How the camera is now."""
         return self._figures.status(self._health.condition())
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether only its key frames are decoded while nothing happens, for lack of time."""
+        return self.settings.decode == "all" and self._effort.overloaded
 
     @property
     def thread(self) -> int | None:
@@ -148,9 +158,11 @@ class CameraWorker:
             self._open_source,
             self._backoff,
             wanted_fps=self._wanted_fps,
+            effort=self._effort,
         )
         other._health, other._figures = self._health, self._figures
         other._clock, other._pace, other._rate = self._clock, self._pace, self._rate
+        other._logged_overload = self._logged_overload
         # A camera that answers questions and still takes its time is not begun with again and again.
         other._progress = Progress(self.settings, patient=True)
         message = f"{self.settings.masked_url}: silent, but it answers a new connection; opened anew"
@@ -227,9 +239,7 @@ class CameraWorker:
             now = self._progress.step()
             if isinstance(item, Kept):
                 came += 1
-                self._health.kept()
-                if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
-                    clock.held_up(pace.wait_for(due))
+                self._go_past(item, clock, pace)
                 last = time.monotonic()
                 continue
             if not isinstance(item, Decoded):
@@ -251,6 +261,11 @@ class CameraWorker:
             if last - began > STEADY_SECONDS:
                 self._backoff.reset()
         return frames
+
+    def _go_past(self, item: Kept, clock: StreamClock, pace: Pace | None) -> None:
+        self._health.kept()
+        if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
+            clock.held_up(pace.wait_for(due))
 
     def _hand_over(self, item: Decoded, stamp: Stamp, lossless: bool) -> None:
         self._figures.frame()
@@ -275,6 +290,17 @@ class CameraWorker:
         if self._untold:
             self._observer.frames_decoded(self.settings.id, self._untold)
             self._untold = []
+            if not self._stop.is_set():
+                self._log_overload()
+
+    def _log_overload(self) -> None:
+        if self._logged_overload == self.overloaded:
+            return
+        self._logged_overload = not self._logged_overload
+        if self._logged_overload:
+            log.warning("too much to decode: only key frames while nothing happens", camera=self.settings.id)
+        else:
+            log.info("every frame is decoded again", camera=self.settings.id)
 
     def _bear_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
         """Packets come, pictures do not: a reason to open the stream again after a while."""

@@ -315,4 +315,5 @@ class Application:
         levels.add("facend_facen_shards", lambda: self._storing.seen.shards)
         levels.add("facend_facens", lambda: self._storing.seen.facens)
         levels.add("facend_facens_bytes", lambda: {"": self._storing.seen.facens_bytes})
+        levels.add("facend_camera_overloaded", self._supervisor.overloaded)
         levels.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})

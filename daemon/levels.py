@@ -14,6 +14,10 @@ LEVELS: dict[str, tuple[str, str | None]] = {
     "facend_facen_shards": ("Shards of the facen storage", "state"),
     "facend_facens": ("Facens in the facen storage", "gallery_kind"),
     "facend_facens_bytes": ("Memory of this process that the facens take", None),
+    "facend_camera_overloaded": (
+        "1 while only key frames are decoded where nothing happens, for lack of time",
+        "camera",
+    ),
     "facend_event_loop_tasks": ("Tasks on the event loop that are not done", None),
 }
 """What is read when somebody scrapes: the text, and the label where there is one."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import structlog
 
 from cameras import roster
+from cameras.effort import Effort
 from cameras.lookout import Lookout
 from cameras.motion import MotionGate
 from cameras.settings import CameraSettings
@@ -23,6 +24,9 @@ from pipeline.engine import Models
 from pipeline.stages import CameraStages, Watch
 
 log = structlog.get_logger(__name__)
+
+
+OVERLOADED = "this box cannot decode all that its cameras send: only key frames while nothing happens"
 
 
 def motion_gate() -> Watch:
@@ -52,6 +56,10 @@ class RunningCamera:
     @property
     def hint(self) -> str:
         """What somebody should look at although frames arrive; empty where all is well."""
+        return "; ".join(filter(None, (self._turned, OVERLOADED if self.worker.overloaded else "")))
+
+    @property
+    def _turned(self) -> str:
         turned = self.stages.turned_degrees
         if not turned:
             return ""
@@ -118,6 +126,10 @@ class Supervisor:
         """Each camera's `CameraStatus` as plain values, and a `hint`, in the order of the settings."""
         return [{**asdict(camera.worker.status), "hint": camera.hint} for camera in self._running.values()]
 
+    def overloaded(self) -> dict[str, float]:
+        """1 for each camera of which not everything is decoded for lack of time, 0 for the others."""
+        return {camera.settings.id: float(camera.worker.overloaded) for camera in self._running.values()}
+
     def hung(self) -> tuple[CameraSettings, float] | None:
         """A camera whose thread hangs, and for how many seconds; None where all go on."""
         for camera in self._running.values():
@@ -137,7 +149,8 @@ class Supervisor:
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
-        open_source = partial(Source, in_view=lambda: stages.in_view)
+        effort = Effort()
+        open_source = partial(Source, in_view=lambda: stages.in_view, effort=effort)
         worker = CameraWorker(
             settings,
             slot,
@@ -145,6 +158,7 @@ class Supervisor:
             open_source,
             held_seconds=held,
             wanted_fps=lambda: stages.wanted_fps,
+            effort=effort,
         )
         return RunningCamera(settings, worker, slot, stages)
 

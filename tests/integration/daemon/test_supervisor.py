@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.clip import write_clip
+from cameras.effort import Effort
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.metrics import Metrics
@@ -218,3 +219,14 @@ async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
     assert hint == "the camera hangs upside down: faces are found only when its picture is turned by 180°"
     assert box.camera("door")["state"] == "green"
     assert box.camera("hall")["hint"] == ""
+
+
+async def test_a_camera_that_cannot_be_decoded_in_time_says_so(box, clip, monkeypatch):
+    """Unless its settings ask for no more than is decoded then."""
+    monkeypatch.setattr(Effort, "overloaded", True)
+    await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door", decode="keyframes")])
+    await box.frames("hall")
+    assert "only key frames while nothing happens" in box.camera("hall")["hint"]
+    assert box.camera("hall")["state"] == "green"
+    assert box.camera("door")["hint"] == ""
+    assert box.supervisor.overloaded() == {"hall": 1, "door": 0}

@@ -8,6 +8,7 @@ import av
 import pytest
 
 from cameras.clip import write_clip
+from cameras.effort import Effort
 from cameras.settings import CameraSettings
 from cameras.source import Source
 from cameras.stream import Decoded, Kept, Nothing
@@ -126,6 +127,49 @@ def test_key_frames_that_come_often_are_not_all_looked_at(tmp_path: Path) -> Non
     assert numbers == sorted(set(numbers))
     assert [number for number in numbers if number < BEGINS - 13] == [0, 13, 26, 39, 52, 65, 78, 91]
     assert set(range(BEGINS, BEGINS + 50)) <= set(numbers)
+
+
+def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_path: Path) -> None:
+    """It may from the 30th picture on, and not any more from the 110th on: nothing is decoded twice, and what
+    was kept by then is not lost."""
+    path = tmp_path / "still.mp4"
+    write_clip(path, room(range(0), 160), FPS)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
+    items: list[Decoded | Nothing | Kept] = []
+
+    class Overloaded(Effort):
+        @property
+        def overloaded(self) -> bool:
+            return 30 <= len(items) < 110
+
+    source = Source(settings, effort=Overloaded())
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    assert frame_numbers(items) == [*range(51), 75, *range(100, 160)]
+    assert sum(isinstance(item, Kept) for item in items) == 24 + 24 + 9
+
+
+def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
+    """It ends for half a second while the camera is awake and keeps packets; what comes then is decoded, and
+    not kept with the others."""
+    path = tmp_path / "gap.mp4"
+    write_clip(path, room(range(52, 90), 260), FPS, key_frame_seconds=4)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
+    items: list[Decoded | Nothing | Kept] = []
+
+    class Overloaded(Effort):
+        @property
+        def overloaded(self) -> bool:
+            return not 110 <= len(items) < 122
+
+    source = Source(settings, lambda: 105 <= len(items) < 130, Overloaded())
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    numbers = frame_numbers(items)
+    assert numbers == sorted(set(numbers))
+    assert set(range(100, 200)) <= set(numbers), "it did not doze off over the gap"
 
 
 def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:

@@ -4,15 +4,19 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
+from cameras.effort import Effort
 from cameras.slot import Slot
 from cameras.stream import Kept, Nothing
+from cameras.worker import CameraWorker
 from tests.scripted_camera import (
     RECORDED,
     Notes,
     Script,
     Step,
     picture,
+    settings,
     take_all,
     worker,
 )
@@ -75,3 +79,30 @@ def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
     camera.stop()
     assert notes.reconnects == []
     assert notes.decoded == 2
+
+
+@pytest.mark.parametrize(("decode", "logged"), [("all", True), ("keyframes", False)])
+def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logged: bool) -> None:
+    """Where everything was to be decoded."""
+    notes = Notes()
+    overloads = iter([False, True, True, False, False])
+    now = False
+
+    class Scripted(Effort):
+        @property
+        def overloaded(self) -> bool:
+            return now
+
+    def change() -> None:
+        nonlocal now
+        now = next(overloads)
+
+    steps = [step for number in range(5) for step in (change, picture(0.2 * number))]
+    script = Script(steps, info=RECORDED)
+    clip = settings(decode=decode, url="file:/clip.mp4")
+    camera = CameraWorker(clip, Slot("hall", notes), notes, script, effort=Scripted())
+    with capture_logs() as lines:
+        camera.start()
+        assert camera.join(10)
+    said = ["too much to decode: only key frames while nothing happens", "every frame is decoded again"]
+    assert [line["event"] for line in lines if line["event"] in said] == (said if logged else [])

@@ -36,7 +36,7 @@ def a_days_work() -> Metrics:
     metrics.operation("faces.find", 0.1)
     metrics.error("faces.find", "StoreUnavailableError")
     metrics.frame_age("door", datetime.now(UTC))
-    values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS}
+    values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
     for name, (_, label) in LEVELS.items():
         metrics.levels.add(name, lambda label=label: dict.fromkeys(values[label], 1))
     return metrics

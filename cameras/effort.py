@@ -1,0 +1,62 @@
+"""Noticing that a camera sends more than can be decoded here.
+
+What tells is the share of its time in which a camera's thread is decoding or waits to go on with it. Up to a
+box's limit that is a quarter; with one camera more all of them need four fifths, and fall behind.
+"""
+
+import time
+from collections.abc import Callable
+
+from cameras.backoff import Backoff
+
+WINDOW_SECONDS = 5.0
+"""Whoever was held up for a moment has caught up after so long."""
+
+BEHIND_SHARE = 0.7
+KEEPS_UP_SHARE = 0.35
+"""A thread that is behind leaves something out, and so has some time; it keeps up again only below this."""
+
+FIRST_SECONDS = 600.0
+LONGEST_SECONDS = 3600.0
+"""So long, shortened at random, an overload is taken to last: to decode everything means to fall behind."""
+
+
+class Effort:
+    """Of one camera's thread, which says how long it was decoding. Anybody may ask.
+
+    The camera is overloaded from when it fell behind on until it is worth a try to decode everything again.
+    """
+
+    def __init__(
+        self,
+        backoff: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backoff = backoff or Backoff(LONGEST_SECONDS, FIRST_SECONDS)
+        self._clock = clock
+        self._since = clock()
+        self._spent = 0.0
+        self._until = 0.0
+        self.behind = False
+        """Whether it does not keep up just now."""
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether it is better not to decode everything, because it fell behind not long ago."""
+        return self._until > 0.0 and self._clock() < self._until
+
+    def spent(self, seconds: float) -> None:
+        """It was decoding for so long."""
+        self._spent += seconds
+        now = self._clock()
+        passed = now - self._since
+        if passed < WINDOW_SECONDS:
+            return
+        share, self._spent, self._since = self._spent / passed, 0.0, now
+        self.behind = share >= (KEEPS_UP_SHARE if self.behind else BEHIND_SHARE)
+        if now < self._until:
+            return
+        if share >= BEHIND_SHARE:
+            self._until = now + self._backoff.next_seconds()
+        elif now - self._until > LONGEST_SECONDS:
+            self._backoff.reset()
