@@ -104,6 +104,12 @@ class Doze:
             return self.wake()
         return [Kept(self._decoder.seconds(packet))]
 
+    def interrupt(self) -> None:
+        """Packets are missing; the next one that it is given is a key frame."""
+        self._asleep = False
+        self._forget()
+        self._decoder.reset()
+
     def wake(self) -> Iterator[Decoded | Nothing]:
         """Decode what is kept; then everything, until nothing happens any more."""
         if not self._asleep:

@@ -50,7 +50,8 @@ class CameraObserver(Protocol):
         ...
 
     def skipped(self, cam_id: str, reason: str) -> None:
-        """A frame will never be analysed: busy (a newer one came first) or corrupt."""
+        """A frame will never be analysed: busy (a newer one came first, or there was no time to decode it) or
+        corrupt."""
         ...
 
     def reconnect(self, cam_id: str, reason: str) -> None:

@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from cameras.backlog import Backlog
 from cameras.dozing import Doze
 from cameras.effort import Effort
 from cameras.errors import Reason, SourceError
@@ -72,6 +73,7 @@ class Source:
         self._in_time = not (self.info.recorded and settings.speed == "fast")
         keyframes = settings.decode == "keyframes"
         self._doze = Doze(self, in_view, lambda: keyframes or effort.overloaded)
+        self._backlog = None if self.info.recorded else Backlog(effort, in_view)
 
     def frames(self) -> Iterator[Decoded | Nothing | Kept]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
@@ -125,7 +127,14 @@ class Source:
 
     def _take_whole(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
         arrived_at = time.time()
-        return self._doze.take(packet, arrived_at)
+        if self._backlog is None:
+            return self._doze.take(packet, arrived_at)
+        seconds = self.seconds(packet)
+        left_out = self._backlog.leaves_out(packet.is_keyframe, seconds, time.monotonic())
+        if not left_out:
+            return self._doze.take(packet, arrived_at)
+        self._doze.interrupt()
+        return [Kept(seconds, left_out=True)]
 
     # cameras.dozing.Decoder
     def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:

@@ -55,6 +55,8 @@ class Kept(NamedTuple):
 
     stream_seconds: float | None
     """Its timestamp in the stream, None where missing."""
+    left_out: bool = False
+    """Never, because there is no time for it."""
 
 
 class Stream(Protocol):

@@ -264,6 +264,8 @@ class CameraWorker:
 
     def _go_past(self, item: Kept, clock: StreamClock, pace: Pace | None) -> None:
         self._health.kept()
+        if item.left_out:
+            self._observer.skipped(self.settings.id, "busy")
         if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
             clock.held_up(pace.wait_for(due))
 

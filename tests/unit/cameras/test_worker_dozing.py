@@ -81,6 +81,17 @@ def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
     assert notes.decoded == 2
 
 
+def test_what_is_left_out_is_counted() -> None:
+    """As frames for which there was no time; the camera stays green."""
+    notes = Notes()
+    script = Script([picture(0.0), Kept(0.04, left_out=True), Kept(0.08), picture(0.12)], info=RECORDED)
+    camera = worker(script, notes, url="file:/clip.mp4", max_fps=1)
+    camera.start()
+    assert camera.join(5)
+    assert notes.skips == ["busy"]
+    assert notes.states == ["green", "grey:ended"]
+
+
 @pytest.mark.parametrize(("decode", "logged"), [("all", True), ("keyframes", False)])
 def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logged: bool) -> None:
     """Where everything was to be decoded."""
