@@ -6,6 +6,7 @@ box's limit that is a quarter; with one camera more all of them need four fifths
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from cameras.backoff import Backoff
 
@@ -29,9 +30,12 @@ class Effort:
 
     def __init__(
         self,
+        turns: AbstractContextManager[object] | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`turns`: lets in so many at once as are to decode when there is too little time for all."""
+        self._turns = turns or nullcontext()
         self._backoff = backoff or Backoff(LONGEST_SECONDS, FIRST_SECONDS)
         self._clock = clock
         self._since = clock()
@@ -45,8 +49,16 @@ class Effort:
         """Whether it is better not to decode everything, because it fell behind not long ago."""
         return self._until > 0.0 and self._clock() < self._until
 
+    def turn(self) -> AbstractContextManager[object]:
+        """To decode in: at once where it keeps up.
+
+        More threads at once would decode no more, but whoever needs the interpreter for what they decoded
+        would wait for a core behind all of them.
+        """
+        return self._turns if self.behind else nullcontext()
+
     def spent(self, seconds: float) -> None:
-        """It was decoding for so long."""
+        """It was decoding for so long, or waiting for its turn."""
         self._spent += seconds
         now = self._clock()
         passed = now - self._since

@@ -156,16 +156,18 @@ class Source:
         return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
     def _timed(self, decode: Callable[[], Sequence[object]]) -> tuple[Sequence[object] | None, float]:
-        """What it gives, None where it fails, and how long it takes."""
-        began = time.perf_counter()
-        try:
-            frames = decode()
-        except av.FFmpegError:
-            frames = None
-        seconds = time.perf_counter() - began
+        """What it gives, None where it fails, and how long it takes once it is its turn."""
+        asked_at = time.perf_counter()
+        with self._effort.turn():
+            began = time.perf_counter()
+            try:
+                frames = decode()
+            except av.FFmpegError:
+                frames = None
+            ended = time.perf_counter()
         if self._in_time:
-            self._effort.spent(seconds)
-        return frames, seconds
+            self._effort.spent(ended - asked_at)
+        return frames, ended - began
 
     def reset(self) -> None:
         self._video.codec_context.flush_buffers()

@@ -1,10 +1,12 @@
 """Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 import structlog
@@ -85,6 +87,8 @@ class Supervisor:
         self._analysis = analysis
         self._metrics = metrics
         self._crashes = crashes
+        # One more than there are cores, so that none is idle while a thread comes and goes.
+        self._turns = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
         self._running: dict[str, RunningCamera] = {}
 
     async def apply(self, wanted: Sequence[CameraSettings], stop_seconds: float = 2.0) -> None:
@@ -149,7 +153,7 @@ class Supervisor:
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
-        effort = Effort()
+        effort = Effort(self._turns)
         open_source = partial(Source, in_view=lambda: stages.in_view, effort=effort)
         worker = CameraWorker(
             settings,

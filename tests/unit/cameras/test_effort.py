@@ -1,5 +1,7 @@
 """Noticing that a thread spends its time on decoding."""
 
+import threading
+
 import pytest
 
 from cameras.backoff import Backoff
@@ -9,10 +11,10 @@ from cameras.effort import Effort
 class Box:
     """A thread that decodes for a share of its time, ten times a second; its own clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: threading.BoundedSemaphore | None = None) -> None:
         self.now = 100.0
         backoff = Backoff(3600, 600, uniform=lambda: 1.0)
-        self.effort = Effort(backoff, clock=lambda: self.now)
+        self.effort = Effort(turns, backoff, clock=lambda: self.now)
 
     def works(self, share: float, seconds: float) -> None:
         for _ in range(round(seconds * 10)):
@@ -66,6 +68,18 @@ def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
         lasted.append(round((box.now - began) / 60))
         box.works(0.1, good_seconds)
     assert lasted == [10, 20, 40, 60, 10]
+
+
+def test_whoever_is_behind_waits_for_a_turn() -> None:
+    turns = threading.BoundedSemaphore(1)
+    box = Box(turns)
+    with box.effort.turn():
+        assert turns.acquire(blocking=False)
+        turns.release()
+    box.works(0.9, 5.2)
+    with box.effort.turn():
+        assert not turns.acquire(blocking=False)
+    assert turns.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("pause", [1.0, 60.0, 3600.0])
