@@ -45,7 +45,7 @@ class Source:
         effort: Effort | None = None,
     ) -> None:
         """`in_view`: whether a face is, so that every frame is wanted whatever the settings say. `effort` is
-        told how long it takes to decode, and says whether there is time for everything.
+        told how long it takes to decode, and says whether there is time for everything; without it there is.
 
         Opens it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
         packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
@@ -68,9 +68,9 @@ class Source:
         self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
         self._in_parts = False
         self._held: Packet[Stream] | None = None
+        # Nobody keeps up with a recording that is read as fast as it can be, or only for its frames.
+        self._in_time = effort is not None and not (self.info.recorded and settings.speed == "fast")
         self._effort = effort = effort or Effort()
-        # Who reads a recording as fast as it can be never keeps up.
-        self._in_time = not (self.info.recorded and settings.speed == "fast")
         keyframes = settings.decode == "keyframes"
         self._doze = Doze(self, in_view, lambda: keyframes or effort.overloaded)
         self._backlog = None if self.info.recorded else Backlog(effort, in_view)

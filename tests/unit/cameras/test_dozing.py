@@ -150,6 +150,27 @@ def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_pa
     assert sum(isinstance(item, Kept) for item in items) == 24 + 24 + 9
 
 
+@pytest.mark.parametrize(
+    ("effort", "speed", "dozes"),
+    [(Effort(), "media", True), (Effort(), "fast", False), (None, "media", False)],
+)
+def test_only_who_is_to_keep_pace_can_be_overloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effort: Effort | None, speed: str, dozes: bool
+) -> None:
+    """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
+    monkeypatch.setattr("cameras.effort.WINDOW_SECONDS", 0.001)
+    monkeypatch.setattr("cameras.effort.BEHIND_SHARE", 0.0)
+    path = tmp_path / "still.mp4"
+    write_clip(path, room(range(0), STILL), FPS)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path), "speed": speed})
+    source = Source(settings, effort=effort)
+    items = list(source.frames())
+    source.close()
+    assert any(isinstance(item, Kept) for item in items) == dozes
+    if not dozes:
+        assert frame_numbers(items) == list(range(STILL))
+
+
 def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
     """It ends for half a second while the camera is awake and keeps packets; what comes then is decoded, and
     not kept with the others."""
