@@ -23,7 +23,7 @@ from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
 from daemon.crashes import CrashNotes
-from daemon.ending import end_within
+from daemon.ending import EndLimit
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
 from daemon.http import application, serving
@@ -82,7 +82,7 @@ class Application:
         self._reread = reread or (lambda: settings)
         self._file_watch = watch
         self._stop = asyncio.Event()
-        self._ending = False
+        self._limit_end = EndLimit(STOP_SECONDS)
         self._crash: BaseException | None = None
         self._blamed: CameraSettings | None = None
         self._started_at = datetime.now(UTC)
@@ -220,7 +220,7 @@ class Application:
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self._asked_to_stop)
             # The loop hears of the signal all the same; this is called even while somebody blocks the loop.
-            signal.signal(name, lambda *_: self._limit_end())
+            signal.signal(name, self._limit_end)
             signal.siginterrupt(name, False)  # as the loop has it
         self._loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to read again before the start
 
@@ -229,11 +229,6 @@ class Application:
             log.warning("second signal: exiting at once; what was accepted is in the spool")
             signal.raise_signal(signal.SIGKILL)
         self.stop()
-
-    def _limit_end(self) -> None:
-        if not self._ending:
-            self._ending = True
-            end_within(STOP_SECONDS)
 
     def _failed_thread(self, failed: threading.ExceptHookArgs) -> None:
         error = failed.exc_value or failed.exc_type()

@@ -14,6 +14,7 @@ from types import FrameType
 
 import structlog
 
+from daemon.ending import EndLimit
 from daemon.plugins.errors import HeldUpError
 
 log = structlog.get_logger(__name__)
@@ -80,6 +81,8 @@ class LoopWatch:
 
     def _plugin_in(self, frame: FrameType | None) -> str | None:
         while frame is not None:
+            if EndLimit.runs_in(frame):
+                return None  # broken off, it would not come again
             if (plugin := self._files.get(frame.f_code.co_filename)) is not None:
                 return plugin
             frame = frame.f_back

@@ -1,13 +1,16 @@
 """A plugin's coroutine that blocks the event loop."""
 
 import asyncio
+import os
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.ending import EndLimit
 from daemon.plugins import loader
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.loop_watch import SIGNAL, LoopWatch
@@ -61,6 +64,26 @@ async def test_our_own_code_is_never_broken_off(tmp_path, watch):
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
     time.sleep(4 * LIMIT_SECONDS)  # noqa: ASYNC251 - blocking the loop is what is tested
     signal.raise_signal(SIGNAL)
+
+
+async def test_a_signal_that_ends_the_process_is_not_broken_off(tmp_path, watch, monkeypatch):
+    """It comes while the plugin blocks, and is still being handled when the plugin is to be broken off."""
+    handled = []
+
+    def end_within(seconds):
+        time.sleep(4 * LIMIT_SECONDS)
+        handled.append(seconds)
+
+    monkeypatch.setattr("daemon.ending.end_within", end_within)
+    before = signal.signal(signal.SIGTERM, EndLimit(5.0))
+    blocker = plugin(tmp_path, "    time.sleep(60)")
+    activate = loader.load(blocker)
+    watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
+    threading.Timer(LIMIT_SECONDS / 2, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(PluginFault):
+        await blocker.caller.call(activate, None, None, {}, seconds=30)
+    signal.signal(signal.SIGTERM, before)
+    assert handled == [5.0]
 
 
 async def test_a_plugin_that_waits_as_it_should_is_left_alone(tmp_path, watch):
