@@ -25,7 +25,8 @@ LONGEST_SECONDS = 3600.0
 class Effort:
     """Of one camera's thread, which says how long it was decoding. Anybody may ask.
 
-    The camera is overloaded from when it fell behind on until it is worth a try to decode everything again.
+    The camera is overloaded once it was behind for another `WINDOW_SECONDS`, as nobody is who only had a hard
+    start, until it is worth a try to decode everything again.
     """
 
     def __init__(
@@ -65,10 +66,10 @@ class Effort:
         if passed < WINDOW_SECONDS:
             return
         share, self._spent, self._since = self._spent / passed, 0.0, now
-        self.behind = share >= (KEEPS_UP_SHARE if self.behind else BEHIND_SHARE)
+        was_behind, self.behind = self.behind, share >= (KEEPS_UP_SHARE if self.behind else BEHIND_SHARE)
         if now < self._until:
             return
-        if share >= BEHIND_SHARE:
+        if was_behind and share >= BEHIND_SHARE:
             self._until = now + self._backoff.next_seconds()
         elif now - self._until > LONGEST_SECONDS:
             self._backoff.reset()

@@ -160,6 +160,7 @@ def test_only_who_is_to_keep_pace_can_be_overloaded(
     """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
     monkeypatch.setattr("cameras.effort.WINDOW_SECONDS", 0.001)
     monkeypatch.setattr("cameras.effort.BEHIND_SHARE", 0.0)
+    monkeypatch.setattr("cameras.effort.KEEPS_UP_SHARE", 0.0)
     path = tmp_path / "still.mp4"
     write_clip(path, room(range(0), STILL), FPS)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path), "speed": speed})
