@@ -34,6 +34,9 @@ somebody has left, it shows their shadow for three times as long."""
 HOLD_SECONDS = 1.0
 """The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
 
+CERTAIN_SECONDS = 0.25
+"""So long after a change it is not asked for the next one."""
+
 LOOK_SECONDS = 5.0
 """However still it is, a look is due again after so long if the picture is not what it was at the last one:
 somebody may have come too slowly to be noticed."""
@@ -71,6 +74,8 @@ class MotionGate:
 
         luma: (height, width) uint8. at_seconds: media time, or any clock that grows with the frames.
         """
+        if self._before is not None and 0 <= at_seconds - self._moved_at < CERTAIN_SECONDS:
+            return Scene.MOVING
         if self.moves(luma, at_seconds):
             self._moved_at = at_seconds
         moving = at_seconds - self._moved_at < HOLD_SECONDS

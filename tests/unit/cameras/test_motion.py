@@ -4,10 +4,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cameras.motion import LONGEST_SECONDS, LOOK_SECONDS, MotionGate
+from cameras.motion import CERTAIN_SECONDS, LONGEST_SECONDS, LOOK_SECONDS, MotionGate
 from pipeline.types import Scene
 
 FPS = 10
+
+
+class CountingGate(MotionGate):
+    """Remembers when it compared a picture with those before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def moves(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
+        self.asked.append(at_seconds)
+        return super().moves(luma, at_seconds)
 
 
 def scene(seconds: float, noise: float, height: int = 180, width: int = 320) -> Iterator[NDArray[np.uint8]]:
@@ -104,6 +116,22 @@ def test_somebody_who_stops_is_looked_at_for_a_moment_more() -> None:
     assert all(seen[:20])
     gaps = np.diff(np.flatnonzero([*seen, True]))
     assert gaps.max() <= LONGEST_SECONDS * FPS + 1
+
+
+def test_who_has_just_moved_is_believed_without_asking_again() -> None:
+    """Four times a second the picture is compared, and within the quarter a calm one is moving as well."""
+    gate = CountingGate()
+    pictures = list(scene(8, 2))
+    looks(gate, iter(pictures[:60]))
+    gate.asked.clear()
+    moves = []
+    for number, picture in enumerate(pictures[60:]):
+        walker = picture.astype(int)
+        walker[50:150, number * 8 : number * 8 + 40] += 60
+        moves.append(gate.scene(np.clip(walker, 0, 255).astype(np.uint8), 6 + number / FPS))
+    assert set(moves) == {Scene.MOVING}
+    assert len(gate.asked) == 7
+    assert np.diff(gate.asked).min() >= CERTAIN_SECONDS
 
 
 def test_where_somebody_has_left_their_shadow_is_soon_gone() -> None:
