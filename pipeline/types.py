@@ -41,7 +41,7 @@ class Rectangle(NamedTuple):
     @property
     def area(self) -> float:
         """Area in square pixels, 0 for a box turned inside out."""
-        return max(0.0, self.width) * max(0.0, self.height)
+        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -59,8 +59,7 @@ class Rectangle(NamedTuple):
     def iou(self, other: "Rectangle") -> float:
         """Intersection over union, 0 to 1."""
         common = self.intersection(other).area
-        union = self.area + other.area - common
-        return common / union if union > 0 else 0.0
+        return common / (self.area + other.area - common) if common > 0 else 0.0
 
     def scaled(self, x: float, y: float) -> "Rectangle":
         return Rectangle(self.left * x, self.top * y, self.right * x, self.bottom * y)
