@@ -48,7 +48,7 @@ class Effort:
     @property
     def overloaded(self) -> bool:
         """Whether it is better not to decode everything, because it fell behind not long ago."""
-        return self._until > 0.0 and self._clock() < self._until
+        return self._clock() < self._until
 
     def turn(self) -> AbstractContextManager[object]:
         """To decode in: at once where it keeps up.

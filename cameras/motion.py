@@ -35,7 +35,7 @@ HOLD_SECONDS = 1.0
 """The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
 
 CERTAIN_SECONDS = 0.25
-"""So long after a change it is not asked for the next one."""
+"""So long after a change the picture is not compared again."""
 
 LOOK_SECONDS = 5.0
 """However still it is, a look is due again after so long if the picture is not what it was at the last one:

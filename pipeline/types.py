@@ -41,7 +41,7 @@ class Rectangle(NamedTuple):
     @property
     def area(self) -> float:
         """Area in square pixels, 0 for a box turned inside out."""
-        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
+        return max(0.0, self.width) * max(0.0, self.height)
 
     @property
     def centre(self) -> tuple[float, float]:
