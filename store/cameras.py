@@ -27,6 +27,7 @@ class Cameras(UserStore[Camera]):
     Model: TypeAlias = Camera
     _model = Camera
     protected = frozenset({"id", "password"})
+    name_field = "id"
     set_whole = frozenset({"name", "url"})
 
     async def add(self, user: UserArgument | None, camera: Mapping[str, Any]) -> Camera:
@@ -40,11 +41,7 @@ class Cameras(UserStore[Camera]):
         owner = await self._users.owner(user)
         model = Camera(checked_mapping(camera, "camera", ("id", "url")))
         model.setdefault("id", secrets.token_hex(8))
-        if not isinstance(model["id"], str) or not ID.fullmatch(model["id"]):
-            raise BadValueError(
-                f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {model['id']!r:.80}"
-            )
-        _refuse_passwords(model)
+        _check(model)
         model.update(_id=ObjectId(), owner=owner, schema=SCHEMA)
         try:
             await self._insert(model)
@@ -52,11 +49,24 @@ class Cameras(UserStore[Camera]):
             raise ConflictError(f"there is a camera {model['id']} already", error.fields) from error
         return model
 
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        camera = {"id": secrets.token_hex(8)} | {key: part for key, part in given.items() if key != "owner"}
+        _check(camera)
+        return {**await super()._completing(given), "_id": ObjectId(), "id": camera["id"]}
+
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
         for fields in changes.values():
             _refuse_passwords(fields)
         return changes
+
+
+def _check(camera: Mapping[str, Any]) -> None:
+    if not isinstance(camera["id"], str) or not ID.fullmatch(camera["id"]):
+        raise BadValueError(
+            f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {camera['id']!r:.80}"
+        )
+    _refuse_passwords(camera)
 
 
 def _refuse_passwords(fields: Filters) -> None:

@@ -1,6 +1,6 @@
 """Numbers that go up by one and never come twice."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bson.int64 import Int64
 from pymongo import ReturnDocument
@@ -21,10 +21,13 @@ class Counters(MongoStore[Counter]):
     Model: TypeAlias = Counter
     _model = Counter
 
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        _check_name(given.get("_id"))
+        return {**await super()._completing(given), "seq": Int64(0)}
+
     async def ensure(self, counter: str, start: int = 0) -> None:
         """Makes the counter with this current value, unless it is there already."""
-        if not isinstance(counter, str) or not counter:
-            raise BadValueError(f"a counter's name is text, not {counter!r:.40}")
+        _check_name(counter)
         async with self._operation("ensure"):
             await self._collection.update_one(
                 {"_id": counter}, {"$setOnInsert": {"seq": Int64(start), "schema": SCHEMA}}, upsert=True
@@ -59,3 +62,8 @@ class Counters(MongoStore[Counter]):
         raise BadValueError(
             f"the counter {counter!r:.80} holds {found['seq']!r:.80}, which is no whole number to go on from"
         )
+
+
+def _check_name(counter: object) -> None:
+    if not isinstance(counter, str) or not counter:
+        raise BadValueError(f"a counter's name is text that is not empty, not {counter!r:.40}")

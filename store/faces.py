@@ -117,6 +117,12 @@ class Faces(UserStore[Face]):
         check_changes(changes)
         return changes
 
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        face = Face(given)
+        face.setdefault("_id", self._ids.next())
+        check_face(face, self.facen_size)
+        return {**await super()._completing(given), "_id": face["_id"], "gallery": []}
+
     async def _insert_once(self, face: Face) -> None:
         """Inserts, also through a break of the connection, after which nobody knows whether it was stored."""
         document = OrderedDict(face.items())

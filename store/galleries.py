@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from bson import ObjectId
 
@@ -32,6 +32,7 @@ class Galleries(UserStore[Gallery]):
     _model = Gallery
     # The name is the key of the facen storage's galleries and of the faces' lists.
     protected = frozenset({"name"})
+    name_field = "name"
 
     def __init__(
         self, database: Database, users: Users, facens: FacenStorage, observer: StoreObserver | None = None
@@ -54,6 +55,13 @@ class Galleries(UserStore[Gallery]):
         except ConflictError as error:
             raise GalleryError(f"there is a gallery {gallery} already") from error
         return model
+
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **await super()._completing(given),
+            "_id": ObjectId(),
+            "name": checked_name(given.get("name")),
+        }
 
     async def ensure(self, user: UserArgument | None, gallery: str) -> Gallery:
         """The gallery of this name, created if it is not there yet."""

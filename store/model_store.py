@@ -25,7 +25,8 @@ from store.guard import (
     checked_sort,
 )
 from store.observer import StoreObserver, Unobserved
-from store.update_guard import checked_update
+from store.update_guard import checked_update, with_operators
+from store.update_options import checked_options, equalities
 
 SCHEMA = 1
 """The version of the documents that this code writes; `store.migrations` brings older ones up to it."""
@@ -53,6 +54,10 @@ class MongoStore(Generic[M]):
     """Fields, beside `_id` and `owner`, that only methods of this class may change."""
     set_whole: ClassVar[frozenset[str]] = frozenset({"name"})
     """Fields that an update may only set or take away whole, because what they hold is checked."""
+    always_read: ClassVar[frozenset[str]] = frozenset({"_id"})
+    """Fields that a projection cannot leave out."""
+    name_field: ClassVar[str] = "_id"
+    """The field that an upsert's filters may give a new document although updates cannot change it."""
 
     def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
         self._collection: Collection = database[self.name]
@@ -98,7 +103,10 @@ class MongoStore(Generic[M]):
     ) -> M | None:
         """Updates the first document that passes the filters; returns it as it is afterwards (or was before).
 
-        `kwargs`: `array_filters`, as in MongoDB; nothing else.
+        Args:
+            update: `{property: value}`, or MongoDB's operators such as `{"$set": {property: value}}`.
+            kwargs: `array_filters`, `collation`, `comment`, `hint`, `projection` and `upsert`, as in MongoDB.
+                A projection always includes the `_id` and, where there is one, the `owner`.
         """
         return await self._update_one(checked_filters(filters), update, sort, return_document, kwargs)
 
@@ -152,20 +160,45 @@ class MongoStore(Generic[M]):
         return_document: bool,
         kwargs: Mapping[str, object],
     ) -> M | None:
-        changes = self._changes(update)
-        order = checked_sort(sort)
-        options = _update_options(kwargs)
+        changes, options = self._checked_update(update, return_document, kwargs)
+        options |= {"sort": checked_sort(sort), "return_document": return_document}
+        upsert = options.pop("upsert", False)
+        async with self._operation("update_one"):
+            document = await self._collection.find_one_and_update(query, changes, **options)
+        if document is None and upsert:
+            changes = await self._inserting(query, changes)
+            async with self._operation("update_one"):
+                document = await self._collection.find_one_and_update(query, changes, upsert=True, **options)
+        return None if document is None else self.wrap_in_model(document)
+
+    def _checked_update(
+        self, update: object, return_document: object, kwargs: Mapping[str, object]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The changes and the options of an update, once they have passed the guard."""
         if not isinstance(return_document, bool):
             raise BadFilterError("return_document is ReturnDocument.BEFORE or ReturnDocument.AFTER")
-        async with self._operation("update_one"):
-            document = await self._collection.find_one_and_update(
-                query, changes, sort=order, return_document=return_document, **options
-            )
-        return None if document is None else self.wrap_in_model(document)
+        return self._changes(update), checked_options(kwargs, self.always_read)
+
+    async def _inserting(self, query: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """The changes for an upsert that finds nothing: they complete the document that it makes."""
+        given = equalities(query)
+        if made := sorted({field.partition(".")[0] for field in given} & self.protected - {self.name_field}):
+            raise BadFilterError(f"an upsert cannot make a document with {', '.join(made)}; use add")
+        given |= changes.get("$set", {})
+        reached = {path.partition(".")[0] for fields in changes.values() for path in fields}
+        missing = await self._completing(given)
+        return {**changes, "$setOnInsert": {key: part for key, part in missing.items() if key not in reached}}
+
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What a document that an upsert makes out of these fields has beside them.
+
+        BadValueError where the fields cannot be those of a document of this collection.
+        """
+        return {"schema": SCHEMA}
 
     def _changes(self, update: object) -> dict[str, Any]:
         """The update, once it has passed the guard."""
-        changes = checked_update(update, self.protected, self.set_whole)
+        changes = checked_update(with_operators(update), self.protected, self.set_whole)
         if "name" in changes.get("$set", {}):
             checked_label(changes["$set"]["name"], "a name")
         return changes
@@ -189,19 +222,6 @@ class MongoStore(Generic[M]):
             raise translated from (None if isinstance(translated, ConflictError) else error)
         finally:
             self._observer.operation(operation, time.perf_counter() - since)
-
-
-def _update_options(kwargs: Mapping[str, object]) -> dict[str, Any]:
-    if unknown := set(kwargs) - {"array_filters"}:
-        raise BadFilterError(
-            f"an update takes array_filters and no other option, not {', '.join(sorted(unknown))}"
-        )
-    array_filters = kwargs.get("array_filters")
-    if array_filters is None:
-        return {}
-    if not isinstance(array_filters, (list, tuple)):
-        raise BadFilterError("array_filters is a list of filters")
-    return {"array_filters": [checked_filters(filters) for filters in array_filters]}
 
 
 PLAIN = frozenset({str, int, float, bool, type(None), ObjectId})

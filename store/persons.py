@@ -121,6 +121,14 @@ class Persons(UserStore[Person]):
             else:
                 return model
 
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        _check_fields(given)
+        if "_id" in given:
+            checked_id(given["_id"], "person")
+        new = {"_id": given["_id"] if "_id" in given else await self._counters.next(COUNTER)}
+        new["created"] = given.get("created", _to_milliseconds(self._now()))
+        return {**await super()._completing(given), **new}
+
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
         _check_fields(changes.get("$set", {}))

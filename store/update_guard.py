@@ -22,16 +22,19 @@ PROTECTED = frozenset({"_id", "owner", "schema"})
 def checked_update(
     update: object, protected: Iterable[str] = (), set_whole: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The update, which touches neither `_id` nor `owner` nor `schema` nor the other protected fields,
-    and the fields of `set_whole` only by `$set` and `$unset`.
+    """The update, a mapping of operators.
+
+    It touches neither `_id` nor `owner` nor `schema` nor the other protected fields, and the fields of
+    `set_whole` only by `$set` and `$unset`.
 
     Raises:
-        BadFilterError: the update is a pipeline or a whole document, has an operator that is not
-            allowed, touches a protected field by any operator, or one of `set_whole` by another.
+        BadFilterError: the update is empty or a pipeline, mixes properties and operators, has an operator
+            that is not allowed, touches a protected field by any operator, or one of `set_whole` by another.
     """
     if not isinstance(update, Mapping) or not update:
         raise BadFilterError(
-            "an update is a mapping of operators such as {'$set': {…}}, not empty and no pipeline"
+            "an update is a mapping of properties and values, or of operators such as {'$set': {…}}; "
+            f"not {'empty' if isinstance(update, Mapping) else type(update).__name__}"
         )
     guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
     for operator, fields in update.items():
@@ -50,6 +53,24 @@ def checked_update(
             else:
                 _check_new_value(operator, value)
     return dict(update)
+
+
+def with_operators(update: object) -> object:
+    """The update with operators: `{property: value}` becomes `{"$set": {property: value}}`.
+
+    BadFilterError where properties and operators are mixed.
+    """
+    if not isinstance(update, Mapping):
+        return update
+    operators = [key for key in update if isinstance(key, str) and key.startswith("$")]
+    if not operators:
+        return {"$set": dict(update)} if update else update
+    if len(operators) < len(update):
+        plain = next(key for key in update if key not in operators)
+        raise BadFilterError(
+            f"an update has properties or operators, not both; put {plain!r:.80} into a $set"
+        )
+    return update
 
 
 def _check_path(path: object, guarded: frozenset[str]) -> None:

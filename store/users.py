@@ -36,6 +36,7 @@ class Users(MongoStore[User]):
     name = "users"
     Model: TypeAlias = User
     _model = User
+    always_read = frozenset({"_id", "active"})
 
     def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
         super().__init__(database, observer)
@@ -52,8 +53,7 @@ class Users(MongoStore[User]):
         model.setdefault("_id", ObjectId())
         model.setdefault("token", secrets.token_urlsafe(32))
         model.setdefault("active", True)
-        if not isinstance(model["_id"], ObjectId):
-            raise BadValueError(f"the _id of a user is an ObjectId, not {type(model['_id']).__name__}")
+        _check_user_id(model["_id"])
         _check_credentials(model)
         model["schema"] = SCHEMA
         await self._insert(model)
@@ -106,6 +106,12 @@ class Users(MongoStore[User]):
         self._remembered[key] = now + REMEMBERED_SECONDS
         return key
 
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        new = {"_id": ObjectId(), "token": secrets.token_urlsafe(32), "active": True} | given
+        _check_user_id(new["_id"])
+        _check_credentials(new)
+        return {**await super()._completing(given), **{key: new[key] for key in ("_id", "token", "active")}}
+
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
         for operator, fields in changes.items():
@@ -136,6 +142,11 @@ class Users(MongoStore[User]):
             self._remembered.clear()
 
 
+def _check_user_id(value: object) -> None:
+    if not isinstance(value, ObjectId):
+        raise BadValueError(f"the _id of a user is an ObjectId, not {type(value).__name__}")
+
+
 def _check_credentials(fields: Mapping[str, Any]) -> None:
     token = fields.get("token", "none given")
     if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN or not token.isprintable():
@@ -157,6 +168,8 @@ class UserStore(MongoStore[M], Generic[M]):
     none, an unknown or an inactive one. The caller's filters can narrow what is the user's own;
     they can never reach beyond it.
     """
+
+    always_read = frozenset({"_id", "owner"})
 
     def __init__(self, database: Database, users: Users, observer: StoreObserver | None = None) -> None:
         super().__init__(database, observer)
@@ -225,13 +238,21 @@ class UserStore(MongoStore[M], Generic[M]):
         """Updates the user's documents that pass the filters, in the order of the sort, and returns them.
 
         Each document is changed and read in one step, so that the list holds exactly those that
-        were changed, even where others change documents at the same time.
+        were changed, even where others change documents at the same time. Arguments as of `update_one`;
+        an upsert makes a document where none passes the filters.
         """
         owner = await self._users.owner(user)
         query = owned(filters, owner)
         order = checked_sort(sort)
+        _, options = self._checked_update(update, return_document, kwargs)
+        reading = {key: options[key] for key in ("collation", "hint") if key in options}
         async with self._operation("find"):
-            ids = [document["_id"] async for document in self._collection.find(query, {"_id": 1}, sort=order)]
+            cursor = self._collection.find(query, {"_id": 1}, sort=order, **reading)
+            ids = [document["_id"] async for document in cursor]
+        if not ids and options.get("upsert"):
+            made = await self._update_one(query, update, None, return_document, kwargs)
+            return [] if made is None else [made]
+        kwargs = {key: value for key, value in kwargs.items() if key not in ("hint", "upsert")}
         updated = []
         for key in ids:
             one = {"$and": [{"_id": key, "owner": owner}, checked_filters(filters)]}
