@@ -185,6 +185,7 @@ class PluginsSettings(Section):
     timeout_seconds: float = Field(default=5, gt=0, le=60)
     request_timeout_seconds: float = Field(default=60, gt=0, le=3600)
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)
+    max_documents: int = Field(default=10_000, ge=1, le=1_000_000)
     options: dict[str, dict[str, Any]] = {}
 
 

@@ -1,19 +1,25 @@
 """The way to MongoDB: the only module that knows its driver."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pymongo
 from bson.codec_options import CodecOptions
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from store.errors import BadValueError, StoreUnavailableError
 from store.settings import StoreSettings
+
+# Motor reads this when it is imported. Each query in progress holds one of its threads, and its default, five
+# for each core, is so few that slow queries would hold up all others.
+os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 
 Document = dict[str, Any]
 # The driver's classes are generic for the type checker alone.

@@ -20,6 +20,7 @@ from store.migrations import migrate
 from store.mongod_program import find_mongod
 from store.observer import StoreObserver, Unobserved
 from store.persons import COUNTER, Persons
+from store.query_limits import QueryLimiter
 from store.server_faces import ServerFaces
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.uploads import FolderUploads, Uploads
@@ -101,6 +102,7 @@ class Context:
                 facen_size,
                 max_pixels,
                 mongod,
+                QueryLimiter(settings.query_timeout_seconds),
             )
             await ctx._prepare()
             await ctx.keeping.open(data_dir / "facens", pack, facen_size)
@@ -130,11 +132,12 @@ class Context:
         facen_size: int | None,
         max_pixels: int,
         mongod: PrivateMongod | None,
+        limiter: QueryLimiter,
     ) -> "Context":
-        users = Users(database, observer)
+        users = Users(database, observer, limiter)
         galleries = Galleries(database, users, facens, observer)
         faces = ServerFaces(database, users, galleries, facens, uploads, observer, facen_size, max_pixels)
-        counters = Counters(database, observer)
+        counters = Counters(database, observer, limiter)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)
         keeping = FacensKeeping(database, facens, faces.locks)

@@ -6,13 +6,21 @@ from pymongo.errors import (
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
+    ExecutionTimeout,
     InvalidOperation,
     OperationFailure,
     PyMongoError,
     WTimeoutError,
 )
 
-from store.errors import BadFilterError, BadValueError, ConflictError, StoreError, StoreUnavailableError
+from store.errors import (
+    BadFilterError,
+    BadValueError,
+    ConflictError,
+    QueryTimeoutError,
+    StoreError,
+    StoreUnavailableError,
+)
 
 # MongoDB's error codes that speak of the server's state, not of what was asked:
 # docs: mongodb.com/docs/manual/reference/error-codes
@@ -20,7 +28,6 @@ STATE_CODES = frozenset(
     {
         13,  # Unauthorized
         18,  # AuthenticationFailed
-        50,  # MaxTimeMSExpired
         64,  # WriteConcernFailed
         89,  # NetworkTimeout
         91,  # ShutdownInProgress
@@ -48,6 +55,11 @@ def ours(error: Exception, operation: str) -> StoreError:
         return ConflictError(
             f"{operation}: there is one with the same {' and '.join(fields) or 'unique fields'} already",
             fields,
+        )
+    if isinstance(error, ExecutionTimeout):
+        return QueryTimeoutError(
+            f"{operation}: the query took longer than it may, and MongoDB ended it; "
+            "narrow the filters, or use fields that have an index"
         )
     if isinstance(error, (ConnectionFailure, AutoReconnect, WTimeoutError)):
         return StoreUnavailableError(

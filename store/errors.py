@@ -42,6 +42,10 @@ class StoreUnavailableError(StoreError):
     """MongoDB cannot be reached, started or written to at present. Trying again later may help."""
 
 
+class QueryTimeoutError(StoreError):
+    """A query took longer than it may; MongoDB ended it. MongoDB is fine: the filters have to be narrower."""
+
+
 class FacenStorageError(StoreError):
     """A shard of the facen storage could not do its part."""
 

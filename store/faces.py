@@ -33,6 +33,7 @@ from store.ids import TimeOrderedIds, first_id_of
 from store.model_store import SCHEMA, storable
 from store.nearest import nearest
 from store.observer import StoreObserver
+from store.query_limits import check_number, max_documents
 from store.users import UserArgument, Users, UserStore
 
 ID_TRIES = 4
@@ -288,10 +289,12 @@ class Faces(UserStore[Face]):
         if not wanted:
             raise BadValueError("limit is a whole number from 1, not None")
         query = checked_filters(filters)
-        async with self._operation("identify"):
-            found = await nearest(
-                self._collection, self._facens, owner, names, facen, wanted, least, query, ignore_errors
-            )
+        if most := max_documents():
+            wanted = min(wanted, most + 1)
+        where = (self._collection, self._facens, owner, names)
+        async with self._query("identify", query) as max_time_ms:
+            found = await nearest(*where, facen, wanted, least, query, ignore_errors, max_time_ms)
+        check_number(len(found.faces))
         results = [IdentifyResult(self.wrap_in_model(document), sure) for document, sure in found.faces]
         if not ignore_errors:
             return IdentifyResults(results)

@@ -43,6 +43,12 @@ COMPARISONS = frozenset(
 NESTED = frozenset({"$not", "$elemMatch"})
 LISTS = frozenset({"$in", "$nin", "$all"})
 MAX_DEPTH = 32
+MAX_PARTS = 1000
+"""Maximum number of filters in one `$and`, `$or`, `$nor` or `$all`: each is compared with every document."""
+MAX_VALUES = 100_000
+"""Maximum number of values in a `$in` or `$nin`."""
+MAX_PATTERN = 4096
+"""Maximum length of a regular expression."""
 MAX_LIMIT = 2**31 - 1
 MAX_ID = 2**63 - 1
 MAX_LABEL = 256
@@ -73,6 +79,7 @@ def check_query(query: object, depth: int) -> None:
         if name in LOGICAL:
             if not isinstance(value, (list, tuple)) or not value:
                 raise BadFilterError(f"{name} takes a list of filters that is not empty")
+            _check_length(name, value, MAX_PARTS)
             for part in value:
                 check_query(part, depth + 1)
         elif name.startswith("$"):
@@ -95,8 +102,7 @@ def check_condition(value: object, depth: int) -> None:
         if name in NESTED:
             _check_nested(name, argument, depth)
         elif name in COMPARISONS:
-            if name in LISTS and not isinstance(argument, (list, tuple)):
-                raise BadFilterError(f"{name} takes a list, not {type(argument).__name__}")
+            _check_size(name, argument)
             if name == "$all" and any(
                 isinstance(part, Mapping) and "$elemMatch" in part for part in argument
             ):
@@ -108,8 +114,28 @@ def check_condition(value: object, depth: int) -> None:
             raise BadFilterError(f"the operator {name} is not allowed in filters")
 
 
+def _check_size(name: str, argument: object) -> None:
+    if name in LISTS:
+        if not isinstance(argument, (list, tuple)):
+            raise BadFilterError(f"{name} takes a list, not {type(argument).__name__}")
+        _check_length(name, argument, MAX_PARTS if name == "$all" else MAX_VALUES)
+    elif name == "$regex" and isinstance(argument, str):
+        _check_pattern(argument)
+
+
+def _check_length(name: str, parts: Sequence[object], most: int) -> None:
+    if len(parts) > most:
+        raise BadFilterError(f"{name} has {len(parts)} parts; the limit is {most}")
+
+
+def _check_pattern(pattern: str | bytes) -> None:
+    if len(pattern) > MAX_PATTERN:
+        raise BadFilterError(f"a regular expression has at most {MAX_PATTERN} characters")
+
+
 def _check_nested(name: str, argument: object, depth: int) -> None:
     if name == "$not" and isinstance(argument, (re.Pattern, Regex)):
+        check_literal(argument, depth)
         return
     if not isinstance(argument, Mapping) or not argument:
         raise BadFilterError(f"{name} takes a mapping that is not empty")
@@ -127,6 +153,8 @@ def check_literal(value: object, depth: int) -> None:
         raise BadFilterError(f"a value is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, (Code, DBRef, UUID)):
         raise BadFilterError(f"values of the type {type(value).__name__} are not allowed")
+    if isinstance(value, (re.Pattern, Regex)):
+        _check_pattern(value.pattern)
     if isinstance(value, Mapping):
         for key, part in value.items():
             if field_or_operator(key).startswith("$"):

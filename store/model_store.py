@@ -25,6 +25,7 @@ from store.guard import (
     checked_sort,
 )
 from store.observer import StoreObserver, Unobserved
+from store.query_limits import QueryLimiter, check_number, max_documents
 from store.update_guard import checked_update, with_operators
 from store.update_options import checked_options, equalities
 
@@ -43,7 +44,8 @@ class MongoStore(Generic[M]):
     """A collection of documents of one kind, without regard to whose they are.
 
     Every method raises `BadFilterError` for filters, updates, sorts and limits that are not
-    allowed (see `store.guard`), and `StoreUnavailableError` where MongoDB does not answer.
+    allowed (see `store.guard`), `QueryTimeoutError` where a query takes longer than it may (see
+    `store.query_limits`), and `StoreUnavailableError` where MongoDB does not answer.
     """
 
     name: ClassVar[str]
@@ -59,9 +61,15 @@ class MongoStore(Generic[M]):
     name_field: ClassVar[str] = "_id"
     """The field that an upsert's filters may give a new document although updates cannot change it."""
 
-    def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        observer: StoreObserver | None = None,
+        limiter: QueryLimiter | None = None,
+    ) -> None:
         self._collection: Collection = database[self.name]
         self._observer: StoreObserver = observer or Unobserved()
+        self.limiter = limiter or QueryLimiter()
 
     async def find(
         self,
@@ -123,17 +131,22 @@ class MongoStore(Generic[M]):
         skip: int | None = None,
         limit: int | None = None,
     ) -> list[M]:
-        options = {"sort": checked_sort(sort), "skip": checked_skip(skip), "limit": checked_limit(limit)}
-        async with self._operation("find"):
-            documents = await self._collection.find(query, **options).to_list(None)
+        wanted, most = checked_limit(limit), max_documents()
+        options = {"sort": checked_sort(sort), "skip": checked_skip(skip), "limit": wanted}
+        if most:
+            options["limit"] = min(wanted or most + 1, most + 1)
+        async with self._query("find", query) as max_time_ms:
+            cursor = self._collection.find(query, **options, max_time_ms=max_time_ms)
+            documents = await cursor.to_list(None)
+        check_number(len(documents))
         return [self.wrap_in_model(document) for document in documents]
 
     async def _find_one(
         self, query: dict[str, Any], sort: Sort | None = None, skip: int | None = None
     ) -> M | None:
         options = {"sort": checked_sort(sort), "skip": checked_skip(skip)}
-        async with self._operation("find_one"):
-            document = await self._collection.find_one(query, **options)
+        async with self._query("find_one", query) as max_time_ms:
+            document = await self._collection.find_one(query, **options, max_time_ms=max_time_ms)
         return None if document is None else self.wrap_in_model(document)
 
     async def _count(
@@ -143,13 +156,13 @@ class MongoStore(Generic[M]):
         options: dict[str, Any] = {"skip": checked_skip(skip)}
         if number := checked_limit(limit):
             options["limit"] = number
-        async with self._operation("count"):
-            return int(await self._collection.count_documents(query, **options))
+        async with self._query("count", query) as max_time_ms:
+            return int(await self._collection.count_documents(query, **options, maxTimeMS=max_time_ms))
 
     async def _remove_one(self, query: dict[str, Any], sort: Sort | None) -> M | None:
         order = checked_sort(sort)
-        async with self._operation("remove_one"):
-            document = await self._collection.find_one_and_delete(query, sort=order)
+        async with self._query("remove_one", query) as max_time_ms:
+            document = await self._collection.find_one_and_delete(query, sort=order, maxTimeMS=max_time_ms)
         return None if document is None else self.wrap_in_model(document)
 
     async def _update_one(
@@ -163,13 +176,21 @@ class MongoStore(Generic[M]):
         changes, options = self._checked_update(update, return_document, kwargs)
         options |= {"sort": checked_sort(sort), "return_document": return_document}
         upsert = options.pop("upsert", False)
-        async with self._operation("update_one"):
-            document = await self._collection.find_one_and_update(query, changes, **options)
+        document = await self._find_and_update(query, changes, options)
         if document is None and upsert:
             changes = await self._inserting(query, changes)
-            async with self._operation("update_one"):
-                document = await self._collection.find_one_and_update(query, changes, upsert=True, **options)
+            document = await self._find_and_update(query, changes, {**options, "upsert": True})
         return None if document is None else self.wrap_in_model(document)
+
+    async def _find_and_update(
+        self, query: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
+        filters = options.get("array_filters")
+        async with self._query("update_one", query, changes, filters) as max_time_ms:
+            document: Mapping[str, Any] | None = await self._collection.find_one_and_update(
+                query, changes, maxTimeMS=max_time_ms, **options
+            )
+        return document
 
     def _checked_update(
         self, update: object, return_document: object, kwargs: Mapping[str, object]
@@ -207,6 +228,12 @@ class MongoStore(Generic[M]):
         document.move_to_end("_id", last=False)  # where MongoDB puts it
         async with self._operation("insert"):
             await self._collection.insert_one(dict(document))
+
+    @asynccontextmanager
+    async def _query(self, name: str, *parts: object) -> AsyncIterator[int]:
+        """As `_operation`, and gives the `maxTimeMS` of a query with these filters and updates."""
+        async with self.limiter.admitted(f"{self.name}.{name}", *parts) as max_time_ms, self._operation(name):
+            yield max_time_ms
 
     @asynccontextmanager
     async def _operation(self, name: str) -> AsyncIterator[None]:

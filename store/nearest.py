@@ -35,17 +35,19 @@ async def nearest(
     threshold: float,
     query: dict[str, Any],
     ignore_errors: bool = False,
+    max_time_ms: int | None = None,
 ) -> Nearest:
     """The `limit` faces in these galleries most like the facen, with at least the threshold's confidence.
 
     With a query, those that pass it are looked up first and the search is among them, so that
     nothing that passes is missed. An entry of the storage whose face MongoDB does not have
     (another process has removed it) is passed over, and the search goes on further down.
+    `max_time_ms` limits each query to MongoDB.
     """
     here: dict[str, Any] = {"owner": owner, "gallery": {"$in": list(galleries)}}
     if query:
         here = {"$and": [here, query]}
-    allowed = await ids_of(faces, here) if query else None
+    allowed = await ids_of(faces, here, max_time_ms) if query else None
     wanted = limit
     while True:
         best: dict[int, float] = {}
@@ -57,7 +59,7 @@ async def nearest(
             for hit in found.hits:
                 best[hit.id] = max(hit.confidence, best.get(hit.id, 0.0))
         order = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:wanted]
-        documents = await _documents(faces, here, [key for key, _ in order])
+        documents = await _documents(faces, here, [key for key, _ in order], max_time_ms)
         confirmed = [(documents[key], sure) for key, sure in order if key in documents]
         if len(confirmed) >= limit or not full:
             live, total = min(servers)
@@ -65,9 +67,12 @@ async def nearest(
         wanted *= 4
 
 
-async def _documents(faces: Collection, here: dict[str, Any], keys: list[int]) -> dict[int, dict[str, Any]]:
+async def _documents(
+    faces: Collection, here: dict[str, Any], keys: list[int], max_time_ms: int | None
+) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(keys), ASK_AT_ONCE):
         query = {"$and": [{"_id": {"$in": keys[start : start + ASK_AT_ONCE]}}, here]}
-        found |= {document["_id"]: document async for document in faces.find(query)}
+        cursor = faces.find(query, max_time_ms=max_time_ms)
+        found |= {document["_id"]: document async for document in cursor}
     return found

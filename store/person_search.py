@@ -73,24 +73,24 @@ class PersonSearch:
         self._persons = persons
         self._facens = facens
 
-    async def nearest(self, question: Question) -> list[Likeness]:
+    async def nearest(self, question: Question, max_time_ms: int | None = None) -> list[Likeness]:
         """The person of the most alike face that has one, of each gallery; the most alike first.
 
-        They may lie below the threshold; see `Question.enough`.
+        They may lie below the threshold; see `Question.enough`. `max_time_ms` limits each query to MongoDB.
         """
-        found = [await self._nearest(question, gallery) for gallery in question.galleries]
+        found = [await self._nearest(question, gallery, max_time_ms) for gallery in question.galleries]
         return _sorted(one for one in found if one is not None)
 
-    async def _nearest(self, question: Question, gallery: str) -> Likeness | None:
-        owner, facen = question.owner, question.facen
+    async def _nearest(self, question: Question, gallery: str, max_time_ms: int | None) -> Likeness | None:
+        where = (self._faces, self._facens, question.owner, [gallery])
         if question.query:
             query = {"$and": [question.query, WITH_PERSON]}
-            found = await nearest(self._faces, self._facens, owner, [gallery], facen, 1, 0.0, query)
+            found = await nearest(*where, question.facen, 1, 0.0, query, max_time_ms=max_time_ms)
             return _first(found.faces)
         # Nearly every face of a person gallery has a person, so the first few tell.
         limit = FIRST_LOOK
         while True:
-            found = await nearest(self._faces, self._facens, owner, [gallery], facen, limit, 0.0, {})
+            found = await nearest(*where, question.facen, limit, 0.0, {}, max_time_ms=max_time_ms)
             if (first := _first(found.faces)) is not None:
                 return first
             if not found.more or not found.faces or found.faces[-1][1] < question.threshold - SLACK:

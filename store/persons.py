@@ -212,8 +212,8 @@ class Persons(UserStore[Person]):
             made = await self._find_one({"owner": owner, "sighting_id": sighting})
             if made is not None:
                 return [PersonMatch(made["_id"], created=True, confidence=None)]
-        async with self._operation("identify"):
-            near = await self._search.nearest(question)
+        async with self._query("identify", question.query) as max_time_ms:
+            near = await self._search.nearest(question, max_time_ms)
         if sure := question.enough(near):
             return [PersonMatch(one.person_id, created=False, confidence=one.confidence) for one in sure]
         if create:
@@ -259,8 +259,9 @@ class Persons(UserStore[Person]):
             await self._faces.catch_up(owner, gallery)
 
     async def _look_again(self, question: Question) -> list[Likeness]:
-        async with self._operation("identify_again"):
-            return [*await self._search.nearest(question), *await self._search.founders(question)]
+        async with self._query("identify_again", question.query) as max_time_ms:
+            near = await self._search.nearest(question, max_time_ms)
+            return [*near, *await self._search.founders(question)]
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None

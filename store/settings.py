@@ -47,6 +47,8 @@ class StoreSettings(BaseModel):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 5
     server_selection_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 20
     """How long a call waits for a primary; longer than an election takes."""
+    query_timeout_seconds: Annotated[float, Field(ge=0.1, le=25)] = 5
+    """Time limit of a query with a regular expression, and of each query that a plugin's handler makes."""
 
     @field_validator("url")
     @classmethod

@@ -15,6 +15,7 @@ from store.errors import AuthenticationError, BadFilterError, BadValueError
 from store.guard import Filters, Sort, checked_filters, checked_sort, owned
 from store.model_store import SCHEMA, Model, MongoStore, checked_mapping
 from store.observer import StoreObserver
+from store.query_limits import QueryLimiter, check_number
 
 REMEMBERED_SECONDS = 1.0
 MAX_TOKEN = 512
@@ -38,8 +39,13 @@ class Users(MongoStore[User]):
     _model = User
     always_read = frozenset({"_id", "active"})
 
-    def __init__(self, database: Database, observer: StoreObserver | None = None) -> None:
-        super().__init__(database, observer)
+    def __init__(
+        self,
+        database: Database,
+        observer: StoreObserver | None = None,
+        limiter: QueryLimiter | None = None,
+    ) -> None:
+        super().__init__(database, observer, limiter)
         self._remembered: dict[ObjectId, float] = {}
 
     async def add(self, user: Mapping[str, Any]) -> User:
@@ -172,7 +178,7 @@ class UserStore(MongoStore[M], Generic[M]):
     always_read = frozenset({"_id", "owner"})
 
     def __init__(self, database: Database, users: Users, observer: StoreObserver | None = None) -> None:
-        super().__init__(database, observer)
+        super().__init__(database, observer, users.limiter)
         self._users = users
 
     async def find(  # type: ignore[override]  # the seeds put the user first
@@ -246,9 +252,10 @@ class UserStore(MongoStore[M], Generic[M]):
         order = checked_sort(sort)
         _, options = self._checked_update(update, return_document, kwargs)
         reading = {key: options[key] for key in ("collation", "hint") if key in options}
-        async with self._operation("find"):
-            cursor = self._collection.find(query, {"_id": 1}, sort=order, **reading)
+        async with self._query("find", query) as max_time_ms:
+            cursor = self._collection.find(query, {"_id": 1}, sort=order, max_time_ms=max_time_ms, **reading)
             ids = [document["_id"] async for document in cursor]
+        check_number(len(ids))
         if not ids and options.get("upsert"):
             made = await self._update_one(query, update, None, return_document, kwargs)
             return [] if made is None else [made]

@@ -15,6 +15,7 @@ from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
 from daemon.settings import PluginsSettings
 from store import Context, StoreError
+from store.query_limits import for_client
 
 log = structlog.get_logger(__name__)
 
@@ -76,10 +77,11 @@ class Endpoint:
         request = request_for_handler(request, body)
 
         async def work() -> Response:
-            handler = rule.handler(ctx, user, request, body)
-            handler.initialize(**rule.options)
             positional, named = arguments
-            return handler.finished(await getattr(handler, name)(*positional, **named))
+            with for_client(self._settings.max_documents):
+                handler = rule.handler(ctx, user, request, body)
+                handler.initialize(**rule.options)
+                return handler.finished(await getattr(handler, name)(*positional, **named))
 
         plugin = self._plugins[rule.plugin]
         where = f"{request.method} {request.scope['path']}"

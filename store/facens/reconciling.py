@@ -53,11 +53,11 @@ async def listed_ids(faces: Collection, owner: ObjectId, gallery: str) -> Ids:
     return await ids_of(faces, {"owner": owner, "gallery": gallery})
 
 
-async def ids_of(faces: Collection, query: dict[str, Any]) -> Ids:
+async def ids_of(faces: Collection, query: dict[str, Any], max_time_ms: int | None = None) -> Ids:
     """The ids of the faces that pass the query, in order; read as they come from the server, unwrapped in a
     thread, because a million of them as dictionaries take ten times as long."""
     parts: list[Ids] = []
-    cursor = faces.find_raw_batches(query, {"_id": 1}, batch_size=BATCH)
+    cursor = faces.find_raw_batches(query, {"_id": 1}, batch_size=BATCH, max_time_ms=max_time_ms)
     try:
         parts.extend([await asyncio.to_thread(_ids_of, batch) async for batch in cursor])
     except DRIVER_ERRORS as error:
