@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from daemon.credentials import credentials
 from daemon.errors import SettingsError, StartError
 
 STOP_SECONDS = 1
@@ -92,8 +93,8 @@ def _guarded(endpoint: Endpoint, token: str) -> Endpoint:
         return endpoint
 
     async def guarded(request: Request) -> Response:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and compare_digest(given.strip().encode(), token.encode()):
+        given = credentials(request, "bearer")
+        if any(compare_digest(text.encode(), token.encode()) for text in given):
             return await endpoint(request)
         headers = {"www-authenticate": "Bearer"}
         return PlainTextResponse("this needs the header Authorization: Bearer <http.token>\n", 401, headers)

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from daemon.credentials import credentials
 from daemon.storing import Storing
-from store import AuthenticationError, StoreError
+from store import StoreError
 from store.doctor import GRACE
 
 Lines = AsyncIterator[Mapping[str, object]]
@@ -67,12 +68,9 @@ def _route(path: str, storing: Storing, work: Callable[[Request], Lines]) -> Rou
     """`work` begins when its first line is asked for; its ValueError says what is wrong with the question."""
 
     async def answer(request: Request) -> Response:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
         try:
-            if scheme.lower() != "token" or not await storing.is_owner(token):
+            if not await storing.is_owner(credentials(request, "token")):
                 return PlainTextResponse("only the owner of the box's data may ask\n", status_code=401)
-        except AuthenticationError as error:
-            return PlainTextResponse(f"{error}\n", status_code=401)
         except StoreError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 
 import structlog
@@ -18,7 +18,7 @@ from daemon.store_look import StoreLook
 from daemon.uploads import uploads_of
 from pipeline.engine import Models
 from pipeline.extractor import Extractor
-from store import Context, StoreError, StoreUnavailableError, Users
+from store import AuthenticationError, Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
 from store.cameras import Cameras
 from store.doctor import Doctor
@@ -208,12 +208,15 @@ class Storing:
         if self._ctx is not None:
             await watch(self._ctx.database[Cameras.name], notify)
 
-    async def is_owner(self, token: str) -> bool:
-        """Whether this is the token of the box's own user. StoreError where the store is away."""
+    async def is_owner(self, tokens: Sequence[str]) -> bool:
+        """Whether one of these is the token of the box's own user. StoreError where the store is away."""
         if self._ctx is None or self._owner is None:
             raise StoreUnavailableError(self.trouble)
-        user = await self._ctx.users.authenticate(token.strip())
-        return bool(user["_id"] == self._owner["_id"])
+        for token in tokens:
+            with contextlib.suppress(AuthenticationError):
+                user = await self._ctx.users.authenticate(token)
+                return bool(user["_id"] == self._owner["_id"])
+        return False
 
     async def _run(self) -> None:
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)

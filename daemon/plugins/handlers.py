@@ -1,6 +1,7 @@
 """The base of plugins' HTTP handlers, and one request's way through one of them."""
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -9,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from daemon.credentials import credentials
 from daemon.plugins import jsonable
 from daemon.plugins.answers import checked, checked_header, checked_status
 from daemon.plugins.errors import HttpError
@@ -107,17 +109,17 @@ def error_answer(error: HttpError) -> Response:
 
 async def authenticated(ctx: Context, request: Request) -> User:
     """The active user whose token is in `Authorization: Token …`, without it. HttpError 401 else."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
     headers = {"www-authenticate": "Token"}
-    if scheme.lower() != "token" or not token.strip():
+    tokens = credentials(request, "token")
+    if not tokens:
         text = "this needs the header Authorization: Token <token>"
         raise HttpError(401, "no_token", text, headers)
-    try:
-        user = await ctx.users.authenticate(token.strip())
-    except AuthenticationError as error:
-        raise HttpError(401, "unknown_token", str(error), headers) from error
-    del user["token"]
-    return user
+    for token in tokens:
+        with contextlib.suppress(AuthenticationError):
+            user = await ctx.users.authenticate(token)
+            del user["token"]
+            return user
+    raise HttpError(401, "unknown_token", "no active user has this token", headers)
 
 
 async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:

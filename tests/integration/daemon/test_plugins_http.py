@@ -170,6 +170,19 @@ async def test_every_path_asks_for_the_token_of_an_active_user(api: Site, ctx: C
     assert error(await api.ask("POST", "/echo", user, json={})) == (401, "unknown_token")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+async def test_a_token_beyond_ascii_comes_in_either_encoding(api: Site, ctx: Context, encoding: str) -> None:
+    """UTF-8, as most clients send a header, or Latin-1; a token that is not in Latin-1 as UTF-8 alone."""
+    user = await ctx.users.add({"token": "schlüssel äöü"})
+    given = b"Token " + user["token"].encode(encoding)
+    answer = await api.client.post("/echo", headers=[(b"authorization", given)], json={})
+    assert answer.json()["by"] == str(user["_id"])
+    other = await ctx.users.add({"token": "日本"})
+    given = b"Token " + other["token"].encode(encoding, "replace")
+    answer = await api.client.post("/echo", headers=[(b"authorization", given)], json={})
+    assert answer.status_code == (200 if encoding == "utf-8" else 401)
+
+
 async def test_however_a_handler_shows_its_user_the_token_stays(api: Site, ctx: Context, user: User) -> None:
     """As a model, as a plain dictionary, as text that the plugin made; and those it found by itself."""
     answer = await api.ask("GET", "/me", user)

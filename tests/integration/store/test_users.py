@@ -140,3 +140,75 @@ async def test_a_stored_face_of_a_switched_off_user_stays_where_it_is(ctx: Conte
         await ctx.faces.del_from_galleries(made, ["default"])
     with pytest.raises(AuthenticationError):
         await ctx.faces.add_to_galleries(made, ["default"])
+
+
+async def test_a_token_is_found_whoever_wrote_it(ctx: Context) -> None:
+    """Inserted or changed behind the context's back, or changed through it; an old token is refused."""
+    users = ctx.database["users"]
+    one = ObjectId()
+    await users.insert_one({"_id": one, "token": "raw", "active": True})
+    assert (await ctx.users.authenticate("raw"))["_id"] == one
+    await users.update_one({"_id": one}, {"$set": {"token": "changed"}})
+    assert (await ctx.users.authenticate("changed"))["_id"] == one
+    await ctx.users.update_one({"_id": one}, {"$set": {"token": "again"}})
+    assert (await ctx.users.authenticate("again"))["_id"] == one
+    for old in ("raw", "changed"):
+        with pytest.raises(AuthenticationError):
+            await ctx.users.authenticate(old)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "schlüssel-äöü",
+        "\u043f\u0430\u0440\u043e\u043b\u044c123",
+        "in between",
+        "a",
+        "x" * 512,
+        "new\u2028line",
+        "\x00",
+    ],
+)
+async def test_odd_tokens_are_found(ctx: Context, token: str) -> None:
+    """Whatever text another program has stored."""
+    await ctx.database["users"].insert_one({"_id": ObjectId(), "token": token, "active": True})
+    assert (await ctx.users.authenticate(token))["token"] == token
+    for wrong in (f"{token}x", token.upper(), f" {token}", "\ud800", ""):
+        if wrong != token:
+            with pytest.raises(AuthenticationError):
+                await ctx.users.authenticate(wrong)
+
+
+async def test_malformed_users_authenticate_nobody(ctx: Context) -> None:
+    """No token, an empty one, one that is no text; `active` that is not True."""
+    users = ctx.database["users"]
+    for fields in (
+        {},
+        {"token": "", "active": True},
+        {"token": 5, "active": True},
+        {"token": {"a": 1}, "active": True},
+        {"token": ["listed"], "active": True},
+        {"token": "one", "active": 1},
+        {"token": "yes", "active": "yes"},
+        {"token": "none"},
+    ):
+        await users.insert_one({"_id": ObjectId(), **fields})
+    wrong: list[Any] = ["", "5", 5, "listed", "one", "yes", "none", None, {"$gt": ""}, {"$regex": "."}]
+    for token in wrong:
+        with pytest.raises(AuthenticationError):
+            await ctx.users.authenticate(token)
+
+
+async def test_authentication_reads_one_document(ctx: Context) -> None:
+    """However many users there are, and whether or not the token is right: MongoDB examines at most one."""
+    users = ctx.database["users"]
+    await users.insert_many({"_id": ObjectId(), "token": f"t{n}", "active": True} for n in range(500))
+    await ctx.database.command("profile", 2)
+    assert (await ctx.users.authenticate("t250"))["active"] is True
+    for wrong in ("t2500", "T250", "t2+"):
+        with pytest.raises(AuthenticationError):
+            await ctx.users.authenticate(wrong)
+    await ctx.database.command("profile", 0)
+    profile = ctx.database["system.profile"].find({"ns": {"$regex": r"\.users$"}, "op": "query"})
+    asked = await profile.sort("ts", 1).to_list(None)
+    assert [one["docsExamined"] for one in asked] == [1, 0, 0, 0]
