@@ -16,10 +16,9 @@ from pydantic import (
     model_validator,
 )
 
-from cameras.urls import Kind, check, joined, kind_of, local_path, mask_url, split_url
+from cameras.urls import Kind, check, kind_of, local_path
 from pipeline.regions import Region
-
-__all__ = ["Box", "CameraSettings", "Polygon", "Shapes", "mask_url"]
+from pipeline.urls import HIDDEN, UrlError, joined, mask_url, split_url
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in fractions of the picture's width and height."""
@@ -91,7 +90,13 @@ class CameraSettings(BaseModel):
     def _take_secrets_out_of_the_url(cls, data: object) -> object:
         if not isinstance(data, Mapping) or not isinstance(data.get("url"), str):
             return data
-        parts = split_url(data["url"].strip())
+        try:
+            parts = split_url(data["url"].strip())
+        except UrlError:
+            return {
+                **data,
+                "url": mask_url(data["url"].strip()),
+            }  # for `check` to refuse, without its secrets
         taken: dict[str, Any] = {"url": parts.public}
         if parts.secret_end is not None:
             taken["secret_end"] = SecretStr(parts.secret_end)
@@ -116,7 +121,11 @@ class CameraSettings(BaseModel):
         return score
 
     @model_validator(mode="after")
-    def _password_has_its_user(self) -> "CameraSettings":
+    def _login_is_whole(self) -> "CameraSettings":
+        if self.user and self.kind in (Kind.FILE, Kind.DEVICE):
+            raise ValueError("a file has no user; the URL of a camera begins with rtsp:// or the like")
+        if self.user == HIDDEN:
+            raise ValueError(f"{HIDDEN} stands for a user and a password that were hidden; give them")
         if self.password is not None and not self.user:
             raise ValueError("a password needs a user")
         return self
@@ -139,9 +148,9 @@ class CameraSettings(BaseModel):
     def masked_url(self) -> str:
         """The URL as it may be shown; *** stands where user and password are."""
         if self.user is None or self.kind not in (Kind.RTSP, Kind.HTTP):
-            return self.url
+            return mask_url(self.url)
         scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://***@{rest}"
+        return mask_url(f"{scheme}://{HIDDEN}@{rest}")
 
     def connect_url(self) -> str:
         """The URL with its secrets, percent-encoded: for the one who opens it, and nobody else."""

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cameras.settings import CameraSettings
-from cameras.urls import split_url
 from daemon import settings_file
 from daemon.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError
 from daemon.secrets import SecretError
+from pipeline.urls import holds_secret
 
 STORES_OWN = ("_id", "owner", "schema")
 SECRETS = {"password_secret": "password", "url_secret": "secret_end"}
@@ -36,7 +36,7 @@ def camera_of(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSett
         if key in raw:
             raise SettingsError([f"{source}: {key}: a document holds no secret, but the name of one"])
     url = raw.get("url")
-    if isinstance(url, str) and (split_url(url).password or split_url(url).secret_end):
+    if isinstance(url, str) and holds_secret(url):
         raise SettingsError([f"{source}: url: a document holds no secret; `facend cameras add` takes it out"])
     for name, key in SECRETS.items():
         if document.get(name):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cameras.errors import SourceError
 from cameras.probe import ProbeResult, probe
-from cameras.settings import CameraSettings, mask_url
+from cameras.settings import CameraSettings
 from daemon import logs, settings_file
 from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import echo_table
@@ -21,6 +21,7 @@ from daemon.settings import Settings
 from pipeline.extractor import Extractor
 from pipeline.quality import PARTS
 from pipeline.types import ExtractionFace, Picture, Quality
+from pipeline.urls import mask_url
 
 GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
 

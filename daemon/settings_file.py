@@ -14,10 +14,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from cameras.settings import CameraSettings
-from cameras.urls import mask_url
 from daemon.errors import SettingsError
 from daemon.secrets import Key, SecretFault, filled_in
 from daemon.settings import Settings
+from pipeline.urls import mask_url
 
 DEFAULT_PLACES = (Path("settings.toml"), Path("/etc/facend/settings.toml"))
 HTTP_SECTION = re.compile(r"^\[http\].*\n(?:(?!\s*\[).*\n?)*", re.MULTILINE)

@@ -4,10 +4,10 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from bson import ObjectId
 
+from pipeline.redaction import secret_places
 from store.errors import BadValueError, ConflictError
 from store.guard import Filters
 from store.model_store import SCHEMA, Model, checked_mapping
@@ -56,8 +56,10 @@ class Cameras(UserStore[Camera]):
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
-        for fields in changes.values():
-            _refuse_passwords(fields)
+        for operator, fields in changes.items():
+            _refuse_secrets(fields)
+            if operator == "$rename":
+                _refuse_secrets(dict.fromkeys(map(str, fields.values()), "renamed"))
         return changes
 
 
@@ -66,18 +68,16 @@ def _check(camera: Mapping[str, Any]) -> None:
         raise BadValueError(
             f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {camera['id']!r:.80}"
         )
-    _refuse_passwords(camera)
+    _refuse_secrets(camera)
 
 
-def _refuse_passwords(fields: Filters) -> None:
+def _refuse_secrets(fields: Filters) -> None:
     url = fields.get("url")
     if url is not None and not isinstance(url, str):
         raise BadValueError(f"a camera's url is text, not {type(url).__name__}")
-    try:
-        in_url = url is not None and urlsplit(url).password is not None
-    except ValueError as error:
-        raise BadValueError("a camera's url is no URL") from error
-    if in_url or "password" in fields:
+    place = next(secret_places(fields), None)
+    if place is not None:
         raise BadValueError(
-            "a camera's password is not stored in a document; put it into the settings or a credential"
+            f"{place}: a secret is not stored in a document; `facend cameras add` keeps passwords on this "
+            "box, else put it into the settings or a credential"
         )

@@ -165,9 +165,21 @@ async def test_what_is_checked_is_set_whole(ctx: Context, user: User, update: di
 
 
 async def test_a_password_does_not_come_in_by_another_name(ctx: Context, user: User) -> None:
-    """A camera's url is not renamed to from a field that nobody looks into."""
-    await ctx.cameras.add(user, {"id": "door", "note": "rtsp://me:secret@camera/1"})
+    """Secrets are refused in every field, and neither a url nor a password is made by renaming a field."""
+    await ctx.cameras.add(user, {"id": "door", "note": "a note"})
     before = await snapshot(ctx)
+    for secret in (
+        {"note": "rtsp://me:secret@camera/1"},
+        {"url": "rtsp://camera/user=me_password=secret_channel=1.sdp"},
+        {"meta": {"Password": "secret"}},
+        {"streams": [{"url": "http://camera/?token=secret"}]},
+    ):
+        with pytest.raises(BadValueError, match="a secret is not stored in a document"):
+            await ctx.cameras.add(user, {"id": "hall", **secret})
+        with pytest.raises(BadValueError, match="a secret is not stored in a document"):
+            await ctx.cameras.update_one(user, {"id": "door"}, {"$set": secret})
+    with pytest.raises(BadValueError, match="a secret is not stored in a document"):
+        await ctx.cameras.update_one(user, {"id": "door"}, {"$rename": {"note": "pass"}})
     with pytest.raises(BadFilterError, match="url"):
         await ctx.cameras.update_one(user, {"id": "door"}, {"$rename": {"note": "url"}})
     assert await snapshot(ctx) == before

@@ -1,4 +1,4 @@
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
-from cameras.urls import Kind, UrlError, check, host_of, kind_of, local_path, mask_url, split_url
+from cameras.urls import Kind, check, host_of, kind_of, local_path
+from pipeline.urls import UrlError, mask_url, mask_urls, split_url
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,9 @@ from cameras.urls import Kind, UrlError, check, host_of, kind_of, local_path, ma
         ("rtsp://cam:100%@host/path", "rtsp://host/path", "cam", "100%"),
         ("rtsp://cam:pw@[fe80::1]:554/path", "rtsp://[fe80::1]:554/path", "cam", "pw"),
         ("rtsp://[fe80::1]:554/a@b", "rtsp://[fe80::1]:554/a@b", None, None),
-        ("rtsp://host:554/a@b", "rtsp://host:554/a@b", None, None),
+        ("rtsp://10.0.0.2:554/a@b", "rtsp://10.0.0.2:554/a@b", None, None),
+        ("rtsp://cam:pw@10.0.0.2/a@b", "rtsp://10.0.0.2/a@b", "cam", "pw"),
+        ("rtsp://cam%3Apw@host/path", "rtsp://host/path", "cam", "pw"),
         ("file:///a:b@c/d.mp4", "file:///a:b@c/d.mp4", None, None),
         ("/clips/a:b@c.mp4", "/clips/a:b@c.mp4", None, None),
     ],
@@ -53,11 +56,71 @@ def test_user_and_password_are_taken_out_of_a_url(
         ("http:/host/video?pwd=pw", "http:/host/video?***"),
         ("cam:pw@host/path", "cam:***@host/path"),
         ("the clip 1:b@c.mp4", "the clip 1:b@c.mp4"),
+        ("1cam:pw@host/path", "***@host/path"),
+        ("//cam:pw@host/path", "//***@host/path"),
+        ("rtsp:\\\\cam:pw@host\\path", "rtsp:\\\\***@host\\path"),
+        ("rtsp://admin:5541/pw@192.168.0.2/s", "rtsp://***@192.168.0.2/s"),
+        ("rtsp://cam:pw@host/path@quality", "rtsp://***@quality"),
+        ("rtsp://host/live/admin:pw", "rtsp://host/***"),
+        ("rtsp://host/user/admin/password/pw/ch1", "rtsp://host/***"),
+        ("rtsp://host/%70assword%3Dpw", "rtsp://host/***"),
+        ("http://host/path;jsessionid=pw", "http://host/***"),
+        ("rtsp://host/path#password=pw", "rtsp://host/path#***"),
+        ("http://host/path?PASS:pw", "http://host/path?***"),
+        ("http://host/path?u=admin&p=pw", "http://host/path?***"),
+        ("rtsps://host:7441/q7Ew2rT9yU4iO1pA", "rtsps://host:7441/***"),
+        ("rtsp://host/h264Preview_01_main", "rtsp://host/h264Preview_01_main"),
+        ("http://host/?videoCodec=h264&keyframes=2", "http://host/?videoCodec=h264&keyframes=2"),
+        ("mongodb://cam:pw@one:1,two:2/db", "mongodb://***@one:1,two:2/db"),
     ],
 )
 def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
     """User, password and a query that carries a secret are replaced by ***, for unsupported schemes too."""
     assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:5541/x@192.168.0.2/s",
+        "rtsp://cam:12345/6@host/s",
+        "rtsp://cam:p@ss/w@host/s",
+        "rtsp://cam:pw@host/user=x_password=y@z",
+    ],
+)
+def test_a_url_with_two_readings_is_refused(url: str) -> None:
+    """Where a password may end at more than one @, the error says how to write it, and repeats nothing."""
+    with pytest.raises(UrlError, match="percent-encode the password, or use user = and password ="):
+        split_url(url)
+    with pytest.raises(ValidationError) as caught:
+        CameraSettings.model_validate({"id": "hall", "url": url})
+    assert [error["loc"] for error in caught.value.errors()] == [("url",)]
+    assert "admin" not in str(caught.value.errors())
+
+
+LOGINS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=12)
+
+
+@given(
+    user=LOGINS.map("<u{}u>".format),
+    password=LOGINS.map("<p{}p>".format),
+    host=st.sampled_from(["cam.example", "hall", "192.168.0.2", "[fe80::1]:554", "host:8554"]),
+    path=st.sampled_from(["", "/", "/live?channel=1", "/a/b#c"]),
+)
+def test_a_login_of_any_printable_characters_is_read_whole_or_refused(
+    user: str, password: str, host: str, path: str
+) -> None:
+    """Written as it is, it is never taken for another one, and never shown in part."""
+    url = f"rtsp://{user}:{password}@{host}{path}"
+    for shown in (mask_url(url), mask_urls(f"cannot open {url}, 3 times"), mask_urls(f"tried ['{url}']")):
+        assert not any(part in shown for part in ("<p", "p>", "<u", "u>"))
+        assert host in shown
+    try:
+        parts = split_url(url)
+    except UrlError:
+        return
+    name, _, secret = f"{user}:{password}".partition(":")
+    assert parts == (f"rtsp://{host}{path}", unquote(name), unquote(secret), None)
 
 
 @given(password=st.text(min_size=6, alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x2FF)))
@@ -115,8 +178,8 @@ PARTS = st.lists(
 def test_a_url_of_any_parts_is_taken_or_refused_as_one(url: str) -> None:
     """No text, however broken, ends in another error; what is taken can be told from its public part."""
     mask_url(url)
-    public = split_url(url).public
     try:
+        public = split_url(url).public
         check(public)
     except UrlError as error:
         assert len(str(error).splitlines()) == 1

@@ -1,0 +1,41 @@
+"""Names of settings, headers and URL parameters whose values are secrets."""
+
+import re
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_STEMS = re.compile(
+    "passw|passphrase|passcode|passkey|pwd|secret|token|credential|apikey|privatekey|accesskey|authkey|"
+    "sessionid|sessid|authori[sz]ation|authentication|bearer|cookie|signature|kennwort|passwort|contrase|motdepasse"
+)
+_WORDS = re.compile(
+    "pass|passes|pas|pw|psw|psk|pin|otp|totp|jwt|auth|authn|hmac|sig|sas|sid|session|sessionid|keys?|creds?|"
+    "dsn|webhooks?|community"
+)
+_PARAMETERS = re.compile("(login|user|usr|sess|account).*|u|p|code")
+_HARMLESS_ENDINGS = re.compile(
+    "file|path|folder|dir|names?|url|count|seconds|minutes|hours|days|bytes|size|length|limit"
+)
+_NAMES_OF_SECRETS = frozenset({"password_secret", "url_secret"})
+"""Fields of a camera's document, which hold the name of a secret."""
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a setting, a header or a field of this name holds a secret, such as `apiKey` or `X-Auth`."""
+    words = _words(name)
+    if name in _NAMES_OF_SECRETS or (words and _HARMLESS_ENDINGS.fullmatch(words[-1])):
+        return False
+    return _names_secret(words)
+
+
+def is_secret_parameter(name: str) -> bool:
+    """The same for parameters in a URL, where cameras abbreviate and the user name is hidden as well."""
+    words = _words(name)
+    return _names_secret(words) or any(_PARAMETERS.fullmatch(word) for word in words)
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def _names_secret(words: list[str]) -> bool:
+    return _STEMS.search("".join(words)) is not None or any(_WORDS.fullmatch(word) for word in words)
