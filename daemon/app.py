@@ -283,6 +283,7 @@ class Application:
                 "dropped": self._spool.dropped,
                 "oldest_seconds": self._spool.oldest_seconds(),
                 "fault": self._spool.fault,
+                "set_aside": self._storing.set_aside,
             },
             "jobs": self._jobs.status(),
             "plugins": self._plugins.status(),

@@ -87,6 +87,11 @@ class Storing:
         trouble, why = self._recorder.fault or self.seen.away, self._ctx.fault
         return f"{trouble}; {why}" if trouble and why else trouble
 
+    @property
+    def set_aside(self) -> int:
+        """How many sightings failed and wait for their next attempt, while others go on."""
+        return 0 if self._recorder is None else self._recorder.set_aside
+
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None:

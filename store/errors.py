@@ -69,6 +69,15 @@ class ImageError(BadValueError):
 class UploadError(StoreError):
     """The uploads folder or server cannot be read or written at present."""
 
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        """When the server wants to be asked again at the earliest; None where it does not say."""
+
+
+class PictureRefusedError(UploadError):
+    """The uploads folder or server refuses this one picture for good, and may accept others."""
+
 
 class SpoolError(StoreError):
     """The spool's folder cannot be read or written at present, or is full. Trying again later may help."""

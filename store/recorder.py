@@ -1,8 +1,9 @@
 """From the spool into the store, one sighting after the other, until each is stored.
 
 One at a time and the oldest first, so that two sightings of one new person make one
-person. What may work later is tried again for ever, with growing pauses; what can never
-work goes to the spool's `dead` folder with its reason.
+person. A sighting that fails is set aside, with a growing pause of its own, and the
+others go on; while the store is away all of them wait, and one is tried at a time.
+What can never be stored goes to the spool's `dead` folder with its reason.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ import structlog
 
 from store.backoff import Backoff
 from store.context import Context
-from store.errors import MalformedSightingError, RefusedSightingError, StoreError
+from store.errors import MalformedSightingError, RefusedSightingError, StoreError, UploadError
 from store.observer import StoreObserver
 from store.recording import Recording, RecordingSettings, SightingGate
 from store.recording import StoredSighting as StoredSighting
+from store.retries import Retries
 from store.spool import Spool
 from store.users import UserArgument
 
@@ -43,15 +45,17 @@ class Recorder:
         longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
         gate: SightingGate | None = None,
     ) -> None:
-        """`on_event` is told of each stored sighting, after it has left the spool.
+        """`on_event` is called with each stored sighting, after it has left the spool.
 
-        A crash in between loses the telling, never the sighting.
+        A crash in between loses the call, never the sighting.
         """
         self._recording = Recording(ctx, user, settings, observer, gate)
         self._spool = spool
         self._observer = observer
         self._on_event = on_event
         self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
+        self._retries = Retries(first_pause_seconds, longest_pause_seconds)
+        self._prefers_fresh = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
@@ -64,6 +68,11 @@ class Recorder:
     def fault(self) -> str | None:
         """Why nothing can be stored at the moment; None while all is well."""
         return self._fault
+
+    @property
+    def set_aside(self) -> int:
+        """How many sightings failed and wait for their next attempt, while others go on."""
+        return len(self._retries)
 
     async def run(self) -> None:
         """Stores what waits and what comes, until `stop`. An exception means that our own code is wrong.
@@ -82,13 +91,11 @@ class Recorder:
         try:
             while not self._stopping.is_set():
                 self._wake.clear()
-                sighting_id = self._spool.oldest()
+                sighting_id = self._next()
                 if sighting_id is None:
-                    self._empty.set()
-                    await self._wake.wait()
-                    self._empty.clear()
+                    await self._rest()
                 else:
-                    await self._store(sighting_id)
+                    await self._attempt(sighting_id)
         finally:
             self._spool.on_put = None
             self._ended = True
@@ -108,31 +115,52 @@ class Recorder:
             self._empty.clear()
             await self._empty.wait()
 
-    async def _store(self, sighting_id: str) -> None:
-        """Brings one sighting into the store, or to `dead`; returns early because of `stop`."""
-        while not self._stopping.is_set():
-            try:
-                await self._try(sighting_id)
-            except StoreError as error:
-                await self._pause(sighting_id, error)
-            else:
-                self._healed()
-                return
+    def _next(self) -> str | None:
+        """The sighting to try now: after a failure one without failures, else the oldest that is due."""
+        if self._prefers_fresh:
+            fresh = self._spool.oldest(self._retries.all())
+            if fresh is not None:
+                return fresh
+        return self._spool.oldest(self._retries.not_due())
+
+    async def _rest(self) -> None:
+        """Returns when a sighting has come or is due, or because of `stop`."""
+        due = self._retries.next_due_seconds()
+        if due is None:
+            self._healed()
+            self._empty.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), due)
+        self._empty.clear()
+
+    async def _attempt(self, sighting_id: str) -> None:
+        """Brings one sighting into the store, or to `dead`, or sets it aside."""
+        try:
+            await self._try(sighting_id)
+        except StoreError as error:
+            await self._failed(sighting_id, error)
+        else:
+            self._prefers_fresh = False
 
     async def _try(self, sighting_id: str) -> None:
         try:
             sighting = await asyncio.to_thread(self._spool.get, sighting_id)
             stored = await self._recording.record(sighting_id, sighting)
         except KeyError:  # it was dropped to make room, between our look and our reading
+            self._retries.settled(sighting_id)
             return
         except MalformedSightingError as error:
             await asyncio.to_thread(self._spool.dead, sighting_id, str(error))
+            self._retries.settled(sighting_id)
             return
         except RefusedSightingError:
             await asyncio.to_thread(self._spool.done, sighting_id)
+            self._retries.settled(sighting_id)
             self._observer.sighting(sighting.cam_id, "refused")
             return
         await asyncio.to_thread(self._spool.done, sighting_id)
+        self._retries.stored(sighting_id)
+        self._healed()
         self._tell(stored)
 
     def _tell(self, stored: StoredSighting) -> None:
@@ -142,8 +170,30 @@ class Recorder:
             self._observer.friend(stored.cam_id)
         self._on_event(stored)
 
-    async def _pause(self, sighting_id: str, error: StoreError) -> None:
-        """Waits a while before the next attempt, or until `stop`."""
+    async def _failed(self, sighting_id: str, error: StoreError) -> None:
+        failure = self._retries.failed(sighting_id, error)
+        if failure.hopeless:
+            try:
+                await self._recording.forget(sighting_id)
+                await asyncio.to_thread(self._spool.dead, sighting_id, str(error))
+            except StoreError as another:
+                error, failure = another, self._retries.failed(sighting_id, another)
+            else:
+                return
+        self._observer.sighting(self._spool.camera_of(sighting_id), "retried")
+        self._failures += 1
+        self._prefers_fresh = not failure.in_place
+        if failure.of_store:
+            await self._pause(error)
+        elif failure.attempts == 1:
+            log.warning(
+                "a sighting cannot be stored at present and is set aside; others go on",
+                sighting=sighting_id,
+                reason=str(error),
+            )
+
+    async def _pause(self, error: StoreError) -> None:
+        """Waits before the next attempt, because nothing can be stored; returns early because of `stop`."""
         if self._fault is None:
             self._failing_since = time.monotonic()
             log.warning(
@@ -152,10 +202,9 @@ class Recorder:
                 waiting=len(self._spool),
             )
         self._fault = str(error)
-        self._failures += 1
-        self._observer.sighting(self._spool.camera_of(sighting_id), "retried")
+        after = (error.retry_after_seconds or 0.0) if isinstance(error, UploadError) else 0.0
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._backoff.pause_seconds())
+            await asyncio.wait_for(self._stopping.wait(), max(after, self._backoff.pause_seconds()))
 
     def _healed(self) -> None:
         if self._fault is None:

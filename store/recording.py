@@ -18,7 +18,7 @@ from pipeline.facen import FacenError, encode, normalise
 from pipeline.limits import MAX_PIXELS
 from pipeline.types import Rectangle, Sighting
 from store.context import Context
-from store.errors import BadFilterError, BadValueError, MalformedSightingError
+from store.errors import BadFilterError, BadValueError, MalformedSightingError, NotFoundError
 from store.face import Face, checked_bbox
 from store.galleries import DEFAULT_GALLERY, checked_name
 from store.image import Image, decode
@@ -26,6 +26,8 @@ from store.observer import PersonOutcome, StoreObserver, StoreStage
 from store.person_changes import PersonChanges
 from store.recognition import Recognition, RecognitionRules, Verdict
 from store.references import ReferenceRules, References
+from store.removal import FaceRemoval
+from store.server_faces import PICTURES
 from store.settings import ENROLLED_GALLERY
 from store.sighting_file import plain
 from store.users import UserArgument
@@ -121,7 +123,7 @@ class Recording:
             known = face["person_id"] is not None
             with self._timed("store"):
                 galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]
-                await self._ctx.faces.complete_galleries(face, galleries)
+                await self._complete_galleries(face, galleries)
                 if known:
                     await self._references.consider(face, gallery)
                     await self._withheld.of_visit(face)
@@ -133,6 +135,29 @@ class Recording:
         except BadValueError as error:  # what was examined is right; the store refuses it all the same
             raise MalformedSightingError(f"the store refuses it: {error}") from error
         return _stored(sighting_id, sighting, face)
+
+    async def forget(self, sighting_id: str) -> None:
+        """Removes what attempts left of a sighting that is given up: its face, pictures, and its new person.
+
+        A face whose pictures are all there was stored before, and stays.
+        """
+        face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
+        if face is not None:
+            pictures = [face[field] for field in PICTURES if isinstance(face.get(field), str)]
+            if not await self._ctx.uploads.missing(pictures):
+                return
+            await FaceRemoval(self._ctx, self._user).remove(face)
+        made = await self._ctx.persons.find_one(self._user, {"sighting_id": sighting_id})
+        if made is not None and not await self._ctx.faces.count(self._user, {"person_id": made["_id"]}):
+            await self._ctx.persons.remove_one(self._user, {"_id": made["_id"]})
+
+    async def _complete_galleries(self, face: Face, galleries: list[str]) -> None:
+        try:
+            await self._ctx.faces.complete_galleries(face, galleries)
+        except NotFoundError:  # a gallery was removed since an earlier attempt
+            for name in galleries:
+                await self._ctx.galleries.ensure(self._user, name)
+            await self._ctx.faces.complete_galleries(face, galleries)
 
     def _examine(self, sighting: Sighting) -> Image:
         """The photo, decoded, of a sighting that can be stored; MalformedSightingError for any other."""

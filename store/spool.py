@@ -14,7 +14,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,9 +130,9 @@ class Spool:
         """The ids that wait, oldest capture first."""
         return self._index.ids()
 
-    def oldest(self) -> str | None:
-        """The id with the oldest capture; None where nothing waits."""
-        return self._index.oldest()
+    def oldest(self, passed_over: Container[str] = ()) -> str | None:
+        """The id with the oldest capture, except for these; None where nothing else waits."""
+        return self._index.oldest(passed_over)
 
     def camera_of(self, sighting_id: str) -> str:
         """The cam_id of a sighting that waits; empty for any other."""

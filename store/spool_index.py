@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from store.errors import SpoolError
 from store.settings import WhenFull
@@ -42,9 +42,9 @@ class SpoolIndex:
         with self._lock:
             return sorted(self._heads)
 
-    def oldest(self) -> str | None:
+    def oldest(self, passed_over: Container[str] = ()) -> str | None:
         with self._lock:
-            return min(self._heads, default=None)
+            return min((one for one in self._heads if one not in passed_over), default=None)
 
     def head(self, sighting_id: str) -> Head | None:
         return self._heads.get(sighting_id)

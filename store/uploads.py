@@ -7,17 +7,20 @@ pictures first and a repeated upload lands in the same place.
 
 import asyncio
 import contextlib
+import errno
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
 
-from store.errors import UploadError
+from store.errors import PictureRefusedError, UploadError
 from store.files import is_temporary, leftovers, make_folder, write_durably
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _LONGEST_KEY = 1024
+_OF_ONE_PICTURE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL})
+"""Errors that concern a file's own name or size; all others (`ENOSPC`, `EROFS`, `EACCES` …) the folder."""
 
 
 class Uploads(Protocol):
@@ -33,7 +36,10 @@ class Uploads(Protocol):
         ...
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """Stores the data, replacing what was there, whole or not at all; returns the URL."""
+        """Stores the data, replacing what was there, whole or not at all; returns the URL.
+
+        PictureRefusedError where this one picture can never be stored, and others may.
+        """
         ...
 
     async def get(self, key_or_url: str) -> bytes | None:
@@ -149,10 +155,15 @@ class FolderUploads(Addresses):
     def _put(self, key: str, data: bytes) -> None:
         path = self.path_of(key)
         try:
-            make_folder(path.parent)
-            write_durably(path, data)
+            self._write(path, data)
         except OSError as error:
+            if error.errno in _OF_ONE_PICTURE:
+                raise PictureRefusedError(f"cannot write {path}: {error.strerror}") from error
             raise self._failed("write", path, error) from error
+
+    def _write(self, path: Path, data: bytes) -> None:
+        make_folder(path.parent)
+        write_durably(path, data)
 
     def _get(self, key: str) -> bytes | None:
         path = self.path_of(key)

@@ -8,12 +8,14 @@ nginx writes into a temporary file and renames it.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 import httpx
 
-from store.errors import UploadError
+from store.errors import PictureRefusedError, UploadError
 from store.uploads import Addresses, checked_key
 
 _AT_ONCE = 8
@@ -22,6 +24,13 @@ _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
 _DAV = {"d": "DAV:"}
 _NO_FOLDER = (404, 409, 500)
 """What servers answer to a PUT into a folder that is not there: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
+
+OF_ONE_PICTURE = frozenset({400, 411, 413, 414, 415, 422})
+"""Answers to a PUT that concern this one picture and come again however often it is sent: malformed, length
+missing, too large, URL too long, a type that is not accepted, content that is not. With Retry-After they are
+temporary (RFC 9110, 15.5.14). Every other answer that is no success is about the server, its settings or its
+state, and so are connection, TLS and time-out errors; docs/store.md has the whole table."""
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,24 +160,54 @@ class WebDavUploads(Addresses):
             return await self._client.request(
                 method, self._url + quote(path), content=content, headers=headers
             )
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UploadError(
                 f"the upload server {self._url} does not answer ({str(error) or type(error).__name__}); "
                 "is it up, and is uploads.url right?"
             ) from error
 
     def _check(self, answer: httpx.Response, method: str, path: str) -> None:
+        """Raises the error that stands for the answer; none for a success."""
         if answer.is_success:
             return
-        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            advice = "uploads.user and uploads.password must be allowed to do that"
-        elif answer.status_code in (httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED):
-            advice = "it has to speak WebDAV; see docs/installation.md"
-        elif answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
-            advice = "it has to take files of some megabytes (nginx: client_max_body_size)"
-        else:
-            advice = "its own log says why"
-        raise UploadError(
+        status, after = answer.status_code, retry_after_seconds(answer.headers.get("Retry-After"))
+        message = (
             f"the upload server refuses {method} {self._url}{path}: "
-            f"{answer.status_code} {answer.reason_phrase}; {advice}"
+            f"{status} {answer.reason_phrase}; {_advice(answer)}"
         )
+        if method == "PUT" and status in OF_ONE_PICTURE and after is None:
+            raise PictureRefusedError(message)
+        raise UploadError(message, after)
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """The seconds in a Retry-After header (RFC 9110, 10.2.3), at most an hour; None where it says none."""
+    if value is None:
+        return None
+    try:
+        seconds = float(int(value))
+    except OverflowError:
+        seconds = LONGEST_RETRY_AFTER_SECONDS
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):  # no date, or one without a time zone
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _advice(answer: httpx.Response) -> str:
+    status = answer.status_code
+    if answer.is_redirect:
+        return f"it redirects to {answer.headers['Location']:.200}; set uploads.url to the final address"
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return "uploads.user and uploads.password must be allowed to do that"
+    if status == httpx.codes.NOT_FOUND:
+        return "is uploads.url right?"
+    if status in (httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED):
+        return "it has to speak WebDAV; see docs/installation.md"
+    if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        return "it has to accept files of some megabytes (nginx: client_max_body_size)"
+    if status == httpx.codes.INSUFFICIENT_STORAGE:
+        return "its disk is full"
+    return "its own log says why"

@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 ANNOTATION_BYTES = 64 * 1024
 """Each face's document carries it, and whoever lists faces reads it."""
 
+REMEMBERED_VERDICTS = 100
+"""A sighting that is set aside and comes back among the last 100 is not asked about again."""
+
 WAITING_TELLINGS = 1000
 """Stored sightings that a slow hook may lie behind; then it misses the oldest ones."""
 
@@ -35,7 +38,6 @@ DRAIN_SECONDS = 0.5
 class _Verdict:
     """What the plugins said about one sighting."""
 
-    sighting_id: str
     annotations: dict[str, dict[str, Any]] = field(default_factory=dict)
     meta: str | None = None
     refusal: str = ""
@@ -47,7 +49,7 @@ class SightingHooks:
     def __init__(self, before: Sequence[Hook] = (), after: Sequence[Hook] = ()) -> None:
         self._before = before
         self._tellers = [_Teller(hook) for hook in after]
-        self._last = _Verdict("")
+        self._verdicts: dict[str, _Verdict] = {}
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         """Lets each plugin annotate or refuse the sighting. RefusedSightingError where one refuses.
@@ -56,9 +58,11 @@ class SightingHooks:
         store the sighting waits and is asked about again, until the hook rests. An attempt at storing
         that is repeated for other reasons does not ask again.
         """
-        if self._last.sighting_id != sighting_id:
-            self._last = await self._ask(sighting_id, sighting, face)
-        verdict = self._last
+        if sighting_id not in self._verdicts:
+            self._verdicts[sighting_id] = await self._ask(sighting, face)
+            if len(self._verdicts) > REMEMBERED_VERDICTS:
+                del self._verdicts[next(iter(self._verdicts))]
+        verdict = self._verdicts[sighting_id]
         if verdict.refusal:
             raise RefusedSightingError(verdict.refusal)
         if verdict.annotations:
@@ -74,8 +78,8 @@ class SightingHooks:
         """Gives what waits a moment to be told."""
         await asyncio.gather(*(teller.close() for teller in self._tellers))
 
-    async def _ask(self, sighting_id: str, sighting: Sighting, face: Face) -> _Verdict:
-        verdict = _Verdict(sighting_id, meta=face.get("meta"))
+    async def _ask(self, sighting: Sighting, face: Face) -> _Verdict:
+        verdict = _Verdict(meta=face.get("meta"))
         for hook in self._before:
             if hook.rests:
                 continue

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from store import files
 from store.errors import UploadError
 from store.uploads import FolderUploads, checked_key
+from store.webdav_uploads import retry_after_seconds
 
 KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
 
@@ -171,3 +172,24 @@ async def test_removes_what_a_killed_run_left(tmp_path: Path) -> None:
     assert await uploads.remove_leftovers(3600) == 1
     assert not left.exists()
     assert await uploads.get(KEY) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        ("0", 0.0),
+        ("-5", 0.0),
+        ("1" * 400, 3600.0),
+        ("999999", 3600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2150 07:28:00 GMT", 3600.0),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2150 07:28:00 -0000", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
+    """What is neither says nothing, and nobody waits for longer than an hour."""
+    assert retry_after_seconds(header) == seconds
