@@ -82,6 +82,8 @@ class Analysis:
         with self._ready:
             self._stopping = self._woken = True
             self._ready.notify()
+        if self._thread.ident is None:  # never started
+            return True
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 

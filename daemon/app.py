@@ -1,10 +1,11 @@
 """The daemon: what it is made of, and the order in which it starts and stops.
 
-Startup, a main loop that waits, shutdown. Each resource that was opened registers its
-own close on one exit stack, so that a failed start closes what was open and no more.
+Startup, waiting for a signal, shutdown. All that runs meanwhile is a task of one group. The shutdown may
+come at any moment of the startup: a part that has not been started has nothing to close.
 """
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import threading
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +25,6 @@ from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
 from daemon.crashes import CrashNotes
-from daemon.ending import EndLimit
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
 from daemon.http import application, serving
@@ -34,21 +35,25 @@ from daemon.notify import Systemd
 from daemon.owner_routes import doctor_route, rebuild_route
 from daemon.plugins.host import Plugins
 from daemon.settings import Settings
+from daemon.shutdown import ShutdownLimit, side_by_side
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
+from daemon.tasks import TaskGroup, exception_handler
 from pipeline.engine import Models
+from store.background import in_thread, supervised
+from store.deadline import Deadline
 from store.recording import StoredSighting
 from store.spool import Spool, SpoolError
 
 log = structlog.get_logger(__name__)
 
-# Together with the store's own (daemon.storing) and with that of HTTP less than ten seconds.
 CAMERAS_STOP_SECONDS = 1.0
-ANALYSIS_STOP_SECONDS = 1.5
-STORING_STOP_SECONDS = 1.0
 
-STOP_SECONDS = 9.5
-"""Then the process is ended: a plugin may block the event loop for ever, or again and again."""
+MARGIN_SECONDS = 0.3
+"""Kept of the deadline after the last visits were finished."""
+
+STORE_CLOSE_SECONDS = 4.8
+"""Kept for closing the store after everything that makes sightings has ended."""
 
 STUCK_SECONDS = 30.0
 """An analysis turn takes a fraction of a second; after this long it hangs."""
@@ -57,7 +62,7 @@ WATCH_SECONDS = 2.0
 
 RUNTIME = "onnxruntime"
 
-OWN_THREADS = ("camera ", "analysis")
+OWN_THREADS = ("camera ", "analysis", "plugins' loop watch")
 """How the names of the daemon's own threads begin; a plugin's must not end the process."""
 
 
@@ -82,8 +87,11 @@ class Application:
         self._reread = reread or (lambda: settings)
         self._file_watch = watch
         self._stop = asyncio.Event()
-        self._limit_end = EndLimit(STOP_SECONDS)
+        self._plugins = Plugins(settings.plugins)
+        self._limit = ShutdownLimit(self._plugins.hurry, lambda: 1 if self._crash else 0)
         self._crash: BaseException | None = None
+        self._tasks = TaskGroup(self._crashed)
+        self._http = AsyncExitStack()
         self._blamed: CameraSettings | None = None
         self._started_at = datetime.now(UTC)
         self.address = ""
@@ -93,22 +101,27 @@ class Application:
     async def run(self) -> None:
         """Run until a signal. StartError where something does not let it start."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(exception_handler(self._crashed))
+        self._limit.enforce()
         self._take_signals()
         threading.excepthook = self._failed_thread
-        async with AsyncExitStack() as stack:
-            await self._start(stack)
-            try:
-                await self._watch()
-            finally:
-                await self._shut_down()
+        self._build()
+        try:
+            starting = self._tasks.start(self._start(), "start")
+            stopping = self._tasks.start(self._stop.wait(), "stop")
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await stopping
+        finally:
+            await self._shut_down()
         if self._crash is not None:
             raise self._crash
 
     def stop(self) -> None:
-        self._limit_end()
+        self._limit()
         self._stop.set()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
+    def _build(self) -> None:
+        """Make the parts; nothing runs yet."""
         settings, models = self._settings, self._models
         self._crashes = CrashNotes(settings.data_dir)
         self._crashes.begin()
@@ -120,25 +133,25 @@ class Application:
             )
         except SpoolError as error:
             raise StartError(str(error)) from error
-        lag = asyncio.create_task(loop_lag.measure(self._metrics.loop_lag), name="event loop lag")
-        stack.callback(lag.cancel)
-        self._jobs = Jobs(self._metrics)
+        self._jobs = Jobs(self._metrics, self._tasks)
         self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
         self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics, self._crashes)
-        self._plugins = Plugins(settings.plugins)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
         self._configuration = Configuration(
             settings, self._supervisor, self._storing, self._reread, self._file_watch
         )
         self._loop.add_signal_handler(signal.SIGHUP, self._configuration.reload)
         self._add_levels()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._tasks.start(loop_lag.measure(self._metrics.loop_lag), "event loop lag", endless=True)
         routes = [doctor_route(self._storing), rebuild_route(self._storing), *self._plugins.routes()]
         token = settings.http.token.get_secret_value()
         web = application(self._metrics.registry, self, routes, token)
-        self.address = await stack.enter_async_context(
+        self.address = await self._http.enter_async_context(
             serving(web, settings.http.host, settings.http.port, self._crashed)
         )
-        stack.push_async_callback(self._storing.close)
         self._storing.start(self._crashed)
         nights = Nights(self._jobs, lambda: self._storing.job_runs, settings.persons.zone)
         # Old pictures must not fill the disk, whatever MongoDB knows of the last time.
@@ -150,23 +163,32 @@ class Application:
         if settings.persons.merge != "off":
             nights.add("merge", settings.jobs.merge_at, self._storing.compare_persons)
         self._jobs.start()
-        stack.push_async_callback(self._jobs.stop)
         self._analysis.start()
+        self._tasks.start(self._storing.watch_health(), "store health", endless=True)
+        self._tasks.start(self._report(), "reports", endless=True)
         cameras = await self._configuration.start()
-        following = asyncio.create_task(self._configuration.follow(), name="the collection's cameras")
-        looking_out = asyncio.create_task(self._supervisor.look_out(), name="cameras that are back")
-        making_up = asyncio.create_task(nights.make_up(self._storing.opened), name="missed nightly jobs")
-        for task in (following, looking_out, making_up):
-            task.add_done_callback(self._ended)
-            stack.callback(task.cancel)
-        log.info("facend runs", address=self.address, cameras=cameras, pack=models.pack.name)
+        self._tasks.start(self._take_changes(), "changed cameras", endless=True)
+        self._tasks.start(self._configuration.follow(), "the collection's cameras", endless=True)
+        self._tasks.start(self._supervisor.look_out(), "cameras that are back", endless=True)
+        self._tasks.start(nights.make_up(self._storing.opened), "missed nightly jobs", endless=True)
+        log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 
-    async def _watch(self) -> None:
-        """Until somebody asks for the end: say how we are, and that we are alive."""
-        while not self._stop.is_set():
-            await self._storing.look()
+    async def _report(self) -> None:
+        """Say how we are, and that we are alive."""
+        while True:
             if fault := self._spool.fault:
                 self._supervisor.posting_failed(fault)
+            self._tell_systemd()
+            pause = self._systemd.often_enough(WATCH_SECONDS)
+            if self.started.is_set():
+                await asyncio.sleep(pause)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._storing.opened.wait(), pause)
+
+    async def _take_changes(self) -> None:
+        """Bring changed settings and cameras into effect."""
+        while True:
             self._configuration.look_at_file()
             if self._configuration.changed.is_set():
                 tell = self._configuration.reload_wanted and self.started.is_set()
@@ -175,11 +197,8 @@ class Application:
                 await self._configuration.take_changes()
                 if tell:
                     self._systemd.ready(self._summary())
-            self._tell_systemd()
-            try:
-                await asyncio.wait_for(self._next_change(), self._systemd.often_enough(WATCH_SECONDS))
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._configuration.changed.wait(), WATCH_SECONDS)
 
     def _tell_systemd(self) -> None:
         """How we are; that we are alive only where everything that has to makes progress."""
@@ -194,33 +213,48 @@ class Application:
             self.started.set()
             self._systemd.ready(summary)
 
-    async def _next_change(self) -> None:
-        """Returns at once on a stop, on a change of cameras, and when the store opens for the first time."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self._stop, self._configuration.changed)]
-        if not self.started.is_set():
-            waits.append(asyncio.ensure_future(self._storing.opened.wait()))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
     async def _shut_down(self) -> None:
-        """Cameras, visits in progress, analysis, what the spool holds; the exit stack does the rest."""
+        """Stop what makes sightings and what uses the store, then the store, all by one deadline."""
+        deadline = self._limit.deadline
         self._systemd.stopping()
         log.info("facend stops")
-        await self._supervisor.stop(CAMERAS_STOP_SECONDS)
-        if not await asyncio.to_thread(self._analysis.stop, ANALYSIS_STOP_SECONDS):
-            log.warning("analysis did not end in time; visits in progress are not stored")
-        await self._storing.drain(STORING_STOP_SECONDS)
+        self._jobs.stop()
+        self._tasks.cancel()
+        frames = supervised(self._end_frames(deadline.leaving(MARGIN_SECONDS)), "end of frames")
+        first = deadline.leaving(STORE_CLOSE_SECONDS)
+        await side_by_side(
+            first,
+            storing=self._store_the_rest(frames, first.leaving(MARGIN_SECONDS)),
+            background_tasks=self._tasks.ended(first.leaving(MARGIN_SECONDS)),
+            http=self._http.aclose(),
+        )
+        await self._storing.close(deadline)
+        await asyncio.wait({frames}, timeout=deadline.remaining())
         if left := len(self._spool):
             log.info("sightings wait in the spool for the next start", sightings=left)
+
+    async def _end_frames(self, deadline: Deadline) -> None:
+        """End the cameras, and bring the visits in progress into the spool; that needs no store."""
+        await side_by_side(
+            deadline,
+            cameras=self._supervisor.stop(deadline.at_most(CAMERAS_STOP_SECONDS).remaining()),
+            analysis=self._end_analysis(deadline),
+        )
+
+    async def _end_analysis(self, deadline: Deadline) -> None:
+        if not await in_thread(partial(self._analysis.stop, deadline.remaining()), "end of the analysis"):
+            log.warning("the analysis did not end in time; visits in progress are not stored")
+
+    async def _store_the_rest(self, frames: asyncio.Task[None], deadline: Deadline) -> None:
+        """Store what waits in the spool and the last sightings, as far as there is time."""
+        await asyncio.wait({frames}, timeout=deadline.remaining())
+        await self._storing.drain(deadline.remaining())
 
     def _take_signals(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(name, self._asked_to_stop)
             # The loop hears of the signal all the same; this is called even while somebody blocks the loop.
-            signal.signal(name, self._limit_end)
+            signal.signal(name, self._limit)
             signal.siginterrupt(name, False)  # as the loop has it
         self._loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to read again before the start
 
@@ -240,10 +274,6 @@ class Application:
 
     def _crashed_in_thread(self, error: BaseException) -> None:
         self._loop.call_soon_threadsafe(self._crashed, error)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._crashed(error)
 
     def _crashed(self, error: BaseException) -> None:
         """A fault in our own code: end the process, so that systemd starts a sound one."""

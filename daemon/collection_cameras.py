@@ -13,6 +13,7 @@ from daemon.camera_documents import cameras_of, plain
 from daemon.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError
 from store import StoreError
+from store.background import supervised
 from store.files import write_durably
 
 log = structlog.get_logger(__name__)
@@ -78,7 +79,7 @@ class CollectionCameras:
     async def run(self) -> None:
         """Follow the collection until cancelled."""
         await self._store.opened.wait()
-        watching = asyncio.create_task(self._store.watch_cameras(self.look_again), name="camera changes")
+        watching = supervised(self._store.watch_cameras(self.look_again), "camera changes")
         try:
             while True:
                 self._look_again.clear()

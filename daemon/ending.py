@@ -56,24 +56,6 @@ def leave(status: int) -> NoReturn:
     sys.exit(status)
 
 
-class EndLimit:
-    """A signal handler: the first signal, or the first call, gives the process so many seconds more."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._began = False
-
-    def __call__(self, *_: object) -> None:
-        if not self._began:
-            self._began = True
-            end_within(self._seconds)
-
-    @classmethod
-    def runs_in(cls, frame: FrameType) -> bool:
-        """Whether this is its frame: on top of whatever the signal came into, which has no part in it."""
-        return frame.f_code is cls.__call__.__code__
-
-
 def end_within(seconds: float) -> None:
     """Ends the process with status 1 where it still runs after so many seconds, whatever it is at.
 

@@ -18,9 +18,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 P = ParamSpec("P")
 
-TASKS_SECONDS = 0.5
+TASKS_SECONDS = 0.3
 """At the end, for tasks that were cancelled: all of ours have ended by then."""
-THREADS_SECONDS = 0.5
+THREADS_SECONDS = 0.3
 """At the end, for threads that are still at work."""
 
 
@@ -29,7 +29,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
     What a plugin leaves behind, a task that refuses to be cancelled or a thread that hangs, may still be
     there afterwards: `daemon.ending.leave` is what ends the process then. One that blocks the loop even now
-    is left to `daemon.ending.end_within`.
+    is left to `daemon.shutdown.ShutdownLimit`.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

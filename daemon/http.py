@@ -141,8 +141,12 @@ async def serving(
     )
 
     def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             on_crash(error)
+        elif not server.should_exit:
+            on_crash(RuntimeError("the HTTP server ended by itself"))
 
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     task.add_done_callback(ended)

@@ -1,9 +1,15 @@
-"""Periodic jobs, by APScheduler. One run of a job at a time, and a failing one stops no other."""
+"""Periodic jobs, by APScheduler. One run of a job at a time.
+
+A job that the environment keeps from its work (MongoDB is away, the disk is full) is tried again after
+growing pauses, and stops no other. Any other error is a fault in our code, and ends the process as everywhere
+else.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -12,8 +18,18 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon.metrics import Metrics
+from daemon.tasks import TaskGroup
+from store import StoreError
+from store.backoff import Backoff
+from store.driver_errors import DRIVER_ERRORS
 
 log = structlog.get_logger(__name__)
+
+EXPECTED = (StoreError, OSError, *DRIVER_ERRORS)
+"""What is no fault of ours: the store, its database or the disk cannot do something at present."""
+
+FIRST_PAUSE_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 3600.0
 
 JobFunction = Callable[[], Awaitable[object]]
 
@@ -27,8 +43,9 @@ class JobStatus:
 
 
 class Jobs:
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tasks: TaskGroup) -> None:
         self._metrics = metrics
+        self._tasks = tasks
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
             # A run that was missed (the box slept, or its clock was set) is made up for once, however late it
@@ -36,10 +53,11 @@ class Jobs:
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         self._status: dict[str, JobStatus] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._backoffs: dict[str, Backoff] = {}
 
     def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
         self._status[name] = JobStatus()
+        self._backoffs[name] = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._metrics.add_job(name)
         self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
 
@@ -50,14 +68,10 @@ class Jobs:
     def start(self) -> None:
         self._scheduler.start()
 
-    async def stop(self, timeout_seconds: float = 1.0) -> None:
-        """Breaks off what runs, and returns when nothing does any more, or when it takes too long."""
-        running = set(self._running)
-        self._scheduler.shutdown(wait=False)
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running, timeout=timeout_seconds)
+    def stop(self) -> None:
+        """No job begins any more. Those at work are cancelled with the group's other tasks."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
     def no_later(self, name: str, at: datetime) -> bool:
         """Let the job run at this time, unless it is to run before; True where that is new."""
@@ -83,10 +97,11 @@ class Jobs:
         return shown
 
     async def _run(self, name: str, function: JobFunction) -> None:
-        task = asyncio.create_task(self._work(name, function), name=f"job {name}")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await task
+        # The group cancels it, and ends the process where it fails; the scheduler would only log that.
+        work = self._tasks.start(self._work(name, function), f"job {name}")
+        # A scheduler that is stopped cancels its own part.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({work})
 
     async def _work(self, name: str, function: JobFunction) -> None:
         status = self._status[name]
@@ -95,9 +110,23 @@ class Jobs:
         try:
             with self._metrics.job(name):
                 await function()
-        except Exception as error:
-            status.failures += 1
-            status.last_error = f"{type(error).__name__}: {error}"
-            log.exception("job failed", job=name)
+        except EXPECTED as error:
+            self._failed(name, f"{type(error).__name__}: {error}")
         else:
-            status.last_error = ""
+            self._succeeded(name)
+
+    def _failed(self, name: str, reason: str) -> None:
+        """Something beyond this program is in the way: run the job again after a pause."""
+        status, pause = self._status[name], self._backoffs[name].pause_seconds()
+        if not status.last_error:
+            log.warning("a job failed and is tried again", job=name, reason=reason, in_seconds=round(pause))
+        status.failures += 1
+        status.last_error = reason
+        self.no_later(name, datetime.now(UTC) + timedelta(seconds=pause))
+
+    def _succeeded(self, name: str) -> None:
+        status = self._status[name]
+        if status.last_error:
+            log.info("a job works again", job=name)
+        status.last_error = ""
+        self._backoffs[name].reset()

@@ -14,6 +14,7 @@ from daemon.owner import owner
 from daemon.plugins.host import Plugins
 from daemon.rebuilding import rebuild
 from daemon.settings import Settings
+from daemon.shutdown import side_by_side
 from daemon.store_look import StoreLook
 from daemon.uploads import uploads_of
 from pipeline.engine import Models
@@ -21,6 +22,7 @@ from pipeline.extractor import Extractor
 from store import AuthenticationError, Context, StoreError, StoreUnavailableError, Users
 from store.backoff import Backoff
 from store.cameras import Cameras
+from store.deadline import Deadline
 from store.doctor import Doctor
 from store.facens.moving import Proof
 from store.findings import Finding
@@ -37,17 +39,20 @@ from store.withheld import Withheld
 
 log = structlog.get_logger(__name__)
 
+HEALTH_SECONDS = 2.0
+"""The pause between two looks at the store's health."""
+
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
 
-WORK_SECONDS = 1.0
-"""For the sighting in work; a longer one is broken off and done again after the next start."""
+CLOSE_SECONDS = 7.0
+"""For all steps of `close` where it is given no deadline."""
 
-SNAPSHOT_SECONDS = 1.5
-"""For the facens' last snapshot; without it the one before it is brought up to date at the next start."""
+AFTER_WORK_SECONDS = 4.3
+"""Kept for the steps after the sighting in work, which is broken off then and stored after the next start."""
 
-CLOSE_SECONDS = 5.0
-"""For mongod to write down what it holds."""
+AFTER_PLUGINS_SECONDS = 3.0
+"""Kept for closing the store: MongoDB's client, and a mongod that writes down what it holds."""
 
 
 class Storing:
@@ -75,6 +80,7 @@ class Storing:
         self._trouble = "the store is being opened"
         self.seen = StoreLook()
         self._recorded = asyncio.Event()
+        self._closing: Deadline | None = None
         self._tidying = asyncio.Lock()  # retention may take hours, and a check would find its work half done
         self._tidied_by = ""
         self.opened = asyncio.Event()
@@ -107,21 +113,29 @@ class Storing:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._recorder.drained(), timeout_seconds)
 
-    async def close(self) -> None:
-        """End the recorder after the sighting in work, and close the store."""
+    async def close(self, deadline: Deadline | None = None) -> None:
+        """End the recorder after the sighting in work, and close the store, all by the deadline."""
         if self._task is None:
             return
+        self._closing = deadline = deadline or Deadline.within(CLOSE_SECONDS)
         if self._recorder is not None:
             self._recorder.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._recorded.wait(), WORK_SECONDS)
+            await deadline.leaving(AFTER_WORK_SECONDS).wait(self._recorded.wait())
         if not self._recorded.is_set():
             self._task.cancel()
-        await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        _, late = await asyncio.wait([self._task], timeout=deadline.remaining())
+        if late:
+            log.warning("the store could not be closed in time; what was accepted is in the spool")
 
-    async def look(self) -> None:
-        """See how the store is, also while nobody comes by."""
-        await self.seen.take(self._ctx)
+    def closing(self) -> Deadline:
+        """By when the store must be closed, once it is being closed."""
+        return self._closing or Deadline.within(CLOSE_SECONDS)
+
+    async def watch_health(self) -> None:
+        """Until cancelled: see how the store is, also while nothing is stored."""
+        while True:
+            await self.seen.take(self._ctx)
+            await asyncio.sleep(HEALTH_SECONDS)
 
     async def save_facens(self) -> None:
         """Write the facens in memory to disk. The next run makes up for one while the store is away."""
@@ -255,6 +269,7 @@ class Storing:
                 pack=pack.name,
                 max_pixels=settings.pipeline.max_pixels,
                 observer=self._metrics,
+                closing=self.closing,
             ) as ctx,
         ):
             self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
@@ -268,19 +283,22 @@ class Storing:
                 )
                 self.opened.set()
                 await self._recorder.run()
+                last = {"snapshot": self._save_at_end(ctx)}
+            except BaseException:
+                last = {}
+                raise
             finally:
                 self._ctx = None
                 self._recorded.set()
-                await self._plugins.close()
-            await self._save_at_end(ctx)
+                deadline = self.closing().leaving(AFTER_PLUGINS_SECONDS)
+                await side_by_side(deadline, plugins=self._plugins.close(), **last)
 
     async def _save_at_end(self, ctx: Context) -> None:
         """The next start is quick; without it the next start reads more from MongoDB."""
         try:
-            async with asyncio.timeout(SNAPSHOT_SECONDS):
-                await ctx.keeping.save()
-        except (OSError, TimeoutError) as error:  # a TimeoutError is an OSError without words
-            log.warning("the facens were not written to disk", reason=str(error) or "it took too long")
+            await ctx.keeping.save()
+        except OSError as error:
+            log.warning("the facens were not written to disk", reason=str(error))
 
     def _tell(self, stored: StoredSighting) -> None:
         self._on_stored(stored)

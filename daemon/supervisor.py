@@ -1,6 +1,5 @@
 """Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
 
-import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from daemon.metrics import Metrics
 from daemon.settings import PipelineSettings
 from pipeline.engine import Models
 from pipeline.stages import CameraStages, Watch
+from store.background import in_thread
 
 log = structlog.get_logger(__name__)
 
@@ -189,6 +189,6 @@ class Supervisor:
             for camera in cameras:
                 camera.worker.join(max(0.0, end - time.monotonic()))
 
-        await asyncio.to_thread(wait)
+        await in_thread(wait, "end of cameras")
         for camera in cameras:
             self._analysis.remove(camera.settings.id)

@@ -12,6 +12,8 @@ from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from store.background import in_thread
+from store.deadline import Deadline
 from store.errors import BadValueError, StoreUnavailableError
 from store.settings import StoreSettings
 
@@ -70,7 +72,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             write_concern=WriteConcern(w="majority", j=True),
         )
     finally:
-        await asyncio.to_thread(_leave, client)
+        await _leave(client)
 
 
 async def ping(database: Database, timeout_seconds: float) -> None:
@@ -84,10 +86,15 @@ async def ping(database: Database, timeout_seconds: float) -> None:
         ) from error
 
 
-def _leave(client: Client) -> None:
-    """The driver tells the server which sessions end; one that hangs would hold up the event loop."""
-    with pymongo.timeout(LEAVE_SECONDS):
-        client.close()
+async def _leave(client: Client) -> None:
+    """Closes the client. It tells the server which sessions end, and a server that hangs must hold up neither
+    the event loop nor our own end."""
+
+    def close() -> None:
+        with pymongo.timeout(LEAVE_SECONDS):
+            client.close()
+
+    await Deadline.within(2 * LEAVE_SECONDS).wait(in_thread(close, "closing MongoDB's client"))
 
 
 class ReplicaSetOfOne:
@@ -116,7 +123,7 @@ class ReplicaSetOfOne:
                 f"the private mongod at {self._address} takes no writes after {timeout_seconds:g} s"
             ) from error
         finally:
-            await asyncio.to_thread(_leave, client)
+            await _leave(client)
 
     async def _writable(self, client: Client) -> bool:
         try:

@@ -1,14 +1,17 @@
 """The context: everything of the store, opened and closed together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import structlog
 
 from pipeline.limits import MAX_PIXELS
 from store.cameras import Cameras
 from store.client import Database, connect, ping
 from store.counters import Counters
+from store.deadline import Deadline
 from store.embedded import PrivateMongod
 from store.extraction import Extractor, PictureExtractor
 from store.facens.keeping import FacensKeeping
@@ -25,6 +28,13 @@ from store.server_faces import ServerFaces
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.uploads import FolderUploads, Uploads
 from store.users import Users
+
+log = structlog.get_logger()
+
+CLOSE_SECONDS = 4.0
+"""For all that is closed, where the caller gives no deadline."""
+STORAGE_CLOSE_SECONDS = 0.5
+"""For the facen storage, whose threads may be at work and whose server may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,7 @@ class Context:
         max_pixels: int = MAX_PIXELS,
         observer: StoreObserver | None = None,
         fill: bool = True,
+        closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
     ) -> AsyncIterator["Context"]:
         """Opens the store: MongoDB (a private one if no other is named), indexes, the facen storage.
 
@@ -78,6 +89,7 @@ class Context:
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
+            closing: called when the store is closed; by when that must be over.
 
         Raises:
             StoreUnavailableError: MongoDB could not be started or reached.
@@ -85,13 +97,13 @@ class Context:
         """
         async with AsyncExitStack() as stack:
             url = settings.url.get_secret_value()
-            mongod = None if url else _private(settings, data_dir)
+            mongod = None if url else _private(settings, data_dir, closing)
             if mongod is not None:
                 url = await stack.enter_async_context(mongod.running())
             database = await stack.enter_async_context(connect(url, settings))
             wanted = facens_settings or FacensSettings()
             storage = facens or await open_storage(wanted, facen_size, pack)
-            stack.push_async_callback(storage.close)
+            stack.push_async_callback(_close, storage)
             ctx = cls._composed(
                 database,
                 persons or PersonsSettings(),
@@ -150,5 +162,12 @@ class Context:
         await self.counters.ensure(COUNTER)
 
 
-def _private(settings: StoreSettings, data_dir: Path) -> PrivateMongod:
-    return PrivateMongod(data_dir / "mongod", lambda: find_mongod(settings.mongod), settings.mongod_cache_mb)
+async def _close(storage: FacenStorage) -> None:
+    if not await Deadline.within(STORAGE_CLOSE_SECONDS).wait(storage.close()):
+        log.warning("the facen storage did not close in time and is left behind")
+
+
+def _private(settings: StoreSettings, data_dir: Path, closing: Callable[[], Deadline]) -> PrivateMongod:
+    return PrivateMongod(
+        data_dir / "mongod", lambda: find_mongod(settings.mongod), settings.mongod_cache_mb, closing
+    )

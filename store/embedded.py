@@ -19,7 +19,9 @@ from urllib.parse import quote
 
 import structlog
 
+from store.background import supervised
 from store.client import ReplicaSetOfOne
+from store.deadline import Deadline
 from store.errors import StoreUnavailableError
 from store.mongod_log import MongodLog, Repeats
 from store.process_lock import OwnerLock, dies_with_parent, end, ended, orphans
@@ -27,7 +29,8 @@ from store.socket_folder import make_private, socket_folder
 
 log = structlog.get_logger()
 
-STOP_SECONDS = 2.5  # it is killed then, which costs it nothing but the replay of its journal
+STOP_SECONDS = 2.5  # where no deadline is given; it is killed then, which costs a replay of its journal
+KILLED_SECONDS = 0.3  # kept of a deadline for the end of a killed server
 READY_SECONDS = 60.0  # recovery of the journal after a power cut can take a while
 HEALTHY_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2
@@ -41,11 +44,19 @@ ROOM_SECONDS = 2.0
 class PrivateMongod:
     """One mongod on one data folder."""
 
-    def __init__(self, folder: Path, program: Callable[[], Path], cache_mb: int = 256) -> None:
-        """`program` is asked only where we own the folder: a guest needs no program of its own."""
+    def __init__(
+        self,
+        folder: Path,
+        program: Callable[[], Path],
+        cache_mb: int = 256,
+        closing: Callable[[], Deadline] = lambda: Deadline.within(STOP_SECONDS + KILLED_SECONDS),
+    ) -> None:
+        """`program` is asked only where we own the folder: a guest needs no program of its own. `closing` is
+        called when the server is stopped, and gives the deadline by which it must have ended."""
         self._folder = folder.absolute()
         self._program = program
         self._cache_mb = cache_mb
+        self._closing = closing
         self._sockets = socket_folder(self._folder)
         self._process: asyncio.subprocess.Process | None = None
         self._repeats = Repeats()
@@ -112,7 +123,7 @@ class PrivateMongod:
     @asynccontextmanager
     async def _meanwhile(self, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         """Looks after the server until the end, and stops it then if it is ours."""
-        keeper = asyncio.create_task(work, name="private mongod")
+        keeper = supervised(work, "private mongod")
         try:
             yield
         finally:
@@ -167,7 +178,7 @@ class PrivateMongod:
             )
         except OSError as error:
             raise StoreUnavailableError(f"{program} could not be started: {error.strerror}") from error
-        self._reader = asyncio.create_task(self._read(self._process), name="private mongod's log")
+        self._reader = supervised(self._read(self._process), "private mongod's log")
         await self._until_ready(self._process)
 
     def _unusable(self, error: OSError) -> StoreUnavailableError:
@@ -286,12 +297,12 @@ class PrivateMongod:
         process = self._process
         if process is not None and process.returncode is None:
             process.terminate()
-            try:
-                await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            except TimeoutError:
+            deadline = self._closing()
+            if not await deadline.leaving(KILLED_SECONDS).wait(process.wait()):
                 log.warning("the private mongod did not stop in time and is killed", pid=process.pid)
                 process.kill()
-                await process.wait()
-        if self._reader is not None:
+                # A process in an uninterruptible wait for its disk ends when the disk answers.
+                await deadline.wait(process.wait())
+        if self._reader is not None and process is not None and process.returncode is not None:
             await self._reader
             self._reader = None

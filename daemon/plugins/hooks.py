@@ -15,6 +15,7 @@ from daemon.plugins.errors import PluginFault, Refuse
 from daemon.plugins.hook import Hook
 from pipeline.types import Sighting
 from store import Face
+from store.background import supervised
 from store.errors import BadValueError, FacenStorageError, RefusedSightingError, StoreUnavailableError
 from store.model_store import storable
 from store.recording import StoredSighting
@@ -152,7 +153,7 @@ class _Teller:
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
         self._waiting: asyncio.Queue[StoredSighting] = asyncio.Queue(WAITING_TELLINGS)
-        self._task = asyncio.create_task(self._run(), name=f"plugin {hook.plugin.name} after")
+        self._task = supervised(self._run(), f"plugin {hook.plugin.name} after")
 
     def tell(self, stored: StoredSighting) -> None:
         if self._waiting.full():

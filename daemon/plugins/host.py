@@ -76,6 +76,10 @@ class Plugins:
         self._hooks = SightingHooks(before, after)
         self._endpoint.open(ctx, rules, {plugin.name: plugin for plugin in usable})
 
+    def hurry(self) -> None:
+        """The process is to end: break off a plugin that blocks the event loop soon. For signal handlers."""
+        self._watch.hurry()
+
     async def close(self) -> None:
         """Before the context closes: no more requests, and a moment for the hooks to be told what waits."""
         self._endpoint.close()

@@ -14,13 +14,16 @@ from types import FrameType
 
 import structlog
 
-from daemon.ending import EndLimit
 from daemon.plugins.errors import HeldUpError
+from daemon.shutdown import ShutdownLimit
 
 log = structlog.get_logger(__name__)
 
 SIGNAL = signal.SIGUSR2
 LOOK_SECONDS = 1.0
+GLANCE_SECONDS = 0.1
+HURRY_SECONDS = 0.5
+"""The limit once the process is to end."""
 
 
 class LoopWatch:
@@ -44,6 +47,10 @@ class LoopWatch:
         )
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Breaks plugins off sooner from now on. Safe in a signal handler."""
+        self._limit = min(self._limit, HURRY_SECONDS)
+
     def stop(self) -> None:
         self._stopping.set()
         self._sign.set()  # the loop, which is here, gives none while it waits for the thread
@@ -63,8 +70,13 @@ class LoopWatch:
                 loop.call_soon_threadsafe(self._sign.set)
             except RuntimeError:  # the loop has ended
                 return
-            while not self._sign.wait(self._limit) and not self._stopping.is_set():
-                self._break_off(ident)
+            silent = 0.0
+            # In short waits: the limit may become shorter meanwhile.
+            while not self._sign.wait(GLANCE_SECONDS) and not self._stopping.is_set():
+                silent += GLANCE_SECONDS
+                if silent >= self._limit:
+                    self._break_off(ident)
+                    silent = 0.0
 
     def _break_off(self, ident: int) -> None:
         plugin = self._plugin_in(sys._current_frames().get(ident))
@@ -81,7 +93,7 @@ class LoopWatch:
 
     def _plugin_in(self, frame: FrameType | None) -> str | None:
         while frame is not None:
-            if EndLimit.runs_in(frame):
+            if ShutdownLimit.runs_in(frame):
                 return None  # broken off, it would not come again
             if (plugin := self._files.get(frame.f_code.co_filename)) is not None:
                 return plugin

@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from store.background import supervised
 from store.facens.codes import Codes, widened
 from store.facens.gallery_array import Block, GalleryArray, View, picked
 from store.facens.scan import Floats, search
@@ -135,7 +136,7 @@ class Approximations:
             return None
         made = self._made.get(key)
         if (made is None or made.is_old(len(array))) and key not in self._making:
-            task = self._making[key] = asyncio.create_task(self._make(key, array), name="facens: codes")
+            task = self._making[key] = supervised(self._make(key, array), "facens: codes")
             task.add_done_callback(lambda task: self._ended(key, task))
         return made if limit <= MOST else None
 
@@ -181,8 +182,6 @@ class Approximations:
     def _ended(self, key: GalleryKey, task: asyncio.Task[None]) -> None:
         if self._making.get(key) is task:
             del self._making[key]
-        if not task.cancelled():
-            task.result()  # a fault of ours is the loop's to report
 
 
 def _made(view: View, unchanged: Unchanged) -> tuple[Approximation, float]:

@@ -24,6 +24,7 @@ from bson import ObjectId
 
 from pipeline.facen import FacenError
 from pipeline.types import Facen
+from store.background import supervised
 from store.backoff import Backoff
 from store.client import Collection
 from store.driver_errors import DRIVER_ERRORS, ours
@@ -98,7 +99,7 @@ class Following:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follows until the end. Whoever fills the storage inside misses nothing written meanwhile."""
-        task = asyncio.create_task(self._run(), name="following MongoDB's faces")
+        task = supervised(self._run(), "following MongoDB's faces")
         task.add_done_callback(self._ended)
         try:
             await self._tried.wait()
@@ -107,12 +108,12 @@ class Following:
             task.cancel()
             # Closing the stream asks the server to forget it; one that hangs must not hold up our end.
             await asyncio.wait([task], timeout=CLOSE_SECONDS)
-            if task.done() and not task.cancelled():
+            if task.done() and not task.cancelling():
                 task.result()  # an error in our own code shows here
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tried.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelling() and (error := task.exception()) is not None:
             log.error("changes by other processes are not seen any more", exc_info=error)
 
     async def _run(self) -> None:

@@ -1,11 +1,11 @@
 """A local facen storage from its snapshot and MongoDB at the start, and into its snapshot later on."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import structlog
 
@@ -80,7 +80,7 @@ class Snapshots:
             path.unlink(missing_ok=True)
 
     async def _save(self, shard: LocalFacens) -> None:
-        with durable_file(self._path(shard)) as file:
+        async with _durable_file(self._path(shard)) as file:
             writer = SnapshotWriter(file, self._identity(shard))
             for key in await shard.galleries():
                 # Each gallery as it is when its turn comes: MongoDB has the last word about what it holds.
@@ -92,8 +92,6 @@ class Snapshots:
                         await asyncio.wait([work])  # the thread still writes
                         raise
             writer.end()
-            file.flush()
-            await asyncio.to_thread(os.fsync, file.fileno())  # at the end there is little left to do
 
     def _identity(self, shard: LocalFacens) -> Identity:
         where = f"{shard.name} of {len(self._shards)}"
@@ -101,6 +99,19 @@ class Snapshots:
 
     def _path(self, shard: LocalFacens) -> Path:
         return self._folder / f"{shard.name.replace(' ', '-')}.facens"
+
+
+@asynccontextmanager
+async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
+    """As `durable_file`, which waits for the disk: in a thread."""
+    opened = durable_file(path)
+    file = await asyncio.to_thread(opened.__enter__)
+    try:
+        yield file
+    except BaseException as error:
+        await asyncio.to_thread(opened.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(opened.__exit__, None, None, None)
 
 
 class FacensKeeping:

@@ -1,6 +1,8 @@
-"""How long the daemon takes from SIGTERM to its end, under load and at any moment, as a table.
+"""How long the daemon takes from SIGTERM to its end, as a table.
 
-python -m tests.bench.bench_sigterm [--times 100] [--seed 7]
+python -m tests.bench.bench_sigterm [--times 100] [--seed 7]     under load, at any moment
+python -m tests.bench.bench_sigterm --frozen [--times 100]       with every pair of parts frozen, in turn
+python -m tests.bench.bench_sigterm --parts camera private_mongod    with these parts frozen
 """
 
 import argparse
@@ -8,16 +10,20 @@ import random
 import tempfile
 import time
 from collections import Counter
-from itertools import islice
+from collections.abc import Sequence
+from itertools import combinations, cycle, islice
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NoReturn
 
 from cameras.clip import write_clip
 from daemon.demo_clip import FPS, demo_frames, sample_picture
 from tests.daemon_process import busy_camera, daemon, mongods, write_settings
+from tests.frozen_parts import PARTS, possible, stopped
 from tests.rtsp import rtsp_server
 
 LIMIT_SECONDS = 10.0
+FROZEN_LIMIT_SECONDS = 9.0
 LOOK_SECONDS = 60.0
 """So long we wait for an end that comes too late, to know how late."""
 LATEST_SECONDS = 6.0
@@ -29,7 +35,39 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--frozen", action="store_true", help="freeze every part, and every pair of parts")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[], help="freeze these parts")
     asked = parser.parse_args()
+    if asked.frozen or asked.parts:
+        every = [*combinations(PARTS, 2), *combinations(PARTS, 1)]
+        frozen([tuple(asked.parts)] if asked.parts else [one for one in every if possible(one)], asked.times)
+    else:
+        under_load(asked)
+
+
+def frozen(scenes: Sequence[tuple[str, ...]], times: int) -> NoReturn:
+    """One row for each end; exit status 1 unless all ended with status 0 in time and lost nothing."""
+    good, slowest = 0, 0.0
+    wanted = list(islice(cycle(scenes), times if len(scenes) > 1 else 1))
+    for names in wanted:
+        with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as name:
+            clip = Path(name, "hall.mp4")
+            write_clip(clip, islice(demo_frames(sample_picture()), 35, 135), FPS)
+            end = stopped(names, clip, Path(name))
+        fine = end.status == 0 and end.seconds <= FROZEN_LIMIT_SECONDS and not (end.lost or end.mongods_left)
+        good, slowest = good + fine, max(slowest, end.seconds)
+        print(
+            f"{'ok ' if fine else 'BAD'} {' + '.join(names):<36} {end.seconds:5.2f} s  status {end.status}  "
+            f"accepted {end.accepted:>3}  lost {end.lost}  mongods left {end.mongods_left}  "
+            f"{', '.join(dict.fromkeys(end.complaints))}",
+            flush=True,
+        )
+    print(f"{good} of {len(wanted)} ended with status 0 within {FROZEN_LIMIT_SECONDS:g} s", end="")
+    print(f", the slowest after {slowest:.2f} s")
+    raise SystemExit(good != len(wanted))
+
+
+def under_load(asked: argparse.Namespace) -> NoReturn:
     moments = random.Random(asked.seed)  # noqa: S311  repeatable, no secret
     seconds: list[float] = []
     statuses: Counter[int] = Counter()

@@ -159,9 +159,10 @@ def test_refused_sightings_are_counted_and_nothing_is_stored(short_clip: Path, t
 
 
 def test_a_plugin_that_never_lets_go_of_the_loop_does_not_keep_the_daemon(tmp_path: Path) -> None:
-    """Not even an exception ends its call: SIGTERM ends the process in time, and the log says where."""
+    """Not even an exception ends its call: SIGTERM ends the process in time, with status 0, and the log shows
+    where it was."""
     plugins = written(tmp_path / "plugins", {"never": NEVER})
     with daemon(write_settings(tmp_path, [], plugins={"dirs": [str(plugins)]})) as process:
         process.logged("a plugin holds up the event loop and is broken off", SETTLE_SECONDS)
-        assert process.stop() == 1
+        assert process.stop(9) == 0
         assert "never.py" in process.text()

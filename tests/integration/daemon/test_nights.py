@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from daemon.jobs import Jobs
 from daemon.metrics import Metrics
 from daemon.nights import Nights
+from daemon.tasks import TaskGroup
 from store.context import Context
 from store.job_runs import JobRuns
 
@@ -17,7 +18,7 @@ class Box:
 
     def __init__(self, ctx: Context) -> None:
         self.runs = JobRuns(ctx.database, "box")
-        self.jobs = Jobs(Metrics(version="0", pack="none", runtime="none"))
+        self.jobs = Jobs(Metrics(version="0", pack="none", runtime="none"), TaskGroup(lambda error: None))
         self.nights = Nights(self.jobs, lambda: self.runs, UTC)
         self.ran = asyncio.Event()
 
@@ -38,7 +39,7 @@ async def test_a_missed_job_runs_once_after_a_later_start(ctx: Context) -> None:
     await first.nights.look()
     assert first.due_in() > 20 * HOUR
     assert datetime.now(UTC) - await first.runs.last("doctor") < HOUR
-    await first.jobs.stop()
+    first.jobs.stop()
 
     await first.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
     second = Box(ctx)
@@ -46,12 +47,12 @@ async def test_a_missed_job_runs_once_after_a_later_start(ctx: Context) -> None:
     assert HOUR / 2 < second.due_in() <= HOUR
     assert second.jobs.no_later("doctor", datetime.now(UTC))
     await asyncio.wait_for(second.ran.wait(), 10)
-    await second.jobs.stop()
+    second.jobs.stop()
 
     third = Box(ctx)
     await third.nights.look()
     assert third.due_in() > 20 * HOUR
-    await third.jobs.stop()
+    third.jobs.stop()
 
 
 async def test_boxes_on_one_database_miss_their_own_nights(ctx: Context) -> None:
@@ -61,4 +62,4 @@ async def test_boxes_on_one_database_miss_their_own_nights(ctx: Context) -> None
     await box.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
     await box.nights.look()
     assert box.due_in() <= HOUR
-    await box.jobs.stop()
+    box.jobs.stop()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.ending import EndLimit
 from daemon.plugins import loader
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.loop_watch import SIGNAL, LoopWatch
 from daemon.plugins.plugin import Plugin
+from daemon.shutdown import FORCED_SECONDS, ShutdownLimit
 
 LIMIT_SECONDS = 0.2
 
@@ -74,8 +74,8 @@ async def test_a_signal_that_ends_the_process_is_not_broken_off(tmp_path, watch,
         time.sleep(4 * LIMIT_SECONDS)
         handled.append(seconds)
 
-    monkeypatch.setattr("daemon.ending.end_within", end_within)
-    before = signal.signal(signal.SIGTERM, EndLimit(5.0))
+    monkeypatch.setattr("daemon.shutdown.end_within", end_within)
+    before = signal.signal(signal.SIGTERM, ShutdownLimit())
     blocker = plugin(tmp_path, "    time.sleep(60)")
     activate = loader.load(blocker)
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
@@ -83,7 +83,7 @@ async def test_a_signal_that_ends_the_process_is_not_broken_off(tmp_path, watch,
     with pytest.raises(PluginFault):
         await blocker.caller.call(activate, None, None, {}, seconds=30)
     signal.signal(signal.SIGTERM, before)
-    assert handled == [5.0]
+    assert handled == [FORCED_SECONDS]
 
 
 async def test_a_plugin_that_waits_as_it_should_is_left_alone(tmp_path, watch):
