@@ -34,6 +34,7 @@ STAGES = (
     "track",
     "quality",
     "embed",
+    "attributes",
     "identify",
     "store",
     "upload",

@@ -1,6 +1,5 @@
 """Gender, age and emotions of a face, by optional models. Without their files a face just lacks these."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -12,18 +11,10 @@ from pipeline.alignment import ALIGNED_SIZE
 from pipeline.errors import ModelError
 from pipeline.graph import cleaned
 from pipeline.runtime import InferenceSession, OnnxSession, Tensor
-from pipeline.types import Emotions, Picture, Rectangle
+from pipeline.types import Emotions, FaceAttributes, Picture, Rectangle
 
 _ZOO_ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 """The order in which OpenCV Zoo's expression model gives its scores."""
-
-
-@dataclass(frozen=True, slots=True)
-class FaceAttributes:
-    gender: Literal["male", "female"] | None = None
-    age: float | None = None
-    """Years."""
-    emotions: Emotions | None = None
 
 
 class Attributes(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline import pictures
 from pipeline.best_shot import Outcome, Shot
 from pipeline.engine import Models
-from pipeline.types import Facen, Frame, Observer, Picture, Sighting
+from pipeline.types import FaceAttributes, Facen, Frame, Observer, Picture, Sighting
 from pipeline.visit_shots import Cut, VisitFacen, visit_facen
 from pipeline.visits import Post, Visit
 
@@ -47,7 +47,8 @@ class Poster:
         self.embed([cut for plan in plans for cut in plan.cuts])
         sightings = []
         for plan in plans:
-            sightings.append(self._sighting(plan, photos[id(plan.post.shot.frame)]))
+            attributes = self._describe(plan, colours)
+            sightings.append(self._sighting(plan, photos[id(plan.post.shot.frame)], attributes))
             self._observer.shot(self._cam_id, Outcome.POSTED.value)
         return sightings
 
@@ -69,7 +70,16 @@ class Poster:
         for cut, facen in zip(new, facens, strict=True):
             cut.facen = facen
 
-    def _sighting(self, plan: "_Plan", photo: bytes) -> Sighting:
+    def _describe(self, plan: "_Plan", colours: "_Colours") -> FaceAttributes:
+        if self._models.attributes is None:
+            return FaceAttributes()
+        shot = plan.post.shot
+        with timed(self._observer, "attributes"):
+            return self._models.attributes.describe(
+                colours.of(shot.frame), shot.detection.bbox, plan.cuts[0].face
+            )
+
+    def _sighting(self, plan: "_Plan", photo: bytes, attributes: FaceAttributes) -> Sighting:
         post, cuts = plan.post, plan.cuts
         frame, detection, quality = post.shot.frame, post.shot.detection, post.shot.quality
         together = visit_facen(
@@ -91,6 +101,7 @@ class Poster:
             detector_info=_info(post, together),
             shots=together.shots,
             beside=tuple(post.visit.beside),
+            attributes=attributes,
         )
 
 

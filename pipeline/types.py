@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import cv2
 import numpy as np
@@ -163,6 +163,33 @@ class Quality:
     """What each measure took away, by name, and the measures themselves."""
 
 
+class Emotions(NamedTuple):
+    """Probabilities, 0 to 1, that add up to 1."""
+
+    angry: float
+    disgust: float
+    fear: float
+    happy: float
+    neutral: float
+    sad: float
+    surprise: float
+
+    def prevalent(self) -> tuple[str, str]:
+        """The names of the two most probable ones, the most probable first."""
+        first, second = sorted(self._fields, key=lambda name: -getattr(self, name))[:2]
+        return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class FaceAttributes:
+    """What optional models say about a face; None where no model says it."""
+
+    gender: Literal["male", "female"] | None = None
+    age: float | None = None
+    """Years."""
+    emotions: Emotions | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
     """What the pipeline hands to the store: one face of one visit, worth storing."""
@@ -189,23 +216,8 @@ class Sighting:
     """How many shots of the visit, which agree with each other, the facen is the mean of."""
     beside: tuple[str, ...] = ()
     """The visit ids of others who were visible in the same frame at some moment: other people than this."""
-
-
-class Emotions(NamedTuple):
-    """Probabilities, 0 to 1, that add up to 1."""
-
-    angry: float
-    disgust: float
-    fear: float
-    happy: float
-    neutral: float
-    sad: float
-    surprise: float
-
-    def prevalent(self) -> tuple[str, str]:
-        """The names of the two most probable ones, the most probable first."""
-        first, second = sorted(self._fields, key=lambda name: -getattr(self, name))[:2]
-        return first, second
+    attributes: FaceAttributes = FaceAttributes()
+    """Of the posted shot; empty without attribute models."""
 
 
 class ExtractionFace(TypedDict):

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.facen import FacenError, encode, normalise
 from pipeline.limits import MAX_PIXELS
-from pipeline.types import Rectangle, Sighting
+from pipeline.types import FaceAttributes, Rectangle, Sighting
 from store.context import Context
 from store.errors import BadFilterError, BadValueError, MalformedSightingError, NotFoundError
 from store.face import Face, checked_bbox
@@ -223,6 +223,7 @@ def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, A
         "cam_id": sighting.cam_id,
         "timestamp": sighting.captured_at,
         "media_time": sighting.media_time,
+        **_attributes(sighting.attributes),
         "detector_info": {
             **plain(sighting.detector_info),
             "visit_id": sighting.visit_id,
@@ -231,6 +232,17 @@ def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, A
             "beside": list(sighting.beside),
         },
     }
+
+
+def _attributes(attributes: FaceAttributes) -> dict[str, Any]:
+    """The fields of a stored face; those that no model knows are absent, as for an enrolled face."""
+    emotions = attributes.emotions
+    known = {
+        "gender": attributes.gender,
+        "age": attributes.age,
+        "emotions": None if emotions is None else emotions.prevalent(),
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _identity(verdict: Verdict, friend: bool) -> dict[str, Any]:

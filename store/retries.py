@@ -15,6 +15,7 @@ from store.errors import (
     FacenStorageError,
     PackError,
     PictureRefusedError,
+    QueryTimeoutError,
     SpoolError,
     StoreError,
     StoreUnavailableError,
@@ -26,6 +27,7 @@ ABOUT_THE_STORE = (
     BadFilterError,  # the recorder's queries are the same for all sightings
     FacenStorageError,
     PackError,
+    QueryTimeoutError,  # a busy MongoDB: what the recorder asks is quick otherwise
     SpoolError,
     StoreUnavailableError,
     UploadError,

@@ -4,7 +4,8 @@ A fixed head (magic, version, lengths, sha256), a small BSON document that the s
 needs to know without reading the pictures, and a BSON document with the sighting. The
 sha256 is taken over both documents, so a torn, changed or foreign file is noticed.
 Times are microseconds since 1970 UTC: BSON's own time type keeps milliseconds only.
-Files of earlier versions say nothing about `shots` and `beside`: one shot, nobody beside.
+Files of earlier versions lack `shots`, `beside` and `attributes`: one shot, nobody beside,
+no attributes.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ import bson
 import numpy as np
 from bson.errors import BSONError
 
-from pipeline.types import Rectangle, Sighting
+from pipeline.types import Emotions, FaceAttributes, Rectangle, Sighting
 from store.errors import MalformedSightingError
 
 _MAGIC = b"FACENDSG"
@@ -63,6 +64,7 @@ def encode(sighting: Sighting) -> bytes:
                 "detector_info": plain(sighting.detector_info),
                 "shots": int(sighting.shots),
                 "beside": list(sighting.beside),
+                "attributes": _attributes_document(sighting.attributes),
             }
         )
     except (BSONError, OverflowError) as error:
@@ -122,6 +124,37 @@ def decode(data: bytes) -> Sighting:
         detector_info=_field(document, "detector_info", dict),
         shots=_field({"shots": 1, **document}, "shots", int),
         beside=_texts({"beside": [], **document}, "beside"),
+        attributes=_attributes(_field({"attributes": {}, **document}, "attributes", dict)),
+    )
+
+
+def _attributes_document(attributes: FaceAttributes) -> dict[str, Any]:
+    """The attributes that are known."""
+    emotions = attributes.emotions
+    known = {
+        "gender": attributes.gender,
+        "age": None if attributes.age is None else float(attributes.age),
+        "emotions": None if emotions is None else [float(chance) for chance in emotions],
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _attributes(document: Mapping[str, Any]) -> FaceAttributes:
+    gender, emotions = document.get("gender"), document.get("emotions")
+    if gender not in (None, "male", "female"):
+        raise MalformedSightingError(f"its gender is {gender!r:.80}, not male or female")
+    if emotions is not None and not (
+        isinstance(emotions, list)
+        and len(emotions) == len(Emotions._fields)
+        and all(isinstance(chance, float) and math.isfinite(chance) for chance in emotions)
+    ):
+        raise MalformedSightingError(
+            f"its emotions are {emotions!r:.80}, not {len(Emotions._fields)} numbers"
+        )
+    return FaceAttributes(
+        gender,
+        None if document.get("age") is None else _number(document, "age"),
+        None if emotions is None else Emotions(*emotions),
     )
 
 

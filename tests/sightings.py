@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from pipeline.facen import normalise
-from pipeline.types import Facen, Rectangle, Sighting
+from pipeline.types import FaceAttributes, Facen, Rectangle, Sighting
 from store.recognition import RecognitionRules
 from store.recording import RecordingSettings
 
@@ -53,6 +53,7 @@ def sighting(
     visit_id: str | None = None,
     shots: int = 4,
     beside: tuple[str, ...] = (),
+    attributes: FaceAttributes = FaceAttributes(),  # noqa: B008 - frozen
 ) -> Sighting:
     return Sighting(
         cam_id=cam_id,
@@ -72,6 +73,7 @@ def sighting(
         },
         shots=shots,
         beside=beside,
+        attributes=attributes,
     )
 
 
@@ -89,6 +91,7 @@ def assert_same(found: Sighting, expected: Sighting) -> None:
         "pack",
         "shots",
         "beside",
+        "attributes",
     ):
         assert getattr(found, name) == getattr(expected, name), name
     assert found.facen.dtype == np.float32

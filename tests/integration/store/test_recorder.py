@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pipeline.facen import decode
-from pipeline.types import Rectangle, Sighting
+from pipeline.types import Emotions, FaceAttributes, Rectangle, Sighting
 from store.context import Context
 from store.observer import Unobserved
 from store.recorder import Recorder
@@ -60,6 +60,21 @@ async def test_stores_a_sighting_whole(ctx: Context, user: User, spool: Spool, u
     assert (event.thumbnail, event.friend, event.confidence) == (face["thumbnail"], False, None)
     assert running.observer.sightings == [("door", "stored")]
     assert running.observer.persons == [("door", "created")]
+
+
+async def test_attributes_are_stored_as_those_of_an_enrolled_face(
+    ctx: Context, user: User, spool: Spool
+) -> None:
+    """Gender, age and the two most prevalent emotions; a face without attribute models lacks the fields."""
+    emotions = Emotions(0.1, 0.0, 0.0, 0.7, 0.15, 0.05, 0.0)
+    known = spool.put(sighting(1, attributes=FaceAttributes("female", 31.0, emotions)))
+    spool.put(sighting(2))
+    async with recording(ctx, user, spool) as running:
+        await drained(running.recorder)
+    face, plain = await ctx.faces.find(user, None, sort=[("timestamp", 1)])
+    assert face["sighting_id"] == known
+    assert (face["gender"], face["age"], face["emotions"]) == ("female", 31.0, ("happy", "neutral"))
+    assert not {"gender", "age", "emotions"} & set(plain)
 
 
 async def test_knows_people_again(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:

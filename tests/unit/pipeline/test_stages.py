@@ -14,7 +14,17 @@ from pipeline.detector import Detector
 from pipeline.engine import Models
 from pipeline.regions import Region
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import ArrayPixels, Detection, Frame, Picture, Scene, Sighting, Unobserved
+from pipeline.types import (
+    ArrayPixels,
+    Detection,
+    FaceAttributes,
+    Frame,
+    Picture,
+    Rectangle,
+    Scene,
+    Sighting,
+    Unobserved,
+)
 from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 
@@ -282,3 +292,30 @@ def test_full_frames_are_converted_only_where_a_face_is_cut(models: Models, shot
     settings = StageSettings(visit_shots=shots)
     assert len(run(CameraStages("gate", models, settings, Unobserved()), frames)) == 1
     assert 1 <= len(wanted) <= most
+
+
+class Describing:
+    """Attributes that keep what they were asked about."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Picture, Rectangle, Picture]] = []
+
+    def describe(self, picture: Picture, bbox: Rectangle, aligned: Picture) -> FaceAttributes:
+        self.asked.append((picture, bbox, aligned))
+        return FaceAttributes("female", 30.0 + len(self.asked))
+
+
+def test_attributes_are_computed_once_for_the_posted_shot(models: Models) -> None:
+    """Of the picture, box and aligned face that are posted; without models the sighting has none."""
+    describing = Describing()
+    frames = [*walk(2, 2), *empty(2, start=2)]
+    stages = CameraStages("gate", replace(models, attributes=describing), StageSettings(), Counting())
+    (sighting,) = run(stages, frames)
+    ((picture, bbox, aligned),) = describing.asked
+    assert sighting.attributes == FaceAttributes("female", 31.0)
+    assert bbox == sighting.bbox
+    assert picture.shape == (frames[0].pixels.height, frames[0].pixels.width, 3)
+    posted = cv2.imdecode(np.frombuffer(sighting.normalized, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(posted, aligned)
+    (plain,) = run(CameraStages("gate", models, StageSettings(), Counting()), frames)
+    assert plain.attributes == FaceAttributes()

@@ -5,9 +5,12 @@ import hashlib
 import bson
 import pytest
 
+from pipeline.types import Emotions, FaceAttributes
 from store.errors import MalformedSightingError
 from store.sighting_file import _FIXED, decode, encode
 from tests.sightings import assert_same, sighting
+
+EMOTIONS = Emotions(0.1, 0.0, 0.0, 0.7, 0.15, 0.05, 0.0)
 
 
 def changed(data: bytes, **fields: object) -> bytes:
@@ -26,16 +29,37 @@ def test_shots_and_those_beside_survive() -> None:
     assert_same(decode(encode(seen)), seen)
 
 
-def test_a_file_of_an_earlier_version_has_one_shot_and_nobody_beside() -> None:
-    """Sightings that waited in the spool through an upgrade are stored; they claim no more than they know."""
-    old = decode(changed(encode(sighting(1, shots=3, beside=("x",))), shots=None, beside=None))
-    assert (old.shots, old.beside) == (1, ())
+@pytest.mark.parametrize(
+    "attributes", [FaceAttributes(), FaceAttributes("female"), FaceAttributes("male", 41.5, EMOTIONS)]
+)
+def test_attributes_survive(attributes: FaceAttributes) -> None:
+    """Those that are known, bit by bit; the others stay unknown."""
+    seen = sighting(1, attributes=attributes)
+    assert_same(decode(encode(seen)), seen)
+
+
+def test_a_file_of_an_earlier_version_claims_no_more_than_it_knows() -> None:
+    """Sightings that waited in the spool through an upgrade are stored: one shot, nobody beside, no
+    attributes."""
+    new = sighting(1, shots=3, beside=("x",), attributes=FaceAttributes("male", 41.5, EMOTIONS))
+    old = decode(changed(encode(new), shots=None, beside=None, attributes=None))
+    assert (old.shots, old.beside, old.attributes) == (1, (), FaceAttributes())
     assert old.visit_id == "door-1-0"
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"shots": "three"}, "shots"), ({"beside": "x"}, "beside"), ({"beside": [1]}, "beside")],
+    [
+        ({"shots": "three"}, "shots"),
+        ({"beside": "x"}, "beside"),
+        ({"beside": [1]}, "beside"),
+        ({"attributes": 5}, "attributes"),
+        ({"attributes": {"gender": "other"}}, "gender"),
+        ({"attributes": {"age": "old"}}, "age"),
+        ({"attributes": {"age": float("nan")}}, "age"),
+        ({"attributes": {"emotions": [0.5, 0.5]}}, "emotions"),
+        ({"attributes": {"emotions": [float("inf")] * 7}}, "emotions"),
+    ],
 )
 def test_malformed_ones_are_named(fields: dict[str, object], reason: str) -> None:
     """A file that somebody else wrote is put aside with its reason."""
