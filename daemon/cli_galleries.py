@@ -54,8 +54,8 @@ def show(asked: Asked, name: str) -> None:
         last = await ctx.faces.find_one(user, {"gallery": name}, sort=[("timestamp", -1)])
         return {
             **row,
-            "first_face": first and first.get("timestamp"),
-            "last_face": last and last.get("timestamp"),
+            "first_face": first and first.timestamp,
+            "last_face": last and last.timestamp,
         }
 
     row = with_store(asked, work)

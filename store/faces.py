@@ -21,8 +21,8 @@ from store.errors import (
     StoreUnavailableError,
 )
 from store.face import Face as Face
-from store.face import check_face, facen_of
-from store.face_fields import check_changes
+from store.face import check_face, checked_bbox, facen_of, moment_of
+from store.face_fields import CORNERS, check_changes
 from store.facens.filling import check_pack, fill
 from store.facens.following import FaceLocks
 from store.facens.storage import FacenStorage
@@ -30,10 +30,11 @@ from store.galleries import Galleries, checked_names
 from store.guard import Filters, Sort, checked_filters, checked_id, checked_limit, checked_threshold, owned
 from store.identification import IdentifyResult, IdentifyResults
 from store.ids import TimeOrderedIds, first_id_of
-from store.model_store import SCHEMA, storable
+from store.model_store import SCHEMA
 from store.nearest import nearest
 from store.observer import StoreObserver
 from store.query_limits import check_number, max_documents
+from store.update_guard import with_operators
 from store.users import UserArgument, Users, UserStore
 
 ID_TRIES = 4
@@ -88,9 +89,7 @@ class Faces(UserStore[Face]):
         owner = await self._users.owner(user)
         check_face(face, self.facen_size)
         own_id = "_id" in face
-        for key, value in face.document().items():  # times as MongoDB keeps them
-            if value is not face[key]:
-                face[key] = value
+        face.settle()
         face["owner"], face["gallery"], face["schema"] = owner, [], SCHEMA
         if not own_id:
             await self.regenerate_id(face)
@@ -114,7 +113,7 @@ class Faces(UserStore[Face]):
         return Face.wrapping(obj)
 
     def _changes(self, update: object) -> dict[str, Any]:
-        changes = super()._changes(update)
+        changes = super()._changes(_as_fields(with_operators(update)))
         check_changes(changes)
         return changes
 
@@ -126,7 +125,7 @@ class Faces(UserStore[Face]):
 
     async def _insert_once(self, face: Face) -> None:
         """Inserts, also through a break of the connection, after which nobody knows whether it was stored."""
-        document = OrderedDict(face.items())
+        document = OrderedDict(face.document())
         for rest in reversed(range(NETWORK_TRIES)):
             try:
                 await self._insert(document)
@@ -143,7 +142,7 @@ class Faces(UserStore[Face]):
 
     async def _holds(self, document: Mapping[str, Any]) -> bool:
         found = await self._find_one({"_id": document["_id"]})
-        return found is not None and found.document() == storable(document)
+        return found is not None and found.document() == document
 
     async def regenerate_id(self, face: Face) -> None:
         """Replaces the face's id with a new one, later than every id made before."""
@@ -316,6 +315,19 @@ class Faces(UserStore[Face]):
         async with self._operation("catch_up"):
             await fill(self._collection, self._facens, query)
         self._caught_up[owner, gallery] = now
+
+
+def _as_fields(update: object) -> object:
+    """The update, with properties of the face object that it sets as fields of the document."""
+    if not isinstance(update, Mapping) or not isinstance(update.get("$set"), Mapping):
+        return update
+    fields: dict[Any, Any] = {}
+    for key, value in update["$set"].items():
+        if key == "bbox":
+            fields |= zip(CORNERS, checked_bbox(value), strict=True)
+        else:
+            fields[key] = moment_of(value) if key == "timestamp" and isinstance(value, str) else value
+    return {**update, "$set": fields}
 
 
 def _conflict(face: Face, error: ConflictError, own_id: bool) -> str:

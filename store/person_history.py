@@ -74,10 +74,10 @@ async def history(ctx: Context, user: UserArgument, person_id: int) -> History:
     faces = enrolled = 0
     async for face in _faces(ctx, user, person_id):
         faces += 1
-        if not isinstance(face.get("cam_id"), str) or not isinstance(face.get("timestamp"), datetime):
+        if not isinstance(face.get("cam_id"), str) or face.timestamp is None:
             enrolled += 1
         else:
-            _count_in(visits, face)
+            _count_in(visits, face, face.timestamp)
     ordered = sorted(visits.values(), key=lambda visit: visit.last, reverse=True)
     names = sorted({visit.cam_id for visit in ordered})
     cameras = [await _at_camera(ctx, user, person_id, name, ordered) for name in names]
@@ -88,10 +88,10 @@ def _faces(ctx: Context, user: UserArgument, person_id: int) -> AsyncIterator[Fa
     return FaceRemoval(ctx, user).faces({"person_id": person_id})
 
 
-def _count_in(visits: dict[tuple[str, str], Visit], face: Face) -> None:
+def _count_in(visits: dict[tuple[str, str], Visit], face: Face, moment: datetime) -> None:
     told = face.get("detector_info") or {}
     visit_id = str(told.get("visit_id") or face["_id"])
-    moment, thumbnail = face["timestamp"], face.get("thumbnail")
+    thumbnail = face.get("thumbnail")
     visit = visits.get((face["cam_id"], visit_id))
     if visit is None:
         visits[face["cam_id"], visit_id] = Visit(face["cam_id"], visit_id, moment, moment, 1, thumbnail)

@@ -72,8 +72,8 @@ class ServerFaces(Faces):
         """
         await super().regenerate_id(face)
         if face.get("owner") is not None:
-            fields = [field for field in PICTURES if not self._leads_elsewhere(face.get(field))]
-            face.update(self._new_urls(face, fields))
+            fields = [field for field in PICTURES if not self._leads_elsewhere(face.urls.get(field))]
+            face.link(self._new_urls(face, fields))
 
     async def upload(self, face: AnyFace, img: Image) -> None:
         """Uploads the original picture, the aligned face and the thumbnail to the face's URLs.
@@ -98,9 +98,12 @@ class ServerFaces(Faces):
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
         photo = await asyncio.to_thread(lambda: img.encoded)
         await self._link(face, *PICTURES)
-        await self._put(self._key(face, face["photo"]), photo, img.content_type)
-        await self._put(self._key(face, face["normalized"]), png, "image/png")
-        await self._put(self._key(face, face["thumbnail"]), thumbnail, "image/jpeg")
+        urls = _urls(face)
+        await self._put(self._key(face, urls["photo"]), photo, img.content_type)
+        await self._put(self._key(face, urls["normalized"]), png, "image/png")
+        await self._put(self._key(face, urls["thumbnail"]), thumbnail, "image/jpeg")
+        if isinstance(face, Face):
+            face.mark_uploaded()
 
     async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
         """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
@@ -130,12 +133,16 @@ class ServerFaces(Faces):
 
     async def _link(self, face: AnyFace, *fields: str) -> None:
         """Gives the fields that need them URLs, in the document first: no picture lies there unnamed."""
-        without = [field for field in fields if self._own_key(face, face.get(field)) is None]
+        urls = _urls(face)
+        without = [field for field in fields if self._own_key(face, urls.get(field)) is None]
         if not without:
             return
         new = self._new_urls(face, without)
         await self.update_one(face["owner"], {"_id": face["_id"]}, {"$set": new})
-        face.update(new)
+        if isinstance(face, Face):
+            face.link(new)
+        else:
+            face.update(new)
 
     async def _put(self, key: str, data: bytes, content_type: str) -> None:
         since = time.perf_counter()
@@ -164,6 +171,13 @@ class ServerFaces(Faces):
 
     def _leads_elsewhere(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None
+
+
+def _urls(face: AnyFace) -> dict[str, Any]:
+    """The URLs of the face's pictures, by field."""
+    if isinstance(face, Face):
+        return dict(face.urls)
+    return {field: face.get(field) for field in PICTURES}
 
 
 def _keys(face: object, suffixes: Sequence[str]) -> list[str]:

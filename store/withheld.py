@@ -74,7 +74,10 @@ class Withheld:
         if gallery not in face.galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
             await self._ctx.faces.complete_galleries(face, [gallery])
-        friend = await self._ctx.persons.was_friend(self._user, person_id, face["cam_id"], face["timestamp"])
+        seen = face.timestamp
+        friend = seen is not None and await self._ctx.persons.was_friend(
+            self._user, person_id, face["cam_id"], seen
+        )
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(
             self._user, {"_id": face["_id"], "person_id": None}, {"$set": changes}

@@ -17,11 +17,9 @@ from pydantic import BaseModel, SecretStr
 
 from pipeline.types import Rectangle
 from store import Face, User
-from store.face import ALIASES
-from store.face_fields import CORNERS
 
-_NOT_SHOWN = {*ALIASES.values(), *CORNERS, "schema", "sighting_id"}
-"""Fields of a face's document that the face object shows under other names, or that are the store's own."""
+_NOT_SHOWN = frozenset({"schema", "sighting_id"})
+"""Fields of a face's document that are the store's own."""
 
 
 def encoded(value: object) -> bytes:

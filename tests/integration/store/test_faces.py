@@ -34,8 +34,9 @@ async def test_a_face_comes_back_as_it_was_stored(ctx: Context, user: User) -> N
     assert added is made
     found = await ctx.faces.find_one(user, {"_id": made["_id"]})
     assert isinstance(found, Face)
-    assert dict(found) == dict(made)
-    assert found["timestamp"].utcoffset() is not None
+    assert found == made
+    assert found.document() == made.document()
+    assert found.timestamp is not None and found.timestamp.utcoffset() is not None
     assert found.bbox == Rectangle(-3.5, 10.0, 96.25, 130.0)
     assert found["emotions"] == ("happy", "sad")
     assert found["galleries"] == []
@@ -264,4 +265,4 @@ async def test_the_face_storage_is_filled_at_the_start(store_settings: StoreArgu
         assert hit.face == made[2]
     async with store_settings.open(facen_size=512) as ctx:
         assert await ctx.facens.count(user["_id"], "g") == 0
-        assert datetime.now(UTC) - made[0]["timestamp"] < timedelta(minutes=5)
+        assert datetime.now(UTC) - datetime.fromisoformat(made[0]["timestamp"]) < timedelta(minutes=5)

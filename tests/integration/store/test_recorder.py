@@ -49,7 +49,7 @@ async def test_stores_a_sighting_whole(ctx: Context, user: User, spool: Spool, u
     assert face.bbox == seen.bbox
     assert np.allclose(decode(face["facen"]), seen.facen, atol=1e-6)
     assert face["photo_hash"] == hashlib.md5(seen.photo, usedforsecurity=False).hexdigest()
-    assert face["timestamp"] == seen.captured_at.replace(microsecond=123000)
+    assert face.timestamp == seen.captured_at.replace(microsecond=123000)
     expected = {"score": -0.5, "cam_id": "door", "media_time": 1.5, "friend": False, "meta": None}
     assert {name: face[name] for name in expected} == expected
     assert face["detector_info"]["visit_id"] == seen.visit_id

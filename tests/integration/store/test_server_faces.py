@@ -105,7 +105,7 @@ async def test_a_new_id_brings_new_urls(ctx: Context, user: User) -> None:
     await ctx.faces.regenerate_id(face)
     first = dict(face)
     await ctx.faces.regenerate_id(face)
-    assert face["_id"] > first["_id"]
+    assert face["_id"] > first["id"]
     for field in ("normalized", "thumbnail"):
         assert str(face["_id"]) in face[field]
         assert face[field] != first[field]

@@ -1,5 +1,8 @@
 """One face, two views."""
 
+import copy
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +29,8 @@ def test_an_extraction_face_becomes_a_face() -> None:
     assert made["photo_hash"] == eface["photo_hash"]
     assert made["facen"] == eface["facen"]
     assert made["normalized"] == made.normalized == b"\x89PNG aligned"
-    assert made["timestamp"].tzinfo is not None
+    assert made.timestamp is not None and made.timestamp.tzinfo is not None
+    assert made["timestamp"] == made.timestamp.isoformat()
 
 
 def test_the_names_of_the_face_object_reach_the_documents_fields() -> None:
@@ -37,7 +41,9 @@ def test_the_names_of_the_face_object_reach_the_documents_fields() -> None:
     assert (made["id"], made["galleries"], made.get("id"), made.galleries) == (7, ["default"], 7, ["default"])
     assert "id" in made
     assert "bbox" in made
-    assert "id" not in dict(made)
+    assert {"id", "bbox", "galleries"} <= set(made)
+    assert not {"_id", "gallery", "x1"} & set(made)
+    assert {"_id", "gallery", "x1"} <= set(made.document())
     assert made.get("nothing", 5) == 5
     with pytest.raises(KeyError):
         made["nothing"]
@@ -57,7 +63,7 @@ def test_the_other_names_can_be_taken_out_like_any_key(key: str) -> None:
     with pytest.raises(KeyError):
         del made[key]
     fields = {"id": "_id", "galleries": "gallery", "bbox": "x1"}
-    assert fields.get(key, key) not in dict(made)
+    assert not {key, fields.get(key, key)} & {*made, *made.document()}
     made[key] = value
     del made[key]
     assert made.get(key) is None
@@ -85,8 +91,8 @@ def test_a_copy_has_everything_and_is_its_own() -> None:
 def test_a_timestamp_may_be_given_as_text(text: str, moment: datetime) -> None:
     """ISO 8601, as the face object has it, becomes a time; other text is refused."""
     made = face(person_facen(1), timestamp=text)
-    assert made["timestamp"] == made.document()["timestamp"] == moment
-    assert datetime.fromisoformat(made.as_object()["timestamp"]) == moment
+    assert made.timestamp == made.document()["timestamp"] == moment
+    assert datetime.fromisoformat(made["timestamp"]) == moment
     with pytest.raises(BadValueError, match="ISO 8601"):
         made["timestamp"] = "yesterday"
 
@@ -98,6 +104,87 @@ def test_the_aligned_picture_is_no_part_of_the_document() -> None:
     made["normalized"] = "file:///x_norm.png"
     assert made["normalized"] == made.document()["normalized"] == "file:///x_norm.png"
     assert made.normalized == b"\x89PNG aligned"
+
+
+def test_a_face_is_its_object_in_every_way_to_read_a_dictionary() -> None:
+    """Iteration, keys, values, items, len, `dict`, `**`, JSON and reversed show each value once."""
+    moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    made = Face.wrapping(
+        {"_id": 5, "owner": "o", "x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0, "gallery": ["default"]}
+        | {"timestamp": moment, "emotions": ["happy", "sad"], "cam_id": "door", "normalized": "file:///n.png"}
+    )
+    expected = {
+        "id": 5,
+        "owner": "o",
+        "bbox": Rectangle(1.0, 2.0, 3.0, 4.0),
+        "galleries": ["default"],
+        "timestamp": "2026-03-01T12:00:00+00:00",
+        "emotions": ("happy", "sad"),
+        "cam_id": "door",
+        "normalized": "file:///n.png",
+    }
+    assert dict(made) == {**made} == dict(made.items()) == expected
+    assert list(made) == list(made.keys()) == list(expected)
+    assert list(made.values()) == list(expected.values())
+    assert list(reversed(made)) == list(reversed(expected))
+    assert len(made) == len(made.keys()) == len(expected)
+    assert json.loads(json.dumps(made)) == json.loads(json.dumps(expected))
+    assert made == expected == made
+    assert (made != expected) is False
+    assert all(key in made for key in (*expected, "_id", "gallery", "x1", "y2"))
+
+
+@pytest.mark.parametrize("twin", [Face.copy, copy.copy, copy.deepcopy, dict, Face])
+def test_a_face_that_is_made_of_a_face_is_equal(twin: Callable[[Face], Any]) -> None:
+    """Copied, or as a dictionary and back, with the aligned face that is not uploaded yet."""
+    made = face(person_facen(1), _id=7, photo="file:///p.jpeg")
+    other = Face(twin(made))
+    assert other == made == dict(other)
+    assert other.document() == made.document()
+    assert other.normalized == b"\x89PNG aligned"
+    other["meta"] = "another"
+    assert other != made
+
+
+def test_items_are_taken_and_moved_by_the_face_objects_names() -> None:
+    """popitem, move_to_end, clear and |= work on what iteration shows."""
+    made = Face.wrapping({"_id": 5, "x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0, "meta": None})
+    made.move_to_end("id")
+    assert list(made) == ["bbox", "meta", "id"]
+    made.move_to_end("bbox")
+    assert made.popitem() == ("bbox", Rectangle(1.0, 2.0, 3.0, 4.0))
+    assert made.popitem(last=False) == ("meta", None)
+    made |= {"galleries": ["a"]}
+    made["normalized"] = b"\x89PNG"
+    assert made == {"id": 5, "galleries": ["a"], "normalized": b"\x89PNG"}
+    assert "PNG" not in repr(made)
+    made.clear()
+    assert (list(made), len(made), made.normalized, made.document()) == ([], 0, None, {})
+    with pytest.raises(KeyError):
+        made.popitem()
+
+
+def test_the_aligned_face_stays_bytes_until_it_is_uploaded() -> None:
+    """A URL that is known before the upload is in the document only."""
+    made = face(person_facen(1))
+    made.link({"normalized": "file:///n.png"})
+    assert made["normalized"] == b"\x89PNG aligned"
+    assert made.document()["normalized"] == "file:///n.png"
+    made.mark_uploaded()
+    assert (made["normalized"], made.normalized) == ("file:///n.png", b"\x89PNG aligned")
+    made["normalized"] = b"\x89PNG other"
+    assert made["normalized"] == made.normalized == b"\x89PNG other"
+
+
+def test_a_document_that_lacks_fields_is_shown_as_it_is() -> None:
+    """Without all four corners there is no bbox, and what is there keeps its name."""
+    made = Face.wrapping({"_id": 5, "x1": 1.0, "y2": 4.0, "timestamp": 5})
+    assert dict(made) == {"id": 5, "x1": 1.0, "y2": 4.0, "timestamp": 5}
+    assert "bbox" not in made
+    assert (made.bbox, made.timestamp) == (None, None)
+    for key in ("bbox", "galleries", "gallery", "normalized"):
+        with pytest.raises(KeyError, match=key):
+            made[key]
 
 
 def test_the_face_object_has_the_promised_keys() -> None:
