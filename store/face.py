@@ -22,6 +22,20 @@ CONVERTED = frozenset({*ALIASES, "bbox", "normalized", "emotions", "timestamp"})
 """Keys whose values are converted when they are set."""
 
 
+class Timestamp(str):
+    """A time as ISO 8601 text."""
+
+    moment: datetime
+
+    @classmethod
+    def at(cls, moment: datetime) -> Self:
+        """A time without a zone is UTC, as to MongoDB's driver."""
+        aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        text = cls(aware.isoformat())
+        text.moment = aware
+        return text
+
+
 class Face(Model):
     """A face.
 
@@ -39,8 +53,8 @@ class Face(Model):
     """
 
     _png: bytes | None = None
-    _is_uploaded: bool = True
-    """False from when PNG bytes are assigned until `normalized` is a URL again."""
+    _url: str | None = None
+    """The URL of the aligned face while its key shows the bytes."""
 
     @classmethod
     def wrapping(cls, document: Mapping[str, Any]) -> Self:
@@ -95,8 +109,8 @@ class Face(Model):
     @property
     def timestamp(self) -> datetime | None:
         """The time of the key `timestamp`; None where there is none."""
-        moment = OrderedDict.get(self, "timestamp")
-        return moment if isinstance(moment, datetime) else None
+        text = OrderedDict.get(self, "timestamp")
+        return text.moment if isinstance(text, Timestamp) else None
 
     @property
     def normalized(self) -> bytes | None:
@@ -105,22 +119,33 @@ class Face(Model):
 
     @normalized.setter
     def normalized(self, png: bytes | None) -> None:
-        self._png, self._is_uploaded = png, png is None
+        if png is None:
+            self.mark_uploaded()
+        elif self._holds("normalized"):
+            url = OrderedDict.pop(self, "normalized")
+            self._url = url if isinstance(url, str) else None
+        self._png = png
 
     @property
     def urls(self) -> dict[str, str]:
         """The URLs of the face's pictures, of those that have one."""
         held = {field: OrderedDict.get(self, field) for field in ("photo", "normalized", "thumbnail")}
+        if self._url is not None:
+            held["normalized"] = self._url
         return {field: url for field, url in held.items() if isinstance(url, str)}
 
     def link(self, urls: Mapping[str, str]) -> None:
         """Sets the URLs of pictures; an aligned face that is not uploaded yet stays what the key shows."""
         for field, url in urls.items():
-            OrderedDict.__setitem__(self, field, url)
+            if field == "normalized" and self._shows_png:
+                self._url = url
+            else:
+                OrderedDict.__setitem__(self, field, url)
 
     def mark_uploaded(self) -> None:
         """From now on `face["normalized"]` is the URL."""
-        self._is_uploaded = True
+        if self._url is not None:
+            self["normalized"] = self._url
 
     def vector(self, size: int | None = None) -> Facen:
         """The facen as numbers. BadValueError where there is none, or none of this size."""
@@ -137,7 +162,12 @@ class Face(Model):
 
     def fields(self) -> dict[str, Any]:
         """The document's fields, as they are held."""
-        return dict(OrderedDict.items(self))
+        fields = dict(OrderedDict.items(self))
+        if isinstance(text := fields.get("timestamp"), Timestamp):
+            fields["timestamp"] = text.moment
+        if self._url is not None:
+            fields["normalized"] = self._url
+        return fields
 
     def document(self) -> dict[str, Any]:
         """What MongoDB holds. BadValueError names what is wrong with the face."""
@@ -146,25 +176,17 @@ class Face(Model):
     def settle(self) -> None:
         """Replaces each value by what MongoDB gives back for it, such as a time by one in milliseconds."""
         for field, value in self.document().items():
-            if field == "normalized":
-                OrderedDict.__setitem__(self, field, value)
-            else:
+            if field != "normalized":
                 self[field] = value
 
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401  as wide as the dictionary's own values
-        if key not in CONVERTED:
-            return OrderedDict.__getitem__(self, key)
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401  as wide as the dictionary's own values
+        if key in ALIASES and self._holds(ALIASES[key]):
+            return self[ALIASES[key]]
         if key == "bbox" and (box := self.bbox) is not None:
             return box
-        field = ALIASES.get(key, key)
-        if key == "normalized" and self._png is not None and not (self._is_uploaded and self._holds(field)):
+        if key == "normalized" and self._png is not None:
             return self._png
-        if not self._holds(field):
-            raise KeyError(key)
-        value = OrderedDict.__getitem__(self, field)
-        if key == "timestamp" and isinstance(value, datetime):
-            return value.isoformat()
-        return value
+        raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
         return (
@@ -180,7 +202,7 @@ class Face(Model):
                 yield SHOWN.get(field, field)
             elif field == FIRST_CORNER:
                 yield field
-        if self._png is not None and not self._holds("normalized"):
+        if self._shows_png:
             yield "normalized"
 
     def __reversed__(self) -> Iterator[str]:
@@ -205,7 +227,7 @@ class Face(Model):
         return f"Faces.Model({shown!r})"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restored, (type(self), self.fields(), self._png, self._is_uploaded)
+        return _restored, (type(self), self.fields(), self._png, self._shows_png)
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]  # a view of the face object
         return KeysView(self)
@@ -239,18 +261,18 @@ class Face(Model):
 
     def clear(self) -> None:
         OrderedDict.clear(self)
-        self.normalized = None
+        self._png = self._url = None
 
     def copy(self) -> Self:
         """A face of its own with the same fields, the aligned face too."""
-        return _restored(type(self), self.fields(), self._png, self._is_uploaded)
+        return _restored(type(self), self.fields(), self._png, self._shows_png)
 
     def __delitem__(self, key: str) -> None:
         if key == "bbox" and self.bbox is not None:
             for corner in CORNERS:
                 OrderedDict.__delitem__(self, corner)
         elif key == "normalized" and self._png is not None:
-            self.normalized = None
+            self._png = self._url = None
             OrderedDict.pop(self, key, None)
         else:
             OrderedDict.__delitem__(self, ALIASES.get(key, key))
@@ -265,8 +287,9 @@ class Face(Model):
             self._set_normalized(value)
         elif key == "emotions" and isinstance(value, list):
             OrderedDict.__setitem__(self, key, tuple(value))  # MongoDB has lists only
-        elif key == "timestamp" and isinstance(value, str):
-            OrderedDict.__setitem__(self, key, moment_of(value))
+        elif key == "timestamp" and isinstance(value, str | datetime):
+            moment = moment_of(value) if isinstance(value, str) else value
+            OrderedDict.__setitem__(self, key, Timestamp.at(moment))
         else:
             OrderedDict.__setitem__(self, ALIASES.get(key, key), value)
 
@@ -275,7 +298,12 @@ class Face(Model):
             self.normalized = value
             return
         OrderedDict.__setitem__(self, "normalized", value)
-        self._is_uploaded = True
+        self._url = None
+
+    @property
+    def _shows_png(self) -> bool:
+        """Whether the aligned face is what the key `normalized` shows."""
+        return self._png is not None and not self._holds("normalized")
 
     def _holds(self, field: object) -> bool:
         """Whether the document has the field."""
@@ -285,9 +313,12 @@ class Face(Model):
 _F = TypeVar("_F", bound=Face)
 
 
-def _restored(kind: type[_F], fields: Mapping[str, Any], png: bytes | None, is_uploaded: bool) -> _F:
+def _restored(kind: type[_F], fields: Mapping[str, Any], png: bytes | None, shows_png: bool) -> _F:
     face = kind.wrapping(fields)
-    face._png, face._is_uploaded = png, is_uploaded
+    if shows_png:
+        face.normalized = png
+    else:
+        face._png = png
     return face
 
 
