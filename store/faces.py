@@ -34,7 +34,6 @@ from store.model_store import SCHEMA
 from store.nearest import nearest
 from store.observer import StoreObserver
 from store.query_limits import check_number, max_documents
-from store.update_guard import with_operators
 from store.users import UserArgument, Users, UserStore
 
 ID_TRIES = 4
@@ -113,7 +112,7 @@ class Faces(UserStore[Face]):
         return Face.wrapping(obj)
 
     def _changes(self, update: object) -> dict[str, Any]:
-        changes = super()._changes(_as_fields(with_operators(update)))
+        changes = super()._changes(_as_fields(update))
         check_changes(changes)
         return changes
 
@@ -318,16 +317,16 @@ class Faces(UserStore[Face]):
 
 
 def _as_fields(update: object) -> object:
-    """The update, with properties of the face object that it sets as fields of the document."""
-    if not isinstance(update, Mapping) or not isinstance(update.get("$set"), Mapping):
+    """The update with the face object's properties as fields of the document; operators stay as they are."""
+    if not isinstance(update, Mapping) or any(str(key).startswith("$") for key in update):
         return update
     fields: dict[Any, Any] = {}
-    for key, value in update["$set"].items():
+    for key, value in update.items():
         if key == "bbox":
             fields |= zip(CORNERS, checked_bbox(value), strict=True)
         else:
             fields[key] = moment_of(value) if key == "timestamp" and isinstance(value, str) else value
-    return {**update, "$set": fields}
+    return fields
 
 
 def _conflict(face: Face, error: ConflictError, own_id: bool) -> str:

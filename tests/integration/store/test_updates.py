@@ -1,5 +1,6 @@
 """Updates: properties, operators, and the driver's keyword arguments."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,6 +24,18 @@ async def test_an_update_sets_a_property(ctx: Context, user: User) -> None:
     assert changed["meta"] is None
     switched = await ctx.users.update_one({"_id": user["_id"]}, {"active": False})
     assert switched is not None and switched["active"] is False
+
+
+async def test_a_faces_own_properties_are_set_as_fields_of_its_document(ctx: Context, user: User) -> None:
+    """`bbox` sets the four corners, and a timestamp may be text, as the face object shows both."""
+    await ctx.faces.add(user, face(person_facen(1)))
+    changes = {"bbox": (-1, 2, 3, 4.5), "timestamp": "2026-03-01T12:00:00Z"}
+    changed = await ctx.faces.update_one(user, None, changes)
+    assert changed is not None and changed.bbox == (-1.0, 2.0, 3.0, 4.5)
+    assert changed.document()["timestamp"] == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for wrong in ({"bbox": (1, 2, 3)}, {"timestamp": "noon"}, {"id": 5}, {"galleries": ["a"]}):
+        with pytest.raises(BadValueError):
+            await ctx.faces.update_one(user, None, wrong)
 
 
 @pytest.mark.parametrize(
