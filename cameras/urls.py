@@ -1,9 +1,10 @@
 """Camera URLs: which kinds there are, and what makes one valid. `pipeline.urls` splits and masks them."""
 
+import os
 import re
 from enum import Enum
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from pipeline.urls import AMBIGUOUS, HIDDEN, UrlError
 
@@ -70,7 +71,7 @@ def local_path(url: str) -> Path:
         if host not in ("", "localhost"):
             raise UrlError("a file: URL names no other host; it reads file:///path")
         path = slash + rest
-    return Path(unquote(path))
+    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))  # names of files are bytes
 
 
 def _host_and_port(authority: str) -> tuple[str, str | None]:

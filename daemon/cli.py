@@ -4,6 +4,7 @@ Nothing is imported here that a command may not need: `facend --help` shows at o
 """
 
 import errno
+import io
 import logging
 import os
 import signal
@@ -81,6 +82,7 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 def main() -> None:
     _stand_in_for_closed_files()
+    _print_any_text()
     if sys.argv[1:2] == ["run"]:
         # A wish to read the settings again, which come anyway while it loads. Left alone it would end the
         # process, and systemd takes that for a clean end.
@@ -105,6 +107,13 @@ def _stand_in_for_closed_files() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
+def _print_any_text() -> None:
+    """Names of files may be no UTF-8, and a terminal may lack a character: both are printed as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _status_of_command() -> int:
     """Run the command that was asked for; its exit status."""
     try:
@@ -124,7 +133,7 @@ def _status_of_command() -> int:
         click.echo(f"facend: cannot write {error.filename or 'the output'} ({error.strerror})", err=True)
         return 1
     except StartError as error:
-        for line in str(error).splitlines():
+        for line in error.lines:
             click.echo(f"facend: {line}", err=True)
         return error.exit_status
     return 0

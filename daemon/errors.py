@@ -6,6 +6,11 @@ class StartError(Exception):
 
     exit_status = 1
 
+    @property
+    def lines(self) -> list[str]:
+        """The error as a person reads it; a file's name in it may hold line ends and more."""
+        return [printable(str(self))]
+
 
 class SettingsError(StartError):
     """A person has to change something first; systemd must not try again. Exit status 2.
@@ -18,6 +23,10 @@ class SettingsError(StartError):
     def __init__(self, problems: list[str]) -> None:
         self.problems = [printable(problem) for problem in problems]
         super().__init__("\n".join(self.problems))
+
+    @property
+    def lines(self) -> list[str]:
+        return self.problems
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,12 @@
 """A stored sighting in one line: for a log, and for a person who watches."""
 
+import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
 
+from daemon.errors import printable
 from store.recorder import StoredSighting
 
 log = structlog.get_logger(__name__)
@@ -56,5 +58,6 @@ def shown_path(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "file":
         return url
-    path = Path(unquote(parts.path))
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return printable(str(shown))

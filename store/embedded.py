@@ -25,7 +25,7 @@ from store.deadline import Deadline
 from store.errors import StoreUnavailableError
 from store.mongod_log import MongodLog, Repeats
 from store.process_lock import OwnerLock, dies_with_parent, end, ended, orphans
-from store.socket_folder import make_private, socket_folder
+from store.socket_folder import SOCKETS, make_private, remove_sockets, socket_folder
 
 log = structlog.get_logger()
 
@@ -53,22 +53,32 @@ class PrivateMongod:
     ) -> None:
         """`program` is asked only where we own the folder: a guest needs no program of its own. `closing` is
         called when the server is stopped, and gives the deadline by which it must have ended."""
-        self._folder = folder.absolute()
+        self._folder = folder.resolve()
         self._program = program
         self._cache_mb = cache_mb
         self._closing = closing
-        self._sockets = socket_folder(self._folder)
+        self._sockets: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._repeats = Repeats()
         self._log = MongodLog(self._repeats)
         self.fault = ""
         """Why the server does not run at present, where it is ours; else the empty string."""
         self._reader: asyncio.Task[None] | None = None
-        self._member = ReplicaSetOfOne(f"{self._server}/?directConnection=true", str(self._socket))
+
+    @property
+    def _place(self) -> Path:
+        """The folder of the sockets, chosen when the data folder is there."""
+        if self._sockets is None:
+            self._sockets = socket_folder(self._folder)
+        return self._sockets
 
     @property
     def _socket(self) -> Path:
-        return self._sockets / "mongod.sock"
+        return self._place / SOCKETS[0]
+
+    @property
+    def _member(self) -> ReplicaSetOfOne:
+        return ReplicaSetOfOne(f"{self._server}/?directConnection=true", str(self._socket))
 
     @property
     def _server(self) -> str:
@@ -94,7 +104,7 @@ class PrivateMongod:
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._folder.chmod(0o700)
-            make_private(self._sockets)
+            make_private(self._place)
             lock = OwnerLock(self._folder / "owner.lock")
             owner = lock.acquire()
         except OSError as error:
@@ -159,9 +169,8 @@ class PrivateMongod:
         try:
             # Its parents were there before: where they are not, a disk may be missing that comes back.
             (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
-            make_private(self._sockets)
-            for socket in (self._socket, self._sockets / "mongodb-27017.sock"):
-                socket.unlink(missing_ok=True)
+            make_private(self._place)
+            remove_sockets(self._place)
         except OSError as error:
             raise self._unusable(error) from error
         program = self._program()
@@ -210,7 +219,7 @@ class PrivateMongod:
         return [
             *("--dbpath", str(self._folder / "db")),
             *("--bind_ip", str(self._socket)),
-            *("--unixSocketPrefix", str(self._sockets)),
+            *("--unixSocketPrefix", str(self._place)),
             *("--filePermissions", "0700"),
             *("--replSet", ReplicaSetOfOne.name),
             *("--oplogSize", "64"),
@@ -306,3 +315,7 @@ class PrivateMongod:
         if self._reader is not None and process is not None and process.returncode is not None:
             await self._reader
             self._reader = None
+        if process is not None and self._place.parent != self._folder:
+            with contextlib.suppress(OSError):  # the next server makes the folder again, and empties it first
+                remove_sockets(self._place)
+                self._place.rmdir()

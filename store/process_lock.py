@@ -45,9 +45,9 @@ def orphans(program: str, argument: str) -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         # A process may end, or belong to somebody else, while we look at it.
         with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            words = (folder / "cmdline").read_bytes().split(b"\0")
             mine = folder.stat().st_uid == os.getuid()
-            if mine and Path(words[0]).name == program and argument in words:
+            if mine and Path(os.fsdecode(words[0])).name == program and os.fsencode(argument) in words:
                 found.append(int(folder.name))
     return found
 

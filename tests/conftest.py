@@ -1,11 +1,21 @@
 """Settings for all tests."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import structlog
 from hypothesis import settings
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("facend", deadline=None)
 settings.load_profile("facend")
+
+# Everything works in any folder a user may have, so all tests run in one with an upper-case letter, a space,
+# an umlaut, and characters that mean something in URLs and in lists.
+_ROOT = Path(tempfile.gettempdir()) / f"Facend Tests, Büro #{os.getuid()} 100%41"
+_ROOT.mkdir(mode=0o700, exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_ROOT))
 
 # Where rich is installed, structlog has it draw each exception with all variables, which takes a second.
 structlog.configure(

@@ -26,7 +26,7 @@ class MongodThread:
     """The private mongod with an event loop of its own, which outlives those of the tests."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="facend-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="Facend Tests, Büro #"))
         self._mongod = PrivateMongod(self._folder / "mongod", find_mongod)
         self._ready = threading.Event()
         self._failure: BaseException | None = None

@@ -22,28 +22,28 @@ CONFIGURATION = """
 load_module {module};
 daemon off;
 worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
+pid "{folder}/nginx.pid";
+error_log "{folder}/error.log";
 events {{ worker_connections 64; }}
 http {{
   access_log off;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+  client_body_temp_path "{folder}/body";
+  proxy_temp_path "{folder}/proxy";
+  fastcgi_temp_path "{folder}/fastcgi";
+  uwsgi_temp_path "{folder}/uwsgi";
+  scgi_temp_path "{folder}/scgi";
   server {{
     listen 127.0.0.1:{port};
     location /faces/ {{
-      root {folder}/www;
+      root "{folder}/www";
       client_max_body_size 16m;
       dav_methods PUT DELETE MKCOL;
       dav_ext_methods PROPFIND OPTIONS;
       create_full_put_path {make_folders};
       auth_basic pictures;
-      auth_basic_user_file {folder}/users;
+      auth_basic_user_file "{folder}/users";
     }}
-    location /plain/ {{ root {folder}/www; }}
+    location /plain/ {{ root "{folder}/www"; }}
   }}
 }}
 """

@@ -18,7 +18,7 @@ from store.errors import StoreUnavailableError
 from store.mongod_program import find_mongod
 from store.process_lock import orphans
 from store.settings import StoreSettings
-from store.socket_folder import MAX_SOCKET_BYTES, socket_folder
+from store.socket_folder import MAX_SOCKET_BYTES, SOCKETS, socket_folder
 from tests.small_disk import fill, small_disk
 
 SETTINGS = StoreSettings(connect_timeout_seconds=30)
@@ -181,16 +181,68 @@ async def test_a_guest_takes_over_from_a_killed_owner(tmp_path: Path) -> None:
         assert guest.pid is not None
 
 
-async def test_a_deep_folder_has_its_sockets_elsewhere(tmp_path: Path) -> None:
-    """Where the path of a socket would be longer than the kernel takes, a short private folder is used."""
-    deep = tmp_path / ("d" * 100) / ("e" * 100)
-    place = socket_folder(deep)
-    assert len(os.fsencode(place / "mongodb-27017.sock")) <= MAX_SOCKET_BYTES
-    async with PrivateMongod(deep, find_mongod).running() as url:
+FOLDERS = {
+    "upper case": "Projects",
+    "a URL's characters": "a@b:c#d?e%41&f=g+h",
+    "a list's separators": "x,y;z",
+    "a shell's characters": 'it\'s "$HOME" `x` \\ *[?]{a,b}|&<>',
+    "white space": " a b\tc\nd ",
+    "not UTF-8": os.fsdecode(b"caf\xe9"),
+    "longer than a socket's path": "/".join(("d" * 100, "E" * 255)),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS.values(), ids=FOLDERS)
+async def test_any_folder_can_hold_the_data(tmp_path: Path, name: str) -> None:
+    """Owner and guest reach the server, which has transactions; the guest takes it over at the same URL."""
+    folder = tmp_path / name
+    async with AsyncExitStack() as guests:
+        async with PrivateMongod(folder, find_mongod).running() as url:
+            guest = PrivateMongod(folder, find_mongod)
+            assert await guests.enter_async_context(guest.running()) == url
+            async with (
+                connect(url, SETTINGS) as database,
+                await database.client.start_session() as session,
+                session.start_transaction(),
+            ):
+                await database["things"].insert_one({}, session=session)
+        assert await count_after_insert(url) == 2
+        assert guest.pid is not None
+
+
+async def test_a_link_and_the_folder_behind_it_are_one(tmp_path: Path) -> None:
+    """A guest that comes through a symbolic link meets the owner that came by the folder itself."""
+    (tmp_path / "Big Disk").mkdir()
+    (tmp_path / "link").symlink_to("Big Disk")
+    async with PrivateMongod(tmp_path / "Big Disk" / "mongod", find_mongod).running() as url:
+        guest = PrivateMongod(tmp_path / "link" / "mongod", find_mongod)
+        async with guest.running() as same:
+            assert (same, guest.pid) == (url, None)
+            assert await count_after_insert(same) == 1
+
+
+async def test_the_environment_does_not_part_owner_and_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service and a command meet although they have different TMPDIR and XDG_RUNTIME_DIR."""
+    folder = tmp_path / "Data"
+    async with PrivateMongod(folder, find_mongod).running() as url:
+        monkeypatch.setenv("TMPDIR", str(tmp_path / "not there"))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        async with PrivateMongod(folder, find_mongod).running() as same:
+            assert same == url
+            assert await count_after_insert(same) == 1
+
+
+async def test_no_sockets_folder_is_left_behind(tmp_path: Path) -> None:
+    """The private folder of the sockets is the user's alone, short and plain, and goes with the server."""
+    mongod = PrivateMongod(tmp_path / "Data", find_mongod)
+    async with mongod.running():
+        place = socket_folder(tmp_path / "Data")
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
-        assert await count_after_insert(url) == 1
-    with suppress(FileNotFoundError):
-        place.rmdir()
+        assert str(place) == str(place).lower()
+        assert all(len(os.fsencode(place / name)) <= MAX_SOCKET_BYTES for name in SOCKETS)
+    assert not place.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import os
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
@@ -258,3 +260,11 @@ def test_file_urls_are_percent_decoded_and_paths_are_not() -> None:
     assert str(local_path("file:///a%20b.mp4")) == "/a b.mp4"
     assert str(local_path("file:a%20b.mp4")) == "a b.mp4"
     assert str(local_path("/a%20b.mp4")) == "/a%20b.mp4"
+
+
+@pytest.mark.parametrize("name", [b"a#b?c%41;d&e.mp4", b"new\nline", b"caf\xe9.mp4", "Büro.mp4".encode()])
+def test_a_path_made_a_url_leads_back_to_the_same_file(name: bytes) -> None:
+    """Whatever bytes a file's name has."""
+    path = Path(os.fsdecode(b"/clips/" + name))
+    assert local_path(path.as_uri()) == path
+    assert local_path(str(path)) == path
