@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.secrets import SecretError, credential
+from pipeline.redaction import KNOWN
 from store.files import make_folder, write_durably
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -23,6 +24,11 @@ class CameraSecrets:
 
     def get(self, name: object) -> str:
         """The secret of this name. SecretError where there is none, or the name is no plain one."""
+        secret = self._read(name)
+        KNOWN.add(secret)
+        return secret
+
+    def _read(self, name: object) -> str:
         path = self._path(name)
         name = path.name
         passed = self._environment.get("CREDENTIALS_DIRECTORY")

@@ -18,6 +18,7 @@ from daemon.cli_lazy import LazyGroup, Room
 from daemon.cli_options import settings_option
 from daemon.ending import Terminated, leave, terminated, uninterrupted
 from daemon.errors import StartError
+from pipeline.redaction import redact_text
 
 INTERRUPTED = 128 + signal.SIGINT  # as shells count
 TERMINATED = 128 + signal.SIGTERM
@@ -91,6 +92,10 @@ def main() -> None:
     try:
         status = _status_of_command()
     except Exception:
+        if not logging.getLogger().handlers:
+            from daemon import logs  # masks secrets in what it prints
+
+            logs.configure()
         logging.getLogger(__name__).exception("this is a fault in Facend itself")
         status = 1
     leave(status)
@@ -134,6 +139,6 @@ def _status_of_command() -> int:
         return 1
     except StartError as error:
         for line in error.lines:
-            click.echo(f"facend: {line}", err=True)
+            click.echo(f"facend: {redact_text(line, pairs=False)}", err=True)
         return error.exit_status
     return 0

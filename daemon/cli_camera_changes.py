@@ -13,6 +13,7 @@ from daemon.camera_documents import SECRETS, document_of, plain
 from daemon.camera_secrets import CameraSecrets
 from daemon.cli_store import Asked, as_json, store_options, with_store
 from daemon.errors import SettingsError, StartError
+from pipeline.redaction import redact
 from store import BadValueError, ConflictError, Context, Users
 
 password_option = click.option(
@@ -85,7 +86,7 @@ def remove(asked: Asked, cam_id: str) -> None:
     for name in (cam_id, f"{cam_id}.url"):
         secrets.forget(name)
     if asked.as_json:
-        click.echo(as_json(plain(document)))
+        click.echo(as_json(redact(plain(document))))
     else:
         click.echo(f"the camera {cam_id} is removed")
 
@@ -158,7 +159,7 @@ def _password(from_stdin: bool) -> dict[str, str]:
 
 def _say(asked: Asked, camera: CameraSettings, done: str) -> None:
     if asked.as_json:
-        click.echo(as_json(camera.model_dump(mode="json", exclude={"password", "secret_end"})))
+        click.echo(as_json(redact(camera.model_dump(mode="json", exclude={"password", "secret_end"}))))
     else:
         click.echo(f"the camera {camera.id} is {done}: {camera.masked_url}")
     if camera.id in {one.id for one in asked.settings.cameras}:

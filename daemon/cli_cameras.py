@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -13,6 +13,7 @@ from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import Asked, echo_table, store_options, with_store
 from daemon.cli_store import as_json as json_of
 from daemon.errors import SettingsError, StartError
+from pipeline.redaction import redact
 from store import Context, Users
 
 SHOWN_OF_STATUS = ("since", "codec", "width", "height", "fps", "frames_decoded")
@@ -101,9 +102,10 @@ def list_cameras(asked: Asked) -> None:
         {**camera.model_dump(mode="json", exclude={"password", "secret_end"}), "source": "settings"}
         for camera in asked.settings.cameras
     ]
-    for document in with_store(asked, work):
+    for document in with_store(asked, work):  # those of other versions and programs may hold secrets
         overruled = {"overruled": True} if document["id"] in in_file else {}
         rows.append({**plain(document), "source": "collection", **overruled})
+    rows = [cast("dict[str, Any]", redact(row)) for row in rows]
     if asked.as_json:
         click.echo(json_of(rows))
         return

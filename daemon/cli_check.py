@@ -15,7 +15,7 @@ from daemon.cli_options import json_option, settings_option
 def check(settings_path: Path | None, as_json: bool) -> None:
     """Say what is wrong with the settings, or show what is in effect, secrets masked."""
     path = settings_path or settings_file.find()
-    shown = settings_file.masked(settings_file.load(path))
+    shown = settings_file.effective(path)
     if as_json:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
         return

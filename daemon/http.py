@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from daemon.credentials import credentials
 from daemon.errors import SettingsError, StartError
+from pipeline.redaction import redact
 
 STOP_SECONDS = 1
 
@@ -74,7 +75,7 @@ def application(
         return _verdict(health.stuck() or health.not_ready())
 
     async def status(_request: Request) -> Response:
-        return Response(json.dumps(health.status(), default=_as_json), media_type="application/json")
+        return Response(json.dumps(redact(health.status()), default=_as_json), media_type="application/json")
 
     return Starlette(
         routes=[

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 import sys
 from collections.abc import Mapping
 from typing import Literal
@@ -11,11 +10,10 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from daemon.errors import printable
+from pipeline.redaction import redact
 
 LogFormat = Literal["auto", "console", "journal", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@]+@")
 
 JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """sd-daemon(3): a line that begins with <N> is stored with that syslog priority."""
@@ -63,15 +61,15 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
     if log_format == "json":
         return [
             structlog.processors.format_exc_info,
-            mask_credentials,
+            mask_secrets,
             structlog.processors.JSONRenderer(sort_keys=True, ensure_ascii=False),
         ]
     if log_format == "journal":
-        return [structlog.processors.format_exc_info, mask_credentials, _journal_line]
+        return [structlog.processors.format_exc_info, mask_secrets, _journal_line]
     colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     return [
         structlog.processors.format_exc_info,
-        mask_credentials,
+        mask_secrets,
         _short_time,
         structlog.dev.ConsoleRenderer(
             colors=colours, timestamp_key="time", pad_event_to=0, pad_level=False, sort_keys=False
@@ -79,21 +77,19 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
     ]
 
 
-def mask_credentials(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The last net under the rooms' own care: no `user:password@` of a URL gets into a line."""
-    return {key: _masked(value) for key, value in event.items()}
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last line of defence: no secret that is known, or named as one, gets into a line."""
+    return {key: redact(_plain(value), key) for key, value in event.items()}
 
 
-def _masked(value: object) -> object:
-    if isinstance(value, str):
-        return CREDENTIALS_IN_URL.sub("***@", value)
+def _plain(value: object) -> object:
     if isinstance(value, BaseException):
-        return CREDENTIALS_IN_URL.sub("***@", f"{type(value).__name__}: {value}")
+        return f"{type(value).__name__}: {value}"
     if isinstance(value, Mapping):
-        return {key: _masked(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(inner) for inner in value]
-    return value
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
 def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

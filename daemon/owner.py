@@ -4,6 +4,7 @@ import secrets
 from pathlib import Path
 
 from daemon.errors import StartError
+from pipeline.redaction import KNOWN
 from store import Context, Users
 from store.files import write_durably
 
@@ -15,6 +16,7 @@ async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     that the same user is found again after a restart.
     """
     token = token or own_token(data_dir / "token")
+    KNOWN.add(token)
     known = await ctx.users.find_one({"token": token})
     return known or await ctx.users.add({"token": token, "active": True})
 

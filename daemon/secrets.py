@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.redaction import KNOWN
+from pipeline.urls import HIDDEN
+
 REFERENCE = re.compile(r"\$\{(env|file|credential):([^}]*)\}")
 
 Key = tuple[str | int, ...]
@@ -36,15 +39,28 @@ class NotPassedError(SecretError):
 
 
 def filled_in(
-    value: object, environment: Mapping[str, str], faults: list[SecretFault], key: Key = ()
+    value: object,
+    environment: Mapping[str, str],
+    faults: list[SecretFault],
+    hidden: dict[Key, str] | None = None,
+    key: Key = (),
 ) -> object:
-    """The same value with every reference in its texts replaced; `faults` gets those that lead nowhere."""
+    """The same value with every reference in its texts replaced; `faults` gets those that lead nowhere.
+
+    `hidden` gets each text that holds a reference as it may be shown, with *** for what is behind it.
+    """
     if isinstance(value, str):
+        if hidden is not None and REFERENCE.search(value):
+            hidden[key] = REFERENCE.sub(HIDDEN, value)
         return REFERENCE.sub(lambda match: _replacement(match[1], match[2], environment, faults, key), value)
     if isinstance(value, dict):
-        return {name: filled_in(inner, environment, faults, (*key, name)) for name, inner in value.items()}
+        return {
+            name: filled_in(inner, environment, faults, hidden, (*key, name)) for name, inner in value.items()
+        }
     if isinstance(value, list):
-        return [filled_in(inner, environment, faults, (*key, place)) for place, inner in enumerate(value)]
+        return [
+            filled_in(inner, environment, faults, hidden, (*key, place)) for place, inner in enumerate(value)
+        ]
     return value
 
 
@@ -52,11 +68,13 @@ def _replacement(
     kind: str, name: str, environment: Mapping[str, str], faults: list[SecretFault], key: Key
 ) -> str:
     try:
-        return _value(kind, name, environment)
+        secret = _value(kind, name, environment)
     except SecretError as error:
         text = f"${{{kind}:{name}}}: {error}"
         faults.append(SecretFault(key, text, isinstance(error, NotPassedError)))
         return ""
+    KNOWN.add(secret)
+    return secret
 
 
 def _value(kind: str, name: str, environment: Mapping[str, str]) -> str:

@@ -70,6 +70,8 @@ class UploadsSettings(Section):
             raise ValueError(
                 "expected no password in it: every picture's URL would carry it; see uploads.user"
             )
+        if "?" in url or "#" in url:
+            raise ValueError("expected no ? and no #: the pictures' names are appended to it")
         return url
 
     @model_validator(mode="after")

@@ -17,11 +17,12 @@ from cameras.settings import CameraSettings
 from daemon.errors import SettingsError
 from daemon.secrets import Key, SecretFault, filled_in
 from daemon.settings import Settings
-from pipeline.urls import mask_url
+from pipeline.redaction import KNOWN, redact, redact_options, redact_text
+from pipeline.secret_names import is_secret_name
+from pipeline.urls import HIDDEN, UrlError, mask_url, split_url
 
 DEFAULT_PLACES = (Path("settings.toml"), Path("/etc/facend/settings.toml"))
 HTTP_SECTION = re.compile(r"^\[http\].*\n(?:(?!\s*\[).*\n?)*", re.MULTILINE)
-SECRET_KEYS = ("password", "token", "secret")
 
 
 def find() -> Path:
@@ -42,6 +43,21 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
     systemd hands credentials to the service alone: elsewhere, cameras may refer to some that are not there,
     which are empty then.
     """
+    return _load(path, environment, service=service)[0]
+
+
+def effective(path: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The settings in the file with their defaults, as plain values, secrets as `***`.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    settings, hidden = _load(path, environment, service=False)
+    return masked(settings, hidden)
+
+
+def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple[Settings, dict[Key, str]]:
+    """The settings, and how texts with references to secrets are shown."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -51,7 +67,8 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
     except RecursionError:
         raise SettingsError([f"{path}: this is no TOML that can be read: it is nested too deeply"]) from None
     faults: list[SecretFault] = []
-    filled = filled_in(raw, environment, faults)
+    hidden: dict[Key, str] = {}
+    filled = filled_in(raw, environment, faults, hidden)
     if not service:
         faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
     if faults:
@@ -60,7 +77,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
         raise SettingsError(
             [f"{path}: {_key(it.key)} = {it.text}{advice if it.not_passed else ''}" for it in faults]
         )
-    return validate(filled, source=str(path), folder=path.parent)
+    return validate(filled, source=str(path), folder=path.parent, hidden=hidden), hidden
 
 
 def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Settings | None:
@@ -87,47 +104,82 @@ def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Setti
     return None if faults else settings
 
 
-def validate(raw: object, source: str, folder: Path = Path()) -> Settings:
+def validate(
+    raw: object, source: str, folder: Path = Path(), hidden: Mapping[Key, str] | None = None
+) -> Settings:
     """The settings in a dictionary of the file's shape, whose relative paths count from `folder`.
 
-    SettingsError has a line for each fault.
+    SettingsError has a line for each fault, in which `hidden` stands for the values of its keys.
     """
     if nul := list(_with_nul(raw)):
         raise SettingsError([f"{source}: {_key(key)}: expected no character NUL (\\u0000)" for key in nul])
+    _remember(raw)
     try:
         return Settings.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
-        raise SettingsError(_lines(source, error.errors(), raw)) from None
+        raise SettingsError(_lines(source, error.errors(), raw, hidden=hidden)) from None
 
 
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
     """One camera's settings. SettingsError has a line for each fault."""
+    _remember(raw)
     try:
         return CameraSettings.model_validate(raw)
     except ValidationError as error:
         raise SettingsError(_lines(source, error.errors(), raw, CameraSettings)) from None
 
 
-def masked(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain values, secrets as `***`."""
-    shown: dict[str, Any] = settings.model_dump(mode="python")
-    return {key: _masked(key, value) for key, value in shown.items()}
-
-
-def _masked(key: str, value: object) -> object:
-    if isinstance(value, SecretStr):
-        return "***" if value.get_secret_value() else ""
+def _remember(value: object, *, secret: bool = False) -> None:
+    """Have every secret of the settings hidden from now on, wherever it turns up; also of those refused."""
     if isinstance(value, Mapping):
-        return {inner: _masked(inner, deep) for inner, deep in value.items()}
+        for name, inner in value.items():
+            _remember(inner, secret=secret or is_secret_name(str(name)))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _remember(inner, secret=secret)
+    elif isinstance(value, str):
+        if secret:
+            KNOWN.add(value)
+        with contextlib.suppress(UrlError):
+            KNOWN.add(split_url(value).password or "")
+
+
+def masked(settings: Settings, hidden: Mapping[Key, str] | None = None) -> dict[str, Any]:
+    """The effective settings as plain values, secrets as `***`; `hidden` has other texts to show for keys."""
+    shown: dict[str, Any] = settings.model_dump(mode="python")
+    return {name: _masked((name,), value, hidden or {}) for name, value in shown.items()}
+
+
+def _masked(key: Key, value: object, hidden: Mapping[Key, str]) -> object:
+    if key in hidden:
+        return mask_url(hidden[key])
+    if isinstance(value, SecretStr):
+        return HIDDEN if value.get_secret_value() else ""
+    if key == ("plugins", "options"):
+        return redact_options(_replaced(value, hidden, key))
+    if isinstance(value, Mapping):
+        return {inner: _masked((*key, inner), deep, hidden) for inner, deep in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked(key, deep) for deep in value]
+        return [_masked((*key, place), deep, hidden) for place, deep in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str) and value and any(secret in key for secret in SECRET_KEYS):
-        return "***"  # among a plugin's options, which know no types
-    if isinstance(value, str) and (key == "url" or "://" in value):
-        return mask_url(value)
-    return value
+    name = _name_of_secret(key)
+    return mask_url(value) if isinstance(value, str) and key[-1] == "url" else redact(value, name)
+
+
+def _replaced(value: object, hidden: Mapping[Key, str], key: Key) -> object:
+    """The value with the texts that `hidden` has for keys below it."""
+    if isinstance(value, Mapping):
+        return {name: _replaced(inner, hidden, (*key, name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, hidden, (*key, place)) for place, inner in enumerate(value)]
+    return hidden.get(key, value)
+
+
+def _name_of_secret(key: Key) -> str:
+    """The part of the key that names a secret, else its last name: all below `tokens` is one."""
+    names = [part for part in key if isinstance(part, str)]
+    return next((name for name in names if is_secret_name(name)), names[-1] if names else "")
 
 
 def _with_nul(value: object, key: Key = ()) -> Iterator[Key]:
@@ -144,24 +196,31 @@ def _with_nul(value: object, key: Key = ()) -> Iterator[Key]:
 
 
 def _lines(
-    source: str, faults: Sequence[ErrorDetails], raw: object, whole: type[BaseModel] = Settings
+    source: str,
+    faults: Sequence[ErrorDetails],
+    raw: object,
+    whole: type[BaseModel] = Settings,
+    hidden: Mapping[Key, str] | None = None,
 ) -> list[str]:
     """A line for each key; a value that may be of several kinds was refused once for each of them."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for fault in faults:
         fault["loc"] = _of_the_file(fault, raw)
         by_key.setdefault(_key(fault["loc"]), []).append(fault)
-    return [f"{source}: {key}{_what_is_wrong(same, whole)}" for key, same in by_key.items()]
+    return [
+        redact_text(f"{source}: {key}{_what_is_wrong(same, whole, hidden or {})}", pairs=False)
+        for key, same in by_key.items()
+    ]
 
 
-def _what_is_wrong(faults: Sequence[ErrorDetails], whole: type[BaseModel]) -> str:
+def _what_is_wrong(faults: Sequence[ErrorDetails], whole: type[BaseModel], hidden: Mapping[Key, str]) -> str:
     first = faults[0]
     if first["type"] == "extra_forbidden":
         return f": unknown key{_known_keys(first['loc'], whole)}"
     if first["type"] == "missing":
         return ": missing"
     expected = dict.fromkeys(_expected(fault) for fault in faults)
-    return f" = {_shown(first)}: {', or '.join(expected)}"
+    return f" = {_shown(first, hidden)}: {', or '.join(expected)}"
 
 
 def _of_the_file(fault: ErrorDetails, raw: object) -> Key:
@@ -192,12 +251,13 @@ def _key(location: Sequence[str | int]) -> str:
     return text or "the file"
 
 
-def _shown(fault: ErrorDetails) -> str:
+def _shown(fault: ErrorDetails, hidden: Mapping[Key, str]) -> str:
     """The value as it stands in the file, or not at all where it may be a secret."""
-    name = str(fault["loc"][-1]) if fault["loc"] else ""
-    value = fault["input"]
-    if any(secret in name for secret in SECRET_KEYS):
-        return "***"
+    key, value = fault["loc"], fault["input"]
+    if key in hidden:
+        return json.dumps(mask_url(hidden[key]), ensure_ascii=False)
+    if is_secret_name(_name_of_secret(key)):
+        return HIDDEN
     if isinstance(value, dict):
         return "{…}"
     if isinstance(value, list | tuple):

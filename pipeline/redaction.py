@@ -13,7 +13,7 @@ from urllib.parse import quote
 from pipeline.secret_names import is_secret_name
 from pipeline.urls import HIDDEN, holds_secret, looks_random, mask_urls, origin
 
-SHORTEST_KNOWN = 6
+SHORTEST_KNOWN = 8
 """Shorter secrets are hidden by their place alone: as text they would occur by chance."""
 
 _PAIR = re.compile(
@@ -58,10 +58,14 @@ class KnownSecrets:
 KNOWN = KnownSecrets()
 
 
-def redact_text(text: str) -> str:
-    """Free text without known secrets, without logins and secret parameters of URLs, and without the values
-    of `password=…`, `"token": …`, `Bearer …` and the like."""
+def redact_text(text: str, *, pairs: bool = True) -> str:
+    """Free text without known secrets and without logins and secret parameters of URLs.
+
+    With `pairs` also without the values of `password=…`, `"token": …`, `Bearer …` and the like.
+    """
     text = mask_urls(KNOWN.hide(text))
+    if not pairs:
+        return text
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     return _PAIR.sub(_without_value, text) if "=" in text or ":" in text else text
 
