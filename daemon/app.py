@@ -28,13 +28,14 @@ from daemon.crashes import CrashNotes
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
 from daemon.http import application, serving
+from daemon.http_connections import ConnectionLimits, Connections
 from daemon.jobs import Jobs
 from daemon.metrics import Metrics
 from daemon.nights import Nights
 from daemon.notify import Systemd
 from daemon.owner_routes import doctor_route, rebuild_route
 from daemon.plugins.host import Plugins
-from daemon.settings import Settings
+from daemon.settings import HttpSettings, Settings
 from daemon.shutdown import ShutdownLimit, side_by_side
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
@@ -148,9 +149,11 @@ class Application:
         self._tasks.start(loop_lag.measure(self._metrics.loop_lag), "event loop lag", endless=True)
         routes = [doctor_route(self._storing), rebuild_route(self._storing), *self._plugins.routes()]
         token = settings.http.token.get_secret_value()
-        web = application(self._metrics.registry, self, routes, token)
+        web = application(self._metrics.registry, self, routes, token, settings.http.allowed_hosts)
+        connections = Connections(_connection_limits(settings.http), self._metrics)
+        self._metrics.levels.add("facend_http_connections", lambda: {"": len(connections)})
         self.address = await self._http.enter_async_context(
-            serving(web, settings.http.host, settings.http.port, self._crashed)
+            serving(web, settings.http.host, settings.http.port, self._crashed, connections)
         )
         self._storing.start(self._crashed)
         nights = Nights(self._jobs, lambda: self._storing.job_runs, settings.persons.zone)
@@ -343,3 +346,12 @@ class Application:
         levels.add("facend_facens_bytes", lambda: {"": self._storing.seen.facens_bytes})
         levels.add("facend_camera_overloaded", self._supervisor.overloaded)
         levels.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})
+
+
+def _connection_limits(settings: HttpSettings) -> ConnectionLimits:
+    return ConnectionLimits(
+        connections=settings.max_connections,
+        per_client=settings.max_connections_per_client,
+        request_seconds=settings.request_timeout_seconds,
+        write_seconds=settings.write_timeout_seconds,
+    )

@@ -3,26 +3,35 @@
 import asyncio
 import errno
 import json
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from ipaddress import ip_address
 from secrets import compare_digest
 from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.credentials import credentials
 from daemon.errors import SettingsError, StartError
+from daemon.http_connections import ConnectionLimits, Connections, protocol_for
 from pipeline.redaction import redact
 
 STOP_SECONDS = 1
+
+BACKLOG = 64
+"""Connections that wait in the kernel, and that asyncio accepts before any of them can be refused."""
 
 _ADVICE = {
     errno.EADDRINUSE: "stop what listens there, or set http.port (--port of the demo)",
@@ -48,12 +57,21 @@ class Health(Protocol):
 
 
 def application(
-    registry: CollectorRegistry, health: Health, more: Sequence[BaseRoute] = (), token: str = ""
+    registry: CollectorRegistry,
+    health: Health,
+    more: Sequence[BaseRoute] = (),
+    token: str = "",
+    allowed_hosts: Sequence[str] = (),
 ) -> Starlette:
     """The daemon's own paths, and after them those in `more`, which see to their own safety.
 
-    With a token the daemon's paths want `Authorization: Bearer <token>`; health alone is everybody's.
+    With a token the daemon's paths want `Authorization: Bearer <token>`. Without one they want a request to a
+    name of this machine or to one of `allowed_hosts`, so that a web page that a browser on this machine shows
+    cannot read them under a name of its own. Health is open to all.
     """
+
+    def guarded(endpoint: Endpoint) -> Endpoint:
+        return _with_token(endpoint, token) if token else _with_local_host(endpoint, allowed_hosts)
 
     async def index(_request: Request) -> Response:
         return PlainTextResponse(
@@ -79,20 +97,61 @@ def application(
 
     return Starlette(
         routes=[
-            Route("/", _guarded(index, token)),
-            Route("/metrics", _guarded(metrics, token)),
+            Route("/", guarded(index)),
+            Route("/metrics", guarded(metrics)),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-            Route("/status", _guarded(status, token)),
+            Route("/status", guarded(status)),
             *more,
-        ]
+        ],
+        middleware=[Middleware(OriginForm)],
     )
 
 
-def _guarded(endpoint: Endpoint, token: str) -> Endpoint:
-    if not token:
-        return endpoint
+class OriginForm:
+    """Brings a target in absolute form, as proxies send it, into the usual one; its host replaces `Host`."""
 
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (found := _ABSOLUTE.fullmatch(scope["raw_path"])):
+            host, path = found[1], found[2] or b"/"
+            headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            headers.append((b"host", host))
+            scope = {**scope, "raw_path": path, "path": unquote(path.decode("latin-1")), "headers": headers}
+        await self._app(scope, receive, send)
+
+
+_ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE)
+
+
+def _with_local_host(endpoint: Endpoint, allowed_hosts: Sequence[str]) -> Endpoint:
+    allowed = {host.lower().rstrip(".") for host in ("localhost", *allowed_hosts)}
+
+    def is_local(authority: str) -> bool:
+        host = (urlsplit(f"//{authority}").hostname or "").rstrip(".")
+        try:
+            return host in allowed or ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    async def guarded(request: Request) -> Response:
+        named = [*request.headers.getlist("host")]
+        named += [origin.rpartition("://")[2] for origin in request.headers.getlist("origin")]
+        try:
+            local = all(is_local(authority) for authority in named)
+        except ValueError:  # a bracket that is not closed
+            local = False
+        if local and request.headers.get("sec-fetch-site") != "cross-site":
+            return await endpoint(request)
+        text = "a request under another name than this machine's; see http.allowed_hosts and http.token\n"
+        return PlainTextResponse(text, 403)
+
+    return guarded
+
+
+def _with_token(endpoint: Endpoint, token: str) -> Endpoint:
     async def guarded(request: Request) -> Response:
         given = credentials(request, "bearer")
         if any(compare_digest(text.encode(), token.encode()) for text in given):
@@ -122,18 +181,25 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: Starlette, host: str, port: int, on_crash: Callable[[BaseException], None]
+    app: Starlette,
+    host: str,
+    port: int,
+    on_crash: Callable[[BaseException], None],
+    connections: Connections | None = None,
 ) -> AsyncIterator[str]:
     """Serve until the end of the block; gives the address. StartError where the port is taken.
 
     `on_crash` hears of it when the server ends by a fault of its own.
     """
+    connections = Connections(ConnectionLimits()) if connections is None else connections
     listener = listen(host, port)
     address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
     server = _Server(
         uvicorn.Config(
             app,
+            http=protocol_for(connections),
             ws="none",
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             lifespan="off",

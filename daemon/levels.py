@@ -18,6 +18,7 @@ LEVELS: dict[str, tuple[str, str | None]] = {
         "1 while only key frames are decoded where nothing happens, for lack of time",
         "camera",
     ),
+    "facend_http_connections": ("Open HTTP connections", None),
     "facend_event_loop_tasks": ("Tasks on the event loop that are not done", None),
 }
 """What is read when somebody scrapes: the text, and the label where there is one."""

@@ -1,6 +1,7 @@
 """Logs: readable on a terminal, priorities for the journal, JSON where it is asked for."""
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,12 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """sd-daemon(3): a line that begins with <N> is stored with that syslog priority."""
+
+
+CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL")
+"""Libraries that log a line for each event, of which others may cause thousands."""
+REPEAT_SECONDS = 10.0
+KEPT_LINES = 256
 
 
 def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
@@ -40,6 +47,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RepeatLimiter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -49,8 +57,31 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for chatty in ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+class RepeatLimiter(logging.Filter):
+    """Passes a line of a chatty library once in `REPEAT_SECONDS`; the next one says how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(CHATTY):
+            return True
+        key = (record.name, str(record.msg)[:80])
+        passed_at, repeats = self._seen.get(key, (-math.inf, 0))
+        if record.created - passed_at < REPEAT_SECONDS:
+            self._seen[key] = (passed_at, repeats + 1)
+            return False
+        if len(self._seen) >= KEPT_LINES:
+            self._seen.clear()
+        self._seen[key] = (record.created, 0)
+        if repeats:
+            record.msg, record.args = f"{record.getMessage()} (and {repeats} more like it)", None
+        return True
 
 
 def _format_for_stderr() -> LogFormat:

@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from cameras.errors import Reason
 from cameras.observer import CameraState
+from daemon.http_connections import Ended
 from daemon.levels import Levels
 from pipeline.best_shot import Outcome
 from store.observer import PersonOutcome, SightingOutcome
@@ -26,6 +27,7 @@ SKIP_REASONS = ("motion", "busy", "corrupt")
 SHOT_OUTCOMES = tuple(outcome.value for outcome in Outcome)
 SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
 PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
+CONNECTION_ENDS: tuple[str, ...] = get_args(Ended)
 STAGES = (
     "decode",
     "convert",
@@ -117,6 +119,11 @@ class Metrics:
         self._lag = histogram(
             "facend_event_loop_lag_seconds", "How late the event loop wakes up who asked for it", LAG_BUCKETS
         )
+        self._connections_ended = counter(
+            "facend_http_connections_ended_total", "HTTP connections ended by the daemon, and why", "reason"
+        )
+        for reason in CONNECTION_ENDS:
+            self._connections_ended.labels(reason)
         for stage in STAGES:
             self._stage.labels(stage)
 
@@ -198,6 +205,9 @@ class Metrics:
     # the daemon's own
     def frame_age(self, cam_id: str, captured_at: datetime) -> None:
         self._age.labels(cam_id).observe(max(0.0, (datetime.now(UTC) - captured_at).total_seconds()))
+
+    def connection_ended(self, reason: str) -> None:
+        self._connections_ended.labels(reason).inc()
 
     def loop_lag(self, seconds: float) -> None:
         self._lag.observe(seconds)

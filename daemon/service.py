@@ -13,6 +13,7 @@ from daemon import data_folder, event_loop, logs, settings_file
 from daemon.app import Application
 from daemon.ending import STDERR
 from daemon.file_watch import FileWatch
+from daemon.http_connections import raise_descriptor_limit
 from daemon.models import load_models
 from daemon.notify import Systemd
 from daemon.settings import Settings
@@ -50,6 +51,7 @@ def ready(settings: Settings) -> Iterator[Models]:
     Before the event loop takes the signals: models may have to be downloaded, and a signal breaks that off.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    raise_descriptor_limit()
     # OpenCV would spread each small step over all cores, which takes a tenth more of their time, and wait for
     # those that decode.
     cv2.setNumThreads(1)

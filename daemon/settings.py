@@ -134,6 +134,11 @@ class HttpSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=9464, ge=0, le=65535)
     token: SecretStr = SecretStr("")
+    allowed_hosts: tuple[str, ...] = ()
+    max_connections: int = Field(default=256, ge=16, le=10_000)
+    max_connections_per_client: int = Field(default=64, ge=4, le=10_000)
+    request_timeout_seconds: float = Field(default=10, ge=1, le=300)
+    write_timeout_seconds: float = Field(default=30, ge=1, le=3600)
 
     @model_validator(mode="after")
     def _is_closed_to_strangers(self) -> Self:

@@ -117,3 +117,53 @@ async def test_beyond_this_machine_only_health_is_for_everybody(metrics):
             assert (await client.get(path, headers={"Authorization": "Bearer s3cret"})).status_code == 200
         for path in ("/healthz", "/readyz"):
             assert (await client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "LocalHost:9464"}, 200),
+        ({"Host": "localhost."}, 200),
+        ({"Host": "127.8.9.10"}, 200),
+        ({"Host": "[::1]:80"}, 200),
+        ({"Host": "box.lan:9464"}, 200),
+        ({"Host": "evil.example:9464"}, 403),
+        ({"Host": "192.168.1.5"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "localhost@evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+async def test_without_a_token_only_names_of_this_machine_are_answered(metrics, headers, status):
+    """A web page whose name leads to this machine reads nothing; health is open to all."""
+    app = application(metrics.registry, Reported(), allowed_hosts=["box.LAN"])
+    async with (
+        serving(app, "127.0.0.1", 0, crashed) as address,
+        httpx.AsyncClient(base_url=address) as client,
+    ):
+        for path in ("/", "/metrics", "/status"):
+            answer = await client.get(path, headers=headers)
+            assert answer.status_code == status, path
+            assert status == 200 or "http.allowed_hosts" in answer.text
+        if status == 403:
+            assert (await client.get("/healthz", headers=headers)).status_code == 200
+
+
+async def test_a_token_makes_the_name_of_the_machine_irrelevant(metrics):
+    """Who has the token may ask under any name; in UTF-8 and in Latin-1."""
+    app = application(metrics.registry, Reported(), token="geheimes-wort-äöü")  # noqa: S106  of this test
+    async with (
+        serving(app, "127.0.0.1", 0, crashed) as address,
+        httpx.AsyncClient(base_url=address) as client,
+    ):
+        for encoding in ("utf-8", "latin-1"):
+            token = "Bearer geheimes-wort-äöü".encode(encoding)
+            headers = [(b"host", b"evil.example"), (b"authorization", token)]
+            assert (await client.get("/status", headers=headers)).status_code == 200

@@ -68,3 +68,20 @@ def test_a_level_hides_what_is_below_it(capsys):
     shown = capsys.readouterr().err
     assert "loud" in shown
     assert "quiet" not in shown
+
+
+def test_a_library_that_repeats_itself_is_cut_short(capsys):
+    """Of thousands of equal lines one appears, and the next one says how many there were; ours all appear."""
+    logs.configure("json", "info")
+    library = logging.getLogger("asyncio")
+    for number in range(1000):
+        library.error("socket.accept() out of system resource %d", number)
+        library.error("another line")
+    for _ in range(3):
+        structlog.get_logger("daemon.app").warning("ours")
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert events == ["socket.accept() out of system resource 0", "another line", "ours", "ours", "ours"]
+    later = logging.LogRecord("asyncio", logging.ERROR, "", 0, "another line", (), None)
+    later.created += logs.REPEAT_SECONDS + 1
+    library.handle(later)
+    assert json.loads(capsys.readouterr().err)["event"] == "another line (and 999 more like it)"
