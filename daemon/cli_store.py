@@ -101,6 +101,7 @@ def with_store(
                 facen_size=facen_size,
                 pack=pack,
                 max_pixels=settings.pipeline.max_pixels,
+                thumbnail_hosts=settings.uploads.thumbnail_hosts,
                 fill=fill,
             ) as ctx,
         ):

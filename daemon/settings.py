@@ -25,6 +25,7 @@ from pydantic import (
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
 from pipeline.limits import MAX_PIXELS
+from store.external_upload import AllowedHosts
 from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings, WhenFull
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class UploadsSettings(Section):
     user: str = ""
     password: SecretStr = SecretStr("")
     timeout_seconds: float = Field(default=20, ge=1, le=300)
+    thumbnail_hosts: tuple[str, ...] = ()
+
+    @field_validator("thumbnail_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        AllowedHosts.parse(hosts)
+        return hosts
 
     @field_validator("base_url", "url")
     @classmethod

@@ -268,6 +268,7 @@ class Storing:
                 facen_size=pack.facen_size,
                 pack=pack.name,
                 max_pixels=settings.pipeline.max_pixels,
+                thumbnail_hosts=settings.uploads.thumbnail_hosts,
                 observer=self._metrics,
                 closing=self.closing,
             ) as ctx,

@@ -22,7 +22,7 @@ from store.errors import (
     UploadError,
 )
 from store.face import Face
-from store.faces import Faces
+from store.faces import CoreFaces, Faces
 from store.galleries import Galleries, Gallery
 from store.identification import IdentifyResult, IdentifyResults
 from store.image import Image
@@ -41,6 +41,7 @@ __all__ = [
     "Cameras",
     "ConflictError",
     "Context",
+    "CoreFaces",
     "Counter",
     "CounterMissingError",
     "Counters",

@@ -1,6 +1,6 @@
 """The context: everything of the store, opened and closed together."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +72,7 @@ class Context:
         facen_size: int | None = None,
         pack: str | None = None,
         max_pixels: int = MAX_PIXELS,
+        thumbnail_hosts: Sequence[str] = (),
         observer: StoreObserver | None = None,
         fill: bool = True,
         closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
@@ -87,6 +88,8 @@ class Context:
             facen_size: how many numbers a facen of the model pack has; faces of others are refused.
             pack: the model pack whose facens are stored; those of others are refused.
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
+            thumbnail_hosts: hosts beside the uploads to which `upload_thumbnail` may send; see
+                `store.external_upload.AllowedHosts`.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
             closing: called when the store is closed; by when that must be over.
@@ -113,6 +116,7 @@ class Context:
                 observer or Unobserved(),
                 facen_size,
                 max_pixels,
+                thumbnail_hosts,
                 mongod,
                 QueryLimiter(settings.query_timeout_seconds),
             )
@@ -143,12 +147,14 @@ class Context:
         observer: StoreObserver,
         facen_size: int | None,
         max_pixels: int,
+        thumbnail_hosts: Sequence[str],
         mongod: PrivateMongod | None,
         limiter: QueryLimiter,
     ) -> "Context":
         users = Users(database, observer, limiter)
         galleries = Galleries(database, users, facens, observer)
-        faces = ServerFaces(database, users, galleries, facens, uploads, observer, facen_size, max_pixels)
+        limits = (facen_size, max_pixels, thumbnail_hosts)
+        faces = ServerFaces(database, users, galleries, facens, uploads, observer, *limits)
         counters = Counters(database, observer, limiter)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)

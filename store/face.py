@@ -22,6 +22,18 @@ CONVERTED = frozenset({*ALIASES, "bbox", "normalized", "emotions", "timestamp"})
 """Keys whose values are converted when they are set."""
 
 
+class PictureUrl(str):
+    """The URL of an aligned face, beside the PNG bytes that it replaced in a dictionary."""
+
+    png: bytes | None
+
+    @classmethod
+    def of(cls, url: str, png: bytes | None) -> Self:
+        made = cls(url)
+        made.png = png
+        return made
+
+
 class Timestamp(str):
     """A time as ISO 8601 text."""
 
@@ -55,6 +67,8 @@ class Face(Model):
     _png: bytes | None = None
     _url: str | None = None
     """The URL of the aligned face while its key shows the bytes."""
+    has_new_links: bool = False
+    """Whether URLs of pictures were replaced, and its document may have others."""
 
     @classmethod
     def wrapping(cls, document: Mapping[str, Any]) -> Self:
@@ -297,6 +311,8 @@ class Face(Model):
         if isinstance(value, bytes):
             self.normalized = value
             return
+        if isinstance(value, PictureUrl):
+            self._png, value = value.png, str(value)
         OrderedDict.__setitem__(self, "normalized", value)
         self._url = None
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeAlias
 
@@ -41,6 +41,17 @@ ID_TRIES = 4
 NETWORK_TRIES = 2
 OVERLAP = timedelta(minutes=10)
 """A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+
+
+class Done(Awaitable[None]):
+    """The result of a method that asks nobody, but that callers may await as the others."""
+
+    def __await__(self) -> Generator[None]:
+        return
+        yield
+
+
+DONE = Done()
 
 
 class Faces(UserStore[Face]):
@@ -91,7 +102,7 @@ class Faces(UserStore[Face]):
         face.settle()
         face["owner"], face["gallery"], face["schema"] = owner, [], SCHEMA
         if not own_id:
-            await self.regenerate_id(face)
+            self.regenerate_id(face)
         try:
             for rest in reversed(range(1 if own_id else ID_TRIES)):
                 try:
@@ -100,7 +111,7 @@ class Faces(UserStore[Face]):
                 except ConflictError as error:
                     if not rest or error.fields != ("_id",):
                         raise ConflictError(_conflict(face, error, own_id), error.fields) from error
-                    await self.regenerate_id(face)
+                    self.regenerate_id(face)
         except StoreError as error:
             if not own_id and not isinstance(error, StoreUnavailableError):
                 # Where it is unclear whether it was stored, the id stays: a second add tells.
@@ -143,12 +154,16 @@ class Faces(UserStore[Face]):
         found = await self._find_one({"_id": document["_id"]})
         return found is not None and found.document() == document
 
-    async def regenerate_id(self, face: Face) -> None:
-        """Replaces the face's id with a new one, later than every id made before."""
+    def regenerate_id(self, face: Face) -> Awaitable[None]:
+        """Replaces the face's id with a new one, later than every id made before.
+
+        The id is in the face when this returns. Awaiting the result is allowed and does nothing.
+        """
         if not isinstance(face, Face):
             raise BadValueError(f"a face is a Faces.Model, not {type(face).__name__}")
         face["_id"] = self._ids.next()
         face.move_to_end("_id", last=False)
+        return DONE
 
     async def add_to_galleries(self, face: Face, galleries: Sequence[str]) -> None:
         """Adds a stored face to galleries: each to the facen storage, and what succeeded to MongoDB.
@@ -314,6 +329,10 @@ class Faces(UserStore[Face]):
         async with self._operation("catch_up"):
             await fill(self._collection, self._facens, query)
         self._caught_up[owner, gallery] = now
+
+
+CoreFaces = Faces
+"""The name under which the reference has `ServerFaces` extend `Faces`."""
 
 
 def _as_fields(update: object) -> object:

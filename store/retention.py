@@ -15,12 +15,15 @@ from store.context import Context
 from store.limits import VISITORS, Limits
 from store.persons import Person
 from store.removal import BATCH, FaceRemoval, face_of_key
-from store.server_faces import PICTURES
+from store.server_faces import EXTRACTED, PICTURES
 from store.settings import RetentionSettings
 from store.spool import Spool
 from store.users import UserArgument
 
 log = structlog.get_logger()
+
+EXTRACTED_KEPT = timedelta(days=1)
+"""How long the pictures of faces that belong to nobody are kept, and to the end of that day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Retention:
         if settings.max_picture_bytes is not None:
             pictures += await limits.picture_bytes(settings.max_picture_bytes)
         persons = await self._remove_persons(now)
+        pictures += await self._remove_extracted(now - EXTRACTED_KEPT)
         leftovers = await self._ctx.uploads.remove_leftovers(settings.leftovers_seconds)
         if self._spool is not None and settings.dead_days is not None:
             dead = await asyncio.to_thread(self._spool.remove_dead, settings.dead_days * 86_400)
@@ -102,6 +106,15 @@ class Retention:
                     keys[key] = face_id
             for start in range(0, len(keys), BATCH):
                 removed += await self._remove_unnamed(dict(list(keys.items())[start : start + BATCH]))
+        return removed
+
+    async def _remove_extracted(self, cutoff: datetime) -> int:
+        """Pictures of faces that were extracted and uploaded, but belong to nobody."""
+        removed = 0
+        for day in await self._ctx.uploads.list_folders(EXTRACTED):
+            if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}":
+                async for key in self._ctx.uploads.list_keys(f"{EXTRACTED}/{day}"):
+                    removed += await self._ctx.uploads.delete(key)
         return removed
 
     async def _remove_unnamed(self, keys: dict[str, int]) -> int:
