@@ -4,8 +4,9 @@ One look can be wrong about somebody; the visits of weeks hardly can. A visit is
 its good faces, however long it lasted.
 """
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -24,6 +25,8 @@ from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import BadValueError
 from store.face import Face, facen_of
 from store.person_changes import Change, PersonChanges
+from store.person_neighbours import neighbours
+from store.persons import Person
 from store.references import ReferenceRules, References
 from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
 from store.told_apart import told_apart
@@ -36,7 +39,6 @@ LATEST_FACES = 300
 """So many of a person's faces are looked at."""
 LEAST_PAIRS = 3
 """So many pairs of visits, one of each person, have to be compared before anything is said."""
-NEIGHBOURS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +160,15 @@ class PersonEvidence:
         pairs: set[tuple[int, int]] = set()
         for gallery in await self._ctx.galleries.find(owner, None):
             name = gallery["name"]
-            if name != REFERENCES and not name.startswith(CAMERA_REFERENCES):
-                continue
-            faces = await self._ctx.faces.find(owner, {"gallery": name, "person_id": {"$ne": None}})
-            person_of = {face["_id"]: face["person_id"] for face in faces}
-            facens = [facen_of(face) for face in faces]
-            found = await self._ctx.facens.search_many(owner, name, facens, NEIGHBOURS, self._rules.threshold)
-            for face, search in zip(faces, found, strict=True):
-                for hit in search.hits:
-                    other = person_of.get(hit.id, face["person_id"])
-                    if other != face["person_id"]:
-                        pairs.add((min(other, face["person_id"]), max(other, face["person_id"])))
+            if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
+                pairs |= await neighbours(
+                    self._ctx.database["faces"],
+                    self._ctx.facens,
+                    owner,
+                    name,
+                    self._rules.threshold,
+                    self._rules.threshold - self._rules.band,
+                )
         return pairs
 
     async def _judge(self, one: int, other: int) -> Proposal | None:
@@ -192,6 +192,10 @@ class PersonEvidence:
             owner, {"person_id": person_id}, sort=[("_id", -1)], limit=LATEST_FACES
         )
         found = await self._ctx.persons.find_one(owner, {"_id": person_id})
+        return await asyncio.to_thread(self._grouped, faces, found)
+
+    def _grouped(self, faces: Sequence[Face], found: Person | None) -> _Visits:
+        """The latest faces of a person, newest first, by their visits; it decodes each face's facen."""
         by_visit: dict[str, list[Face]] = defaultdict(list)
         for face in reversed(faces):
             by_visit[(face.get("detector_info") or {}).get("visit_id") or str(face["_id"])].append(face)

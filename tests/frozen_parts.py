@@ -62,6 +62,10 @@ os.fsync = slow
 """
 
 
+WORK_SECONDS = 180.0
+"""Generous: the machine may be busy with something else."""
+
+
 @dataclass
 class Scene:
     """One daemon with what surrounds it. Parts add to the settings, and freeze once all are at work."""
@@ -260,11 +264,11 @@ def stopped(names: Sequence[str], clip: Path, folder: Path, patience_seconds: fl
         (folder / "plugins" / "frozen.py").write_text(PLUGIN)
         process = stack.enter_context(daemon(scene.write(), **scene.environment))
         if scene.starts:
-            process.running()
-            process.logged("sighting accepted")
+            process.running(WORK_SECONDS)
+            process.logged("sighting accepted", WORK_SECONDS)
         else:
-            process.ready()
-            process.until("stored sightings", lambda: process.stored() >= 2, 60)
+            process.ready(WORK_SECONDS)
+            process.until("stored sightings", lambda: process.stored() >= 2, WORK_SECONDS)
         for freeze in scene.freezing:
             freeze(process)
         time.sleep(0.5)

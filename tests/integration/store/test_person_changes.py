@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.types import Facen
-from store import BadValueError, NotFoundError
+from store import BadValueError, NotFoundError, person_neighbours
 from store.context import Context
 from store.doctor import Doctor
 from store.erasure import Erasure
@@ -203,11 +203,19 @@ async def test_a_sighting_of_a_person_who_is_merged_meanwhile_follows(
     await agreed(ctx)
 
 
+@pytest.mark.parametrize("searched", [person_neighbours.SEARCHED, 0], ids=["searched", "compared"])
 async def test_strong_evidence_is_proposed_and_made(
-    ctx: Context, user: User, changes: PersonChanges, evidence: PersonEvidence, tmp_path: Path
+    ctx: Context,
+    user: User,
+    changes: PersonChanges,
+    evidence: PersonEvidence,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    searched: int,
 ) -> None:
-    """Visits of two persons that are like each other, over several days: told, or merged; never who was
-    visible beside the other, nor people with different names."""
+    """Visits of two persons that are like each other, over several days: proposed, or merged; never who was
+    visible beside the other, nor people with different names. So in small galleries and in large ones."""
+    monkeypatch.setattr(person_neighbours, "SEARCHED", searched)
     seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
     one, other = seen[0].person_id or 0, seen[3].person_id or 0
     (found,) = [found async for found in evidence.look()]
