@@ -20,6 +20,8 @@ class Reason(StrEnum):
     """No answer within connect_timeout_seconds."""
     UNAUTHORIZED = "unauthorized"
     """User or password are wrong, or may not look at this camera."""
+    CERTIFICATE = "certificate"
+    """The camera's TLS certificate is not trusted; see `tls_verify`."""
     NOT_FOUND = "not_found"
     """The server, or the disk, has nothing under that path."""
     NO_VIDEO = "no_video"
@@ -45,6 +47,7 @@ class Reason(StrEnum):
 PERMANENT = frozenset(
     {
         Reason.UNAUTHORIZED,
+        Reason.CERTIFICATE,
         Reason.NOT_FOUND,
         Reason.NO_VIDEO,
         Reason.UNSUPPORTED,

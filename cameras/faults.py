@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
+from cameras.tls import distrust
 from cameras.urls import Kind, host_of
 
 
@@ -72,10 +73,18 @@ _SENTENCES = {
 def explain(error: Exception, settings: CameraSettings, moment: Moment) -> SourceError:
     """The SourceError that says the same as an error of FFmpeg, without its URL.
 
-    It may ask the name server, to tell a name that means nothing from other troubles of input and output.
+    It may ask the name server and the camera, to tell a name that means nothing and a certificate that is not
+    trusted from other troubles of input and output.
     """
     reason = _reason(error, settings, moment)
+    if reason is Reason.BROKEN and moment is Moment.OPENING and (why := distrust(settings)):
+        reason = Reason.CERTIFICATE
     match reason:
+        case Reason.CERTIFICATE:
+            sentence = (
+                f"certificate not trusted: {why}; set tls_verify to a PEM file with the authority that "
+                "issued it, or to false to trust any certificate"
+            )
         case Reason.TIMEOUT:
             sentence = f"no answer within {settings.connect_timeout_seconds:g} s"
         case Reason.STALLED:

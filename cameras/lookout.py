@@ -8,15 +8,16 @@ second connection, which is opened for one question and closed again. No passwor
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 from cameras.settings import CameraSettings
+from cameras.tls import PORTS
 from cameras.urls import Kind
 from cameras.worker import CameraWorker
+from pipeline.tls import client_context
 
 LOOK_SECONDS = 0.5
 
@@ -26,7 +27,6 @@ ANSWER_SECONDS = 1.5
 GRACE_SECONDS = 0.7
 """Where the whole network was away, the old connection gets so long to go on."""
 
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 QUESTIONS = {Kind.RTSP: b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", Kind.HTTP: b"HEAD / HTTP/1.0\r\n\r\n"}
 
 
@@ -38,19 +38,12 @@ def answers(settings: CameraSettings) -> bool:
         where = (place.hostname, place.port or PORTS[scheme])
         connection = stack.enter_context(socket.create_connection(where, ANSWER_SECONDS))
         if scheme in ("rtsps", "https"):
-            connection = stack.enter_context(
-                _any_certificate().wrap_socket(connection, server_hostname=place.hostname)
-            )
+            # Nothing is said that is worth hiding, so any certificate will do.
+            context = client_context(verify=False)
+            connection = stack.enter_context(context.wrap_socket(connection, server_hostname=place.hostname))
         connection.sendall(QUESTIONS[settings.kind])
         return bool(connection.recv(1))
     return False
-
-
-def _any_certificate() -> ssl.SSLContext:
-    # FFmpeg asks for none either, and nothing is said that is worth hiding.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 async def _answers(settings: CameraSettings) -> bool:

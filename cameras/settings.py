@@ -18,6 +18,7 @@ from pydantic import (
 
 from cameras.urls import Kind, check, kind_of, local_path
 from pipeline.regions import Region
+from pipeline.tls import TlsVerify
 from pipeline.urls import HIDDEN, UrlError, joined, mask_url, split_url
 
 Box = tuple[float, float, float, float]
@@ -62,6 +63,8 @@ class CameraSettings(BaseModel):
     """The URL's path or query, where it carries a secret; taken out of the URL."""
 
     transport: Literal["tcp", "udp"] = "tcp"
+    tls_verify: TlsVerify = True
+    """https and rtsps: whether the camera's certificate is checked, and against which authorities."""
     loop: bool = False
     """A recording begins again when it ends."""
     speed: Literal["media", "fast"] = "media"

@@ -27,6 +27,7 @@ from cameras.parts import goes_on
 from cameras.pixels import Converter, DecodedPixels
 from cameras.settings import CameraSettings
 from cameras.stream import Decoded, Kept, Nothing, StreamInfo
+from cameras.tls import ffmpeg_options, is_checked
 from cameras.urls import Kind, local_path
 
 _LEFTOVER_TOLERANCE = 0.98
@@ -52,6 +53,7 @@ class Source:
         self._settings = settings
         self._container = _open(settings)
         try:
+            _check_playlist(self._container, settings)
             self._video = _video_stream(self._container, settings)
             self.info = _info(self._container, self._video, settings.kind)
         except SourceError:
@@ -235,11 +237,14 @@ def _options(settings: CameraSettings) -> dict[str, str]:
                 "rtsp_transport": settings.transport,
                 "allowed_media_types": "video",
                 "fpsprobesize": "0",
+                **ffmpeg_options(settings),
             }
         case Kind.FILE:
             # A playlist that poses as a clip must not make us call other servers.
             return {"protocol_whitelist": "file,crypto,data"}
-        case _:
+        case Kind.HTTP:
+            return ffmpeg_options(settings)
+        case Kind.DEVICE:
             return {}
 
 
@@ -254,6 +259,15 @@ def _check_file(settings: CameraSettings) -> None:
     if not stat.S_ISREG(mode):
         # Opening a named pipe would block for ever, out of reach of every timeout.
         raise SourceError(Reason.UNSUPPORTED, f"{path}: this is no regular file")
+
+
+def _check_playlist(container: InputContainer, settings: CameraSettings) -> None:
+    if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
+        # FFmpeg does not hand the TLS options down to the connections on which it fetches the segments.
+        message = (
+            "a playlist's segments are read without a check of certificates; allow it by tls_verify = false"
+        )
+        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
 
 
 def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoStream:

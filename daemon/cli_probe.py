@@ -30,6 +30,13 @@ GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
 @click.argument("url")
 @click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True)
 @click.option(
+    "--tls-verify",
+    metavar="true|false|FILE",
+    default="true",
+    show_default=True,
+    help="https, rtsps: the authorities to check the certificate against, or no check.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("probe.jpg"),
@@ -38,12 +45,20 @@ GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
 )
 @settings_option
 @json_option
-def probe_command(url: str, transport: str, out: Path, settings_path: Path | None, as_json: bool) -> None:
+def probe_command(
+    url: str, transport: str, tls_verify: str, out: Path, settings_path: Path | None, as_json: bool
+) -> None:
     """Connect to a camera, say what it sends, and write one picture with the faces in it."""
     settings = settings_file.load(settings_path) if settings_path else Settings()
     logs.configure(settings.log_format, "warning")
+    given = {
+        "id": "probe",
+        "url": url,
+        "transport": transport,
+        "tls_verify": {"true": True, "false": False}.get(tls_verify, tls_verify),
+    }
     try:
-        camera = CameraSettings.model_validate({"id": "probe", "url": url, "transport": transport})
+        camera = CameraSettings.model_validate(given)
         seen = probe(camera)
     except ValidationError as error:
         reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())

@@ -25,6 +25,7 @@ from pydantic import (
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
 from pipeline.limits import MAX_PIXELS
+from pipeline.tls import TlsVerify
 from store.external_upload import AllowedHosts
 from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings, WhenFull
 
@@ -60,6 +61,8 @@ class UploadsSettings(Section):
     url: str = ""
     user: str = ""
     password: SecretStr = SecretStr("")
+    tls_verify: TlsVerify = True
+    """Whether the upload server's certificate is checked, and against which authorities."""
     timeout_seconds: float = Field(default=20, ge=1, le=300)
     thumbnail_hosts: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from pipeline.tls import TlsAuthorities
 from store.facens.gallery_array import Precision
 
 PERSON_GALLERY = "persons"
@@ -65,6 +66,8 @@ class FacensSettings(BaseModel):
 
     url: SecretStr = SecretStr("")
     """Of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
+    tls_verify: TlsAuthorities = True
+    """Milvus over https: the authorities that its certificate is checked against."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Into how many parts the facens are split."""
     precision: Precision = Precision.FULL

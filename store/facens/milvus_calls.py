@@ -11,6 +11,7 @@ from grpc import Call, RpcError
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from pipeline.tls import ca_file
 from pipeline.types import Facen
 from store.errors import FacenStorageError, StoreUnavailableError
 from store.settings import FacensSettings
@@ -64,6 +65,7 @@ class MilvusCalls:
                 password=unquote(parts.password or ""),
                 db_name=parts.path.strip("/"),
                 timeout=settings.timeout_seconds,
+                **({"server_pem_path": ca_file(settings.tls_verify)} if scheme == "https" else {}),
             )
 
         try:

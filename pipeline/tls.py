@@ -1,0 +1,56 @@
+"""Whether a server's certificate is checked, and against which authorities; for cameras and servers alike."""
+
+import os
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+    "/etc/ssl/cert.pem",  # Alpine
+)
+"""Where distributions keep the certificates of the authorities that they trust."""
+
+
+def _checked(value: object, *, switch_off: bool) -> object:
+    if value is True or (value is False and switch_off):
+        return value
+    if isinstance(value, str) and Path(value).is_absolute():
+        return value
+    off = "false for no check, " if switch_off else ""
+    raise ValueError(
+        f"expected true, {off}or the absolute path of a PEM file with the authority's certificate"
+    )
+
+
+TlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=True))]
+"""True checks against the system's authorities, a path against those in that file, False not at all."""
+
+TlsAuthorities = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=False))]
+"""The same where the check cannot be switched off."""
+
+
+def ca_file(verify: bool | str) -> str:
+    """The file with the trusted authorities: the named one, else that of SSL_CERT_FILE, else the system's."""
+    if isinstance(verify, str):
+        return verify
+    named = os.environ.get("SSL_CERT_FILE", "")
+    return next((path for path in (named, *BUNDLES) if path and Path(path).is_file()), BUNDLES[0])
+
+
+def client_context(verify: bool | str) -> ssl.SSLContext:
+    """For connections to a server, whose host name is checked as well.
+
+    Raises:
+        OSError: the file with the authorities cannot be read, or holds no certificate.
+    """
+    if verify is False:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+    return ssl.create_default_context(cafile=ca_file(verify))
