@@ -15,7 +15,7 @@ class CameraState(StrEnum):
     RED = "red"
     """Down."""
     GREY = "grey"
-    """Not wanted: disabled, stopped, or a recording that was played to its end."""
+    """Not read: disabled, stopped, read by another box, or a recording that was played to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class CameraStatus:
     cam_id: str
     state: CameraState
     reason: str
-    """One word: a `cameras.errors.Reason`, or connecting, disabled, stopped, ended, posting; "" for green."""
+    """One word: a `cameras.errors.Reason`, or connecting, disabled, elsewhere, stopped, ended,
+    posting; "" for green."""
     detail: str
     """A sentence for people, "" when there is nothing to say."""
     since: datetime

@@ -7,6 +7,19 @@ from cameras.settings import CameraSettings
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """A camera, and which box reads it."""
+
+    settings: CameraSettings
+    read_by: str = ""
+    """Another box; empty for this one."""
+
+    @property
+    def id(self) -> str:
+        return self.settings.id
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """Camera ids, each in one of the three at most; those in none stay untouched."""
 
@@ -18,7 +31,7 @@ class Changes:
         return bool(self.added or self.removed or self.changed)
 
 
-def changes(old: Iterable[CameraSettings], new: Iterable[CameraSettings]) -> Changes:
+def changes(old: Iterable[Assignment], new: Iterable[Assignment]) -> Changes:
     """What to start, to stop and to replace on the way from the old cameras to the new ones."""
     before, after = _by_id(old), _by_id(new)
     return Changes(
@@ -33,9 +46,9 @@ def for_box(cameras: Iterable[CameraSettings], box: str) -> tuple[CameraSettings
     return tuple(camera for camera in cameras if camera.detector in ("", box))
 
 
-def _by_id(cameras: Iterable[CameraSettings]) -> dict[str, CameraSettings]:
+def _by_id(cameras: Iterable[Assignment]) -> dict[str, Assignment]:
     """By id, in order. ValueError where an id is there twice: which of the two should run?"""
-    found: dict[str, CameraSettings] = {}
+    found: dict[str, Assignment] = {}
     for camera in cameras:
         if camera.id in found:
             raise ValueError(f"the camera id {camera.id} is used twice")

@@ -58,10 +58,11 @@ class CameraWorker:
         held_seconds: float = 0.0,
         wanted_fps: Callable[[], float] | None = None,
         effort: Effort | None = None,
+        read_by: str = "",
     ) -> None:
         """`held_seconds`: to be left alone for so long, because its stream crashed the process. `wanted_fps`:
         how many frames a second are wanted at present, if that may be fewer than `max_fps`. `effort`:
-        the source's."""
+        the source's. `read_by`: another box that reads this camera; it is not opened here then."""
         self.settings = settings
         self._held_seconds = held_seconds
         self._slot = slot
@@ -85,8 +86,11 @@ class CameraWorker:
         self._effort = effort or Effort()
         self._logged_overload = False
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
+        self._wanted = settings.enabled and not read_by
         if not settings.enabled:
             self._health.finished("disabled", "disabled in its settings")
+        elif read_by:
+            self._health.finished("elsewhere", f"box {read_by} reads it")
 
     @property
     def status(self) -> CameraStatus:
@@ -104,8 +108,8 @@ class CameraWorker:
         return self._thread.native_id
 
     def start(self) -> None:
-        """Begin; returns at once. A disabled camera only says that it is."""
-        if self.settings.enabled:
+        """Begin; returns at once. A camera that is disabled or read by another box only says so."""
+        if self._wanted:
             self._thread.start()
         else:
             self._slot.close()
@@ -114,7 +118,7 @@ class CameraWorker:
         """Begin to end it; returns at once. After this the slot gets nothing but its end."""
         self._stop.set()
         self._slot.close()
-        if self._health.condition().reason not in ("disabled", "ended"):
+        if self._health.condition().reason not in ("disabled", "elsewhere", "ended"):
             self._health.finished("stopped", "")
 
     def stop(self, timeout: float = 1.5) -> bool:

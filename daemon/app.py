@@ -172,6 +172,7 @@ class Application:
         cameras = await self._configuration.start()
         self._tasks.start(self._take_changes(), "changed cameras", endless=True)
         self._tasks.start(self._configuration.follow(), "the collection's cameras", endless=True)
+        self._tasks.start(self._configuration.renew_leases(), "leases of the cameras", endless=True)
         self._tasks.start(self._supervisor.look_out(), "cameras that are back", endless=True)
         self._tasks.start(nights.make_up(self._storing.opened), "missed nightly jobs", endless=True)
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
@@ -251,6 +252,7 @@ class Application:
     async def _store_the_rest(self, frames: asyncio.Task[None], deadline: Deadline) -> None:
         """Store what waits in the spool and the last sightings, as far as there is time."""
         await asyncio.wait({frames}, timeout=deadline.remaining())
+        await deadline.wait(self._storing.release_cameras())
         await self._storing.drain(deadline.remaining())
 
     def _take_signals(self) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
+from daemon.camera_leases import CameraLeases, LeaseStore
 from daemon.collection_cameras import CameraStore, CollectionCameras
 from daemon.errors import SettingsError
 from daemon.file_watch import FileWatch
@@ -16,6 +17,10 @@ from daemon.wanted_cameras import WantedCameras
 log = structlog.get_logger(__name__)
 
 
+class ConfigurationStore(CameraStore, LeaseStore, Protocol):
+    """The collection of cameras, and which box reads each of them."""
+
+
 class Configuration:
     """Cameras that changed begin anew, the others are not touched; everything else needs a restart."""
 
@@ -23,7 +28,7 @@ class Configuration:
         self,
         settings: Settings,
         supervisor: Supervisor,
-        store: CameraStore,
+        store: ConfigurationStore,
         reread: Callable[[], Settings],
         watch: FileWatch | None,
     ) -> None:
@@ -39,6 +44,7 @@ class Configuration:
         self.reload_wanted = False
         """It is the settings."""
         self._collection = CollectionCameras(store, settings.box, settings.data_dir, self.changed.set)
+        self._leases = CameraLeases(store, settings.box, self.changed.set)
 
     async def start(self) -> int:
         """Let the cameras run that are known by now; how many they are."""
@@ -48,6 +54,10 @@ class Configuration:
     async def follow(self) -> None:
         """Follow the collection until cancelled."""
         await self._collection.run()
+
+    async def renew_leases(self) -> None:
+        """Renew the leases of the cameras until cancelled."""
+        await self._leases.run()
 
     def reload(self) -> None:
         """Read the settings again, and the secrets of the collection's cameras."""
@@ -100,5 +110,6 @@ class Configuration:
 
     async def _apply(self) -> int:
         wanted = self._wanted.together(self._settings.cameras, self._collection.cameras)
-        await self._supervisor.apply(wanted)
+        self._leases.want([camera.id for camera in wanted if camera.enabled])
+        await self._supervisor.apply(wanted, self._leases.read_elsewhere)
         return len(wanted)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from daemon.errors import StartError
 from pipeline.redaction import KNOWN
-from store import Context, Users
+from store import ConflictError, Context, Users
 from store.files import write_durably
 
 
@@ -17,8 +17,14 @@ async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     """
     token = token or own_token(data_dir / "token")
     KNOWN.add(token)
-    known = await ctx.users.find_one({"token": token})
-    return known or await ctx.users.add({"token": token, "active": True})
+    if (known := await ctx.users.find_one({"token": token})) is not None:
+        return known
+    try:
+        return await ctx.users.add({"token": token, "active": True})
+    except ConflictError:
+        if (known := await ctx.users.find_one({"token": token})) is None:
+            raise
+        return known  # another box with this token was faster
 
 
 def own_token(path: Path) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 
+from daemon.camera_leases import LeasedSightings
 from daemon.errors import StartError
 from daemon.identity import evidence_rules, recording_settings, reference_rules
 from daemon.metrics import Metrics
@@ -34,6 +35,7 @@ from store.recording import StoredSighting
 from store.references import References
 from store.retention import Retention
 from store.spool import Spool
+from store.term_leases import TermLeases
 from store.watching import watch
 from store.withheld import Withheld
 
@@ -77,6 +79,8 @@ class Storing:
         self._ctx: Context | None = None
         self._owner: Users.Model | None = None
         self._recorder: Recorder | None = None
+        self.camera_leases: TermLeases | None = None
+        """Which box reads each camera of the owner; None while the store is not open."""
         self._trouble = "the store is being opened"
         self.seen = StoreLook()
         self._recorded = asyncio.Event()
@@ -162,7 +166,9 @@ class Storing:
         rules = recording_settings(self._settings.persons, self._models.pack)
         references = References(self._ctx, self._owner, rules.references)
         recognition = Recognition(self._ctx, self._owner, rules.recognition, references)
-        await Withheld(self._ctx, self._owner, recognition).look_again()
+        async with self._alone("look_again") as alone:
+            if alone:
+                await Withheld(self._ctx, self._owner, recognition).look_again()
 
     async def compare_persons(self) -> None:
         """Look for persons who are one, and propose or make the merges."""
@@ -171,7 +177,9 @@ class Storing:
             log.warning("comparing persons waits for the store", reason=self.trouble)
             return
         rules, references = evidence_rules(persons, pack), reference_rules(persons)
-        await PersonEvidence(self._ctx, self._owner, rules, references).night(persons.merge)
+        async with self._alone("merge") as alone:
+            if alone:
+                await PersonEvidence(self._ctx, self._owner, rules, references).night(persons.merge)
 
     async def check(self) -> None:
         """Look whether everything stored agrees. The next run makes up for one while the store is away."""
@@ -215,6 +223,24 @@ class Storing:
         async with self._tidying:
             self._tidied_by = who
             yield
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, job: str) -> AsyncIterator[bool]:
+        """Whether this box may run a job on its owner's persons; False where another box runs it."""
+        if self._ctx is None or self._owner is None:
+            yield False
+            return
+        leases = TermLeases(self._ctx.database, "job", self._owner["_id"], self._settings.box)
+        async with leases.held(job) as other:
+            if other:
+                log.info("another box runs this job at present", job=job, box=other)
+            yield not other
+
+    async def release_cameras(self) -> None:
+        """Let another box read this box's cameras at once, where the store answers."""
+        if self.camera_leases is not None:
+            with contextlib.suppress(StoreError):  # the leases expire by themselves
+                await self.camera_leases.release()
 
     async def camera_documents(self, box: str) -> list[Cameras.Model]:
         """The collection's cameras that this box reads. StoreError where the store is away."""
@@ -279,8 +305,10 @@ class Storing:
                 # Before the first sighting is stored: a plugin sees every one.
                 await self._plugins.activate(ctx, self._owner)
                 self._ctx = ctx
+                self.camera_leases = TermLeases(ctx.database, "camera", self._owner["_id"], settings.box)
+                gate = LeasedSightings(self.camera_leases, self._plugins)
                 self._recorder = Recorder(
-                    ctx, self._owner, self._spool, recording, self._metrics, self._tell, gate=self._plugins
+                    ctx, self._owner, self._spool, recording, self._metrics, self._tell, gate=gate
                 )
                 self.opened.set()
                 await self._recorder.run()
@@ -289,7 +317,7 @@ class Storing:
                 last = {}
                 raise
             finally:
-                self._ctx = None
+                self._ctx = self.camera_leases = None
                 self._recorded.set()
                 deadline = self.closing().leaving(AFTER_PLUGINS_SECONDS)
                 await side_by_side(deadline, plugins=self._plugins.close(), **last)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from threading import BoundedSemaphore
@@ -14,6 +14,7 @@ from cameras import roster
 from cameras.effort import Effort
 from cameras.lookout import Lookout
 from cameras.motion import MotionGate
+from cameras.roster import Assignment
 from cameras.settings import CameraSettings
 from cameras.slot import Slot
 from cameras.source import Source
@@ -54,6 +55,8 @@ class RunningCamera:
     worker: CameraWorker
     slot: Slot
     stages: CameraStages
+    read_by: str = ""
+    """Another box that reads this camera."""
 
     @property
     def hint(self) -> str:
@@ -91,16 +94,27 @@ class Supervisor:
         self._turns = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
         self._running: dict[str, RunningCamera] = {}
 
-    async def apply(self, wanted: Sequence[CameraSettings], stop_seconds: float = 2.0) -> None:
-        """Let exactly these cameras run; those whose settings are the same are not touched."""
-        change = roster.changes([camera.settings for camera in self._running.values()], wanted)
+    async def apply(
+        self,
+        wanted: Sequence[CameraSettings],
+        read_elsewhere: Mapping[str, str] | None = None,
+        stop_seconds: float = 2.0,
+    ) -> None:
+        """Let exactly these cameras run; those whose settings are the same are not touched.
+
+        `read_elsewhere`: ids of cameras that another box reads, and that box's name; these wait.
+        """
+        elsewhere = read_elsewhere or {}
+        before = [Assignment(one.settings, one.read_by) for one in self._running.values()]
+        after = [Assignment(one, elsewhere.get(one.id, "")) for one in wanted]
+        change = roster.changes(before, after)
         if change:
             told = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
             log.info("these cameras change", **told)
         leaving = [self._running[cam_id] for cam_id in (*change.removed, *change.changed)]
         for camera in leaving:
             camera.worker.ask_to_stop()
-        coming = {one.id: self._prepared(one) for one in wanted if one.id in (*change.added, *change.changed)}
+        coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
         # Whoever is wanted shows all the time, though those before them may take theirs to end.
         self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
         self.status()  # the metrics hear of it, too
@@ -141,8 +155,9 @@ class Supervisor:
                 return camera.settings, seconds
         return None
 
-    def _prepared(self, settings: CameraSettings) -> RunningCamera:
-        """A camera that is about to be opened, or grey where it is disabled."""
+    def _prepared(self, assignment: Assignment) -> RunningCamera:
+        """A camera that is about to be opened, or grey where it is disabled or another box reads it."""
+        settings, read_by = assignment.settings, assignment.read_by
         self._metrics.add_camera(settings.id)
         slot = Slot(settings.id, self._metrics, on_ready=self._analysis.wake)
         stages = CameraStages(
@@ -163,8 +178,9 @@ class Supervisor:
             held_seconds=held,
             wanted_fps=lambda: stages.wanted_fps,
             effort=effort,
+            read_by=read_by,
         )
-        return RunningCamera(settings, worker, slot, stages)
+        return RunningCamera(settings, worker, slot, stages, read_by)
 
     def _start(self, camera: RunningCamera) -> None:
         self._analysis.add(camera.settings.id, camera.slot, camera.stages)

@@ -5,6 +5,9 @@ import pytest
 
 from cameras.clip import write_clip
 from daemon.demo_clip import FPS, demo_frames, make_demo_clip, sample_picture
+from tests.mongo import mongo_url
+
+__all__ = ["demo_clip", "mongo_url", "short_clip"]
 
 DENSE_FRAMES = slice(35, 135)
 """Where the first two of the six are in view, one after the other and together."""

@@ -1,11 +1,16 @@
 import pytest
 
 from cameras import roster
+from cameras.roster import Assignment
 from cameras.settings import CameraSettings
 
 
-def camera(cam_id: str, url: str = "rtsp://host/live", **given: object) -> CameraSettings:
+def settings(cam_id: str, url: str = "rtsp://host/live", **given: object) -> CameraSettings:
     return CameraSettings.model_validate({"id": cam_id, "url": url, **given})
+
+
+def camera(cam_id: str, url: str = "rtsp://host/live", read_by: str = "") -> Assignment:
+    return Assignment(settings(cam_id, url), read_by)
 
 
 def test_only_what_differs_changes() -> None:
@@ -21,6 +26,13 @@ def test_the_same_cameras_in_another_order_are_no_change() -> None:
     assert not roster.changes([camera("a"), camera("b")], [camera("b"), camera("a")])
 
 
+def test_a_camera_that_another_box_begins_or_ends_to_read_changes() -> None:
+    """So does one that passes from one other box to the next."""
+    old = [camera("mine"), camera("theirs", read_by="yard"), camera("moves", read_by="yard")]
+    new = [camera("mine", read_by="yard"), camera("theirs"), camera("moves", read_by="hall")]
+    assert roster.changes(old, new).changed == ("mine", "theirs", "moves")
+
+
 def test_an_id_used_twice_is_refused() -> None:
     """It says which one."""
     with pytest.raises(ValueError, match="camera id a is used twice"):
@@ -29,5 +41,5 @@ def test_an_id_used_twice_is_refused() -> None:
 
 def test_a_box_reads_its_own_cameras_and_those_of_nobody() -> None:
     """Those whose detector is another box are left to it."""
-    cameras = [camera("mine", detector="box1"), camera("any"), camera("theirs", detector="box2")]
+    cameras = [settings("mine", detector="box1"), settings("any"), settings("theirs", detector="box2")]
     assert [c.id for c in roster.for_box(cameras, "box1")] == ["mine", "any"]
