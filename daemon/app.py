@@ -310,7 +310,12 @@ class Application:
             "summary": self._summary(),
             "cameras": self._configuration.cameras(),
             "configuration": self._configuration.refused,
-            "store": {"ready": not self._storing.trouble, "trouble": self._storing.trouble},
+            "store": {
+                "ready": not self._storing.trouble,
+                "trouble": self._storing.trouble,
+                "changes_not_seen": self._storing.not_followed,
+                "malformed_documents": {name: n for name, n in self._storing.malformed.items() if n},
+            },
             "spool": {
                 "sightings": len(self._spool),
                 "bytes": self._spool.bytes_waiting,
@@ -346,6 +351,8 @@ class Application:
         levels.add("facend_facen_shards", lambda: self._storing.seen.shards)
         levels.add("facend_facens", lambda: self._storing.seen.facens)
         levels.add("facend_facens_bytes", lambda: {"": self._storing.seen.facens_bytes})
+        levels.add("facend_malformed_documents", lambda: self._storing.malformed)
+        levels.add("facend_changes_followed", lambda: {"": float(not self._storing.not_followed)})
         levels.add("facend_camera_overloaded", self._supervisor.overloaded)
         levels.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})
 

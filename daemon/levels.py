@@ -14,6 +14,8 @@ LEVELS: dict[str, tuple[str, str | None]] = {
     "facend_facen_shards": ("Shards of the facen storage", "state"),
     "facend_facens": ("Facens in the facen storage", "gallery_kind"),
     "facend_facens_bytes": ("Memory of this process that the facens take", None),
+    "facend_malformed_documents": ("Documents in MongoDB that no reader takes", "collection"),
+    "facend_changes_followed": ("1 while changes by other processes reach the facens in memory", None),
     "facend_camera_overloaded": (
         "1 while only key frames are decoded where nothing happens, for lack of time",
         "camera",

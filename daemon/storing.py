@@ -21,6 +21,7 @@ from daemon.uploads import uploads_of
 from pipeline.engine import Models
 from pipeline.extractor import Extractor
 from store import AuthenticationError, Context, StoreError, StoreUnavailableError, Users
+from store.background import supervised
 from store.backoff import Backoff
 from store.cameras import Cameras
 from store.deadline import Deadline
@@ -34,6 +35,7 @@ from store.recorder import Recorder
 from store.recording import StoredSighting
 from store.references import References
 from store.retention import Retention
+from store.shapes import SHAPES
 from store.spool import Spool
 from store.term_leases import TermLeases
 from store.watching import watch
@@ -101,6 +103,16 @@ class Storing:
     def set_aside(self) -> int:
         """How many sightings failed and wait for their next attempt, while others go on."""
         return 0 if self._recorder is None else self._recorder.set_aside
+
+    @property
+    def malformed(self) -> dict[str, float]:
+        """How many documents no reader takes, by collection."""
+        return dict.fromkeys(SHAPES, 0.0) if self._ctx is None else self._ctx.malformed.counts
+
+    @property
+    def not_followed(self) -> str:
+        """Why changes by other processes are not seen at present, or the empty string."""
+        return self.trouble if self._ctx is None else self._ctx.keeping.fault
 
     def start(self, on_crash: Callable[[BaseException], None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -301,6 +313,7 @@ class Storing:
         ):
             self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
             recording = recording_settings(settings.persons, pack)
+            watching = supervised(ctx.malformed.watch(), "malformed documents")
             try:
                 # Before the first sighting is stored: a plugin sees every one.
                 await self._plugins.activate(ctx, self._owner)
@@ -317,6 +330,7 @@ class Storing:
                 last = {}
                 raise
             finally:
+                watching.cancel()
                 self._ctx = self.camera_leases = None
                 self._recorded.set()
                 deadline = self.closing().leaving(AFTER_PLUGINS_SECONDS)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pymongo
-from bson.codec_options import CodecOptions
+from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
@@ -15,19 +15,20 @@ from pymongo.uri_parser import parse_uri
 from store.background import in_thread
 from store.deadline import Deadline
 from store.errors import BadValueError, StoreUnavailableError
+from store.gate import GatedCollection, GatedDatabase
 from store.settings import StoreSettings
 
 # Motor reads this when it is imported. Each query in progress holds one of its threads, and its default, five
 # for each core, is so few that slow queries would hold up all others.
 os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
-from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+from motor.motor_asyncio import AsyncIOMotorClient
 
 Document = dict[str, Any]
 # The driver's classes are generic for the type checker alone.
 Client: TypeAlias = "AsyncIOMotorClient[Document]"
-Collection: TypeAlias = "AsyncIOMotorCollection[Document]"
-Database: TypeAlias = "AsyncIOMotorDatabase[Document]"
+Collection: TypeAlias = GatedCollection
+Database: TypeAlias = GatedDatabase
 
 ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
@@ -64,13 +65,19 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
                 f"MongoDB at {where} did not answer within {settings.connect_timeout_seconds:g} s "
                 f"({type(error).__name__}); check store.url and that the server runs"
             ) from error
-        options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True)
-        yield client.get_database(
+        # Times beyond Python's, and text that is no UTF-8, must not keep other documents from being read.
+        options: CodecOptions[dict[str, Any]] = CodecOptions(
+            tz_aware=True,
+            datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+            unicode_decode_error_handler="replace",
+        )
+        database = client.get_database(
             settings.database,
             codec_options=options,
             read_preference=ReadPreference.PRIMARY,
             write_concern=WriteConcern(w="majority", j=True),
         )
+        yield GatedDatabase(database)
     finally:
         await _leave(client)
 

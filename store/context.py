@@ -19,6 +19,7 @@ from store.facens.opening import open_storage
 from store.facens.storage import FacenStorage
 from store.galleries import Galleries
 from store.indexes import create_indexes
+from store.malformed import MalformedDocuments
 from store.migrations import migrate
 from store.mongod_program import find_mongod
 from store.observer import StoreObserver, Unobserved
@@ -52,6 +53,8 @@ class Context:
     extractor: Extractor
     keeping: FacensKeeping
     """Keeps the facen storage in step with MongoDB."""
+    malformed: MalformedDocuments
+    """The documents that every reader passes over."""
     database: Database = field(repr=False)
     """Every user's documents, unguarded: for the store's own upkeep, not for answers to anybody."""
     mongod: PrivateMongod | None = field(default=None, repr=False)
@@ -158,13 +161,14 @@ class Context:
         counters = Counters(database, observer, limiter)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer)
-        keeping = FacensKeeping(database, facens, faces.locks)
+        malformed = MalformedDocuments(database)
+        keeping = FacensKeeping(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
-        return cls(*collections, facens, uploads, extractor, keeping, database, mongod)
+        return cls(*collections, facens, uploads, extractor, keeping, malformed, database, mongod)
 
     async def _prepare(self) -> None:
         await migrate(self.database)
-        await create_indexes(self.database)
+        self.malformed.indexes = await create_indexes(self.database)
         await self.counters.ensure(COUNTER)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import structlog
+from bson import ObjectId
 
 from store.context import Context
 from store.doctor_documents import DocumentsCheck
@@ -17,6 +18,7 @@ from store.doctor_facens import FacensCheck
 from store.doctor_pictures import PicturesCheck
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.findings import Finding, Kind, Scope
+from store.shapes import SHAPES
 
 log = structlog.get_logger()
 
@@ -41,13 +43,25 @@ class Doctor:
         `repair_facens` mends the facen storage alone. StoreError where a part cannot be reached.
         """
         try:
-            users = frozenset(await self._ctx.database["users"].distinct("_id"))
+            async for finding in self._unread():
+                yield finding
+            # A malformed user's data is not a deleted user's.
+            known = await self._ctx.database["users"].ungated.distinct("_id")
+            users = frozenset(one for one in known if isinstance(one, ObjectId))
             scope = Scope(users, now or datetime.now(UTC), self._grace, repair, repair_facens)
             for check in (DocumentsCheck, FacensCheck, PicturesCheck):
                 async for finding in check(self._ctx, scope).run():
                     yield finding
         except DRIVER_ERRORS as error:
             raise ours(error, "doctor") from error
+
+    async def _unread(self) -> AsyncIterator[Finding]:
+        """What no reader takes. It is never mended here: only a person knows what was meant."""
+        for name in SHAPES:
+            async for one in self._ctx.malformed.found(name):
+                yield Finding(Kind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
+        for index in self._ctx.malformed.indexes:
+            yield Finding(Kind.NO_INDEX, *index.split(": ", 1))
 
     async def nightly(self) -> Counter[Kind]:
         """Checks, mends the facen storage, and logs the rest for a person to look at; the numbers by kind."""

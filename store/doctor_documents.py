@@ -41,7 +41,7 @@ class DocumentsCheck:
             if ObjectId.is_valid(folder):
                 owners.add(ObjectId(folder))
         for owner in sorted(owners - self._scope.users, key=str):
-            if await self._database["users"].find_one({"_id": owner}) is None:
+            if await self._database["users"].ungated.find_one({"_id": owner}) is None:
                 yield await self._deleted_user(owner)
 
     async def _deleted_user(self, owner: ObjectId) -> Finding:
@@ -98,7 +98,8 @@ class DocumentsCheck:
     async def _no_person(self, owner: ObjectId, face_id: int, person: object) -> Finding | None:
         this = {"_id": face_id, "owner": owner, "person_id": person}
         face = await self._database["faces"].find_one(this)
-        if face is None or await self._database["persons"].find_one({"_id": person, "owner": owner}):
+        # A malformed person is one all the same.
+        if face is None or await self._database["persons"].ungated.find_one({"_id": person, "owner": owner}):
             return None
         subject, detail = f"face {face_id}", f"person {person}"
         erased = await self._database[ERASED].find_one({"_id": person, "owner": owner}) is not None
@@ -130,7 +131,7 @@ class DocumentsCheck:
         return not isinstance(created, datetime) or created < self._scope.cutoff
 
     async def _no_faces(self, owner: ObjectId, person: int) -> Finding | None:
-        if await self._database["faces"].find_one({"owner": owner, "person_id": person}, {"_id": 1}):
+        if await self._database["faces"].ungated.find_one({"owner": owner, "person_id": person}, {"_id": 1}):
             return None
         subject = f"person {person}"
         if not self._scope.repair:

@@ -355,6 +355,39 @@ def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
         raise BadValueError(str(error)) from error
 
 
+def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | None:
+    """The facen of a stored face; None where it has none that can be compared."""
+    try:
+        return facen_of(face, size)
+    except BadValueError:
+        return None
+
+
+def visit_of(face: Mapping[str, Any]) -> str | None:
+    """The id of the visit that a stored face is of; None where its document names none."""
+    visit = _details(face).get("visit_id")
+    return visit if isinstance(visit, str) and visit else None
+
+
+def beside(face: Mapping[str, Any]) -> list[str]:
+    """The ids of the visits that were visible beside that of a stored face."""
+    visits = _details(face).get("beside")
+    return [visit for visit in visits if isinstance(visit, str)] if isinstance(visits, (list, tuple)) else []
+
+
+def score_of(face: Mapping[str, Any]) -> float:
+    """The quality score of a stored face; −∞ where it has none."""
+    score = face.get("score")
+    if not isinstance(score, (int, float)) or isinstance(score, bool) or math.isnan(score):
+        return -math.inf
+    return float(score)
+
+
+def _details(face: Mapping[str, Any]) -> Mapping[str, Any]:
+    details = face.get("detector_info")
+    return details if isinstance(details, Mapping) else {}
+
+
 def checked_bbox(value: object) -> Rectangle:
     """Left, top, right and bottom as finite numbers."""
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 4:

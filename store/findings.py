@@ -14,6 +14,8 @@ from store.ids import first_id_of
 class Kind(StrEnum):
     """Each reads as a noun: it is what a report counts."""
 
+    MALFORMED = "malformed document"
+    NO_INDEX = "index that cannot be built"
     DELETED_USER = "data of a deleted user"
     ERASED_PERSON = "face of an erased person"
     NO_PERSON = "face of a person that does not exist"

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import structlog
 from pymongo import ASCENDING, IndexModel
 
 from store.client import Database
 from store.driver_errors import DRIVER_ERRORS, ours
+from store.errors import ConflictError, StoreUnavailableError
+
+log = structlog.get_logger()
 
 
 def _index(*fields: str, unique: bool = False, only_with: str | None = None) -> IndexModel:
@@ -37,10 +41,38 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
 }
 
 
-async def create_indexes(database: Database) -> None:
-    """Makes the indexes that are missing; any number of processes may do so at once."""
+async def create_indexes(database: Database) -> list[str]:
+    """Makes the indexes that are missing; any number of processes may do so at once.
+
+    Returns those that MongoDB refuses to build, because documents that are there stand against it, each with
+    the reason: the store works without them, more slowly, and without their guard against doubles.
+    """
+    refused = []
     for name, indexes in INDEXES.items():
         try:
             await database[name].create_indexes(list(indexes))
+        except DRIVER_ERRORS:
+            refused += await _one_by_one(database, name, indexes)
+    for one in refused:
+        log.error("an index cannot be built; see `facend doctor`", index=one)
+    return refused
+
+
+async def _one_by_one(database: Database, name: str, indexes: Sequence[IndexModel]) -> list[str]:
+    """Those that are refused. StoreUnavailableError where MongoDB is away."""
+    refused = []
+    for index in indexes:
+        try:
+            await database[name].create_indexes([index])
         except DRIVER_ERRORS as error:
-            raise ours(error, f"indexes.{name}") from error
+            translated = ours(error, f"indexes.{name}")
+            if isinstance(translated, StoreUnavailableError):
+                raise translated from error
+            reason = str(translated) if isinstance(translated, ConflictError) else _reason(error)
+            refused.append(f"{name}.{index.document['name']}: {reason}")
+    return refused
+
+
+def _reason(error: Exception) -> str:
+    details = getattr(error, "details", None) or {}
+    return str(details.get("codeName") or type(error).__name__)

@@ -78,9 +78,16 @@ class Leases:
 
     def _take_if_free(self) -> list[dict[str, Any]]:
         """An update in one step: ours where nobody holds it or it has expired, as it was for any other."""
-        expired = {"$lte": [{"$ifNull": ["$expires", "$$NOW"]}, "$$NOW"]}
-        ours_or_expired = {"$or": [{"$eq": ["$holder", self._holder]}, expired]}
         until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
+        # A lease that runs for longer than any holder asks for, or to no time at all, is damaged.
+        expired = {
+            "$or": [
+                {"$ne": [{"$type": "$expires"}, "date"]},
+                {"$lte": ["$expires", "$$NOW"]},
+                {"$gt": ["$expires", until]},
+            ]
+        }
+        ours_or_expired = {"$or": [{"$eq": ["$holder", self._holder]}, expired]}
         return [
             {"$set": {"free": ours_or_expired}},
             {

@@ -6,7 +6,7 @@ import structlog
 
 from store.context import Context
 from store.face import Face
-from store.removal import BATCH, FaceRemoval, face_of_key
+from store.removal import BATCH, FaceRemoval, face_of_key, pictures_named
 from store.settings import ENROLLED_GALLERY
 from store.users import UserArgument
 
@@ -71,12 +71,15 @@ class Limits:
         for start in range(0, len(ids), BATCH):
             batch = ids[start : start + BATCH]
             faces = {face["_id"]: face for face in await self._find(batch)}
+            named = await pictures_named(self._ctx, await self._ctx.users.owner(self._user), batch)
             for face_id in batch:
                 if freed >= excess:
                     return removed, freed
                 face = faces.get(face_id)
                 if face is not None and ENROLLED_GALLERY in face.galleries:
                     continue
+                if face is None and any(self._ctx.uploads.url_of(key) in named for key in keys[face_id]):
+                    continue  # a malformed face's
                 if face is None:
                     removed += sum([await self._ctx.uploads.delete(key) for key in keys[face_id]])
                 else:

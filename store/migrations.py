@@ -3,7 +3,8 @@
 A document's `schema` says by which version of this code it was written; none at all counts
 as 0. A step takes a document of one version and gives it as the next version has it. Steps
 are pure, and a document is replaced only if it is still of the version that was read: any
-number of processes may open at once, and a run that is killed goes on the next time.
+number of processes may open at once, and a run that is killed goes on the next time. Malformed
+documents (`store.shapes`) stay as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,10 +12,12 @@ from typing import Any
 
 import structlog
 from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
 
 from store.client import Database, Document
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.model_store import SCHEMA
+from store.shapes import fault
 
 log = structlog.get_logger()
 
@@ -26,7 +29,8 @@ def face_to_1(face: Document) -> Document:
     """Before version 1 a face in no gallery could have no list, and `galleries` was another name for it."""
     face = dict(face)
     galleries = face.pop("galleries", None)
-    face["gallery"] = list(face.get("gallery") or galleries or [])
+    if face.get("gallery") in (None, []):
+        face["gallery"] = [] if galleries is None else galleries
     return face
 
 
@@ -72,16 +76,35 @@ async def migrate(database: Database) -> int:
 
 
 async def _migrate(database: Database, name: str) -> int:
-    collection = database[name]
-    older: dict[str, Any] = {"$or": [{"schema": {"$exists": False}}, {"schema": {"$lt": SCHEMA}}]}
+    collection = database[name].ungated
+    older: dict[str, Any] = {
+        "$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}],
+    }
     count = 0
     batch: list[ReplaceOne[Document]] = []
     async for document in collection.find(older):
-        here = {"_id": document["_id"], "schema": document.get("schema")}
-        batch.append(ReplaceOne(here, migrated(name, document)))
+        newer = migrated(name, document)
+        if fault(name, newer):
+            continue
+        batch.append(ReplaceOne({"_id": document["_id"], "schema": document.get("schema")}, newer))
         if len(batch) == BATCH:
-            count += (await collection.bulk_write(batch, ordered=False)).modified_count
+            count += await _replace(collection, batch)
             batch = []
-    if batch:
-        count += (await collection.bulk_write(batch, ordered=False)).modified_count
-    return count
+    return count + (await _replace(collection, batch) if batch else 0)
+
+
+async def _replace(collection: Any, batch: list[ReplaceOne[Document]]) -> int:  # noqa: ANN401  the driver has no types
+    """How many were replaced. What MongoDB refuses stays as it is, and is tried again at the next start."""
+    try:
+        return int((await collection.bulk_write(batch, ordered=False)).modified_count)
+    except BulkWriteError as error:
+        refused = error.details.get("writeErrors") or []
+        if not refused:
+            raise
+        log.warning(
+            "documents cannot be brought up to the present schema and stay as they are",
+            collection=collection.name,
+            number=len(refused),
+            reason=str(refused[0].get("errmsg"))[:200],
+        )
+        return int(error.details.get("nModified", 0))

@@ -28,6 +28,14 @@ log = structlog.get_logger()
 
 CHANGES = "person_changes"
 """The collection, and the counter that numbers its documents."""
+WHOLE: dict[str, Any] = {
+    "$or": [
+        {"kind": "merge", "other": {"$ne": None}, "document": {"$exists": True}},
+        {"kind": "split", "other": {"$ne": None}, "faces": {"$exists": True}},
+        {"kind": "rename"},
+    ]
+}
+"""The changes whose documents say all that it takes to make them, or to take them back."""
 LONGEST_LIST = 10_000
 """Faces that are split off at once by their ids."""
 
@@ -178,8 +186,10 @@ class PersonChanges:
     async def follow(self, face: Face) -> None:
         """Gives a face that was just stored to whoever its person was merged into meanwhile."""
         owner = await self._ctx.users.owner(self._user)
-        while face.get("person_id") is not None:
+        passed: set[int] = set()
+        while face.get("person_id") is not None and face["person_id"] not in passed:
             person = face["person_id"]
+            passed.add(person)  # damaged documents make rings
             if await self._persons_find(owner, person) is not None:
                 return
             merged = {"owner": owner, "kind": "merge", "other": person, "state": {"$in": ["begun", "done"]}}
@@ -236,12 +246,12 @@ class PersonChanges:
         if change["kind"] == "merge":
             await self._persons.delete_one({"_id": other, "owner": owner})
             await self._move(owner, {"person_id": other}, person, number)
-            if change["before"] is None and (name := change["document"].get("name")) is not None:
+            if change.get("before") is None and (name := change["document"].get("name")) is not None:
                 await self._set_name(owner, person, name)
         elif change["kind"] == "split":
             await self._move(owner, {"_id": {"$in": change["faces"]}, "person_id": person}, other, number)
         else:
-            await self._set_name(owner, person, change["name"] or None)
+            await self._set_name(owner, person, change.get("name") or None)
 
     async def _take_back(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]
@@ -249,12 +259,12 @@ class PersonChanges:
             document = change["document"]
             await self._persons.replace_one({"_id": other}, document, upsert=True)
             await self._move_back(owner, {"person_changes": number, "person_id": person}, other, number)
-            await self._set_name(owner, person, change["before"])
+            await self._set_name(owner, person, change.get("before"))
         elif change["kind"] == "split":
             await self._persons.delete_one({"_id": other, "owner": owner})
             await self._move_back(owner, {"person_id": other}, person, number)
         else:
-            await self._set_name(owner, person, change["before"])
+            await self._set_name(owner, person, change.get("before"))
 
     async def _move(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
         update = {"$set": {"person_id": person}, "$addToSet": {"person_changes": number}}
@@ -293,9 +303,12 @@ class PersonChanges:
     async def _find_one(self, query: dict[str, Any]) -> dict[str, Any] | None:
         """The latest change that passes."""
         try:
-            return await self._changes.find_one(query, sort=[("_id", -1)])
+            found: dict[str, Any] | None = await self._changes.find_one(
+                {"$and": [query, WHOLE]}, sort=[("_id", -1)]
+            )
         except DRIVER_ERRORS as error:
             raise ours(error, "person_changes.find_one") from error
+        return found
 
     async def _set_state(self, change: dict[str, Any], state: str, **facts: int) -> None:
         update = {"$set": {"state": state, f"{state}_at": self._now(), **facts}}

@@ -23,7 +23,7 @@ from store.client import Collection
 from store.context import Context
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import BadValueError
-from store.face import Face, facen_of
+from store.face import Face, beside, facen_of, usable_facen, visit_of
 from store.person_changes import Change, PersonChanges
 from store.person_neighbours import neighbours
 from store.persons import Person
@@ -197,8 +197,8 @@ class PersonEvidence:
     def _grouped(self, faces: Sequence[Face], found: Person | None) -> _Visits:
         """The latest faces of a person, newest first, by their visits; it decodes each face's facen."""
         by_visit: dict[str, list[Face]] = defaultdict(list)
-        for face in reversed(faces):
-            by_visit[(face.get("detector_info") or {}).get("visit_id") or str(face["_id"])].append(face)
+        for face in filter(self._is_usable, reversed(faces)):
+            by_visit[visit_of(face) or str(face["_id"])].append(face)
         good = {
             visit: theirs
             for visit, theirs in by_visit.items()
@@ -209,11 +209,14 @@ class PersonEvidence:
         return _Visits(
             list(good),
             np.stack(means) if means else np.empty((0, 0), np.float32),
-            {visit for face in faces for visit in (face.get("detector_info") or {}).get("beside", ())},
+            {visit for face in faces for visit in beside(face)},
             [[face["_id"] for face in theirs] for theirs in good.values()],
             found.get("name") if found else None,
             any(ENROLLED_GALLERY in face.galleries for face in faces),
         )
+
+    def _is_usable(self, face: Face) -> bool:
+        return usable_facen(face, self._ctx.faces.facen_size) is not None
 
     async def _keep(self, found: list[Proposal]) -> None:
         owner = await self._ctx.users.owner(self._user)

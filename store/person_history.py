@@ -8,7 +8,7 @@ from typing import Any
 from store.context import Context
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NotFoundError
-from store.face import Face
+from store.face import Face, visit_of
 from store.persons import Person
 from store.removal import FaceRemoval
 from store.users import UserArgument
@@ -89,8 +89,7 @@ def _faces(ctx: Context, user: UserArgument, person_id: int) -> AsyncIterator[Fa
 
 
 def _count_in(visits: dict[tuple[str, str], Visit], face: Face, moment: datetime) -> None:
-    told = face.get("detector_info") or {}
-    visit_id = str(told.get("visit_id") or face["_id"])
+    visit_id = visit_of(face) or str(face["_id"])
     thumbnail = face.get("thumbnail")
     visit = visits.get((face["cam_id"], visit_id))
     if visit is None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import bson
 from bson import ObjectId
 
-from pipeline.facen import confidence, decode, encode
+from pipeline.facen import FacenError, confidence, decode, encode
 from pipeline.types import Facen
 from store.client import Collection
 from store.facens.storage import FacenStorage
@@ -102,7 +102,10 @@ class PersonSearch:
         found = []
         for gallery in question.galleries:
             async for person in self._persons.find(question.founded(gallery), {"founding.facen": 1}):
-                other = decode(person["founding"]["facen"])
+                try:
+                    other = decode(person["founding"]["facen"])
+                except FacenError:
+                    continue
                 if len(other) == len(question.facen):
                     sure = min(1.0, max(0.0, confidence(float(other @ question.facen))))
                     found.append(Likeness(person["_id"], sure))

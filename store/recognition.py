@@ -6,12 +6,13 @@ less is stored without a person (`withheld`), one that is neither surely the sam
 Two people in one frame are two: nobody is recognised as somebody who was visible beside them.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from store.context import Context
-from store.face import Face, facen_of
+from store.face import Face, beside, facen_of, visit_of
 from store.guard import checked_threshold
 from store.nearest import nearest
 from store.observer import PersonOutcome
@@ -26,6 +27,7 @@ FIRST_LOOK = 32
 PLAIN, HIDDEN = 1.2, 2.2
 """What size, sharpness and exposure take from the quality score of a face that is plain to see, and of one of
 which hardly anything is: 40 px high, blurred by 2 px and dark."""
+QUALITY_PARTS = ("size", "sharpness", "exposure")
 FARTHEST = 0.6
 """Confidence below which nobody is worth knowing about; two strangers have 0.55 on average."""
 
@@ -134,10 +136,9 @@ class Recognition:
         return Near(person_id, confidence, self._rules.threshold + self._rules.obscure * hidden - SLACK)
 
     async def _evidence(self, question: Question, face: Face) -> "Evidence":
-        told = face.get("detector_info") or {}
-        visit, beside = told.get("visit_id"), told.get("beside") or []
+        visit, seen_beside = visit_of(face), beside(face)
         same = await self._persons_of(question, face, [visit]) if visit else []
-        others = set(await self._persons_of(question, face, beside)) if beside else set()
+        others = set(await self._persons_of(question, face, seen_beside)) if seen_beside else set()
         others -= set(same)
         known = await self._people(question, face, ENROLLED_GALLERY, others)
         if not any(one.is_enough and one.person_id not in others for one in known):
@@ -245,5 +246,9 @@ def obscurity(face: Mapping[str, Any]) -> float:
     parts = (face.get("detector_info") or {}).get("quality")
     if not isinstance(parts, Mapping):
         return 0.0
-    taken = [-parts.get(name, 0.0) for name in ("size", "sharpness", "exposure")]
+    taken = [-part for name in QUALITY_PARTS if _is_number(part := parts.get(name))]
     return min(1.0, max(0.0, (float(sum(taken)) - PLAIN) / (HIDDEN - PLAIN)))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

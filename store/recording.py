@@ -120,7 +120,7 @@ class Recording:
             face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
             if face is None:
                 face = await self._add_face(sighting_id, sighting, image, gallery)
-            known = face["person_id"] is not None
+            known = face.get("person_id") is not None
             with self._timed("store"):
                 galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]
                 await self._complete_galleries(face, galleries)
@@ -263,11 +263,11 @@ def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
         visit_id=sighting.visit_id,
         captured_at=sighting.captured_at,
         media_time=sighting.media_time,
-        person_id=face["person_id"],
-        created=face["person_created"],
-        outcome=face.get("person_outcome") or ("created" if face["person_created"] else "matched"),
-        friend=face["friend"],
-        confidence=face["confidence"],
+        person_id=face.get("person_id"),
+        created=face.get("person_created") is True,
+        outcome=face.get("person_outcome") or ("created" if face.get("person_created") else "matched"),
+        friend=face.get("friend") is True,
+        confidence=face.get("confidence"),
         score=sighting.score,
         bbox=sighting.bbox,
         photo=face["photo"],

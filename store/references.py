@@ -5,7 +5,7 @@ alone, however many faces a person has. A face of poor quality is never one of t
 everybody a little, and pull strangers in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.facen import confidence
 from store.context import Context
-from store.face import Face, facen_of
+from store.face import Face, facen_of, score_of, usable_facen
 from store.settings import reference_gallery
 from store.users import UserArgument
 
@@ -45,16 +45,21 @@ class References:
 
     def is_good(self, face: Face) -> bool:
         """Whether a face says enough about somebody to be compared with others later."""
-        return face["score"] >= self._rules.min_score and shots_of(face) >= self._rules.min_shots
+        return score_of(face) >= self._rules.min_score and shots_of(face) >= self._rules.min_shots
 
     async def of(self, person_id: int, gallery: str) -> list[Face]:
         """A person's references for this person gallery."""
         query = {"person_id": person_id, "gallery": reference_gallery(gallery)}
-        return await self._ctx.faces.find(self._user, query, sort=[("_id", 1)])
+        found = await self._ctx.faces.find(self._user, query, sort=[("_id", 1)])
+        return [face for face in found if self._is_usable(face)]
+
+    def _is_usable(self, face: Face) -> bool:
+        return usable_facen(face, self._ctx.faces.facen_size) is not None
 
     async def consider(self, face: Face, gallery: str) -> None:
         """Takes a stored face of a known person among their references if they are the better for it."""
-        if reference_gallery(gallery) in face.galleries or not self.is_good(face):
+        known = reference_gallery(gallery) in face.galleries
+        if known or not self.is_good(face) or not self._is_usable(face):
             return
         references = await self.of(face["person_id"], gallery)
         out = leaving([*references, face], self._rules.most)
@@ -75,7 +80,7 @@ class References:
         )
         chosen: list[Face] = []
         for face in best:
-            if not self.is_good(face):
+            if not self.is_good(face) or not self._is_usable(face):
                 continue
             chosen.append(face)
             if (out := leaving(chosen, self._rules.most)) is not None:
@@ -112,7 +117,7 @@ def leaving(faces: Sequence[Face], most: int) -> Face | None:
     new, nearest = faces[-1], int(alike[-1].argmax())
     if alike[-1, nearest] >= SAME_PICTURE:
         old = faces[nearest]
-        return old if new["score"] > old["score"] + BETTER_BY else new
+        return old if score_of(new) > score_of(old) + BETTER_BY else new
     if len(faces) <= most:
         return None
     return _poorer(faces, alike)
@@ -120,10 +125,11 @@ def leaving(faces: Sequence[Face], most: int) -> Face | None:
 
 def _poorer(faces: Sequence[Face], alike: NDArray[np.float32]) -> Face:
     one, other = np.unravel_index(int(alike.argmax()), alike.shape)
-    return min(faces[int(one)], faces[int(other)], key=lambda face: (face["score"], -face["_id"]))
+    return min(faces[int(one)], faces[int(other)], key=lambda face: (score_of(face), -face["_id"]))
 
 
 def shots_of(face: Face) -> int:
     """How many agreeing shots the facen of a face is made of; faces of earlier versions had one."""
-    shots = (face.get("detector_info") or {}).get("shots", 1)
+    details = face.get("detector_info")
+    shots = details.get("shots", 1) if isinstance(details, Mapping) else 1
     return shots if isinstance(shots, int) else 1

@@ -5,10 +5,13 @@ gallery, or pictures without a document; retention and `facend doctor` find both
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
+from bson import ObjectId
+
 from store.context import Context
+from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NotFoundError
 from store.face import Face
 from store.server_faces import PICTURES
@@ -66,6 +69,25 @@ class FaceRemoval:
             for face in faces:
                 yield face
             last = faces[-1]["_id"]
+
+
+async def pictures_named(ctx: Context, owner: ObjectId, faces: Collection[int]) -> set[str]:
+    """The URLs of all pictures that these faces name. A malformed face keeps its pictures, too."""
+    query = {"owner": owner, "_id": {"$in": sorted(faces)}}
+    try:
+        found = ctx.database["faces"].ungated.find(query, dict.fromkeys(PICTURES, 1))
+        return {url async for face in found for field in PICTURES if isinstance(url := face.get(field), str)}
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.find") from error
+
+
+async def has_faces(ctx: Context, owner: ObjectId, person_id: int) -> bool:
+    """Whether any face is the person's, malformed ones included."""
+    query = {"owner": owner, "person_id": person_id}
+    try:
+        return await ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.find_one") from error
 
 
 def face_of_key(key: str) -> int | None:

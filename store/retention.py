@@ -14,7 +14,7 @@ import structlog
 from store.context import Context
 from store.limits import VISITORS, Limits
 from store.persons import Person
-from store.removal import BATCH, FaceRemoval, face_of_key
+from store.removal import BATCH, FaceRemoval, face_of_key, has_faces, pictures_named
 from store.server_faces import EXTRACTED, PICTURES
 from store.settings import RetentionSettings
 from store.spool import Spool
@@ -118,8 +118,7 @@ class Retention:
         return removed
 
     async def _remove_unnamed(self, keys: dict[str, int]) -> int:
-        faces = await self._ctx.faces.find(self._user, {"_id": {"$in": sorted(set(keys.values()))}})
-        named = {face.get(field) for face in faces for field in PICTURES}
+        named = await pictures_named(self._ctx, await self._ctx.users.owner(self._user), set(keys.values()))
         unnamed = [key for key in keys if self._ctx.uploads.url_of(key) not in named]
         return sum([await self._ctx.uploads.delete(key) for key in unnamed])
 
@@ -137,7 +136,7 @@ class Retention:
     async def _remove_faceless(self, person: Person, now: datetime) -> bool:
         this = {"_id": person["_id"]}
         since = person.get("faceless_since")
-        if await self._ctx.faces.find_one(self._user, {"person_id": person["_id"]}) is not None:
+        if await has_faces(self._ctx, person["owner"], person["_id"]):
             if since is not None:
                 await self._ctx.persons.update_one(self._user, this, {"$unset": {"faceless_since": ""}})
             return False

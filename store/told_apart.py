@@ -22,8 +22,10 @@ async def told_apart(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
         raise ours(error, "person_changes.find") from error
 
     def who(person: int) -> int:
-        while person in merged:
-            person = merged[person]
+        passed = {person}
+        while (into := merged.get(person)) is not None and into not in passed:  # damaged documents make rings
+            passed.add(into)
+            person = into
         return person
 
     return {frozenset((who(one), who(other))) for one, other in pairs}

@@ -7,7 +7,8 @@ import structlog
 
 from pipeline.facen import confidence
 from store.context import Context
-from store.face import Face, facen_of
+from store.errors import BadFilterError, BadValueError
+from store.face import Face, facen_of, usable_facen, visit_of
 from store.recognition import Recognition
 from store.removal import FaceRemoval
 from store.users import UserArgument
@@ -40,13 +41,16 @@ class Withheld:
 
     async def of_visit(self, known: Face) -> int:
         """Gives the other faces of a visit to the person that this one of its faces has; how many."""
-        visit = (known.get("detector_info") or {}).get("visit_id")
+        visit = visit_of(known)
         if visit is None:
             return 0
         query = {"cam_id": known["cam_id"], "detector_info.visit_id": visit, "person_id": None}
         count = 0
         for face in await self._ctx.faces.find(self._user, query):
-            alike = float(confidence(float(facen_of(face) @ facen_of(known))))
+            facen = usable_facen(face, self._ctx.faces.facen_size)
+            if facen is None:
+                continue
+            alike = float(confidence(float(facen @ facen_of(known))))
             if alike >= SAME_VISIT:
                 count += await self.give(face, known["person_id"], alike)
         return count
@@ -54,18 +58,31 @@ class Withheld:
     async def look_again(self, now: datetime | None = None) -> Resolved:
         """Looks once more at the faces without a person; made for a periodic job."""
         since = (now or datetime.now(UTC)) - timedelta(days=AGAIN_DAYS)
-        query = {"person_id": None, "person_outcome": {"$in": list(WAITING)}, "timestamp": {"$gte": since}}
+        query = {
+            "person_id": None,
+            "person_outcome": {"$in": list(WAITING)},
+            "timestamp": {"$gte": since},
+            "cam_id": {"$type": "string"},
+        }
         looked_at = found = 0
         async for face in FaceRemoval(self._ctx, self._user).faces(query):
             looked_at += 1
-            gallery = self._ctx.persons.gallery_of(face["cam_id"])
-            verdict = await self._recognition.whose(face, gallery, create=False)
-            if verdict.person_id is not None:
-                found += await self.give(face, verdict.person_id, verdict.confidence)
+            try:
+                found += await self._look_at(face)
+            except BadFilterError:  # this says something about the server, not about the face
+                raise
+            except BadValueError as error:
+                log.debug("a face without a person cannot be compared", face=face["_id"], reason=str(error))
         resolved = Resolved(looked_at, found)
         if found:
             log.info("faces without a person have one now", found=found, of=looked_at)
         return resolved
+
+    async def _look_at(self, face: Face) -> bool:
+        """Whether it has a person now."""
+        gallery = self._ctx.persons.gallery_of(face["cam_id"])
+        verdict = await self._recognition.whose(face, gallery, create=False)
+        return verdict.person_id is not None and await self.give(face, verdict.person_id, verdict.confidence)
 
     async def give(self, face: Face, person_id: int, alike: float | None) -> bool:
         """Gives a face that has no person to this one; False where somebody else was faster."""

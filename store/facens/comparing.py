@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bson import decode_iter
+from bson.codec_options import CodecOptions
 
 from pipeline.facen import FacenError
 from pipeline.types import Facen
@@ -55,7 +56,9 @@ async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Loo
     while True:
         some = faces.find_raw_batches(query, FIELDS, sort=[("_id", 1)], limit=AT_ONCE, batch_size=AT_ONCE)
         try:
-            read = await asyncio.to_thread(_read, facens, [batch async for batch in some])
+            read = await asyncio.to_thread(
+                _read, facens, [batch async for batch in some], faces.codec_options
+            )
         except DRIVER_ERRORS as error:
             raise ours(error, "faces.find") from error
         if read.last is None:
@@ -76,10 +79,10 @@ class _Read:
     unusable: list[int] = field(default_factory=list)
 
 
-def _read(facens: FacenStorage, batches: Sequence[bytes]) -> _Read:
+def _read(facens: FacenStorage, batches: Sequence[bytes], options: CodecOptions[dict[str, Any]]) -> _Read:
     read = _Read()
     for batch in batches:
-        for document in decode_iter(batch):
+        for document in decode_iter(batch, options):
             read.last = document["_id"]
             try:
                 facen = facen_for(facens, document)

@@ -12,7 +12,7 @@ whoever searches looks the faces up in MongoDB.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum, auto
 from typing import Any
@@ -28,7 +28,7 @@ from store.background import supervised
 from store.backoff import Backoff
 from store.client import Collection
 from store.driver_errors import DRIVER_ERRORS, ours
-from store.errors import BadValueError, StoreError
+from store.errors import BadValueError, StoreError, StoreUnavailableError
 from store.facens.filling import FIELDS, facen_for, fill
 from store.facens.storage import FacenStorage
 from store.ids import first_id_of
@@ -41,8 +41,6 @@ CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
 """How long the server holds a question without news; news are sent at once."""
 BRING_AT_ONCE = 250
-LOST = (260, 280, 286)
-"""MongoDB's codes for a place in the stream that it does not have any more: all has to be looked at again."""
 NO_STREAMS = 40573
 """MongoDB's code where it is no replica set."""
 POLL_SECONDS = 10.0
@@ -88,19 +86,36 @@ class FaceLocks:
 class Following:
     """Follows the faces of one collection into one storage."""
 
-    def __init__(self, faces: Collection, facens: FacenStorage, locks: FaceLocks) -> None:
+    def __init__(
+        self,
+        faces: Collection,
+        facens: FacenStorage,
+        locks: FaceLocks,
+        compare: Callable[[], Awaitable[object]] | None = None,
+        on_malformed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            compare: brings the whole storage to what MongoDB holds, after changes were missed; without it
+                faces that are missing are brought in.
+            on_malformed: a document was changed that no reader takes.
+        """
         self._faces = faces
         self._facens = facens
         self._locks = locks
+        self._compare = compare or (lambda: fill(faces, facens))
+        self._on_malformed = on_malformed
         self._token: Mapping[str, Any] | None = None
         self._missed = False
         self._tried = asyncio.Event()
+        self.fault = ""
+        """Why changes by other processes are not seen at present; empty where they are."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follows until the end. Whoever fills the storage inside misses nothing written meanwhile."""
+        """Follows until the end of the block. A fill inside it misses nothing that is written meanwhile."""
         task = supervised(self._run(), "following MongoDB's faces")
-        task.add_done_callback(self._ended)
+        task.add_done_callback(lambda _: self._tried.set())
         try:
             await self._tried.wait()
             yield
@@ -111,14 +126,8 @@ class Following:
             if task.done() and not task.cancelling():
                 task.result()  # an error in our own code shows here
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tried.set()
-        if not task.cancelling() and (error := task.exception()) is not None:
-            log.error("changes by other processes are not seen any more", exc_info=error)
-
     async def _run(self) -> None:
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
-        silent = False
         while True:
             try:
                 await self._follow(backoff)
@@ -127,17 +136,19 @@ class Following:
                     "MongoDB is no replica set; new faces of other processes are looked for",
                     every=POLL_SECONDS,
                 )
+                self.fault = ""
                 self._tried.set()
                 await self._poll()
             except StoreError as error:
-                if not silent:
-                    log.warning("changes by other processes are not seen at present", reason=str(error))
-                silent = True
                 self._missed = self._missed or self._token is None
-                self._tried.set()
-            else:
-                silent = False
+                self._failed(str(error))
             await asyncio.sleep(backoff.pause_seconds())
+
+    def _failed(self, reason: str) -> None:
+        if not self.fault:
+            log.warning("changes by other processes are not seen at present", reason=reason)
+        self.fault = reason
+        self._tried.set()
 
     async def _follow(self, backoff: Backoff) -> None:
         """Until the stream breaks. StoreError says why, and the next call goes on from there."""
@@ -146,41 +157,49 @@ class Following:
             async with stream:
                 self._tried.set()
                 if self._missed:
-                    await fill(self._faces, self._facens)
+                    await self._compare()
                     self._missed = False
+                if self.fault:
                     log.info("changes by other processes are seen again")
+                self.fault = ""
                 backoff.reset()
                 async for event in stream:
                     await self._take(event)
                     self._token = event["_id"]
         except DRIVER_ERRORS as error:
-            code = getattr(error, "code", None)
-            if code == NO_STREAMS:
+            if getattr(error, "code", None) == NO_STREAMS:
                 raise _NoStreamsError from error
-            lost = code in LOST
-            reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
-            self._token = None if lost else reached or self._token
-            raise ours(error, "faces.watch") from error
+            translated = ours(error, "faces.watch")
+            if isinstance(translated, StoreUnavailableError):
+                reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
+                self._token = reached or self._token
+            else:  # the same place in the stream would fail again: go on from the present, and compare
+                self._token = None
+            raise translated from error
+        # The server ends a stream whose collection was dropped or renamed.
+        self._token = None
+        raise StoreUnavailableError("faces.watch: MongoDB has ended the stream of changes")
 
     async def _poll(self) -> None:
-        since, silent = time.time(), False
+        since = time.time()
         while True:
             await asyncio.sleep(POLL_SECONDS)
             began = time.time()
             new = {"$gte": first_id_of(int((since - OVERLAP_SECONDS) * 1000))}
             try:
                 await fill(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
-            except DRIVER_ERRORS as error:
-                if not silent:
-                    log.warning("new faces of other processes are not seen at present", reason=str(error))
-                silent = True
+            except (*DRIVER_ERRORS, StoreError) as error:
+                self._failed(str(error))
             else:
-                since, silent = began, False
+                since, self.fault = began, ""
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         joined, left = _effect(event)
-        if joined or left:
-            await self.settle(event["documentKey"]["_id"], left=left)
+        face_id = event["documentKey"]["_id"]
+        if isinstance(face_id, bool) or not isinstance(face_id, int):
+            self._on_malformed()
+        elif joined or left:
+            await self.settle(face_id, left=left)
 
     def lock(self, face_id: int) -> asyncio.Lock:
         """Who holds it is the only one in this process to change the face's galleries."""
@@ -200,6 +219,8 @@ class Following:
                 face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
             except DRIVER_ERRORS as error:
                 raise ours(error, "faces.find") from error
+            if not face and await self._is_there(face_id):
+                self._on_malformed()
             galleries = face.get("gallery") or []
             if left:
                 for owner, gallery in await self._facens.galleries():
@@ -216,6 +237,13 @@ class Following:
                     await self._facens.remove(face["owner"], gallery, face_id)
                 return Settled.UNUSABLE
             return Settled.OTHER if any(others) else Settled.IN_ORDER
+
+    async def _is_there(self, face_id: int) -> bool:
+        """Whether there is a document, though it may be malformed."""
+        try:
+            return await self._faces.ungated.find_one({"_id": face_id}, {"_id": 1}) is not None
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find") from error
 
     async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
         """Brings faces that list this gallery into the storage where they are missing, many at once.

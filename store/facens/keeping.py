@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -117,10 +117,19 @@ async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
 class FacensKeeping:
     """Keeps one facen storage in step with the faces of one database."""
 
-    def __init__(self, database: Database, facens: FacenStorage, locks: FaceLocks) -> None:
+    def __init__(
+        self,
+        database: Database,
+        facens: FacenStorage,
+        locks: FaceLocks,
+        on_malformed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_malformed` hears that a malformed face was written."""
         self._database = database
         self._facens = facens
         self._locks = locks
+        self._on_malformed = on_malformed
+        self._following: Following | None = None
         self._folder: Path | None = None
         self._snapshots: Snapshots | None = None
 
@@ -143,14 +152,26 @@ class FacensKeeping:
             StoreUnavailableError: MongoDB or a shard does not answer.
         """
         async with AsyncExitStack() as stack:
-            following = Following(self._database["faces"], self._facens, self._locks)
+            following = Following(
+                self._database["faces"],
+                self._facens,
+                self._locks,
+                lambda: reconcile(self._database, self._facens, following),
+                self._on_malformed,
+            )
             if follow and local_shards(self._facens):  # a server of facens hears of it by itself
                 await stack.enter_async_context(following.running())
+                self._following = following
             try:
                 await self._fill(following)
             except FacenStorageError as error:
                 raise StoreUnavailableError(str(error)) from error
             yield
+
+    @property
+    def fault(self) -> str:
+        """Why changes by other processes are not seen at present; empty where they are."""
+        return self._following.fault if self._following else ""
 
     async def _fill(self, following: Following) -> None:
         loaded = self._snapshots is not None and await self._snapshots.load()

@@ -14,6 +14,7 @@ from pymongo import ReturnDocument
 from store.client import Database
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import PackError
+from store.shapes import malformed
 
 COLLECTION = "facens"
 ID = "pack"
@@ -44,11 +45,12 @@ async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
     fresh = {"database": str(ObjectId()), "name": name, "size": size}
     try:
         if await database[COLLECTION].find_one({"_id": ID}) is None:
-            # Stored before the database kept book of it: the faces say so themselves.
-            foreign = {"detector_info.pack": {"$exists": True, "$ne": name}}
+            # Stored before the database kept book of it, or the note is damaged: the faces say so themselves.
+            foreign = {"detector_info.pack": {"$type": "string", "$ne": name}}
             face = await database["faces"].find_one(foreign, {"detector_info.pack": 1})
             if face is not None:
                 fresh["name"] = face["detector_info"]["pack"]
+            await database[COLLECTION].delete_one({"_id": ID, **malformed(COLLECTION)})
         document = await database[COLLECTION].find_one_and_update(
             {"_id": ID}, {"$setOnInsert": fresh}, upsert=True, return_document=ReturnDocument.AFTER
         )

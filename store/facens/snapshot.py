@@ -30,6 +30,10 @@ LENGTH = struct.Struct("<I")
 LONGEST_LINE = 4096
 
 
+DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError, InvalidId)
+"""What a description that is none of ours raises while it is read."""
+
+
 class SnapshotError(Exception):
     """The file is torn, or is no snapshot of what is wanted; the message says which."""
 
@@ -89,7 +93,7 @@ def read_snapshot(path: Path, wanted: Identity) -> dict[GalleryKey, GalleryArray
         raise
     except OSError as error:
         raise SnapshotError(f"it cannot be read ({error.strerror})") from error
-    except (KeyError, TypeError, ValueError, InvalidId) as error:
+    except DAMAGE as error:
         raise SnapshotError("it is damaged: what should be a description is none") from error
 
 
@@ -123,6 +127,8 @@ class _Reader:
                 self._fill(vectors)
                 blocks.append(Block(vectors, ids))
                 left -= rows
+            if not isinstance(line["gallery"], str):
+                raise TypeError("a gallery's name is text")
             yield (ObjectId(line["owner"]), line["gallery"]), GalleryArray.of(size, precision, blocks)
         expected = self._sum
         last = self._file.read(LENGTH.size + 1)
@@ -175,7 +181,7 @@ def summary(path: Path) -> Summary:
             while (line := reader.line()) is not None:
                 galleries, facens = galleries + 1, facens + line["count"]
                 file.seek(line["count"] * row, os.SEEK_CUR)
-        except (KeyError, TypeError, ValueError) as error:
+        except DAMAGE as error:
             raise SnapshotError("it is damaged: what should be a description is none") from error
         status = path.stat()
     written_at = datetime.fromtimestamp(status.st_mtime, UTC)
