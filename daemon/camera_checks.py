@@ -7,6 +7,7 @@ from contextlib import closing
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source import Source
+from daemon.camera_documents import ReadCameras
 from daemon.check import Check
 from daemon.collection_cameras import copied
 from daemon.errors import SettingsError
@@ -19,12 +20,14 @@ AT_ONCE = 16
 
 def look(settings: Settings) -> Iterator[Check]:
     """Opens every camera that this box is to read, several at once, in the order of the settings."""
-    stored: tuple[CameraSettings, ...] = ()
+    stored = ReadCameras()
     try:
         stored = copied(settings.data_dir)
     except SettingsError as error:
         yield Check("stored cameras", "bad", f"the last run's copy is of no use: {error}")
-    together = WantedCameras(settings.box).together(settings.cameras, stored)
+    for cam_id, problem in stored.refused.items():
+        yield Check(f"camera {cam_id}", "bad", problem)
+    together = WantedCameras(settings.box).together(settings.cameras, stored.cameras)
     cameras = [camera for camera in together if camera.enabled]
     if not cameras:
         yield Check("cameras", "good", "this box has none to read")

@@ -9,7 +9,7 @@ import click
 
 from cameras.settings import CameraSettings
 from daemon import settings_file
-from daemon.camera_documents import SECRETS, document_of, plain
+from daemon.camera_documents import KNOWN, SECRETS, document_of, plain
 from daemon.camera_secrets import CameraSecrets
 from daemon.cli_store import Asked, as_json, store_options, with_store
 from daemon.errors import SettingsError, StartError
@@ -104,7 +104,7 @@ def _change(asked: Asked, cam_id: str, changes: Mapping[str, Any]) -> CameraSett
         anew = {"password_secret": "password" in changes, "url_secret": "url" in changes}
         # Those that stay need not be known here: another box may keep them.
         kept = {name: document[name] for name in SECRETS if name in document and not anew[name]}
-        before = plain(document)
+        before = {key: value for key, value in plain(document).items() if key in KNOWN}
         camera = _validated(
             {
                 key: value

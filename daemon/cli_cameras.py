@@ -8,7 +8,8 @@ import click
 
 from cameras.settings import CameraSettings
 from daemon import cli_camera_changes, daemon_client, settings_file
-from daemon.camera_documents import plain
+from daemon.camera_documents import SECRETS, camera_of, plain
+from daemon.camera_secrets import CameraSecrets
 from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import Asked, echo_table, store_options, with_store
 from daemon.cli_store import as_json as json_of
@@ -39,8 +40,11 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
     except SettingsError as error:
         _show([_status_row(one) for one in _status_despite(error, path)["cameras"]], as_json)
         return
+    refused = ""
     try:
-        running = {one["cam_id"]: one for one in daemon_client.status(settings)["cameras"]}
+        told = daemon_client.status(settings)
+        running = {one["cam_id"]: one for one in told["cameras"]}
+        refused = told["configuration"]["collection"]
     except daemon_client.NoAnswerError:
         running = None
     known = [_row(camera, (running or {}).get(camera.id, {})) for camera in settings.cameras]
@@ -48,6 +52,8 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
     _show(
         [*known, *(_status_row(one) for cam_id, one in (running or {}).items() if cam_id not in ids)], as_json
     )
+    if refused:
+        click.echo(f"a change is refused: {refused}", err=True)
     if running is None:
         click.echo("the daemon does not answer, so nothing is known about their state", err=True)
 
@@ -98,13 +104,14 @@ def list_cameras(asked: Asked) -> None:
         return [dict(camera) for camera in await ctx.cameras.find(user, None, sort="id")]
 
     in_file = {camera.id for camera in asked.settings.cameras}
+    secrets = CameraSecrets(asked.settings.data_dir)
     rows = [
         {**camera.model_dump(mode="json", exclude={"password", "secret_end"}), "source": "settings"}
         for camera in asked.settings.cameras
     ]
     for document in with_store(asked, work):  # those of other versions and programs may hold secrets
         overruled = {"overruled": True} if document["id"] in in_file else {}
-        rows.append({**plain(document), "source": "collection", **overruled})
+        rows.append({**plain(document), "source": "collection", **overruled, **_refusal(document, secrets)})
     rows = [cast("dict[str, Any]", redact(row)) for row in rows]
     if asked.as_json:
         click.echo(json_of(rows))
@@ -117,10 +124,21 @@ def list_cameras(asked: Asked) -> None:
                 "enabled" if row.get("enabled", True) else "disabled",
                 row.get("detector") or "any box",
                 row.get("url"),
+                f"refused: {row['refused']}" if "refused" in row else "",
             )
             for row in rows
         ]
     )
+
+
+def _refusal(document: Mapping[str, Any], secrets: CameraSecrets) -> dict[str, str]:
+    """Why the daemon does not take the document, where it does not. Another box may have its secrets."""
+    here = {key: value for key, value in document.items() if key not in SECRETS}
+    try:
+        camera_of(here, secrets)
+    except SettingsError as error:
+        return {"refused": "; ".join(error.problems)}
+    return {}
 
 
 def _row(camera: CameraSettings, known: Mapping[str, Any]) -> dict[str, Any]:

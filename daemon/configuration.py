@@ -82,14 +82,18 @@ class Configuration:
     @property
     def refused(self) -> dict[str, str]:
         """Why settings.toml, and the collection, are not in effect as they are now; texts may be empty."""
-        return {"settings": self._refused, "collection": self._collection.refused}
+        return {"settings": self._refused, "collection": "; ".join(self._collection.refused.values())}
 
     def cameras(self) -> list[dict[str, Any]]:
-        """Each camera's status and its source."""
-        return [
-            {**camera, "source": self._wanted.source_of(camera["cam_id"])}
-            for camera in self._supervisor.status()
-        ]
+        """Each camera's status and its source; a refused change of it is a hint."""
+        shown = []
+        for camera in self._supervisor.status():
+            source = self._wanted.source_of(camera["cam_id"])
+            problem = self._collection.refused.get(camera["cam_id"]) if source == "collection" else None
+            hint = f"a change is refused, and the settings from before stay: {problem}" if problem else ""
+            both = "; ".join(filter(None, (camera["hint"], hint)))
+            shown.append({**camera, "hint": both, "source": source})
+        return shown
 
     async def _take_settings(self) -> bool:
         if self._watch is not None:

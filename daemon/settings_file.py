@@ -123,6 +123,8 @@ def validate(
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
     """One camera's settings. SettingsError has a line for each fault."""
     _remember(raw)
+    if nul := list(_with_nul(raw)):
+        raise SettingsError([f"{source}: {_key(key)}: expected no character NUL (\\u0000)" for key in nul])
     try:
         return CameraSettings.model_validate(raw)
     except ValidationError as error:

@@ -26,6 +26,7 @@ from store.backoff import Backoff
 from store.cameras import Cameras
 from store.deadline import Deadline
 from store.doctor import Doctor
+from store.driver_errors import DRIVER_ERRORS, ours
 from store.facens.moving import Proof
 from store.findings import Finding
 from store.job_runs import JobRuns
@@ -255,10 +256,16 @@ class Storing:
                 await self.camera_leases.release()
 
     async def camera_documents(self, box: str) -> list[Cameras.Model]:
-        """The collection's cameras that this box reads. StoreError where the store is away."""
+        """The collection's cameras that this box reads, malformed ones too. StoreError where it is away."""
         if self._ctx is None or self._owner is None:
             raise StoreUnavailableError(self.trouble)
-        return await self._ctx.cameras.find(self._owner, {"detector": {"$in": [box, "", None]}})
+        here = [{"detector": {"$in": [box, "", None]}}, {"detector": {"$not": {"$type": "string"}}}]
+        query = {"owner": self._owner["_id"], "$or": here}
+        try:
+            found = await self._ctx.database[Cameras.name].ungated.find(query).to_list(None)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "cameras.find") from error
+        return [Cameras.Model(document) for document in found]
 
     async def watch_cameras(self, notify: Callable[[], None]) -> None:
         """Calls `notify` at every change of the collection, until cancelled or the store is closed."""
