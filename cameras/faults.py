@@ -116,6 +116,6 @@ def _reason(error: Exception, settings: CameraSettings, moment: Moment) -> Reaso
 def _resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True

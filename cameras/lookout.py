@@ -11,11 +11,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from urllib.parse import urlsplit
 
 from cameras.settings import CameraSettings
 from cameras.tls import PORTS
-from cameras.urls import Kind
+from cameras.urls import Kind, place_of
 from cameras.worker import CameraWorker
 from pipeline.tls import client_context
 
@@ -32,15 +31,15 @@ QUESTIONS = {Kind.RTSP: b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", Kind.HTTP: b"H
 
 def answers(settings: CameraSettings) -> bool:
     """Whether anything comes back from the camera; what it says does not matter."""
-    place = urlsplit(settings.url)
-    scheme = place.scheme.lower()
+    scheme = settings.url.partition(":")[0].lower()
+    host, port = place_of(settings.url)
     with contextlib.suppress(OSError, UnicodeError), contextlib.ExitStack() as stack:
-        where = (place.hostname, place.port or PORTS[scheme])
+        where = (host, port or PORTS[scheme])
         connection = stack.enter_context(socket.create_connection(where, ANSWER_SECONDS))
         if scheme in ("rtsps", "https"):
             # Nothing is said that is worth hiding, so any certificate will do.
             context = client_context(verify=False)
-            connection = stack.enter_context(context.wrap_socket(connection, server_hostname=place.hostname))
+            connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
         connection.sendall(QUESTIONS[settings.kind])
         return bool(connection.recv(1))
     return False

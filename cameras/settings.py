@@ -1,7 +1,6 @@
 """One camera's settings."""
 
 import hashlib
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -46,19 +45,19 @@ class CameraSettings(BaseModel):
     anywhere; only `connect_url()` puts them back.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,44}$")
     url: str
     """Without user and password."""
-    name: str = ""
+    name: str = Field(default="", max_length=256)
     enabled: bool = True
-    detector: str = ""
+    detector: str = Field(default="", max_length=256)
     """The box that reads this camera; empty for any."""
-    meta: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    meta: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=256)
 
-    user: str | None = None
-    password: SecretStr | None = None
+    user: str | None = Field(default=None, max_length=1024)
+    password: SecretStr | None = Field(default=None, max_length=1024)
     secret_end: SecretStr | None = Field(default=None, repr=False)
     """The URL's path or query, where it carries a secret; taken out of the URL."""
 
@@ -78,11 +77,11 @@ class CameraSettings(BaseModel):
 
     decode: Literal["all", "keyframes"] = "all"
     """Every frame; or only key frames while nothing happens, and then every frame since the last one."""
-    max_fps: float = Field(default=10, gt=0, le=120)
+    max_fps: float = Field(default=10, ge=0.01, le=120)
     posting: Literal["realtime", "overall", "both"] = "overall"
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
     min_face_px: int = Field(default=30, ge=16, le=4096)
-    min_score: float = Field(default=-4, le=0)
+    min_score: float = Field(default=-4, ge=-1000, le=0)
     roi: Shapes = ()
     """Where a face may be to be posted; empty for everywhere."""
     rot: Shapes = ()
@@ -115,13 +114,6 @@ class CameraSettings(BaseModel):
     def _can_be_opened(cls, url: str) -> str:
         check(url)
         return url
-
-    @field_validator("min_score")
-    @classmethod
-    def _is_finite(cls, score: float) -> float:
-        if not math.isfinite(score):
-            raise ValueError("a quality score is a finite number, 0 or less")
-        return score
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> "CameraSettings":

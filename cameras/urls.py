@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+from pipeline.hosts import split_authority
 from pipeline.urls import AMBIGUOUS, HIDDEN, UrlError
 
 
@@ -18,6 +19,8 @@ class Kind(Enum):
     DEVICE = "device"
 
 
+LONGEST = 4000
+"""FFmpeg cuts off longer ones, user and password included."""
 SCHEMES = "rtsp://, rtsps://, http://, https://, file:, a path, or /dev/video*"
 
 _KINDS = {"rtsp": Kind.RTSP, "rtsps": Kind.RTSP, "http": Kind.HTTP, "https": Kind.HTTP, "file": Kind.FILE}
@@ -38,6 +41,8 @@ def kind_of(url: str) -> Kind:
 def check(url: str) -> None:
     """UrlError unless the public part of the URL names a place that can be opened."""
     kind = kind_of(url)
+    if len(url) > LONGEST:
+        raise UrlError(f"the URL has {len(url)} characters; FFmpeg takes {LONGEST}")
     if kind in (Kind.FILE, Kind.DEVICE):
         if not url or "\0" in str(path := local_path(url)) or not path.name:
             raise UrlError("the URL names no file")
@@ -46,18 +51,25 @@ def check(url: str) -> None:
         raise UrlError(AMBIGUOUS)
     if re.search(r"[\s\x00-\x1f]", url):
         raise UrlError("the URL contains a space or a control character; write it as %20 and the like")
-    separator, rest = url[url.index(":") :][:3], url[url.index(":") + 3 :]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    host, port = _host_and_port(authority)
-    if separator != "://" or not host:
+    separator = url[url.index(":") :][:3]
+    authority = _authority(url)
+    if separator != "://" or not authority:
         raise UrlError("the URL names no host; it reads rtsp://host[:port]/path")
-    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536):
-        raise UrlError("the URL's port is not a number from 1 to 65535")
+    split_authority(authority)
 
 
 def host_of(url: str) -> str:
-    """The host of a network URL without user and password."""
-    return _host_and_port(re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0])[0]
+    """The host of a network URL without user and password. UrlError where it is none."""
+    return place_of(url)[0]
+
+
+def place_of(url: str) -> tuple[str, int | None]:
+    """Host and port of a network URL without user and password. UrlError where it has none."""
+    return split_authority(_authority(url))
+
+
+def _authority(url: str) -> str:
+    return re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
 
 
 def local_path(url: str) -> Path:
@@ -72,11 +84,3 @@ def local_path(url: str) -> Path:
             raise UrlError("a file: URL names no other host; it reads file:///path")
         path = slash + rest
     return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))  # names of files are bytes
-
-
-def _host_and_port(authority: str) -> tuple[str, str | None]:
-    if authority.startswith("["):
-        host, _, rest = authority[1:].partition("]")
-        return host, rest[1:] if rest.startswith(":") else None
-    host, colon, port = authority.partition(":")
-    return host, port if colon else None

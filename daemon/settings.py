@@ -4,11 +4,11 @@ Every key has a default that suits a first run; what each one means stands in
 settings.toml itself, beside its default.
 """
 
+import re
 import socket
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from pydantic import (
 
 from cameras.settings import CameraSettings
 from daemon.logs import LogFormat, LogLevel
+from pipeline.hosts import check_host, split_authority
 from pipeline.limits import MAX_PIXELS
 from pipeline.tls import TlsVerify
 from store.external_upload import AllowedHosts
@@ -33,10 +34,15 @@ if TYPE_CHECKING:
     from pipeline.stages import StageSettings
 
 MEBIBYTE = 1024 * 1024
+LONGEST_URL = 2000
+CENTURY_DAYS = 36_525
+MOST = 10**12
+"""Upper bound of numbers of faces."""
+MOST_BYTES = 2**60
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
@@ -75,14 +81,20 @@ class UploadsSettings(Section):
     @field_validator("base_url", "url")
     @classmethod
     def _is_a_web_address(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
+        if not url:
+            return url
+        if not url.startswith(("http://", "https://")):
             raise ValueError("expected http://… or https://…, or nothing for a local folder")
-        if "@" in urlsplit(url).netloc:
+        authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+        if "@" in authority:
             raise ValueError(
                 "expected no password in it: every picture's URL would carry it; see uploads.user"
             )
         if "?" in url or "#" in url:
             raise ValueError("expected no ? and no #: the pictures' names are appended to it")
+        if re.search(r"[\s\x00-\x1f\x7f]", url) or len(url) > LONGEST_URL:
+            raise ValueError(f"expected a URL without spaces, of up to {LONGEST_URL} characters")
+        split_authority(authority)
         return url
 
     @model_validator(mode="after")
@@ -93,12 +105,12 @@ class UploadsSettings(Section):
 
 
 class SpoolSettings(Section):
-    max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE)
+    max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE, le=MOST_BYTES)
     when_full: WhenFull = "drop_poorest"
 
 
 class ModelsSettings(Section):
-    pack: str = Field(default="opencv-zoo", min_length=1)
+    pack: str = Field(default="opencv-zoo", min_length=1, max_length=256)
     folder: AbsolutePath | None = None
     sources: tuple[AbsolutePath, ...] = ()
     threads: int = Field(default=1, ge=1, le=64)
@@ -108,9 +120,9 @@ class ModelsSettings(Section):
 
 class PipelineSettings(Section):
     detect_size: int = Field(default=640, ge=160, le=4096)
-    idle_fps: float = Field(default=2, gt=0, le=30)
+    idle_fps: float = Field(default=2, ge=0.01, le=30)
     start_score: float = Field(default=0.6, ge=0.3, le=1)
-    track_timeout_seconds: float = Field(default=1.5, gt=0, le=60)
+    track_timeout_seconds: float = Field(default=1.5, ge=0.01, le=60)
     visit_shots: int = Field(default=4, ge=1, le=16)
     motion_gate: bool = True
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
@@ -151,6 +163,13 @@ class HttpSettings(Section):
     request_timeout_seconds: float = Field(default=10, ge=1, le=300)
     write_timeout_seconds: float = Field(default=30, ge=1, le=3600)
 
+    @field_validator("host")
+    @classmethod
+    def _is_a_host(cls, host: str) -> str:
+        if host:
+            check_host(host)
+        return host
+
     @model_validator(mode="after")
     def _is_closed_to_strangers(self) -> Self:
         length = len(self.token.get_secret_value())
@@ -171,7 +190,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
 class JobsSettings(Section):
@@ -179,11 +198,11 @@ class JobsSettings(Section):
     doctor_at: TimeOfDay = "04:30"
     merge_at: TimeOfDay = "05:00"
     look_again_minutes: int = Field(default=30, ge=1, le=1440)
-    faces_days: float = Field(default=365, ge=0)
-    pictures_days: float = Field(default=90, ge=0)
-    max_faces: int = Field(default=0, ge=0)
-    max_picture_bytes: int = Field(default=0, ge=0)
-    dead_days: float = Field(default=30, ge=0)
+    faces_days: float = Field(default=365, ge=0, le=CENTURY_DAYS)
+    pictures_days: float = Field(default=90, ge=0, le=CENTURY_DAYS)
+    max_faces: int = Field(default=0, ge=0, le=MOST)
+    max_picture_bytes: int = Field(default=0, ge=0, le=MOST_BYTES)
+    dead_days: float = Field(default=30, ge=0, le=CENTURY_DAYS)
 
     @property
     def retention(self) -> RetentionSettings:
@@ -200,8 +219,8 @@ class PluginsSettings(Section):
     dirs: tuple[AbsolutePath, ...] = ()
     enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
     """Empty for all that are found."""
-    timeout_seconds: float = Field(default=5, gt=0, le=60)
-    request_timeout_seconds: float = Field(default=60, gt=0, le=3600)
+    timeout_seconds: float = Field(default=5, ge=0.01, le=60)
+    request_timeout_seconds: float = Field(default=60, ge=0.01, le=3600)
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)
     max_documents: int = Field(default=10_000, ge=1, le=1_000_000)
     options: dict[str, dict[str, Any]] = {}

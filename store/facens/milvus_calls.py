@@ -56,7 +56,8 @@ class MilvusCalls:
         """StoreUnavailableError where the server does not answer."""
         parts = urlsplit(settings.url.get_secret_value())
         scheme = "https" if parts.scheme == "https" else "http"
-        address = f"{parts.hostname}:{parts.port or PORT}"
+        host = parts.hostname or ""
+        address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORT}"
 
         def connect() -> MilvusClient:
             return MilvusClient(
