@@ -9,6 +9,7 @@ import pytest
 from daemon.levels import LEVELS
 from daemon.metrics import Metrics
 from daemon.store_look import GALLERY_KINDS
+from store.shapes import SHAPES
 from tests.dashboards import (
     DASHBOARD,
     ROOT,
@@ -37,6 +38,7 @@ def a_days_work() -> Metrics:
     metrics.error("faces.find", "StoreUnavailableError")
     metrics.frame_age("door", datetime.now(UTC))
     values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
+    values["collection"] = tuple(SHAPES)
     for name, (_, label) in LEVELS.items():
         metrics.levels.add(name, lambda label=label: dict.fromkeys(values[label], 1))
     return metrics
