@@ -4,7 +4,6 @@ Nothing is imported here that a command may not need: `facend --help` shows at o
 """
 
 import errno
-import io
 import logging
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import ClassVar
 
 import click
 
+from daemon import terminal
 from daemon.cli_lazy import LazyGroup, Room
 from daemon.cli_options import settings_option
 from daemon.ending import Terminated, leave, terminated, uninterrupted
@@ -83,7 +83,7 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 def main() -> None:
     _stand_in_for_closed_files()
-    _print_any_text()
+    terminal.protect()
     if sys.argv[1:2] == ["run"]:
         # A wish to read the settings again, which come anyway while it loads. Left alone it would end the
         # process, and systemd takes that for a clean end.
@@ -110,13 +110,6 @@ def _stand_in_for_closed_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process runs
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
-
-
-def _print_any_text() -> None:
-    """Names of files may be no UTF-8, and a terminal may lack a character: both are printed as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _status_of_command() -> int:

@@ -11,6 +11,7 @@ import click
 from daemon.cli_store import Asked, as_json, store_options, with_store
 from daemon.errors import StartError
 from daemon.models import load_models
+from daemon.terminal import steering, visible
 from pipeline.extractor import Extractor
 from store import Context, Users
 from store.enrolment import Candidate, Enrolment, EnrolmentSettings, Outcome, candidates
@@ -86,8 +87,8 @@ def _progress(number: int) -> "click._termui_impl.ProgressBar[Outcome] | nullcon
     return click.progressbar(
         length=number,
         label="enrolling",
-        file=sys.stderr,
-        item_show_func=lambda outcome: outcome.label if outcome else None,
+        file=steering(sys.stderr),
+        item_show_func=lambda outcome: visible(outcome.label, one_line=True) if outcome else None,
     )
 
 
@@ -101,13 +102,17 @@ def _report(outcomes: list[Outcome], gallery: str) -> dict[str, object]:
     }
 
 
+def _line(outcome: Outcome) -> str:
+    return visible(f"{outcome.label}: {outcome.reason}", one_line=True)
+
+
 def _text(outcomes: list[Outcome], gallery: str) -> str:
-    lines = [f"{outcome.label}: {outcome.reason}" for outcome in outcomes if outcome.result == "refused"]
+    lines = [_line(outcome) for outcome in outcomes if outcome.result == "refused"]
     if lines:
         lines = ["refused", *(f"  {line}" for line in lines)]
     doubts = [outcome for outcome in outcomes if outcome.result == "taken" and outcome.reason]
     if doubts:
-        lines += ["taken, but look at", *(f"  {doubt.label}: {doubt.reason}" for doubt in doubts)]
+        lines += ["taken, but look at", *(f"  {_line(doubt)}" for doubt in doubts)]
     report = _report(outcomes, gallery)
     lines.append(
         f"gallery {gallery}: {report['taken']} taken, {report['known']} known already, "

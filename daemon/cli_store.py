@@ -17,6 +17,7 @@ from daemon.cli_options import json_option, settings_option
 from daemon.errors import StartError
 from daemon.owner import owner
 from daemon.settings import Settings
+from daemon.terminal import visible
 from daemon.uploads import uploads_of
 from store import Context, StoreError, Users
 from store.extraction import PictureExtractor
@@ -171,4 +172,4 @@ def _shown(value: object, zone: tzinfo | None) -> str:
     """As a person reads it."""
     if isinstance(value, datetime):
         return f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S}"
-    return "–" if value is None else str(value)
+    return "–" if value is None else visible(str(value), one_line=True)

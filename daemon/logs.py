@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from daemon.errors import printable
+from daemon.terminal import steering, visible
 from pipeline.redaction import redact
 
 LogFormat = Literal["auto", "console", "journal", "json"]
@@ -46,7 +47,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(steering(sys.stderr) if chosen == "console" else sys.stderr)
     handler.addFilter(RepeatLimiter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -94,6 +95,7 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
             structlog.processors.format_exc_info,
             mask_secrets,
             structlog.processors.JSONRenderer(sort_keys=True, ensure_ascii=False),
+            _visible_line,
         ]
     if log_format == "journal":
         return [structlog.processors.format_exc_info, mask_secrets, _journal_line]
@@ -101,6 +103,7 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
         mask_secrets,
+        _visible_values,
         _short_time,
         structlog.dev.ConsoleRenderer(
             colors=colours, timestamp_key="time", pad_event_to=0, pad_level=False, sort_keys=False
@@ -121,6 +124,25 @@ def _plain(value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner) for inner in value]
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _visible_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    return visible(str(line))  # what the renderer before it made of the event
+
+
+def _visible_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Before colours are added: nothing from outside steers the terminal or begins a line."""
+    shown: EventDict = {key: _visible(value) for key, value in event.items()}
+    shown["event"] = str(shown["event"]).replace("\n", "\n    ")
+    return shown
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _visible(inner) for key, inner in value.items()}
+    return [_visible(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import click
 
+from daemon.terminal import steering
+
 
 @contextmanager
 def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
@@ -13,5 +15,5 @@ def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+    with click.progressbar(length=length, label=label, file=steering(sys.stderr)) as bar:
         yield bar.update
