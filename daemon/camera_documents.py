@@ -11,6 +11,7 @@ from daemon.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError
 from daemon.secrets import SecretError
 from pipeline.urls import holds_secret
+from store import BadValueError
 
 STORES_OWN = ("_id", "owner", "schema")
 SECRETS = {"password_secret": "password", "url_secret": "secret_end"}
@@ -103,3 +104,12 @@ def document_of(camera: CameraSettings, secrets: CameraSecrets) -> dict[str, Any
             secrets.put(name, secret.get_secret_value())
             document[key] = name
     return document
+
+
+def check_document(document: Mapping[str, Any]) -> None:
+    """BadValueError where this is no camera that the daemon can read; fields of the user's own pass."""
+    raw = {key: value for key, value in document.items() if key in CameraSettings.model_fields}
+    try:
+        settings_file.validate_camera(raw, "the camera")
+    except SettingsError as error:
+        raise BadValueError("; ".join(error.problems)) from error

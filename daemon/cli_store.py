@@ -13,6 +13,7 @@ import click
 from bson import ObjectId
 
 from daemon import data_folder, logs, settings_file
+from daemon.camera_documents import check_document
 from daemon.cli_options import json_option, settings_option
 from daemon.errors import StartError
 from daemon.owner import owner
@@ -103,6 +104,7 @@ def with_store(
                 pack=pack,
                 max_pixels=settings.pipeline.max_pixels,
                 thumbnail_hosts=settings.uploads.thumbnail_hosts,
+                check_camera=check_document,
                 fill=fill,
             ) as ctx,
         ):

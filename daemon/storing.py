@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 
+from daemon.camera_documents import check_document
 from daemon.camera_leases import LeasedSightings
 from daemon.errors import StartError
 from daemon.identity import evidence_rules, recording_settings, reference_rules
@@ -314,6 +315,7 @@ class Storing:
                 pack=pack.name,
                 max_pixels=settings.pipeline.max_pixels,
                 thumbnail_hosts=settings.uploads.thumbnail_hosts,
+                check_camera=check_document,
                 observer=self._metrics,
                 closing=self.closing,
             ) as ctx,

@@ -2,18 +2,23 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from bson import ObjectId
 
 from pipeline.redaction import secret_places
+from store.client import Database
 from store.errors import BadValueError, ConflictError
 from store.guard import Filters
 from store.model_store import SCHEMA, Model, checked_mapping
-from store.users import UserArgument, UserStore
+from store.observer import StoreObserver
+from store.users import UserArgument, Users, UserStore
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
+
+PLAIN_CAMERA: Mapping[str, Any] = {"id": "camera", "url": "rtsp://camera.example/"}
+"""A camera without peculiarities, on which the fields of an update are tried."""
 
 
 class Camera(Model):
@@ -30,18 +35,31 @@ class Cameras(UserStore[Camera]):
     name_field = "id"
     set_whole = frozenset({"name", "url"})
 
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        observer: StoreObserver | None = None,
+        check: Callable[[Mapping[str, Any]], None] = lambda camera: None,
+    ) -> None:
+        """`check` raises BadValueError for fields of a camera that its readers could not use."""
+        super().__init__(database, users, observer)
+        self._check = check
+
     async def add(self, user: UserArgument | None, camera: Mapping[str, Any]) -> Camera:
         """Adds a camera. A missing `id` is made.
 
         Raises:
-            BadValueError: the data is no mapping, the id malformed, or there is a password in it:
-                passwords belong into the settings, the environment or systemd's credentials.
+            BadValueError: the data is no mapping, the id malformed, a field has a value that the daemon
+                could not use, or there is a password in it: passwords belong into the settings, the
+                environment or systemd's credentials.
             ConflictError: the user has a camera of this id.
         """
         owner = await self._users.owner(user)
         model = Camera(checked_mapping(camera, "camera", ("id", "url")))
         model.setdefault("id", secrets.token_hex(8))
-        _check(model)
+        _check_own(model)
+        self._check(model)
         model.update(_id=ObjectId(), owner=owner, schema=SCHEMA)
         try:
             await self._insert(model)
@@ -51,11 +69,13 @@ class Cameras(UserStore[Camera]):
 
     async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
         camera = {"id": secrets.token_hex(8)} | {key: part for key, part in given.items() if key != "owner"}
-        _check(camera)
+        _check_own(camera)
+        self._check(camera)
         return {**await super()._completing(given), "_id": ObjectId(), "id": camera["id"]}
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
+        self._check({**PLAIN_CAMERA, **changes.get("$set", {})})
         for operator, fields in changes.items():
             _refuse_secrets(fields)
             if operator == "$rename":
@@ -63,7 +83,7 @@ class Cameras(UserStore[Camera]):
         return changes
 
 
-def _check(camera: Mapping[str, Any]) -> None:
+def _check_own(camera: Mapping[str, Any]) -> None:
     if not isinstance(camera["id"], str) or not ID.fullmatch(camera["id"]):
         raise BadValueError(
             f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {camera['id']!r:.80}"

@@ -1,9 +1,10 @@
 """The context: everything of the store, opened and closed together."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -76,6 +77,7 @@ class Context:
         pack: str | None = None,
         max_pixels: int = MAX_PIXELS,
         thumbnail_hosts: Sequence[str] = (),
+        check_camera: Callable[[Mapping[str, Any]], None] = lambda camera: None,
         observer: StoreObserver | None = None,
         fill: bool = True,
         closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
@@ -93,6 +95,8 @@ class Context:
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             thumbnail_hosts: hosts beside the uploads to which `upload_thumbnail` may send; see
                 `store.external_upload.AllowedHosts`.
+            check_camera: raises BadValueError for a camera that whoever reads the cameras could not use;
+                `Cameras.add` then refuses it.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
             closing: called when the store is closed; by when that must be over.
@@ -120,6 +124,7 @@ class Context:
                 facen_size,
                 max_pixels,
                 thumbnail_hosts,
+                check_camera,
                 mongod,
                 QueryLimiter(settings.query_timeout_seconds),
             )
@@ -151,6 +156,7 @@ class Context:
         facen_size: int | None,
         max_pixels: int,
         thumbnail_hosts: Sequence[str],
+        check_camera: Callable[[Mapping[str, Any]], None],
         mongod: PrivateMongod | None,
         limiter: QueryLimiter,
     ) -> "Context":
@@ -160,7 +166,7 @@ class Context:
         faces = ServerFaces(database, users, galleries, facens, uploads, observer, *limits)
         counters = Counters(database, observer, limiter)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
-        cameras = Cameras(database, users, observer)
+        cameras = Cameras(database, users, observer, check_camera)
         malformed = MalformedDocuments(database)
         keeping = FacensKeeping(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
