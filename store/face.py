@@ -9,12 +9,10 @@ from typing import Any, Self, TypeVar
 from pipeline.facen import FacenError, decode
 from pipeline.types import Facen, Rectangle
 from store.errors import BadValueError
-from store.face_fields import CORNERS, check_fields
+from store.face_fields import ALIASES, CORNERS, check_fields, moment_of
 from store.guard import checked_id
 from store.model_store import Model, storable
 
-ALIASES = {"id": "_id", "galleries": "gallery"}
-"""Keys of the face object and the document's fields they stand for; `bbox` stands for four of them."""
 FIRST_CORNER, *OTHER_CORNERS = CORNERS
 SHOWN = {field: key for key, field in ALIASES.items()} | {FIRST_CORNER: "bbox"}
 """The keys under which the face object shows fields of the document."""
@@ -420,15 +418,6 @@ def _prevalent(emotions: object) -> tuple[str, ...]:
         chances: Mapping[str, float] = emotions._asdict()
         return tuple(sorted(chances, key=lambda name: -chances[name])[:2])
     raise BadValueError(f"emotions are a named tuple of probabilities, not {type(emotions).__name__}")
-
-
-def moment_of(text: str) -> datetime:
-    """The time behind ISO 8601 text; without a zone it is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadValueError(f"a face's timestamp is a time or ISO 8601 text, not {text!r:.80}") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _now() -> datetime:

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from store.errors import BadFilterError, BadValueError
-from store.guard import checked_id
+from store.guard import LOGICAL, MAX_DEPTH, checked_id
 
+ALIASES = {"id": "_id", "galleries": "gallery"}
+"""Keys of the face object and the document's fields they stand for; `bbox` stands for four of them."""
+TEXTUAL = frozenset({"$type", "$regex", "$options"})
+"""Operators whose text is no time."""
 CORNERS = ("x1", "y1", "x2", "y2")
 _NUMBER = ((int, float, type(None)), "a number")
 _TEXT = ((str, type(None)), "text or None")
@@ -54,3 +58,65 @@ def check_changes(update: Mapping[str, Mapping[str, Any]]) -> None:
             typed = first in FIELDS or first == "person_id"
             if typed and (rest or operator not in {*PLAIN_UPDATES, "$unset"}):
                 raise BadFilterError(f"the field {first} of a face is changed by $set, not by {operator}")
+
+
+def stored_filters(filters: object, depth: int = 0) -> Any:  # noqa: ANN401  what is no filter stays for the guard
+    """Filters on a face object's properties as filters on the fields of its document.
+
+    `id` and `galleries` become `_id` and `gallery`, and ISO 8601 text that a timestamp is compared with
+    becomes a time. BadFilterError for `bbox`, which MongoDB has as four numbers.
+    """
+    if not isinstance(filters, Mapping) or depth > MAX_DEPTH:
+        return filters
+    stored: dict[Any, Any] = {}
+    for key, value in filters.items():
+        if key in LOGICAL and isinstance(value, (list, tuple)):
+            stored[key] = [stored_filters(part, depth + 1) for part in value]
+        else:
+            field = stored_field(key)
+            stored[field] = _as_time(value, depth + 1) if field == "timestamp" else value
+    return stored
+
+
+def stored_field(key: object) -> object:
+    """The document's field, or path, for a face object's property."""
+    if not isinstance(key, str):
+        return key
+    first, dot, rest = key.partition(".")
+    if first == "bbox":
+        raise BadFilterError("a face's bbox is stored as x1, y1, x2 and y2; filter or sort by these")
+    return f"{ALIASES.get(first, first)}{dot}{rest}"
+
+
+def stored_sort(sort: object) -> Any:  # noqa: ANN401  what is no sort stays for the guard
+    """A sort by a face object's properties as one by the fields of its document."""
+    if isinstance(sort, str):
+        return stored_field(sort)
+    if isinstance(sort, Mapping):
+        return {stored_field(key): direction for key, direction in sort.items()}
+    if isinstance(sort, (list, tuple)):
+        return [
+            (stored_field(pair[0]), *pair[1:]) if isinstance(pair, (list, tuple)) and pair else pair
+            for pair in sort
+        ]
+    return sort
+
+
+def moment_of(text: str) -> datetime:
+    """The time behind ISO 8601 text; without a zone it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadValueError(f"a face's timestamp is a time or ISO 8601 text, not {text!r:.80}") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _as_time(value: object, depth: int) -> object:
+    """A condition on a time, with its texts as times."""
+    if depth > MAX_DEPTH:
+        return value
+    if isinstance(value, str):
+        return moment_of(value)
+    if isinstance(value, Mapping):
+        return {key: part if key in TEXTUAL else _as_time(part, depth + 1) for key, part in value.items()}
+    return [_as_time(part, depth + 1) for part in value] if isinstance(value, (list, tuple)) else value

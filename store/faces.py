@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from bson import ObjectId
 from pymongo import ReturnDocument
@@ -21,8 +21,8 @@ from store.errors import (
     StoreUnavailableError,
 )
 from store.face import Face as Face
-from store.face import check_face, checked_bbox, facen_of, moment_of
-from store.face_fields import CORNERS, check_changes
+from store.face import check_face, checked_bbox, facen_of
+from store.face_fields import CORNERS, check_changes, moment_of, stored_filters, stored_sort
 from store.facens.filling import check_pack, fill
 from store.facens.following import FaceLocks
 from store.facens.storage import FacenStorage
@@ -118,6 +118,12 @@ class Faces(UserStore[Face]):
                 del face["_id"]
             raise
         return face
+
+    def _filters(self, filters: Filters | None) -> Filters | None:
+        return cast("Filters | None", stored_filters(filters))
+
+    def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
+        return super()._sort(stored_sort(sort))
 
     def wrap_in_model(self, obj: Mapping[str, Any]) -> Face:
         return Face.wrapping(obj)
@@ -266,7 +272,7 @@ class Faces(UserStore[Face]):
     ) -> Face | None:
         """Removes the first face that passes the filters, from its galleries too; its pictures stay."""
         owner = await self._users.owner(user)
-        removed = await self._remove_one(owned(filters, owner), sort)
+        removed = await self._remove_one(owned(self._filters(filters), owner), sort)
         if removed is not None:
             for name in removed.galleries:
                 await self._facens.remove(owner, name, removed["_id"])
@@ -301,7 +307,7 @@ class Faces(UserStore[Face]):
         wanted, least = checked_limit(limit), checked_threshold(threshold)
         if not wanted:
             raise BadValueError("limit is a whole number from 1, not None")
-        query = checked_filters(filters)
+        query = checked_filters(self._filters(filters))
         if most := max_documents():
             wanted = min(wanted, most + 1)
         where = (self._collection, self._facens, owner, names)

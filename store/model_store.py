@@ -132,7 +132,7 @@ class MongoStore(Generic[M]):
         limit: int | None = None,
     ) -> list[M]:
         wanted, most = checked_limit(limit), max_documents()
-        options = {"sort": checked_sort(sort), "skip": checked_skip(skip), "limit": wanted}
+        options = {"sort": self._sort(sort), "skip": checked_skip(skip), "limit": wanted}
         if most:
             options["limit"] = min(wanted or most + 1, most + 1)
         async with self._query("find", query) as max_time_ms:
@@ -144,7 +144,7 @@ class MongoStore(Generic[M]):
     async def _find_one(
         self, query: dict[str, Any], sort: Sort | None = None, skip: int | None = None
     ) -> M | None:
-        options = {"sort": checked_sort(sort), "skip": checked_skip(skip)}
+        options = {"sort": self._sort(sort), "skip": checked_skip(skip)}
         async with self._query("find_one", query) as max_time_ms:
             document = await self._collection.find_one(query, **options, max_time_ms=max_time_ms)
         return None if document is None else self.wrap_in_model(document)
@@ -152,7 +152,7 @@ class MongoStore(Generic[M]):
     async def _count(
         self, query: dict[str, Any], sort: Sort | None, skip: int | None, limit: int | None
     ) -> int:
-        checked_sort(sort)
+        self._sort(sort)
         options: dict[str, Any] = {"skip": checked_skip(skip)}
         if number := checked_limit(limit):
             options["limit"] = number
@@ -160,7 +160,7 @@ class MongoStore(Generic[M]):
             return int(await self._collection.count_documents(query, **options, maxTimeMS=max_time_ms))
 
     async def _remove_one(self, query: dict[str, Any], sort: Sort | None) -> M | None:
-        order = checked_sort(sort)
+        order = self._sort(sort)
         async with self._query("remove_one", query) as max_time_ms:
             document = await self._collection.find_one_and_delete(query, sort=order, maxTimeMS=max_time_ms)
         return None if document is None else self.wrap_in_model(document)
@@ -174,7 +174,7 @@ class MongoStore(Generic[M]):
         kwargs: Mapping[str, object],
     ) -> M | None:
         changes, options = self._checked_update(update, return_document, kwargs)
-        options |= {"sort": checked_sort(sort), "return_document": return_document}
+        options |= {"sort": self._sort(sort), "return_document": return_document}
         upsert = options.pop("upsert", False)
         document = await self._find_and_update(query, changes, options)
         if document is None and upsert:
@@ -216,6 +216,10 @@ class MongoStore(Generic[M]):
         BadValueError where the fields cannot be those of a document of this collection.
         """
         return {"schema": SCHEMA}
+
+    def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
+        """The sort, once it has passed the guard."""
+        return checked_sort(sort)
 
     def _changes(self, update: object) -> dict[str, Any]:
         """The update, once it has passed the guard."""

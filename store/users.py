@@ -12,7 +12,7 @@ from pymongo import ReturnDocument
 
 from store.client import Database
 from store.errors import AuthenticationError, BadFilterError, BadValueError
-from store.guard import Filters, Sort, checked_filters, checked_sort, owned
+from store.guard import Filters, Sort, checked_filters, owned
 from store.model_store import SCHEMA, Model, MongoStore, checked_mapping
 from store.observer import StoreObserver
 from store.query_limits import QueryLimiter, check_number
@@ -190,6 +190,10 @@ class UserStore(MongoStore[M], Generic[M]):
         super().__init__(database, observer, users.limiter)
         self._users = users
 
+    def _filters(self, filters: Filters | None) -> Filters | None:
+        """The caller's filters as filters on the fields of the documents."""
+        return filters
+
     async def find(  # type: ignore[override]  # the seeds put the user first
         self,
         user: UserArgument | None,
@@ -199,7 +203,9 @@ class UserStore(MongoStore[M], Generic[M]):
         limit: int | None = None,
     ) -> list[M]:
         """The user's documents that pass the filters, in the order of the sort."""
-        return await self._find(owned(filters, await self._users.owner(user)), sort, skip, limit)
+        return await self._find(
+            owned(self._filters(filters), await self._users.owner(user)), sort, skip, limit
+        )
 
     async def find_one(  # type: ignore[override]  # the seeds put the user first
         self,
@@ -209,7 +215,7 @@ class UserStore(MongoStore[M], Generic[M]):
         skip: int | None = None,
     ) -> M | None:
         """The user's first document that passes the filters, None where there is none."""
-        return await self._find_one(owned(filters, await self._users.owner(user)), sort, skip)
+        return await self._find_one(owned(self._filters(filters), await self._users.owner(user)), sort, skip)
 
     async def count(  # type: ignore[override]  # the seeds put the user first
         self,
@@ -220,13 +226,15 @@ class UserStore(MongoStore[M], Generic[M]):
         limit: int | None = None,
     ) -> int:
         """How many of the user's documents pass the filters, after `skip` and up to `limit` of them."""
-        return await self._count(owned(filters, await self._users.owner(user)), sort, skip, limit)
+        return await self._count(
+            owned(self._filters(filters), await self._users.owner(user)), sort, skip, limit
+        )
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
     ) -> M | None:
         """Removes the user's first document that passes the filters and returns it, or None."""
-        return await self._remove_one(owned(filters, await self._users.owner(user)), sort)
+        return await self._remove_one(owned(self._filters(filters), await self._users.owner(user)), sort)
 
     async def update_one(  # type: ignore[override]  # the seeds put the user first
         self,
@@ -238,7 +246,7 @@ class UserStore(MongoStore[M], Generic[M]):
         **kwargs: object,
     ) -> M | None:
         """Updates the user's first document that passes the filters; returns it as it is (or was)."""
-        query = owned(filters, await self._users.owner(user))
+        query = owned(self._filters(filters), await self._users.owner(user))
         return await self._update_one(query, update, sort, return_document, kwargs)
 
     async def update_many(
@@ -257,8 +265,8 @@ class UserStore(MongoStore[M], Generic[M]):
         an upsert makes a document where none passes the filters.
         """
         owner = await self._users.owner(user)
-        query = owned(filters, owner)
-        order = checked_sort(sort)
+        query = owned(self._filters(filters), owner)
+        order = self._sort(sort)
         _, options = self._checked_update(update, return_document, kwargs)
         reading = {key: options[key] for key in ("collation", "hint") if key in options}
         async with self._query("find", query) as max_time_ms:
@@ -271,7 +279,7 @@ class UserStore(MongoStore[M], Generic[M]):
         kwargs = {key: value for key, value in kwargs.items() if key not in ("hint", "upsert")}
         updated = []
         for key in ids:
-            one = {"$and": [{"_id": key, "owner": owner}, checked_filters(filters)]}
+            one = {"$and": [{"_id": key, "owner": owner}, checked_filters(self._filters(filters))]}
             if (model := await self._update_one(one, update, None, return_document, kwargs)) is not None:
                 updated.append(model)
         return updated
