@@ -13,5 +13,9 @@ class PictureError(PipelineError, ValueError):
     """Something that was given as a picture and is none that can be used."""
 
 
+class PicturesBusyError(PipelineError):
+    """Too many large pictures are being decoded at present. Trying again later may help."""
+
+
 class RegionError(PipelineError, ValueError):
     """A region that is neither a rectangle nor a polygon in fractions of the picture."""

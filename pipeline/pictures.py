@@ -3,19 +3,30 @@
 import io
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pipeline.decode_memory import MEMORY
 from pipeline.errors import PictureError
+from pipeline.picture_structure import check_structure, decoding_cost
 from pipeline.types import Picture
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """What cameras and people send. Pillow could do more, some of it by starting other programs."""
 
 _JPEG_QUALITY = 90
+
+_STRIP_PIXELS = 1_000_000
+"""Pixels that are converted to BGR at once."""
+
+_FLIPS: Mapping[object, int | None] = {2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
+"""EXIF's orientations that are not upright, and the flip that follows the transposition, as OpenCV has it:
+https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4."""
+_TRANSPOSED = (5, 6, 7, 8)
 
 
 def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
@@ -39,10 +50,11 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise PictureError("a picture was expected, but there are no bytes")
     try:
+        check_structure(data)
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             check_size(image.width, image.height, max_pixels)
-            rgb = ImageOps.exif_transpose(image).convert("RGB")
-            return np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
+            cost = decoding_cost(image, data)
+            return MEMORY.decoded(cost, lambda: _upright(*_decoded(image, data)))
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{len(data)} bytes that are no picture; expected {', '.join(_FORMATS)}"
@@ -52,9 +64,43 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         raise PictureError(f"the picture is larger than the limit of {max_pixels} pixels") from error
     except PictureError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, cv2.error) as error:
         # What Pillow's decoders raise on broken files.
         raise PictureError(f"the picture is damaged or cut short ({error})") from error
+
+
+def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
+    """The pixels, BGR, as they lie in the file, and the orientation tag.
+
+    Takes little memory beside the decoder's own.
+    """
+    if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1:
+        # Pillow takes even a single frame for an animation, which needs three times as much.
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        image.close()
+        how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        if decoded is None:
+            raise PictureError("the picture is damaged or cut short (WEBP)")
+        return np.asarray(decoded, np.uint8), orientation
+    image.load()
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))[:, :, ::-1]
+    image.close()
+    return pixels, orientation
+
+
+def _upright(pixels: Picture, orientation: object) -> Picture:
+    """The picture turned as its orientation tag says."""
+    if orientation not in _FLIPS:
+        return pixels
+    transposed = cv2.transpose(pixels) if orientation in _TRANSPOSED else pixels
+    flip = _FLIPS[orientation]
+    return np.asarray(transposed if flip is None else cv2.flip(transposed, flip), np.uint8)
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

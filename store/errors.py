@@ -66,6 +66,10 @@ class ImageError(BadValueError):
     """Bytes or an array that are no picture, or a box with nothing of the picture inside."""
 
 
+class ImagesBusyError(StoreError):
+    """Too many large pictures are being decoded at present. Trying again later may help."""
+
+
 class UploadError(StoreError):
     """The uploads folder or server cannot be read or written at present."""
 

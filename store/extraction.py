@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.errors import PictureError
 from pipeline.types import ExtractionFace, Picture, Quality
-from store.errors import ImageError, StoreError
+from store.errors import StoreError
+from store.image import as_image_error
 
 ImageSource = bytes | Path | str | Picture
 """An encoded picture, the path of one, or an array (height, width, 3) uint8 BGR."""
@@ -39,7 +39,5 @@ class Extractor:
         if self._extractor is None:
             raise StoreError("this context was opened without models; pass an extractor to Context.open")
         async with self._one_at_a_time:
-            try:
+            with as_image_error():
                 return await asyncio.to_thread(self._extractor.judged, image)
-            except PictureError as error:
-                raise ImageError(str(error)) from error

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from functools import cached_property
 
 from pipeline import pictures
-from pipeline.errors import PictureError
+from pipeline.errors import PictureError, PicturesBusyError
 from pipeline.limits import MAX_PIXELS
 from pipeline.types import Picture, Rectangle
-from store.errors import ImageError
+from store.errors import ImageError, ImagesBusyError
 
 
 class Image:
@@ -29,7 +29,7 @@ class Image:
         if self._encoded == b"":
             raise ImageError("a picture was expected, but there are no bytes")
         if not isinstance(source, bytes):
-            with _as_image_error():
+            with as_image_error():
                 self.pixels = pictures.check_array(source, self._max_pixels)
 
     def hold_to(self, max_pixels: int) -> None:
@@ -38,7 +38,7 @@ class Image:
             return
         self._max_pixels = max_pixels
         if "pixels" in self.__dict__:  # else the limit is looked at when they are decoded
-            with _as_image_error():
+            with as_image_error():
                 pictures.check_array(self.pixels, max_pixels)
 
     @cached_property
@@ -49,7 +49,7 @@ class Image:
     @cached_property
     def encoded(self) -> bytes:
         """The bytes it came as; of an array, a JPEG of quality 90. ImageError where it is too long."""
-        with _as_image_error():
+        with as_image_error():
             return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
 
     @cached_property
@@ -78,7 +78,7 @@ class Image:
 
     def thumbnail(self, bbox: Rectangle) -> bytes:
         """The part inside the box as a JPEG of quality 90."""
-        with _as_image_error():
+        with as_image_error():
             return pictures.jpeg(self.crop(bbox))
 
 
@@ -95,13 +95,15 @@ _MEDIA_TYPES = {
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """The pixels of an encoded picture, BGR. ImageError where they are none, cut short, or over the limit."""
-    with _as_image_error():
+    with as_image_error():
         return pictures.decode(data, max_pixels)
 
 
 @contextmanager
-def _as_image_error() -> Iterator[None]:
+def as_image_error() -> Iterator[None]:
     try:
         yield
     except PictureError as error:
         raise ImageError(str(error)) from error
+    except PicturesBusyError as error:
+        raise ImagesBusyError(str(error)) from error
