@@ -25,6 +25,8 @@ CRASHES = 2
 """So many, and a camera is held back."""
 HOLD_SECONDS = 3600.0
 FORGET_SECONDS = 24 * 3600.0
+LATEST = 1e11
+"""Unix time of the year 5138; a later one is no time of a crash."""
 SHOWN_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
@@ -46,11 +48,18 @@ class CrashNotes:
         self._blames = data_dir / "crashes.json"
         self._now = now
         self._open: IO[str] | None = None
+        self._told_of_damage = False
 
     def begin(self) -> None:
         """Tell how the last run ended, if it crashed; from now on a crash of this one is written down."""
         self._learn()
-        self._open = self._report.open("w")
+        try:
+            self._open = self._report.open("w")
+        except OSError as error:  # the log of the service still has what faulthandler writes to stderr
+            log.warning(
+                "a crash of this run cannot be written down", path=str(self._report), reason=str(error)
+            )
+            return
         # The thread that crashed, and no other: those run on meanwhile, and to walk the stack of a thread
         # that runs may crash in turn, which breaks the report off before it names the camera.
         faulthandler.enable(file=self._open, all_threads=False)
@@ -68,12 +77,16 @@ class CrashNotes:
         blame = self._known().get(camera.id)
         if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.mark:
             return 0.0
-        return max(0.0, blame["at"] + HOLD_SECONDS - self._now())
+        # Never longer than that, also where the clock was ahead at the crash.
+        return min(HOLD_SECONDS, max(0.0, blame["at"] + HOLD_SECONDS - self._now()))
 
     def _learn(self) -> None:
         try:
             report = self._report.read_text(errors="replace")
         except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("how the last run ended is unknown", path=str(self._report), reason=str(error))
             return
         if not report:
             return
@@ -100,8 +113,35 @@ class CrashNotes:
             log.warning("a crash cannot be noted", camera=cam_id, reason=str(error))
 
     def _known(self) -> dict[str, _Blame]:
+        """What is noted, by camera. Notes that are damaged count as none."""
         try:
-            known: dict[str, _Blame] = json.loads(self._blames.read_text())
-        except (FileNotFoundError, ValueError):
+            noted = json.loads(self._blames.read_bytes())
+        except FileNotFoundError:
             return {}
+        except (OSError, ValueError, RecursionError) as error:
+            self._damaged(str(error))
+            return {}
+        if not isinstance(noted, dict):
+            self._damaged("expected a mapping of cameras")
+            return {}
+        known = {cam_id: blame for cam_id, one in noted.items() if (blame := _blame(one)) is not None}
+        if len(known) < len(noted):
+            self._damaged("some of its notes are none")
         return known
+
+    def _damaged(self, reason: str) -> None:
+        if not self._told_of_damage:
+            log.warning("the notes of earlier crashes are damaged", path=str(self._blames), reason=reason)
+        self._told_of_damage = True
+
+
+def _blame(noted: object) -> _Blame | None:
+    """One camera's note; None where it is none."""
+    if not isinstance(noted, dict):
+        return None
+    crashes, at, settings = noted.get("crashes"), noted.get("at"), noted.get("settings")
+    if isinstance(crashes, bool) or not isinstance(crashes, int) or not isinstance(settings, str):
+        return None
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+        return None
+    return {"crashes": crashes, "at": float(at), "settings": settings}

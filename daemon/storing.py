@@ -21,7 +21,15 @@ from daemon.store_look import StoreLook
 from daemon.uploads import uploads_of
 from pipeline.engine import Models
 from pipeline.extractor import Extractor
-from store import AuthenticationError, Context, StoreError, StoreUnavailableError, Users
+from store import (
+    AuthenticationError,
+    BadValueError,
+    ConflictError,
+    Context,
+    StoreError,
+    StoreUnavailableError,
+    Users,
+)
 from store.background import supervised
 from store.backoff import Backoff
 from store.cameras import Cameras
@@ -320,7 +328,7 @@ class Storing:
                 closing=self.closing,
             ) as ctx,
         ):
-            self._owner = await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+            self._owner = await self._own_user(ctx)
             recording = recording_settings(settings.persons, pack)
             watching = supervised(ctx.malformed.watch(), "malformed documents")
             try:
@@ -344,6 +352,16 @@ class Storing:
                 self._recorded.set()
                 deadline = self.closing().leaving(AFTER_PLUGINS_SECONDS)
                 await side_by_side(deadline, plugins=self._plugins.close(), **last)
+
+    async def _own_user(self, ctx: Context) -> Users.Model:
+        """StoreUnavailableError where there is none at present: sightings wait in the spool meanwhile."""
+        settings = self._settings
+        try:
+            return await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+        except (StartError, BadValueError, ConflictError) as error:
+            raise StoreUnavailableError(
+                f"the user in whose name this box stores cannot be found: {error}"
+            ) from error
 
     async def _save_at_end(self, ctx: Context) -> None:
         """The next start is quick; without it the next start reads more from MongoDB."""

@@ -47,15 +47,22 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
     just made. Options in the URL that say otherwise do not count. Times carry their zone (UTC).
     """
     where = masked(url)
-    client: Client = AsyncIOMotorClient(
-        url,
-        appname="facend",
-        retryWrites=True,
-        retryReads=True,
-        serverSelectionTimeoutMS=int(settings.server_selection_timeout_seconds * 1000),
-        connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
-        socketTimeoutMS=SILENCE_MS,
-    )
+    try:
+        client: Client = AsyncIOMotorClient(
+            url,
+            appname="facend",
+            retryWrites=True,
+            retryReads=True,
+            serverSelectionTimeoutMS=int(settings.server_selection_timeout_seconds * 1000),
+            connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
+            socketTimeoutMS=SILENCE_MS,
+        )
+    except (PyMongoError, OSError, ValueError, TypeError) as error:
+        # Options that exclude each other, a file of certificates that is not there. The driver's text may
+        # hold the password.
+        raise StoreUnavailableError(
+            f"MongoDB at {where} cannot be asked ({type(error).__name__}); check the options of store.url"
+        ) from None
     try:
         try:
             with pymongo.timeout(settings.connect_timeout_seconds):

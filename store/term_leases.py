@@ -157,14 +157,23 @@ class TermLeases:
 
         Its holder renews an expired lease as well, as long as no other process has taken it.
         """
+        until = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
         valid = {
-            "$and": [{"$isArray": "$terms"}, {"$isNumber": "$term"}, {"$eq": [{"$type": "$expires"}, "date"]}]
+            "$and": [
+                {"$isArray": "$terms"},
+                {"$isNumber": "$term"},
+                {"$eq": [{"$type": "$expires"}, "date"]},
+                {"$lte": ["$expires", until]},
+                {"$eq": [{"$type": "$since"}, "date"]},
+                {"$lte": ["$since", "$$NOW"]},
+                {"$eq": [{"$type": "$box"}, "string"]},
+                {"$ne": [{"$type": "$holder"}, "missing"]},
+            ]
         }
         held = {"$and": [valid, {"$eq": ["$holder", self._holder]}]}
         free = {"$or": [{"$not": [valid]}, {"$lte": ["$expires", "$$NOW"]}]}
         begins = {"box": {"$literal": self._box}, "since": "$$NOW", "previous_end": "$expires"}
         earlier = {"$cond": ["$valid", "$terms", []]}
-        until = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
 
         def when_taking(value: object, field: str) -> dict[str, Any]:
             return {"$cond": ["$taking", value, f"${field}"]}

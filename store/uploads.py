@@ -15,7 +15,7 @@ from typing import Protocol
 from urllib.parse import quote, unquote
 
 from store.errors import PictureRefusedError, UploadError
-from store.files import is_temporary, leftovers, make_folder, write_durably
+from store.files import files_below, is_temporary, leftovers, make_folder, write_durably
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _LONGEST_KEY = 1024
@@ -78,6 +78,14 @@ def checked_key(key: str) -> str:
     return key
 
 
+def _is_key(text: str) -> bool:
+    try:
+        checked_key(text)
+    except ValueError:  # a file that another program put there
+        return False
+    return True
+
+
 def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
     """The key behind a URL below the owner's own folder; None for any other, somebody else's too.
 
@@ -118,11 +126,8 @@ class FolderUploads(Addresses):
         super().__init__(base_url or self._folder.as_uri())
 
     def path_of(self, key: str) -> Path:
-        """Where the key's data lies. ValueError where a link would lead out of the folder."""
-        path = self._folder / checked_key(key)
-        if not path.parent.resolve().is_relative_to(self._folder.resolve()):
-            raise ValueError(f"{key!r} leads out of {self._folder} through a link")
-        return path
+        """Where the key's data lies. A folder may be a link to another disk."""
+        return self._folder / checked_key(key)
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
         await asyncio.to_thread(self._put, key, data)
@@ -193,24 +198,42 @@ class FolderUploads(Addresses):
 
     def _keys(self, prefix: str) -> Iterator[str]:
         start = self.path_of(prefix) if prefix else self._folder
-        for path in start.rglob("*"):
-            if path.is_file() and not is_temporary(path):
-                yield path.relative_to(self._folder).as_posix()
+        try:
+            for path in files_below(start):
+                key = path.relative_to(self._folder).as_posix()
+                if not is_temporary(path) and _is_key(key):
+                    yield key
+        except OSError as error:
+            raise self._failed("list", start, error) from error
 
     def _sizes(self, prefix: str) -> dict[str, int]:
         sizes = {}
         for key in self._keys(prefix):
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                sizes[key] = self.path_of(key).stat().st_size
+            path = self._folder / key
+            try:
+                sizes[key] = path.stat().st_size
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            except OSError as error:
+                raise self._failed("read", path, error) from error
         return sizes
 
     def _is_there(self, key_or_url: str) -> bool:
         key = self._own_key(key_or_url)
-        return key is None or self.path_of(key).is_file()
+        if key is None:
+            return True
+        path = self.path_of(key)
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise self._failed("read", path, error) from error
 
     def _folders(self, prefix: str) -> list[str]:
         start = self.path_of(prefix) if prefix else self._folder
-        return sorted(path.name for path in start.iterdir() if path.is_dir()) if start.is_dir() else []
+        try:
+            return sorted(path.name for path in start.iterdir() if path.is_dir()) if start.is_dir() else []
+        except OSError as error:
+            raise self._failed("list", start, error) from error
 
     def _remove_leftovers(self, older_than_seconds: float) -> int:
         removed = 0
