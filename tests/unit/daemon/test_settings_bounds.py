@@ -63,7 +63,7 @@ def test_every_number_has_a_lower_and_an_upper_bound() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path, _, _ in ALL], ids=".".join)
-@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1e300, 2**63, -(2**64)])
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e300, -(2**64)])
 def test_no_number_is_taken_beyond_its_bounds(path: tuple[str, ...], value: float) -> None:
     """The line names file and key."""
     (line,) = problems(path, value)
