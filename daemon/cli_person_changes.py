@@ -8,7 +8,7 @@ import click
 from daemon.cli_persons import person_argument, persons
 from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store
 from daemon.errors import StartError
-from daemon.identity import evidence_rules, reference_rules
+from daemon.identity import evidence_rules
 from daemon.models import models_folder
 from pipeline.errors import ModelError
 from pipeline.models import Pack, resolve
@@ -42,7 +42,7 @@ def split(asked: Asked, person_id: int, faces: str | None) -> None:
     pack = _pack(asked)
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        changes, evidence = _changes(asked, ctx, user), _evidence(asked, ctx, user, pack)
+        changes, evidence = _changes(ctx, user), _evidence(asked, ctx, user, pack)
         parts = await evidence.parts(person_id) if chosen is None else [chosen]
         return [await changes.split(person_id, part) for part in parts]
 
@@ -72,7 +72,7 @@ def changes(asked: Asked) -> None:
     """Every merge, split and renaming, the latest first."""
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        return await _changes(asked, ctx, user).made()
+        return await _changes(ctx, user).made()
 
     made = with_store(asked, work)
     if asked.as_json:
@@ -110,7 +110,7 @@ def proposals(asked: Asked, now: bool) -> None:
 
 def _change(asked: Asked, make: Callable[[PersonChanges], Awaitable[Change]]) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        return [await make(_changes(asked, ctx, user))]
+        return [await make(_changes(ctx, user))]
 
     _tell(asked, with_store(asked, work))
 
@@ -132,13 +132,13 @@ def _what(change: Change) -> str:
     return f"{change.person} to {change.name!r}" if change.name else f"{change.person} to no name"
 
 
-def _changes(asked: Asked, ctx: Context, user: Users.Model) -> PersonChanges:
-    return PersonChanges(ctx, user, reference_rules(asked.settings.persons))
+def _changes(ctx: Context, user: Users.Model) -> PersonChanges:
+    return PersonChanges(ctx, user, ctx.persons.rules.references)
 
 
 def _evidence(asked: Asked, ctx: Context, user: Users.Model, pack: Pack) -> PersonEvidence:
     settings = asked.settings.persons
-    return PersonEvidence(ctx, user, evidence_rules(settings, pack), reference_rules(settings))
+    return PersonEvidence(ctx, user, evidence_rules(settings, pack), ctx.persons.rules.references)
 
 
 def _pack(asked: Asked) -> Pack:

@@ -2,9 +2,7 @@
 
 from pipeline.models import Pack
 from store.person_evidence import EvidenceRules
-from store.recognition import RecognitionRules
 from store.recording import RecordingSettings
-from store.references import ReferenceRules
 from store.settings import PersonsSettings
 
 
@@ -15,16 +13,7 @@ def threshold(persons: PersonsSettings, pack: Pack) -> float:
 
 
 def recording_settings(persons: PersonsSettings, pack: Pack) -> RecordingSettings:
-    return RecordingSettings(
-        pack=pack.name,
-        facen_size=pack.facen_size,
-        recognition=RecognitionRules(threshold(persons, pack), persons.band),
-        references=reference_rules(persons),
-    )
-
-
-def reference_rules(persons: PersonsSettings) -> ReferenceRules:
-    return ReferenceRules(persons.references, persons.new_min_score, persons.new_min_shots)
+    return RecordingSettings(pack.name, pack.facen_size, threshold(persons, pack))
 
 
 def evidence_rules(persons: PersonsSettings, pack: Pack) -> EvidenceRules:

@@ -10,7 +10,7 @@ import structlog
 from daemon.camera_documents import check_document
 from daemon.camera_leases import LeasedSightings
 from daemon.errors import StartError
-from daemon.identity import evidence_rules, recording_settings, reference_rules
+from daemon.identity import evidence_rules, recording_settings, threshold
 from daemon.metrics import Metrics
 from daemon.owner import owner
 from daemon.plugins.host import Plugins
@@ -40,10 +40,8 @@ from store.facens.moving import Proof
 from store.findings import Finding
 from store.job_runs import JobRuns
 from store.person_evidence import PersonEvidence
-from store.recognition import Recognition
 from store.recorder import Recorder
 from store.recording import StoredSighting
-from store.references import References
 from store.retention import Retention
 from store.shapes import SHAPES
 from store.spool import Spool
@@ -185,12 +183,10 @@ class Storing:
         """Look again at the faces without a person. The next run makes up for one while the store is away."""
         if self._ctx is None or self._owner is None:
             return
-        rules = recording_settings(self._settings.persons, self._models.pack)
-        references = References(self._ctx, self._owner, rules.references)
-        recognition = Recognition(self._ctx, self._owner, rules.recognition, references)
+        enough = threshold(self._settings.persons, self._models.pack)
         async with self._alone("look_again") as alone:
             if alone:
-                await Withheld(self._ctx, self._owner, recognition).look_again()
+                await Withheld(self._ctx, self._owner, enough).look_again()
 
     async def compare_persons(self) -> None:
         """Look for persons who are one, and propose or make the merges."""
@@ -198,7 +194,7 @@ class Storing:
         if self._ctx is None or self._owner is None:
             log.warning("comparing persons waits for the store", reason=self.trouble)
             return
-        rules, references = evidence_rules(persons, pack), reference_rules(persons)
+        rules, references = evidence_rules(persons, pack), self._ctx.persons.rules.references
         async with self._alone("merge") as alone:
             if alone:
                 await PersonEvidence(self._ctx, self._owner, rules, references).night(persons.merge)

@@ -23,7 +23,7 @@ from store.shapes import SHAPES
 log = structlog.get_logger()
 
 GRACE = timedelta(minutes=30)
-"""Longer than a sighting takes, and than a person waits for the first face (`person_search.FOUNDING`)."""
+"""Longer than a sighting takes, and than a person waits for the first face (`person_question.FOUNDING`)."""
 LOGGED = 20
 """So many findings of a nightly check stand in the log one by one."""
 

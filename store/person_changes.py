@@ -20,8 +20,9 @@ from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import BadValueError, NotFoundError
 from store.face import Face
 from store.guard import checked_id, checked_label
+from store.person_rules import ReferenceRules
 from store.persons import Person
-from store.references import ReferenceRules, References
+from store.references import References
 from store.users import UserArgument
 
 log = structlog.get_logger()

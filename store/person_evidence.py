@@ -26,8 +26,9 @@ from store.errors import BadValueError
 from store.face import Face, beside, facen_of, usable_facen, visit_of
 from store.person_changes import Change, PersonChanges
 from store.person_neighbours import neighbours
+from store.person_rules import ReferenceRules
 from store.persons import Person
-from store.references import ReferenceRules, References
+from store.references import References
 from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
 from store.told_apart import told_apart
 from store.users import UserArgument

@@ -1,8 +1,9 @@
 """The persons: who a face belongs to, and who is a friend."""
 
+import copy
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
@@ -19,10 +20,13 @@ from store.galleries import Galleries, checked_names
 from store.guard import Filters, Sort, checked_filters, checked_id, checked_threshold, owned
 from store.lease import Leases
 from store.model_store import SCHEMA, Model, checked_mapping
-from store.observer import StoreObserver
-from store.person_search import Likeness, PersonSearch, Question
-from store.settings import PersonsSettings
+from store.observer import PersonOutcome, StoreObserver
+from store.person_question import Question
+from store.person_rules import RecognitionRules
+from store.recognition import Recognition, Verdict
+from store.settings import PersonsSettings, is_person_gallery, reference_gallery
 from store.users import UserArgument, Users, UserStore
+from store.visit_evidence import VisitEvidence
 
 COUNTER = "persons"
 """The counter that gives the ids; `Context.open` makes it."""
@@ -41,11 +45,17 @@ class PersonMatch:
     """Whose face it is."""
 
     person_id: int | None
-    """None where nobody is similar and nobody was to be created."""
-    created: bool
-    """The person was made by this question, or by an earlier one about the same sighting."""
+    """None where nobody is similar and nobody was created."""
+    outcome: PersonOutcome
+    """`created` by this question, or by an earlier one about the same sighting; `withheld` where nobody is
+    similar and nobody was created; `ambiguous` where a camera's face is neither surely a known person's nor
+    surely a new one's."""
     confidence: float | None
     """How alike the nearest known person is, 0 to 1, enough or not; None where nobody is known."""
+
+    @property
+    def created(self) -> bool:
+        return self.outcome == "created"
 
 
 class Persons(UserStore[Person]):
@@ -74,7 +84,8 @@ class Persons(UserStore[Person]):
         self._face_documents = database[Faces.name]
         self._galleries = galleries
         self._counters = counters
-        self._search = PersonSearch(self._face_documents, self._collection, facens)
+        self.rules = RecognitionRules.of_settings(settings)
+        self._recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
         self._friends = FriendRule(settings.friend_count, settings.friend_interval_days, settings.zone)
         self._settings = settings
         self._leases = Leases(database)
@@ -97,11 +108,6 @@ class Persons(UserStore[Person]):
             raise BadValueError("a person's founding is written by identify alone; leave it out")
         _check_fields(model)
         return await self._make(owner, model)
-
-    async def found(self, question: Question, sighting: str | None) -> Person:
-        """Creates the person of a question, who is found for a moment by the facen that it was about."""
-        person = Person(founding=question.founding()) | ({"sighting_id": sighting} if sighting else {})
-        return await self._make(question.owner, person)
 
     async def _make(self, owner: ObjectId, model: Person) -> Person:
         own_id = "_id" in model
@@ -157,10 +163,12 @@ class Persons(UserStore[Person]):
         """Whose face it is: the person_id of the most alike face that has one.
 
         In one gallery given by its name: a person_id, or None where nobody is similar enough and
-        `create` is False. In a list of galleries: the person_ids found in them, each once, the
+        nobody was created. In a list of galleries: the person_ids found in them, each once, the
         most alike first; with `create` and nobody found, the new one alone.
 
-        Calls at once for the same new face make one person. Errors as `resolve`.
+        With `create` a face from a picture makes a person wherever nobody is similar enough. A face of a
+        camera, which carries its visit in `detector_info`, makes one only where the camera's own sighting
+        would: see `resolve`. Calls at once for the same new face make one person. Errors as `resolve`.
         """
         if isinstance(gallery, str):
             return (await self.resolve(user, face, gallery, threshold, create, filters)).person_id
@@ -179,6 +187,9 @@ class Persons(UserStore[Person]):
         """As `identify`, and how sure it is.
 
         A face with a `sighting_id` whose person was created for it already gets that person again.
+        For a face of a camera a person gallery stands for the enrolled people, then the references of the
+        gallery's persons; who was co-visible is passed over, the person of the same visit is preferred, and
+        the rules for new persons hold (`person_rules.RecognitionRules`).
 
         Raises:
             NotFoundError: there is no such gallery.
@@ -200,42 +211,49 @@ class Persons(UserStore[Person]):
         """The matches, best first; at least one, which may be of nobody."""
         if not isinstance(create, bool):
             raise BadValueError(f"create is True or False, not {type(create).__name__}")
-        owner = await self._users.owner(user)
-        facen = facen_of(face, self._faces.facen_size)
-        names = tuple(dict.fromkeys(galleries))
-        question = Question(owner, names, facen, checked_threshold(threshold), checked_filters(filters))
-        await self._galleries.require(owner, names)
+        question = await self._question(user, face, galleries, threshold, filters)
         sighting = face.get("sighting_id") if create else None
         if not isinstance(sighting, str | None):
             raise BadValueError(f"a face's sighting_id is text, not {type(sighting).__name__}")
         if sighting is not None:
-            made = await self._find_one({"owner": owner, "sighting_id": sighting})
+            made = await self._find_one({"owner": question.owner, "sighting_id": sighting})
             if made is not None:
-                return [PersonMatch(made["_id"], created=True, confidence=None)]
-        async with self._query("identify", question.query) as max_time_ms:
-            near = await self._search.nearest(question, max_time_ms)
-        if sure := question.enough(near):
-            return [PersonMatch(one.person_id, created=False, confidence=one.confidence) for one in sure]
-        if create:
-            return [await self._find_or_create(question, sighting)]
-        return [PersonMatch(None, created=False, confidence=_best(near))]
+                return [PersonMatch(made["_id"], "created", confidence=None)]
+        verdict = await self._verdict("identify", question, create=create)
+        if verdict.outcome == "created":
+            return await self._find_or_create(question, sighting)
+        return _matches(verdict)
 
-    async def _find_or_create(self, question: Question, sighting: str | None) -> PersonMatch:
+    async def _question(
+        self,
+        user: UserArgument | None,
+        face: Mapping[str, Any],
+        galleries: list[str],
+        threshold: float,
+        filters: Filters | None,
+    ) -> Question:
+        owner = await self._users.owner(user)
+        facen = facen_of(face, self._faces.facen_size)
+        names = tuple(dict.fromkeys(galleries))
+        query = checked_filters(filters)
+        visit, key = VisitEvidence.of_face(face), face.get("_id", face.get("id"))
+        question = Question(owner, names, facen, checked_threshold(threshold), query, visit, key)
+        await self._galleries.require(owner, names)
+        return question
+
+    async def _find_or_create(self, question: Question, sighting: str | None) -> list[PersonMatch]:
         """Under locks, first here and then among all processes: looks again, and creates."""
         async with AsyncExitStack() as stack:
             await self._lock(stack, question.owner, question.galleries)
-            near = await self._look_again(question)
-            if not question.enough(near):
+            verdict = await self._verdict("identify_again", question, create=True, founders=True)
+            if verdict.outcome == "created":
                 await self._lease(stack, question.owner, question.galleries)
-                near = await self._look_again(question)
-            if sure := question.enough(near):
-                return PersonMatch(sure[0].person_id, created=False, confidence=sure[0].confidence)
-            made = await self.found(question, sighting)
-            return PersonMatch(made["_id"], created=True, confidence=_best(near))
-
-    def measured(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Counts what is done inside as this operation on persons; the driver's errors become ours."""
-        return self._operation(name)
+                verdict = await self._verdict("identify_again", question, create=True, founders=True)
+            if verdict.outcome != "created":
+                return _matches(verdict)
+            person = Person(founding=question.founding()) | ({"sighting_id": sighting} if sighting else {})
+            made = await self._make(question.owner, person)
+            return [PersonMatch(made["_id"], "created", verdict.confidence)]
 
     @asynccontextmanager
     async def alone(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
@@ -257,11 +275,15 @@ class Persons(UserStore[Person]):
             await stack.enter_async_context(self._leases.held(f"{owner}/{gallery}"))
         for gallery in galleries:
             await self._faces.catch_up(owner, gallery)
+            if is_person_gallery(gallery):
+                await self._faces.catch_up(owner, reference_gallery(gallery))
 
-    async def _look_again(self, question: Question) -> list[Likeness]:
-        async with self._query("identify_again", question.query) as max_time_ms:
-            near = await self._search.nearest(question, max_time_ms)
-            return [*near, *await self._search.founders(question)]
+    async def _verdict(
+        self, operation: str, question: Question, *, create: bool, founders: bool = False
+    ) -> Verdict:
+        async with self._query(operation, question.query) as max_time_ms:
+            limited = replace(question, max_time_ms=max_time_ms)
+            return await self._recognition.verdict(limited, create=create, founders=founders)
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
@@ -281,17 +303,20 @@ class Persons(UserStore[Person]):
 
         Days are those of the site's time zone, today is one of them, and None is nobody's friend.
         """
-        return await self.was_friend(user, person_id, cam_id, self._now())
-
-    async def was_friend(
-        self, user: UserArgument | None, person_id: int | None, cam_id: str, at: datetime
-    ) -> bool:
-        """`is_friend` as of this time: a sighting that waited for the store, over midnight or for days, is
-        judged by the days that counted when it was seen."""
         owner = await self._users.owner(user)
         if person_id is None:
             return False
-        return self._friends.is_friend(await self._days(owner, person_id, cam_id, at))
+        return self._friends.is_friend(await self._days(owner, person_id, cam_id, self._now()))
+
+    def as_of(self, moment: datetime) -> "Persons":
+        """The same persons, judged as of this time.
+
+        A sighting that waited for the store, over midnight or for days, is judged by the days that counted
+        when it was seen.
+        """
+        twin = copy.copy(self)
+        twin._now = lambda: moment
+        return twin
 
     async def friend_days(self, user: UserArgument | None, person_id: int, cam_id: str) -> list[date]:
         """The calendar days within the interval on which the camera has seen the person, in order."""
@@ -314,8 +339,10 @@ def _check_fields(person: Mapping[str, Any]) -> None:
             raise BadValueError(f"a person's {key} is {expected}, not {person[key]!r:.80}")
 
 
-def _best(near: Sequence[Likeness]) -> float | None:
-    return max((one.confidence for one in near), default=None)
+def _matches(verdict: Verdict) -> list[PersonMatch]:
+    if not verdict.persons:
+        return [PersonMatch(None, verdict.outcome, verdict.confidence)]
+    return [PersonMatch(one.person_id, verdict.outcome, one.confidence) for one in verdict.persons]
 
 
 def _to_milliseconds(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -21,11 +21,12 @@ from store.context import Context
 from store.errors import BadFilterError, BadValueError, MalformedSightingError, NotFoundError
 from store.face import Face, checked_bbox
 from store.galleries import DEFAULT_GALLERY, checked_name
+from store.guard import checked_threshold
 from store.image import Image, decode
 from store.observer import PersonOutcome, StoreObserver, StoreStage
 from store.person_changes import PersonChanges
-from store.recognition import Recognition, RecognitionRules, Verdict
-from store.references import ReferenceRules, References
+from store.persons import PersonMatch
+from store.references import References
 from store.removal import FaceRemoval
 from store.server_faces import PICTURES
 from store.settings import ENROLLED_GALLERY
@@ -71,8 +72,11 @@ class RecordingSettings:
     pack: str
     """The model pack; facens of another one cannot be compared."""
     facen_size: int
-    recognition: RecognitionRules
-    references: ReferenceRules = field(default_factory=ReferenceRules)
+    threshold: float
+    """The confidence, 0 to 1, from which a face is a known person's."""
+
+    def __post_init__(self) -> None:
+        checked_threshold(self.threshold)
 
 
 class SightingGate(Protocol):
@@ -103,10 +107,9 @@ class Recording:
         self._user = user
         self._settings = settings
         self._observer = observer
-        self._references = References(ctx, user, settings.references)
-        self._recognition = Recognition(ctx, user, settings.recognition, self._references)
-        self._withheld = Withheld(ctx, user, self._recognition)
-        self._changes = PersonChanges(ctx, user, settings.references)
+        self._references = References(ctx, user, ctx.persons.rules.references)
+        self._withheld = Withheld(ctx, user, settings.threshold)
+        self._changes = PersonChanges(ctx, user, ctx.persons.rules.references)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
         """Stores the sighting once, however often this is called with the same id.
@@ -185,11 +188,12 @@ class Recording:
         if self._gate is not None:
             await self._gate.admit(sighting_id, sighting, face)
         with self._timed("identify"):
-            verdict = await self._recognition.whose(face, gallery)
-            friend = await self._ctx.persons.was_friend(
-                self._user, verdict.person_id, sighting.cam_id, sighting.captured_at
+            match = await self._ctx.persons.resolve(
+                self._user, face, gallery, self._settings.threshold, create=True
             )
-        face.update(_identity(verdict, friend))
+            persons = self._ctx.persons.as_of(sighting.captured_at)
+            friend = await persons.is_friend(self._user, match.person_id, sighting.cam_id)
+        face.update(_identity(match, friend))
         with self._timed("store"):
             await self._ctx.faces.add(self._user, face)
             await self._changes.follow(face)
@@ -245,12 +249,12 @@ def _attributes(attributes: FaceAttributes) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _identity(verdict: Verdict, friend: bool) -> dict[str, Any]:
+def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
     return {
-        "person_id": verdict.person_id,
-        "person_created": verdict.outcome == "created",
-        "person_outcome": verdict.outcome,
-        "confidence": verdict.confidence,
+        "person_id": match.person_id,
+        "person_created": match.created,
+        "person_outcome": match.outcome,
+        "confidence": match.confidence,
         "friend": friend,
     }
 

@@ -5,8 +5,7 @@ alone, however many faces a person has. A face of poor quality is never one of t
 everybody a little, and pull strangers in.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +13,10 @@ from numpy.typing import NDArray
 from pipeline.facen import confidence
 from store.context import Context
 from store.face import Face, facen_of, score_of, usable_facen
+from store.person_rules import ReferenceRules
 from store.settings import reference_gallery
 from store.users import UserArgument
+from store.visit_evidence import shots_of
 
 SAME_PICTURE = 0.97
 """From this confidence on two faces are the same look; the better one is enough."""
@@ -23,16 +24,6 @@ BETTER_BY = 0.5
 """A reference gives way to another picture of the same look that is better by so much."""
 CANDIDATES = 200
 """Of so many faces, the best ones, references are chosen anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceRules:
-    most: int = 8
-    """References a person keeps in each person gallery."""
-    min_score: float = -3.0
-    """The quality score that a reference needs."""
-    min_shots: int = 2
-    """The number of agreeing shots that a reference's facen is made of."""
 
 
 class References:
@@ -45,7 +36,7 @@ class References:
 
     def is_good(self, face: Face) -> bool:
         """Whether a face says enough about somebody to be compared with others later."""
-        return score_of(face) >= self._rules.min_score and shots_of(face) >= self._rules.min_shots
+        return self._rules.are_met(score_of(face), shots_of(face))
 
     async def of(self, person_id: int, gallery: str) -> list[Face]:
         """A person's references for this person gallery."""
@@ -126,10 +117,3 @@ def leaving(faces: Sequence[Face], most: int) -> Face | None:
 def _poorer(faces: Sequence[Face], alike: NDArray[np.float32]) -> Face:
     one, other = np.unravel_index(int(alike.argmax()), alike.shape)
     return min(faces[int(one)], faces[int(other)], key=lambda face: (score_of(face), -face["_id"]))
-
-
-def shots_of(face: Face) -> int:
-    """How many agreeing shots the facen of a face is made of; faces of earlier versions had one."""
-    details = face.get("detector_info")
-    shots = details.get("shots", 1) if isinstance(details, Mapping) else 1
-    return shots if isinstance(shots, int) else 1

@@ -218,6 +218,11 @@ class RetentionSettings:
             return datetime.min.replace(tzinfo=UTC)
 
 
+def is_person_gallery(gallery: str) -> bool:
+    """Whether it is a gallery of visitors, with references beside it."""
+    return gallery == PERSON_GALLERY or gallery.startswith(CAMERA_GALLERY)
+
+
 def reference_gallery(person_gallery: str) -> str:
     """The gallery with the references of a person gallery's persons."""
     if person_gallery.startswith(CAMERA_GALLERY):

@@ -9,7 +9,6 @@ from pipeline.facen import confidence
 from store.context import Context
 from store.errors import BadFilterError, BadValueError
 from store.face import Face, facen_of, usable_facen, visit_of
-from store.recognition import Recognition
 from store.removal import FaceRemoval
 from store.users import UserArgument
 
@@ -34,10 +33,11 @@ class Resolved:
 class Withheld:
     """Gives the faces that one user's cameras withheld to their persons."""
 
-    def __init__(self, ctx: Context, user: UserArgument, recognition: Recognition) -> None:
+    def __init__(self, ctx: Context, user: UserArgument, threshold: float) -> None:
+        """`threshold`: the confidence from which a face is a known person's."""
         self._ctx = ctx
         self._user = user
-        self._recognition = recognition
+        self._threshold = threshold
 
     async def of_visit(self, known: Face) -> int:
         """Gives the other faces of a visit to the person that this one of its faces has; how many."""
@@ -81,8 +81,9 @@ class Withheld:
     async def _look_at(self, face: Face) -> bool:
         """Whether it has a person now."""
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
-        verdict = await self._recognition.whose(face, gallery, create=False)
-        return verdict.person_id is not None and await self.give(face, verdict.person_id, verdict.confidence)
+        await self._ctx.galleries.ensure(self._user, gallery)
+        match = await self._ctx.persons.resolve(self._user, face, gallery, self._threshold)
+        return match.person_id is not None and await self.give(face, match.person_id, match.confidence)
 
     async def give(self, face: Face, person_id: int, alike: float | None) -> bool:
         """Gives a face that has no person to this one; False where somebody else was faster."""
@@ -92,8 +93,8 @@ class Withheld:
             await self._ctx.galleries.ensure(self._user, gallery)
             await self._ctx.faces.complete_galleries(face, [gallery])
         seen = face.timestamp
-        friend = seen is not None and await self._ctx.persons.was_friend(
-            self._user, person_id, face["cam_id"], seen
+        friend = seen is not None and await self._ctx.persons.as_of(seen).is_friend(
+            self._user, person_id, face["cam_id"]
         )
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(

@@ -8,12 +8,11 @@ import numpy as np
 
 from pipeline.facen import normalise
 from pipeline.types import FaceAttributes, Facen, Rectangle, Sighting
-from store.recognition import RecognitionRules
 from store.recording import RecordingSettings
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128
-RECORDING = RecordingSettings(PACK, FACEN_SIZE, RecognitionRules(threshold=0.8))
+RECORDING = RecordingSettings(PACK, FACEN_SIZE, threshold=0.8)
 """As a daemon with the default pack would have them."""
 START = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
 

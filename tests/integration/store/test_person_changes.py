@@ -20,7 +20,7 @@ from store.told_apart import told_apart
 from store.users import User
 from tests.facens import like, person_facen
 from tests.integration.store.recorders import recording
-from tests.sightings import RECORDING, sighting
+from tests.sightings import sighting
 
 ANNA, BERT = person_facen(1), person_facen(2)
 AGED = like(ANNA, 0.5, seed=9)
@@ -36,12 +36,12 @@ async def user(ctx: Context) -> User:
 
 @pytest.fixture
 def changes(ctx: Context, user: User) -> PersonChanges:
-    return PersonChanges(ctx, user, RECORDING.references)
+    return PersonChanges(ctx, user, ctx.persons.rules.references)
 
 
 @pytest.fixture
 def evidence(ctx: Context, user: User) -> PersonEvidence:
-    return PersonEvidence(ctx, user, RULES, RECORDING.references)
+    return PersonEvidence(ctx, user, RULES, ctx.persons.rules.references)
 
 
 async def visits(
@@ -146,7 +146,7 @@ async def test_wrong_changes_are_refused(
         await changes.split(one, [seen[1].face_id])
     with pytest.raises(BadValueError, match="none would be left"):
         await changes.split(one, [seen[0].face_id])
-    stranger = PersonChanges(ctx, await ctx.users.add({}), RECORDING.references)
+    stranger = PersonChanges(ctx, await ctx.users.add({}), ctx.persons.rules.references)
     with pytest.raises(NotFoundError):
         await stranger.merge(one, other)
     first = await changes.rename(one, "Anna")

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,8 @@ from store.context import Context
 from store.face import Face
 from store.galleries import DEFAULT_GALLERY
 from store.observer import Unobserved
-from store.recognition import Recognition
+from store.persons import Persons
 from store.recording import StoredSighting
-from store.references import References
 from store.spool import Spool
 from store.users import User
 from store.withheld import Resolved, Withheld
@@ -69,8 +69,7 @@ async def only_face(ctx: Context, user: User, stored: StoredSighting) -> Face:
 
 
 async def look_again(ctx: Context, user: User) -> Resolved:
-    recognition = Recognition(ctx, user, RECORDING.recognition, References(ctx, user, RECORDING.references))
-    return await Withheld(ctx, user, recognition).look_again(START)
+    return await Withheld(ctx, user, RECORDING.threshold).look_again(START)
 
 
 @pytest.mark.parametrize("facts", [{"score": POOR}, {"shots": 1}])
@@ -188,7 +187,7 @@ async def test_references_are_few_and_differ(ctx: Context, user: User, record: R
         for again in (facen, facen):
             assert (await record(again)).person_id == person
     references = await ctx.faces.find(user, {"gallery": "ref_door"})
-    assert len(references) == RECORDING.references.most == 8
+    assert len(references) == ctx.persons.rules.references.most == 8
     facens = np.stack([decode(one["facen"]) for one in references])
     alike = (1 + facens @ facens.T) / 2
     assert alike[~np.eye(8, dtype=bool)].max() < 0.97
@@ -203,3 +202,113 @@ async def test_a_person_that_a_plugin_made_is_recognised(ctx: Context, user: Use
     await ctx.faces.add_to_galleries(stored, ["default", "cam_door"])
     seen = await record(at(ANNA, 0.9))
     assert (seen.outcome, seen.person_id) == ("matched", person)
+
+
+POLICY = [
+    ("withheld", {"score": POOR}),
+    ("withheld", {"shots": 1}),
+    ("ambiguous", {"visit_id": "right", "beside": ("left",)}),
+    ("ambiguous", {"score": POOR, "facen": at(ANNA, 0.77)}),
+]
+
+
+@pytest.mark.parametrize(("outcome", "facts"), POLICY, ids=range(len(POLICY)))
+async def test_a_plugin_makes_nobody_whom_the_camera_would_not_make(
+    ctx: Context, user: User, record: Record, outcome: str, facts: dict[str, object]
+) -> None:
+    """`identify(create=True)` about a face that was stored without a person answers as the camera did, as a
+    Face, as a dictionary, with a list of galleries, and with filters."""
+    if outcome == "ambiguous":
+        await record(ANNA, visit_id="left")
+    seen = await record(facts.pop("facen", at(ANNA, 0.95)), **facts)
+    assert seen.outcome == outcome
+    known = await ctx.persons.count(user, None)
+    stored = await only_face(ctx, user, seen)
+    for asked in (stored, dict(stored)):
+        assert await ctx.persons.identify(user, asked, "cam_door", 0.8, create=True) is None
+        assert await ctx.persons.identify(user, asked, ["cam_door"], 0.8, create=True) == []
+        match = await ctx.persons.resolve(user, asked, "cam_door", 0.8, create=True)
+        assert (match.person_id, match.outcome) == (None, outcome)
+    nobody = {"meta": "nobody has this"}
+    if outcome == "withheld":
+        assert await ctx.persons.identify(user, stored, "cam_door", 0.8, create=True, filters=nobody) is None
+    assert await ctx.persons.count(user, None) == known
+
+
+async def test_a_plugin_and_the_camera_agree_about_every_face(
+    ctx: Context, user: User, record: Record
+) -> None:
+    """Asked about each stored face of a camera, `identify` names the person that the recorder named."""
+    for number in range(4):
+        await record(ANNA if number == 0 else at(ANNA, 0.9, seed=number))
+        await record(BERT if number == 0 else at(BERT, 0.9, seed=number))
+    await record(at(ANNA, 0.82, seed=9), score=POOR)
+    for face_ in await ctx.faces.find(user, None):
+        assert await ctx.persons.identify(user, face_, "cam_door", 0.8) == face_["person_id"]
+
+
+async def test_the_same_picture_without_a_visit_makes_a_person(
+    ctx: Context, user: User, record: Record
+) -> None:
+    """A face handed over as an extraction face knows nothing of a visit: where nobody is similar it makes a
+    person, and only one."""
+    seen = await record(ANNA, shots=1)
+    assert seen.outcome == "withheld"
+    plain = {"facen": (await only_face(ctx, user, seen))["facen"]}
+    made = await ctx.persons.identify(user, plain, "cam_door", 0.8, create=True)
+    assert isinstance(made, int)
+    assert await ctx.persons.identify(user, plain, "cam_door", 0.8, create=True) == made
+
+
+async def test_a_plugin_and_the_camera_at_once_make_one_person(
+    ctx: Context, user: User, running: Running, record: Record
+) -> None:
+    """The same new face, as a sighting and from a picture, at the same moment: one person."""
+    await ctx.galleries.ensure(user, "cam_door")
+    seen, asked = await asyncio.gather(
+        record(ANNA),
+        asyncio.gather(
+            *(
+                ctx.persons.identify(user, face(at(ANNA, 0.95, seed=seed)), "cam_door", 0.8, create=True)
+                for seed in range(10)
+            )
+        ),
+    )
+    assert {seen.person_id, *asked} == {seen.person_id}
+    assert await ctx.persons.count(user, None) == 1
+
+
+async def test_the_recorder_asks_the_one_door(
+    ctx: Context, user: User, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every sighting goes through the method behind `Persons.identify`, and through `is_friend`."""
+    asked: list[str] = []
+    for name in ("resolve", "is_friend"):
+        real = getattr(Persons, name)
+
+        async def noted(self: Persons, *args: Any, _real: Any = real, _name: str = name, **more: Any) -> Any:
+            asked.append(_name)
+            return await _real(self, *args, **more)
+
+        monkeypatch.setattr(Persons, name, noted)
+    await record(ANNA)
+    assert asked == ["resolve", "is_friend"]
+    asked.clear()
+    await ctx.persons.identify(user, face(ANNA), "cam_door", 0.8)
+    assert asked == ["resolve"]
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"visit_id": "v", "beside": 5, "shots": "many", "quality": {"size": "large", "sharpness": None}},
+        {"visit_id": "", "beside": [1, None, {}], "shots": None, "quality": []},
+        {"visit_id": 5},
+        {"visit_id": "v", "quality": {"size": True}},
+    ],
+)
+async def test_odd_evidence_is_no_evidence(ctx: Context, user: User, info: dict[str, Any]) -> None:
+    """What a plugin put into `detector_info` never breaks the question."""
+    await ctx.galleries.ensure(user, "cam_door")
+    asked = {**face(ANNA), "detector_info": info, "score": None, "cam_id": 7}
+    assert await ctx.persons.identify(user, asked, "cam_door", 0.8) is None

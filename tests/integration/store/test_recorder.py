@@ -257,7 +257,7 @@ async def test_completes_what_an_earlier_attempt_began(
 ) -> None:
     """Cut off between any two steps and started again, it stores one face and one person."""
     steps = [
-        (ctx.persons, "was_friend"),
+        (ctx.persons, "is_friend"),
         (ctx.faces, "add"),
         (ctx.faces, "add_to_galleries"),
         (ctx.faces, "upload"),

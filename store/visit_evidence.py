@@ -1,0 +1,65 @@
+"""What a camera's visit says about a face beyond its facen."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from store.face import beside, score_of, visit_of
+
+PLAIN, HIDDEN = 1.2, 2.2
+"""What size, sharpness and exposure take from the quality score of a face that is plain to see, and of one of
+which hardly anything is: 40 px high, blurred by 2 px and dark."""
+QUALITY_PARTS = ("size", "sharpness", "exposure")
+
+
+@dataclass(frozen=True, slots=True)
+class VisitEvidence:
+    """One face of a visit: when the visit was, who else was there, and how good the look is."""
+
+    visit_id: str
+    cam_id: str | None
+    co_visible: tuple[str, ...]
+    """Visits at the same camera that were visible in the same frame: other people."""
+    score: float
+    """The quality score."""
+    shots: int
+    """How many agreeing shots the facen is made of."""
+    obscurity: float
+    """How little there is to be seen of the face, 0 to 1."""
+
+    @classmethod
+    def of_face(cls, face: Mapping[str, Any]) -> "VisitEvidence | None":
+        """The evidence that a camera's face carries in `detector_info`; None for a face from a picture."""
+        visit_id, cam_id = visit_of(face), face.get("cam_id")
+        if visit_id is None:
+            return None
+        return cls(
+            visit_id,
+            cam_id if isinstance(cam_id, str) else None,
+            tuple(beside(face)),
+            score_of(face),
+            shots_of(face),
+            obscurity(face),
+        )
+
+
+def shots_of(face: Mapping[str, Any]) -> int:
+    """How many agreeing shots the facen of a face is made of; faces of earlier versions had one."""
+    details = face.get("detector_info")
+    shots = details.get("shots", 1) if isinstance(details, Mapping) else 1
+    return shots if isinstance(shots, int) else 1
+
+
+def obscurity(face: Mapping[str, Any]) -> float:
+    """How little there is to be seen of a face, 0 to 1; 0 where that was not measured."""
+    details = face.get("detector_info")
+    parts = details.get("quality") if isinstance(details, Mapping) else None
+    if not isinstance(parts, Mapping):
+        return 0.0
+    taken = [-part for name in QUALITY_PARTS if _is_number(part := parts.get(name))]
+    return min(1.0, max(0.0, (float(sum(taken)) - PLAIN) / (HIDDEN - PLAIN)))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
