@@ -1,7 +1,7 @@
 """What the fields of a stored face may hold, whether they come with the face or by an update."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +17,8 @@ _NUMBER = ((int, float, type(None)), "a number")
 _TEXT = ((str, type(None)), "text or None")
 FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "meta": _TEXT,
+    "gender": ((str, type(None)), "'male', 'female' or None"),
+    "emotions": ((list, tuple, type(None)), "a tuple of names"),
     "cam_id": _TEXT,
     "photo_hash": _TEXT,
     "score": _NUMBER,
@@ -100,6 +102,24 @@ def stored_sort(sort: object) -> Any:  # noqa: ANN401  what is no sort stays for
             for pair in sort
         ]
     return sort
+
+
+def stored_options(options: Mapping[str, object]) -> dict[str, object]:
+    """An update's options with a face object's properties as the fields of its document."""
+    stored = dict(options)
+    if "hint" in stored and not isinstance(stored["hint"], str):
+        stored["hint"] = stored_sort(stored["hint"])
+    projection = stored.get("projection")
+    if isinstance(projection, Mapping):
+        pairs = [(field, shown) for key, shown in projection.items() for field in _stored_fields(key)]
+        stored["projection"] = dict(pairs)
+    elif isinstance(projection, (list, tuple, set, frozenset)):
+        stored["projection"] = [field for key in projection for field in _stored_fields(key)]
+    return stored
+
+
+def _stored_fields(key: object) -> Sequence[object]:
+    return CORNERS if key == "bbox" else (stored_field(key),)
 
 
 def moment_of(text: str) -> datetime:

@@ -22,7 +22,7 @@ from store.errors import (
 )
 from store.face import Face as Face
 from store.face import check_face, checked_bbox, facen_of
-from store.face_fields import CORNERS, check_changes, moment_of, stored_filters, stored_sort
+from store.face_fields import CORNERS, check_changes, moment_of, stored_filters, stored_options, stored_sort
 from store.facens.filling import check_pack, fill
 from store.facens.following import FaceLocks
 from store.facens.storage import FacenStorage
@@ -124,6 +124,11 @@ class Faces(UserStore[Face]):
 
     def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
         return super()._sort(stored_sort(sort))
+
+    def _checked_update(
+        self, update: object, return_document: object, kwargs: Mapping[str, object]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return super()._checked_update(update, return_document, stored_options(kwargs))
 
     def wrap_in_model(self, obj: Mapping[str, Any]) -> Face:
         return Face.wrapping(obj)

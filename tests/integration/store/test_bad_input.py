@@ -113,6 +113,7 @@ async def test_an_update_leaves_a_face_a_face(ctx: Context, user: User, change: 
     "fields",
     [
         *({"media_time": float("nan")}, {"friend": 1}, {"detector_info": ["x"]}, {"thumbnail": 5}),
+        *({"gender": 5}, {"emotions": "happy"}),
         *({"sighting_id": 5}, {"sighting_id": {"$gt": ""}}),
     ],
 )

@@ -40,6 +40,17 @@ async def test_properties_of_the_face_object_are_found(ctx: Context, user: User)
     assert await ctx.faces.remove_one(user, {"id": first["id"]}) == first
 
 
+@pytest.mark.parametrize("projection", [["id", "bbox", "galleries"], {"bbox": 1, "galleries": True}])
+async def test_a_projection_has_the_face_objects_names(ctx: Context, user: User, projection: Any) -> None:
+    """Of a bbox all four corners come back."""
+    first = await stored(ctx, user, person_facen(1), ["staff"])
+    for hint in ([("id", 1)], {"id": 1}, "_id_"):
+        changed = await ctx.faces.update_one(
+            user, {"id": first["id"]}, {"meta": "x"}, projection=projection, hint=hint
+        )
+        assert changed == {key: first[key] for key in ("id", "owner", "bbox", "galleries")}
+
+
 async def test_what_cannot_be_found_is_an_error(ctx: Context, user: User) -> None:
     """A bbox is four numbers in MongoDB; text that is no time never equals one."""
     await ctx.faces.add(user, face(person_facen(1)))
