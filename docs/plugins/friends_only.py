@@ -1,55 +1,181 @@
-"""May the door open? Yes, for a friend of its camera who stands there now.
+"""Who stands before a door? An answer for a door's controller; this is no door opener by itself.
 
-A door's controller asks `GET /access/<camera>` and gets `{"open": true or false, "why": …}`. The rule:
-somebody was seen by that camera within the last seconds, in a good picture, and `is_friend` says
-yes. Everybody in view has to be a friend, so that nobody slips in behind one.
+A controller asks `GET /access/<camera>` and gets `{"open": true or false, "why": …, "persons": […]}`. Open
+means: within the last seconds a friend of that camera was seen in a good picture, and nobody else. Whatever
+is not certain is closed: a face that was not recognised, is no friend's, or waits to be stored; somebody
+beside the friend whose face was never good enough; one person seen twice at once; a clock that was set; a
+store that does not answer.
 
-Beside it a hook that keeps out what the rule could not rely on: faces in poor pictures are not stored.
+What this cannot see, and what a door needs beside it:
+
+- It sees faces only: not who turns away, wears a mask, comes after the answer, or holds up a picture of a
+  friend. A door needs a second factor (a card, a PIN), a camera that tells pictures from faces, or a guard.
+- It sees what the camera has posted. Set `posting = "realtime"`, a short `post_interval_seconds`, no `roi`
+  and a low `min_face_px` for its camera; with "overall" a face comes when its visit is over. Let no other
+  plugin refuse sightings of this camera: a stranger who is refused is not seen here.
+- The controller asks anew right before each opening, takes every answer but 200 with `"open": true` for no,
+  and keeps the door open for seconds only. The way out must open without it.
 
     [plugins.options.friends_only]
     cameras = ["door"]
-    seconds = 10          # how long ago is "now"
-    least_score = -2      # the quality score: 0 is perfect, −5 useless
+    seconds = 5           # how long ago is "now"
+    least_score = -2      # of the friend's picture; the quality score: 0 is perfect, −5 useless
 """
 
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from daemon.plugins import BaseHandler, HttpError, PluginApp, Refuse
+from daemon.plugins import BaseHandler, HttpError, PluginApp
 from pipeline.types import Sighting
-from store import Context, Face
+from store import Context, Face, StoreError
+from store.ids import first_id_of
+
+CLOCK_TOLERANCE_SECONDS = 2.0
+WAITING_SECONDS = 60.0
+"""How long a sighting that is not stored keeps the door closed."""
+
+
+class Watch:
+    """What the store does not show: sightings that wait to be stored, and a clock that was set."""
+
+    def __init__(
+        self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now = now
+        self._monotonic = monotonic
+        self._waiting: dict[str, tuple[str, float]] = {}
+        """Camera and monotonic time by sighting."""
+        self._offset = now() - monotonic()
+        self._distrusted_until = 0.0
+
+    def seen(self, sighting_id: str, camera: str) -> None:
+        self._waiting[sighting_id] = (camera, self._monotonic())
+
+    def stored(self, sighting_ids: Iterable[str]) -> None:
+        for sighting_id in sighting_ids:
+            self._waiting.pop(sighting_id, None)
+
+    def waiting(self, camera: str) -> list[str]:
+        since = self._monotonic() - WAITING_SECONDS
+        self._waiting = {key: seen for key, seen in self._waiting.items() if seen[1] >= since}
+        return [key for key, (cam_id, _) in self._waiting.items() if cam_id == camera]
+
+    def distrusts_clock(self, seconds: float) -> bool:
+        """Whether the clock was set, so that older sightings look as if they were of now."""
+        step = self._now() - self._monotonic() - self._offset
+        if abs(step) > CLOCK_TOLERANCE_SECONDS:
+            self._offset += step
+            self._distrusted_until = self._monotonic() + abs(step) + seconds
+        return self._monotonic() < self._distrusted_until
 
 
 class AccessHandler(BaseHandler):
     cameras: list[str]
-    seconds: float
+    seconds: float = 5
+    least_score: float = -2
+    watch: Watch | None = None
 
     async def get(self, camera: str) -> dict[str, Any]:
         if camera not in self.cameras:
             raise HttpError(404, "no_door", f"there is no door with the camera {camera}")
-        since = datetime.now(UTC) - timedelta(seconds=self.seconds)
-        faces = await self.ctx.faces.find(self.user, {"cam_id": camera, "timestamp": {"$gte": since}})
-        persons = sorted({face["person_id"] for face in faces if face.get("person_id") is not None})
-        if not persons:
-            return {"open": False, "why": "nobody is there", "persons": []}
+        try:
+            why, persons = await self._why_closed(camera)
+        except StoreError as error:
+            why, persons = f"the store does not answer: {error}", []
+        return {"open": not why, "why": why or "friends only", "persons": persons}
+
+    async def _why_closed(self, camera: str) -> tuple[str, list[int]]:
+        """Why the door stays closed, empty for a friend alone; and the persons who are there."""
+        now = datetime.now(UTC)
+        if await self._clock_was_set(camera, now):
+            return "the clock was set: what is now cannot be told", []
+        since = now - timedelta(seconds=self.seconds)
+        recent = await self.ctx.faces.find(self.user, {"cam_id": camera, "timestamp": {"$gte": since}})
+        beside = {visit for face in recent for visit in _details(face).get("beside", ())}
+        others = await self._of_visits(camera, beside)
+        persons = sorted(
+            {face["person_id"] for face in [*recent, *others] if face.get("person_id") is not None}
+        )
+        if await self._waits(camera):
+            return "somebody was seen whose face is not stored yet", persons
+        if not recent:
+            return "nobody is there", persons
+        if why := _uncertain([*recent, *others], beside):
+            return why, persons
         strangers = [
             person for person in persons if not await self.ctx.persons.is_friend(self.user, person, camera)
         ]
-        why = f"no friend: {', '.join(map(str, strangers))}" if strangers else "friends only"
-        return {"open": not strangers, "why": why, "persons": persons}
+        if strangers:
+            return f"no friend: {', '.join(map(str, strangers))}", persons
+        if not any(face["score"] >= self.least_score and self._came_at_once(face) for face in recent):
+            return "no good picture of now", persons
+        return "", persons
+
+    async def _clock_was_set(self, camera: str, now: datetime) -> bool:
+        """Ids of faces only go up with time: one of later than now was made before the clock was set back."""
+        if self.watch is not None and self.watch.distrusts_clock(self.seconds):
+            return True
+        latest = now + timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
+        later_id = first_id_of(int(latest.timestamp() * 1000))
+        later = (
+            {"_id": {"$gte": later_id}, "cam_id": camera},
+            {"cam_id": camera, "timestamp": {"$gt": latest}},
+        )
+        return any([await self.ctx.faces.count(self.user, query) for query in later])
+
+    async def _waits(self, camera: str) -> bool:
+        """Whether a sighting was seen whose face is not stored."""
+        if self.watch is None:
+            return False
+        query = {"sighting_id": {"$in": self.watch.waiting(camera)}}
+        self.watch.stored([face["sighting_id"] for face in await self.ctx.faces.find(self.user, query)])
+        return bool(self.watch.waiting(camera))
+
+    async def _of_visits(self, camera: str, visits: Iterable[str]) -> list[Face]:
+        query = {"cam_id": camera, "detector_info.visit_id": {"$in": sorted(visits)}}
+        return list(await self.ctx.faces.find(self.user, query))
+
+    def _came_at_once(self, face: Face) -> bool:
+        """Not one that waited in the spool while the store was away."""
+        if face.timestamp is None:
+            return False
+        latest = face.timestamp + timedelta(seconds=self.seconds)
+        return bool(face["_id"] < first_id_of(int(latest.timestamp() * 1000)))
+
+
+def _uncertain(faces: list[Face], beside: set[str]) -> str:
+    """Why it is not known who these are; empty where it is."""
+    if any(face.get("person_id") is None for face in faces):
+        return "somebody is there who was not recognised"
+    known = {_details(face).get("visit_id"): face["person_id"] for face in faces}
+    if not beside <= known.keys():
+        return "somebody is beside whose face was not seen well enough"
+    for face in faces:
+        if any(
+            known[visit] == face["person_id"] for visit in _details(face).get("beside", ()) if visit in known
+        ):
+            return "one person is there twice: a picture, or a mirror"
+    return ""
+
+
+def _details(face: Face) -> dict[str, Any]:
+    details = face.get("detector_info")
+    return details if isinstance(details, dict) else {}
 
 
 async def activate(app: PluginApp, ctx: Context, options: dict[str, Any]) -> None:
-    cameras = options.get("cameras", [])
-    least_score = options.get("least_score", -2)
+    watch = Watch()
 
-    async def judge(sighting: Sighting, face: Face) -> dict[str, Any] | None:
-        if sighting.cam_id not in cameras:
-            return None
-        if sighting.score < least_score:
-            raise Refuse("poor picture")
-        return {"least_score": least_score}
+    async def note(sighting: Sighting, face: Face) -> None:
+        watch.seen(face["sighting_id"], sighting.cam_id)
 
-    settings = {"cameras": cameras, "seconds": options.get("seconds", 10)}
+    settings = {
+        "cameras": options.get("cameras", []),
+        "seconds": options.get("seconds", 5),
+        "least_score": options.get("least_score", -2),
+        "watch": watch,
+    }
     app.add_handlers(".*", [("/access/{camera}", AccessHandler, settings)])
-    app.add_sighting_hook(before=judge)
+    app.add_sighting_hook(before=note)

@@ -1,6 +1,8 @@
 """Tell another program when somebody comes who was never seen before.
 
-Each new person is one POST of JSON to a URL. Options, in settings.toml:
+Each new person is one POST of JSON to a URL. This is no alarm: nothing is sent of a face that was not seen
+well enough to make a person, and after an outage old sightings come late (compare `captured_at`). A redirect
+is an error, because it would carry the token to another host. Options, in settings.toml:
 
     [plugins.options.unknown_webhook]
     url = "https://example.org/hooks/unknown"
@@ -18,6 +20,14 @@ from store.recording import StoredSighting
 
 SECONDS = 3
 """Less than plugins.timeout_seconds, so that this file's own error is the one in the log."""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
 
 
 class Webhook:
@@ -48,7 +58,7 @@ class Webhook:
             self._url, json.dumps(message).encode(), self._headers
         )
         # An answer that is an error raises, and is then named in the log and in /status.
-        with urllib.request.urlopen(request, timeout=SECONDS):  # noqa: S310 - as above
+        with _opener.open(request, timeout=SECONDS):
             pass
 
 
