@@ -20,7 +20,6 @@ from typing import Any
 
 import structlog
 
-from cameras.settings import CameraSettings
 from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
@@ -93,7 +92,8 @@ class Application:
         self._crash: BaseException | None = None
         self._tasks = TaskGroup(self._crashed)
         self._http = AsyncExitStack()
-        self._blamed: CameraSettings | None = None
+        self._blamed: set[tuple[str, str]] = set()
+        """Ids and marks of the cameras whose hanging this run has noted."""
         self._started_at = datetime.now(UTC)
         self.address = ""
         self.started = asyncio.Event()
@@ -183,6 +183,7 @@ class Application:
             if fault := self._spool.fault:
                 self._supervisor.posting_failed(fault)
             self._tell_systemd()
+            await self._blame_hung()
             pause = self._systemd.often_enough(WATCH_SECONDS)
             if self.started.is_set():
                 await asyncio.sleep(pause)
@@ -203,6 +204,15 @@ class Application:
                     self._systemd.ready(self._summary())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._configuration.changed.wait(), WATCH_SECONDS)
+
+    async def _blame_hung(self) -> None:
+        """Notes a camera whose thread hangs: if the process is ended for it, the next run knows why."""
+        if (hung := self._supervisor.hung()) is None:
+            return
+        camera = hung[0]
+        if (key := (camera.id, camera.mark)) not in self._blamed:
+            self._blamed.add(key)
+            await in_thread(lambda: self._crashes.blame(camera), "crash notes")
 
     def _tell_systemd(self) -> None:
         """How we are; that we are alive only where everything that has to makes progress."""
@@ -295,9 +305,6 @@ class Application:
         if (hung := self._supervisor.hung()) is None:
             return ""
         camera, seconds = hung
-        if camera != self._blamed:
-            self._blamed = camera  # whoever ends us for it, the next run knows why
-            self._crashes.blame(camera)
         return f"the thread of the camera {camera.id} has hung for {seconds:.0f} s"
 
     def not_ready(self) -> str:
