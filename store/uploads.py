@@ -3,29 +3,69 @@
 A key is a relative path of plain names (`<owner>/<day>/<face id>_<random>_photo.jpeg`).
 The URL of a key is known before anything is uploaded, so that a document can name its
 pictures first and a repeated upload lands in the same place.
+
+A place carries a random id in the file `facend-location` at its root. Stored faces record it: the same
+URL on two boxes, or before and after a disk is mounted, can be two places.
 """
 
 import asyncio
 import contextlib
 import errno
+import heapq
+import os
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote
 
 from store.errors import PictureRefusedError, UploadError
-from store.files import files_below, is_temporary, leftovers, make_folder, write_durably
+from store.files import leftovers, make_folder, write_durably
+
+MARKER = "facend-location"
+"""Name of the file with the id of a place for pictures. No key of a picture."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _LONGEST_KEY = 1024
+_KEY_AT_END = re.compile(r"/([0-9a-f]{24}/\d{8}/\d{1,19}_[0-9a-f]{12}_[a-z]+\.[a-z]+)\Z")
+"""What `ServerFaces.gen_ffupload_key` makes."""
+_LOCATION = re.compile(r"[0-9a-f]{32}")
 _OF_ONE_PICTURE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL})
 """Errors that concern a file's own name or size; all others (`ENOSPC`, `EROFS`, `EACCES` …) the folder."""
+_PAGE = 500
+"""Pictures listed in one call to the thread pool."""
+_SORTED_AT_ONCE = 5_000
+"""Names sorted without a pause: `sort` keeps the interpreter, and with it the event loop, from other work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored picture."""
+
+    key: str
+    size: int
+    """Bytes."""
 
 
 class Uploads(Protocol):
     """A place for pictures. Every method raises UploadError where the place cannot be reached or used,
     and ValueError for a key that is not a relative path of plain names."""
+
+    @property
+    def address(self) -> str:
+        """The base URL, for people to recognise the place by."""
+        ...
+
+    async def location(self) -> str | None:
+        """The id of this place; None where it has none: a new place, or a disk that is not mounted."""
+        ...
+
+    async def claim(self) -> str:
+        """The id of this place, made on first use."""
+        ...
 
     def url_of(self, key: str) -> str:
         """The URL under which the key's data is, or will be."""
@@ -51,11 +91,18 @@ class Uploads(Protocol):
         ...
 
     def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        """The keys below a folder of keys (`<owner>` or `<owner>/<day>`), or all, in order."""
+        """The keys below a folder of keys (`<owner>` or `<owner>/<day>`), or all, in order.
+
+        Listed page by page off the event loop; memory holds the names of one folder at most.
+        """
+        ...
+
+    def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        """As `list_keys`, with sizes."""
         ...
 
     async def sizes(self, prefix: str = "") -> dict[str, int]:
-        """The keys below a folder of keys, or all, and how many bytes each holds."""
+        """All `entries` in one dictionary, for folders known to be small."""
         ...
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
@@ -78,14 +125,6 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _is_key(text: str) -> bool:
-    try:
-        checked_key(text)
-    except ValueError:  # a file that another program put there
-        return False
-    return True
-
-
 def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
     """The key behind a URL below the owner's own folder; None for any other, somebody else's too.
 
@@ -95,11 +134,45 @@ def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
     return key if key is not None and key.startswith(f"{owner}/") else None
 
 
+def new_marker() -> tuple[str, bytes]:
+    """A new id of a place, and the content of its marker file."""
+    location = secrets.token_hex(16)
+    note = "Facend recognises this place for pictures by the id above. Keep this file, also in backups."
+    return location, f"{location}\n{note}\n".encode("ascii")
+
+
+def location_in(marker: bytes, where: str) -> str | None:
+    """The id in a marker file; None for an empty file, which a power cut can leave."""
+    if not marker.strip():
+        return None
+    first = marker.split(b"\n", 1)[0].strip().decode("ascii", errors="replace")
+    if not _LOCATION.fullmatch(first):
+        raise UploadError(
+            f"{where} is damaged: its first line is no id of 32 hexadecimal digits; restore it from a backup"
+        )
+    return first
+
+
+def stored_key(uploads: Uploads, owner: object, url: object) -> str | None:
+    """As `key_of_owner`, also for a URL from before the folder was moved or its base URL changed.
+
+    Keys are unique by chance wherever they lie: the end of the URL identifies the picture.
+    """
+    if (key := key_of_owner(uploads, owner, url)) is not None or not isinstance(url, str):
+        return key
+    found = _KEY_AT_END.search(unquote(url))
+    return found[1] if found and found[1].startswith(f"{owner}/") else None
+
+
 class Addresses:
     """The URLs of keys below a base URL, as every place for pictures has them."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/") + "/"
+
+    @property
+    def address(self) -> str:
+        return self._base_url
 
     def url_of(self, key: str) -> str:
         return self._base_url + quote(checked_key(key))
@@ -141,12 +214,26 @@ class FolderUploads(Addresses):
         key = self._own_key(key_or_url)
         return key is not None and await asyncio.to_thread(self._delete, key)
 
+    async def location(self) -> str | None:
+        return await asyncio.to_thread(self._location)
+
+    async def claim(self) -> str:
+        return await asyncio.to_thread(self._claim)
+
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        for key in await asyncio.to_thread(lambda: sorted(self._keys(prefix))):
-            yield key
+        walk = self._walk(prefix)
+        while page := await asyncio.to_thread(lambda: list(islice(walk, _PAGE))):
+            for key in page:
+                yield key
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        walk = self._measured(prefix)
+        while page := await asyncio.to_thread(lambda: list(islice(walk, _PAGE))):
+            for entry in page:
+                yield entry
 
     async def sizes(self, prefix: str = "") -> dict[str, int]:
-        return await asyncio.to_thread(self._sizes, prefix)
+        return {entry.key: entry.size async for entry in self.entries(prefix)}
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
         return await asyncio.to_thread(lambda: [one for one in keys_or_urls if not self._is_there(one)])
@@ -196,27 +283,66 @@ class FolderUploads(Addresses):
                 break
         return True
 
-    def _keys(self, prefix: str) -> Iterator[str]:
+    def _location(self) -> str | None:
+        path = self._folder / MARKER
+        try:
+            return location_in(path.read_bytes(), str(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise self._failed("read", path, error) from error
+
+    def _claim(self) -> str:
+        if (known := self._location()) is not None:
+            return known
+        path, (location, content) = self._folder / MARKER, new_marker()
+        temporary = path.with_name(f".{MARKER}.{location[:8]}.part")
+        try:
+            make_folder(self._folder)
+            write_durably(temporary, content)
+            try:
+                os.link(temporary, path)  # fails where another process was faster
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links, such as exFAT
+                write_durably(path, content)
+            temporary.unlink()
+            if self._location() is None:  # an empty marker
+                write_durably(path, content)
+        except OSError as error:
+            raise self._failed("write", path, error) from error
+        return self._location() or location
+
+    def _walk(self, prefix: str, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+        """The keys in order, through links to other folders as well. Names that are no keys are left out."""
         start = self.path_of(prefix) if prefix else self._folder
         try:
-            for path in files_below(start):
-                key = path.relative_to(self._folder).as_posix()
-                if not is_temporary(path) and _is_key(key):
-                    yield key
+            if not start.is_dir():  # never there, removed meanwhile, or a link to nowhere
+                return
+            status = start.stat()
+            names = _names_in_order(start)
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise self._failed("list", start, error) from error
+        if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a folder above
+            return
+        for name in names:
+            key = f"{prefix}/{name}" if prefix else name
+            if name.endswith("/"):
+                yield from self._walk(key[:-1], seen | {place})
+            elif key != MARKER:
+                yield key
 
-    def _sizes(self, prefix: str) -> dict[str, int]:
-        sizes = {}
-        for key in self._keys(prefix):
+    def _measured(self, prefix: str) -> Iterator[Entry]:
+        for key in self._walk(prefix):
             path = self._folder / key
             try:
-                sizes[key] = path.stat().st_size
+                yield Entry(key, path.stat().st_size)
             except FileNotFoundError:  # removed meanwhile
                 continue
             except OSError as error:
                 raise self._failed("read", path, error) from error
-        return sizes
 
     def _is_there(self, key_or_url: str) -> bool:
         key = self._own_key(key_or_url)
@@ -231,7 +357,7 @@ class FolderUploads(Addresses):
     def _folders(self, prefix: str) -> list[str]:
         start = self.path_of(prefix) if prefix else self._folder
         try:
-            return sorted(path.name for path in start.iterdir() if path.is_dir()) if start.is_dir() else []
+            return [name[:-1] for name in _names_in_order(start) if name[-1] == "/"] if start.is_dir() else []
         except OSError as error:
             raise self._failed("list", start, error) from error
 
@@ -250,3 +376,23 @@ class FolderUploads(Addresses):
             f"cannot {verb} {path}: {error.strerror or error}; "
             "make room on the disk, or give the service's user the right to use the uploads folder"
         )
+
+
+def _names_in_order(folder: Path) -> Iterator[str]:
+    """The names in a folder that can be parts of keys, sorted; those of folders end with a slash."""
+    chunks = []
+    with os.scandir(folder) as found:
+        named = filter(None, map(_name, found))
+        while chunk := sorted(islice(named, _SORTED_AT_ONCE)):
+            chunks.append(chunk)
+    return iter(chunks[0]) if len(chunks) == 1 else heapq.merge(*chunks)
+
+
+def _name(entry: "os.DirEntry[str]") -> str | None:
+    if _PART.fullmatch(entry.name):
+        with contextlib.suppress(OSError):  # a link to itself
+            if entry.is_dir():
+                return f"{entry.name}/"
+            if entry.is_file():
+                return entry.name
+    return None

@@ -6,22 +6,29 @@ nginx writes into a temporary file and renames it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 
 import httpx
 
 from store.errors import PictureRefusedError, UploadError
-from store.uploads import Addresses, checked_key
+from store.uploads import MARKER, Addresses, Entry, checked_key, location_in, new_marker
 
 _AT_ONCE = 8
 _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
 <propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/></prop></propfind>"""
 _DAV = {"d": "DAV:"}
+_Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
+_PARSED_AT_ONCE = 64 * 1024
+"""Bytes of a listing parsed in one call to the thread pool; the parser holds the interpreter meanwhile."""
+_CLAIM_SECONDS = 30.0
+"""How long the server's id is remembered when pictures are put there."""
 _NO_FOLDER = (404, 409, 500)
 """What servers answer to a PUT into a folder that is not there: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
 
@@ -51,7 +58,35 @@ class WebDavUploads(Addresses):
     def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
         self._client = client
         self._url = url.rstrip("/") + "/"
+        self._claimed: tuple[str | None, float] = (None, 0.0)
         super().__init__(base_url or url)
+
+    async def location(self) -> str | None:
+        answer = await self._ask("GET", MARKER)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        self._check(answer, "GET", MARKER)
+        return location_in(answer.content, self._url + MARKER)
+
+    async def claim(self) -> str:
+        known, until = self._claimed
+        if known is None or time.monotonic() >= until:
+            known = await self.location() or await self._mark()
+            self._claimed = known, time.monotonic() + _CLAIM_SECONDS
+        return known
+
+    async def _mark(self) -> str:
+        location, content = new_marker()
+        # A server that knows the condition (RFC 9110, 13.1.2) lets the first of two boxes win …
+        headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
+        answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+        if answer.status_code in _NO_FOLDER:
+            self._check(await self._ask("MKCOL", ""), "MKCOL", "")
+            answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+        if answer.status_code != httpx.codes.PRECONDITION_FAILED:
+            self._check(answer, "PUT", MARKER)
+        # … with any other the last wins, and both see it.
+        return await self.location() or location
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
         """As safe as the server is: whether it has flushed its disk it does not tell."""
@@ -84,11 +119,19 @@ class WebDavUploads(Addresses):
         return True
 
     async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
-        async for entry in self._files(prefix):
-            yield entry.path
+        async for entry in self.entries(prefix):
+            yield entry.key
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        for found in await self._listed(prefix):
+            if found.folder:
+                async for deeper in self.entries(found.path):
+                    yield deeper
+            elif found.path != MARKER:
+                yield Entry(found.path, found.size)
 
     async def sizes(self, prefix: str = "") -> dict[str, int]:
-        return {entry.path: entry.size async for entry in self._files(prefix)}
+        return {entry.key: entry.size async for entry in self.entries(prefix)}
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
         places = asyncio.Semaphore(_AT_ONCE)
@@ -107,21 +150,13 @@ class WebDavUploads(Addresses):
         return [one for one, there in zip(keys_or_urls, found, strict=True) if not there]
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        return [entry.path.rpartition("/")[2] for entry in await self._entries(prefix) if entry.folder]
+        return [entry.path.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
         """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
         return 0
 
-    async def _files(self, prefix: str) -> AsyncIterator[_Entry]:
-        for entry in await self._entries(prefix):
-            if not entry.folder:
-                yield entry
-                continue
-            async for deeper in self._files(entry.path):
-                yield deeper
-
-    async def _entries(self, prefix: str) -> list[_Entry]:
+    async def _listed(self, prefix: str) -> list[_Entry]:
         """What lies right in a folder, in order; nothing where the folder is not there."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
@@ -129,14 +164,28 @@ class WebDavUploads(Addresses):
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         self._check(answer, "PROPFIND", folder)
+        # The operator's own server; and expat, since 2.4.1, bounds what entities can grow to.
+        parser: _Parser = ElementTree.XMLPullParser(["end"])
+        entries: list[_Entry] = []
         try:
-            # The operator's own server; and expat, since 2.4.1, bounds what entities can grow to.
-            listed = ElementTree.fromstring(answer.content)  # noqa: S314
-            entries = [self._entry(one) for one in listed.findall("d:response", _DAV)]
+            for start in range(0, len(answer.content), _PARSED_AT_ONCE):
+                part = answer.content[start : start + _PARSED_AT_ONCE]
+                entries += await asyncio.to_thread(self._parsed, parser, part)
+            parser.close()
         except (ElementTree.ParseError, ValueError) as error:
-            raise UploadError(f"{self._url}{folder}: what it lists cannot be read ({error})") from error
+            raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
         own = folder.rstrip("/")
         return sorted((one for one in entries if one.path != own and one.path), key=lambda one: one.path)
+
+    def _parsed(self, parser: _Parser, part: bytes) -> list[_Entry]:
+        parser.feed(part)
+        entries = []
+        for event in parser.read_events():
+            element = event[-1]
+            if isinstance(element, ElementTree.Element) and element.tag == "{DAV:}response":
+                entries.append(self._entry(element))
+                element.clear()
+        return entries
 
     def _entry(self, response: ElementTree.Element) -> _Entry:
         path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
