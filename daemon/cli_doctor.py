@@ -26,14 +26,22 @@ SHOWN = 10
 @store_options(user=False)
 @click.option("--repair", is_flag=True, help="Mend what can be mended.")
 @click.option(
+    "--force",
+    is_flag=True,
+    help="With --repair: mend also where so many pictures are missing, or have no face, that a disk that is "
+    "not mounted or a wrong database is more likely; and treat pictures at an unknown place as this box's.",
+)
+@click.option(
     "--grace-minutes",
     type=click.FloatRange(min=0),
     default=GRACE.total_seconds() / 60,
     show_default=True,
     help="What is younger is left alone: it may be on its way.",
 )
-def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
+def doctor(asked: Asked, repair: bool, force: bool, grace_minutes: float) -> None:
     """Look at the box, and whether everything stored agrees. Exit status 1 where something stays wrong."""
+    if force and not repair:
+        raise StartError("--force goes with --repair")
     checks, findings = [], []
     for check in box_checks.look(asked.settings, repair=repair):
         checks.append(check)
@@ -42,10 +50,10 @@ def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
             click.echo(f"{mark}  {check.name}: {check.detail}")
     trouble = ""
     try:
-        findings = _findings(asked, repair, timedelta(minutes=grace_minutes))
+        findings = _findings(asked, repair, force, timedelta(minutes=grace_minutes))
     except StartError as error:
         trouble = str(error) if str(error).startswith("store: ") else f"store: {error}"
-    left = [finding for finding in findings if not finding.repaired]
+    left = [finding for finding in findings if not finding.repaired and not finding.kind.is_note]
     wrong = bool(trouble or left or any(check.state == "bad" for check in checks))
     if asked.as_json:
         click.echo(as_json(_report(checks, findings, trouble, wrong)))
@@ -53,22 +61,26 @@ def doctor(asked: Asked, repair: bool, grace_minutes: float) -> None:
         click.echo(f"BAD       {trouble}" if trouble else _text(findings, grace_minutes))
         if left and not repair:
             click.echo("`facend doctor --repair` mends this")
+        if repair and any(finding.kind == Kind.REFUSED for finding in findings):
+            click.echo("`facend doctor --repair --force` does it all the same")
     sys.exit(1 if wrong else 0)
 
 
-def _findings(asked: Asked, repair: bool, grace: timedelta) -> list[Finding]:
+def _findings(asked: Asked, repair: bool, force: bool, grace: timedelta) -> list[Finding]:
     """The daemon's own, where it runs; else those of a look at the store without it."""
     settings = asked.settings
     if data_folder.is_held(settings.data_dir):
         token = with_store(asked, _own_token(asked))
-        asking = daemon_client.findings(settings, token, repair=repair, grace_seconds=grace.total_seconds())
+        asking = daemon_client.findings(
+            settings, token, repair=repair, force=force, grace_seconds=grace.total_seconds()
+        )
         try:
             return list(asking)
         except NoAnswerError as error:
             raise StartError(f"store: not checked, {error}") from error
 
     async def work(ctx: Context, _: Users.Model) -> list[Finding]:
-        return [finding async for finding in Doctor(ctx, grace).findings(repair=repair)]
+        return [finding async for finding in Doctor(ctx, grace).findings(repair=repair, force=force)]
 
     pack = pack_in_settings(asked.settings)
     size, name = (pack.facen_size, pack.name) if pack else (None, None)
@@ -87,13 +99,13 @@ def _text(findings: Iterable[Finding], grace_minutes: float) -> str:
     kinds: dict[Kind, list[Finding]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind, []).append(finding)
-    if not kinds:
-        spared = f"; what is younger than {grace_minutes:g} minutes was left alone" if grace_minutes else ""
-        return f"good      store: MongoDB, facen storage and uploads agree{spared}"
     lines = []
+    if all(kind.is_note for kind in kinds):
+        spared = f"; what is younger than {grace_minutes:g} minutes was left alone" if grace_minutes else ""
+        lines.append(f"good      store: MongoDB, facen storage and uploads agree{spared}")
     for kind, found in kinds.items():
         repaired = sum(bool(finding.repaired) for finding in found)
-        mark = "repaired" if repaired == len(found) else "BAD     "
+        mark = "not seen" if kind.is_note else "repaired" if repaired == len(found) else "BAD     "
         lines.append(f"{mark}  store: {len(found)} × {kind}{f', {repaired} repaired' if repaired else ''}")
         for finding in found[:SHOWN]:
             told = ": ".join(filter(None, (finding.subject, finding.detail)))

@@ -106,6 +106,7 @@ def with_store(
                 thumbnail_hosts=settings.uploads.thumbnail_hosts,
                 check_camera=check_document,
                 fill=fill,
+                box=settings.box,
             ) as ctx,
         ):
             return await work(ctx, await _user(ctx, asked))

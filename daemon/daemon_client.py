@@ -52,12 +52,14 @@ def status(settings: Settings) -> dict[str, Any]:
     return told
 
 
-def findings(settings: Settings, token: str, *, repair: bool, grace_seconds: float) -> Iterator[Finding]:
+def findings(
+    settings: Settings, token: str, *, repair: bool, grace_seconds: float, force: bool = False
+) -> Iterator[Finding]:
     """Has the daemon check its store, and gives what it finds.
 
     NoAnswerError where no check began; StartError where one began and could not be finished.
     """
-    query = f"repair={int(repair)}&grace_seconds={grace_seconds:g}"
+    query = f"repair={int(repair)}&force={int(force)}&grace_seconds={grace_seconds:g}"
     for line in _lines(settings, f"/doctor?{query}", token, "the check", CHECK_TIMEOUT_SECONDS):
         yield Finding.of_json(line)
 

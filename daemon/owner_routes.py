@@ -29,8 +29,8 @@ TELL_SECONDS = 0.5
 def doctor_route(storing: Storing) -> Route:
     """A line for each finding."""
 
-    async def findings(repair: bool, grace: timedelta) -> Lines:
-        async for finding in storing.findings(repair=repair, grace=grace):
+    async def findings(repair: bool, force: bool, grace: timedelta) -> Lines:
+        async for finding in storing.findings(repair=repair, force=force, grace=grace):
             yield finding.as_json()
 
     def asked(request: Request) -> Lines:
@@ -38,7 +38,8 @@ def doctor_route(storing: Storing) -> Route:
             grace = timedelta(seconds=float(request.query_params.get("grace_seconds", GRACE.total_seconds())))
         except (ValueError, OverflowError) as error:
             raise ValueError("grace_seconds is a number") from error
-        return findings(request.query_params.get("repair") == "1", grace)
+        repair, force = (request.query_params.get(name) == "1" for name in ("repair", "force"))
+        return findings(repair, force, grace)
 
     return _route("/doctor", storing, asked)
 

@@ -187,6 +187,8 @@ class Storing:
         async with self._alone("look_again") as alone:
             if alone:
                 await Withheld(self._ctx, self._owner, enough).look_again()
+        if self._ctx is not None:  # not closed meanwhile
+            await self._ctx.locations.carry_out()
 
     async def compare_persons(self) -> None:
         """Look for persons who are one, and propose or make the merges."""
@@ -207,12 +209,14 @@ class Storing:
         async with self._tidies("the nightly check"):
             await Doctor(self._ctx).nightly()
 
-    async def findings(self, *, repair: bool, grace: timedelta) -> AsyncIterator[Finding]:
+    async def findings(
+        self, *, repair: bool, grace: timedelta, force: bool = False
+    ) -> AsyncIterator[Finding]:
         """What does not agree in the store, mended if `repair`. StoreError where it is away."""
         async with self._tidies("`facend doctor`"):
             if self._ctx is None:
                 raise StoreUnavailableError(self.trouble)
-            async for finding in Doctor(self._ctx, grace).findings(repair=repair):
+            async for finding in Doctor(self._ctx, grace).findings(repair=repair, force=force):
                 yield finding
 
     async def rebuild_facens(self, told: Callable[[int, int], object]) -> Proof:
@@ -322,6 +326,7 @@ class Storing:
                 check_camera=check_document,
                 observer=self._metrics,
                 closing=self.closing,
+                box=settings.box,
             ) as ctx,
         ):
             self._owner = await self._own_user(ctx)

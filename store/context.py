@@ -20,6 +20,7 @@ from store.facens.opening import open_storage
 from store.facens.storage import FacenStorage
 from store.galleries import Galleries
 from store.indexes import create_indexes
+from store.locations import Locations
 from store.malformed import MalformedDocuments
 from store.migrations import migrate
 from store.mongod_program import find_mongod
@@ -51,6 +52,8 @@ class Context:
     counters: Counters
     facens: FacenStorage
     uploads: Uploads
+    locations: Locations
+    """At which place each picture lies, and which boxes use it."""
     extractor: Extractor
     keeping: FacensKeeping
     """Keeps the facen storage in step with MongoDB."""
@@ -81,6 +84,7 @@ class Context:
         observer: StoreObserver | None = None,
         fill: bool = True,
         closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
+        box: str = "",
     ) -> AsyncIterator["Context"]:
         """Opens the store: MongoDB (a private one if no other is named), indexes, the facen storage.
 
@@ -97,6 +101,7 @@ class Context:
                 `store.external_upload.AllowedHosts`.
             check_camera: raises BadValueError for a camera that whoever reads the cameras could not use;
                 `Cameras.add` then refuses it.
+            box: this box's name, by which others know its pictures; that of the machine by default.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
             closing: called when the store is closed; by when that must be over.
@@ -112,13 +117,15 @@ class Context:
                 url = await stack.enter_async_context(mongod.running())
             database = await stack.enter_async_context(connect(url, settings))
             wanted = facens_settings or FacensSettings()
+            place = uploads or FolderUploads(data_dir / "uploads")
             storage = facens or await open_storage(wanted, facen_size, pack)
             stack.push_async_callback(_close, storage)
             ctx = cls._composed(
                 database,
                 persons or PersonsSettings(),
                 storage,
-                uploads or FolderUploads(data_dir / "uploads"),
+                place,
+                Locations(database, place, box, data_dir),
                 Extractor(extractor),
                 observer or Unobserved(),
                 facen_size,
@@ -151,6 +158,7 @@ class Context:
         settings: PersonsSettings,
         facens: FacenStorage,
         uploads: Uploads,
+        locations: Locations,
         extractor: Extractor,
         observer: StoreObserver,
         facen_size: int | None,
@@ -163,14 +171,14 @@ class Context:
         users = Users(database, observer, limiter)
         galleries = Galleries(database, users, facens, observer)
         limits = (facen_size, max_pixels, thumbnail_hosts)
-        faces = ServerFaces(database, users, galleries, facens, uploads, observer, *limits)
+        faces = ServerFaces(database, users, galleries, facens, uploads, observer, *limits, locations)
         counters = Counters(database, observer, limiter)
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer, check_camera)
         malformed = MalformedDocuments(database)
         keeping = FacensKeeping(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
-        return cls(*collections, facens, uploads, extractor, keeping, malformed, database, mongod)
+        return cls(*collections, facens, uploads, locations, extractor, keeping, malformed, database, mongod)
 
     async def _prepare(self) -> None:
         await migrate(self.database)

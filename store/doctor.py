@@ -2,7 +2,8 @@
 
 Safe beside a running recorder: what is younger than a grace period is left alone, since it
 may be on its way, and every suspect is looked at once more before it is reported or mended.
-MongoDB is the truth; what it does not name goes, and what is lost it names no more.
+MongoDB is the truth; what it does not name goes, and what is lost it names no more. Users and
+pictures of other boxes on the same MongoDB are left to these boxes.
 """
 
 from collections import Counter
@@ -29,18 +30,24 @@ LOGGED = 20
 
 
 class Doctor:
-    """Checks everything of all users. Checks must not overlap."""
+    """Checks everything of all users of this box. Checks must not overlap."""
 
     def __init__(self, ctx: Context, grace: timedelta = GRACE) -> None:
         self._ctx = ctx
         self._grace = grace
 
     async def findings(
-        self, *, repair: bool = False, repair_facens: bool = False, now: datetime | None = None
+        self,
+        *,
+        repair: bool = False,
+        repair_facens: bool = False,
+        force: bool = False,
+        now: datetime | None = None,
     ) -> AsyncIterator[Finding]:
         """What does not agree, one after the other, mended if `repair`; memory stays small.
 
-        `repair_facens` mends the facen storage alone. StoreError where a part cannot be reached.
+        `repair_facens` mends the facen storage alone. `force` mends also where so much is wrong that a disk
+        that is not mounted or a wrong database is more likely. StoreError where a part cannot be reached.
         """
         try:
             async for finding in self._unread():
@@ -48,7 +55,8 @@ class Doctor:
             # A malformed user's data is not a deleted user's.
             known = await self._ctx.database["users"].ungated.distinct("_id")
             users = frozenset(one for one in known if isinstance(one, ObjectId))
-            scope = Scope(users, now or datetime.now(UTC), self._grace, repair, repair_facens)
+            checked = users - (await self._ctx.locations.places()).of_others(users)
+            scope = Scope(users, checked, now or datetime.now(UTC), self._grace, repair, repair_facens, force)
             for check in (DocumentsCheck, FacensCheck, PicturesCheck):
                 async for finding in check(self._ctx, scope).run():
                     yield finding
@@ -67,6 +75,9 @@ class Doctor:
         """Checks, mends the facen storage, and logs the rest for a person to look at; the numbers by kind."""
         found: Counter[Kind] = Counter()
         async for finding in self.findings(repair_facens=True):
+            if finding.kind.is_note:
+                log.info("the nightly check left out", **finding.as_json())
+                continue
             found[finding.kind] += 1
             if sum(found.values()) <= LOGGED:
                 log.warning("the store does not agree with itself", **finding.as_json())

@@ -1,6 +1,6 @@
 """Whether the documents agree with each other: users, galleries, persons and faces."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,8 @@ from store.context import Context
 from store.erasure import ERASED, Erasure
 from store.findings import Finding, Kind, Scope
 from store.galleries import DEFAULT_GALLERY
+from store.locations import pictures_of
+from store.orphans import Orphans
 
 BATCH = 500
 OWNED = ("faces", "persons", "galleries", "cameras")
@@ -27,37 +29,63 @@ class DocumentsCheck:
     async def run(self) -> AsyncIterator[Finding]:
         async for finding in self._deleted_users():
             yield finding
-        for owner in sorted(self._scope.users):
+        for owner in sorted(self._scope.checked):
             async for finding in self._faces(owner):
                 yield finding
             async for finding in self._persons(owner):
                 yield finding
 
     async def _deleted_users(self) -> AsyncIterator[Finding]:
-        owners: set[ObjectId] = set()
+        places = await self._ctx.locations.places()
+        owners = {use.owner for use in places.uses}
         for name in OWNED:
             owners.update(await self._database[name].distinct("owner"))
-        for folder in await self._ctx.uploads.list_folders():
-            if ObjectId.is_valid(folder):
-                owners.add(ObjectId(folder))
-        for owner in sorted(owners - self._scope.users, key=str):
+        folders = await self._ctx.uploads.list_folders() if places.here else ()
+        unknown = {ObjectId(folder) for folder in folders if ObjectId.is_valid(folder)} - owners
+        gone = {}
+        for owner in sorted((owners | unknown) - self._scope.users, key=str):
             if await self._database["users"].ungated.find_one({"_id": owner}) is None:
-                yield await self._deleted_user(owner)
+                gone[owner] = await self._numbers(owner, with_pictures=places.here is not None)
+        refusal = "" if self._scope.force else await self._refusal(gone)
+        for owner, numbers in gone.items():
+            if not any(numbers.values()):
+                continue
+            subject = f"user {owner}"
+            detail = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
+            reason = refusal
+            if owner in unknown and not self._scope.force:
+                reason = reason or "this database never knew the user: is it the right one?"
+            if reason or not self._scope.repair:
+                yield Finding(Kind.DELETED_USER, subject, f"{detail}; {reason}" if reason else detail)
+            else:
+                await self._remove_user(owner)
+                yield Finding(Kind.DELETED_USER, subject, detail, "removed all of it")
 
-    async def _deleted_user(self, owner: ObjectId) -> Finding:
+    async def _numbers(self, owner: ObjectId, *, with_pictures: bool) -> dict[str, int]:
         numbers = {name: await self._database[name].count_documents({"owner": owner}) for name in OWNED}
-        keys = [key async for key in self._ctx.uploads.list_keys(str(owner))]
-        numbers["pictures"] = len(keys)
-        detail = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
-        if not self._scope.repair:
-            return Finding(Kind.DELETED_USER, f"user {owner}", detail)
+        numbers["pictures"] = 0
+        if with_pictures:
+            async for _ in self._ctx.uploads.list_keys(str(owner)):
+                numbers["pictures"] += 1
+        return numbers
+
+    async def _refusal(self, gone: Mapping[ObjectId, Mapping[str, int]]) -> str:
+        return await Orphans(self._ctx).too_many(sum(numbers["pictures"] for numbers in gone.values()))
+
+    async def _remove_user(self, owner: ObjectId) -> None:
+        here = await self._ctx.uploads.location()
         for _, gallery in await self._ctx.facens.galleries(owner):
             await self._ctx.facens.drop(owner, gallery)
+        async for face in self._database["faces"].ungated.find({"owner": owner}):
+            pictures = pictures_of(self._ctx.uploads, face)
+            elsewhere = [one for one in pictures if one.location is None or one.location != here]
+            await self._ctx.locations.remove_later(face, elsewhere)
         for name in OWNED:
             await self._database[name].delete_many({"owner": owner})
-        for key in keys:
-            await self._ctx.uploads.delete(key)
-        return Finding(Kind.DELETED_USER, f"user {owner}", detail, "removed all of it")
+        await self._ctx.locations.forget(owner)
+        if here is not None:
+            async for key in self._ctx.uploads.list_keys(str(owner)):
+                await self._ctx.uploads.delete(key)
 
     async def _faces(self, owner: ObjectId) -> AsyncIterator[Finding]:
         galleries = {one["name"] async for one in self._database["galleries"].find({"owner": owner})}

@@ -41,7 +41,7 @@ class FacensCheck:
         ]
         found = {(one["_id"]["owner"], one["_id"]["gallery"]) async for one in self._faces.aggregate(steps)}
         found.update(await self._ctx.facens.galleries())
-        return sorted(key for key in found if key[0] in self._scope.users)
+        return sorted(key for key in found if key[0] in self._scope.checked)
 
     async def _listed(self, owner: ObjectId, gallery: str) -> Ids:
         cursor = self._faces.find({"owner": owner, "gallery": gallery}, {"_id": 1})

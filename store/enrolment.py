@@ -20,7 +20,6 @@ from store.face import Face
 from store.galleries import DEFAULT_GALLERY
 from store.guard import checked_label
 from store.image import Image
-from store.server_faces import PICTURES
 from store.settings import ENROLLED_GALLERY
 from store.users import UserArgument
 
@@ -159,8 +158,7 @@ class Enrolment:
 
     async def _is_whole(self, face: Face) -> bool:
         """Whether an earlier run came to its end with this face."""
-        urls = [face[field] for field in PICTURES if isinstance(face.get(field), str)]
-        return set(self._galleries) <= set(face.galleries) and not await self._ctx.uploads.missing(urls)
+        return set(self._galleries) <= set(face.galleries) and not await self._ctx.faces.missing(face)
 
     async def _take(self, look: _Look) -> Outcome:
         candidate = look.candidate

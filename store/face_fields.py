@@ -26,7 +26,7 @@ FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "media_time": _NUMBER,
     "timestamp": ((datetime, type(None)), "a time"),
     "friend": ((bool, type(None)), "True, False or None"),
-    "detector_info": ((Mapping, type(None)), "a mapping"),
+    **dict.fromkeys(("detector_info", "picture_locations"), ((Mapping, type(None)), "a mapping")),
     "sighting_id": _TEXT,
     **dict.fromkeys(("photo", "thumbnail"), _TEXT),
     "normalized": ((str, bytes, type(None)), "text, PNG bytes or None"),

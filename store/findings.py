@@ -26,6 +26,17 @@ class Kind(StrEnum):
     UNUSABLE_FACEN = "face with an unusable facen"
     MISSING_PICTURE = "missing picture"
     ORPHANED_PICTURE = "orphaned picture"
+    OTHER_ADDRESS = "picture under an earlier address"
+    WAITING_PICTURE = "picture that waits for its removal"
+    NOT_MOUNTED = "picture at a place of this box that is not here"
+    ELSEWHERE = "picture at a place of another box"
+    UNKNOWN_PLACE = "picture at an unknown place"
+    REFUSED = "repair refused"
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it says what was not checked, and nothing is known to be wrong."""
+        return self in {Kind.ELSEWHERE, Kind.UNKNOWN_PLACE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +68,17 @@ class Scope:
     """What a check looks at, and whether it may mend."""
 
     users: frozenset[ObjectId]
-    """Everybody who has an account, active or not."""
+    """Those who have an account, active or not."""
+    checked: frozenset[ObjectId]
+    """Those of them whose data are this box's to check."""
     now: datetime
     grace: timedelta
     """Younger things are left alone: they may be on their way."""
     repair: bool
     repair_facens: bool
     """The storage in memory is a copy, so that mending it loses nothing."""
+    force: bool = False
+    """Whether to mend also what looks like a disk that is not mounted, or a wrong database."""
 
     @property
     def cutoff(self) -> datetime:

@@ -36,6 +36,10 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     ],
     "person_changes": [_index("owner", "kind", "other"), _index("owner", "state")],
     "person_proposals": [_index("owner")],
+    "picture_removals": [
+        _index("location"),
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),  # where the place is unknown
+    ],
     # What is left of a lease whose holder died.
     "leases": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=3600)],
 }

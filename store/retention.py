@@ -1,7 +1,8 @@
 """Old faces and pictures go, and what nothing refers to any more goes with them.
 
 A run can be repeated after a crash at any moment and is safe beside a running recorder.
-Enrolled people stay, whatever their age: they were put there on purpose.
+Enrolled people stay, whatever their age: they were put there on purpose. Faces that another box stored
+are that box's to remove, also where both boxes share a user.
 """
 
 import asyncio
@@ -13,9 +14,11 @@ import structlog
 
 from store.context import Context
 from store.limits import VISITORS, Limits
+from store.locations import PICTURES, Places
+from store.orphans import Orphans
 from store.persons import Person
-from store.removal import BATCH, FaceRemoval, face_of_key, has_faces, pictures_named
-from store.server_faces import EXTRACTED, PICTURES
+from store.removal import BATCH, FaceRemoval, has_faces
+from store.server_faces import EXTRACTED
 from store.settings import RetentionSettings
 from store.spool import Spool
 from store.users import UserArgument
@@ -58,19 +61,22 @@ class Retention:
         """
         now = now or datetime.now(UTC)
         settings = self._settings
-        faces = pictures = dead = 0
+        places = await self._ctx.locations.places()
+        faces = dead = 0
+        pictures = await self._ctx.locations.carry_out()
         if settings.faces_days is not None:
-            faces, pictures = await self._remove_faces(settings.cutoff(now, settings.faces_days))
+            faces, theirs = await self._remove_faces(settings.cutoff(now, settings.faces_days), places)
+            pictures += theirs
         if settings.pictures_days is not None:
-            pictures += await self._remove_pictures(settings.cutoff(now, settings.pictures_days))
+            pictures += await self._remove_pictures(settings.cutoff(now, settings.pictures_days), places)
         ages = [days for days in (settings.faces_days, settings.pictures_days) if days is not None]
-        if ages:
+        if ages and places.here is not None:
             pictures += await self._remove_orphans(settings.cutoff(now, min(ages)))
         limits = Limits(self._ctx, self._user)
         if settings.max_faces is not None:
-            fewer, theirs = await limits.faces(settings.max_faces)
+            fewer, theirs = await limits.faces(settings.max_faces, places)
             faces, pictures = faces + fewer, pictures + theirs
-        if settings.max_picture_bytes is not None:
+        if settings.max_picture_bytes is not None and places.here is not None:
             pictures += await limits.picture_bytes(settings.max_picture_bytes)
         persons = await self._remove_persons(now)
         pictures += await self._remove_extracted(now - EXTRACTED_KEPT)
@@ -81,32 +87,25 @@ class Retention:
         log.info("what was too old or too much is removed", **asdict(removed))
         return removed
 
-    async def _remove_faces(self, cutoff: datetime) -> tuple[int, int]:
+    async def _remove_faces(self, cutoff: datetime, places: Places) -> tuple[int, int]:
         faces = pictures = 0
-        async for face in self._removal.faces({"timestamp": {"$lt": cutoff}, **VISITORS}):
+        old = {"timestamp": {"$lt": cutoff}, **VISITORS}
+        async for face in self._removal.own_faces(old, places):
             was_there, theirs = await self._removal.remove(face)
             faces, pictures = faces + was_there, pictures + theirs
         return faces, pictures
 
-    async def _remove_pictures(self, cutoff: datetime) -> int:
+    async def _remove_pictures(self, cutoff: datetime, places: Places) -> int:
         named = {"$or": [{field: {"$exists": True}} for field in PICTURES]}
-        old = self._removal.faces({"timestamp": {"$lt": cutoff}, **VISITORS, **named})
+        old = self._removal.own_faces({"timestamp": {"$lt": cutoff}, **VISITORS, **named}, places)
         return sum([await self._removal.strip(face) async for face in old])
 
     async def _remove_orphans(self, cutoff: datetime) -> int:
         """Pictures of days before the cutoff's that no document names."""
         owner = str(await self._ctx.users.owner(self._user))
-        removed = 0
-        for day in await self._ctx.uploads.list_folders(owner):
-            if not re.fullmatch(r"\d{8}", day) or day >= f"{cutoff:%Y%m%d}":
-                continue
-            keys = {}
-            async for key in self._ctx.uploads.list_keys(f"{owner}/{day}"):
-                if (face_id := face_of_key(key)) is not None:
-                    keys[key] = face_id
-            for start in range(0, len(keys), BATCH):
-                removed += await self._remove_unnamed(dict(list(keys.items())[start : start + BATCH]))
-        return removed
+        found = await self._ctx.uploads.list_folders(owner)
+        days = [day for day in found if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}"]
+        return await Orphans(self._ctx).remove([f"{owner}/{day}" for day in days])
 
     async def _remove_extracted(self, cutoff: datetime) -> int:
         """Pictures of faces that were extracted and uploaded, but belong to nobody."""
@@ -116,11 +115,6 @@ class Retention:
                 async for key in self._ctx.uploads.list_keys(f"{EXTRACTED}/{day}"):
                     removed += await self._ctx.uploads.delete(key)
         return removed
-
-    async def _remove_unnamed(self, keys: dict[str, int]) -> int:
-        named = await pictures_named(self._ctx, await self._ctx.users.owner(self._user), set(keys.values()))
-        unnamed = [key for key in keys if self._ctx.uploads.url_of(key) not in named]
-        return sum([await self._ctx.uploads.delete(key) for key in unnamed])
 
     async def _remove_persons(self, now: datetime) -> int:
         """Persons without faces: noted in one run, removed in a later one if still without."""

@@ -20,12 +20,11 @@ from store.faces import CoreFaces
 from store.galleries import Galleries
 from store.guard import checked_id
 from store.image import Image
+from store.locations import LOCATIONS, Locations, location_of, pictures_of, urls_of
+from store.locations import PICTURES as PICTURES
 from store.observer import StoreObserver
 from store.uploads import Uploads, key_of_owner
 from store.users import Users
-
-PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
-"""A face's fields that hold URLs of its pictures, and how the keys of these end."""
 
 PNG = b"\x89PNG"
 CHANCE_BYTES = 6
@@ -48,9 +47,12 @@ class _ContextMethod(classmethod):  # type: ignore[type-arg]  # takes no argumen
 class ServerFaces(CoreFaces):
     """The faces, and their pictures in the uploads.
 
-    A stored face has its pictures' URLs from when it is added (`photo`, `normalized`, `thumbnail`);
-    `upload` stores the pictures there, as often as it is called.
+    A stored face has its pictures' URLs from when it is added (`photo`, `normalized`, `thumbnail`), and the
+    id of the place where each lies (`picture_locations`); `upload` stores the pictures there, as often as it
+    is called.
     """
+
+    protected = CoreFaces.protected | {LOCATIONS}
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class ServerFaces(CoreFaces):
         facen_size: int | None = None,
         max_pixels: int = MAX_PIXELS,
         thumbnail_hosts: Sequence[str] = (),
+        locations: Locations | None = None,
     ) -> None:
         """
         Args:
@@ -72,6 +75,7 @@ class ServerFaces(CoreFaces):
         """
         super().__init__(database, users, galleries, facens, observer, facen_size)
         self._uploads = uploads
+        self._locations = locations or Locations(database, uploads)
         self.max_pixels = max_pixels
         self._thumbnail_hosts = AllowedHosts.parse(thumbnail_hosts)
 
@@ -91,6 +95,7 @@ class ServerFaces(CoreFaces):
         suffixes = [*PICTURES.values(), suffix]
         keys = dict(zip(reversed(suffixes), reversed(_keys(face, suffixes)), strict=True))
         if isinstance(cls, ServerFaces):
+            face.pop(LOCATIONS, None)
             _set_urls(face, {field: cls._uploads.url_of(keys[end]) for field, end in PICTURES.items()})
         return keys[suffix]
 
@@ -103,6 +108,9 @@ class ServerFaces(CoreFaces):
         if face.get("owner") is not None:
             fields = [field for field in PICTURES if not self._leads_elsewhere(face.urls.get(field))]
             face.link(self._new_urls(face, fields))
+            face.pop(LOCATIONS, None)
+            if (here := self._locations.latest) is not None:  # else `upload` records it
+                face[LOCATIONS] = dict.fromkeys(fields, here)
         return done
 
     async def upload(self, face: AnyFace, img: Image) -> None:
@@ -131,7 +139,7 @@ class ServerFaces(CoreFaces):
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
         photo = await asyncio.to_thread(lambda: img.encoded)
         await self._link(face, *PICTURES)
-        urls = _urls(face)
+        urls = urls_of(face)
         await self._put(self._key(face, urls["photo"]), photo, img.content_type)
         await self._put(self._key(face, urls["normalized"]), png, "image/png")
         await self._put(self._key(face, urls["thumbnail"]), thumbnail, "image/jpeg")
@@ -160,7 +168,7 @@ class ServerFaces(CoreFaces):
         if url is None:
             await self._link(face, "thumbnail")
         await self._put(
-            self._key(face, _urls(face)["thumbnail"] if url is None else url), thumbnail, "image/jpeg"
+            self._key(face, urls_of(face)["thumbnail"] if url is None else url), thumbnail, "image/jpeg"
         )
 
     async def _check(self, face: AnyFace, img: Image) -> None:
@@ -173,22 +181,56 @@ class ServerFaces(CoreFaces):
             _keys(face, [""])  # raises where it has no owner or id
             await self._users.owner(face["owner"])
 
+    async def missing(self, face: Face) -> list[str]:
+        """Which of the face's pictures are lost; those at another place count as there."""
+        here = await self._uploads.location()
+        own = {one.key: one for one in pictures_of(self._uploads, face) if one.location in (None, here)}
+        return [own[key].field for key in await self._uploads.missing(list(own))]
+
     async def _link(self, face: AnyFace, *fields: str) -> None:
-        """Gives the fields that need them URLs, in the document first: no picture lies there unnamed."""
-        urls = _urls(face)
-        new = self._new_urls(face, [one for one in fields if self._own_key(face, urls.get(one)) is None])
+        """Gives these fields URLs at this box's place, in the document first: no picture lies there unnamed.
+
+        URLs at this place stay, but for an earlier address of it. Pictures at another place are left to the
+        box that put them there.
+        """
+        if _is_extracted(face):
+            urls = urls_of(face)
+            known = {one for one in fields if key_of_owner(self._uploads, EXTRACTED, urls.get(one))}
+            _set_urls(face, self._new_urls(face, [one for one in fields if one not in known]))
+            return
+        here = await self._locations.claim(face["owner"])
+        new = self._urls_at(face, fields, here)
+        urls = {**urls_of(face), **new}
         if isinstance(face, Face):
-            await self._link_document(face, {**urls, **new} if face.has_new_links else new)
+            changes: dict[str, str] = urls if face.has_new_links else dict(new)
+        else:  # whether its links are in the document already is unknown
+            changes = {field: str(urls[field]) for field in fields}
+        changes |= {f"{LOCATIONS}.{one}": here for one in fields if location_of(face, one) != here}
+        if changes:
+            owner = await self._users.owner(face["owner"])
+            async with self._operation("update_one"):
+                this = {"_id": _id_of(face), "owner": owner}
+                await self._collection.update_one(this, {"$set": changes})
+        recorded = face.get(LOCATIONS)
+        face[LOCATIONS] = {
+            **(recorded if isinstance(recorded, Mapping) else {}),
+            **dict.fromkeys(fields, here),
+        }
+        if isinstance(face, Face):
             face.link(new)
             face.has_new_links = False
-            return
-        if not _is_extracted(face):  # whether its links are in the document already is unknown
-            await self._link_document(face, {one: str({**urls, **new}[one]) for one in fields})
-        _set_urls(face, new)
+        else:
+            _set_urls(face, new)
 
-    async def _link_document(self, face: AnyFace, urls: Mapping[str, str]) -> None:
-        if urls:
-            await self.update_one(face["owner"], {"_id": _id_of(face)}, {"$set": dict(urls)})
+    def _urls_at(self, face: AnyFace, fields: Sequence[str], here: str) -> dict[str, str]:
+        """The URLs of those fields that need another one to be at this place."""
+        known = {one.field: one for one in pictures_of(self._uploads, face)}
+        elsewhere = [one for one in fields if one not in known or known[one].location not in (None, here)]
+        moved = {one: self._uploads.url_of(known[one].key) for one in fields if one not in elsewhere}
+        return {
+            **self._new_urls(face, elsewhere),
+            **{field: url for field, url in moved.items() if url != known[field].url},
+        }
 
     async def _put(self, key: str, data: bytes, content_type: str) -> None:
         since = time.perf_counter()
@@ -211,14 +253,11 @@ class ServerFaces(CoreFaces):
 
     def _key(self, face: Mapping[str, Any], url: str) -> str:
         """The key behind one of the URLs of the face's owner; BadValueError for any other."""
-        key = self._own_key(face, url)
+        owner = EXTRACTED if _is_extracted(face) else face["owner"]
+        key = key_of_owner(self._uploads, owner, url)
         if key is None:
             raise BadValueError(f"{url!r:.200} is no URL of these uploads, or somebody else's")
         return key
-
-    def _own_key(self, face: Mapping[str, Any], url: object) -> str | None:
-        owner = EXTRACTED if _is_extracted(face) else face["owner"]
-        return key_of_owner(self._uploads, owner, url)
 
     def _is_outside(self, url: object) -> bool:
         """Whether a URL is of another server than the uploads."""
@@ -238,13 +277,6 @@ def _set_urls(face: AnyFace, urls: Mapping[str, str]) -> None:
         return
     for field, url in urls.items():
         face[field] = PictureUrl.of(url, _png_of(face)) if field == "normalized" else url
-
-
-def _urls(face: AnyFace) -> dict[str, Any]:
-    """The URLs of the face's pictures, by field."""
-    if isinstance(face, Face):
-        return dict(face.urls)
-    return {field: face[field] for field in PICTURES if isinstance(face.get(field), str)}
 
 
 def _png_of(face: AnyFace) -> bytes | None:

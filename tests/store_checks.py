@@ -11,6 +11,7 @@ from store.context import Context
 from store.face import Face
 from store.server_faces import PICTURES
 from store.settings import reference_gallery
+from store.uploads import MARKER
 from store.users import User
 
 
@@ -29,7 +30,8 @@ def unblock(folder: Path) -> None:
 
 
 def files_below(folder: Path) -> set[Path]:
-    return {path for path in folder.rglob("*") if path.is_file()}
+    """All files but the one with the id of the uploads folder."""
+    return {path for path in folder.rglob("*") if path.is_file() and path.name != MARKER}
 
 
 def assert_pictures_open(face: Face, uploads: Path) -> set[Path]:
