@@ -182,6 +182,7 @@ class PicturesCheck:
         rename = self._scope.repair and not places.shared_with
         changes: dict[str, object] = dict(self._moved(checked)) if rename else {}
         if new:
+            await self._ctx.locations.claim(checked.face["owner"])  # so that others know
             changes[LOCATIONS] = {**(recorded if isinstance(recorded, Mapping) else {}), **new}
         if changes:
             this = {"_id": checked.face["_id"], "owner": checked.face["owner"]}

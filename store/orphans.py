@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from store.context import Context
-from store.locations import PICTURES, pictures_of
+from store.locations import PICTURES, urls_of
 from store.removal import face_of_key
+from store.uploads import named_key
 
 log = structlog.get_logger()
 
@@ -57,7 +58,8 @@ class Orphans:
     async def _without_named(self, keys: Mapping[str, int], query: dict[str, Any]) -> dict[str, int]:
         named: set[str] = set()
         async for face in self._faces.ungated.find(query, dict.fromkeys(PICTURES, 1)):
-            named.update(one.key for one in pictures_of(self._ctx.uploads, face))
+            for url in urls_of(face).values():
+                named.add(named_key(self._ctx.uploads, url) or "")
         return {key: face_id for key, face_id in keys.items() if key not in named}
 
     async def remove(self, folders: Sequence[str]) -> int:

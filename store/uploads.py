@@ -158,10 +158,16 @@ def stored_key(uploads: Uploads, owner: object, url: object) -> str | None:
 
     Keys are unique by chance wherever they lie: the end of the URL identifies the picture.
     """
-    if (key := key_of_owner(uploads, owner, url)) is not None or not isinstance(url, str):
-        return key
+    key = named_key(uploads, url)
+    return key if key is not None and key.startswith(f"{owner}/") else None
+
+
+def named_key(uploads: Uploads, url: object) -> str | None:
+    """The key that a URL names, of any owner and at any place."""
+    if not isinstance(url, str):
+        return None
     found = _KEY_AT_END.search(unquote(url))
-    return found[1] if found and found[1].startswith(f"{owner}/") else None
+    return found[1] if found else uploads.key_of(url)
 
 
 class Addresses:
