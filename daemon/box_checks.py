@@ -24,7 +24,7 @@ LEAST_FREE = 2 * GIBIBYTE
 def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
     """Looks at one thing after the other."""
     running = data_folder.is_held(settings.data_dir)
-    yield _data_folder(settings.data_dir)
+    yield _data_folder(settings.data_dir, repair=repair)
     yield _models(settings, repair=repair)
     yield _mongod(settings)
     yield _spool(settings.data_dir / "spool")
@@ -36,9 +36,14 @@ def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
         yield from camera_checks.look(settings)
 
 
-def _data_folder(folder: Path) -> Check:
+def _data_folder(folder: Path, *, repair: bool) -> Check:
+    if not repair and not folder.exists():
+        return Check("data folder", "good", f"{folder} is not there yet; `facend run` makes it")
     try:
-        data_folder.prepare(folder)
+        if repair:
+            data_folder.prepare(folder)
+        else:
+            data_folder.require_usable(folder)
         free = shutil.disk_usage(folder).free
     except (StartError, OSError) as error:
         return Check("data folder", "bad", str(error))

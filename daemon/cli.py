@@ -17,12 +17,13 @@ from daemon import terminal
 from daemon.cli_lazy import LazyGroup, Room
 from daemon.cli_options import settings_option
 from daemon.ending import Terminated, leave, terminated, uninterrupted
-from daemon.errors import StartError
+from daemon.errors import StartError, printable
 from pipeline.redaction import redact_text
 
 INTERRUPTED = 128 + signal.SIGINT  # as shells count
 TERMINATED = 128 + signal.SIGTERM
 SERVICES = {"run", "demo"}
+NOT_OURS = (errno.EACCES, errno.EPERM)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -82,6 +83,7 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 
 def main() -> None:
+    os.umask(0o077)  # pictures, facens and passwords are for their owner alone, in whatever file
     _stand_in_for_closed_files()
     terminal.protect()
     if sys.argv[1:2] == ["run"]:
@@ -126,6 +128,12 @@ def _status_of_command() -> int:
         # A service does what it was asked to, also before it runs; work was broken off.
         return 0 if SERVICES.intersection(sys.argv[1:2]) else TERMINATED
     except OSError as error:
+        if error.errno in NOT_OURS and isinstance(error.filename, str | bytes):
+            from daemon.data_folder import advice
+
+            path = Path(os.fsdecode(error.filename))
+            click.echo(f"facend: {printable(f'{path}: {error.strerror}{advice(path)}')}", err=True)
+            return 1
         if error.errno not in NO_ROOM:
             raise
         click.echo(f"facend: cannot write {error.filename or 'the output'} ({error.strerror})", err=True)

@@ -11,7 +11,7 @@ from daemon import cli_camera_changes, daemon_client, settings_file
 from daemon.camera_documents import SECRETS, camera_of, plain
 from daemon.camera_secrets import CameraSecrets
 from daemon.cli_options import json_option, settings_option
-from daemon.cli_store import Asked, echo_table, store_options, with_store
+from daemon.cli_store import Asked, echo_table, read_rows, store_options
 from daemon.cli_store import as_json as json_of
 from daemon.errors import SettingsError, StartError
 from pipeline.redaction import redact
@@ -109,7 +109,7 @@ def list_cameras(asked: Asked) -> None:
         {**camera.model_dump(mode="json", exclude={"password", "secret_end"}), "source": "settings"}
         for camera in asked.settings.cameras
     ]
-    for document in with_store(asked, work):  # those of other versions and programs may hold secrets
+    for document in read_rows(asked, work):  # those of other versions and programs may hold secrets
         overruled = {"overruled": True} if document["id"] in in_file else {}
         rows.append({**plain(document), "source": "collection", **overruled, **_refusal(document, secrets)})
     rows = [cast("dict[str, Any]", redact(row)) for row in rows]

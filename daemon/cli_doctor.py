@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -10,7 +10,15 @@ import click
 
 from daemon import box_checks, daemon_client, data_folder
 from daemon.check import Check
-from daemon.cli_store import Asked, as_json, own_user, store_options, with_store
+from daemon.cli_store import (
+    Asked,
+    NothingStoredError,
+    as_json,
+    read_all,
+    read_store,
+    store_options,
+    with_store,
+)
 from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
 from daemon.models import pack_in_settings
@@ -70,7 +78,7 @@ def _findings(asked: Asked, repair: bool, force: bool, grace: timedelta) -> list
     """The daemon's own, where it runs; else those of a look at the store without it."""
     settings = asked.settings
     if data_folder.is_held(settings.data_dir):
-        token = with_store(asked, _own_token(asked))
+        token = read_store(asked, _own_token)
         asking = daemon_client.findings(
             settings, token, repair=repair, force=force, grace_seconds=grace.total_seconds()
         )
@@ -79,19 +87,21 @@ def _findings(asked: Asked, repair: bool, force: bool, grace: timedelta) -> list
         except NoAnswerError as error:
             raise StartError(f"store: not checked, {error}") from error
 
-    async def work(ctx: Context, _: Users.Model) -> list[Finding]:
+    async def work(ctx: Context) -> list[Finding]:
         return [finding async for finding in Doctor(ctx, grace).findings(repair=repair, force=force)]
 
     pack = pack_in_settings(asked.settings)
     size, name = (pack.facen_size, pack.name) if pack else (None, None)
-    return with_store(asked, work, facen_size=size, pack=name, fill=True)
+    if repair:
+        return with_store(asked, lambda ctx, _: work(ctx), facen_size=size, pack=name, fill=True)
+    try:
+        return read_all(asked, work, facen_size=size, pack=name, fill=True)
+    except NothingStoredError:
+        return []
 
 
-def _own_token(asked: Asked) -> Callable[[Context, Users.Model], Awaitable[str]]:
-    async def work(ctx: Context, _: Users.Model) -> str:
-        return str((await own_user(ctx, asked.settings))["token"])
-
-    return work
+async def _own_token(_: Context, user: Users.Model) -> str:
+    return str(user["token"])
 
 
 def _text(findings: Iterable[Finding], grace_minutes: float) -> str:

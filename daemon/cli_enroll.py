@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from daemon import data_folder
 from daemon.cli_store import Asked, as_json, store_options, with_store
 from daemon.errors import StartError
 from daemon.models import load_models
@@ -51,7 +52,7 @@ def enroll(asked: Asked, folder: Path, gallery: str, min_score: float) -> None:
 
 def _enrolled(asked: Asked, pictures: list[Candidate], gallery: str, min_score: float) -> list[Outcome]:
     settings = asked.settings
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data_folder.prepare(settings.data_dir)
     lock = OwnerLock(settings.data_dir / "enroll.lock")
     if not lock.acquire():  # two at once would make two persons of one name
         raise StartError("another `facend enroll` is at work on this data folder; wait for its end")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from daemon.cli_store import Asked, as_json, store_options, with_store
+from daemon.cli_store import Asked, as_json, read_rows, store_options
 from store import Context, Face, Person, Users
 
 PAGE = 500
@@ -55,13 +55,14 @@ Rows = Callable[[Context, Users.Model], AsyncIterator[dict[str, Any]]]
 
 
 def _print(asked: Asked, rows: Rows) -> None:
-    async def work(ctx: Context, user: Users.Model) -> None:
+    async def work(ctx: Context, user: Users.Model) -> list[None]:
         async for row in rows(ctx, user):
             sys.stdout.write(as_json(row, indent=None) + "\n")
         sys.stdout.flush()
+        return []
 
     try:
-        with_store(asked, work)
+        read_rows(asked, work)
     except BrokenPipeError:
         # The reader has seen enough, as `head` does. What is still in the buffer goes nowhere.
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -9,7 +9,7 @@ import click
 from pydantic import SecretStr, ValidationError
 
 from daemon import daemon_client, data_folder
-from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store
+from daemon.cli_store import Asked, as_json, echo_table, read_all, store_options, with_store
 from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
 from daemon.evaluation.progress import progress
@@ -40,7 +40,7 @@ def facens() -> None:
 def stats(asked: Asked) -> None:
     """What is searched, where, and how much of it there is."""
 
-    async def work(ctx: Context, _: Users.Model) -> dict[str, object]:
+    async def work(ctx: Context) -> dict[str, object]:
         settings, held = asked.settings.facens, await stored_pack(ctx.database)
         faces, galleries = await entries_listed(ctx.database["faces"]), []
         known = await listed_galleries(ctx.database, ctx.facens)
@@ -60,7 +60,7 @@ def stats(asked: Asked) -> None:
             "galleries": galleries,
         }
 
-    told = with_store(asked, work)
+    told = read_all(asked, work)
     if asked.as_json:
         click.echo(as_json(told))
         return

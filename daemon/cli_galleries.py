@@ -2,7 +2,16 @@
 
 import click
 
-from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store, yes_option
+from daemon.cli_store import (
+    Asked,
+    as_json,
+    echo_table,
+    read_rows,
+    read_store,
+    store_options,
+    with_store,
+    yes_option,
+)
 from daemon.errors import StartError
 from store import Context, Gallery, Users
 from store.person_history import persons_in
@@ -22,7 +31,7 @@ def list_galleries(asked: Asked) -> None:
         found = await ctx.galleries.find(user, None, sort=[("name", 1)])
         return [await _row(ctx, user, gallery) for gallery in found]
 
-    rows = with_store(asked, work)
+    rows = read_rows(asked, work)
     if asked.as_json:
         click.echo(as_json(rows))
     else:
@@ -58,7 +67,7 @@ def show(asked: Asked, name: str) -> None:
             "last_face": last and last.timestamp,
         }
 
-    row = with_store(asked, work)
+    row = read_store(asked, work)
     if asked.as_json:
         click.echo(as_json(row))
     else:
@@ -79,7 +88,7 @@ def drop(asked: Asked, name: str, yes: bool) -> None:
     async def remove(ctx: Context, user: Users.Model) -> None:
         await ctx.galleries.remove_one(user, {"name": name})
 
-    faces = with_store(asked, count)
+    faces = read_store(asked, count)
     if not yes:
         if asked.as_json:
             raise StartError("with --json nobody is asked: say --yes")

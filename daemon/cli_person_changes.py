@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from daemon.cli_persons import person_argument, persons
-from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store
+from daemon.cli_store import Asked, as_json, echo_table, read_rows, store_options, with_store
 from daemon.errors import StartError
 from daemon.identity import evidence_rules
 from daemon.models import models_folder
@@ -74,7 +74,7 @@ def changes(asked: Asked) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
         return await _changes(ctx, user).made()
 
-    made = with_store(asked, work)
+    made = read_rows(asked, work)
     if asked.as_json:
         click.echo(as_json([asdict(one) for one in made]))
         return
@@ -95,7 +95,7 @@ def proposals(asked: Asked, now: bool) -> None:
             await evidence.night("propose")
         return await evidence.proposals()
 
-    found = with_store(asked, work, fill=now)
+    found = with_store(asked, work, fill=True) if now else read_rows(asked, work)
     if asked.as_json:
         click.echo(as_json([asdict(one) for one in found]))
         return

@@ -5,7 +5,16 @@ from dataclasses import asdict
 import click
 
 from daemon.cli_export import exported_persons
-from daemon.cli_store import Asked, as_json, echo_table, store_options, with_store, yes_option
+from daemon.cli_store import (
+    Asked,
+    as_json,
+    echo_table,
+    read_rows,
+    read_store,
+    store_options,
+    with_store,
+    yes_option,
+)
 from daemon.errors import StartError
 from daemon.settings import Settings
 from store import Context, Users
@@ -30,7 +39,7 @@ def list_persons(asked: Asked) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
         return [row async for row in exported_persons(ctx, user)]
 
-    rows = with_store(asked, work)
+    rows = read_rows(asked, work)
     if asked.as_json:
         click.echo(as_json(rows))
         return
@@ -50,7 +59,7 @@ def show(asked: Asked, person_id: int) -> None:
     async def work(ctx: Context, user: Users.Model) -> History:
         return await history(ctx, user, person_id)
 
-    known = with_store(asked, work)
+    known = read_store(asked, work)
     if asked.as_json:
         click.echo(as_json(_report(known, asked.settings)))
         return

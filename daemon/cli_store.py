@@ -3,7 +3,8 @@
 import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from pathlib import Path
@@ -16,7 +17,7 @@ from daemon import data_folder, logs, settings_file
 from daemon.camera_documents import check_document
 from daemon.cli_options import json_option, settings_option
 from daemon.errors import StartError
-from daemon.owner import owner
+from daemon.owner import known_owner, owner
 from daemon.settings import Settings
 from daemon.terminal import visible
 from daemon.uploads import uploads_of
@@ -34,6 +35,16 @@ user_option = click.option(
     "--user", metavar="TOKEN-OR-ID", default="", help="Act for this user; for this box's own unless told."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+class NothingStoredError(StartError):
+    """There is nothing to read yet."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            f"nothing is stored yet for data_dir {settings.data_dir}: `facend run` makes the database and "
+            "this box's user"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,7 @@ def store_options(
             **rest: Any,  # noqa: ANN401  the command's own options
         ) -> T:
             settings = _settings(settings_path, data_dir)
+            data_folder.require_own(settings.data_dir)
             logs.configure(settings.log_format, "warning")
             return command(Asked(settings, user, as_json), **rest)
 
@@ -87,32 +99,95 @@ def with_store(
 ) -> T:
     """Does the work on the open store, for the user that was asked for. StartError says what went wrong."""
 
+    data_folder.prepare(asked.settings.data_dir)
+
     async def opened() -> T:
-        settings = asked.settings
-        data_folder.require_own(settings.data_dir)
-        data_folder.prepare(settings.data_dir)
-        async with (
-            uploads_of(settings) as uploads,
-            Context.open(
-                settings.store,
-                persons=settings.persons,
-                data_dir=settings.data_dir,
-                uploads=uploads,
-                extractor=extractor,
-                facens_settings=settings.facens,
-                facen_size=facen_size,
-                pack=pack,
-                max_pixels=settings.pipeline.max_pixels,
-                thumbnail_hosts=settings.uploads.thumbnail_hosts,
-                check_camera=check_document,
-                fill=fill,
-                box=settings.box,
-            ) as ctx,
-        ):
+        async with _context(
+            asked.settings, extractor=extractor, facen_size=facen_size, pack=pack, fill=fill
+        ) as ctx:
             return await work(ctx, await _user(ctx, asked))
 
+    return _run(opened())
+
+
+def read_store(asked: Asked, work: Callable[[Context, Users.Model], Awaitable[T]]) -> T:
+    """As `with_store`, but changes nothing in MongoDB and makes no file.
+
+    NothingStoredError where there is no database yet, or no user of this box in it.
+    """
+
+    async def found(ctx: Context) -> T:
+        user = await (find_user(ctx, asked.user) if asked.user else known_user(ctx, asked.settings))
+        if user is None:
+            raise NothingStoredError(asked.settings)
+        return await work(ctx, user)
+
+    return read_all(asked, found)
+
+
+def read_rows(asked: Asked, work: Callable[[Context, Users.Model], Awaitable[list[T]]]) -> list[T]:
+    """As `read_store`; no rows where nothing is stored yet."""
     try:
-        return asyncio.run(opened())
+        return read_store(asked, work)
+    except NothingStoredError:
+        return []
+
+
+def read_all(
+    asked: Asked,
+    work: Callable[[Context], Awaitable[T]],
+    facen_size: int | None = None,
+    *,
+    pack: str | None = None,
+    fill: bool = False,
+) -> T:
+    """As `read_store`, for what is no single user's. NothingStoredError where there is no database."""
+    settings = asked.settings
+    if not Context.exists(settings.store, settings.data_dir):
+        raise NothingStoredError(settings)
+
+    async def opened() -> T:
+        async with _context(settings, facen_size=facen_size, pack=pack, fill=fill, read_only=True) as ctx:
+            return await work(ctx)
+
+    return _run(opened())
+
+
+@asynccontextmanager
+async def _context(
+    settings: Settings,
+    *,
+    extractor: PictureExtractor | None = None,
+    facen_size: int | None = None,
+    pack: str | None = None,
+    fill: bool = False,
+    read_only: bool = False,
+) -> AsyncIterator[Context]:
+    async with (
+        uploads_of(settings) as uploads,
+        Context.open(
+            settings.store,
+            persons=settings.persons,
+            data_dir=settings.data_dir,
+            uploads=uploads,
+            extractor=extractor,
+            facens_settings=settings.facens,
+            facen_size=facen_size,
+            pack=pack,
+            max_pixels=settings.pipeline.max_pixels,
+            thumbnail_hosts=settings.uploads.thumbnail_hosts,
+            check_camera=check_document,
+            fill=fill,
+            box=settings.box,
+            read_only=read_only,
+        ) as ctx,
+    ):
+        yield ctx
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    try:
+        return asyncio.run(work)
     except StoreError as error:
         raise StartError(f"store: {error}") from error
 
@@ -129,6 +204,11 @@ async def find_user(ctx: Context, token_or_id: str) -> Users.Model:
 async def own_user(ctx: Context, settings: Settings) -> Users.Model:
     """The user in whose name this box stores."""
     return await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+
+
+async def known_user(ctx: Context, settings: Settings) -> Users.Model | None:
+    """The user in whose name this box stores; None where there is none yet."""
+    return await known_owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
 
 
 async def _user(ctx: Context, asked: Asked) -> Users.Model:

@@ -4,10 +4,12 @@ import click
 
 from daemon.cli_store import (
     Asked,
+    NothingStoredError,
     as_json,
     echo_table,
     find_user,
-    own_user,
+    known_user,
+    read_all,
     store_options,
     with_store,
     yes_option,
@@ -45,13 +47,14 @@ def add(asked: Asked, name: str | None) -> None:
 def list_users(asked: Asked) -> None:
     """Every user, tokens masked."""
 
-    async def work(ctx: Context, _: Users.Model) -> list[dict[str, object]]:
-        mine = (await own_user(ctx, asked.settings))["_id"]
-        return [
-            _row(user, mine=user["_id"] == mine) for user in await ctx.users.find(None, sort=[("_id", 1)])
-        ]
+    async def work(ctx: Context) -> list[dict[str, object]]:
+        mine = await known_user(ctx, asked.settings)
+        return [_row(user, mine=user == mine) for user in await ctx.users.find(None, sort=[("_id", 1)])]
 
-    rows = with_store(asked, work)
+    try:
+        rows = read_all(asked, work)
+    except NothingStoredError:
+        rows = []
     if asked.as_json:
         click.echo(as_json(rows))
         return

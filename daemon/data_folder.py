@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pwd
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,11 @@ LOOKS, PAUSE_SECONDS = 3, 0.1
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, readable by its owner only. SettingsError where that cannot be."""
+    """Make the folder, readable by its owner only. SettingsError where that cannot be.
+
+    StartError where the folder, or a file in it, is another user's: nothing is made then.
+    """
+    require_own(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}"
@@ -31,6 +36,32 @@ def prepare(folder: Path) -> None:
         raise SettingsError(
             [f"data_dir {folder} cannot be written ({error.strerror}): give {_user()} a folder of its own"]
         ) from error
+
+    require_usable(folder)
+
+
+def require_usable(folder: Path) -> None:
+    """StartError where the folder, or something in it, cannot be read and written by us."""
+    require_own(folder)
+    try:
+        inside = [*folder.iterdir(), *(folder / "mongod").glob("*"), *(folder / "mongod" / "db").glob("*")]
+    except OSError as error:
+        raise StartError(f"data_dir {folder} cannot be read ({error.strerror}){advice(folder)}") from error
+    for path in (folder, *inside):
+        # A file that has just been removed, or a link that leads nowhere, is in nobody's way.
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise StartError(f"{path} cannot be read and written by {_user()}{advice(path)}")
+
+
+def advice(path: Path) -> str:
+    """What to do about a file that we may not use, to be put behind the error."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return ""
+    if status.st_uid == os.geteuid():
+        return f": run chmod u+rwX {shlex.quote(str(path))}"
+    return f", it is {_owner_of(path)}'s: run sudo chown -R {_user()}: {shlex.quote(str(path))}"
 
 
 @contextmanager

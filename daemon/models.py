@@ -6,6 +6,7 @@ from pathlib import Path
 
 import structlog
 
+from daemon import data_folder
 from daemon.errors import StartError
 from daemon.settings import Settings
 from pipeline import engine
@@ -51,6 +52,8 @@ def load_models(settings: Settings) -> engine.Models:
 def fetch_with_progress(pack: Pack, folder: Path, sources: tuple[Path, ...]) -> None:
     """Fetch what is missing, saying so: a bar on a terminal, a log line otherwise."""
     if not is_present(pack, folder):
+        data_folder.require_own(folder)
+        data_folder.require_own(folder.parent)
         log.info("fetching models", pack=pack.name, folder=str(folder))
     fetch(pack, folder, _bar() if sys.stderr.isatty() else None, folders=sources)
 

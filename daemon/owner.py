@@ -9,6 +9,15 @@ from store import ConflictError, Context, Users
 from store.files import write_durably
 
 
+async def known_owner(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
+    """The user with this token, or with the one kept in the data folder; None where there is none yet."""
+    token = token or kept_token(data_dir / "token")
+    if not token:
+        return None
+    KNOWN.add(token)
+    return await ctx.users.find_one({"token": token})
+
+
 async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     """The user with this token, made on first use.
 
@@ -29,13 +38,24 @@ async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
 
 def own_token(path: Path) -> str:
     """Written whole or not at all: with half of it the box would be another user after a power cut."""
+    if token := kept_token(path):
+        return token
     try:
-        if path.exists():
-            if token := path.read_text(encoding="ascii").strip():
-                return token
-            raise StartError(f"{path} is empty; put the token of this box's user there, or remove the file")
         token = secrets.token_urlsafe(32)
         write_durably(path, f"{token}\n".encode())
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise StartError(f"{path}: the token of this box's user cannot be kept there ({error})") from error
+    return token
+
+
+def kept_token(path: Path) -> str:
+    """The token in the file; empty where there is no file. StartError where it holds none."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: the token of this box's user cannot be read there ({error})") from error
+    if not token:
+        raise StartError(f"{path} is empty; put the token of this box's user there, or remove the file")
     return token

@@ -22,7 +22,7 @@ from store.galleries import Galleries
 from store.indexes import create_indexes
 from store.locations import Locations
 from store.malformed import MalformedDocuments
-from store.migrations import migrate
+from store.migrations import migrate, refuse_newer, warn_of_older
 from store.mongod_program import find_mongod
 from store.observer import StoreObserver, Unobserved
 from store.persons import COUNTER, Persons
@@ -83,6 +83,7 @@ class Context:
         check_camera: Callable[[Mapping[str, Any]], None] = lambda camera: None,
         observer: StoreObserver | None = None,
         fill: bool = True,
+        read_only: bool = False,
         closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
         box: str = "",
     ) -> AsyncIterator["Context"]:
@@ -104,11 +105,14 @@ class Context:
             box: this box's name, by which others know its pictures; that of the machine by default.
             fill: whether to bring the stored faces into the facen storage; without them nobody is
                 identified, and whoever only reads documents starts at once.
+            read_only: leave everything as it is: no migration, no index, nothing noted. A remote facen
+                storage is not filled then.
             closing: called when the store is closed; by when that must be over.
 
         Raises:
             StoreUnavailableError: MongoDB could not be started or reached.
             PackError: the stored facens are of another model pack.
+            NewerSchemaError: a later version of Facend has written what is stored.
         """
         async with AsyncExitStack() as stack:
             url = settings.url.get_secret_value()
@@ -135,12 +139,17 @@ class Context:
                 mongod,
                 QueryLimiter(settings.query_timeout_seconds),
             )
-            await ctx._prepare()
-            await ctx.keeping.open(data_dir / "facens", pack, facen_size)
-            if fill:
+            await (ctx._check() if read_only else ctx._prepare())
+            await ctx.keeping.open(data_dir / "facens", pack, facen_size, claim=not read_only)
+            if fill and not (read_only and wanted.is_remote):
                 # A storage that was passed in is followed by whoever passed it.
                 await stack.enter_async_context(ctx.keeping.filled(follow=facens is None))
             yield ctx
+
+    @staticmethod
+    def exists(settings: StoreSettings, data_dir: Path) -> bool:
+        """Whether there is a database to read: False where a private server would begin with an empty one."""
+        return bool(settings.url.get_secret_value()) or (data_dir / "mongod" / "db").is_dir()
 
     @property
     def fault(self) -> str:
@@ -179,6 +188,10 @@ class Context:
         keeping = FacensKeeping(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
         return cls(*collections, facens, uploads, locations, extractor, keeping, malformed, database, mongod)
+
+    async def _check(self) -> None:
+        await refuse_newer(self.database)
+        await warn_of_older(self.database)
 
     async def _prepare(self) -> None:
         await migrate(self.database)

@@ -62,6 +62,10 @@ class PackError(StoreError):
     """The stored facens are of another model pack than the one in use; they cannot be compared."""
 
 
+class NewerSchemaError(StoreError):
+    """A later version of Facend has written what is stored."""
+
+
 class ImageError(BadValueError):
     """Bytes or an array that are no picture, or a box with nothing of the picture inside."""
 

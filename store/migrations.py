@@ -16,6 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from store.client import Database, Document
 from store.driver_errors import DRIVER_ERRORS, ours
+from store.errors import NewerSchemaError
 from store.model_store import SCHEMA
 from store.shapes import fault
 
@@ -23,6 +24,9 @@ log = structlog.get_logger()
 
 Step = Callable[[Document], Document]
 BATCH = 500
+_NEWER: dict[str, Any] = {"schema": {"$gt": SCHEMA, "$lt": 1000, "$type": ["int", "long"]}}
+"""Anything else that is no version is a malformed document, which keeps nobody from the others."""
+_OLDER: dict[str, Any] = {"$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}]}
 
 
 def face_to_1(face: Document) -> Document:
@@ -59,8 +63,42 @@ def migrated(collection: str, document: Document, target: int = SCHEMA) -> Docum
     return document
 
 
+async def refuse_newer(database: Database) -> None:
+    """Raises NewerSchemaError where a later version of this code has written a document."""
+    for name in STEPS:
+        try:
+            newer = await database[name].ungated.find_one(_NEWER, {"schema": 1})
+        except DRIVER_ERRORS as error:
+            raise ours(error, f"migrations.{name}") from error
+        if newer is not None:
+            raise NewerSchemaError(
+                f"this Facend is older than the data: a document in {name} has schema {newer['schema']}, and "
+                f"this version knows schemas up to {SCHEMA}; install the Facend that wrote it, or a later one"
+            )
+
+
+async def warn_of_older(database: Database) -> None:
+    """Logs which collections hold older documents, for a reader who may not migrate them."""
+    for name in STEPS:
+        try:
+            count = await database[name].ungated.count_documents(_OLDER)
+        except DRIVER_ERRORS as error:
+            raise ours(error, f"migrations.{name}") from error
+        if count:
+            log.warning(
+                "documents of an older schema may be left out; `facend run` brings them up to date",
+                collection=name,
+                count=count,
+            )
+
+
 async def migrate(database: Database) -> int:
-    """Brings every document up to the present version, in batches; returns how many were older."""
+    """Brings every document up to the present version, in batches; returns how many were older.
+
+    Raises:
+        NewerSchemaError: a document is of a later version; nothing was changed.
+    """
+    await refuse_newer(database)
     total = 0
     for name in STEPS:
         try:
@@ -77,12 +115,9 @@ async def migrate(database: Database) -> int:
 
 async def _migrate(database: Database, name: str) -> int:
     collection = database[name].ungated
-    older: dict[str, Any] = {
-        "$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}],
-    }
     count = 0
     batch: list[ReplaceOne[Document]] = []
-    async for document in collection.find(older):
+    async for document in collection.find(_OLDER):
         newer = migrated(name, document)
         if fault(name, newer):
             continue

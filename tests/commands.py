@@ -1,6 +1,7 @@
 """The command line in this process."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,12 @@ def restored_logging() -> Iterator[None]:
     """The commands set up the logging, and a signal, of the whole process: leave them as they were."""
     root = logging.getLogger()
     handlers, level, structured = root.handlers[:], root.level, structlog.get_config()
+    mask = os.umask(0o022)
+    os.umask(mask)
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
+    os.umask(mask)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**structured)
@@ -36,6 +40,7 @@ def facend(
         monkeypatch.setattr(sys, "argv", ["facend", *map(str, arguments)])
         # The real one ends the process at once where there are other threads, as there are in the tests'.
         monkeypatch.setattr(cli, "leave", sys.exit)
+        monkeypatch.setattr(cli.terminal, "protect", lambda: None)  # pytest's streams cannot be replaced
         try:
             cli.main()
             status = 0

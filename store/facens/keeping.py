@@ -16,7 +16,7 @@ from store.facens.filling import fill
 from store.facens.following import FaceLocks, Following
 from store.facens.local import LocalFacens
 from store.facens.opening import local_shards
-from store.facens.pack import StoredPack, claim_pack
+from store.facens.pack import StoredPack, claim_pack, known_pack
 from store.facens.reconciling import reconcile
 from store.facens.sharded import Mine, ShardedFacens
 from store.facens.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot
@@ -133,12 +133,17 @@ class FacensKeeping:
         self._folder: Path | None = None
         self._snapshots: Snapshots | None = None
 
-    async def open(self, folder: Path, pack: str | None, size: int | None) -> None:
-        """Looks whether the stored facens are of this pack (PackError), and where the snapshots are."""
+    async def open(self, folder: Path, pack: str | None, size: int | None, *, claim: bool = True) -> None:
+        """Checks that the stored facens are of this pack (PackError), and finds the snapshots.
+
+        `claim`: whether the database shall note the pack where it knows none yet.
+        """
         self._folder = folder
         if pack is None or size is None:
             return
-        stored = await claim_pack(self._database, pack, size)
+        stored = await (claim_pack if claim else known_pack)(self._database, pack, size)
+        if stored is None:
+            return
         if shards := local_shards(self._facens):
             self._snapshots = Snapshots(folder, shards, stored)
 

@@ -61,12 +61,30 @@ async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
             return StoredPack(held.database, name, size)
     except DRIVER_ERRORS as error:
         raise ours(error, "facens.pack") from error
+    return _checked(held, name, size)
+
+
+async def known_pack(database: Database, name: str, size: int) -> StoredPack | None:
+    """As `claim_pack`, but changes nothing: None where the database knows no pack, or has no facens of it."""
+    held = await stored_pack(database)
+    if held is None:
+        return None
+    if (held.name, held.size) != (name, size) and held.becoming is None:
+        try:
+            if not await _any_facen(database):
+                return None
+        except DRIVER_ERRORS as error:
+            raise ours(error, "facens.pack") from error
+    return _checked(held, name, size)
+
+
+def _checked(held: StoredPack, name: str, size: int) -> StoredPack:
     if held.becoming is not None:
         raise PackError(
             f"the stored facens are being made anew, from the model pack {held.name} to {held.becoming}: "
             f"set models.pack to {held.becoming} and let `facend facens re-embed` come to its end"
         )
-    if other:
+    if (held.name, held.size) != (name, size):
         raise PackError(
             f"the stored facens are of the model pack {held.name}, not of {name}: "
             f"set models.pack to {held.name}, or make them anew with `facend facens re-embed`"

@@ -125,7 +125,8 @@ def test_no_command_is_left_out_of_the_list():
 )
 def test_a_command_loads_what_it_needs_and_no_more(tmp_path, arguments, not_loaded):
     """Nobody waits seconds for a list of commands, or for the verdict on the settings."""
-    command = arguments.format(write_settings(tmp_path, [CAMERA])).split()
+    settings = str(write_settings(tmp_path, [CAMERA]))
+    command = [word.format(settings) for word in arguments.split()]
     program = f"""
 import sys
 from daemon import cli

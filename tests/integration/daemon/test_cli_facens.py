@@ -26,6 +26,7 @@ def box(store_settings: StoreArguments, tmp_path: Path) -> Box:
     store = {"url": settings.url.get_secret_value(), "database": settings.database}
     path = write_settings(tmp_path, [], store=store, models={"folder": str(models_dir())})
     box = Box(store_settings, path)
+    box.make_own_user()
     assert box.json("facens", "stats")["galleries"] == []
     return box
 

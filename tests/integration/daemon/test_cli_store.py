@@ -15,8 +15,10 @@ import cv2
 import pytest
 from click.testing import CliRunner, Result
 
+from daemon import data_folder
 from daemon.cli import facend
 from daemon.errors import StartError
+from daemon.owner import owner
 from store import Context, User
 from store.observer import Unobserved
 from store.spool import Spool
@@ -59,6 +61,17 @@ class Box:
         assert isinstance(result.exception, StartError), (result.output, result.exception)
         return str(result.exception)
 
+    def make_own_user(self) -> None:
+        """As the daemon does when it starts."""
+        data_folder.prepare(self.data_dir)
+
+        async def made() -> None:
+            data = StoreArguments(self._arguments.settings, self._arguments.persons, self.data_dir)
+            async with data.open() as ctx:
+                await owner(ctx, "", self.data_dir)
+
+        asyncio.run(made())
+
     def store(self, work: Work) -> Any:
         """Does something on the store as this box's own user."""
 
@@ -76,7 +89,7 @@ def box(store_settings: StoreArguments, tmp_path: Path) -> Box:
     settings = store_settings.settings
     store = {"url": settings.url.get_secret_value(), "database": settings.database}
     box = Box(store_settings, write_settings(tmp_path, [], store=store, persons={"time_zone": "UTC"}))
-    box.text("users", "list")  # makes this box's own user
+    box.make_own_user()
     return box
 
 

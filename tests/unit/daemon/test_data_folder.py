@@ -59,6 +59,19 @@ def test_root_is_sent_away_from_the_folder_of_the_service(tmp_path, monkeypatch)
         data_folder.require_own(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["enroll.lock", "mongod/owner.lock", "mongod/db/WiredTiger", "spool"])
+def test_a_file_of_another_user_is_named_with_the_remedy(tmp_path, monkeypatch, name):
+    """What root has left in the service's folder is one error at the start, and says how to get it back."""
+    foreign = tmp_path / "my data" / name
+    foreign.parent.mkdir(parents=True, exist_ok=True)
+    foreign.touch()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != foreign and access(path, mode))
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(StartError, match=rf"my data/{name} cannot be .*run sudo chown -R .*'.*my data/"):
+        data_folder.prepare(tmp_path / "my data")
+
+
 def test_a_daemon_starts_although_a_command_looks_at_that_moment(tmp_path):
     """`facend doctor` holds the lock for as long as it takes to see whether it is free."""
     (tmp_path / "daemon.lock").touch()
