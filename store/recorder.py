@@ -15,6 +15,7 @@ import structlog
 
 from store.backoff import Backoff
 from store.context import Context
+from store.crash_marks import CrashMarks
 from store.errors import MalformedSightingError, RefusedSightingError, StoreError, UploadError
 from store.observer import StoreObserver
 from store.recording import Recording, RecordingSettings, SightingGate
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 30.0
+_CRASHES = 3
+"""A sighting that ended the process so often, while others were stored, is given up."""
 
 
 class Recorder:
@@ -56,6 +59,8 @@ class Recorder:
         self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
         self._retries = Retries(first_pause_seconds, longest_pause_seconds)
         self._prefers_fresh = False
+        self._crashes = CrashMarks(spool.folder)
+        self._has_stored = False
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
@@ -75,9 +80,11 @@ class Recorder:
         return len(self._retries)
 
     async def run(self) -> None:
-        """Stores what waits and what comes, until `stop`. An exception means that our own code is wrong.
+        """Stores what waits and what comes, until `stop`.
 
-        It may be cancelled at any moment: what was begun is completed after the next start.
+        An exception means that our own code is wrong; the next run tries the sighting that met it after
+        another one was stored. It may be cancelled at any moment: what was begun is completed after the next
+        start.
         """
         loop = asyncio.get_running_loop()
 
@@ -117,11 +124,12 @@ class Recorder:
 
     def _next(self) -> str | None:
         """The sighting to try now: after a failure one without failures, else the oldest that is due."""
+        suspects = set() if self._has_stored else self._crashes.ids()
         if self._prefers_fresh:
-            fresh = self._spool.oldest(self._retries.all())
+            fresh = self._spool.oldest(self._retries.all() | suspects)
             if fresh is not None:
                 return fresh
-        return self._spool.oldest(self._retries.not_due())
+        return self._spool.oldest(self._retries.not_due() | suspects)
 
     async def _rest(self) -> None:
         """Returns when a sighting has come or is due, or because of `stop`."""
@@ -139,19 +147,31 @@ class Recorder:
             await self._try(sighting_id)
         except StoreError as error:
             await self._failed(sighting_id, error)
+        except Exception:
+            await asyncio.to_thread(self._crashes.add, sighting_id)
+            raise
         else:
             self._prefers_fresh = False
+            if self._crashes.count(sighting_id):
+                await asyncio.to_thread(self._crashes.remove, sighting_id)
 
     async def _try(self, sighting_id: str) -> None:
         try:
             sighting = await asyncio.to_thread(self._spool.get, sighting_id)
-            stored = await self._recording.record(sighting_id, sighting)
-        except KeyError:  # it was dropped to make room, between our look and our reading
+        except KeyError:  # it was dropped to make room since it was chosen
             self._retries.settled(sighting_id)
             return
         except MalformedSightingError as error:
-            await asyncio.to_thread(self._spool.dead, sighting_id, str(error))
-            self._retries.settled(sighting_id)
+            await self._give_up(sighting_id, str(error))
+            return
+        if (crashes := self._crashes.count(sighting_id)) >= _CRASHES:
+            await self._recording.forget(sighting_id)
+            await self._give_up(sighting_id, f"the process ended {crashes} times while it was being stored")
+            return
+        try:
+            stored = await self._recording.record(sighting_id, sighting)
+        except MalformedSightingError as error:
+            await self._give_up(sighting_id, str(error))
             return
         except RefusedSightingError:
             await asyncio.to_thread(self._spool.done, sighting_id)
@@ -160,8 +180,13 @@ class Recorder:
             return
         await asyncio.to_thread(self._spool.done, sighting_id)
         self._retries.stored(sighting_id)
+        self._has_stored = True
         self._healed()
         self._tell(stored)
+
+    async def _give_up(self, sighting_id: str, reason: str) -> None:
+        await asyncio.to_thread(self._spool.dead, sighting_id, reason)
+        self._retries.settled(sighting_id)
 
     def _tell(self, stored: StoredSighting) -> None:
         self._observer.sighting(stored.cam_id, "stored")
@@ -175,7 +200,7 @@ class Recorder:
         if failure.hopeless:
             try:
                 await self._recording.forget(sighting_id)
-                await asyncio.to_thread(self._spool.dead, sighting_id, str(error))
+                await self._give_up(sighting_id, str(error))
             except StoreError as another:
                 error, failure = another, self._retries.failed(sighting_id, another)
             else:

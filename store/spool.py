@@ -21,7 +21,7 @@ from pathlib import Path
 import structlog
 
 from pipeline.types import Sighting
-from store import sighting_file
+from store import crash_marks, sighting_file
 from store.dead_letters import DeadLetters
 from store.errors import MalformedSightingError
 from store.errors import SpoolError as SpoolError
@@ -184,7 +184,7 @@ class Spool:
 
     def _take_up(self) -> None:
         for path in sorted(self.folder.iterdir()):
-            if path == self._dead.folder:
+            if path in (self._dead.folder, self.folder / crash_marks.NAME):
                 continue
             if not path.is_file() or path.is_symlink():
                 log.warning("something that is no sighting lies in the spool", path=str(path))

@@ -1,6 +1,7 @@
 """One sighting that cannot be stored, and the others; with a real MongoDB and a real HTTP server."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import time
@@ -356,3 +357,65 @@ async def test_a_store_that_is_away_is_asked_at_growing_intervals(
         recorder.stop()
         await task
     assert 3 <= len(failures) <= 2 / 0.1
+
+
+class Crashing(FolderUploads):
+    """A folder with a programming error, which large pictures meet."""
+
+    async def put(self, key: str, data: bytes, content_type: str) -> str:
+        if len(data) > LARGE:
+            raise KeyError("a programming error")
+        return await super().put(key, data, content_type)
+
+
+async def run_until_end(
+    ctx: Context, user: User, spool: Spool, seconds: float = DEADLINE_SECONDS
+) -> list[str]:
+    """One run of a recorder, until it ends by an exception or nothing waits; the sightings that it stored."""
+    events: list[str] = []
+    recorder = Recorder(
+        ctx, user, spool, RECORDING, Unobserved(), lambda stored: events.append(stored.sighting_id)
+    )
+    task = asyncio.create_task(recorder.run())
+    drained = asyncio.create_task(recorder.drained())
+    await asyncio.wait([task, drained], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    recorder.stop()
+    drained.cancel()
+    with contextlib.suppress(KeyError):
+        await task
+    return events
+
+
+async def test_a_sighting_that_ends_the_process_is_given_up_after_three_ends(
+    store_settings: StoreArguments, spool: Spool, uploads: Path
+) -> None:
+    """The next run stores the others first, and does not try it before; then it goes to `dead`."""
+    async with store_settings.open(uploads=Crashing(uploads)) as ctx:
+        user = await ctx.users.add({})
+        bad = spool.put(large(1))
+        assert await run_until_end(ctx, user, spool) == []
+        spool = Spool(spool.folder, 100_000_000, Unobserved())
+        assert await run_until_end(ctx, user, spool, seconds=1) == []  # alone it waits, and nothing ends
+        good = set()
+        for person in (2, 3, 4):
+            spool = Spool(spool.folder, 100_000_000, Unobserved())
+            assert spool.pending() == [bad]
+            good.add(spool.put(sighting(person)))
+            assert set(await run_until_end(ctx, user, spool)) <= good
+        assert dead(spool) == {bad}
+        assert "the process ended 3 times" in (spool.folder / "dead" / f"{bad}.sighting.reason").read_text()
+        assert not (spool.folder / "crashes.json").exists()
+        await assert_agreement(ctx, user, uploads, good)
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": "x", "b": -1, "c": true}', b"\xff", b"[" * 100_000])
+async def test_a_damaged_list_of_crashes_is_as_good_as_none(
+    ctx: Context, user: User, spool: Spool, content: bytes
+) -> None:
+    """It neither ends the process nor goes to `dead`; sightings are stored."""
+    (spool.folder / "crashes.json").write_bytes(content)
+    again = Spool(spool.folder, 100_000_000, Unobserved())
+    again.put(sighting(1))
+    async with recording(ctx, user, again) as running:
+        await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
+    assert not list((spool.folder / "dead").iterdir())
