@@ -1,5 +1,6 @@
 """Requests to plugins: finds the handler, lets only users with a token in, and answers whatever happens."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from daemon.plugins.answers import checked
 from daemon.plugins.errors import HttpError
 from daemon.plugins.faults import expected_answer, fault_answer
+from daemon.plugins.forms import is_multipart, multipart
 from daemon.plugins.handlers import METHODS, authenticated, error_answer, read_body, request_for_handler
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
@@ -75,11 +77,13 @@ class Endpoint:
         seconds = self._settings.request_timeout_seconds
         body = await read_body(request, self._settings.max_body_bytes, seconds)
         request = request_for_handler(request, body)
+        content_type = request.headers.get("content-type", "")
+        form = await asyncio.to_thread(multipart, content_type, body) if is_multipart(content_type) else None
 
         async def work() -> Response:
             positional, named = arguments
             with for_client(self._settings.max_documents):
-                handler = rule.handler(ctx, user, request, body)
+                handler = rule.handler(ctx, user, request, body, form)
                 handler.initialize(**rule.options)
                 return handler.finished(await getattr(handler, name)(*positional, **named))
 

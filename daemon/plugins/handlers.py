@@ -14,6 +14,7 @@ from daemon.credentials import credentials
 from daemon.plugins import jsonable
 from daemon.plugins.answers import checked, checked_header, checked_status
 from daemon.plugins.errors import HttpError
+from daemon.plugins.forms import Form, urlencoded
 from store import AuthenticationError, Context, User
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -36,15 +37,21 @@ class BaseHandler:
     method's arguments.
     """
 
-    def __init__(self, ctx: Context, user: User, request: Request, body: bytes) -> None:
+    def __init__(
+        self, ctx: Context, user: User, request: Request, body: bytes, form: Form | None = None
+    ) -> None:
         self.ctx = ctx
         """The open context."""
         self.user = user
         """The active user whose token the request carries; without the token, which no answer needs."""
         self.request = request
         """Starlette's request, without its token."""
-        self.body = body
-        """The whole body."""
+        form = form or Form()
+        self.body = body if form.only_file is None else form.only_file.body
+        """The whole body; of a multipart form with one file, this file. `request.body()` gives the form."""
+        self.files = form.files
+        """The files of a multipart form, by the names of their fields: each a list of `UploadedFile`."""
+        self._fields = form.fields or urlencoded(request.headers.get("content-type", ""), body)
         self._answer = _Answer()
 
     def initialize(self, **options: Any) -> None:  # noqa: ANN401 - whatever add_handlers was given
@@ -60,13 +67,19 @@ class BaseHandler:
             raise HttpError(400, "bad_json", f"the body is no JSON: {error}") from error
 
     def get_argument(self, name: str, default: Any = _REQUIRED) -> Any:  # noqa: ANN401 - the default's type
-        """A parameter of the query. HttpError 400 where it is missing and there is no default."""
-        value = self.request.query_params.get(name)
-        if value is not None:
-            return value
+        """A field of the form in the body, else a parameter of the query; of several values the last.
+
+        HttpError 400 where it is missing and there is no default.
+        """
+        if values := self.get_arguments(name):
+            return values[-1]
         if default is _REQUIRED:
-            raise HttpError(400, "missing_argument", f"the query needs the parameter {name}")
+            raise HttpError(400, "missing_argument", f"the query or the form needs the parameter {name}")
         return default
+
+    def get_arguments(self, name: str) -> list[str]:
+        """All values of a parameter: those of the query, then those of the form."""
+        return self.request.query_params.getlist(name) + self._fields.get(name, [])
 
     def write(self, value: object) -> None:
         """Adds to the answer, for those who do not return it: text and bytes add up, all else is JSON."""

@@ -104,7 +104,10 @@ class Plugins:
         try:
             activate = await plugin.caller.call(loader.load, plugin, seconds=seconds)
             where = "activate"
-            await plugin.caller.call(activate, app, ctx, options, seconds=seconds)
+            own: tuple[object, ...] = (options,)
+            if loader.takes_name_and_source(activate):
+                own = (plugin.name, str(plugin.path))
+            await plugin.caller.call(activate, app, ctx, *own, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it is logged there
             plugin.unusable(where, error)
             return None

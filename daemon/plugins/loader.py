@@ -1,6 +1,7 @@
 """Plugin files: finding them, and loading one."""
 
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -82,3 +83,28 @@ def _activate(module: ModuleType) -> Callable[..., Any]:
         raise PluginFault("it has no function activate(app, ctx, options)")
     function: Callable[..., Any] = activate
     return function
+
+
+def takes_name_and_source(activate: Callable[..., Any]) -> bool:
+    """Whether it is `activate(app, ctx, plugin_name, plugin_source)`, as in the original.
+
+    PluginFault where it is neither that nor `activate(app, ctx, options)`.
+    """
+    signature = inspect.signature(activate)
+    if {"plugin_name", "plugin_source"} & signature.parameters.keys():
+        wanted = 4
+    else:
+        wanted = next((number for number in (3, 4) if _accepts(signature, number)), 0)
+    if not wanted or not _accepts(signature, wanted):
+        raise PluginFault(
+            f"activate takes (app, ctx, options), or (app, ctx, plugin_name, plugin_source), not {signature}"
+        )
+    return wanted == 4
+
+
+def _accepts(signature: inspect.Signature, arguments: int) -> bool:
+    try:
+        signature.bind(*range(arguments))
+    except TypeError:
+        return False
+    return True

@@ -83,3 +83,26 @@ def test_reasons_are_counted_but_not_without_end():
     assert plugin.refused["reason 0"] == 2
     assert plugin.refused[OTHER_REASONS] == 5
     assert len(plugin.refused) == REASONS_KEPT + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "original"),
+    [
+        ("app, ctx, options", False),
+        ("app, ctx, options, more=None", False),
+        ("*arguments", False),
+        ("app, ctx, plugin_name, plugin_source", True),
+        ("app, ctx, plugin_name, plugin_source=None", True),
+        ("app, ctx, name, source", True),
+    ],
+)
+def test_activate_takes_options_or_name_and_source(arguments: str, original: bool) -> None:
+    """The original's four arguments work as well as our three."""
+    assert loader.takes_name_and_source(eval(f"lambda {arguments}: None")) is original  # noqa: S307
+
+
+@pytest.mark.parametrize("arguments", ["", "app", "app, ctx", "app, ctx, a, b, c", "app, ctx, *, options"])
+def test_activate_with_other_arguments_is_refused(arguments: str) -> None:
+    """Before it is called; the message shows both ways."""
+    with pytest.raises(PluginFault, match="plugin_source"):
+        loader.takes_name_and_source(eval(f"lambda {arguments}: None"))  # noqa: S307
