@@ -84,7 +84,7 @@ def stored_field(key: object) -> object:
     """The document's field, or path, for a face object's property."""
     if not isinstance(key, str):
         return key
-    first, dot, rest = key.partition(".")
+    first, dot, rest = str(key).partition(".")  # BSON's code is text that is not hashable
     if first == "bbox":
         raise BadFilterError("a face's bbox is stored as x1, y1, x2 and y2; filter or sort by these")
     return f"{ALIASES.get(first, first)}{dot}{rest}"
