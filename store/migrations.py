@@ -18,13 +18,20 @@ from store.client import Database, Document
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NewerSchemaError
 from store.model_store import SCHEMA
-from store.shapes import fault
+from store.shapes import HIGHEST_VERSION, WHOLE, bson_type, fault
 
 log = structlog.get_logger()
 
 Step = Callable[[Document], Document]
 BATCH = 500
-_NEWER: dict[str, Any] = {"schema": {"$gt": SCHEMA, "$lt": 1000, "$type": ["int", "long"]}}
+_NEWER: dict[str, Any] = {
+    "schema": {
+        "$gt": SCHEMA,
+        "$lte": HIGHEST_VERSION,
+        "$type": ["int", "long"],
+        "$not": {"$type": "array"},  # each condition holds for a list one of whose members it holds for
+    }
+}
 """Anything else that is no version is a malformed document, which keeps nobody from the others."""
 _OLDER: dict[str, Any] = {"$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}]}
 
@@ -118,6 +125,8 @@ async def _migrate(database: Database, name: str) -> int:
     count = 0
     batch: list[ReplaceOne[Document]] = []
     async for document in collection.find(_OLDER):
+        if bson_type(document.get("schema", 0)) not in WHOLE:
+            continue
         newer = migrated(name, document)
         if fault(name, newer):
             continue

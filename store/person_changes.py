@@ -17,7 +17,7 @@ from bson import ObjectId
 from store.client import Collection
 from store.context import Context
 from store.driver_errors import DRIVER_ERRORS, ours
-from store.errors import BadValueError, NotFoundError
+from store.errors import BadValueError, ConflictError, NotFoundError
 from store.face import Face
 from store.guard import checked_id, checked_label
 from store.person_rules import ReferenceRules
@@ -180,9 +180,13 @@ class PersonChanges:
         while (
             change := await self._find_one({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
         ) is not None:
-            await self._advance(
-                owner, change, change["state"], "done" if change["state"] == "begun" else "undone"
-            )
+            then = "done" if change["state"] == "begun" else "undone"
+            try:
+                await self._advance(owner, change, change["state"], then)
+            except (BadValueError, ConflictError, NotFoundError) as error:
+                # Its document is damaged; it must not stand in the way of every later change.
+                log.error("a change of persons cannot be completed", change=change["_id"], reason=str(error))
+                await self._set_state(change, "failed")
 
     async def follow(self, face: Face) -> None:
         """Gives a face that was just stored to whoever its person was merged into meanwhile."""

@@ -95,7 +95,8 @@ class Reembedding:
     async def _picture(self, face: Document) -> Picture | None:
         """The aligned face; None where there is none that can be used."""
         url = face.get("normalized")
-        data = await self._uploads.get(url) if isinstance(url, str) else None
+        key = self._uploads.key_of(url) if isinstance(url, str) else None
+        data = None if key is None else await self._uploads.get(key)
         if data is None:
             return None
         try:

@@ -20,7 +20,7 @@ NUMBER = ("int", "long", "double")
 FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 """What Python's own type can hold; MongoDB's reaches further."""
-HIGHEST_VERSION = 1_000_000
+HIGHEST_VERSION = 999
 """Upper bound of `schema`, which counts versions of this program."""
 
 
@@ -52,7 +52,7 @@ MAPPING = Field(("object",), "a mapping", required=True)
 A_NUMBER = Field(NUMBER, "a number", required=True)
 NAMES = Field(("array",), "a list of names", required=True, items=TEXT)
 IDS = Field(("array",), "a list of whole numbers from 0", required=True, items=ID)
-VERSION = Field(NUMBER, "a version number", least=0, most=HIGHEST_VERSION)
+VERSION = Field(WHOLE, "a version number", least=0, most=HIGHEST_VERSION)
 
 SHAPES: Mapping[str, Mapping[str, Field]] = {
     "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
@@ -89,7 +89,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "owner": OBJECT_ID,
         "kind": TEXT,
         "person": ID,
-        "other": _optional(ID),
+        "other": Field((*WHOLE, "null"), "a whole number from 0, or null", required=True, least=0),
         "at": TIME,
         "by": TEXT,
         "state": TEXT,

@@ -8,7 +8,7 @@ from store.users import UserArgument
 
 async def told_apart(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
     """Pairs of persons, as they are numbered now: one was split off the other, or a merge of both undone."""
-    told = {"owner": await ctx.users.owner(user), "kind": {"$in": ["merge", "split"]}}
+    told = {"owner": await ctx.users.owner(user), "kind": {"$in": ["merge", "split"]}, "other": {"$ne": None}}
     merged: dict[int, int] = {}
     pairs: list[tuple[int, int]] = []
     try:
