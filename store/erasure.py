@@ -1,7 +1,9 @@
-"""Erasing a person: faces, facens and pictures go everywhere, and that is looked at afterwards.
+"""Erasing a person: everything of theirs that can be found goes, and what was not reached is reported.
 
-The photo of a sighting is the whole frame. Where another face was cut from the same frame,
-its photo shows the erased person too and goes; that face keeps its own cut pictures.
+Faces without a person that look like them go too, by the low threshold of the model pack: a camera withheld
+them. Other persons who look the same are shown, and erased where that is asked for. The photo of a sighting
+is the whole frame: where another face was cut from the same frame, or its visit was seen beside one of
+theirs, its photo shows the erased person too and goes; that face keeps its own cut pictures.
 
 What stays: the id of the person with the time of the erasure (collection `erased`, by which
 `facend doctor` removes a face that was on its way meanwhile), and what MongoDB's own log of
@@ -9,8 +11,11 @@ operations and the disk's free blocks hold until they are written over.
 """
 
 import asyncio
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from bson import ObjectId
@@ -19,8 +24,10 @@ from pymongo.errors import DuplicateKeyError
 from store.context import Context
 from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import NotFoundError, StoreError
-from store.face import Face
+from store.face import Face, beside, visit_of
 from store.guard import checked_id
+from store.locations import pictures_of
+from store.lookalikes import Double, Lookalikes
 from store.person_changes import CHANGES
 from store.person_evidence import PROPOSALS
 from store.persons import Persons
@@ -35,68 +42,164 @@ ROUNDS = 5
 """A recorder in the middle of a sighting may add another face while the first ones go."""
 
 
+BATCH = 100
+VISIT_LENGTH = timedelta(hours=12)
+"""Two visits that were seen beside each other have pictures at most this far apart."""
+NOT_CHECKED = (
+    "backups of MongoDB and of the pictures",
+    "MongoDB's log of operations and free blocks of the disks, until they are overwritten",
+    "sightings that wait in a spool: they belong to nobody yet",
+    "photos in which nobody was seen beside the others",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Pictures that this box cannot reach; the box that can removes them when it next looks."""
+
+    place: str
+    pictures: int
+
+
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was removed, in numbers."""
+    """What was removed, in numbers, and what was not."""
 
     person_id: int
     faces: int
     pictures: int
-    """Of the person's faces."""
+    """Of the removed faces, at this box's place."""
     shared_photos: int
     """Whole frames that belong to other faces and showed the person, too."""
+    name: str | None = None
+    unassigned: int = 0
+    """Faces without a person that looked like them. Not among `faces`."""
+    doubles: tuple[int, ...] = ()
+    """Other persons who were erased along."""
+    doubles_left: tuple[Double, ...] = ()
+    """Other persons who look the same and stay."""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    not_checked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an erasure would remove."""
+
+    person_id: int
+    name: str | None
+    faces: int
+    pictures: int
+    unassigned: int
+    doubles: tuple[Double, ...]
 
 
 class Erasure:
     """Erases persons of one user. Can be repeated after a crash at any moment."""
 
-    def __init__(self, ctx: Context, user: UserArgument) -> None:
+    def __init__(self, ctx: Context, user: UserArgument, low: float | None = None) -> None:
+        """`low`: the confidence from which a face without a person is theirs; by default the low threshold
+        of the model pack of their facens."""
         self._ctx = ctx
         self._user = user
-        self._removal = FaceRemoval(ctx, user)
+        self._low = low
 
-    async def erase(self, person_id: int) -> Erased:
+    async def preview(self, person_id: int) -> Preview:
+        """What erasing the person would remove, and who looks the same. NotFoundError as in `erase`."""
+        owner = await self._ctx.users.owner(self._user)
+        name = await self._name(owner, person_id)
+        alike = Lookalikes(self._ctx, owner, self._low)
+        await alike.learn([person_id])
+        faces = pictures = 0
+        async for face in FaceRemoval(self._ctx, owner).faces({"person_id": person_id}):
+            faces, pictures = faces + 1, pictures + len(pictures_of(self._ctx.uploads, face))
+        unassigned = 0
+        async for _ in alike.unassigned():
+            unassigned += 1
+        doubles = tuple(await alike.doubles([person_id]))
+        return Preview(person_id, name, faces, pictures, unassigned, doubles)
+
+    async def erase(
+        self, person_id: int, doubles: Collection[int] = (), *, with_doubles: bool = False
+    ) -> Erased:
         """Removes the person and everything of theirs; returns when a look everywhere finds nothing more.
+
+        Args:
+            doubles: other persons, who are the same human being and go, too.
+            with_doubles: whether everybody who looks the same goes, too.
 
         Raises:
             NotFoundError: the user has no such person, and no face of them.
             StoreError: something is still there, or a part cannot be reached; erase again.
         """
         owner = await self._ctx.users.owner(self._user)
-        mine = {"_id": checked_id(person_id, "person")}
-        theirs = {"person_id": person_id}
-        faces = self._ctx.faces
-        if not (
-            await self._ctx.persons.find_one(owner, mine)
-            or await faces.find_one(owner, theirs)
-            or await self._was_erased(owner, person_id)
-        ):
-            raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
-        await self._remember(owner, person_id)
-        gone: set[int] = set()
-        pictures = shared = 0
-        for _ in range(ROUNDS):
-            async for face in self._removal.faces(theirs):
-                shared += await self._strip_same_frame(face, person_id)
-                pictures += (await self._removal.remove(face))[1]
-                gone.add(face["_id"])
-            await self._remove_person(owner, person_id)
-            if await faces.find_one(owner, theirs) is None:
-                break
-        pictures += await self._sweep(owner, gone)
+        name = await self._name(owner, person_id)
+        for double in doubles:
+            await self._name(owner, double)
+        persons = list(dict.fromkeys([person_id, *doubles]))
+        alike = Lookalikes(self._ctx, owner, self._low)
+        await alike.learn(persons)
+        left = await alike.doubles(persons)
+        if with_doubles and left:
+            persons += [one.person_id for one in left]
+            await alike.learn(persons)
+            left = await alike.doubles(persons)
+        await self._remember(owner, persons)
+        work = _Work(self._ctx, owner, persons, alike)
+        await work.run()
+        for person in persons:
+            await self._remove_person(owner, person)
+        pictures = work.pictures + await self._sweep(owner, work.gone)
         await self._forget_snapshots()
-        await self._prove(owner, person_id, gone)
-        erased = Erased(person_id, len(gone), pictures, shared)
-        log.info("a person is erased", faces=erased.faces, pictures=pictures, shared_photos=shared)
+        await self._prove(owner, persons, work.gone)
+        erased = Erased(
+            person_id,
+            len(work.gone) - work.unassigned,
+            pictures,
+            work.shared,
+            name,
+            work.unassigned,
+            tuple(persons[1:]),
+            tuple(left),
+            await self._elsewhere(work.removal.left_to_others),
+            await self._not_checked(alike),
+        )
+        log.info(
+            "a person is erased",
+            faces=len(work.gone),
+            pictures=pictures,
+            shared_photos=work.shared,
+            persons=len(persons),
+        )
         return erased
 
-    async def _strip_same_frame(self, face: Face, person_id: int) -> int:
-        if not face.get("photo_hash"):
-            return 0
-        same = {"photo_hash": face["photo_hash"], "person_id": {"$ne": person_id}, "photo": {"$exists": True}}
-        return sum(
-            [await self._removal.strip(other, ("photo",)) async for other in self._removal.faces(same)]
-        )
+    async def _name(self, owner: ObjectId, person_id: int) -> str | None:
+        """The person's name, if there is one. NotFoundError where nothing is known of the person."""
+        person = await self._ctx.persons.find_one(owner, {"_id": checked_id(person_id, "person")})
+        if person is not None:
+            name = person.get("name")
+            return str(name) if name is not None else None
+        if await self._ctx.faces.find_one(owner, {"person_id": person_id}) is None and not (
+            await self._was_erased(owner, person_id)
+        ):
+            raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
+        return None
+
+    async def _elsewhere(self, left: Counter[str | None]) -> tuple[Elsewhere, ...]:
+        places = await self._ctx.locations.places()
+        return tuple(Elsewhere(places.describe(place), number) for place, number in left.items())
+
+    async def _not_checked(self, alike: Lookalikes) -> tuple[str, ...]:
+        more = []
+        if not alike.is_comparable:
+            more.append(
+                "faces without a person, and other persons: there is no facen left to compare with, or "
+                "nothing is known of its model pack"
+            )
+        places = await self._ctx.locations.places()
+        if any(use.location not in places.mine for use in places.uses):
+            more.append("snapshots of facens on the disks of other boxes, until they are written again")
+        return (*NOT_CHECKED, *more)
 
     async def _was_erased(self, owner: ObjectId, person_id: int) -> bool:
         try:
@@ -105,14 +208,17 @@ class Erasure:
             raise ours(error, "erased.find_one") from error
         return found is not None
 
-    async def _remember(self, owner: ObjectId, person_id: int) -> None:
+    async def _remember(self, owner: ObjectId, persons: Sequence[int]) -> None:
         note = {"$set": {"at": datetime.now(UTC)}}
         try:
-            await self._ctx.database[ERASED].update_one({"_id": person_id, "owner": owner}, note, upsert=True)
-        except DuplicateKeyError:
-            log.warning(
-                "an erased person's id was another user's, whose note of it stays", person_id=person_id
-            )
+            for person in persons:
+                this = {"_id": person, "owner": owner}
+                try:
+                    await self._ctx.database[ERASED].update_one(this, note, upsert=True)
+                except DuplicateKeyError:
+                    log.warning(
+                        "an erased person's id was another user's, whose note of it stays", person_id=person
+                    )
         except DRIVER_ERRORS as error:
             raise ours(error, "erased.update_one") from error
 
@@ -144,18 +250,80 @@ class Erasure:
                 f"the snapshots of the facens cannot be removed: {error}; erase again"
             ) from error
 
-    async def _prove(self, owner: ObjectId, person_id: int, gone: set[int]) -> None:
+    async def _prove(self, owner: ObjectId, persons: Sequence[int], gone: set[int]) -> None:
         left = []
-        if number := await self._ctx.faces.count(owner, {"person_id": person_id}):
+        if number := await self._ctx.faces.count(owner, {"person_id": {"$in": list(persons)}}):
             left.append(f"{number} faces")
-        if await self._ctx.persons.find_one(owner, {"_id": person_id}) is not None:
+        if await self._ctx.persons.find_one(owner, {"_id": {"$in": list(persons)}}) is not None:
             left.append("the person's document")
         for _, gallery in await self._ctx.facens.galleries(owner):
             if number := len(gone.intersection(await self._ctx.facens.ids(owner, gallery))):
                 left.append(f"{number} facens in the gallery {gallery}")
+        number = 0
         if gone:
-            keys = [key async for key in self._ctx.uploads.list_keys(str(owner)) if face_of_key(key) in gone]
-            if keys:
-                left.append(f"{len(keys)} pictures")
+            async for key in self._ctx.uploads.list_keys(str(owner)):
+                number += face_of_key(key) in gone
+        if number:
+            left.append(f"{number} pictures")
         if left:
-            raise StoreError(f"of the person {person_id} there are still {', '.join(left)}; erase them again")
+            raise StoreError(
+                f"of the person {persons[0]} there are still {', '.join(left)}; erase them again"
+            )
+
+
+class _Work:
+    """Removes the faces of some persons, and those without a person that look like them."""
+
+    def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: Lookalikes) -> None:
+        self._ctx = ctx
+        self._owner = owner
+        self._theirs = {"person_id": {"$in": list(persons)}}
+        self._alike = alike
+        self.removal = FaceRemoval(ctx, owner)
+        self.gone: set[int] = set()
+        self.unassigned = self.pictures = self.shared = 0
+
+    async def run(self) -> None:
+        """Until a look finds nothing more. Faces without a person go first: after a crash in between the
+        person's own facens still lead to the rest."""
+        for _ in range(ROUNDS):
+            before = len(self.gone)
+            self.unassigned += await self._remove([face async for face in self._alike.unassigned()])
+            batch: list[Face] = []
+            async for face in self.removal.faces(self._theirs):
+                batch.append(face)
+                if len(batch) >= BATCH:
+                    await self._remove(batch)
+                    batch = []
+            await self._remove(batch)
+            if len(self.gone) == before:
+                return
+
+    async def _remove(self, faces: Sequence[Face]) -> int:
+        for start in range(0, len(faces), BATCH):
+            batch = faces[start : start + BATCH]
+            await self._strip_photos_that_show(batch)
+            for face in batch:
+                self.pictures += (await self.removal.remove(face))[1]
+                self.gone.add(face["_id"])
+        return len(faces)
+
+    async def _strip_photos_that_show(self, faces: Sequence[Face]) -> None:
+        """The photos of other faces: of the same frame, and of visits that were seen beside one of theirs."""
+        conditions: list[dict[str, Any]] = []
+        if hashes := [face["photo_hash"] for face in faces if face.get("photo_hash")]:
+            conditions.append({"photo_hash": {"$in": hashes}})
+        for face in faces:
+            if seen := beside(face):
+                conditions.append({"cam_id": face.get("cam_id"), "detector_info.visit_id": {"$in": seen}})
+            if (visit := visit_of(face)) is not None and (at := face.timestamp) is not None:
+                near = {"$gte": at - VISIT_LENGTH, "$lte": at + VISIT_LENGTH}
+                met = {"cam_id": face.get("cam_id"), "detector_info.beside": visit, "timestamp": near}
+                conditions.append(met)
+        if not conditions:
+            return
+        ids = [face["_id"] for face in faces]
+        others = {"$or": conditions, "photo": {"$exists": True}, "$nor": [self._theirs]}
+        async for other in self.removal.faces(others):
+            if other["_id"] not in ids:
+                self.shared += await self.removal.strip(other, ("photo",), everywhere=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.daemon_process import busy_camera, daemon, facend, free_port, write_settings
 from tests.nginx import PASSWORD, USER, upload_server
+from tests.store_checks import files_below
 
 
 def test_sightings_wait_for_an_upload_server_that_is_away(short_clip: Path, tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_sightings_wait_for_an_upload_server_that_is_away(short_clip: Path, tmp_
             stored = process.stored()
             checked = facend("doctor", "--settings", settings, "--grace-minutes", "0")
             assert process.stop() == 0
-        pictures = sorted(path for path in server.root.rglob("*") if path.is_file())
+        pictures = sorted(path for path in files_below(server.root))
     assert "MongoDB, facen storage and uploads agree" in checked.stdout, checked.stdout + checked.stderr
     assert len(pictures) == 3 * stored
     for picture in pictures:

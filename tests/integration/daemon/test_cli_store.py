@@ -28,6 +28,7 @@ from tests.faces import models_dir, portrait
 from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
 from tests.sightings import sighting
+from tests.store_checks import files_below
 
 Work = Callable[[Context, User], Awaitable[Any]]
 
@@ -237,7 +238,7 @@ def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
     assert [one["id"] for one in box.json("persons", "list")] == [other]
     (left,) = box.text("export", "faces").splitlines()
     assert json.loads(left)["person_id"] == other
-    assert len([path for path in (box.data_dir / "uploads").rglob("*") if path.is_file()]) == 3
+    assert len(files_below(box.data_dir / "uploads")) == 3
 
 
 def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from store.errors import StoreError, UploadError
 from store.findings import Kind
 from store.server_faces import PICTURES
 from store.spool import Spool
-from tests.facens import face, stored
+from store.withheld import Resolved, Withheld
+from tests.facens import face, like, stored
 from tests.integration.store.recorders import recording
-from tests.sightings import person_facen, photo, sighting
+from tests.sightings import RECORDING, START, person_facen, photo, sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
 
 
@@ -154,3 +155,74 @@ async def test_what_is_not_ones_own_cannot_be_erased(
             await Erasure(ctx, stranger).erase(person)
     (left,) = await assert_agreement(ctx, user, uploads, {id_})
     assert all(field in left for field in PICTURES)
+
+
+async def test_faces_that_were_withheld_go_with_the_person(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Poor looks from before the person was known; nobody gets them afterwards."""
+    async with recording(ctx, user, spool) as running:
+        for look in range(3):
+            spool.put(sighting(1, look + 1, shots=1, photo_bytes=photo(70 + look)))
+        stranger = spool.put(sighting(2, 1, shots=1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+        known = spool.put(sighting(1, 20))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+        person = await person_of(ctx, user, known)
+        before = await Erasure(ctx, user).preview(person)
+        assert (before.faces, before.pictures, before.unassigned, before.doubles) == (1, 3, 3, ())
+        erased = await Erasure(ctx, user).erase(person)
+        assert (erased.faces, erased.unassigned, erased.pictures) == (1, 3, 12)
+        (left,) = await ctx.faces.find(user, None)
+        assert left["sighting_id"] == stranger
+        assert files_below(uploads) == {picture_path(left[field]) for field in PICTURES}
+        again = spool.put(sighting(1, 30))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    withheld = Withheld(ctx, user, RECORDING.threshold)
+    assert await withheld.look_again(START + timedelta(days=1)) == Resolved(1, 0)
+    assert await ctx.faces.count(user, {"person_id": await person_of(ctx, user, again)}) == 1
+
+
+async def test_doubles_are_shown_and_go_where_they_are_named(ctx: Context, user: User) -> None:
+    """Other persons who look the same, with what is known of them; a stranger is none."""
+    ann, twin, other = [await ctx.persons.add(user, {"name": name}) for name in ("Ann", "Twin", "Other")]
+    facen = person_facen(1)
+    for person, theirs in ((ann, facen), (twin, like(facen, 0.9)), (other, person_facen(2))):
+        await stored(ctx, user, theirs, [], person_id=person["_id"], detector_info={"pack": "opencv-zoo"})
+    (double,) = (await Erasure(ctx, user).preview(ann["_id"])).doubles
+    assert (double.person_id, double.name, double.faces) == (twin["_id"], "Twin", 1)
+    assert double.confidence == pytest.approx(0.95, abs=0.001)
+    assert double.first_seen == double.last_seen is not None
+    erased = await Erasure(ctx, user).erase(ann["_id"])
+    assert [one.person_id for one in erased.doubles_left] == [twin["_id"]]
+    assert await ctx.persons.count(user, None) == 2
+    again = await ctx.persons.add(user, {})
+    await stored(ctx, user, facen, [], person_id=again["_id"], detector_info={"pack": "opencv-zoo"})
+    with pytest.raises(NotFoundError):
+        await Erasure(ctx, user).erase(again["_id"], [4711])
+    erased = await Erasure(ctx, user).erase(again["_id"], with_doubles=True)
+    assert (erased.doubles, erased.doubles_left, erased.faces) == ((twin["_id"],), (), 2)
+    (left,) = await ctx.persons.find(user, None)
+    assert left["_id"] == other["_id"]
+
+
+async def test_photos_of_visits_beside_theirs_go(ctx: Context, user: User, spool: Spool) -> None:
+    """Whole frames of another moment that show the erased person, whichever visit recorded the other."""
+    async with recording(ctx, user, spool) as running:
+        mine = spool.put(sighting(1, visit_id="mine", beside=("left",)))
+        for person, visit, beside in ((2, "left", ()), (3, "right", ("mine",)), (4, "alone", ())):
+            spool.put(sighting(person, visit_id=visit, beside=beside))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    erased = await Erasure(ctx, user).erase(await person_of(ctx, user, mine))
+    assert erased.shared_photos == 2
+    left = await ctx.faces.find(user, {"photo": {"$exists": True}})
+    assert [face["detector_info"]["visit_id"] for face in left] == ["alone"]
+
+
+async def test_the_report_says_what_was_not_checked(ctx: Context, user: User) -> None:
+    """Backups, MongoDB's log, and faces that could not be compared."""
+    person = await ctx.persons.add(user, {"name": "Ann"})
+    erased = await Erasure(ctx, user).erase(person["_id"])
+    assert erased.name == "Ann"
+    for what in ("backups", "log of operations", "spool", "no facen left to compare"):
+        assert any(what in one for one in erased.not_checked)

@@ -12,6 +12,7 @@ import pytest
 
 from store import Context, Face, User
 from store.doctor import Doctor
+from store.erasure import Erasure
 from store.findings import Finding, Kind
 from store.image import Image
 from store.locations import LOCATIONS, PICTURES
@@ -221,3 +222,22 @@ async def test_an_orphan_of_one_user_that_another_names_stays(site: Site) -> Non
     await box.ctx.database["faces"].update_one({"_id": face["_id"]}, {"$unset": {"photo": ""}})
     await box.doctor()
     assert box.files() == 3
+
+
+async def test_an_erased_persons_pictures_at_another_box_are_removed_by_that_box(site: Site) -> None:
+    """The report names the place; the other box removes them when it next looks, and nothing else."""
+    one = await site.box("one")
+    two = await site.box("two", one.user)
+    person = await one.ctx.persons.add(one.user, {})
+    await one.store(1, person_id=person["_id"])
+    await two.store(1, person_id=person["_id"])
+    await two.store(2, photo_hash="f" * 32)
+    erased = await Erasure(one.ctx, one.user).erase(person["_id"])
+    assert (erased.faces, erased.pictures) == (2, 3)
+    (elsewhere,) = erased.elsewhere
+    assert elsewhere.pictures == 3
+    assert "of the box two" in elsewhere.place
+    assert (one.files(), two.files()) == (0, 6)
+    assert await one.ctx.locations.carry_out() == 0
+    assert await two.ctx.locations.carry_out() == 3
+    assert (two.files(), await two.pictures()) == (3, 3)
