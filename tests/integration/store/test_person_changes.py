@@ -238,6 +238,41 @@ async def test_strong_evidence_is_proposed_and_made(
     assert [change.by for change in await changes.made()][:1] == ["night"]
 
 
+@pytest.mark.parametrize("searched", [person_neighbours.SEARCHED, 0], ids=["searched", "compared"])
+async def test_malformed_documents_keep_no_night_from_its_work(
+    ctx: Context,
+    user: User,
+    evidence: PersonEvidence,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    searched: int,
+) -> None:
+    """Faces and galleries with a wrong field are passed over, and what all others say is found."""
+    monkeypatch.setattr(person_neighbours, "SEARCHED", searched)
+    seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
+    (expected,) = [found async for found in evidence.look()]
+    face = await ctx.database["faces"].find_one({"_id": seen[3].face_id}) or {}
+    face.pop("sighting_id")
+    wrong: list[dict[str, object]] = [
+        {"facen": None},
+        {"facen": "no base64!"},
+        {"facen": "AAAA"},
+        {"detector_info": 5},
+        {"detector_info": {"visit_id": 5, "beside": 5, "shots": "many"}},
+        {"detector_info": {"visit_id": [], "beside": [5, None]}},
+        {"score": "good"},
+        {"person_id": "somebody"},
+        {"person_id": 1.5},
+        {"person_id": []},
+    ]
+    documents = [{**face, **fields, "_id": 1000 + number} for number, fields in enumerate(wrong)]
+    await ctx.database["faces"].insert_many(documents)
+    galleries = [{"owner": user["_id"], "name": name} for name in (5, [], None)]
+    await ctx.database["galleries"].insert_many(galleries)
+    (found,) = [found async for found in evidence.look()]
+    assert (found.person, found.other, found.visits) == (expected.person, expected.other, expected.visits)
+
+
 async def test_whom_somebody_told_apart_the_night_leaves_apart(
     ctx: Context, user: User, changes: PersonChanges, evidence: PersonEvidence, tmp_path: Path
 ) -> None:
