@@ -37,9 +37,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--frozen", action="store_true", help="freeze every part, and every pair of parts")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[], help="freeze these parts")
+    parser.add_argument(
+        "--without", nargs="+", choices=PARTS, default=[], help="with --frozen: not these parts"
+    )
     asked = parser.parse_args()
     if asked.frozen or asked.parts:
-        every = [*combinations(PARTS, 2), *combinations(PARTS, 1)]
+        parts = [part for part in PARTS if part not in asked.without]
+        every = [*combinations(parts, 2), *combinations(parts, 1)]
         scenes = [one for one in every if possible(one)]
         random.Random(asked.seed).shuffle(scenes)  # noqa: S311  repeatable, no secret
         frozen([tuple(asked.parts)] if asked.parts else scenes, asked.times)
