@@ -89,7 +89,8 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        pixels[top : top + rows] = np.asarray(strip.convert("RGB"))[:, :, ::-1]
+        rgb = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
     image.close()
     return pixels, orientation
 
