@@ -15,7 +15,7 @@ import click
 
 from daemon import terminal
 from daemon.cli_lazy import LazyGroup, Room
-from daemon.cli_options import settings_option
+from daemon.cli_options import WARNINGS, settings_option
 from daemon.ending import Terminated, leave, terminated, uninterrupted
 from daemon.errors import StartError, printable
 from pipeline.redaction import redact_text
@@ -52,6 +52,14 @@ class Facend(LazyGroup):
 @click.version_option(package_name="facend")
 def facend() -> None:
     """Cameras in, persons out."""
+
+
+@facend.result_callback()
+@click.pass_context
+def warn(context: click.Context, _result: object) -> None:
+    """Say after the command what a person should know."""
+    for warning in context.meta.get(WARNINGS, ()):
+        click.echo(warning, err=True)
 
 
 @facend.command()

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import click
 from pydantic import SecretStr, ValidationError
 
-from daemon import logs
+from daemon import cli_secrets, logs
 from daemon.benchmarks.facens import Kind, curves, measure_galleries, measure_local, measure_server
 from daemon.benchmarks.facens_approximate import measure_approximate
 from daemon.benchmarks.facens_start import measure_start
@@ -120,6 +120,7 @@ def facens(
     if png is not None and len(set(sizes)) < 2:
         raise StartError("--png needs two sizes or more: a curve has two points")
     logs.configure("console", "warning")
+    milvus = cli_secrets.argument(milvus, "--milvus") if milvus else ""
     asked = _Wanted(sizes, numbers, kinds, galleries, start, milvus, index)
     rows = asyncio.run(_measured(asked, (lambda _: None) if as_json else _Lines().show))
     if as_json:

@@ -1,6 +1,5 @@
 """`facend cameras add`, `edit`, `disable` and `remove`: changing the cameras of the collection."""
 
-import sys
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -8,18 +7,18 @@ from typing import Any
 import click
 
 from cameras.settings import CameraSettings
-from daemon import settings_file
+from daemon import cli_secrets, settings_file
 from daemon.camera_documents import KNOWN, SECRETS, document_of, plain
 from daemon.camera_secrets import CameraSecrets
 from daemon.cli_store import Asked, as_json, store_options, with_store
 from daemon.errors import SettingsError, StartError
-from pipeline.redaction import redact
+from pipeline.redaction import redact, redact_text
 from store import BadValueError, ConflictError, Context, Users
 
 password_option = click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the password from standard input, where no list of processes shows it.",
+    help="Read the password from standard input; a terminal asks for it.",
 )
 changes_argument = click.argument("changes", metavar="[KEY=VALUE]...", nargs=-1)
 
@@ -34,8 +33,10 @@ def add(asked: Asked, cam_id: str, url: str, changes: tuple[str, ...], password_
     """Add a camera to the collection.
 
     KEY=VALUE as in settings.toml's [[cameras]], such as max_fps=5 or 'roi=[[0.1, 0, 0.9, 1]]'. A password in
-    the URL is kept on this box, not in MongoDB.
+    the URL is kept on this box, not in MongoDB. In an argument it shows in `ps`: give user=NAME and
+    --password-stdin, '${env:NAME}' or '${file:/path}' in the URL, or - to read the URL from standard input.
     """
+    url = cli_secrets.argument(url, "URL")
     camera = _validated({**_read(changes), **_password(password_stdin), "id": cam_id, "url": url})
     secrets = CameraSecrets(asked.settings.data_dir)
 
@@ -140,10 +141,10 @@ def _validated(raw: Mapping[str, Any]) -> CameraSettings:
 def _read(changes: tuple[str, ...]) -> dict[str, Any]:
     """KEY=VALUE as in TOML; what is no TOML value is a text; nothing after the = is None."""
     read: dict[str, Any] = {}
-    for change in changes:
+    for change in map(cli_secrets.change, changes):
         key, equals, text = change.partition("=")
         if not equals:
-            raise click.UsageError(f"{change}: expected KEY=VALUE")
+            raise click.UsageError(f"{redact_text(change)}: expected KEY=VALUE")
         try:
             read[key] = tomllib.loads(f"value = {text}")["value"] if text else None
         except tomllib.TOMLDecodeError:
@@ -154,7 +155,7 @@ def _read(changes: tuple[str, ...]) -> dict[str, Any]:
 def _password(from_stdin: bool) -> dict[str, str]:
     if not from_stdin:
         return {}
-    return {"password": sys.stdin.readline().rstrip("\r\n")}
+    return {"password": cli_secrets.read("password")}
 
 
 def _say(asked: Asked, camera: CameraSettings, done: str) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 from pydantic import SecretStr, ValidationError
 
-from daemon import daemon_client, data_folder
+from daemon import cli_secrets, daemon_client, data_folder
 from daemon.cli_store import Asked, as_json, echo_table, read_all, store_options, with_store
 from daemon.daemon_client import NoAnswerError
 from daemon.errors import StartError
@@ -16,6 +16,7 @@ from daemon.evaluation.progress import progress
 from daemon.models import load_models, pack_in_settings
 from daemon.settings import Settings
 from pipeline.packs import Pack
+from pipeline.urls import mask_url
 from store import Context, FacensSettings, Users
 from store.facens.comparing import entries_listed
 from store.facens.moving import Proof, bring_over
@@ -118,15 +119,19 @@ def migrate(asked: Asked, url: str) -> None:
     Afterwards set facens.url and start the daemon anew: it brings in what was stored in between. A run that
     was broken off goes on where it was; to `local` it begins anew.
     """
+    url = cli_secrets.argument(url, "--to")
+    shown = mask_url(url)
     pack = _pack(asked)
     try:
         wanted = FacensSettings.model_validate(
             {**asked.settings.facens.model_dump(), "url": SecretStr("" if url == LOCAL else url)}
         )
     except ValidationError as error:
-        raise StartError(f"--to {url}: {error.errors()[0]['msg']}") from error
+        raise StartError(f"--to {shown}: {error.errors()[0]['msg']}") from error
     if wanted == asked.settings.facens:
-        raise StartError(f"--to {url}: this is where the facens are; `facend facens rebuild` puts them right")
+        raise StartError(
+            f"--to {shown}: this is where the facens are; `facend facens rebuild` puts them right"
+        )
 
     async def work(ctx: Context, _: Users.Model) -> Proof:
         target = await open_storage(wanted, pack.facen_size, pack.name)

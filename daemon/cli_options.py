@@ -12,3 +12,6 @@ settings_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+WARNINGS = "facend.warnings"
+"""Where click's context keeps what is said once the command has done its work; an error stands alone."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cameras.errors import SourceError
 from cameras.probe import ProbeResult, probe
 from cameras.settings import CameraSettings
-from daemon import logs, settings_file
+from daemon import cli_secrets, logs, settings_file
 from daemon.cli_options import json_option, settings_option
 from daemon.cli_store import echo_table
 from daemon.errors import SettingsError, StartError
@@ -43,17 +43,37 @@ GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
     show_default=True,
     help="Where the picture goes.",
 )
+@click.option("--user", default=None, help="Instead of a user in the URL.")
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input; a terminal asks for it."
+)
 @settings_option
 @json_option
 def probe_command(
-    url: str, transport: str, tls_verify: str, out: Path, settings_path: Path | None, as_json: bool
+    url: str,
+    transport: str,
+    tls_verify: str,
+    out: Path,
+    user: str | None,
+    password_stdin: bool,
+    settings_path: Path | None,
+    as_json: bool,
 ) -> None:
-    """Connect to a camera, say what it sends, and write one picture with the faces in it."""
+    """Connect to a camera, say what it sends, and write one picture with the faces in it.
+
+    A password in the URL shows in `ps`: give --user and --password-stdin, '${env:NAME}' or '${file:/path}' in
+    the URL, or - to read the URL from standard input.
+    """
+    url = cli_secrets.argument(url, "URL")
+    login = {"user": user} if user else {}
+    if password_stdin:
+        login["password"] = cli_secrets.read("password")
     settings = settings_file.load(settings_path) if settings_path else Settings()
     logs.configure(settings.log_format, "warning")
     given = {
         "id": "probe",
         "url": url,
+        **login,
         "transport": transport,
         "tls_verify": {"true": True, "false": False}.get(tls_verify, tls_verify),
     }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 from bson import ObjectId
 
-from daemon import data_folder, logs, settings_file
+from daemon import cli_secrets, data_folder, logs, settings_file
 from daemon.camera_documents import check_document
 from daemon.cli_options import json_option, settings_option
 from daemon.errors import StartError
@@ -32,7 +32,12 @@ data_dir_option = click.option(
     help="Another data folder than that of the settings, such as data/demo.",
 )
 user_option = click.option(
-    "--user", metavar="TOKEN-OR-ID", default="", help="Act for this user; for this box's own unless told."
+    "--user",
+    metavar="ID",
+    default="",
+    envvar="FACEND_TOKEN",
+    show_envvar=True,
+    help="Act for the user with this id, or this token. Default: this box's own user.",
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -60,6 +65,7 @@ def store_options(
     *, user: bool = True, as_json: bool = True
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """The options of a command on the store; it gets them as its first argument, an `Asked`."""
+    with_user = user
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         @functools.wraps(command)
@@ -73,12 +79,15 @@ def store_options(
             settings = _settings(settings_path, data_dir)
             data_folder.require_own(settings.data_dir)
             logs.configure(settings.log_format, "warning")
+            if with_user:
+                file = rest.pop("user_token_file")
+                user = cli_secrets.token(user, file, instead="use --token-file or FACEND_TOKEN")
             return command(Asked(settings, user, as_json), **rest)
 
         shown = [
             settings_option,
             data_dir_option,
-            *([user_option] if user else []),
+            *([user_option, cli_secrets.token_file_option] if with_user else []),
             *([json_option] if as_json else []),
         ]
         for option in reversed(shown):

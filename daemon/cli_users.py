@@ -1,7 +1,13 @@
 """`facend users`: who may ask."""
 
+import os
+from pathlib import Path
+from typing import TextIO
+
 import click
 
+from daemon import cli_secrets
+from daemon.cli_secrets import token_file_option
 from daemon.cli_store import (
     Asked,
     NothingStoredError,
@@ -29,17 +35,41 @@ def users() -> None:
 @users.command("add")
 @store_options(user=False)
 @click.option("--name", default=None, help="For people.")
-def add(asked: Asked, name: str | None) -> None:
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the token into this new file, which only you can read, instead of printing it.",
+)
+def add(asked: Asked, name: str | None, token_file: Path | None) -> None:
     """Make a user and print the token: this once, it is shown nowhere else."""
+    target = None if token_file is None else _created(token_file)
 
     async def work(ctx: Context, _: Users.Model) -> Users.Model:
         return await ctx.users.add({"name": name} if name else {})
 
-    made = with_store(asked, work)
+    try:
+        made = with_store(asked, work)
+    except BaseException:
+        if token_file is not None:
+            token_file.unlink(missing_ok=True)
+        raise
+    if target is not None:
+        with target:
+            target.write(f"{made['token']}\n")
+    shown = {"token": made["token"]} if target is None else {"token_file": str(token_file)}
     if asked.as_json:
-        click.echo(as_json({"id": made["_id"], "name": name, "token": made["token"]}))
+        click.echo(as_json({"id": made["_id"], "name": name, **shown}))
     else:
-        click.echo(f"id     {made['_id']}\ntoken  {made['token']}")
+        click.echo(f"id     {made['_id']}")
+        click.echo(f"token  {made['token']}" if target is None else f"token  in {token_file}")
+
+
+def _created(path: Path) -> TextIO:
+    """A new file for the owner alone."""
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
+    except OSError as error:
+        raise StartError(f"--token-file {path}: cannot be made ({error.strerror})") from error
 
 
 @users.command("list")
@@ -73,10 +103,12 @@ def list_users(asked: Asked) -> None:
 
 @users.command()
 @store_options(user=False)
-@click.argument("token_or_id")
+@click.argument("token_or_id", metavar="[ID]", default="")
+@token_file_option
 @yes_option
-def disable(asked: Asked, token_or_id: str, yes: bool) -> None:
+def disable(asked: Asked, token_or_id: str, user_token_file: Path | None, yes: bool) -> None:
     """Refuse everything that this user asks; what is theirs stays."""
+    token_or_id = _named(token_or_id, user_token_file)
 
     async def work(ctx: Context, mine: Users.Model) -> Users.Model:
         user = await find_user(ctx, token_or_id)
@@ -91,14 +123,23 @@ def disable(asked: Asked, token_or_id: str, yes: bool) -> None:
 
 @users.command()
 @store_options(user=False)
-@click.argument("token_or_id")
-def enable(asked: Asked, token_or_id: str) -> None:
+@click.argument("token_or_id", metavar="[ID]", default="")
+@token_file_option
+def enable(asked: Asked, token_or_id: str, user_token_file: Path | None) -> None:
     """Let a disabled user ask again."""
+    token_or_id = _named(token_or_id, user_token_file)
 
     async def work(ctx: Context, _: Users.Model) -> Users.Model:
         return await _set_active(ctx, await find_user(ctx, token_or_id), active=True)
 
     _tell(asked, with_store(asked, work))
+
+
+def _named(token_or_id: str, token_file: Path | None) -> str:
+    named = cli_secrets.token(token_or_id, token_file, instead="give the id, or --token-file")
+    if not named:
+        raise click.UsageError("name the user: by id, as in `facend users list`, or by --token-file")
+    return named
 
 
 async def _set_active(ctx: Context, user: Users.Model, *, active: bool) -> Users.Model:
