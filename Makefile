@@ -19,11 +19,11 @@ run: setup ## run the demo: a clip of six people as a camera, everything else re
 test: ## run all tests, with real servers (installs them where it may)
 	@.ci/setup tools servers
 ifdef ARGS
-	@$(bin)/pytest $(ARGS)
+	@$(bin)/python -m pytest $(ARGS)
 else
-	@$(bin)/pytest --numprocesses 2 tests/unit
+	@$(bin)/python -m pytest --numprocesses 2 tests/unit
 # Most of these wait for servers, so three keep two cores busy; the longest files come first.
-	@$(bin)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	@$(bin)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 	  tests/contract tests/end_to_end tests/integration
 endif
 
@@ -32,7 +32,7 @@ bench: setup ## how many cameras this machine takes: a short look (two minutes);
 
 chaos: ## a hundred random faults; FAULTS=… and SEED=… say how many, and which, FACENS=local without Milvus
 	@.ci/setup tools servers
-	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),8) FACENS=$(or $(FACENS),milvus) $(bin)/pytest -s tests/end_to_end/test_chaos.py
+	@FAULTS=$(or $(FAULTS),100) SEED=$(or $(SEED),8) FACENS=$(or $(FACENS),milvus) $(bin)/python -m pytest -s tests/end_to_end/test_chaos.py
 
 soak: ## hours with four cameras and visitors, a line each few minutes; MINUTES=… says how many (120)
 	@.ci/setup tools servers
@@ -40,10 +40,10 @@ soak: ## hours with four cameras and visitors, a line each few minutes; MINUTES=
 
 lint: ## ruff, mypy, import-linter
 	@.ci/setup tools
-	@$(bin)/ruff check .
-	@$(bin)/ruff format --check .
-	@$(bin)/mypy
-	@$(bin)/lint-imports
+	@$(bin)/python -m ruff check .
+	@$(bin)/python -m ruff format --check .
+	@$(bin)/python -m mypy
+	@$(bin)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 audit: ## ask the vulnerability databases about the locked packages
 	@.ci/audit

@@ -128,7 +128,7 @@ def test_people_are_enrolled_looked_up_checked_and_erased_while_the_daemon_runs(
         next((tmp_path / "data" / "uploads").rglob("*_photo.jpeg")).unlink()
         found = facend("doctor", "--grace-minutes", "0", *this)
         assert (found.returncode, "1 × missing picture" in found.stdout) == (1, True), found.stdout
-        assert facend("doctor", "--repair", "--grace-minutes", "0", *this).returncode == 0
+        assert facend("doctor", "--repair", "--force", "--grace-minutes", "0", *this).returncode == 0
         assert facend("doctor", "--grace-minutes", "0", *this).returncode == 0
         stranger = json.loads(facend("users", "add", "--json", *this).stdout)["token"]
         for path in ("/doctor", "/facens/rebuild"):
