@@ -24,6 +24,7 @@ from daemon import loop_lag
 from daemon.analysis import Analysis
 from daemon.configuration import Configuration
 from daemon.crashes import CrashNotes
+from daemon.disk_space import DiskReserve
 from daemon.errors import StartError
 from daemon.file_watch import FileWatch
 from daemon.http import application, serving
@@ -138,6 +139,7 @@ class Application:
         self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
         self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics, self._crashes)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
+        self._disks = DiskReserve(settings, self._storing.make_room)
         self._configuration = Configuration(
             settings, self._supervisor, self._storing, self._reread, self._file_watch
         )
@@ -168,6 +170,7 @@ class Application:
         self._jobs.start()
         self._analysis.start()
         self._tasks.start(self._storing.watch_health(), "store health", endless=True)
+        self._tasks.start(self._disks.run(), "free space on disks", endless=True)
         self._tasks.start(self._report(), "reports", endless=True)
         cameras = await self._configuration.start()
         self._tasks.start(self._take_changes(), "changed cameras", endless=True)
@@ -332,6 +335,7 @@ class Application:
                 "fault": self._spool.fault,
                 "set_aside": self._storing.set_aside,
             },
+            "disks": self._disks.status(),
             "jobs": self._jobs.status(),
             "plugins": self._plugins.status(),
         }
@@ -344,7 +348,7 @@ class Application:
         full = (
             f"the spool is full, {dropped} sightings were dropped" if (dropped := self._spool.dropped) else ""
         )
-        parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), full, refused)
+        parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), full, refused, self._disks.trouble)
         return "; ".join(part for part in parts if part)
 
     def _add_levels(self) -> None:
@@ -354,6 +358,8 @@ class Application:
         levels.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
         levels.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
         levels.add("facend_spool_max_bytes", lambda: {"": max_bytes})
+        levels.add("facend_disk_free_bytes", self._disks.free_bytes)
+        levels.add("facend_disk_reserve_bytes", self._disks.reserve_bytes)
         levels.add("facend_data_free_bytes", lambda: {"": shutil.disk_usage(folder).free})
         levels.add("facend_facen_shards", lambda: self._storing.seen.shards)
         levels.add("facend_facens", lambda: self._storing.seen.facens)

@@ -1,13 +1,13 @@
 """A first look at the box: is there everything that the service needs?"""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from daemon import camera_checks, daemon_client, data_folder
 from daemon.check import Check
+from daemon.disk_space import GIGABYTE, disks
 from daemon.errors import StartError
 from daemon.http import listen
 from daemon.models import fetch_with_progress, models_folder
@@ -17,14 +17,12 @@ from pipeline.models import Pack, folder_of, is_present, resolve
 from store.errors import StoreError
 from store.mongod_program import find_mongod
 
-GIBIBYTE = 1024**3
-LEAST_FREE = 2 * GIBIBYTE
-
 
 def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
     """Looks at one thing after the other."""
     running = data_folder.is_held(settings.data_dir)
     yield _data_folder(settings.data_dir, repair=repair)
+    yield from _disks(settings)
     yield _models(settings, repair=repair)
     yield _mongod(settings)
     yield _spool(settings.data_dir / "spool")
@@ -44,13 +42,22 @@ def _data_folder(folder: Path, *, repair: bool) -> Check:
             data_folder.prepare(folder)
         else:
             data_folder.require_usable(folder)
-        free = shutil.disk_usage(folder).free
     except (StartError, OSError) as error:
         return Check("data folder", "bad", str(error))
-    room = f"{free / GIBIBYTE:.1f} GiB free"
-    if free < LEAST_FREE:
-        return Check("data folder", "bad", f"{folder}: only {room}; make room on the disk")
-    return Check("data folder", "good", f"{folder}, {room}")
+    return Check("data folder", "good", str(folder))
+
+
+def _disks(settings: Settings) -> Iterator[Check]:
+    try:
+        found = disks(settings)
+    except OSError as error:
+        yield Check("disk", "bad", str(error))
+        return
+    for disk in found:
+        if text := disk.warning():
+            yield Check("disk", "bad" if disk.is_short else "warning", text)
+        else:
+            yield Check("disk", "good", f"{disk.space.free / GIGABYTE:.1f} GB free for {disk.folder}")
 
 
 def _models(settings: Settings, *, repair: bool) -> Check:

@@ -9,5 +9,5 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    state: Literal["good", "bad", "repaired"]
+    state: Literal["good", "warning", "bad", "repaired"]
     detail: str

@@ -54,8 +54,8 @@ def doctor(asked: Asked, repair: bool, force: bool, grace_minutes: float) -> Non
     for check in box_checks.look(asked.settings, repair=repair):
         checks.append(check)
         if not asked.as_json:
-            mark = {"good": "good    ", "bad": "BAD     ", "repaired": "repaired"}[check.state]
-            click.echo(f"{mark}  {check.name}: {check.detail}")
+            mark = "BAD" if check.state == "bad" else check.state
+            click.echo(f"{mark:<8}  {check.name}: {check.detail}")
     trouble = ""
     try:
         findings = _findings(asked, repair, force, timedelta(minutes=grace_minutes))

@@ -11,6 +11,8 @@ LEVELS: dict[str, tuple[str, str | None]] = {
     "facend_spool_bytes": ("Bytes of the sightings that wait", None),
     "facend_spool_max_bytes": ("How many bytes may wait, before poor and old sightings are dropped", None),
     "facend_data_free_bytes": ("Bytes free on the disk of the data folder", None),
+    "facend_disk_free_bytes": ("Free bytes on a disk that the daemon writes to", "folder"),
+    "facend_disk_reserve_bytes": ("Bytes that pictures leave free on their disk", "folder"),
     "facend_facen_shards": ("Shards of the facen storage", "state"),
     "facend_facens": ("Facens in the facen storage", "gallery_kind"),
     "facend_facens_bytes": ("Memory of this process that the facens take", None),

@@ -70,6 +70,8 @@ class UploadsSettings(Section):
     tls_verify: TlsVerify = True
     """Whether the upload server's certificate is checked, and against which authorities."""
     timeout_seconds: float = Field(default=20, ge=1, le=300)
+    min_free_bytes: int | None = Field(default=None, ge=0, le=MOST_BYTES)
+    """Bytes that pictures leave free on their disk; None for 5 % and at least 1 GB."""
     thumbnail_hosts: tuple[str, ...] = ()
 
     @field_validator("thumbnail_hosts")
@@ -248,6 +250,13 @@ class Settings(Section):
     def box(self) -> str:
         """The `detector` of the cameras that this box reads."""
         return self.detector or socket.gethostname()
+
+    @property
+    def pictures_folder(self) -> Path | None:
+        """The folder of the pictures; None where an upload server has them."""
+        if self.uploads.url:
+            return None
+        return self.uploads.folder or self.data_dir / "uploads"
 
     @field_validator("cameras")
     @classmethod

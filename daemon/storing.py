@@ -39,6 +39,7 @@ from store.driver_errors import DRIVER_ERRORS, ours
 from store.facens.moving import Proof
 from store.findings import Finding
 from store.job_runs import JobRuns
+from store.limits import Limits
 from store.person_evidence import PersonEvidence
 from store.recorder import Recorder
 from store.recording import StoredSighting
@@ -178,6 +179,15 @@ class Storing:
             return
         async with self._tidies("retention"):
             await Retention(self._ctx, self._owner, self._settings.jobs.retention, self._spool).run()
+
+    async def make_room(self, picture_bytes: int) -> int:
+        """Remove the oldest pictures until so many bytes are freed; returns how many were. Raises StoreError.
+
+        Beside retention and checks, which may take hours: a full disk does not wait for them.
+        """
+        if self._ctx is None or self._owner is None:
+            raise StoreUnavailableError(self.trouble)
+        return await Limits(self._ctx, self._owner).free(picture_bytes)
 
     async def look_again(self) -> None:
         """Look again at the faces without a person. The next run makes up for one while the store is away."""

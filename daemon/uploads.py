@@ -16,8 +16,8 @@ AT_ONCE = 8
 async def uploads_of(settings: Settings) -> AsyncIterator[Uploads]:
     """The uploads, until the end of the block."""
     wanted = settings.uploads
-    if not wanted.url:
-        yield FolderUploads(wanted.folder or settings.data_dir / "uploads", wanted.base_url)
+    if settings.pictures_folder is not None:
+        yield FolderUploads(settings.pictures_folder, wanted.base_url)
         return
     import httpx  # most boxes have a folder, and commands start faster without
 

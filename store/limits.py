@@ -56,14 +56,33 @@ class Limits:
         removed, excess = 0, await self._bytes(owner) - most
         if excess > 0 and (removed := await Orphans(self._ctx).remove([owner])):
             excess = await self._bytes(owner) - most
+        pictures, freed = await self._free_oldest(owner, excess)
+        if freed < excess:
+            log.warning(
+                "the pictures that must stay take more room than allowed", bytes_too_many=excess - freed
+            )
+        return removed + pictures
+
+    async def free(self, wanted: int) -> int:
+        """Removes pictures of the oldest days until that many bytes are freed; their faces stay.
+
+        Returns how many bytes were. Pictures of enrolled people stay.
+        """
+        owner = str(await self._ctx.users.owner(self._user))
+        if (await self._ctx.locations.places()).here is None:
+            return 0
+        _, freed = await self._free_oldest(owner, wanted)
+        return freed
+
+    async def _free_oldest(self, owner: str, wanted: int) -> tuple[int, int]:
+        """How many pictures went, and their bytes."""
+        removed = freed = 0
         for day in await self._ctx.uploads.list_folders(owner):
-            if excess <= 0:
+            if freed >= wanted:
                 break
-            pictures, freed = await self._thin_out(f"{owner}/{day}", excess)
-            removed, excess = removed + pictures, excess - freed
-        if excess > 0:
-            log.warning("the pictures that must stay take more room than allowed", bytes_too_many=excess)
-        return removed
+            pictures, size = await self._thin_out(f"{owner}/{day}", wanted - freed)
+            removed, freed = removed + pictures, freed + size
+        return removed, freed
 
     async def _bytes(self, owner: str) -> int:
         total = 0

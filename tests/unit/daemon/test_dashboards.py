@@ -39,6 +39,7 @@ def a_days_work() -> Metrics:
     metrics.frame_age("door", datetime.now(UTC))
     values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
     values["collection"] = tuple(SHAPES)
+    values["folder"] = ("/srv",)
     for name, (_, label) in LEVELS.items():
         metrics.levels.add(name, lambda label=label: dict.fromkeys(values[label], 1))
     return metrics
