@@ -15,10 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from cameras.urls import Kind, check, kind_of, local_path
+from cameras.urls import HIDDEN, Kind, UrlError, check, joined, kind_of, local_path, mask_url, split_url
 from pipeline.regions import Region
 from pipeline.tls import TlsVerify
-from pipeline.urls import HIDDEN, UrlError, joined, mask_url, split_url
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in fractions of the picture's width and height."""

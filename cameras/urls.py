@@ -7,7 +7,21 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from pipeline.hosts import split_authority
-from pipeline.urls import AMBIGUOUS, HIDDEN, UrlError
+from pipeline.urls import AMBIGUOUS, HIDDEN, UrlError, joined, mask_url, split_url
+
+__all__ = [
+    "HIDDEN",
+    "Kind",
+    "UrlError",
+    "check",
+    "host_of",
+    "joined",
+    "kind_of",
+    "local_path",
+    "mask_url",
+    "place_of",
+    "split_url",
+]
 
 
 class Kind(Enum):

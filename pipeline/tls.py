@@ -20,7 +20,7 @@ BUNDLES = (
 def _checked(value: object, *, switch_off: bool) -> object:
     if value is True or (value is False and switch_off):
         return value
-    if isinstance(value, str) and Path(value).is_absolute():
+    if isinstance(value, str) and Path(value).is_absolute() and "\0" not in value:
         return value
     off = "false for no check, " if switch_off else ""
     raise ValueError(
