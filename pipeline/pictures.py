@@ -100,8 +100,10 @@ def _upright(pixels: Picture, orientation: object) -> Picture:
     if orientation not in _FLIPS:
         return pixels
     transposed = cv2.transpose(pixels) if orientation in _TRANSPOSED else pixels
-    flip = _FLIPS[orientation]
-    return np.asarray(transposed if flip is None else cv2.flip(transposed, flip), np.uint8)
+    upright = np.asarray(transposed, np.uint8)
+    if (flip := _FLIPS[orientation]) is not None:
+        cv2.flip(upright, flip, dst=upright)
+    return upright
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
