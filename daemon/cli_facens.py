@@ -153,7 +153,12 @@ def migrate(asked: Asked, url: str) -> None:
 
 @facens.command("re-embed")
 @store_options(user=False)
-def reembed(asked: Asked) -> None:
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Leave faces out of their galleries whose pictures lie at another place, such as another box.",
+)
+def reembed(asked: Asked, force: bool) -> None:
     """Make every facen anew with the model pack of the settings, from the stored pictures.
 
     The daemon must not run. A run that was broken off goes on where it was.
@@ -165,7 +170,7 @@ def reembed(asked: Asked) -> None:
         again = Reembedding(ctx.database, ctx.uploads, models.embedder, models.pack.name)
         await _clear(ctx)
         with progress(await again.left(), "making facens anew") as told:
-            return await again.run(told)
+            return await again.run(told, force=force)
 
     done = _worked(asked, work, None)
     if asked.as_json:

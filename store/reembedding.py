@@ -16,13 +16,14 @@ from pipeline.facen import encode
 from pipeline.types import Picture
 from store.client import Database, Document
 from store.driver_errors import DRIVER_ERRORS, ours
-from store.errors import ImageError
+from store.errors import ImageError, StoreError
 from store.facens.pack import set_pack, stored_pack
 from store.image import decode
+from store.locations import LOCATIONS, USES, pictures_of
 from store.uploads import Uploads
 
 BATCH = 16
-FIELDS = {"normalized": 1, "detector_info": 1}
+FIELDS = {"normalized": 1, "detector_info": 1, "owner": 1, LOCATIONS: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +55,61 @@ class Reembedding:
         except DRIVER_ERRORS as error:
             raise ours(error, "faces.count") from error
 
-    async def run(self, told: Callable[[int], object] = lambda _: None) -> Reembedded:
-        """`told` hears how many were done since it was called before.
+    async def run(self, told: Callable[[int], object] = lambda _: None, *, force: bool = False) -> Reembedded:
+        """Faces whose pictures lie at another place wait for a run there, unless `force` leaves them out.
+
+        Args:
+            told: called with how many were done since the call before.
 
         Raises:
-            StoreError: MongoDB or the uploads do not answer; a second run goes on from there.
+            StoreError: MongoDB or the uploads do not answer, or faces wait for a run at another place; a
+                second run goes on from there.
         """
         held = await stored_pack(self._database)
         old, size = (held.name, held.size) if held else (self._pack, self._embedder.size)
         await set_pack(self._database, old, size, becoming=self._pack)
-        done = without = 0
+        done = without = waiting = 0
+        last = -1
         try:
-            while faces := await self._faces.find(self._waiting, FIELDS).limit(BATCH).to_list(None):
-                made, lost = await self._renew(faces, old)
-                done, without = done + made, without + lost
+            while faces := await self._batch(last):
+                last = faces[-1]["_id"]
+                elsewhere = set() if force else await self._elsewhere(faces)
+                here = [face for face in faces if face["_id"] not in elsewhere]
+                made, lost = await self._renew(here, old) if here else (0, 0)
+                done, without, waiting = done + made, without + lost, waiting + len(elsewhere)
                 told(len(faces))
         except DRIVER_ERRORS as error:
             raise ours(error, "faces.re-embed") from error
+        if waiting:
+            raise StoreError(
+                f"{done} facens are made anew, and {waiting} faces have their pictures at another place: run "
+                "`facend facens re-embed` on the box that stored them, or mount its disk; `--force` leaves "
+                "them out of their galleries"
+            )
         await set_pack(self._database, self._pack, self._embedder.size)
         return Reembedded(done, without)
+
+    async def _batch(self, last: int) -> list[Document]:
+        query = {**self._waiting, "_id": {"$gt": last}}
+        found: list[Document] = (
+            await self._faces.find(query, FIELDS).sort("_id", 1).limit(BATCH).to_list(None)
+        )
+        return found
+
+    async def _elsewhere(self, faces: Sequence[Document]) -> set[int]:
+        """The faces whose aligned picture lies at another place, or may: its place is not recorded, it is
+        not here, and other places are in use."""
+        here = await self._uploads.location()
+        others = await self._database[USES].find_one({"location": {"$ne": here}}) is not None
+        pictures = {face["_id"]: pictures_of(self._uploads, face, ["normalized"]) for face in faces}
+        unknown = [one.key for found in pictures.values() for one in found if one.location is None and others]
+        missing = set(await self._uploads.missing(unknown))
+        return {
+            face_id
+            for face_id, found in pictures.items()
+            for one in found
+            if (one.location != here if one.location is not None else one.key in missing)
+        }
 
     async def _renew(self, faces: Sequence[Document], old: str) -> tuple[int, int]:
         pictures = {face["_id"]: await self._picture(face) for face in faces}
@@ -94,9 +131,8 @@ class Reembedding:
 
     async def _picture(self, face: Document) -> Picture | None:
         """The aligned face; None where there is none that can be used."""
-        url = face.get("normalized")
-        key = self._uploads.key_of(url) if isinstance(url, str) else None
-        data = None if key is None else await self._uploads.get(key)
+        found = pictures_of(self._uploads, face, ["normalized"])
+        data = await self._uploads.get(found[0].key) if found else None
         if data is None:
             return None
         try:

@@ -1,7 +1,7 @@
 """Boxes that share a MongoDB leave each other's pictures alone."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,9 +13,11 @@ import pytest
 from store import Context, Face, User
 from store.doctor import Doctor
 from store.erasure import Erasure
+from store.errors import StoreError
 from store.findings import Finding, Kind
 from store.image import Image
 from store.locations import LOCATIONS, PICTURES
+from store.reembedding import Reembedded, Reembedding
 from store.retention import Retention
 from store.settings import RetentionSettings
 from store.uploads import MARKER, FolderUploads
@@ -241,3 +243,23 @@ async def test_an_erased_persons_pictures_at_another_box_are_removed_by_that_box
     assert await one.ctx.locations.carry_out() == 0
     assert await two.ctx.locations.carry_out() == 3
     assert (two.files(), await two.pictures()) == (3, 3)
+
+
+async def test_reembedding_waits_for_the_box_with_the_pictures(site: Site) -> None:
+    """A face whose picture lies at another box stays in its galleries until that box makes its facen anew."""
+
+    class Embedder:
+        size = 128
+
+        def embed(self, pictures: Sequence[Any]) -> list[Any]:
+            return [person_facen(50) for _ in pictures]
+
+    one = await site.box("one")
+    two = await site.box("two", one.user)
+    for number, box in enumerate((one, two)):
+        await box.store(number, detector_info={"pack": "old"})
+    with pytest.raises(StoreError, match="1 faces have their pictures at another place"):
+        await Reembedding(one.ctx.database, one.ctx.uploads, Embedder(), "new").run()
+    assert [face.galleries for face in await one.faces()] == [["default"], ["default"]]
+    assert await Reembedding(two.ctx.database, two.ctx.uploads, Embedder(), "new").run() == Reembedded(1, 0)
+    assert {face["detector_info"]["pack"] for face in await two.faces()} == {"new"}
