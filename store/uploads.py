@@ -341,14 +341,14 @@ class FolderUploads(Addresses):
                 yield key
 
     def _measured(self, prefix: str) -> Iterator[Entry]:
+        root = str(self._folder)
         for key in self._walk(prefix):
-            path = self._folder / key
             try:
-                yield Entry(key, path.stat().st_size)
+                yield Entry(key, os.stat(f"{root}/{key}").st_size)  # noqa: PTH116  a million times
             except FileNotFoundError:  # removed meanwhile
                 continue
             except OSError as error:
-                raise self._failed("read", path, error) from error
+                raise self._failed("read", self._folder / key, error) from error
 
     def _is_there(self, key_or_url: str) -> bool:
         key = self._own_key(key_or_url)
@@ -356,9 +356,17 @@ class FolderUploads(Addresses):
             return True
         path = self.path_of(key)
         try:
-            return path.is_file()
+            if path.is_file():
+                return True
+            for folder in path.relative_to(self._folder).parents:
+                link = self._folder / folder
+                if link.is_symlink() and not link.exists():
+                    raise UploadError(
+                        f"{link} leads to {link.readlink()}, which is not there: mount that disk"
+                    )
         except OSError as error:
             raise self._failed("read", path, error) from error
+        return False
 
     def _folders(self, prefix: str) -> list[str]:
         start = self.path_of(prefix) if prefix else self._folder

@@ -130,6 +130,8 @@ async def test_a_disk_that_is_not_mounted_is_an_error_of_the_uploads(tmp_path: P
     for owner in ("owner", "loop"):
         with pytest.raises(UploadError):
             await uploads.put(f"{owner}/day/1_a.jpeg", b"x", "image/jpeg")
+        with pytest.raises(UploadError):
+            await uploads.missing([f"{owner}/day/1_a.jpeg"])
         assert [key async for key in uploads.list_keys(owner)] == []
         assert await uploads.list_folders(owner) == []
 
