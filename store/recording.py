@@ -146,9 +146,8 @@ class Recording:
         """
         face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
         if face is not None:
-            named = [face[field] for field in PICTURES if isinstance(face.get(field), str)]
-            pictures = [url for url in named if self._ctx.uploads.key_of(url) is not None]
-            if not await self._ctx.uploads.missing(pictures):
+            named = all(isinstance(face.get(field), str) for field in PICTURES)
+            if named and not await self._ctx.faces.missing(face):
                 return
             await FaceRemoval(self._ctx, self._user).remove(face)
         made = await self._ctx.persons.find_one(self._user, {"sighting_id": sighting_id})

@@ -224,7 +224,7 @@ class WebDavUploads(Addresses):
             f"the upload server refuses {method} {self._url}{path}: "
             f"{status} {answer.reason_phrase}; {_advice(answer)}"
         )
-        if method == "PUT" and status in OF_ONE_PICTURE and after is None:
+        if method == "PUT" and path != MARKER and status in OF_ONE_PICTURE and after is None:
             raise PictureRefusedError(message)
         raise UploadError(message, after)
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from store.context import Context
-from store.errors import StoreError
+from store.errors import StoreError, UploadError
 from store.observer import Unobserved
 from store.recorder import Recorder
 from store.retries import DIFFERENT, STRIKES
@@ -24,7 +24,7 @@ from store.webdav_uploads import OF_ONE_PICTURE, WebDavUploads
 from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
 from tests.sightings import RECORDING, photo, sighting
-from tests.store_checks import assert_agreement, block, unblock
+from tests.store_checks import assert_agreement, block
 from tests.upload_answers import STORED, Answer, AnsweringServer, answering_server
 
 LARGE = 20_000
@@ -247,34 +247,35 @@ async def test_a_poison_sighting_is_given_up_while_others_go_through(
         await assert_agreement(ctx, user, uploads, {event.sighting_id for event in running.events})
 
 
-async def test_a_gallery_that_was_removed_meanwhile_is_made_again(
-    store_settings: StoreArguments, spool: Spool, uploads: Path
+class Away(FolderUploads):
+    """A folder that is away for a while."""
+
+    away = True
+
+    async def put(self, key: str, data: bytes, content_type: str) -> str:
+        if self.away:
+            raise UploadError("the folder is away")
+        return await super().put(key, data, content_type)
+
+
+@pytest.mark.parametrize("gone", ["gallery", "face"])
+async def test_what_was_removed_between_two_attempts_is_made_again(
+    store_settings: StoreArguments, spool: Spool, uploads: Path, gone: str
 ) -> None:
-    """Removed between two attempts: the sighting is stored in it all the same."""
-    async with store_settings.open() as ctx:
+    """A gallery is made again; a half-stored face that was removed is stored anew."""
+    folder = Away(uploads)
+    async with store_settings.open(uploads=folder) as ctx:
         user = await ctx.users.add({})
-        block(uploads)
         sighting_id = spool.put(sighting(1))
         async with recording(ctx, user, spool) as running:
             await until(lambda: running.recorder.fault is not None)
-            await ctx.galleries.remove_one(user, {"name": "cam_door"})
-            unblock(uploads)
-            await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
-        await assert_agreement(ctx, user, uploads, {sighting_id})
-
-
-async def test_a_face_that_was_removed_meanwhile_is_stored_again(
-    store_settings: StoreArguments, spool: Spool, uploads: Path
-) -> None:
-    """Removed between two attempts: the sighting is no longer half stored, and begins anew."""
-    async with store_settings.open() as ctx:
-        user = await ctx.users.add({})
-        block(uploads)
-        sighting_id = spool.put(sighting(1))
-        async with recording(ctx, user, spool) as running:
-            await until(lambda: running.recorder.fault is not None)
-            await ctx.faces.remove_one(user, {"sighting_id": sighting_id})
-            unblock(uploads)
+            if gone == "gallery":
+                assert await ctx.galleries.remove_one(user, {"name": "cam_door"})
+            else:
+                assert await ctx.faces.remove_one(user, {"sighting_id": sighting_id})
+            failures = len(running.observer.sightings)
+            await until(lambda: len(running.observer.sightings) >= failures + 2)
+            folder.away = False
             await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
         await assert_agreement(ctx, user, uploads, {sighting_id})
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from store.errors import UploadError
-from store.webdav_uploads import WebDavUploads
+from store.errors import PictureRefusedError, UploadError
+from store.webdav_uploads import OF_ONE_PICTURE, WebDavUploads
 from tests.nginx import PASSWORD, USER, UploadServer, upload_server
+from tests.upload_answers import answering_server
 
 KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
 
@@ -59,3 +60,15 @@ async def test_a_server_that_is_away_is_an_upload_error(server: UploadServer) ->
                 await uploads.missing([KEY])
     finally:
         server.start()
+
+
+@pytest.mark.parametrize("status", sorted(OF_ONE_PICTURE))
+async def test_a_refused_marker_is_the_servers_trouble(status: int) -> None:
+    """Only a picture can be refused for itself: without its marker nothing can be stored at a place."""
+    with answering_server() as server:
+        server.takes_marker = False
+        server.answer = lambda path, body: (status, {})
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(UploadError, match=f": {status} ") as caught:
+                await WebDavUploads(client, server.url).claim()
+    assert not isinstance(caught.value, PictureRefusedError)
