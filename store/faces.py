@@ -270,7 +270,7 @@ class Faces(UserStore[Face]):
             )
         if document is None:
             raise NotFoundError(f"there is no stored face {face['_id']}; store it with Faces.add first")
-        face["gallery"] = document["gallery"]
+        face["gallery"] = document.get("gallery") or []
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None

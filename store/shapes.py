@@ -62,7 +62,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     "faces": {
         "_id": ID,
         "owner": OBJECT_ID,
-        "gallery": _optional(NAMES),
+        "gallery": Field(NAMES.types, NAMES.expected, items=TEXT),  # not null, which MongoDB adds nothing to
         "facen": _optional(TEXT),
         "person_id": _optional(ID),
         "person_changes": _optional(IDS),
