@@ -38,8 +38,9 @@ SEARCHED = 20_000
 AT_ONCE = 256
 """References that are searched for at once, and pairs of persons whose references are compared at once."""
 BATCH = 5_000
-ROWS, COLUMNS = 512, 2048
-"""Means that are compared at once; their products stay in the processor's cache."""
+ROWS, COLUMNS = 512, 1 << 14
+"""Means that are compared at once. Products are large, since the threads of each wait for each other at its
+end, which takes long on a busy machine."""
 MEANS_AT_ONCE = 1 << 26
 """Products after which others have the thread."""
 MOST = 64
@@ -267,11 +268,14 @@ class _Similar:
 
     def compare(self, start: int) -> None:
         """Compares some means with each other and with all after them."""
+        # Used again for each product: memory that is new has to be found by the system first.
+        room = np.empty(ROWS * min(COLUMNS, len(self._means)), dtype=np.float32)
         for top in range(start, min(start + self._rows, len(self._means)), ROWS):
             some = self._means[top : top + ROWS]
             for left in range(top, len(self._means), COLUMNS):
                 others = self._means[left : left + COLUMNS]
-                near = some @ others.T
+                near = room[: len(some) * len(others)].reshape(len(some), len(others))
+                np.dot(some, others.T, out=near)
                 if near.max() < self._least:
                     continue
                 rows, columns = np.nonzero(near >= self._least)
