@@ -241,6 +241,22 @@ def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
     assert len(files_below(box.data_dir / "uploads")) == 3
 
 
+def test_persons_who_look_the_same_are_erased_where_that_is_confirmed(box: Box) -> None:
+    """One by one at the prompt, with name, faces and confidence; with `--yes` only those that are named."""
+    first, third, second = visits(box, (1, 0, "door"), (1, 1, "gate"), (2, 0, "door"))  # by camera
+    told = box.run("persons", "erase", str(first), input="y\nn\n").output
+    assert f"Erase person {second}, 1 face, seen" in told and "confidence 1.00, too?" in told
+    assert f"stays: person {second}" in told and "not checked: backups" in told
+    assert {one["id"] for one in box.json("persons", "list")} == {second, third}
+    (again,) = visits(box, (1, 2, "door"))
+    erased = box.json("persons", "erase", str(again), "--yes")
+    assert [one["person_id"] for one in erased["doubles_left"]] == [second]
+    (again,) = visits(box, (1, 3, "door"))
+    erased = box.json("persons", "erase", str(again), "--yes", "--double", str(second))
+    assert (erased["doubles"], erased["doubles_left"]) == ([second], [])
+    assert [one["id"] for one in box.json("persons", "list")] == [third]
+
+
 def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, tmp_path: Path) -> None:
     """Taken, known and refused are counted, in text and as JSON; a folder of no use is an error."""
     people = tmp_path / "people"
