@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pymongo
+import pytest
 from bson import ObjectId
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -253,6 +254,7 @@ class Boxes(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
+@pytest.mark.timeout(900)
 def test_no_living_face_loses_a_picture(mongo_url: str, tmp_path: Path) -> None:
     """Whatever is stored, checked, mended, erased, merged, moved and unmounted on five boxes.
 
@@ -266,6 +268,6 @@ def test_no_living_face_loses_a_picture(mongo_url: str, tmp_path: Path) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=5, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
