@@ -1,5 +1,8 @@
 import os
 import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -7,10 +10,17 @@ from structlog.testing import capture_logs
 from daemon.notify import Systemd
 
 
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A folder for sockets, whose path the kernel limits to 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="facend-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("abstract", [False, True])
-def test_messages_reach_the_socket_of_systemd(tmp_path, abstract):
+def test_messages_reach_the_socket_of_systemd(socket_folder, abstract):
     """READY, STATUS, WATCHDOG and STOPPING arrive as sd_notify(3) words them, whatever the socket's name."""
-    name = f"@facend-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    name = f"@facend-test-{os.getpid()}" if abstract else str(socket_folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind("\0" + name[1:] if abstract else name)
         systemd = Systemd({"NOTIFY_SOCKET": name})
@@ -47,24 +57,24 @@ def test_a_short_watchdog_hears_from_us_more_often():
     assert Systemd({}).often_enough(2) == 2
 
 
-def test_a_line_break_in_a_status_is_no_second_assignment(tmp_path):
+def test_a_line_break_in_a_status_is_no_second_assignment(socket_folder):
     """What a server answered may have several lines; systemd reads it as one."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(tmp_path / "notify"))
-        Systemd({"NOTIFY_SOCKET": str(tmp_path / "notify")}).status("store away:\nSTOPPING=1")
+        listener.bind(str(socket_folder / "notify"))
+        Systemd({"NOTIFY_SOCKET": str(socket_folder / "notify")}).status("store away:\nSTOPPING=1")
         assert listener.recv(1000) == b"STATUS=store away: STOPPING=1"
 
 
-def test_a_service_manager_that_cannot_be_reached_stops_nothing(tmp_path):
+def test_a_service_manager_that_cannot_be_reached_stops_nothing(socket_folder):
     """A socket that is gone, or whose queue is full, is told once and does not block or raise."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, capture_logs() as logs:
-        listener.bind(str(tmp_path / "full"))
-        full = Systemd({"NOTIFY_SOCKET": str(tmp_path / "full")})
+        listener.bind(str(socket_folder / "full"))
+        full = Systemd({"NOTIFY_SOCKET": str(socket_folder / "full")})
         for _ in range(2000):
             full.alive()
     assert [line["event"] for line in logs] == ["systemd cannot be told how we are"]
 
-    gone = Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")})
+    gone = Systemd({"NOTIFY_SOCKET": str(socket_folder / "gone")})
     with capture_logs() as logs:
         gone.alive()
         gone.alive()
