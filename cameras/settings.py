@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from cameras.urls import HIDDEN, Kind, UrlError, check, joined, kind_of, local_path, mask_url, split_url
-from pipeline.regions import Region
-from pipeline.tls import TlsVerify
+from pipeline.base.tls import TlsVerify
+from pipeline.visits.regions import Region
 
 Box = tuple[float, float, float, float]
 """(left, top, right, bottom) in fractions of the picture's width and height."""
@@ -34,7 +34,7 @@ def _checked(shapes: object) -> object:
 
 
 Shapes = Annotated[tuple[Box | Polygon, ...], BeforeValidator(_checked)]
-"""As `pipeline.regions.Region.of` takes them."""
+"""As `pipeline.visits.regions.Region.of` takes them."""
 
 
 class CameraSettings(BaseModel):
@@ -135,7 +135,7 @@ class CameraSettings(BaseModel):
 
     @property
     def trace_name(self) -> str:
-        """What tracebacks call code that runs for this camera, see `cameras.traced`."""
+        """What tracebacks call code that runs for this camera, see `cameras.source.crash_tag`."""
         return f"camera {self.id} {self.mark}"
 
     @property

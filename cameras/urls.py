@@ -1,4 +1,4 @@
-"""Camera URLs: which kinds there are, and what makes one valid. `pipeline.urls` splits and masks them."""
+"""Kinds of camera URLs, and what makes one valid. `pipeline.base.urls` splits and masks them."""
 
 import os
 import re
@@ -6,8 +6,8 @@ from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from pipeline.hosts import split_authority
-from pipeline.urls import AMBIGUOUS, HIDDEN, UrlError, joined, mask_url, split_url
+from pipeline.base.hosts import split_authority
+from pipeline.base.urls import AMBIGUOUS, HIDDEN, UrlError, joined, mask_url, split_url
 
 __all__ = [
     "HIDDEN",

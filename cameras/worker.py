@@ -6,20 +6,20 @@ from collections.abc import Callable
 
 import structlog
 
-from cameras.backoff import Backoff
-from cameras.clock import Stamp, StreamClock
-from cameras.effort import Effort
 from cameras.errors import Reason, SourceError
-from cameras.figures import Figures
-from cameras.health import Health
+from cameras.latest_frame import Slot
+from cameras.load.decode_load import Effort
 from cameras.observer import CameraObserver, CameraStatus
-from cameras.pace import Pace
-from cameras.progress import Progress, Waiting
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
-from cameras.source import Source
+from cameras.source.crash_tag import traced
+from cameras.source.ffmpeg import Source
+from cameras.status.health import Health
+from cameras.status.stats import Figures
+from cameras.status.watchdog import Progress, Waiting
 from cameras.stream import Decoded, Kept, Stream, StreamInfo
-from cameras.traced import traced
+from cameras.timing.backoff import Backoff
+from cameras.timing.clock import Stamp, StreamClock
+from cameras.timing.playback import Pace
 from cameras.urls import Kind
 from pipeline.rate import Rate
 from pipeline.types import Frame

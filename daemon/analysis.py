@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from cameras.slot import EndOfStream, Slot
-from daemon.metrics import Metrics
+from cameras.latest_frame import EndOfStream, Slot
+from daemon.runtime.metrics import Metrics
 from pipeline.stages import CameraStages
 from pipeline.types import Sighting
-from store.spool import Spool, SpoolError
+from store.spool.spool import Spool, SpoolError
 
 log = structlog.get_logger(__name__)
 

@@ -20,31 +20,31 @@ from typing import Any
 
 import structlog
 
-from daemon import loop_lag
 from daemon.analysis import Analysis
+from daemon.config.file_watch import FileWatch
+from daemon.config.settings import HttpSettings, Settings
 from daemon.configuration import Configuration
-from daemon.crashes import CrashNotes
-from daemon.disk_space import DiskReserve
 from daemon.errors import StartError
-from daemon.file_watch import FileWatch
-from daemon.http import application, serving
-from daemon.http_connections import ConnectionLimits, Connections
-from daemon.jobs import Jobs
-from daemon.metrics import Metrics
-from daemon.nights import Nights
-from daemon.notify import Systemd
-from daemon.owner_routes import doctor_route, rebuild_route
+from daemon.http.connections import ConnectionLimits, Connections
+from daemon.http.maintenance import doctor_route, rebuild_route
+from daemon.http.server import application, serving
 from daemon.plugins.host import Plugins
-from daemon.settings import HttpSettings, Settings
-from daemon.shutdown import ShutdownLimit, side_by_side
+from daemon.runtime import loop_lag
+from daemon.runtime.crashes import CrashNotes
+from daemon.runtime.disk_space import DiskReserve
+from daemon.runtime.jobs import Jobs
+from daemon.runtime.metrics import Metrics
+from daemon.runtime.nightly_jobs import Nights
+from daemon.runtime.shutdown import ShutdownLimit, side_by_side
+from daemon.runtime.systemd import Systemd
+from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
-from daemon.tasks import TaskGroup, exception_handler
-from pipeline.engine import Models
-from store.background import in_thread, supervised
-from store.deadline import Deadline
-from store.recording import StoredSighting
-from store.spool import Spool, SpoolError
+from pipeline.base.background import in_thread, supervised
+from pipeline.base.deadline import Deadline
+from pipeline.models.engine import Models
+from store.spool.recording import StoredSighting
+from store.spool.spool import Spool, SpoolError
 
 log = structlog.get_logger(__name__)
 
@@ -298,7 +298,7 @@ class Application:
         self._crash = self._crash or error
         self.stop()
 
-    # daemon.http.Health
+    # daemon.http.server.Health
     def stuck(self) -> str:
         silent = time.monotonic() - self._analysis.turned_at
         culprit = f"that of the camera {self._analysis.busy_with}"

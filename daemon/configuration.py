@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import structlog
 
-from daemon.camera_leases import CameraLeases, LeaseStore
-from daemon.collection_cameras import CameraStore, CollectionCameras
+from daemon.config.camera_leases import CameraLeases, LeaseStore
+from daemon.config.collection_cameras import CameraStore, CollectionCameras
+from daemon.config.file_watch import FileWatch
+from daemon.config.settings import Settings
+from daemon.config.wanted_cameras import WantedCameras
 from daemon.errors import SettingsError
-from daemon.file_watch import FileWatch
-from daemon.settings import Settings
 from daemon.supervisor import Supervisor
-from daemon.wanted_cameras import WantedCameras
 
 log = structlog.get_logger(__name__)
 

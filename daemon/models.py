@@ -6,12 +6,12 @@ from pathlib import Path
 
 import structlog
 
-from daemon import data_folder
+from daemon.config.settings import Settings
 from daemon.errors import StartError
-from daemon.settings import Settings
-from pipeline import engine
+from daemon.runtime import data_folder
 from pipeline.errors import ModelError
-from pipeline.models import Pack, fetch, is_present, resolve
+from pipeline.models import engine
+from pipeline.models.files import Pack, fetch, is_present, resolve
 
 log = structlog.get_logger(__name__)
 

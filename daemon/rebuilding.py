@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from store import Context, FacenStorageError, StoreUnavailableError
-from store.facens.comparing import entries_listed
-from store.facens.moving import Proof, bring_over
+from store.facens.sync.diff import entries_listed
+from store.facens.sync.migrate import Proof, bring_over
 
 
 async def rebuild(ctx: Context, told: Callable[[int, int], object]) -> Proof:

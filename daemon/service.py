@@ -9,16 +9,18 @@ from pathlib import Path
 
 import cv2
 
-from daemon import data_folder, event_loop, logs, settings_file
 from daemon.app import Application
-from daemon.ending import STDERR
-from daemon.file_watch import FileWatch
-from daemon.http_connections import raise_descriptor_limit
+from daemon.config import file as settings_file
+from daemon.config.file_watch import FileWatch
+from daemon.config.settings import Settings
+from daemon.http.connections import raise_descriptor_limit
 from daemon.models import load_models
-from daemon.notify import Systemd
-from daemon.settings import Settings
-from daemon.visit_lines import log_visit
-from pipeline.engine import Models
+from daemon.runtime import data_folder, logs
+from daemon.runtime import loop as event_loop
+from daemon.runtime.signals import STDERR
+from daemon.runtime.systemd import Systemd
+from daemon.runtime.visit_log import log_visit
+from pipeline.models.engine import Models
 
 SWITCH_SECONDS = 0.001
 """How long a thread that computes may keep the interpreter from the event loop. Python's own 5 ms, once for
@@ -27,7 +29,8 @@ each busy thread in front, add up to a loop that is late; see docs/endurance.md.
 
 def run(settings_path: Path | None) -> None:
     """Read the cameras and store who visits, until a signal comes."""
-    # A crash in a library tells the log where it was, until there is a file for that (`daemon.crashes`).
+    # A crash in a library tells the log where it was, until there is a file for that
+    # (`daemon.runtime.crashes`).
     faulthandler.enable(file=STDERR)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)

@@ -7,20 +7,23 @@ from datetime import timedelta
 
 import structlog
 
-from daemon.camera_documents import check_document
-from daemon.camera_leases import LeasedSightings
+from daemon.config.camera_documents import check_document
+from daemon.config.camera_leases import LeasedSightings
+from daemon.config.rules import evidence_rules, recording_settings, threshold
+from daemon.config.service_user import owner
+from daemon.config.settings import Settings
+from daemon.config.uploads import uploads_of
 from daemon.errors import StartError
-from daemon.identity import evidence_rules, recording_settings, threshold
-from daemon.metrics import Metrics
-from daemon.owner import owner
 from daemon.plugins.host import Plugins
 from daemon.rebuilding import rebuild
-from daemon.settings import Settings
-from daemon.shutdown import side_by_side
-from daemon.store_look import StoreLook
-from daemon.uploads import uploads_of
-from pipeline.engine import Models
+from daemon.runtime.metrics import Metrics
+from daemon.runtime.shutdown import side_by_side
+from daemon.runtime.store_health import StoreLook
+from pipeline.base.background import supervised
+from pipeline.base.backoff import Backoff
+from pipeline.base.deadline import Deadline
 from pipeline.extractor import Extractor
+from pipeline.models.engine import Models
 from store import (
     AuthenticationError,
     BadValueError,
@@ -30,25 +33,22 @@ from store import (
     StoreUnavailableError,
     Users,
 )
-from store.background import supervised
-from store.backoff import Backoff
-from store.cameras import Cameras
-from store.deadline import Deadline
-from store.doctor import Doctor
-from store.driver_errors import DRIVER_ERRORS, ours
-from store.facens.moving import Proof
-from store.findings import Finding
-from store.job_runs import JobRuns
-from store.limits import Limits
-from store.person_evidence import PersonEvidence
-from store.recorder import Recorder
-from store.recording import StoredSighting
-from store.retention import Retention
-from store.shapes import SHAPES
-from store.spool import Spool
-from store.term_leases import TermLeases
-from store.watching import watch
-from store.withheld import Withheld
+from store.collections.cameras import Cameras
+from store.facens.sync.migrate import Proof
+from store.identity.evidence import PersonEvidence
+from store.identity.unassigned import Withheld
+from store.mongo.change_stream import watch
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.shapes import SHAPES
+from store.mongo.term_leases import TermLeases
+from store.spool.recorder import Recorder
+from store.spool.recording import StoredSighting
+from store.spool.spool import Spool
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.doctor.findings import Finding
+from store.upkeep.job_runs import JobRuns
+from store.upkeep.limits import Limits
+from store.upkeep.retention import Retention
 
 log = structlog.get_logger(__name__)
 

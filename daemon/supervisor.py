@@ -11,20 +11,20 @@ from typing import Any, Protocol
 import structlog
 
 from cameras import roster
-from cameras.effort import Effort
-from cameras.lookout import Lookout
-from cameras.motion import MotionGate
+from cameras.latest_frame import Slot
+from cameras.load.decode_load import Effort
+from cameras.load.motion import MotionGate
 from cameras.roster import Assignment
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
-from cameras.source import Source
+from cameras.source.ffmpeg import Source
+from cameras.source.reachability import Lookout
 from cameras.worker import CameraWorker
-from daemon.crashes import CrashNotes
-from daemon.metrics import Metrics
-from daemon.settings import PipelineSettings
-from pipeline.engine import Models
+from daemon.config.settings import PipelineSettings
+from daemon.runtime.crashes import CrashNotes
+from daemon.runtime.metrics import Metrics
+from pipeline.base.background import in_thread
+from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, Watch
-from store.background import in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline import facen, pictures
-from pipeline.alignment import align
-from pipeline.detector import Detector
-from pipeline.engine import Models
+from pipeline.faces import facen
+from pipeline.faces.alignment import align
+from pipeline.faces.detector import Detector
+from pipeline.faces.quality import assess
+from pipeline.faces.refine import look_closer
 from pipeline.limits import MAX_PIXELS
-from pipeline.look import look_closer
-from pipeline.quality import assess
+from pipeline.models.engine import Models
+from pipeline.pictures import decode as pictures
 from pipeline.types import Detection, ExtractionFace, Picture, Quality
 
 _LONG_SIDES = (640, 1280)

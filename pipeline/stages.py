@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pipeline.appearance import Appearance
-from pipeline.best_shot import Posting
-from pipeline.engine import Models
 from pipeline.extractor import moved, scaled
-from pipeline.poster import Poster, timed
+from pipeline.faces.orientation import TurnedWatch
+from pipeline.models.engine import Models
 from pipeline.rate import EARLY_SECONDS, Rate
-from pipeline.regions import EVERYWHERE, Region
-from pipeline.search import Search
-from pipeline.tracker import Track, Tracker, TrackerSettings
-from pipeline.turned import TurnedWatch
+from pipeline.tracking.search_areas import Search
+from pipeline.tracking.tracker import Track, Tracker, TrackerSettings
 from pipeline.types import Detection, Frame, Observer, Rectangle, Scene, Sighting
-from pipeline.visits import ShotRules, Visits, lies_in
+from pipeline.visits.appearance import Appearance
+from pipeline.visits.best_shot import Posting
+from pipeline.visits.poster import Poster, timed
+from pipeline.visits.regions import EVERYWHERE, Region
+from pipeline.visits.visits import ShotRules, Visits, lies_in
 
 Watch = Callable[[Frame], Scene]
 """What goes on in the frame, compared with those before."""
@@ -102,7 +102,7 @@ class CameraStages:
         self._rate = Rate()
         self._search = Search(settings.whole_seconds)
         self._places: list[Rectangle] = []
-        """Where the faces are, if a look there alone is enough; see `pipeline.search`."""
+        """Where the faces are, if a look there alone is enough; see `pipeline.tracking.search_areas`."""
         self._seen = False
         """Whether there was a face, or what might be one, in the frame analysed last."""
         self._in_view = False

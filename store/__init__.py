@@ -1,9 +1,14 @@
 """The facenapi context: users, faces, galleries, cameras, persons, and where their data lies."""
 
 from pipeline.types import Emotions, ExtractionFace, Rectangle
-from store.cameras import Camera, Cameras
+from store.collections.cameras import Camera, Cameras
+from store.collections.faces import CoreFaces, Faces
+from store.collections.galleries import Galleries, Gallery
+from store.collections.identification import IdentifyResult, IdentifyResults
+from store.collections.persons import Person, PersonMatch, Persons
+from store.collections.server_faces import ServerFaces
+from store.collections.users import User, Users, UserStore
 from store.context import Context
-from store.counters import Counter, Counters
 from store.errors import (
     AuthenticationError,
     BadFilterError,
@@ -23,16 +28,11 @@ from store.errors import (
     UploadError,
 )
 from store.face import Face
-from store.faces import CoreFaces, Faces
-from store.galleries import Galleries, Gallery
-from store.identification import IdentifyResult, IdentifyResults
-from store.image import Image
-from store.model_store import Model, MongoStore
+from store.mongo.counters import Counter, Counters
+from store.mongo.model_store import Model, MongoStore
 from store.observer import StoreObserver
-from store.persons import Person, PersonMatch, Persons
-from store.server_faces import ServerFaces
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
-from store.users import User, Users, UserStore
+from store.uploads.image import Image
 
 __all__ = [
     "AuthenticationError",

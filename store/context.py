@@ -8,29 +8,29 @@ from typing import Any
 
 import structlog
 
+from pipeline.base.deadline import Deadline
 from pipeline.limits import MAX_PIXELS
-from store.cameras import Cameras
-from store.client import Database, connect, ping
-from store.counters import Counters
-from store.deadline import Deadline
-from store.embedded import PrivateMongod
-from store.extraction import Extractor, PictureExtractor
-from store.facens.keeping import FacensKeeping
-from store.facens.opening import open_storage
+from store.collections.cameras import Cameras
+from store.collections.extraction import Extractor, PictureExtractor
+from store.collections.galleries import Galleries
+from store.collections.persons import COUNTER, Persons
+from store.collections.server_faces import ServerFaces
+from store.collections.users import Users
 from store.facens.storage import FacenStorage
-from store.galleries import Galleries
-from store.indexes import create_indexes
-from store.locations import Locations
-from store.malformed import MalformedDocuments
-from store.migrations import migrate, refuse_newer, warn_of_older
-from store.mongod_program import find_mongod
+from store.facens.sync.factory import open_storage
+from store.facens.sync.lifecycle import FacensKeeping
+from store.mongo.client import Database, connect, ping
+from store.mongo.counters import Counters
+from store.mongo.indexes import create_indexes
+from store.mongo.malformed import MalformedDocuments
+from store.mongo.migrations import migrate, refuse_newer, warn_of_older
+from store.mongo.query_limits import QueryLimiter
+from store.mongod.embedded import PrivateMongod
+from store.mongod.program import find_mongod
 from store.observer import StoreObserver, Unobserved
-from store.persons import COUNTER, Persons
-from store.query_limits import QueryLimiter
-from store.server_faces import ServerFaces
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
-from store.uploads import FolderUploads, Uploads
-from store.users import Users
+from store.uploads.folder import FolderUploads, Uploads
+from store.uploads.locations import Locations
 
 log = structlog.get_logger()
 
@@ -99,7 +99,7 @@ class Context:
             pack: the model pack whose facens are stored; those of others are refused.
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             thumbnail_hosts: hosts beside the uploads to which `upload_thumbnail` may send; see
-                `store.external_upload.AllowedHosts`.
+                `store.uploads.external.AllowedHosts`.
             check_camera: raises BadValueError for a camera that whoever reads the cameras could not use;
                 `Cameras.add` then refuses it.
             box: this box's name, by which others know its pictures; that of the machine by default.

@@ -6,12 +6,12 @@ from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Va
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
-from pipeline.facen import FacenError, decode
+from pipeline.faces.facen import FacenError, decode
 from pipeline.types import Facen, Rectangle
 from store.errors import BadValueError
 from store.face_fields import ALIASES, CORNERS, check_fields, moment_of
-from store.guard import checked_id
-from store.model_store import Model, storable
+from store.mongo.guard import checked_id
+from store.mongo.model_store import Model, storable
 
 FIRST_CORNER, *OTHER_CORNERS = CORNERS
 SHOWN = {field: key for key, field in ALIASES.items()} | {FIRST_CORNER: "bbox"}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from store.errors import BadFilterError, BadValueError
-from store.guard import LOGICAL, MAX_DEPTH, checked_id
+from store.mongo.guard import LOGICAL, MAX_DEPTH, checked_id
 
 ALIASES = {"id": "_id", "galleries": "gallery"}
 """Keys of the face object and the document's fields they stand for; `bbox` stands for four of them."""

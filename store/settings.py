@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
-from pipeline.hosts import split_authority
-from pipeline.tls import TlsAuthorities
-from store.facens.gallery_array import Precision
+from pipeline.base.hosts import split_authority
+from pipeline.base.tls import TlsAuthorities
 
 PERSON_GALLERY = "persons"
 """The gallery of all cameras' persons where the cameras share them."""
@@ -77,7 +76,7 @@ class FacensSettings(BaseModel):
     """Milvus over https: the authorities that its certificate is checked against."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Into how many parts the facens are split."""
-    precision: Precision = Precision.FULL
+    precision: Literal["full", "half"] = "full"
     """In this process's memory: float32, or 16 bits a number."""
     approximate_from: Annotated[int, Field(ge=0, le=10**12)] = 0
     """In this process's memory: galleries with so many faces are searched approximately; 0 for none."""

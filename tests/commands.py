@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
-from daemon import cli
+from daemon.cli import main as cli
 
 Command = Callable[..., tuple[int, str, str]]
 

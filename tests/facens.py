@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.facen import encode, normalise
+from pipeline.faces.facen import encode, normalise
 from pipeline.types import ExtractionFace, Facen, Rectangle
 from store import Context, Face, User
 

@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.detector import Detector
-from pipeline.engine import Models, load
 from pipeline.errors import ModelError
 from pipeline.extractor import find_faces
-from pipeline.graph import cleaned
-from pipeline.models import fetch, resolve
+from pipeline.faces.detector import Detector
+from pipeline.inference.onnx_graph import cleaned
+from pipeline.models.engine import Models, load
+from pipeline.models.files import fetch, resolve
 from pipeline.types import ArrayPixels, Detection, Frame, Picture, Rectangle
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from store.mongod_program import find_mongod
+from store.mongod.program import find_mongod
 from tests.daemon_process import Daemon, busy_camera, daemon, free_port, mongods, write_settings
 from tests.milvus import milvus_server
 from tests.nginx import PASSWORD, USER, upload_server

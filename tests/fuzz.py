@@ -24,9 +24,9 @@ from bson import (
     Timestamp,
 )
 
-from pipeline.facen import encode
-from store.indexes import INDEXES
-from store.shapes import HIGHEST_VERSION, SHAPES
+from pipeline.faces.facen import encode
+from store.mongo.indexes import INDEXES
+from store.mongo.shapes import HIGHEST_VERSION, SHAPES
 from tests.facens import person_facen
 
 INPUTS = int(os.environ.get("FUZZ", "1500"))

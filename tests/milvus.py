@@ -121,7 +121,7 @@ def milvus_settings(milvus: MilvusServer) -> FacensSettings:
 @pytest.fixture
 async def milvus_owner(milvus_settings: FacensSettings) -> AsyncIterator[ObjectId]:
     """An owner whose facens are gone afterwards."""
-    from store.facens.milvus import MilvusFacens  # its client takes a second to load
+    from store.facens.milvus.storage import MilvusFacens  # its client takes a second to load
 
     owner = ObjectId()
     yield owner

@@ -4,8 +4,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.models import resolve
-from pipeline.packs import Folder, ModelFile, Pack, Source
+from pipeline.models.files import resolve
+from pipeline.models.packs import Folder, ModelFile, Pack, Source
 
 CONTENT = b"weights" * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -15,11 +15,11 @@ import pymongo
 import pytest
 from pydantic import SecretStr
 
+from store.collections.users import User
 from store.context import Context
-from store.embedded import PrivateMongod
-from store.mongod_program import find_mongod
+from store.mongod.embedded import PrivateMongod
+from store.mongod.program import find_mongod
 from store.settings import PersonsSettings, StoreSettings
-from store.users import User
 
 
 class MongodThread:

@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 
-from daemon.http import application, serving
-from daemon.metrics import Metrics
+from daemon.config.settings import PluginsSettings
+from daemon.http.server import application, serving
 from daemon.plugins.host import Plugins
-from daemon.settings import PluginsSettings
+from daemon.runtime.metrics import Metrics
 from store import Context, User
-from store.recorder import Recorder
-from store.spool import Spool
+from store.spool.recorder import Recorder
+from store.spool.spool import Spool
 from tests.sightings import PACK, RECORDING
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "plugins"

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cameras.backoff import Backoff
+from cameras.latest_frame import Slot
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
+from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
 from tests.daemon_process import wait_for
 from tests.own_memory import own_kibibytes

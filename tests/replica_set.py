@@ -11,7 +11,7 @@ from pathlib import Path
 import pymongo
 from pymongo.errors import PyMongoError
 
-from store.mongod_program import find_mongod
+from store.mongod.program import find_mongod
 
 
 def _free_port() -> int:

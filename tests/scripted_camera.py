@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from cameras.backoff import Backoff
 from cameras.errors import Reason, SourceError
+from cameras.latest_frame import Slot
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
 from cameras.stream import Decoded, Kept, Nothing, StreamInfo
+from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
 from pipeline.types import ArrayPixels
 

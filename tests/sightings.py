@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import cv2
 import numpy as np
 
-from pipeline.facen import normalise
+from pipeline.faces.facen import normalise
 from pipeline.types import FaceAttributes, Facen, Rectangle, Sighting
-from store.recording import RecordingSettings
+from store.spool.recording import RecordingSettings
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128

@@ -14,8 +14,8 @@ from statistics import median
 from prometheus_client.utils import floatToGoString
 
 from daemon.benchmarks.histograms import quantile
-from daemon.demo_clip import make_demo_clip
-from daemon.metrics import LAG_BUCKETS
+from daemon.demo.clip import make_demo_clip
+from daemon.runtime.metrics import LAG_BUCKETS
 from tests.daemon_process import Daemon, Samples, daemon, write_settings
 from tests.own_memory import own_kibibytes
 from tests.rtsp import rtsp_server

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from store.observer import Unobserved
-from store.spool import Spool
+from store.spool.spool import Spool
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import numpy as np
 
+from store.collections.server_faces import PICTURES
+from store.collections.users import User
 from store.context import Context
 from store.face import Face
-from store.server_faces import PICTURES
 from store.settings import reference_gallery
-from store.uploads import MARKER
-from store.users import User
+from store.uploads.folder import MARKER
 
 
 def picture_path(url: str) -> Path:

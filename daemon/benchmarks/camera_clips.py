@@ -8,10 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from cameras.bare import frame_rate, length_seconds
-from cameras.clip import splice, write_clip
-from daemon.demo_clip import WALK_SECONDS, WALKS, hall_frames, sample_picture
-from daemon.demo_layers import grains
+from cameras.clips.decode_benchmark import frame_rate, length_seconds
+from cameras.clips.write import splice, write_clip
+from daemon.demo.clip import WALK_SECONDS, WALKS, hall_frames, sample_picture
+from daemon.demo.layers import grains
 from pipeline.types import Picture
 
 WIDTH, HEIGHT, FPS = 1920, 1080, 25

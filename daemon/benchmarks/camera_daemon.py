@@ -14,15 +14,17 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from daemon import event_loop, logs, settings_file
 from daemon.app import Application
 from daemon.benchmarks.camera_process import cpu_seconds
-from daemon.ending import leave
-from daemon.notify import Systemd
+from daemon.config import file as settings_file
+from daemon.config.settings import Settings
+from daemon.runtime import logs
+from daemon.runtime import loop as event_loop
+from daemon.runtime.signals import leave
+from daemon.runtime.systemd import Systemd
 from daemon.service import ready
-from daemon.settings import Settings
-from pipeline.engine import Models
-from store.recording import StoredSighting
+from pipeline.models.engine import Models
+from store.spool.recording import StoredSighting
 
 _speaking = threading.Lock()
 """`print` puts the end of a line behind it in a step of its own."""

@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from cameras.settings import CameraSettings
-from cameras.source import Source
+from cameras.source.ffmpeg import Source
 from cameras.stream import Decoded
 from daemon.benchmarks.camera_clips import Clip
-from daemon.settings import PipelineSettings
-from pipeline.alignment import align
-from pipeline.engine import Models
-from pipeline.facen import confidence
+from daemon.config.settings import PipelineSettings
+from pipeline.faces.alignment import align
+from pipeline.faces.facen import confidence
+from pipeline.models.engine import Models
 from pipeline.stages import CameraStages
 from pipeline.types import Facen, Frame, Picture, Sighting, Unobserved
 

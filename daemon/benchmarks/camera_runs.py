@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cameras.bare import Decoding, decode
+from cameras.clips.decode_benchmark import Decoding, decode
 from daemon.benchmarks.camera_clips import Playing
 from daemon.benchmarks.camera_process import CameraDaemon, Look, Stored, running
 from daemon.benchmarks.histograms import quantile

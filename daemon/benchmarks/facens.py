@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daemon.benchmarks.facens_steady import longest_turn, measure_steady
 from daemon.benchmarks.rows import Row, fastest_of, least_of
 from store.facens import FacenStorage, LocalFacens
-from store.facens.gallery_array import Precision
+from store.facens.engine.gallery_array import Precision
 
 Kind = Literal["random", "clustered"]
 Floats = NDArray[np.float32]

@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from daemon.benchmarks.facens import Kind, made
 from daemon.benchmarks.rows import Row
-from pipeline.facen import encode
+from pipeline.faces.facen import encode
 from store import Context, StoreSettings
 
 PACK = "benchmark"

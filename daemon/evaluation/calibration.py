@@ -11,7 +11,7 @@ from daemon.evaluation.errors import InputError
 from daemon.evaluation.identify import PersonLook
 from daemon.evaluation.labelled import Labelled
 from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
-from pipeline import facen
+from pipeline.faces import facen
 
 MOST_PICTURES = 5000
 """Twelve million pairs; the memory for them grows with the square."""

@@ -2,7 +2,7 @@
 
 import click
 
-from daemon.cli_store import echo_table
+from daemon.cli.store import echo_table
 from daemon.evaluation.calibration import Comparisons, Oddity, Suggestion, oddities, table
 from daemon.evaluation.discard import DiscardCurve
 from daemon.evaluation.rates import Point, Roc, at_threshold

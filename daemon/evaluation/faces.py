@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import facen, pictures
 from pipeline.errors import PictureError
 from pipeline.extractor import Extractor
+from pipeline.faces import facen
+from pipeline.pictures import decode as pictures
 from pipeline.types import Facen, Picture, Rectangle
 
 Progress = Callable[[int], object]

@@ -20,7 +20,7 @@ import numpy as np
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.faces import Look
 from daemon.evaluation.rates import NO_FACE, Numbers, upper_bound
-from pipeline import facen
+from pipeline.faces import facen
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cameras.slot import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, Slot
 from pipeline.stages import CameraStages
 from pipeline.types import Frame, Sighting
 

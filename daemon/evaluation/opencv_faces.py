@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from daemon.evaluation.faces import Look, Looker, most_central
-from pipeline import facen, pictures
 from pipeline.errors import PictureError
+from pipeline.faces import facen
+from pipeline.pictures import decode as pictures
 from pipeline.types import Rectangle
 
 _MIN_SCORE = 0.6

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from daemon.config.settings import Settings
 from daemon.evaluation.faces import extracting, look_at
 from daemon.evaluation.identify import PersonLook
 from daemon.evaluation.labelled import Labelled
 from daemon.evaluation.progress import progress
-from daemon.settings import Settings
-from pipeline.engine import Models
 from pipeline.extractor import Extractor
+from pipeline.models.engine import Models
 
 
 def look_at_people(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from daemon.terminal import steering
+from daemon.runtime.terminal import steering
 
 
 @contextmanager

@@ -11,25 +11,25 @@ from pathlib import Path
 from cameras.errors import Reason
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from daemon import data_folder
 from daemon.app import RUNTIME
-from daemon.cli_export import exported_faces
-from daemon.cli_store import Asked, with_store
+from daemon.cli.export import exported_faces
+from daemon.cli.store import Asked, with_store
+from daemon.config.settings import PluginsSettings, Settings, SpoolSettings, UploadsSettings
 from daemon.errors import StartError
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
-from daemon.metrics import Metrics
 from daemon.models import load_models, models_folder
 from daemon.plugins.host import Plugins
-from daemon.settings import PluginsSettings, Settings, SpoolSettings, UploadsSettings
+from daemon.runtime import data_folder
+from daemon.runtime.metrics import Metrics
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
-from pipeline.best_shot import Posting
 from pipeline.types import Rectangle, Sighting
+from pipeline.visits.best_shot import Posting
 from store import Context, Users
 from store.settings import StoreSettings
-from store.spool import Spool, SpoolError
+from store.spool.spool import Spool, SpoolError
 
 OPEN_SECONDS = 60.0
 STORE_SECONDS = 60.0

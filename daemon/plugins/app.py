@@ -46,7 +46,7 @@ class PluginApp:
             before: `before(sighting, face)`, before anything is stored. It may return a dictionary, which the
                 stored face keeps in `face["annotations"][<plugin>]`; set `face["meta"]`; or refuse the
                 sighting with `raise Refuse("reason")`. Nothing else that it does to the face counts.
-            after: `after(stored)` with a `store.recording.StoredSighting`, when it is stored.
+            after: `after(stored)` with a `store.spool.recording.StoredSighting`, when it is stored.
         """
         self._open()
         if before is None and after is None:

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from daemon.config.settings import PluginsSettings
 from daemon.plugins.answers import checked
 from daemon.plugins.errors import HttpError
 from daemon.plugins.faults import expected_answer, fault_answer
@@ -15,9 +16,8 @@ from daemon.plugins.forms import is_multipart, multipart
 from daemon.plugins.handlers import METHODS, authenticated, error_answer, read_body, request_for_handler
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
-from daemon.settings import PluginsSettings
 from store import Context, StoreError
-from store.query_limits import for_client
+from store.mongo.query_limits import for_client
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 
 from daemon.plugins.errors import HttpError, OverdueFault
-from pipeline.facen import FacenError
+from pipeline.faces.facen import FacenError
 from store.errors import (
     AuthenticationError,
     BadValueError,

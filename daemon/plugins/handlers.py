@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
-from daemon.credentials import credentials
+from daemon.http.credentials import credentials
 from daemon.plugins import jsonable
 from daemon.plugins.answers import checked, checked_header, checked_status
 from daemon.plugins.errors import HttpError

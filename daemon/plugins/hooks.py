@@ -13,13 +13,13 @@ from bson.errors import BSONError
 
 from daemon.plugins.errors import PluginFault, Refuse
 from daemon.plugins.hook import Hook
+from pipeline.base.background import supervised
 from pipeline.types import Sighting
 from store import Face
-from store.background import supervised
 from store.errors import BadValueError, FacenStorageError, RefusedSightingError, StoreUnavailableError
-from store.model_store import storable
-from store.recording import StoredSighting
-from store.sighting_file import plain
+from store.mongo.model_store import storable
+from store.spool.codec import plain
+from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class _Verdict:
 
 
 class SightingHooks:
-    """Asks and tells the plugins; a `store.recording.SightingGate`."""
+    """Asks and tells the plugins; a `store.spool.recording.SightingGate`."""
 
     def __init__(self, before: Sequence[Hook] = (), after: Sequence[Hook] = ()) -> None:
         self._before = before

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from starlette.routing import BaseRoute, Route
 
+from daemon.config.settings import PluginsSettings
 from daemon.plugins import loader
 from daemon.plugins.app import HookFunction, PluginApp
 from daemon.plugins.endpoint import Endpoint
@@ -17,10 +18,9 @@ from daemon.plugins.hooks import SightingHooks
 from daemon.plugins.loop_watch import LoopWatch
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
-from daemon.settings import PluginsSettings
 from pipeline.types import Sighting
 from store import Context, Face, User
-from store.recording import StoredSighting
+from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ LONGEST_BLOCK_SECONDS = 10.0
 class Plugins:
     """The plugins of the settings. Everything here belongs to the daemon's event loop.
 
-    It is the `store.recording.SightingGate` of the recorder: `admit`.
+    It is the `store.spool.recording.SightingGate` of the recorder: `admit`.
     """
 
     def __init__(self, settings: PluginsSettings) -> None:

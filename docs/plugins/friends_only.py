@@ -30,7 +30,7 @@ from typing import Any
 from daemon.plugins import BaseHandler, HttpError, PluginApp
 from pipeline.types import Sighting
 from store import Context, Face, StoreError
-from store.ids import first_id_of
+from store.mongo.ids import first_id_of
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 WAITING_SECONDS = 60.0

@@ -11,10 +11,10 @@ from typing import Any
 from bson import ObjectId
 from pymongo import ReturnDocument
 
-from store.client import Database
-from store.driver_errors import DRIVER_ERRORS, ours
 from store.errors import PackError
-from store.shapes import malformed
+from store.mongo.client import Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.shapes import malformed
 
 COLLECTION = "facens"
 ID = "pack"

@@ -29,7 +29,7 @@ class FacenHit(NamedTuple):
 
     id: int
     confidence: float
-    """0 to 1, see `pipeline.facen`."""
+    """0 to 1, see `pipeline.faces.facen`."""
 
 
 @dataclass(frozen=True, slots=True)

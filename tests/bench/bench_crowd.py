@@ -21,19 +21,19 @@ from statistics import median
 import cv2
 import numpy as np
 
-from cameras.clip import write_clip
-from cameras.motion import MotionGate
+from cameras.clips.write import write_clip
+from cameras.load.motion import MotionGate
 from cameras.settings import CameraSettings
-from cameras.source import Source
+from cameras.source.ffmpeg import Source
 from cameras.stream import Decoded
 from daemon.benchmarks.camera_clips import BIT_RATE, FPS, HEIGHT, KEY_FRAME_SECONDS, WIDTH, filmed
 from daemon.benchmarks.camera_reference import look_plainly
-from daemon.demo_clip import sample_picture
-from daemon.settings import PipelineSettings
-from pipeline.best_shot import Posting
-from pipeline.engine import Models
+from daemon.config.settings import PipelineSettings
+from daemon.demo.clip import sample_picture
+from pipeline.models.engine import Models
 from pipeline.stages import CameraStages
 from pipeline.types import Frame, Picture, Scene, Unobserved
+from pipeline.visits.best_shot import Posting
 from tests.bench.rows import Row, arguments, show
 from tests.faces import default_models
 

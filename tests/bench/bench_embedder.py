@@ -8,8 +8,8 @@ import asyncio
 import cv2
 import numpy as np
 
-from pipeline.graph import cleaned
-from pipeline.runtime import OnnxSession
+from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.runtime import OnnxSession
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, models_dir
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.extractor import Extractor
 from store import Context, StoreSettings
-from store.enrolment import Candidate, Enrolment, EnrolmentSettings
+from store.identity.enrolment import Candidate, Enrolment, EnrolmentSettings
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, portrait
 

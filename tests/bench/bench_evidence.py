@@ -17,12 +17,12 @@ import numpy as np
 import structlog
 from bson import ObjectId
 
-from daemon import loop_lag
+from daemon.runtime import loop_lag
 from daemon.service import SWITCH_SECONDS
-from pipeline.facen import encode
+from pipeline.faces.facen import encode
 from store import Context, StoreSettings, User
-from store.person_evidence import EvidenceRules, PersonEvidence
-from store.references import ReferenceRules
+from store.identity.evidence import EvidenceRules, PersonEvidence
+from store.identity.references import ReferenceRules
 from store.settings import REFERENCES
 from tests.bench.rows import Row, arguments, show
 

@@ -19,14 +19,14 @@ from statistics import mean
 
 import structlog
 
-from cameras.bare import Decoding, decode, frame_rate
+from cameras.clips.decode_benchmark import Decoding, decode, frame_rate
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.benchmarks.camera_clips import hall_clip
-from daemon.metrics import Metrics
-from daemon.settings import PipelineSettings
+from daemon.config.settings import PipelineSettings
+from daemon.runtime.metrics import Metrics
 from daemon.supervisor import Supervisor
-from store.spool import Spool
+from store.spool.spool import Spool
 from tests.bench.rows import Row, arguments, show
 from tests.faces import default_models
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 
-from pipeline.facen import encode
+from pipeline.faces.facen import encode
 from store import Context, StoreSettings, User
-from store.ids import TimeOrderedIds
+from store.mongo.ids import TimeOrderedIds
 from store.observer import Unobserved
-from store.recording import Recording
+from store.spool.recording import Recording
 from tests.bench.rows import Row, arguments, show
 from tests.sightings import RECORDING, person_facen, sighting
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from cameras.clip import write_clip
+from cameras.clips.write import write_clip
 from tests.clips import moving_pictures
 from tests.reconnects import cameras_on, held, lose_all
 from tests.rtsp import rtsp_server

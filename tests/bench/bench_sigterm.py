@@ -16,8 +16,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import NoReturn
 
-from cameras.clip import write_clip
-from daemon.demo_clip import FPS, demo_frames, sample_picture
+from cameras.clips.write import write_clip
+from daemon.demo.clip import FPS, demo_frames, sample_picture
 from tests.daemon_process import busy_camera, daemon, mongods, write_settings
 from tests.frozen_parts import PARTS, End, possible, stopped
 from tests.rtsp import rtsp_server

@@ -11,7 +11,7 @@ from pathlib import Path
 from bson import ObjectId
 
 from store import Context, StoreSettings, User
-from store.indexes import INDEXES
+from store.mongo.indexes import INDEXES
 from tests.bench.rows import Row, arguments, compared, show
 from tests.facens import face, person_facen
 

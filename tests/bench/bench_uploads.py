@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from store.uploads import FolderUploads
+from store.uploads.folder import FolderUploads
 from tests.bench.rows import Row, arguments, show
 
 OWNER = "64b7f0a1b2c3d4e5f6a7b8c9"

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.alignment import align
-from pipeline.engine import Models, load
-from pipeline.look import look_closer
-from pipeline.models import resolve
+from pipeline.faces.alignment import align
+from pipeline.faces.refine import look_closer
+from pipeline.models.engine import Models, load
+from pipeline.models.files import resolve
 from pipeline.types import Detection, Picture
 from tests.faces import default_models, models_dir, portrait, scrfd_directory, six_faces, six_people
 

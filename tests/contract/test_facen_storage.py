@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from daemon import data_folder
-from daemon.cli import facend
-from pipeline.facen import confidence
+from daemon.cli.main import facend
+from daemon.runtime import data_folder
+from pipeline.faces.facen import confidence
 from store import Context, FacensSettings, User
 from store.errors import (
     BadValueError,
@@ -27,16 +27,16 @@ from store.errors import (
     StoreUnavailableError,
 )
 from store.facens import FacenStorage, LocalFacens
-from store.facens import milvus as milvus_module
-from store.facens.filling import fill
-from store.facens.milvus import MilvusFacens
-from store.facens.milvus_names import gallery_of, partition_of
-from store.facens.moving import bring_over, prove_equal
-from store.facens.sharded import ShardedFacens
+from store.facens.engine.sharded import ShardedFacens
+from store.facens.milvus import storage as milvus_module
+from store.facens.milvus.names import gallery_of, partition_of
+from store.facens.milvus.storage import MilvusFacens
+from store.facens.sync.load import fill
+from store.facens.sync.migrate import bring_over, prove_equal
 from tests.daemon_process import write_settings
 from tests.facens import like, person_facen, stored
 from tests.faces import models_dir
-from tests.integration.daemon.test_cli_store import Box
+from tests.integration.daemon.cli.test_store import Box
 from tests.milvus import MilvusServer
 from tests.mongo import StoreArguments
 

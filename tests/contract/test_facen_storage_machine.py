@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from pipeline.facen import cosine
+from pipeline.faces.facen import cosine
 from store.errors import FacenExistsError
 from store.facens import FacenStorage, LocalFacens
-from store.facens import local as local_module
-from store.facens.sharded import ShardedFacens
+from store.facens.engine import local as local_module
+from store.facens.engine.sharded import ShardedFacens
 from tests.facens import person_facen
 
 SIZE = 8

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from store.uploads import FolderUploads, Uploads
-from store.webdav_uploads import WebDavUploads
+from store.uploads.folder import FolderUploads, Uploads
+from store.uploads.webdav import WebDavUploads
 from tests.nginx import PASSWORD, USER, UploadServer, upload_server
 
 OWNER = "64b7f0a1b2c3d4e5f6a7b8c9"

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cameras.clip import write_clip
-from daemon.demo_clip import FPS, demo_frames, make_demo_clip, sample_picture
+from cameras.clips.write import write_clip
+from daemon.demo.clip import FPS, demo_frames, make_demo_clip, sample_picture
 from tests.mongo import mongo_url
 
 __all__ = ["demo_clip", "mongo_url", "short_clip"]

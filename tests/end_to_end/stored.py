@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pymongo
 
+from pipeline.base.files import is_temporary
 from pipeline.types import Picture
-from store.embedded import PrivateMongod
-from store.files import is_temporary
-from store.mongod_program import find_mongod
+from store.mongod.embedded import PrivateMongod
+from store.mongod.program import find_mongod
 from tests.store_checks import files_below, picture_path
 
 PICTURES = ("photo", "normalized", "thumbnail")

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from cameras.clip import write_clip
-from daemon import cli
-from daemon.cli_store import Asked, with_store
+from cameras.clips.write import write_clip
+from daemon.cli import main as cli
+from daemon.cli.store import Asked, with_store
+from daemon.config.file import load
 from daemon.errors import StartError
-from daemon.settings_file import load
 from tests.clips import moving_pictures
 from tests.daemon_process import Daemon, daemon, free_port, write_settings
 

@@ -4,8 +4,8 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from cameras.clip import write_clip
-from daemon.demo_clip import FPS, WALKS, hall_frames, sample_picture
+from cameras.clips.write import write_clip
+from daemon.demo.clip import FPS, WALKS, hall_frames, sample_picture
 from tests.daemon_process import daemon, write_settings
 from tests.end_to_end.stored import documents
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.alignment import align
-from pipeline.facen import decode
+from pipeline.faces.alignment import align
+from pipeline.faces.facen import decode
 from tests.daemon_process import Daemon, Samples, daemon, facend, free_port, mongods, write_settings
 from tests.end_to_end.stored import assert_persons_agree, assert_pictures_are_those_of, documents, opened
 from tests.faces import default_models, six_faces, six_people

@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cameras.clip import write_clip
-from daemon.demo_clip import FPS, demo_frames, sample_picture
+from cameras.clips.write import write_clip
+from daemon.demo.clip import FPS, demo_frames, sample_picture
 from tests.soak import Plan, soak
 
 EVERY = 3

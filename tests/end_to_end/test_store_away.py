@@ -15,7 +15,7 @@ from pathlib import Path
 import pymongo
 import pytest
 
-from store.mongod_program import find_mongod
+from store.mongod.program import find_mongod
 from tests.daemon_process import busy_camera, daemon, free_port, write_settings
 from tests.end_to_end.stored import assert_each_stored_once, assert_pictures_are_those_of
 from tests.store_checks import files_below

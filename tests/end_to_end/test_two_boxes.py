@@ -7,7 +7,7 @@ from uuid import uuid4
 import pymongo
 import pytest
 
-from store.term_leases import LEASE_SECONDS
+from store.mongo.term_leases import LEASE_SECONDS
 from tests.daemon_process import Daemon, daemon, facend, write_settings
 
 DATABASE = f"two-boxes-{uuid4().hex[:8]}"

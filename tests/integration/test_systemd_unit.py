@@ -49,7 +49,7 @@ def test_trouble_at_the_start_is_tried_again_for_ever() -> None:
 
 
 def test_the_watchdog_asks_for_the_report_of_all_threads() -> None:
-    """Its signal is the one for which the daemon writes where each thread was (daemon/crashes.py)."""
+    """Its signal is the one for which the daemon writes where each thread was (daemon/runtime/crashes.py)."""
     assert _setting("WatchdogSignal") == ["SIGQUIT"]
 
 
@@ -129,8 +129,8 @@ session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CP
 (product,) = session.run(None, {"a": numpy.ones(shape, numpy.float32)})
 assert product[0, 0] == 64
 
-from store.embedded import PrivateMongod
-from store.mongod_program import find_mongod
+from store.mongod.embedded import PrivateMongod
+from store.mongod.program import find_mongod
 
 async def main():
     async with PrivateMongod(Path(sys.argv[1]), find_mongod).running():

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cameras.clip import write_clip
+from cameras.clips.write import write_clip
+from cameras.latest_frame import Slot
 from cameras.observer import CameraState, CameraStatus, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
 from cameras.worker import CameraWorker
 from tests.clips import moving_pictures
 

@@ -18,7 +18,7 @@ import av
 import cv2
 import numpy as np
 
-from cameras.clip import write_clip
+from cameras.clips.write import write_clip
 from cameras.observer import CameraState, CameraStatus
 from cameras.settings import CameraSettings
 from pipeline.types import Frame, Picture

@@ -9,9 +9,9 @@ import sys
 
 import structlog
 
+from cameras.latest_frame import Slot
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.slot import Slot
 from cameras.worker import CameraWorker
 
 

@@ -17,34 +17,34 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from cameras.settings import CameraSettings
 from cameras.urls import Kind, host_of
-from daemon import settings_file
-from daemon.camera_documents import cameras_of
-from daemon.camera_secrets import CameraSecrets
-from daemon.collection_cameras import copied
-from daemon.crashes import CrashNotes
+from daemon.config import file as settings_file
+from daemon.config.camera_documents import cameras_of
+from daemon.config.camera_secrets import CameraSecrets
+from daemon.config.collection_cameras import copied
+from daemon.config.secrets import SecretError
+from daemon.config.service_user import own_token
 from daemon.errors import SettingsError, StartError
-from daemon.owner import own_token
-from daemon.secrets import SecretError
+from daemon.runtime.crashes import CrashNotes
 from store import Context, StoreError, User
-from store.doctor import Doctor
-from store.erasure import Erasure
 from store.errors import MalformedSightingError
-from store.facens.gallery_array import GalleryArray, Precision
-from store.facens.local import LocalFacens
-from store.facens.moving import bring_over
-from store.facens.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot, summary
-from store.job_runs import JobRuns
+from store.facens.engine.gallery_array import GalleryArray, Precision
+from store.facens.engine.local import LocalFacens
+from store.facens.sync.migrate import bring_over
+from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot, summary
+from store.identity.changes import PersonChanges
+from store.identity.distinct_pairs import told_apart
+from store.identity.erasure import Erasure
+from store.identity.evidence import EvidenceRules, PersonEvidence
+from store.identity.history import history
+from store.identity.references import ReferenceRules, References
+from store.identity.unassigned import Withheld
 from store.observer import Unobserved
-from store.person_changes import PersonChanges
-from store.person_evidence import EvidenceRules, PersonEvidence
-from store.person_history import history
-from store.references import ReferenceRules, References
-from store.retention import Retention
 from store.settings import RetentionSettings
-from store.sighting_file import decode, encode
-from store.spool import Spool
-from store.told_apart import told_apart
-from store.withheld import Withheld
+from store.spool.codec import decode, encode
+from store.spool.spool import Spool
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.job_runs import JobRuns
+from store.upkeep.retention import Retention
 from tests.facens import SIZE, face, person_facen, stored
 from tests.fuzz import COLLECTIONS, INPUTS, Generator
 from tests.mongo import StoreArguments

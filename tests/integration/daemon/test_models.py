@@ -3,9 +3,9 @@
 import pytest
 import structlog
 
+from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.models import load_models, models_folder
-from daemon.settings import Settings
 from tests.faces import default_models, models_dir
 
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from daemon.metrics import Metrics
+from daemon.config.settings import Settings
 from daemon.plugins.host import Plugins
 from daemon.rebuilding import rebuild
-from daemon.settings import Settings
+from daemon.runtime.metrics import Metrics
 from daemon.storing import Storing
 from store import Context, Face, FacensSettings, FacenStorageError, StoreUnavailableError, User
-from store.facens import comparing
-from store.facens.reconciling import differences
-from store.facens.sharded import ShardedFacens
+from store.facens.engine.sharded import ShardedFacens
+from store.facens.sync import diff as comparing
+from store.facens.sync.reconcile import differences
 from store.observer import Unobserved
-from store.spool import Spool
+from store.spool.spool import Spool
 from tests.facens import SIZE, person_facen, stored
 from tests.faces import default_models
 from tests.mongo import StoreArguments

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.clip import write_clip
-from cameras.effort import Effort
+from cameras.clips.write import write_clip
+from cameras.load.decode_load import Effort
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
-from daemon.metrics import Metrics
-from daemon.settings import PipelineSettings
+from daemon.config.settings import PipelineSettings
+from daemon.runtime.metrics import Metrics
 from daemon.supervisor import Supervisor
-from store.spool import Spool
+from store.spool.spool import Spool
 from tests.clips import moving_pictures
 from tests.daemon_process import wait_for
 from tests.faces import default_models, walk
@@ -117,8 +117,8 @@ async def test_a_camera_with_other_settings_begins_anew(box, clip):
 
 async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_anew(box, monkeypatch):
     """Another thread takes over."""
-    monkeypatch.setattr("cameras.progress.SILENT_SECONDS", 0.3)
-    monkeypatch.setattr("cameras.lookout.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("cameras.status.watchdog.SILENT_SECONDS", 0.3)
+    monkeypatch.setattr("cameras.source.reachability.ANSWER_SECONDS", 0.3)
     back, free = False, asyncio.Event()
 
     async def serve(reader, writer):

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from store.observer import Unobserved
-from store.spool import Spool
+from store.spool.spool import Spool
 from tests.sightings import sighting
 
 

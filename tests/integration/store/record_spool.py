@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection
 from bson import ObjectId
 
 from store.observer import Unobserved
-from store.recorder import Recorder
-from store.spool import Spool
+from store.spool.recorder import Recorder
+from store.spool.spool import Spool
 from tests.mongo import StoreArguments
 from tests.sightings import RECORDING
 

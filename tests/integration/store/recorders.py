@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from store.collections.users import User
 from store.context import Context
 from store.observer import PersonOutcome, SightingOutcome, Unobserved
-from store.recorder import Recorder
-from store.recording import RecordingSettings, StoredSighting
-from store.spool import Spool
-from store.users import User
+from store.spool.recorder import Recorder
+from store.spool.recording import RecordingSettings, StoredSighting
+from store.spool.spool import Spool
 from tests.sightings import RECORDING
 
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from pymongo import MongoClient, ReadPreference, ReturnDocument
 
 from pipeline.extractor import Extractor
-from pipeline.facen import decode
+from pipeline.faces.facen import decode
 from pipeline.types import Facen, Rectangle
 from store import (
     Camera,
@@ -26,7 +26,7 @@ from store import (
     User,
 )
 from store.facens import LocalFacens
-from store.indexes import INDEXES
+from store.mongo.indexes import INDEXES
 from tests.facens import extraction_face, face, like, person_facen, stored
 from tests.faces import default_models, sample_path
 from tests.mongo import StoreArguments

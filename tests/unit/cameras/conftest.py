@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cameras.clip import write_clip
+from cameras.clips.write import write_clip
 from tests.clips import moving_pictures
 
 

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from cameras.latest_frame import EndOfStream, Slot
 from cameras.observer import UnobservedCamera
-from cameras.slot import EndOfStream, Slot
 from pipeline.types import ArrayPixels, Frame
 
 PIXELS = ArrayPixels(np.zeros((2, 2, 3), np.uint8))

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
 from cameras.urls import Kind, check, host_of, kind_of, local_path
-from pipeline.urls import UrlError, mask_url, mask_urls, split_url
+from pipeline.base.urls import UrlError, mask_url, mask_urls, split_url
 
 
 @pytest.mark.parametrize(

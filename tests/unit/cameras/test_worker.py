@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.backoff import Backoff
 from cameras.errors import Reason
+from cameras.latest_frame import EndOfStream, Slot
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from cameras.slot import EndOfStream, Slot
 from cameras.stream import Nothing, StreamInfo
+from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
 from pipeline.types import Frame
 from tests.scripted_camera import (
@@ -34,7 +34,7 @@ from tests.scripted_camera import (
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds on the workers' clock; it stands still unless the test moves it."""
     seconds = [0.0]
-    for module in ("cameras.worker", "cameras.progress"):
+    for module in ("cameras.worker", "cameras.status.watchdog"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: seconds[0]))
     return seconds
 

@@ -6,8 +6,8 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.effort import Effort
-from cameras.slot import Slot
+from cameras.latest_frame import Slot
+from cameras.load.decode_load import Effort
 from cameras.stream import Kept, Nothing
 from cameras.worker import CameraWorker
 from tests.scripted_camera import (

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.slot import Slot
+from cameras.latest_frame import Slot
 from daemon import analysis
 from daemon.analysis import WAITING_SIGHTINGS, Analysis
-from daemon.metrics import Metrics
-from store.spool import Spool
+from daemon.runtime.metrics import Metrics
+from store.spool.spool import Spool
 from tests.daemon_process import wait_for
 from tests.faces import frame
 from tests.sightings import sighting

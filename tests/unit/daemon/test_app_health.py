@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from cameras.settings import CameraSettings
 from daemon.app import Application
-from daemon.crashes import CrashNotes
+from daemon.runtime.crashes import CrashNotes
 
 CAMERAS = [CameraSettings.model_validate({"id": name, "url": "rtsp://10.0.0.7/main"}) for name in ("a", "b")]
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from daemon.levels import LEVELS
-from daemon.metrics import Metrics
-from daemon.store_look import GALLERY_KINDS
-from store.shapes import SHAPES
+from daemon.runtime.gauges import LEVELS
+from daemon.runtime.metrics import Metrics
+from daemon.runtime.store_health import GALLERY_KINDS
+from store.mongo.shapes import SHAPES
 from tests.dashboards import (
     DASHBOARD,
     ROOT,

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
-from daemon.camera_secrets import CameraSecrets
-from daemon.secrets import SecretError
-from store.cameras import ID
+from daemon.config.camera_secrets import CameraSecrets
+from daemon.config.secrets import SecretError
+from store.collections.cameras import ID
+from store.collections.galleries import checked_name
+from store.collections.server_faces import ServerFaces
 from store.errors import BadValueError
-from store.galleries import checked_name
-from store.guard import checked_id
-from store.server_faces import ServerFaces
-from store.uploads import FolderUploads
+from store.mongo.guard import checked_id
+from store.uploads.folder import FolderUploads
 
 OUTSIDE = b"not theirs"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.engine import Models
 from pipeline.errors import PictureError
 from pipeline.extractor import Extractor
-from pipeline.facen import decode
+from pipeline.faces.facen import decode
+from pipeline.models.engine import Models
 from tests.faces import portrait, sample_path, six_faces
 
 

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.best_shot import Posting
-from pipeline.detector import Detector
-from pipeline.engine import Models
-from pipeline.regions import Region
+from pipeline.faces.detector import Detector
+from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.types import (
     ArrayPixels,
@@ -25,6 +23,8 @@ from pipeline.types import (
     Sighting,
     Unobserved,
 )
+from pipeline.visits.best_shot import Posting
+from pipeline.visits.regions import Region
 from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from store.client import masked
 from store.errors import BadValueError, StoreUnavailableError
-from store.mongod_program import find_mongod
+from store.mongo.client import masked
+from store.mongod.program import find_mongod
 from store.settings import FacensSettings, PersonsSettings, StoreSettings, site_zone
 
 
@@ -88,6 +88,6 @@ def test_a_configured_mongod_that_cannot_run_is_named(tmp_path: Path) -> None:
 def test_without_any_mongod_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the platform, the package and the setting."""
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("store.mongod_program._in_wheel", lambda: None)
+    monkeypatch.setattr("store.mongod.program._in_wheel", lambda: None)
     with pytest.raises(StoreUnavailableError, match=r"no mongod for .* store\.url"):
         find_mongod()

@@ -1,0 +1,58 @@
+"""A first look at a camera: does it answer, and with what?"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cameras.errors import Reason, SourceError
+from cameras.settings import CameraSettings
+from cameras.source.ffmpeg import Source
+from cameras.stream import Decoded, Stream
+from pipeline.types import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a camera answered."""
+
+    url: str
+    """Masked."""
+    codec: str
+    width: int
+    height: int
+    fps: float | None
+    recorded: bool
+    seconds_to_first_picture: float
+    picture: Picture
+    """(height, width, 3) uint8 BGR."""
+
+
+def probe(
+    settings: CameraSettings,
+    picture_timeout_seconds: float = 30.0,
+    open_source: Callable[[CameraSettings], Stream] = Source,
+) -> ProbeResult:
+    """Connect, wait for the first picture, and disconnect. SourceError says what went wrong."""
+    began = time.monotonic()
+    source = open_source(settings)
+    try:
+        for item in source.frames():
+            seconds = time.monotonic() - began
+            if isinstance(item, Decoded):
+                pixels, info = item.pixels, source.info
+                return ProbeResult(
+                    url=settings.masked_url,
+                    codec=info.codec,
+                    width=pixels.width,
+                    height=pixels.height,
+                    fps=info.fps,
+                    recorded=info.recorded,
+                    seconds_to_first_picture=seconds,
+                    picture=pixels.bgr(),
+                )
+            if seconds > picture_timeout_seconds:
+                message = f"{settings.masked_url}: packets arrive, but no picture for {seconds:.0f} s"
+                raise SourceError(Reason.STALLED, message)
+    finally:
+        source.close()
+    raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: not one picture could be decoded")

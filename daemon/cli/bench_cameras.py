@@ -1,0 +1,156 @@
+"""`facend bench cameras`: how many cameras this machine takes."""
+
+import math
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from cameras.errors import ClipError
+from daemon.benchmarks.camera_clips import Clip, given_clip, hall_clip, playing
+from daemon.benchmarks.camera_reference import People, plain_loop, visits_in
+from daemon.benchmarks.camera_runs import Plan, Run, decoding_limit
+from daemon.benchmarks.cameras import curves, keeps_up, rising, run_rows, sum_rows
+from daemon.benchmarks.rows import Row, table
+from daemon.cli.evaluate import chosen_settings
+from daemon.cli.options import json_option, settings_option
+from daemon.cli.store import as_json as to_json
+from daemon.config.settings import Settings
+from daemon.demo.clip import DemoClipError
+from daemon.errors import StartError
+from daemon.evaluation.plot import Plot, linear_axis
+from daemon.models import load_models, models_folder
+from daemon.runtime import logs
+from pipeline.models import engine
+
+LIMIT_SECONDS = 5.0
+
+
+@click.command("cameras")
+@settings_option
+@json_option
+@click.option(
+    "--clip",
+    "clips",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A clip to play; one of a hall is made unless told. Several take turns.",
+)
+@click.option(
+    "--busy",
+    type=click.FloatRange(0, 0.7),
+    default=0.1,
+    show_default=True,
+    help="For which share of the time somebody is in view, in the made clip.",
+)
+@click.option(
+    "--decode",
+    type=click.Choice(["all", "keyframes"]),
+    default="all",
+    show_default=True,
+    help="The cameras' setting.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(1), default=30, show_default=True, help="Measured each time."
+)
+@click.option("--from", "first", type=click.IntRange(1), default=2, show_default=True, help="Cameras.")
+@click.option("--to", "most", type=click.IntRange(1), default=256, show_default=True, help="Cameras.")
+@click.option(
+    "--steps", type=click.IntRange(1), default=10, show_default=True, help="How many numbers at most."
+)
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the cost as a PNG.")
+def cameras(
+    settings_path: Path | None,
+    as_json: bool,
+    clips: tuple[Path, ...],
+    busy: float,
+    decode: str,
+    seconds: float,
+    first: int,
+    most: int,
+    steps: int,
+    plot: Path | None,
+) -> None:
+    """How many cameras the daemon keeps up with, beside decoding alone and the plain loop.
+
+    Clips are played as fast as they were taken, each camera from another moment on, through the whole
+    daemon with a MongoDB of its own; ever more of them, until it no longer keeps up.
+    """
+    settings = chosen_settings(settings_path)
+    logs.configure("console", "warning")
+    with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
+        folder = Path(scratch)
+        try:
+            shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
+            rows, runs, lines = _measured(
+                settings, shown, folder, _Wanted(decode, seconds, first, most, steps)
+            )
+        except (ClipError, DemoClipError) as error:
+            raise StartError(f"clip: {error}") from error
+    click.echo(to_json([asdict(row) for row in rows]) if as_json else table(rows))
+    if plot is not None:
+        _draw(runs, lines, plot)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    decode: str
+    seconds: float
+    first: int
+    most: int
+    steps: int
+
+
+Lines = list[tuple[str, list[float], list[float]]]
+
+
+def _measured(
+    settings: Settings, clips: list[Clip], folder: Path, wanted: _Wanted
+) -> tuple[list[Row], list[Run], Lines]:
+    cores = os.cpu_count() or 1
+    limit = decoding_limit(clips[0].path, cores, LIMIT_SECONDS)
+    models = load_models(settings)
+    people = People(models.pack.thresholds.medium)
+    visits = {clip.path: visits_in(clip, models, settings.pipeline, people) for clip in clips}
+    pack = models.pack
+    plain = plain_loop(
+        clips[0].path, engine.load(pack, models_folder(settings), cores), settings.pipeline.detect_size
+    )
+    given = settings.models.model_copy(update={"folder": models_folder(settings)})
+    interval = limit.frames / limit.key_frames / clips[0].fps
+    plan = Plan(
+        playing(clips, folder),
+        wanted.seconds,
+        {"posting": "realtime", "decode": wanted.decode},
+        given.model_dump(mode="json", exclude_none=True),
+        interval if wanted.decode == "keyframes" else 0.0,
+    )
+    sustained, runs = rising(plan, wanted.first, wanted.most, wanted.steps, lambda run: _tell(run, plan))
+    rows = [*sum_rows(sustained, limit.frames / limit.seconds, plain, clips[0])]
+    for run in runs:
+        rows += run_rows(run, plan, visits, runs[0])
+    return rows, runs, list(curves(runs, plain, clips[0]))
+
+
+def _tell(run: Run, plan: Plan) -> None:
+    """A line while a person waits; stdout is for the results."""
+    fate = "keeps up" if keeps_up(run, plan) else "falls behind"
+    click.echo(f"{run.cameras} cameras: {run.cores:.2f} cores, {fate}", err=True)
+
+
+def _draw(runs: list[Run], lines: Lines, path: Path) -> None:
+    if len(runs) < 2:
+        raise StartError("--plot needs two numbers of cameras or more: a curve has two points")
+    across = max(run.cameras for run in runs)
+    upright = math.ceil(max(run.cores for run in runs))
+    step = max(1, across // 8)
+    x = linear_axis("cameras", 0, math.ceil(across / step) * step, step)
+    plot = Plot("Cost over the number of cameras", x, linear_axis("cores", 0, upright, upright / 4))
+    for name, xs, ys in lines:
+        plot.line(name, xs, ys)
+    plot.png("bottom right").save(path)
+
+
+COMMANDS = (cameras,)

@@ -1,0 +1,36 @@
+"""`facend check`: what is wrong with the settings, or what is in effect."""
+
+import json
+from pathlib import Path
+
+import click
+
+from daemon.cli.options import json_option, settings_option
+from daemon.config import file as settings_file
+
+
+@click.command()
+@settings_option
+@json_option
+def check(settings_path: Path | None, as_json: bool) -> None:
+    """Say what is wrong with the settings, or show what is in effect, secrets masked."""
+    path = settings_path or settings_file.find()
+    shown = settings_file.effective(path)
+    if as_json:
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
+        return
+    for key, value in _flat(shown):
+        click.echo(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}")
+    click.echo(f"{path}: good", err=True)
+
+
+def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
+    """`section.key` and value for each leaf; cameras are counted from 1."""
+    if isinstance(value, dict) and value:
+        return [leaf for key, inner in value.items() for leaf in _flat(inner, f"{prefix}.{key}".lstrip("."))]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [leaf for n, inner in enumerate(value, 1) for leaf in _flat(inner, f"{prefix}[{n}]")]
+    return [(prefix, value)]
+
+
+COMMANDS = (check,)

@@ -1,0 +1,252 @@
+"""`facend evaluate`: how well persons are told apart, on scenes, pairs and galleries."""
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from daemon.cli.options import json_option, settings_option
+from daemon.cli.store import as_json as to_json
+from daemon.cli.store import echo_table
+from daemon.config import file as settings_file
+from daemon.config.settings import Settings
+from daemon.errors import StartError
+from daemon.evaluation import identify as identification
+from daemon.evaluation import pairs as pairs_protocol
+from daemon.evaluation.faces import Looker, extracting
+from daemon.evaluation.labelled import labelled
+from daemon.evaluation.opencv_faces import opencv_looking
+from daemon.evaluation.people import look_at_people, thresholds_of, without_face
+from daemon.evaluation.progress import progress
+from daemon.evaluation.scene import ScenePlan, play
+from daemon.evaluation.scene_scores import SceneScores, score
+from daemon.evaluation.truth import clips_of, read_truth
+from daemon.models import fetch_with_progress, load_models, models_folder
+from daemon.runtime import logs
+from pipeline.errors import ModelError
+from pipeline.extractor import Extractor
+from pipeline.models.files import resolve
+from pipeline.visits.best_shot import Posting
+
+folder_argument = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group()
+def evaluate() -> None:
+    """Measure how well persons are told apart."""
+
+
+@evaluate.command()
+@settings_option
+@json_option
+@click.argument("folder", metavar="DIR", type=folder_argument)
+@click.option("--keep", type=folder_argument, help="Keep the data in this folder, empty or new.")
+@click.option(
+    "--posting", type=click.Choice([mode.value for mode in Posting]), default="overall", show_default=True
+)
+@click.option(
+    "--min-face",
+    type=click.FloatRange(min=0),
+    default=60,
+    show_default=True,
+    help="Visits whose face stays smaller, in pixels, do not count.",
+)
+def scene(
+    settings_path: Path | None, as_json: bool, folder: Path, keep: Path | None, posting: str, min_face: float
+) -> None:
+    """Run the clips in DIR through pipeline and store, and score it against DIR/truth.json.
+
+    As fast as possible, the cameras in step, so that the same clips and settings give the same persons. All
+    cameras share their persons.
+    """
+    settings = chosen_settings(settings_path)
+    truth = read_truth(folder)
+    clips = clips_of(folder, truth)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
+        plan = ScenePlan(clips, keep or Path(scratch) / "data", Posting(posting))
+        with progress(math.ceil(truth.seconds), f"playing {len(clips)} clips") as step:
+            done = 0
+
+            def show(media_time: float) -> None:
+                nonlocal done
+                if int(media_time) > done:
+                    step(int(media_time) - done)
+                    done = int(media_time)
+
+            scores = score(truth, play(settings, plan, show), min_face)
+    seconds = time.monotonic() - began
+    if as_json:
+        click.echo(to_json({**_rounded(scores), "seconds_of_video": truth.seconds, "seconds_taken": seconds}))
+        return
+    echo_table([(name.replace("_", " "), value) for name, value in _rounded(scores).items()])
+    click.echo(f"{truth.seconds:.0f} s of {len(clips)} cameras in {seconds:.0f} s")
+
+
+@evaluate.command()
+@settings_option
+@json_option
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("folder", metavar="DIR", type=folder_argument)
+@click.option("--opencv", is_flag=True, help="Beside it, OpenCV's own detector and recogniser.")
+def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, opencv: bool) -> None:
+    """Judge the pairs of FILE, in the format of LFW's pairs.txt, with pictures in DIR.
+
+    The most central face of each picture counts. A pair with an undetected face counts as not matched.
+    """
+    settings = chosen_settings(settings_path)
+    wanted = pairs_protocol.read_pairs(file, folder)
+    models = load_models(settings)
+    max_pixels = settings.pipeline.max_pixels
+    ways = {"facend": extracting(Extractor(models, max_pixels), max_pixels)}
+    if opencv:
+        ways["opencv"] = _opencv(settings)
+    number = len({path for pair in wanted for path in (pair.one, pair.other)})
+    reports = {}
+    for name, look in ways.items():
+        with progress(number, name) as step:
+            reports[name] = _pair_report(pairs_protocol.evaluate(wanted, look, step))
+    if as_json:
+        click.echo(to_json(reports))
+        return
+    keys = [key for key in reports["facend"] if key != "without_face"]
+    echo_table([("", *reports), *((key, *(_short(reports[name][key]) for name in reports)) for key in keys)])
+    for name, report in reports.items():
+        _list(f"no face, or no picture ({name})", report["without_face"])
+    if opencv:
+        points = 100 * (float(str(reports["facend"]["accuracy"])) - float(str(reports["opencv"]["accuracy"])))
+        click.echo(f"accuracy against OpenCV's own: {points:+.2f} points")
+
+
+@evaluate.command()
+@settings_option
+@json_option
+@click.argument("gallery", metavar="GALLERY", type=folder_argument)
+@click.argument("probes", metavar="PROBES", type=folder_argument)
+@click.option(
+    "--leave-out",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    help="Take this share of GALLERY's people for unknown: an open set where the folders have none.",
+)
+def identify(
+    settings_path: Path | None, as_json: bool, gallery: Path, probes: Path, leave_out: float
+) -> None:
+    """Look for the people of PROBES among those of GALLERY.
+
+    Both are folders of people: sub-folders by name, or files NAME_VARIANT.jpg. People of PROBES who are not
+    in GALLERY make the open set.
+    """
+    settings = chosen_settings(settings_path)
+    folders = labelled(gallery), labelled(probes)
+    models = load_models(settings)
+    known, asked = (
+        look_at_people(pictures, models, settings, label)
+        for pictures, label in zip(folders, ("gallery", "probes"), strict=True)
+    )
+    known = identification.leave_out(known, leave_out)
+    scores = identification.evaluate(known, asked, thresholds_of(models, settings))
+    if as_json:
+        click.echo(to_json({**asdict(scores), "without_face": without_face([*known, *asked])}))
+        return
+    _echo_identify(scores)
+    _list("no face, or no picture", without_face([*known, *asked]))
+
+
+def chosen_settings(settings_path: Path | None) -> Settings:
+    """Without a settings file the defaults do: one can measure before anything is set up."""
+    if settings_path is None:
+        try:
+            settings_path = settings_file.find()
+        except StartError:
+            settings_path = None
+    settings = settings_file.load(settings_path) if settings_path else Settings()
+    logs.configure(settings.log_format, "warning")
+    return settings
+
+
+def _rounded(scores: SceneScores) -> dict[str, object]:
+    digits = {"faces_per_visit": 2, "seconds_to_first_face": 2}
+    return {
+        name: round(value, digits.get(name, 4)) if isinstance(value, float) else value
+        for name, value in asdict(scores).items()
+    }
+
+
+def _opencv(settings: Settings) -> Looker:
+    folder = models_folder(settings)
+    try:
+        pack = resolve("opencv-zoo", folder)
+        fetch_with_progress(pack, folder, settings.models.sources)
+    except ModelError as error:
+        raise StartError(f"models: {error}") from error
+    yunet, sface = (folder / pack.name / file.name for file in pack.files)
+    return opencv_looking(yunet, sface, settings.pipeline.max_pixels)
+
+
+def _pair_report(scores: pairs_protocol.PairScores) -> dict[str, object]:
+    one, tenth = scores.at_far
+    return {
+        "accuracy": scores.accuracy.mean,
+        "standard_error": scores.accuracy.standard_error,
+        "threshold": sum(scores.accuracy.thresholds) / len(scores.accuracy.thresholds),
+        "tar_at_far_1e-2": one.tar,
+        "tar_at_far_1e-3": tenth.tar,
+        "auc": scores.curve.auc,
+        "eer": scores.curve.eer,
+        "genuine_pairs": scores.genuines,
+        "impostor_pairs": scores.impostors,
+        "pictures": scores.pictures,
+        "failed_to_detect": len(scores.pictures_without_face),
+        "pairs_without_face": scores.pairs_without_face,
+        "seconds": scores.seconds,
+        "without_face": [str(path) for path in scores.pictures_without_face],
+    }
+
+
+def _short(value: object) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def _echo_identify(scores: identification.IdentifyScores) -> None:
+    click.echo(
+        f"gallery: {scores.people} people, {scores.gallery_pictures} pictures, "
+        f"{scores.gallery_without_face} without a face"
+    )
+    click.echo(
+        f"probes: {scores.known} of these people, {scores.unknown} of others, "
+        f"{scores.probes_without_face} without a face"
+    )
+    if scores.known:
+        for name, hits in (("rank 1", scores.rank1), ("rank 5", scores.rank5)):
+            click.echo(f"{name}: {hits / scores.known:.4f} ({hits} of {scores.known})")
+    rows: list[tuple[object, ...]] = [("", "threshold", "false accepts", "below (95 % sure)", "misses")]
+    rows += [
+        (
+            point.name,
+            f"{point.threshold:.4f}",
+            f"{point.false_accepts} of {point.unknown}",
+            f"{point.fpir_bound:.4f}",
+            f"{point.misses} of {point.known}",
+        )
+        for point in (*scores.at_thresholds, *scores.det)
+    ]
+    echo_table(rows)
+    if not scores.unknown:
+        click.echo(
+            "PROBES has nobody who is not in GALLERY: nothing is said about strangers (--leave-out 0.5)"
+        )
+
+
+def _list(title: str, lines: object) -> None:
+    if isinstance(lines, Sequence) and lines:
+        click.echo(f"{title}:")
+        for line in lines:
+            click.echo(f"  {line}")
+
+
+COMMANDS = (evaluate,)

@@ -1,0 +1,107 @@
+"""Each camera is read by one box: leases on the cameras, renewed while the daemon runs."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from pipeline.types import Sighting
+from store import StoreError
+from store.errors import RefusedSightingError
+from store.face import Face
+from store.mongo.term_leases import RENEW_SECONDS, TermLease, TermLeases
+from store.spool.recording import SightingGate
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseStore(Protocol):
+    opened: asyncio.Event
+
+    @property
+    def camera_leases(self) -> TermLeases | None:
+        """The leases of the owner's cameras; None while the store is not open."""
+        ...
+
+
+class CameraLeases:
+    """Which of this box's cameras another box reads already.
+
+    A box starts with all of its cameras, because MongoDB may be away, and gives up those that another box
+    holds.
+    """
+
+    def __init__(self, store: LeaseStore, box: str, on_change: Callable[[], None]) -> None:
+        self._store = store
+        self._box = box
+        self._on_change = on_change
+        self._wanted: frozenset[str] = frozenset()
+        self._first_seen: dict[str, datetime] = {}
+        """When a lease expires that a process of a box with our own name holds, as of the first look."""
+        self._wake = asyncio.Event()
+        self.read_elsewhere: dict[str, str] = {}
+        """Camera ids, and the box that reads each of them."""
+
+    def want(self, cam_ids: Collection[str]) -> None:
+        """The cameras that this box reads, unless another one does. Those that are missing are released."""
+        if self._wanted != frozenset(cam_ids):
+            self._wanted = frozenset(cam_ids)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Renew the leases until cancelled."""
+        await self._store.opened.wait()
+        held: frozenset[str] = frozenset()
+        while True:
+            self._wake.clear()
+            wanted = self._wanted
+            if (leases := self._store.camera_leases) is not None:
+                try:
+                    await leases.release(held - wanted)
+                    self._judge(await leases.renew(wanted))
+                    held = wanted
+                except StoreError as error:
+                    # The store reports its trouble; the terms sort out later what both boxes saw.
+                    log.debug("the leases of the cameras cannot be renewed", reason=str(error))
+            try:
+                await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
+            except TimeoutError:
+                continue
+
+    def _judge(self, leases: dict[str, TermLease]) -> None:
+        elsewhere = {name: lease.box for name, lease in leases.items() if self._belongs_elsewhere(lease)}
+        before, self.read_elsewhere = self.read_elsewhere, elsewhere
+        for cam_id, box in elsewhere.items():
+            if before.get(cam_id) != box:
+                log.warning("another box reads this camera, so this one does not", camera=cam_id, box=box)
+        for cam_id in before.keys() - elsewhere.keys():
+            log.info("no other box reads this camera any longer", camera=cam_id)
+        if elsewhere != before:
+            self._on_change()
+
+    def _belongs_elsewhere(self, lease: TermLease) -> bool:
+        if lease.is_ours:
+            self._first_seen.pop(lease.name, None)
+            return False
+        if lease.box != self._box:
+            return True
+        # Most likely this box before a restart. A holder that renews is another box with the same name.
+        return lease.expires > self._first_seen.setdefault(lease.name, lease.expires)
+
+
+class LeasedSightings:
+    """A sighting gate that refuses what a camera saw while another box held its lease: that box stores it."""
+
+    def __init__(self, leases: TermLeases, after: SightingGate) -> None:
+        """`after`: the gate that the other sightings have to pass."""
+        self._leases = leases
+        self._after = after
+
+    async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
+        if box := await self._leases.held_by_another(sighting.cam_id, sighting.captured_at):
+            reason = f"box {box} was reading this camera at that time"
+            log.info("a sighting is not stored", camera=sighting.cam_id, sighting=sighting_id, reason=reason)
+            raise RefusedSightingError(reason)
+        await self._after.admit(sighting_id, sighting, face)

@@ -1,0 +1,62 @@
+"""Passwords of the collection's cameras, which no document may hold: each box keeps those that it needs.
+
+A document says the name of a secret. What stands behind it is a credential that systemd passed under this
+name, else a file below the data folder, readable by the service alone.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from daemon.config.secrets import SecretError, credential
+from pipeline.base.files import make_folder, write_durably
+from pipeline.base.redaction import KNOWN
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+
+
+class CameraSecrets:
+    def __init__(self, data_dir: Path, environment: Mapping[str, str] = os.environ) -> None:
+        self._folder = data_dir / "secrets"
+        self._environment = environment
+
+    def get(self, name: object) -> str:
+        """The secret of this name. SecretError where there is none, or the name is no plain one."""
+        secret = self._read(name)
+        KNOWN.add(secret)
+        return secret
+
+    def _read(self, name: object) -> str:
+        path = self._path(name)
+        name = path.name
+        passed = self._environment.get("CREDENTIALS_DIRECTORY")
+        if passed and Path(passed, name).is_file():
+            return credential(name, self._environment)
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecretError(
+                f"the secret {name} is not on this box ({getattr(error, 'strerror', 'not text')}): "
+                "`facend cameras edit ID --password-stdin` puts it there"
+            ) from error
+
+    def put(self, name: str, secret: str) -> None:
+        """Keep it below the data folder, for the owner of that folder alone. SecretError for another name."""
+        path = self._path(name)
+        make_folder(self._folder)
+        write_durably(path, f"{secret}\n".encode())
+        if os.geteuid() == 0:  # a command of root's on the service's folder
+            owner = self._folder.parent.stat()
+            for one in (self._folder, path):
+                os.chown(one, owner.st_uid, owner.st_gid)
+
+    def forget(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError, SecretError):  # nothing of such a name was ever kept
+            self._path(name).unlink()
+
+    def _path(self, name: object) -> Path:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise SecretError(f"{name!r:.80} is no name of a secret: letters, digits, _ . and -, up to 64")
+        return self._folder / name

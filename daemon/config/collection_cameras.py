@@ -1,0 +1,146 @@
+"""The cameras of the Cameras collection, followed while the daemon runs."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from cameras.settings import CameraSettings
+from daemon.config.camera_documents import ReadCameras, cameras_of, misspelt
+from daemon.config.camera_secrets import CameraSecrets
+from daemon.errors import SettingsError
+from pipeline.base.background import supervised
+from pipeline.base.files import write_durably
+from store import StoreError
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 10.0
+"""How often the collection is read where MongoDB tells of no changes; a new password is seen only so."""
+
+
+def copied(data_dir: Path) -> ReadCameras:
+    """The collection's cameras as the last run knew them. SettingsError where its copy is of no use."""
+    try:
+        documents = json.loads(_copy(data_dir).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ReadCameras()
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError([f"{_copy(data_dir)}: {error}"]) from error
+    if not isinstance(documents, list):
+        raise SettingsError([f"{_copy(data_dir)}: expected a list of cameras"])
+    return cameras_of(documents, CameraSecrets(data_dir))
+
+
+def _copy(data_dir: Path) -> Path:
+    return data_dir / "cameras.json"
+
+
+class CameraStore(Protocol):
+    opened: asyncio.Event
+
+    async def camera_documents(self, box: str) -> Sequence[Mapping[str, Any]]:
+        """Those that this box reads. StoreError where the store is away."""
+        ...
+
+    async def watch_cameras(self, notify: Callable[[], None]) -> None:
+        """Calls `notify` at every change, until cancelled; returns where MongoDB tells of none."""
+        ...
+
+
+class CollectionCameras:
+    """What the collection wants of this box.
+
+    A camera whose document is at fault stays as it was, or does not run; all others follow their documents.
+    A copy lies in the data folder, so that a box that starts while MongoDB is away knows its cameras.
+    """
+
+    def __init__(self, store: CameraStore, box: str, data_dir: Path, on_change: Callable[[], None]) -> None:
+        self._store = store
+        self._box = box
+        self._secrets = CameraSecrets(data_dir)
+        self._data_dir = data_dir
+        self._copy = _copy(data_dir)
+        self._on_change = on_change
+        self._look_again = asyncio.Event()
+        self._known = ReadCameras()
+        self._advised: set[tuple[str, str]] = set()
+        self.refused: Mapping[str, str] = {}
+        """By camera, why its document as it is now is not in effect."""
+
+    @property
+    def cameras(self) -> tuple[CameraSettings, ...]:
+        return self._known.cameras
+
+    def recall(self) -> None:
+        """The cameras of the last run."""
+        try:
+            self._known = copied(self._data_dir)
+        except SettingsError as error:
+            log.warning("the last run's copy of the collection's cameras is of no use", reason=str(error))
+        for cam_id, problem in self._known.refused.items():
+            log.warning("a camera of the last run's copy is of no use", camera=cam_id, problem=problem)
+
+    def look_again(self) -> None:
+        self._look_again.set()
+
+    async def run(self) -> None:
+        """Follow the collection until cancelled."""
+        await self._store.opened.wait()
+        watching = supervised(self._store.watch_cameras(self.look_again), "camera changes")
+        try:
+            while True:
+                self._look_again.clear()
+                await self._look()
+                try:
+                    await asyncio.wait_for(self._look_again.wait(), POLL_SECONDS)
+                except TimeoutError:
+                    continue
+        finally:
+            watching.cancel()
+
+    async def _look(self) -> None:
+        try:
+            documents = await self._store.camera_documents(self._box)
+        except StoreError:  # it shows as the store's own trouble; the cameras go on as they are
+            return
+        # It reads the secrets' files: not on the loop.
+        read = await asyncio.to_thread(cameras_of, documents, self._secrets)
+        self._report(read, documents)
+        kept = {camera.id: camera for camera in self.cameras if camera.id in read.refused}
+        by_id = {**kept, **{camera.id: camera for camera in read.cameras}}
+        copies = {**{cam_id: self._known.copies[cam_id] for cam_id in kept}, **read.copies}
+        cameras = tuple(by_id[cam_id] for cam_id in sorted(by_id))
+        if cameras == self.cameras:
+            return
+        self._known = ReadCameras(cameras, copies)
+        log.info("the collection's cameras were read", cameras=len(cameras))
+        await asyncio.to_thread(self._remember)
+        self._on_change()
+
+    def _report(self, read: ReadCameras, documents: Sequence[Mapping[str, Any]]) -> None:
+        runs = {camera.id for camera in self.cameras}
+        for cam_id, problem in read.refused.items():
+            if self.refused.get(cam_id) != problem:
+                then = "goes on as before" if cam_id in runs else "does not run"
+                log.error("a camera's document is refused", camera=cam_id, problem=problem, camera_then=then)
+        for cam_id in self.refused.keys() - read.refused.keys():
+            log.info("a camera's document is no longer refused", camera=cam_id)
+        self.refused = read.refused
+        for document in documents:
+            for key, meant in misspelt(document).items():
+                cam_id = str(document.get("id"))
+                if (cam_id, key) not in self._advised:
+                    self._advised.add((cam_id, key))
+                    log.warning("a camera has a field of its own", camera=cam_id, field=key, like=meant)
+
+    def _remember(self) -> None:
+        copies = self._known.copies
+        text = json.dumps([copies[cam_id] for cam_id in sorted(copies)], ensure_ascii=False, indent=2)
+        try:
+            write_durably(self._copy, text.encode())
+        except OSError as error:
+            log.warning("the collection's cameras cannot be copied", path=str(self._copy), reason=str(error))

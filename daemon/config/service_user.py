@@ -1,0 +1,61 @@
+"""The user in whose name this daemon stores what it sees."""
+
+import secrets
+from pathlib import Path
+
+from daemon.errors import StartError
+from pipeline.base.files import write_durably
+from pipeline.base.redaction import KNOWN
+from store import ConflictError, Context, Users
+
+
+async def known_owner(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
+    """The user with this token, or with the one kept in the data folder; None where there is none yet."""
+    token = token or kept_token(data_dir / "token")
+    if not token:
+        return None
+    KNOWN.add(token)
+    return await ctx.users.find_one({"token": token})
+
+
+async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
+    """The user with this token, made on first use.
+
+    Without a token in the settings one is drawn once and kept in the data folder, so
+    that the same user is found again after a restart.
+    """
+    token = token or own_token(data_dir / "token")
+    KNOWN.add(token)
+    if (known := await ctx.users.find_one({"token": token})) is not None:
+        return known
+    try:
+        return await ctx.users.add({"token": token, "active": True})
+    except ConflictError:
+        if (known := await ctx.users.find_one({"token": token})) is None:
+            raise
+        return known  # another box with this token was faster
+
+
+def own_token(path: Path) -> str:
+    """Written whole or not at all: with half of it the box would be another user after a power cut."""
+    if token := kept_token(path):
+        return token
+    try:
+        token = secrets.token_urlsafe(32)
+        write_durably(path, f"{token}\n".encode())
+    except OSError as error:
+        raise StartError(f"{path}: the token of this box's user cannot be kept there ({error})") from error
+    return token
+
+
+def kept_token(path: Path) -> str:
+    """The token in the file; empty where there is no file. StartError where it holds none."""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: the token of this box's user cannot be read there ({error})") from error
+    if not token:
+        raise StartError(f"{path} is empty; put the token of this box's user there, or remove the file")
+    return token

@@ -1,0 +1,45 @@
+"""Where the settings want the pictures: a folder, or an upload server."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from daemon.config.settings import Settings, UploadsSettings
+from daemon.errors import SettingsError
+from pipeline.base.tls import ca_file, client_context
+from store.uploads.folder import FolderUploads, Uploads
+
+AT_ONCE = 8
+
+
+@asynccontextmanager
+async def uploads_of(settings: Settings) -> AsyncIterator[Uploads]:
+    """The uploads, until the end of the block."""
+    wanted = settings.uploads
+    if settings.pictures_folder is not None:
+        yield FolderUploads(settings.pictures_folder, wanted.base_url)
+        return
+    import httpx  # most boxes have a folder, and commands start faster without
+
+    from store.uploads.webdav import WebDavUploads
+
+    login = (wanted.user, wanted.password.get_secret_value()) if wanted.user else None
+    async with httpx.AsyncClient(
+        auth=login,
+        timeout=wanted.timeout_seconds,
+        limits=httpx.Limits(max_connections=AT_ONCE),
+        verify=_verify(wanted),
+    ) as client:
+        yield WebDavUploads(client, wanted.url, wanted.base_url)
+
+
+def _verify(wanted: UploadsSettings) -> ssl.SSLContext | bool:
+    if not wanted.url.startswith("https://"):
+        return True
+    try:
+        return client_context(wanted.tls_verify)
+    except OSError as error:
+        path = ca_file(wanted.tls_verify)
+        raise SettingsError(
+            [f"uploads.tls_verify: the authorities' file {path} cannot be used ({error.strerror or error})"]
+        ) from error

@@ -1,0 +1,92 @@
+"""`facend demo`: the whole service on a built-in clip, told to a person who watches."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from cameras.errors import ClipError
+from daemon.app import Application
+from daemon.config import file as settings_file
+from daemon.config.settings import HttpSettings, Settings
+from daemon.demo.clip import DemoClipError, make_demo_clip
+from daemon.errors import StartError
+from daemon.runtime import data_folder, logs
+from daemon.runtime import loop as event_loop
+from daemon.runtime.systemd import Systemd
+from daemon.runtime.visit_log import shown_path, visit_line
+from daemon.service import ready
+from pipeline.models.engine import Models
+
+CAMERA_ID = "demo"
+
+
+def run(data_dir: Path, port: int | None) -> None:
+    """Make the clip if there is none, and run the service on it until Ctrl-C."""
+    logs.configure("auto", "warning")
+    data_folder.prepare(data_dir)
+    clip = data_dir / "demo.mp4"
+    if not clip.exists():
+        _make(clip)
+    settings = _settings(data_dir, clip, port)
+    _say("Starting the models, a private MongoDB and the camera ...")
+    with ready(settings) as models:
+        event_loop.run(_show(settings, models))
+    folder = shown_path(settings.data_dir.as_uri())
+    _say(f"Ended. What was stored stays in {folder}, and the next run knows the same people.")
+
+
+async def _show(settings: Settings, models: Models) -> None:
+    application = Application(settings, models, Systemd(), lambda stored: _say(visit_line(stored)))
+    guide = asyncio.create_task(_introduce(application, settings))
+    try:
+        await application.run()
+    finally:
+        guide.cancel()
+
+
+def _make(clip: Path) -> None:
+    _say(f"Making the demo clip {clip}: six people, each of whom walks by twice.")
+    try:
+        make_demo_clip(clip, _progress())
+    except (DemoClipError, ClipError) as error:
+        raise StartError(f"demo: {error}") from error
+
+
+def _progress() -> Callable[[int, int], None] | None:
+    """A percentage on a terminal; nothing in a file."""
+    if not sys.stdout.isatty():
+        return None
+
+    def show(done: int, total: int) -> None:
+        click.echo(f"\r{100 * done // total:3d} %", nl=done >= total)
+
+    return show
+
+
+def _settings(data_dir: Path, clip: Path, port: int | None) -> Settings:
+    raw = {
+        "data_dir": str(data_dir),
+        "http": {"port": HttpSettings().port if port is None else port},
+        "cameras": [{"id": CAMERA_ID, "url": clip.absolute().as_uri(), "loop": True}],
+    }
+    return settings_file.validate(raw, source="demo")
+
+
+async def _introduce(application: Application, settings: Settings) -> None:
+    await application.started.wait()
+    address = application.address
+    _say("")
+    _say(f"  metrics   {address}/metrics")
+    _say(f"  health    {address}/healthz  {address}/readyz  {address}/status")
+    _say(f"  pictures  {shown_path((settings.data_dir / 'uploads').as_uri())}")
+    _say("")
+    _say("A line for each visit, when it ends. The clip begins again every 40 seconds; Ctrl-C ends the demo.")
+    _say("")
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+    sys.stdout.flush()

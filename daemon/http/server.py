@@ -1,0 +1,245 @@
+"""Metrics, health and status over HTTP, on the daemon's own event loop."""
+
+import asyncio
+import errno
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from ipaddress import ip_address
+from secrets import compare_digest
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from daemon.errors import SettingsError, StartError
+from daemon.http.connections import ConnectionLimits, Connections, protocol_for
+from daemon.http.credentials import credentials
+from pipeline.base.redaction import redact
+
+STOP_SECONDS = 1
+
+BACKLOG = 64
+"""Connections that wait in the kernel, and that asyncio accepts before any of them can be refused."""
+
+_ADVICE = {
+    errno.EADDRINUSE: "stop what listens there, or set http.port (--port of the demo)",
+    errno.EADDRNOTAVAIL: "http.host is no address of this machine, or its network is not up yet",
+    errno.EACCES: "ports below 1024 are root's: set http.port to another one",
+}
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Health(Protocol):
+    """What the daemon can say of itself."""
+
+    def stuck(self) -> str:
+        """Why the process does not work any more, or the empty string."""
+        ...
+
+    def not_ready(self) -> str:
+        """Why sightings cannot be stored at present, or the empty string."""
+        ...
+
+    def status(self) -> Mapping[str, Any]: ...
+
+
+def application(
+    registry: CollectorRegistry,
+    health: Health,
+    more: Sequence[BaseRoute] = (),
+    token: str = "",
+    allowed_hosts: Sequence[str] = (),
+) -> Starlette:
+    """The daemon's own paths, and after them those in `more`, which see to their own safety.
+
+    With a token the daemon's paths want `Authorization: Bearer <token>`. Without one they want a request to a
+    name of this machine or to one of `allowed_hosts`, so that a web page that a browser on this machine shows
+    cannot read them under a name of its own. Health is open to all.
+    """
+
+    def guarded(endpoint: Endpoint) -> Endpoint:
+        return _with_token(endpoint, token) if token else _with_local_host(endpoint, allowed_hosts)
+
+    async def index(_request: Request) -> Response:
+        return PlainTextResponse(
+            "Facend\n/metrics  Prometheus\n/healthz  alive\n/readyz   stores\n/status   JSON\n"
+        )
+
+    async def metrics(request: Request) -> Response:
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except TypeError:  # of a version that is no numbers; the usual format is everybody's
+            encode, content_type = choose_encoder("")
+        # Collecting reads files of /proc and takes locks that the threads hold: not on the loop.
+        return Response(await asyncio.to_thread(encode, registry), media_type=content_type)
+
+    async def healthz(_request: Request) -> Response:
+        return _verdict(health.stuck())
+
+    async def readyz(_request: Request) -> Response:
+        return _verdict(health.stuck() or health.not_ready())
+
+    async def status(_request: Request) -> Response:
+        return Response(json.dumps(redact(health.status()), default=_as_json), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            Route("/", guarded(index)),
+            Route("/metrics", guarded(metrics)),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/status", guarded(status)),
+            *more,
+        ],
+        middleware=[Middleware(OriginForm)],
+    )
+
+
+class OriginForm:
+    """Brings a target in absolute form, as proxies send it, into the usual one; its host replaces `Host`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (found := _ABSOLUTE.fullmatch(scope["raw_path"])):
+            host, path = found[1], found[2] or b"/"
+            headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+            headers.append((b"host", host))
+            scope = {**scope, "raw_path": path, "path": unquote(path.decode("latin-1")), "headers": headers}
+        await self._app(scope, receive, send)
+
+
+_ABSOLUTE = re.compile(rb"https?://([^/]*)(/.*)?", re.IGNORECASE)
+
+
+def _with_local_host(endpoint: Endpoint, allowed_hosts: Sequence[str]) -> Endpoint:
+    allowed = {host.lower().rstrip(".") for host in ("localhost", *allowed_hosts)}
+
+    def is_local(authority: str) -> bool:
+        host = (urlsplit(f"//{authority}").hostname or "").rstrip(".")
+        try:
+            return host in allowed or ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    async def guarded(request: Request) -> Response:
+        named = [*request.headers.getlist("host")]
+        named += [origin.rpartition("://")[2] for origin in request.headers.getlist("origin")]
+        try:
+            local = all(is_local(authority) for authority in named)
+        except ValueError:  # a bracket that is not closed
+            local = False
+        if local and request.headers.get("sec-fetch-site") != "cross-site":
+            return await endpoint(request)
+        text = "a request under another name than this machine's; see http.allowed_hosts and http.token\n"
+        return PlainTextResponse(text, 403)
+
+    return guarded
+
+
+def _with_token(endpoint: Endpoint, token: str) -> Endpoint:
+    async def guarded(request: Request) -> Response:
+        given = credentials(request, "bearer")
+        if any(compare_digest(text.encode(), token.encode()) for text in given):
+            return await endpoint(request)
+        headers = {"www-authenticate": "Bearer"}
+        return PlainTextResponse("this needs the header Authorization: Bearer <http.token>\n", 401, headers)
+
+    return guarded
+
+
+def _verdict(trouble: str) -> Response:
+    return PlainTextResponse(f"{trouble or 'ok'}\n", status_code=503 if trouble else 200)
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the daemon, which decides the order of the stop."""
+        yield
+
+
+@asynccontextmanager
+async def serving(
+    app: Starlette,
+    host: str,
+    port: int,
+    on_crash: Callable[[BaseException], None],
+    connections: Connections | None = None,
+) -> AsyncIterator[str]:
+    """Serve until the end of the block; gives the address. StartError where the port is taken.
+
+    `on_crash` hears of it when the server ends by a fault of its own.
+    """
+    connections = Connections(ConnectionLimits()) if connections is None else connections
+    listener = listen(host, port)
+    address = f"http://{'[' + host + ']' if ':' in host else host}:{listener.getsockname()[1]}"
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=protocol_for(connections),
+            ws="none",
+            backlog=BACKLOG,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            on_crash(error)
+        elif not server.should_exit:
+            on_crash(RuntimeError("the HTTP server ended by itself"))
+
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    task.add_done_callback(ended)
+    try:
+        yield address
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on that port. StartError where it is taken, SettingsError where the host is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()
+    except socket.gaierror as error:
+        listener.close()
+        raise SettingsError(
+            [f"http.host = {host!r}: no address of this machine ({error.strerror})"]
+        ) from error
+    except OSError as error:
+        listener.close()
+        advice = _ADVICE.get(error.errno or 0, "set another http.host or http.port")
+        raise StartError(f"http: cannot listen on {host} port {port} ({error.strerror}); {advice}") from error
+    listener.setblocking(False)
+    return listener

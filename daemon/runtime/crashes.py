@@ -1,0 +1,147 @@
+"""What a crash leaves behind, so that one camera's stream cannot end the process for ever.
+
+A fault inside FFmpeg takes the whole process, and systemd starts it again. Python's faulthandler writes where
+the thread was that crashed, and for which camera (`cameras.source.crash_tag`). A camera to which that happens
+twice is left out for an hour, and the others run on.
+"""
+
+import faulthandler
+import json
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TypedDict
+
+import structlog
+
+from cameras.settings import CameraSettings
+from pipeline.base.files import write_durably
+
+log = structlog.get_logger(__name__)
+
+CRASHES = 2
+"""So many, and a camera is held back."""
+HOLD_SECONDS = 3600.0
+FORGET_SECONDS = 24 * 3600.0
+LATEST = 1e11
+"""Unix time of the year 5138; a later one is no time of a crash."""
+SHOWN_CHARACTERS = 30_000
+
+FATAL = "Fatal Python error: "
+CAMERA = re.compile(r" in camera (\S+) ([0-9a-f]{16})$", re.MULTILINE)
+"""A frame that `CameraSettings.trace_name` names."""
+
+
+class _Blame(TypedDict):
+    crashes: int
+    at: float
+    """Unix time of the last one."""
+    settings: str
+    """The camera's settings then; changed ones are a new chance."""
+
+
+class CrashNotes:
+    def __init__(self, data_dir: Path, now: Callable[[], float] = time.time) -> None:
+        self._report = data_dir / "crash.txt"
+        self._blames = data_dir / "crashes.json"
+        self._now = now
+        self._open: IO[str] | None = None
+        self._told_of_damage = False
+
+    def begin(self) -> None:
+        """Tell how the last run ended, if it crashed; from now on a crash of this one is written down."""
+        self._learn()
+        try:
+            self._open = self._report.open("w")
+        except OSError as error:  # the log of the service still has what faulthandler writes to stderr
+            log.warning(
+                "a crash of this run cannot be written down", path=str(self._report), reason=str(error)
+            )
+            return
+        # The thread that crashed, and no other: those run on meanwhile, and to walk the stack of a thread
+        # that runs may crash in turn, which breaks the report off before it names the camera.
+        faulthandler.enable(file=self._open, all_threads=False)
+        # WatchdogSignal in the unit: where something hangs, all threads are worth that risk. Then it ends the
+        # process, also where whoever started us had it ignored.
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        faulthandler.register(signal.SIGQUIT, file=self._open, all_threads=True, chain=True)
+
+    def blame(self, camera: CameraSettings) -> None:
+        """This camera is about to be the reason that the process is ended."""
+        self._count(camera.id, camera.mark)
+
+    def held_seconds(self, camera: CameraSettings) -> float:
+        """For how long the camera must not be opened; 0 for most."""
+        blame = self._known().get(camera.id)
+        if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.mark:
+            return 0.0
+        # Never longer than that, also where the clock was ahead at the crash.
+        return min(HOLD_SECONDS, max(0.0, blame["at"] + HOLD_SECONDS - self._now()))
+
+    def _learn(self) -> None:
+        try:
+            report = self._report.read_text(errors="replace")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("how the last run ended is unknown", path=str(self._report), reason=str(error))
+            return
+        if not report:
+            return
+        where = report[:SHOWN_CHARACTERS]
+        if not report.startswith(FATAL):
+            log.error("the last run hung", where=where)
+            return
+        camera = CAMERA.search(report)
+        named = {"camera": camera[1]} if camera else {}
+        log.error("the last run crashed", **named, where=where)
+        if camera is not None:
+            self._count(camera[1], camera[2])
+
+    def _count(self, cam_id: str, mark: str) -> None:
+        known = self._known()
+        before = known.get(cam_id)
+        same = before is not None and before["settings"] == mark
+        recent = before is not None and self._now() - before["at"] < FORGET_SECONDS
+        crashes = before["crashes"] + 1 if before is not None and same and recent else 1
+        known[cam_id] = {"crashes": crashes, "at": self._now(), "settings": mark}
+        try:
+            write_durably(self._blames, json.dumps(known).encode())
+        except OSError as error:
+            log.warning("a crash cannot be noted", camera=cam_id, reason=str(error))
+
+    def _known(self) -> dict[str, _Blame]:
+        """What is noted, by camera. Notes that are damaged count as none."""
+        try:
+            noted = json.loads(self._blames.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            self._damaged(str(error))
+            return {}
+        if not isinstance(noted, dict):
+            self._damaged("expected a mapping of cameras")
+            return {}
+        known = {cam_id: blame for cam_id, one in noted.items() if (blame := _blame(one)) is not None}
+        if len(known) < len(noted):
+            self._damaged("some of its notes are none")
+        return known
+
+    def _damaged(self, reason: str) -> None:
+        if not self._told_of_damage:
+            log.warning("the notes of earlier crashes are damaged", path=str(self._blames), reason=reason)
+        self._told_of_damage = True
+
+
+def _blame(noted: object) -> _Blame | None:
+    """One camera's note; None where it is none."""
+    if not isinstance(noted, dict):
+        return None
+    crashes, at, settings = noted.get("crashes"), noted.get("at"), noted.get("settings")
+    if isinstance(crashes, bool) or not isinstance(crashes, int) or not isinstance(settings, str):
+        return None
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+        return None
+    return {"crashes": crashes, "at": float(at), "settings": settings}

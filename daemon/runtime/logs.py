@@ -1,0 +1,168 @@
+"""Logs: readable on a terminal, priorities for the journal, JSON where it is asked for."""
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from daemon.errors import printable
+from daemon.runtime.terminal import steering, visible
+from pipeline.base.redaction import redact
+
+LogFormat = Literal["auto", "console", "journal", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""sd-daemon(3): a line that begins with <N> is stored with that syslog priority."""
+
+
+CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL")
+"""Libraries that log a line for each event, of which others may cause thousands."""
+REPEAT_SECONDS = 10.0
+KEPT_LINES = 256
+
+
+def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
+    """Send every log line of the process, the libraries' too, to standard error in one format."""
+    chosen = _format_for_stderr() if log_format == "auto" else log_format
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(steering(sys.stderr) if chosen == "console" else sys.stderr)
+    handler.addFilter(RepeatLimiter())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(chosen)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+class RepeatLimiter(logging.Filter):
+    """Passes a line of a chatty library once in `REPEAT_SECONDS`; the next one says how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(CHATTY):
+            return True
+        key = (record.name, str(record.msg)[:80])
+        passed_at, repeats = self._seen.get(key, (-math.inf, 0))
+        if record.created - passed_at < REPEAT_SECONDS:
+            self._seen[key] = (passed_at, repeats + 1)
+            return False
+        if len(self._seen) >= KEPT_LINES:
+            self._seen.clear()
+        self._seen[key] = (record.created, 0)
+        if repeats:
+            record.msg, record.args = f"{record.getMessage()} (and {repeats} more like it)", None
+        return True
+
+
+def _format_for_stderr() -> LogFormat:
+    return "journal" if "JOURNAL_STREAM" in os.environ and not sys.stderr.isatty() else "console"
+
+
+def _renderers(log_format: LogFormat) -> list[Processor]:
+    if log_format == "json":
+        return [
+            structlog.processors.format_exc_info,
+            mask_secrets,
+            structlog.processors.JSONRenderer(sort_keys=True, ensure_ascii=False),
+            _visible_line,
+        ]
+    if log_format == "journal":
+        return [structlog.processors.format_exc_info, mask_secrets, _journal_line]
+    colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    return [
+        structlog.processors.format_exc_info,
+        mask_secrets,
+        _visible_values,
+        _short_time,
+        structlog.dev.ConsoleRenderer(
+            colors=colours, timestamp_key="time", pad_event_to=0, pad_level=False, sort_keys=False
+        ),
+    ]
+
+
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The last line of defence: no secret that is known, or named as one, gets into a line."""
+    return {key: redact(_plain(value), key) for key, value in event.items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _visible_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
+    return visible(str(line))  # what the renderer before it made of the event
+
+
+def _visible_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Before colours are added: nothing from outside steers the terminal or begins a line."""
+    shown: EventDict = {key: _visible(value) for key, value in event.items()}
+    shown["event"] = str(shown["event"]).replace("\n", "\n    ")
+    return shown
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _visible(inner) for key, inner in value.items()}
+    return [_visible(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The clock alone: on a terminal the day is known."""
+    event["time"] = str(event["time"])[11:19]
+    event.pop("logger", None)
+    return event
+
+
+def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """`<priority>event key=value …`; the journal adds the time itself.
+
+    What cameras and servers said stays part of its line, and is shown: the journal hides what is no text.
+    """
+    event.pop("time", None)
+    event.pop("logger", None)
+    priority = JOURNAL_PRIORITY.get(str(event.pop("level", "info")), 6)
+    exception = event.pop("exception", None)
+    text = str(event.pop("event", ""))
+    pairs = " ".join(f"{key}={value}" for key, value in event.items())
+    first, *more = f"{text} {pairs}".strip().splitlines() or [""]
+    lines = [first, *(f"    {line}" for line in more), *(str(exception).splitlines() if exception else ())]
+    return "\n".join(f"<{priority}>{printable(line)}" for line in lines)

@@ -1,0 +1,122 @@
+"""The daemon's event loop, on which plugins run too: they do not end it, keep it, or take its threads."""
+
+import asyncio
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+from daemon.plugins.calls import RUNNING, Caller
+from daemon.runtime.signals import Terminated
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+TASKS_SECONDS = 0.3
+"""At the end, for tasks that were cancelled: all of ours have ended by then."""
+THREADS_SECONDS = 0.3
+"""At the end, for threads that are still at work."""
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.run, but a plugin can neither end the loop by an exit nor hold up its end.
+
+    What a plugin leaves behind, a task that refuses to be cancelled or a thread that hangs, may still be
+    there afterwards: `daemon.runtime.signals.leave` is what ends the process then. One that blocks the loop
+    even now is left to `daemon.runtime.shutdown.ShutdownLimit`.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    pool = Threads()
+    loop.set_default_executor(pool)
+    try:
+        return _until_done(loop, loop.create_task(main))
+    finally:
+        _end_tasks(loop)
+        _end_threads(pool)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Threads(ThreadPoolExecutor):
+    """The loop's default executor. What a plugin sends there runs in threads of the plugin's own.
+
+    So threads of a plugin that hang leave ours free, and those of other plugins.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        caller = RUNNING.get()
+        if caller is None:
+            return super().submit(fn, *args, **kwargs)
+        return caller.threads.submit(fn, *args, **kwargs)
+
+
+def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
+    """Runs the loop until the task has ended, also through exits out of callbacks and other tasks.
+
+    The loop lets a SystemExit or KeyboardInterrupt of a callback through and is sound afterwards: it goes on
+    with the next callback when it is run again.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done() or not _contained(error):
+                raise
+
+
+def _contained(error: BaseException) -> bool:
+    """Names whoever tried to end the process. False where that is what shall happen."""
+    if (caller := _culprit(error)) is not None:
+        caller.failed("background", error)
+        return True
+    if isinstance(error, Terminated | KeyboardInterrupt):
+        return False
+    # A plugin's thread may call without a context; nothing of ours exits on the loop.
+    log.error("something on the event loop tried to end the process", exc_info=error)
+    return True
+
+
+def _culprit(error: BaseException) -> Caller | None:
+    """The plugin in whose context the callback ran that raised this."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        handle = frame.f_locals.get("self")
+        if isinstance(handle, asyncio.Handle):
+            context: Context | None = getattr(handle, "_context", None)
+            return context.get(RUNNING) if context is not None else None
+    return None
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancels what is left, which gets a moment, and no more, to end."""
+    if left := asyncio.all_tasks(loop):
+        for task in left:
+            task.cancel()
+        _until_done(loop, loop.create_task(_ended(left)))
+    _until_done(loop, loop.create_task(_generators_ended(loop)))
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    _, pending = await asyncio.wait(tasks, timeout=TASKS_SECONDS)
+    for task in pending:
+        log.warning("a task does not end and is left behind", task=task.get_name())
+
+
+async def _generators_ended(loop: asyncio.AbstractEventLoop) -> None:
+    ending = asyncio.create_task(loop.shutdown_asyncgens())
+    await asyncio.wait({ending}, timeout=TASKS_SECONDS)
+
+
+def _end_threads(pool: ThreadPoolExecutor) -> None:
+    """Its own `shutdown` knows no limit; nor does the loop's."""
+    ending = threading.Thread(target=pool.shutdown, name="ending threads", daemon=True)
+    ending.start()
+    ending.join(THREADS_SECONDS)
+    if ending.is_alive():
+        log.warning("a thread does not end and is left behind")

@@ -1,0 +1,231 @@
+"""Every metric of Facend. Their names are a promise to dashboards.
+
+`Metrics` is the observer of every room: the rooms say what happened, this counts it.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from cameras.errors import Reason
+from cameras.observer import CameraState
+from daemon.http.connections import Ended
+from daemon.runtime.gauges import Levels
+from pipeline.visits.best_shot import Outcome
+from store.observer import PersonOutcome, SightingOutcome
+
+CAMERA_STATES = tuple(state.value for state in CameraState)
+RECONNECT_REASONS = tuple(reason.value for reason in Reason)
+SKIP_REASONS = ("motion", "busy", "corrupt")
+SHOT_OUTCOMES = tuple(outcome.value for outcome in Outcome)
+SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
+PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
+CONNECTION_ENDS: tuple[str, ...] = get_args(Ended)
+STAGES = (
+    "decode",
+    "convert",
+    "motion",
+    "detect",
+    "track",
+    "quality",
+    "embed",
+    "attributes",
+    "identify",
+    "store",
+    "upload",
+)
+
+STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
+LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+JOB_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+"""Nightly work on a full store takes from a moment to hours."""
+
+
+class Metrics:
+    """One process's metrics, and the observer of the pipeline, the cameras and the store."""
+
+    def __init__(self, *, version: str, pack: str, runtime: str) -> None:
+        # The library's own switch, for the whole process: when a series began is of no use to anybody here,
+        # and it doubles what is scraped.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library says nothing of its type
+        self.registry = registry = CollectorRegistry(auto_describe=True)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.levels = Levels()
+        registry.register(self.levels)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(name, text, labels, buckets=buckets, registry=registry)
+
+        build = Gauge(
+            "facend_build_info",
+            "What runs here, always 1",
+            ("version", "pack", "runtime"),
+            registry=registry,
+        )
+        build.labels(version, pack, runtime).set(1)
+        self._state = Gauge(
+            "facend_camera_state",
+            "1 for the state that the camera is in",
+            ("camera", "state"),
+            registry=registry,
+        )
+        self._reconnects = counter(
+            "facend_camera_reconnects_total",
+            "Connections that ended and were tried again",
+            "camera",
+            "reason",
+        )
+        self._decoded = counter("facend_frames_decoded_total", "Frames decoded", "camera")
+        self._analysed = counter("facend_frames_analysed_total", "Frames that the detector saw", "camera")
+        self._skipped = counter(
+            "facend_frames_skipped_total", "Frames that were not analysed, and why", "camera", "reason"
+        )
+        self._age = histogram(
+            "facend_frame_age_seconds", "From capture to the end of analysis", AGE_BUCKETS, "camera"
+        )
+        self._stage = histogram("facend_stage_seconds", "Time spent in a stage", STAGE_BUCKETS, "stage")
+        self._faces = counter("facend_faces_detected_total", "Faces found in frames", "camera")
+        self._visits = counter("facend_visits_total", "Visits that ended", "camera")
+        self._shots = counter("facend_shots_total", "Shots, and what became of them", "camera", "outcome")
+        self._sightings = counter(
+            "facend_sightings_total", "Sightings, and what became of them", "camera", "outcome"
+        )
+        self._persons = counter(
+            "facend_persons_total", "How sightings were linked to persons", "camera", "outcome"
+        )
+        self._friends = counter("facend_friends_total", "Sightings of a friend of the camera", "camera")
+        self._store = histogram(
+            "facend_store_seconds", "Time of a store operation", STAGE_BUCKETS, "operation"
+        )
+        self._store_errors = counter(
+            "facend_store_errors_total", "Store operations that failed", "operation", "kind"
+        )
+        self._uploaded = counter("facend_uploads_bytes_total", "Bytes of pictures stored")
+        self._job = histogram("facend_job_seconds", "Time of a periodic job", JOB_BUCKETS, "job")
+        self._job_failures = counter("facend_job_failures_total", "Periodic jobs that failed", "job")
+        self._lag = histogram(
+            "facend_event_loop_lag_seconds", "How late the event loop wakes up who asked for it", LAG_BUCKETS
+        )
+        self._connections_ended = counter(
+            "facend_http_connections_ended_total", "HTTP connections ended by the daemon, and why", "reason"
+        )
+        for reason in CONNECTION_ENDS:
+            self._connections_ended.labels(reason)
+        for stage in STAGES:
+            self._stage.labels(stage)
+
+    def add_camera(self, cam_id: str) -> None:
+        """Every series of a camera is there from the start, at 0.
+
+        Else the first event would bring a series that begins at 1, of which rate() sees nothing, and a sum
+        over what never happened would be empty instead of 0.
+        """
+        for plain in (self._decoded, self._analysed, self._faces, self._visits, self._friends, self._age):
+            plain.labels(cam_id)
+        for counter, values in (
+            (self._reconnects, RECONNECT_REASONS),
+            (self._skipped, SKIP_REASONS),
+            (self._shots, SHOT_OUTCOMES),
+            (self._sightings, SIGHTING_OUTCOMES),
+            (self._persons, PERSON_OUTCOMES),
+        ):
+            for value in values:
+                counter.labels(cam_id, value)
+
+    def add_job(self, name: str) -> None:
+        """As `add_camera`: a nightly job's first failure has to be seen."""
+        self._job.labels(name)
+        self._job_failures.labels(name)
+
+    # pipeline.types.Observer
+    def stage(self, stage: str, seconds: float) -> None:
+        self._stage.labels(stage).observe(seconds)
+
+    def faces_detected(self, cam_id: str, count: int) -> None:
+        self._faces.labels(cam_id).inc(count)
+
+    def shot(self, cam_id: str, outcome: str) -> None:
+        self._shots.labels(cam_id, outcome).inc()
+
+    def visit(self, cam_id: str) -> None:
+        self._visits.labels(cam_id).inc()
+
+    def analysed(self, cam_id: str) -> None:
+        self._analysed.labels(cam_id).inc()
+
+    def skipped(self, cam_id: str, reason: str) -> None:
+        self._skipped.labels(cam_id, reason).inc()
+
+    # cameras.observer.CameraObserver
+    def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
+        self._decoded.labels(cam_id).inc(len(seconds))
+        decoding = self._stage.labels("decode")
+        for each in seconds:
+            decoding.observe(each)
+
+    def reconnect(self, cam_id: str, reason: str) -> None:
+        self._reconnects.labels(cam_id, reason).inc()
+
+    def state(self, cam_id: str, state: str, reason: str) -> None:
+        for name in CAMERA_STATES:
+            self._state.labels(cam_id, name).set(name == state)
+
+    # store.observer.StoreObserver
+    def operation(self, name: str, seconds: float) -> None:
+        self._store.labels(name).observe(seconds)
+
+    def error(self, operation: str, kind: str) -> None:
+        self._store_errors.labels(operation, kind).inc()
+
+    def sighting(self, cam_id: str, outcome: str) -> None:
+        self._sightings.labels(cam_id, outcome).inc()
+
+    def person(self, cam_id: str, outcome: str) -> None:
+        self._persons.labels(cam_id, outcome).inc()
+
+    def friend(self, cam_id: str) -> None:
+        self._friends.labels(cam_id).inc()
+
+    def uploaded(self, size: int) -> None:
+        self._uploaded.inc(size)
+
+    # the daemon's own
+    def frame_age(self, cam_id: str, captured_at: datetime) -> None:
+        self._age.labels(cam_id).observe(max(0.0, (datetime.now(UTC) - captured_at).total_seconds()))
+
+    def connection_ended(self, reason: str) -> None:
+        self._connections_ended.labels(reason).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    @contextmanager
+    def job(self, name: str) -> Iterator[None]:
+        """Time a job; one that raises counts as failed, and the error goes on."""
+        started = time.perf_counter()
+        failures = self._job_failures.labels(name)
+        try:
+            yield
+        except BaseException:
+            failures.inc()
+            raise
+        finally:
+            self._job.labels(name).observe(time.perf_counter() - started)
+
+    def forget_camera(self, cam_id: str) -> None:
+        """A camera that is gone shows no state; what it counted stays."""
+        for name in CAMERA_STATES:
+            self._state.remove(cam_id, name)

@@ -1,0 +1,101 @@
+"""How the store is, MongoDB and the facen storage, looked at also while nobody comes by."""
+
+import asyncio
+import time
+
+import structlog
+
+from store import Context, StoreError, StoreUnavailableError
+from store.collections.galleries import DEFAULT_GALLERY
+from store.facens.engine.local import GALLERIES_AT_ONCE
+from store.facens.sync.factory import local_shards
+from store.settings import CAMERA_GALLERY, CAMERA_REFERENCES, ENROLLED_GALLERY, PERSON_GALLERY, REFERENCES
+
+log = structlog.get_logger(__name__)
+
+PING_SECONDS = 3.0
+
+FACENS_SECONDS = 5.0
+"""For a look at the facen storage, which may be on another machine."""
+
+LOOK_SHARE = 10
+"""The pause after such a look, measured in how long it took."""
+
+GALLERY_KINDS = ("default", "person", "reference", "other")
+
+
+def gallery_kind(name: str) -> str:
+    """What a gallery is for: everybody, persons, comparing with them, or a purpose of the user's own."""
+    if name == DEFAULT_GALLERY:
+        return "default"
+    if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
+        return "reference"
+    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
+    return "person" if tells_apart else "other"
+
+
+class StoreLook:
+    """What was seen last."""
+
+    def __init__(self) -> None:
+        self.away = ""
+        """Why MongoDB does not answer, or the empty string."""
+        self.shards: dict[str, float] = {"live": 0, "total": 0}
+        self.facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
+        self.facens_bytes = 0
+        """What they take of this process's memory."""
+        self._facens_trouble = False
+        self._look_again = 0.0
+
+    async def take(self, ctx: Context | None) -> None:
+        """Look once more; `ctx`: None while the store is not open. Brings back shards that are out of
+        service."""
+        if ctx is None or not await self._mongodb_answers(ctx):
+            self.shards = {"live": 0, "total": self.shards["total"]}
+            self._look_again = 0.0  # once MongoDB is back, what is live shows at once
+        else:
+            await self._look_at_facens(ctx)
+
+    async def _mongodb_answers(self, ctx: Context) -> bool:
+        try:
+            await ctx.ping(PING_SECONDS)
+        except StoreUnavailableError as error:
+            if not self.away:
+                log.warning("MongoDB is away", reason=str(error))
+            self.away = str(error)
+            return False
+        if self.away:
+            log.info("MongoDB is back")
+        self.away = ""
+        return True
+
+    async def _look_at_facens(self, ctx: Context) -> None:
+        since = time.monotonic()
+        if since < self._look_again:
+            return
+        try:
+            async with asyncio.timeout(FACENS_SECONDS):
+                await self._count_facens(ctx)
+        except (StoreError, TimeoutError) as error:
+            if not self._facens_trouble:
+                log.warning("the facen storage does not answer", reason=str(error) or "it took too long")
+            self._facens_trouble = True
+        else:
+            if self._facens_trouble:
+                log.info("the facen storage answers again")
+            self._facens_trouble = False
+        # Many galleries on another machine take their time: the look shall cost little of it.
+        now = time.monotonic()
+        self._look_again = now + LOOK_SHARE * (now - since)
+
+    async def _count_facens(self, ctx: Context) -> None:
+        health = await ctx.facens.health()
+        self.shards = {"live": sum(shard.live for shard in health), "total": len(health)}
+        await ctx.keeping.heal()
+        facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
+        for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
+            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
+                await asyncio.sleep(0)  # in memory nobody waits for an answer
+            facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
+        self.facens = facens
+        self.facens_bytes = sum([await shard.memory() for shard in local_shards(ctx.facens)])

@@ -1,0 +1,88 @@
+"""The daemon's background tasks: one group, in which no task ends unnoticed."""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from daemon.plugins.calls import RUNNING
+from pipeline.base.background import supervised
+from pipeline.base.deadline import Deadline
+
+log = structlog.get_logger(__name__)
+
+OWN_CODE = ("apscheduler", "cameras", "daemon", "pipeline", "store")
+"""Packages whose callbacks must not fail: those of libraries that read from the network may."""
+
+
+class TaskGroup:
+    """Tasks that are cancelled together. A task that fails ends the process, as `exception_handler` sees to.
+
+    So does a task that ends although it should run until it is cancelled.
+    """
+
+    def __init__(self, on_crash: Callable[[BaseException], None]) -> None:
+        self._on_crash = on_crash
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(
+        self, work: Coroutine[Any, Any, object], name: str, *, endless: bool = False
+    ) -> asyncio.Task[Any]:
+        """Starts a task. `endless`: it runs until it is cancelled."""
+        task = supervised(work, name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if endless:
+            task.add_done_callback(self._ended)
+        return task
+
+    def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def ended(self, deadline: Deadline) -> None:
+        """Waits for cancelled tasks to end. A task that does not end in time is left behind and logged."""
+        if tasks := set(self._tasks):
+            _, late = await asyncio.wait(tasks, timeout=deadline.remaining())
+            for task in late:
+                log.warning("a task does not end and is left behind", task=task.get_name())
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._on_crash(RuntimeError(f"the task {task.get_name()!r} ended, but it should run for ever"))
+
+
+def exception_handler(
+    on_crash: Callable[[BaseException], None],
+) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """The event loop's exception handler: a fault in our own tasks and callbacks is passed to `on_crash`.
+
+    Faults of plugins and libraries are logged.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None or RUNNING.get() is not None or _of_plugin(context):
+            loop.default_exception_handler(context)
+        elif "supervised" in context:
+            error.add_note(f"in the background task {context['supervised']!r}")
+            on_crash(error)
+        elif "handle" in context and _in_own_code(error):
+            error.add_note("in a callback of the event loop")
+            on_crash(error)
+        else:
+            loop.default_exception_handler(context)
+
+    return handle
+
+
+def _of_plugin(context: dict[str, Any]) -> bool:
+    variables = getattr(context.get("handle"), "_context", None)
+    return variables is not None and variables.get(RUNNING) is not None
+
+
+def _in_own_code(error: BaseException) -> bool:
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(module.partition(".")[0] in OWN_CODE for module in modules)

@@ -1,0 +1,208 @@
+"""URLs taken apart into what may be shown and what is secret; for cameras, servers and webhooks alike."""
+
+import re
+from ipaddress import ip_address
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from pipeline.base.secret_names import is_secret_name, is_secret_parameter
+
+HIDDEN = "***"
+AMBIGUOUS = (
+    "it is unclear where the password ends and the host begins: percent-encode the password, or use user = "
+    "and password =; an @ in the path reads %40"
+)
+
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,20}"
+_START = re.compile(rf"\s*{_SCHEME}://")
+_NO_SLASHES = re.compile(rf"\s*({_SCHEME}):[/\\]*(?=[^/\\\s])")
+"""People forget a slash, or type a backslash: such a URL is refused, and what it holds is a secret anyway."""
+_NO_SCHEME = re.compile(r"\s*(//(?=[^/\s]\S*@)|(?=[^/\s:@]+:\S*@))")
+_HOST = re.compile(r"(\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]+)(?::[0-9]{1,5})?(?=[/?#,]|$)")
+_PAIR = re.compile(r"([^/&;?=#:]+)[=:]")
+_LOGIN_SEGMENT = re.compile(r"(?:^|/)[^/=:]+:[^/=:]+(?=/|$)")
+_NAMING_SEGMENTS = frozenset({"user", "username", "usr", "login"})
+_RUN = re.compile(r"[A-Za-z0-9]{16,}")
+_IN_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}(?:(?!{_SCHEME}://)[^\r\n])+")
+_TOKEN = re.compile(r"[^\s\"'<>]*")
+
+
+class UrlError(ValueError):
+    """A URL that cannot be used; the text names what is wrong, never the URL itself."""
+
+
+class SplitUrl(NamedTuple):
+    """A URL taken apart into what may be seen and what may not."""
+
+    public: str
+    """Without user and password; a path or a query that carries a secret is replaced by ***."""
+    user: str | None
+    """Percent-decoded."""
+    password: str | None
+    """Percent-decoded."""
+    secret_end: str | None
+    """What *** stands for at the end of `public`, as it was written; None where there is no secret."""
+
+
+def split_url(url: str) -> SplitUrl:
+    """Take user, password and secrets in path, query and fragment out of a URL.
+
+    Passwords with unencoded @, ?, # and / are understood where only one reading has a valid host.
+
+    Raises:
+        UrlError: several readings have one.
+    """
+    start, ends = _user_info_ends(url)
+    if len(ends) > 1:
+        raise UrlError(AMBIGUOUS)
+    public, user, password = url, None, None
+    if ends and ends[0] > start:
+        name, colon, secret = url[start : ends[0] - 1].partition(":")
+        user, password = unquote(name), unquote(secret) if colon else None
+        if password is None and ":" in user:  # the colon was percent-encoded as well
+            user, _, password = user.partition(":")
+        public = url[:start] + url[ends[0] :]
+    hidden_from = _secret_start(public)
+    if hidden_from is None:
+        return SplitUrl(public, user, password, None)
+    return SplitUrl(public[:hidden_from] + HIDDEN, user, password, public[hidden_from:])
+
+
+def joined(public: str, secret_end: str | None) -> str:
+    """The URL with the secret end that `split_url` took out of it."""
+    return public if secret_end is None else public.removesuffix(HIDDEN) + secret_end
+
+
+def holds_secret(url: str) -> bool:
+    """Whether the URL carries a user, a password or a parameter that is named like a secret."""
+    try:
+        parts = split_url(url)
+    except UrlError:
+        return True
+    return parts.user is not None or parts.password is not None or parts.secret_end is not None
+
+
+def mask_url(url: str) -> str:
+    """The URL with user and password, and a path or a query that carries a secret, replaced by ***.
+
+    Of an ambiguous URL, everything up to its last @ is replaced.
+    """
+    start, ends = _user_info_ends(url)
+    end = ends[-1] if ends else start
+    public = url[:start] + url[end:]
+    hidden_from = _secret_start(public)
+    if hidden_from is None:
+        hidden_from = _random_start(public)
+    if hidden_from is not None:
+        public = public[:hidden_from] + HIDDEN
+    return public if start == end else f"{url[:start]}{HIDDEN}@{public[start:]}"
+
+
+def mask_urls(text: str) -> str:
+    """Free text with every URL in it masked."""
+    if ":/" not in text and ":\\" not in text:
+        return text
+    return _IN_LINE.sub(lambda found: _mask_first(found[0]), text)
+
+
+def _mask_first(line: str) -> str:
+    """A line that begins with a URL, masked up to its last @: a password may hold spaces and quotes."""
+    found = _TOKEN.match(line, max(line.rfind("@"), 0))
+    end = found.end() if found else len(line)
+    return mask_url(line[:end]) + line[end:]
+
+
+def origin(url: str) -> str:
+    """Scheme and host alone; of webhooks the path is often the secret."""
+    masked = mask_url(url)
+    start = _host_start(masked)
+    if start is None:
+        return HIDDEN
+    host = re.split(r"[/?#]", masked[start:], maxsplit=1)[0]
+    return masked if masked[start:].rstrip("/") == host else f"{masked[:start]}{host}/{HIDDEN}"
+
+
+def looks_random(text: str) -> bool:
+    """Whether the text holds 16 or more letters and digits in a row, as generated keys do."""
+    runs = _RUN.findall(text)
+    return any(any(c.isdigit() for c in run) and any(c.isalpha() for c in run) for run in runs)
+
+
+def _user_info_ends(url: str) -> tuple[int, list[int]]:
+    """Where user info begins, and every place where it may end: behind its @, or at once where there is none.
+
+    RFC 3986 ends it at the first /, ? or #, but people write those in passwords. Each place that a valid
+    host follows is a reading; the first one decides where that host is an IP address.
+    """
+    start = _host_start(url)
+    if start is None:
+        return 0, []
+    places = [start, *(start + found.end() for found in re.finditer("@", url[start:]))]
+    hosts = {place: found[1] for place in places if (found := _HOST.match(url, place))}
+    if not hosts:
+        return start, places[-1:]
+    first = next(iter(hosts))
+    return start, [first] if _is_address(hosts[first]) else list(hosts)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return host.lower() == "localhost"
+    return True
+
+
+def _secret_start(url: str) -> int | None:
+    """Where the path, the query or the fragment begins in which a secret is named; None where none is.
+
+    Some recorders want user and password in the path: rtsp://host/user=admin_password=secret_channel=1.sdp
+    """
+    start = _host_start(url)
+    if start is None:
+        return None
+    before, mark, fragment = url[start:].partition("#")
+    place, question, query = before.partition("?")
+    host, slash, path = place.partition("/")
+    if slash and _path_names_secret(unquote(path)):
+        return start + len(host) + 1
+    if question and _names_secret(unquote(query)):
+        return start + len(place) + 1
+    if mark and _names_secret(unquote(fragment)):
+        return start + len(before) + 1
+    return None
+
+
+def _random_start(url: str) -> int | None:
+    """The same for what only looks generated, which is no reason to refuse it."""
+    start = _host_start(url)
+    if start is None:
+        return None
+    host = re.split(r"[/?#]", url[start:], maxsplit=1)[0]
+    return start + len(host) + 1 if looks_random(url[start + len(host) :]) else None
+
+
+def _path_names_secret(path: str) -> bool:
+    segments = [segment for segment in path.split("/") if segment]
+    return (
+        _names_secret(path)
+        or _LOGIN_SEGMENT.search(path) is not None
+        or any(
+            (is_secret_name(name) or name.lower() in _NAMING_SEGMENTS) and "=" not in name + value
+            for name, value in pairwise(segments)
+        )
+    )
+
+
+def _names_secret(text: str) -> bool:
+    return any(is_secret_parameter(key) for key in _PAIR.findall(text))
+
+
+def _host_start(url: str) -> int | None:
+    """Where user, password and host begin; None for a file."""
+    found = _START.match(url) or _NO_SLASHES.match(url) or _NO_SCHEME.match(url)
+    if found is None:
+        return None
+    start = found.end()
+    return None if url[:start].strip().rstrip("/\\").lower() == "file:" else start

@@ -1,0 +1,106 @@
+"""Gender, age and emotions of a face, by optional models. Without their files a face just lacks these."""
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import ModelError
+from pipeline.faces.alignment import ALIGNED_SIZE
+from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.runtime import InferenceSession, OnnxSession, Tensor
+from pipeline.types import Emotions, FaceAttributes, Picture, Rectangle
+
+_ZOO_ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""The order in which OpenCV Zoo's expression model gives its scores."""
+
+
+class Attributes(Protocol):
+    """Tells what a face is like. Thread-safe."""
+
+    def describe(self, picture: Picture, bbox: Rectangle, aligned: Picture) -> FaceAttributes:
+        """The face in this box of a BGR picture, given also aligned (112 × 112, BGR)."""
+        ...
+
+
+class GenderAge:
+    """insightface's `genderage` model (research licence), run by insightface's own code. ModelError where the
+    file holds another model."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        # insightface loads slowly and brings much with it, so only those pay for it who use it.
+        from insightface.model_zoo.attribute import Attribute
+
+        session = OnnxSession(cleaned(path), str(path), threads)
+        outputs = list(session.output_shapes.values())
+        if len(session.input_shape) != 4 or len(outputs) != 1 or outputs[0][-1] != 3:
+            raise ModelError(
+                f"{path} does not tell gender and age: input {session.input_shape}, outputs {outputs}"
+            )
+        self._model = Attribute(model_file=str(path), session=session.native)
+
+    def tell(self, picture: Picture, bbox: Rectangle) -> tuple[Literal["male", "female"], float]:
+        gender, age = self._model.get(picture, _InsightFace(np.array(bbox, dtype=np.float32)))
+        return "male" if int(gender) == 1 else "female", float(age)
+
+
+class _InsightFace(dict[str, object]):
+    """As much of insightface's Face as its attribute model looks at."""
+
+    def __init__(self, bbox: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.bbox = bbox
+
+
+class Expression:
+    """OpenCV Zoo's `facial_expression_recognition_mobilefacenet_2022july` (Apache-2.0): the aligned face in
+    RGB, −1 to 1, in, seven scores out."""
+
+    def __init__(self, session: InferenceSession) -> None:
+        outputs = list(session.output_shapes.values())
+        side = (3, ALIGNED_SIZE, ALIGNED_SIZE)
+        if session.input_shape[1:] != side or len(outputs) != 1 or outputs[0][-1] != len(_ZOO_ORDER):
+            raise ModelError(
+                f"this model does not tell emotions: input {session.input_shape}, outputs {outputs}"
+            )
+        self._session = session
+
+    def tell(self, aligned: Picture) -> Emotions:
+        size = (ALIGNED_SIZE, ALIGNED_SIZE)
+        middle = (127.5, 127.5, 127.5)
+        blob = np.asarray(
+            cv2.dnn.blobFromImage(aligned, 1 / 127.5, size, middle, swapRB=True), dtype=np.float32
+        )
+        (rows,) = self._session.run(blob).values()
+        return Emotions(**dict(zip(_ZOO_ORDER, (float(p) for p in _softmax(rows[0])), strict=True)))
+
+
+class ModelAttributes:
+    """What the models that are there can tell."""
+
+    def __init__(self, genderage: GenderAge | None, expression: Expression | None) -> None:
+        self._genderage = genderage
+        self._expression = expression
+
+    def describe(self, picture: Picture, bbox: Rectangle, aligned: Picture) -> FaceAttributes:
+        gender, age = self._genderage.tell(picture, bbox) if self._genderage else (None, None)
+        emotions = self._expression.tell(aligned) if self._expression else None
+        return FaceAttributes(gender, age, emotions)
+
+
+def load_attributes(genderage: Path | None, emotions: Path | None, threads: int) -> Attributes | None:
+    """The attribute models in these files; None where there are none. ModelError where a file is another
+    model."""
+    if genderage is None and emotions is None:
+        return None
+    return ModelAttributes(
+        None if genderage is None else GenderAge(genderage, threads),
+        None if emotions is None else Expression(OnnxSession(cleaned(emotions), str(emotions), threads)),
+    )
+
+
+def _softmax(scores: Tensor) -> NDArray[np.float64]:
+    powers = np.exp(scores.astype(np.float64) - float(scores.max()))
+    return np.asarray(powers / powers.sum())

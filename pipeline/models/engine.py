@@ -1,0 +1,57 @@
+"""The models of a pack, loaded and ready."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import ModelError
+from pipeline.faces.attributes import Attributes, load_attributes
+from pipeline.faces.detector import Detector, YuNetDetector
+from pipeline.faces.embedder import Embedder, SFaceEmbedder
+from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.runtime import OnnxSession
+from pipeline.models.files import folder_of, is_present
+from pipeline.models.insightface import load_insightface
+from pipeline.models.packs import Engine, Pack
+
+_MIN_SCORE = 0.3
+"""The detector gives doubtful faces, too: they may continue a track, and a closer look compares scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What the pipeline needs of a pack. Thread-safe."""
+
+    pack: Pack
+    detector: Detector
+    near_detector: Detector | None
+    """A detector that is quick on small cut-outs; None where the pack's works at one large size only. Then
+    landmarks stay as the first look found them, and nobody checks which way up a face is."""
+    embedder: Embedder
+    attributes: Attributes | None = None
+
+
+def load(
+    pack: Pack,
+    models_dir: Path,
+    threads: int = 1,
+    *,
+    genderage: Path | None = None,
+    emotions: Path | None = None,
+) -> Models:
+    """Loads a pack that was fetched before; `threads` work on one inference.
+
+    `genderage` and `emotions` are optional model files (see `pipeline.faces.attributes`). ModelError names
+    what is missing or wrong.
+    """
+    folder = folder_of(pack, models_dir)
+    if not is_present(pack, models_dir):
+        raise ModelError(f"the model pack {pack.name} is not in {folder}; fetch it first")
+    extras = load_attributes(genderage, emotions, threads)
+    if pack.engine is Engine.INSIGHTFACE:
+        detector, near, embedder, attributes = load_insightface(folder, threads)
+        return Models(pack, detector, near, embedder, extras or attributes)
+    yunet, sface = (folder / file.name for file in pack.files)
+    session = OnnxSession(cleaned(yunet, free_size=True), str(yunet), threads)
+    zoo_detector = YuNetDetector(session, _MIN_SCORE)
+    zoo_embedder = SFaceEmbedder(OnnxSession(cleaned(sface), str(sface), threads))
+    return Models(pack, zoo_detector, zoo_detector, zoo_embedder, extras)

@@ -1,0 +1,182 @@
+"""Model packs on disk: which one is meant, is it there, and fetching what is missing.
+
+The files of a pack lie in `<models_dir>/<pack>/`. A file counts only with its digest; it is written under
+another name first, so that what has the right name is whole. Several processes may fetch at once: one
+works, the others wait for it.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import ModelError
+from pipeline.models.download import SourceError, take
+from pipeline.models.insightface import facen_size_of, fetch_named, model_folder
+from pipeline.models.packs import (
+    Engine,
+    Folder,
+    ModelFile,
+    Pack,
+    Source,
+    Thresholds,
+    directory_pack,
+    known_packs,
+)
+
+__all__ = ["ModelFile", "Pack", "Thresholds", "fetch", "folder_of", "is_present", "known_packs", "resolve"]
+
+_SCRATCH = ".fetch-"
+
+Progress = Callable[[str, int, int], None]
+"""Told the name of the file, the bytes that have come, and the bytes expected, 0 where that is unknown."""
+
+
+def resolve(name_or_directory: str, models_dir: Path) -> Pack:
+    """The pack of this name, or the one in this directory. ModelError where there is neither.
+
+    A directory is given by a path with a slash in it, or by the name of a folder in `models_dir`.
+    """
+    for pack in known_packs():
+        if pack.name == name_or_directory:
+            return pack
+    directory = Path(name_or_directory).expanduser()
+    if "/" not in name_or_directory:
+        directory = models_dir / directory
+    if directory.is_dir():
+        return directory_pack(directory, facen_size_of(directory))
+    names = ", ".join(pack.name for pack in known_packs())
+    raise ModelError(f"there is no model pack {name_or_directory!r}: give one of {names}, or a directory")
+
+
+def folder_of(pack: Pack, models_dir: Path) -> Path:
+    """Where the pack's files lie, or will lie."""
+    if pack.directory is not None:
+        return pack.directory
+    return (
+        model_folder(pack.name, models_dir) if pack.engine is Engine.INSIGHTFACE else models_dir / pack.name
+    )
+
+
+def is_present(pack: Pack, models_dir: Path) -> bool:
+    """Whether everything of the pack is there. Looks at sizes, not at digests, so that it is quick."""
+    folder = folder_of(pack, models_dir)
+    if pack.engine is Engine.INSIGHTFACE:
+        return any(folder.glob("*.onnx"))
+    return all(_size(folder / file.name) == file.size for file in pack.files)
+
+
+def fetch(
+    pack: Pack, models_dir: Path, progress: Progress | None = None, *, folders: Sequence[Path] = ()
+) -> None:
+    """Makes sure that every file of the pack is there with its digest.
+
+    `folders` may hold files of the pack and are asked before anything is downloaded. A file with a wrong
+    digest, here or from a source, is thrown away. ModelError where no source gives the right file.
+    """
+    if pack.directory is not None:
+        if not is_present(pack, models_dir):
+            raise ModelError(f"the model directory {pack.directory} has no .onnx files")
+        return
+    folder = folder_of(pack, models_dir)
+    try:
+        # Looked at before anything is written: a folder that has everything may be read-only.
+        if _is_whole(pack, models_dir):
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(models_dir):
+            _sweep(models_dir)
+            if pack.engine is Engine.INSIGHTFACE:
+                if not _is_whole(pack, models_dir):
+                    fetch_named(pack.name, models_dir)
+                return
+            folder.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=models_dir) as scratch:
+                for file in _missing(pack, folder):
+                    _fetch_file(file, folder, Path(scratch), progress or _silent, folders)
+    except OSError as error:
+        raise ModelError(
+            f"the models cannot be written to {models_dir}: {error.strerror or error}; "
+            "make it writable, or choose another folder"
+        ) from error
+
+
+def _is_whole(pack: Pack, models_dir: Path) -> bool:
+    """Whether everything is there with its digest; of insightface's packs the digests are not known."""
+    return is_present(pack, models_dir) and not _missing(pack, folder_of(pack, models_dir))
+
+
+def _missing(pack: Pack, folder: Path) -> list[ModelFile]:
+    return [file for file in pack.files if _digest(folder / file.name) != file.sha256]
+
+
+def _sweep(models_dir: Path) -> None:
+    """Removes what a fetch that was killed left behind; only for the one who is alone."""
+    for scratch in models_dir.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(scratch)
+
+
+def _fetch_file(
+    file: ModelFile, folder: Path, scratch: Path, progress: Progress, folders: Sequence[Path]
+) -> None:
+    sources: list[Source] = [*(Folder(path) for path in folders), *file.sources]
+    tried = []
+    for source in sources:
+        try:
+            taken = take(file, source, scratch, lambda come, of: progress(file.name, come, of))
+        except SourceError as error:
+            tried.append(f"{source}: {error}")
+            continue
+        found = _digest(taken)
+        if found == file.sha256:
+            _move(taken, folder / file.name)
+            progress(file.name, file.size, file.size)
+            return
+        tried.append(f"{source}: it has the digest {found}")
+    raise ModelError(
+        f"{file.name} could not be had with the sha256 digest {file.sha256}. Tried " + "; ".join(tried)
+    )
+
+
+def _move(taken: Path, target: Path) -> None:
+    """Gives a whole file its name so that it survives a loss of power, or does not appear."""
+    with taken.open("rb") as file:
+        os.fsync(file.fileno())
+    taken.replace(target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _alone(models_dir: Path) -> Iterator[None]:
+    """Holds the other processes off; the kernel lets go when the process ends, however it ends."""
+    with (models_dir / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _digest(path: Path) -> str | None:
+    """sha256 of a file, hexadecimal; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _silent(_name: str, _come: int, _expected: int) -> None:
+    """Progress that nobody looks at."""

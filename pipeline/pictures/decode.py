@@ -1,0 +1,140 @@
+"""Pictures from bytes and files, and into bytes again."""
+
+import io
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from pipeline.errors import PictureError
+from pipeline.pictures.memory import MEMORY
+from pipeline.pictures.structure import check_structure, decoding_cost
+from pipeline.types import Picture
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""What cameras and people send. Pillow could do more, some of it by starting other programs."""
+
+_JPEG_QUALITY = 90
+
+_STRIP_PIXELS = 1_000_000
+"""Pixels that are converted to BGR at once."""
+
+_FLIPS: Mapping[object, int | None] = {2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
+"""EXIF's orientations that are not upright, and the flip that follows the transposition, as OpenCV has it:
+https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4."""
+_TRANSPOSED = (5, 6, 7, 8)
+
+
+def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
+    """The picture, upright as its EXIF data says, and its bytes. PictureError says what is wrong with it."""
+    if isinstance(source, bytes):
+        return decode(source, max_pixels), source
+    try:
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise PictureError(
+            f"the picture {os.fspath(source)} cannot be read: {error.strerror or error}"
+        ) from error
+    try:
+        return decode(data, max_pixels), data
+    except PictureError as error:
+        raise PictureError(f"{os.fspath(source)}: {error}") from error
+
+
+def decode(data: bytes, max_pixels: int) -> Picture:
+    """The picture in these bytes. Its size is read, and judged, before its pixels are."""
+    if not data:
+        raise PictureError("a picture was expected, but there are no bytes")
+    try:
+        check_structure(data)
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            check_size(image.width, image.height, max_pixels)
+            cost = decoding_cost(image, data)
+            return MEMORY.decoded(cost, lambda: _upright(*_decoded(image, data)))
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{len(data)} bytes that are no picture; expected {', '.join(_FORMATS)}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        # Pillow's own limit, 179 million pixels, holds whatever the caller's is.
+        raise PictureError(f"the picture is larger than the limit of {max_pixels} pixels") from error
+    except PictureError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, cv2.error) as error:
+        # What Pillow's decoders raise on broken files.
+        raise PictureError(f"the picture is damaged or cut short ({error})") from error
+
+
+def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
+    """The pixels, BGR, as they lie in the file, and the orientation tag.
+
+    Takes little memory beside the decoder's own.
+    """
+    if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1:
+        # Pillow takes even a single frame for an animation, which needs three times as much.
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        image.close()
+        how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        if decoded is None:
+            raise PictureError("the picture is damaged or cut short (WEBP)")
+        return np.asarray(decoded, np.uint8), orientation
+    image.load()
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        rgb = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
+    image.close()
+    return pixels, orientation
+
+
+def _upright(pixels: Picture, orientation: object) -> Picture:
+    """The picture turned as its orientation tag says."""
+    if orientation not in _FLIPS:
+        return pixels
+    transposed = cv2.transpose(pixels) if orientation in _TRANSPOSED else pixels
+    upright = np.asarray(transposed, np.uint8)
+    if (flip := _FLIPS[orientation]) is not None:
+        cv2.flip(upright, flip, dst=upright)
+    return upright
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise PictureError(f"the picture has {width} × {height} pixels; it needs at least 1 × 1")
+    if width * height > max_pixels:
+        raise PictureError(f"the picture has {width} × {height} pixels; the limit is {max_pixels} altogether")
+
+
+def check_array(array: object, max_pixels: int) -> Picture:
+    """The array, if it is a picture as the pipeline wants them; grey ones become BGR."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
+        kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise PictureError(f"a picture is bytes, a path, or a uint8 array, not {kind}")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+        raise PictureError(f"a picture array has the shape (height, width, 3), not {array.shape}")
+    check_size(array.shape[1], array.shape[0], max_pixels)
+    return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if array.ndim == 2 else array
+
+
+def jpeg(picture: Picture) -> bytes:
+    """As JPEG, quality 90."""
+    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+
+
+def png(picture: Picture) -> bytes:
+    return _encoded(".png", picture, [])
+
+
+def _encoded(suffix: str, picture: Picture, options: list[int]) -> bytes:
+    done, data = cv2.imencode(suffix, picture, options)
+    if not done:
+        raise PictureError(f"OpenCV cannot write a picture of the shape {picture.shape} as {suffix}")
+    return bytes(data)

@@ -1,0 +1,312 @@
+"""Faces with pictures: the photo, the aligned face and the thumbnail go to the uploads."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
+from types import MethodType
+from typing import Any
+
+from bson import ObjectId
+
+from pipeline.limits import MAX_PIXELS
+from store.collections.faces import CoreFaces
+from store.collections.galleries import Galleries
+from store.collections.users import Users
+from store.errors import BadValueError, ImageError, UploadError
+from store.face import Face, PictureUrl, checked_bbox
+from store.facens.storage import FacenStorage
+from store.mongo.client import Database
+from store.mongo.guard import checked_id
+from store.observer import StoreObserver
+from store.uploads.external import AllowedHosts, put, same_server
+from store.uploads.folder import Uploads, key_of_owner
+from store.uploads.image import Image
+from store.uploads.locations import LOCATIONS, Locations, location_of, pictures_of, urls_of
+from store.uploads.locations import PICTURES as PICTURES
+
+PNG = b"\x89PNG"
+CHANCE_BYTES = 6
+"""So much of a picture's name cannot be guessed."""
+
+EXTRACTED = "extracted"
+"""The folder of the uploads with the pictures of faces that belong to nobody."""
+
+AnyFace = MutableMapping[str, Any]
+"""A face, or its data as a dictionary."""
+
+
+class _ContextMethod(classmethod):  # type: ignore[type-arg]  # takes no arguments at run time
+    """A class method that gets the object where it is called on one."""
+
+    def __get__(self, instance: object, owner: type | None = None, /) -> Callable[..., str]:
+        return MethodType(self.__func__, owner if instance is None else instance)
+
+
+class ServerFaces(CoreFaces):
+    """The faces, and their pictures in the uploads.
+
+    A stored face has its pictures' URLs from when it is added (`photo`, `normalized`, `thumbnail`), and the
+    id of the place where each lies (`picture_locations`); `upload` stores the pictures there, as often as it
+    is called.
+    """
+
+    protected = CoreFaces.protected | {LOCATIONS}
+
+    def __init__(
+        self,
+        database: Database,
+        users: Users,
+        galleries: Galleries,
+        facens: FacenStorage,
+        uploads: Uploads,
+        observer: StoreObserver | None = None,
+        facen_size: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        thumbnail_hosts: Sequence[str] = (),
+        locations: Locations | None = None,
+    ) -> None:
+        """
+        Args:
+            max_pixels: larger pictures are refused, unless they were made with a limit of their own.
+            thumbnail_hosts: where else than to the uploads `upload_thumbnail` may send, see
+                `AllowedHosts.parse`.
+        """
+        super().__init__(database, users, galleries, facens, observer, facen_size)
+        self._uploads = uploads
+        self._locations = locations or Locations(database, uploads)
+        self.max_pixels = max_pixels
+        self._thumbnail_hosts = AllowedHosts.parse(thumbnail_hosts)
+
+    @_ContextMethod
+    def gen_ffupload_key(cls: Any, face: AnyFace, suffix: str = ".jpeg") -> str:  # noqa: N805  see above
+        """Gives the face new links to its pictures, and returns a new key for a picture of it.
+
+        Sets `photo`, `normalized` and `thumbnail` of the face object or dictionary to URLs in the uploads,
+        which `upload` then uses. The key is `<owner>/<YYYYMMDD>/<face id>_<12 hex><suffix>`, with the day in
+        UTC; of a suffix of the three (`_photo.jpeg`, `_norm.png`, `_thumb.jpeg`) it is that picture's key.
+
+        Called on the class, which has no uploads, it returns the key and sets no links.
+
+        Raises:
+            BadValueError: the face has no owner or id.
+        """
+        suffixes = [*PICTURES.values(), suffix]
+        keys = dict(zip(reversed(suffixes), reversed(_keys(face, suffixes)), strict=True))
+        if isinstance(cls, ServerFaces):
+            face.pop(LOCATIONS, None)
+            _set_urls(face, {field: cls._uploads.url_of(keys[end]) for field, end in PICTURES.items()})
+        return keys[suffix]
+
+    def regenerate_id(self, face: Face) -> Awaitable[None]:
+        """Replaces the face's id with a new one, and with it the URLs of its pictures, which contain the id.
+
+        A face without an owner gets no URLs; URLs that lead elsewhere stay as they are.
+        """
+        done = super().regenerate_id(face)
+        if face.get("owner") is not None:
+            fields = [field for field in PICTURES if not self._leads_elsewhere(face.urls.get(field))]
+            face.link(self._new_urls(face, fields))
+            face.pop(LOCATIONS, None)
+            if (here := self._locations.latest) is not None:  # else `upload` records it
+                face[LOCATIONS] = dict.fromkeys(fields, here)
+        return done
+
+    async def upload(self, face: AnyFace, img: Image) -> None:
+        """Uploads the original picture, the aligned face and the thumbnail to the face's URLs.
+
+        A field without a URL of ours gets one first, in the face and in its document. Pictures that are there
+        already are replaced. Afterwards the face's `normalized` is the URL.
+
+        An ExtractionFace has no owner and no id: its pictures are temporary, and are removed after a day.
+        With an owner and an `_id` in the dictionary they are those of that face.
+
+        Args:
+            face: a stored face, its data as a dictionary, or an ExtractionFace; `normalized` is PNG bytes.
+            img: the picture in which the face was found.
+
+        Raises:
+            AuthenticationError: the face's owner is unknown or inactive.
+            BadValueError: the face has no bbox or aligned face, or has an owner but no id.
+            ImageError: `img` is no picture, has too many pixels, or the bbox lies outside it.
+            UploadError: a picture cannot be stored at present; calling this again completes the rest.
+        """
+        await self._check(face, img)
+        png = _png_of(face)
+        if png is None or not png.startswith(PNG):
+            raise BadValueError("the face has no aligned face; set its normalized to PNG bytes")
+        thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
+        photo = await asyncio.to_thread(lambda: img.encoded)
+        await self._link(face, *PICTURES)
+        urls = urls_of(face)
+        await self._put(self._key(face, urls["photo"]), photo, img.content_type)
+        await self._put(self._key(face, urls["normalized"]), png, "image/png")
+        await self._put(self._key(face, urls["thumbnail"]), thumbnail, "image/jpeg")
+        if isinstance(face, Face):
+            face.mark_uploaded()
+        else:
+            _set_urls(face, {"normalized": urls["normalized"]})
+
+    async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
+        """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
+
+        Args:
+            url: one of the owner's URLs to store it under, or an http or https URL of an allowed host, to
+                which it is sent by PUT; None for the face's own URL, which it gets if it has none.
+
+        Raises: as `upload`; BadValueError too where the URL is somebody else's or its host is not allowed.
+        """
+        await self._check(face, img)
+        outside = url is not None and self._is_outside(url)
+        if url is not None and not outside:
+            self._key(face, url)
+        thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
+        if url is not None and outside:
+            await put(self._thumbnail_hosts, url, thumbnail, "image/jpeg")
+            return
+        if url is None:
+            await self._link(face, "thumbnail")
+        await self._put(
+            self._key(face, urls_of(face)["thumbnail"] if url is None else url), thumbnail, "image/jpeg"
+        )
+
+    async def _check(self, face: AnyFace, img: Image) -> None:
+        if not isinstance(face, MutableMapping):
+            raise BadValueError(f"a face is a mapping of its fields, not {type(face).__name__}")
+        if not isinstance(img, Image):
+            raise ImageError(f"a picture is handed over as a store.Image, not {type(img).__name__}")
+        img.hold_to(self.max_pixels)
+        if not _is_extracted(face):
+            _keys(face, [""])  # raises where it has no owner or id
+            await self._users.owner(face["owner"])
+
+    async def missing(self, face: Face) -> list[str]:
+        """Which of the face's pictures are lost; those at another place count as there."""
+        here = await self._uploads.location()
+        own = {one.key: one for one in pictures_of(self._uploads, face) if one.location in (None, here)}
+        return [own[key].field for key in await self._uploads.missing(list(own))]
+
+    async def _link(self, face: AnyFace, *fields: str) -> None:
+        """Gives these fields URLs at this box's place, in the document first: no picture lies there unnamed.
+
+        URLs at this place stay, but for an earlier address of it. Pictures at another place are left to the
+        box that put them there.
+        """
+        if _is_extracted(face):
+            urls = urls_of(face)
+            known = {one for one in fields if key_of_owner(self._uploads, EXTRACTED, urls.get(one))}
+            _set_urls(face, self._new_urls(face, [one for one in fields if one not in known]))
+            return
+        here = await self._locations.claim(face["owner"])
+        new = self._urls_at(face, fields, here)
+        urls = {**urls_of(face), **new}
+        if isinstance(face, Face):
+            changes: dict[str, str] = urls if face.has_new_links else dict(new)
+        else:  # whether its links are in the document already is unknown
+            changes = {field: str(urls[field]) for field in fields}
+        changes |= {f"{LOCATIONS}.{one}": here for one in fields if location_of(face, one) != here}
+        if changes:
+            owner = await self._users.owner(face["owner"])
+            async with self._operation("update_one"):
+                this = {"_id": _id_of(face), "owner": owner}
+                await self._collection.update_one(this, {"$set": changes})
+        recorded = face.get(LOCATIONS)
+        face[LOCATIONS] = {
+            **(recorded if isinstance(recorded, Mapping) else {}),
+            **dict.fromkeys(fields, here),
+        }
+        if isinstance(face, Face):
+            face.link(new)
+            face.has_new_links = False
+        else:
+            _set_urls(face, new)
+
+    def _urls_at(self, face: AnyFace, fields: Sequence[str], here: str) -> dict[str, str]:
+        """The URLs of those fields that need another one to be at this place."""
+        known = {one.field: one for one in pictures_of(self._uploads, face)}
+        elsewhere = [one for one in fields if one not in known or known[one].location not in (None, here)]
+        moved = {one: self._uploads.url_of(known[one].key) for one in fields if one not in elsewhere}
+        return {
+            **self._new_urls(face, elsewhere),
+            **{field: url for field, url in moved.items() if url != known[field].url},
+        }
+
+    async def _put(self, key: str, data: bytes, content_type: str) -> None:
+        since = time.perf_counter()
+        try:
+            await self._uploads.put(key, data, content_type)
+        except UploadError as error:
+            self._observer.error("uploads.put", type(error).__name__)
+            raise
+        finally:
+            self._observer.operation("uploads.put", time.perf_counter() - since)
+        self._observer.uploaded(len(data))
+
+    def _new_urls(self, face: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
+        suffixes = [PICTURES[field] for field in fields]
+        if _is_extracted(face):
+            keys = _keys_below(EXTRACTED, self._ids.next(), suffixes)
+        else:
+            keys = _keys(face, suffixes)
+        return {field: self._uploads.url_of(key) for field, key in zip(fields, keys, strict=True)}
+
+    def _key(self, face: Mapping[str, Any], url: str) -> str:
+        """The key behind one of the URLs of the face's owner; BadValueError for any other."""
+        owner = EXTRACTED if _is_extracted(face) else face["owner"]
+        key = key_of_owner(self._uploads, owner, url)
+        if key is None:
+            raise BadValueError(f"{url!r:.200} is no URL of these uploads, or somebody else's")
+        return key
+
+    def _is_outside(self, url: object) -> bool:
+        """Whether a URL is of another server than the uploads."""
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            return False
+        return not same_server(url, self._uploads.url_of("x"))
+
+    def _leads_elsewhere(self, url: object) -> bool:
+        return isinstance(url, str) and self._uploads.key_of(url) is None
+
+
+def _set_urls(face: AnyFace, urls: Mapping[str, str]) -> None:
+    """Sets URLs in the face; the PNG bytes of a dictionary stay beside the URL that replaces them."""
+    if isinstance(face, Face):
+        face.update(urls)
+        face.has_new_links = True
+        return
+    for field, url in urls.items():
+        face[field] = PictureUrl.of(url, _png_of(face)) if field == "normalized" else url
+
+
+def _png_of(face: AnyFace) -> bytes | None:
+    """The aligned face, as far as it is known."""
+    if isinstance(face, Face):
+        return face.normalized
+    value = face.get("normalized")
+    png = value.png if isinstance(value, PictureUrl) else value
+    return png if isinstance(png, bytes) else None
+
+
+def _id_of(face: Mapping[str, Any]) -> object:
+    return face["_id"] if face.get("_id") is not None else face.get("id")
+
+
+def _is_extracted(face: Mapping[str, Any]) -> bool:
+    """Whether this is the data of a face that belongs to nobody: an ExtractionFace."""
+    return not isinstance(face, Face) and face.get("owner") is None and _id_of(face) is None
+
+
+def _keys(face: object, suffixes: Sequence[str]) -> list[str]:
+    """A new key for each suffix; together, because chance is asked of the system."""
+    owner = face.get("owner") if isinstance(face, Mapping) else None
+    if not isinstance(face, Mapping) or not isinstance(owner, ObjectId) or _id_of(face) is None:
+        raise BadValueError("a picture's key needs the face's owner and _id; store it with Faces.add first")
+    return _keys_below(str(owner), checked_id(_id_of(face), "face"), suffixes)
+
+
+def _keys_below(folder: str, face_id: int, suffixes: Sequence[str]) -> list[str]:
+    start = f"{folder}/{datetime.now(UTC):%Y%m%d}/{face_id:d}_"
+    chance = secrets.token_hex(CHANCE_BYTES * len(suffixes))
+    parts = (chance[at : at + 2 * CHANCE_BYTES] for at in range(0, len(chance), 2 * CHANCE_BYTES))
+    return [f"{start}{part}{suffix}" for part, suffix in zip(parts, suffixes, strict=True)]

@@ -1,0 +1,303 @@
+"""The facens of one gallery, in blocks of a few megabytes.
+
+Growing adds a block and copies nothing, so that no addition takes long and little memory lies idle.
+Searches look at a gallery as it was when they began: rows are added behind what they see, and what
+they see is copied, block by block, before a removal changes it.
+"""
+
+import mmap as system
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.types import Facen
+from store.facens.engine.row_index import RowIndex
+from store.facens.storage import SAME, Compared
+
+BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
+"""Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in a
+millisecond."""
+FIRST_ROWS = 16
+ROWS_AHEAD = 64
+"""So many rows before it is needed a gallery wants its next block."""
+HALF_SCALE = 32767
+
+MADV_HUGEPAGE: int | None = getattr(system, "MADV_HUGEPAGE", None)
+"""Linux has it."""
+
+Stored = NDArray[np.float32 | np.int16]
+
+
+class Precision(StrEnum):
+    """How the numbers of a facen are kept."""
+
+    FULL = "full"
+    """float32, as they came."""
+    HALF = "half"
+    """16 bits each, evenly spaced from −1 to 1: half the memory; a cosine is off by less than 0.0001."""
+
+    @classmethod
+    def of(cls, stored: Stored) -> "Precision":
+        return cls.FULL if stored.dtype == np.float32 else cls.HALF
+
+    @property
+    def dtype(self) -> type[np.float32] | type[np.int16]:
+        return np.float32 if self is Precision.FULL else np.int16
+
+    @property
+    def scale(self) -> float:
+        """What a number of ours is multiplied with in storage."""
+        return 1 if self is Precision.FULL else HALF_SCALE
+
+    def stored(self, facen: Facen) -> Stored:
+        if self is Precision.FULL:
+            return facen
+        return np.asarray(np.clip(np.rint(facen * HALF_SCALE), -HALF_SCALE, HALF_SCALE), dtype=np.int16)
+
+
+def room(rows: int, size: int, precision: Precision) -> Stored:
+    """(rows, size), not filled. From a huge page on it begins at the start of one, if the system has them.
+
+    What lies before and behind is never touched and takes no memory, which would not hold for a part of the
+    heap: there the system may make a huge page of whatever has been touched once.
+    """
+    wanted = rows * size * np.dtype(precision.dtype).itemsize
+    if wanted < HUGE_PAGE:
+        return np.empty((rows, size), dtype=precision.dtype)
+    pages = system.mmap(-1, wanted + HUGE_PAGE, flags=system.MAP_PRIVATE | system.MAP_ANONYMOUS)
+    raw = np.frombuffer(pages, dtype=np.uint8)
+    start = -raw.ctypes.data % HUGE_PAGE
+    if MADV_HUGEPAGE is not None:
+        with suppress(OSError):  # a kernel without them
+            pages.madvise(MADV_HUGEPAGE, start, wanted)
+    found: Stored = raw[start : start + wanted].view(precision.dtype)
+    return found.reshape(rows, size)
+
+
+@dataclass(slots=True)
+class Block:
+    vectors: Stored
+    """(capacity, size)"""
+    ids: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, rows: int, size: int, precision: Precision) -> "Block":
+        return cls(room(rows, size, precision), np.empty(rows, dtype=np.int64))
+
+    @classmethod
+    def touched(cls, rows: int, size: int, precision: Precision) -> "Block":
+        """As `empty`, from a thread: the system has to find memory for what is touched the first time, which
+        may take milliseconds."""
+        block = cls.empty(rows, size, precision)
+        block.vectors.fill(0)
+        block.ids.fill(0)
+        return block
+
+    def copied(self, rows: int, into: "Block") -> "Block":
+        """The other block, with the first rows of this one."""
+        into.vectors[:rows], into.ids[:rows] = self.vectors[:rows], self.ids[:rows]
+        return into
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a gallery held at one moment: blocks cut to the rows that were there."""
+
+    blocks: Sequence[Block]
+    count: int
+    precision: Precision
+
+    def ids(self) -> NDArray[np.int64]:
+        return np.concatenate([block.ids for block in self.blocks]) if self.blocks else np.empty(0, np.int64)
+
+
+def picked(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
+    """A copy of these rows, which are in order, of blocks as long as the first one, but for the last."""
+    first = blocks[0].vectors
+    copy = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
+    numbers, inside = np.divmod(rows, len(first))
+    if len(rows) < len(blocks):  # mostly one of a block, and many small copies take twice as long
+        for place, (number, row) in enumerate(zip(numbers.tolist(), inside.tolist(), strict=True)):
+            copy[place] = blocks[number].vectors[row]
+    else:
+        bounds = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
+        for start, end in pairwise(bounds.tolist()):
+            copy[start:end] = blocks[numbers[start]].vectors[inside[start:end]]
+    return copy
+
+
+def rows_in_block(size: int) -> int:
+    """How many facens of so many numbers a block holds: a power of two."""
+    return 1 << max(6, (BLOCK_BYTES // (4 * size)).bit_length() - 1)
+
+
+class GalleryArray:
+    """Ids and facens, added and removed in constant time. Changed by one thread only."""
+
+    def __init__(self, size: int, precision: Precision = Precision.FULL) -> None:
+        self._size = size
+        self._precision = precision
+        self._block_rows = rows_in_block(size)
+        self._blocks: list[Block] = []
+        self._index = RowIndex()
+        self._count = 0
+        self._readers = 0
+        self._seen = 0
+        """Rows before this one may be under a reader's eyes …"""
+        self._own: set[int] = set()
+        """… but for those in these blocks, copied since the newest reader began."""
+        self._spare: Block | None = None
+        """A whole block that has been touched already."""
+        self.listeners: list[Callable[[int], None]] = []
+        """Hear of each row that is written."""
+
+    @classmethod
+    def of(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
+        """A gallery of blocks of `rows_in_block` facens each; the last one may have fewer."""
+        array = cls(size, precision)
+        array._blocks = list(blocks)
+        array._count = sum(len(block.ids) for block in blocks)
+        array._index = RowIndex.of(array.view().ids())
+        return array
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, face_id: int) -> bool:
+        return self._index.get(face_id) is not None
+
+    @property
+    def nbytes(self) -> int:
+        """Of facens, ids and their index, what is set aside for more included."""
+        blocks = self._blocks if self._spare is None else [*self._blocks, self._spare]
+        return sum(block.vectors.nbytes + block.ids.nbytes for block in blocks) + self._index.nbytes
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether the next changes may need another block, which is to be given before: see `take_room`."""
+        return self._spare is None and self._is_large and (self._is_nearly_full or self._readers > 0)
+
+    @property
+    def _capacity(self) -> int:
+        if not self._blocks:
+            return 0
+        return (len(self._blocks) - 1) * self._block_rows + len(self._blocks[-1].ids)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether the next block is a whole one."""
+        return 2 * self._capacity >= self._block_rows
+
+    @property
+    def _is_nearly_full(self) -> bool:
+        return self._capacity - self._count < ROWS_AHEAD
+
+    def room(self) -> Block:
+        """What it wants. Any thread may make it."""
+        return Block.touched(self._block_rows, self._size, self._precision)
+
+    def take_room(self, block: Block) -> None:
+        self._spare = block
+
+    def add(self, face_id: int, facen: Facen) -> None:
+        """Adds an id that is not there yet."""
+        number, row = divmod(self._count, self._block_rows)
+        if number == len(self._blocks):
+            self._blocks.append(self._new(self._block_rows if number else FIRST_ROWS))
+        elif row == len(self._blocks[number].ids):
+            rows = min(self._block_rows, max(FIRST_ROWS, 2 * row))
+            self._blocks[number] = self._blocks[number].copied(row, self._new(rows))
+        self._put(self._count, face_id, self._precision.stored(facen))
+        self._count += 1
+
+    def remove(self, face_id: int) -> None:
+        """The last row takes the place of the removed one. KeyError where it is not there."""
+        row = self._index.remove(face_id)
+        last = self._count - 1
+        if row != last:
+            number, inside = divmod(last, self._block_rows)
+            block = self._blocks[number]
+            self._put(row, int(block.ids[inside]), block.vectors[inside])
+        self._count = last
+        self._shrink()
+
+    def view(self) -> View:
+        """Everything. It may be looked at until something is removed; see `reading`."""
+        full, rows = divmod(self._count, self._block_rows)
+        blocks = self._blocks[:full]
+        if rows:
+            last = self._blocks[full]
+            blocks.append(Block(last.vectors[:rows], last.ids[:rows]))
+        return View(blocks, self._count, self._precision)
+
+    def picked(self, allowed: Iterable[int]) -> View:
+        """A copy of those of the allowed ids that are here."""
+        found = {row: face_id for face_id in allowed if (row := self._index.get(face_id)) is not None}
+        if not found:
+            return View([], 0, self._precision)
+        rows = np.array(sorted(found), dtype=np.intp)
+        ids = np.array([found[row] for row in rows.tolist()], dtype=np.int64)
+        return View([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
+
+    def compare(self, facens: Mapping[int, Facen]) -> Compared:
+        """Which of these ids are here with these facens, and which with others."""
+        fitting = {face_id: facen for face_id, facen in facens.items() if len(facen) == self._size}
+        other = [face_id for face_id in facens if face_id not in fitting and face_id in self]
+        same = 0
+        for block in self.picked(fitting).blocks:
+            wanted = np.stack([fitting[face_id] for face_id in block.ids.tolist()])
+            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > SAME
+            other += block.ids[apart].tolist()
+            same += len(apart) - int(apart.sum())
+        return Compared(same, other)
+
+    def begin_reading(self) -> View:
+        """As `view`, and it stays as it is until `end_reading`."""
+        self._readers += 1
+        self._seen = max(self._seen, self._count)
+        self._own.clear()
+        return self.view()
+
+    def end_reading(self) -> None:
+        self._readers -= 1
+        if not self._readers:
+            self._seen = 0
+            self._own.clear()
+            if not self._is_nearly_full:
+                self._spare = None
+
+    def _new(self, rows: int) -> Block:
+        if self._spare is not None and rows == self._block_rows:
+            block, self._spare = self._spare, None
+            return block
+        return Block.empty(rows, self._size, self._precision)
+
+    def _put(self, row: int, face_id: int, stored: Stored) -> None:
+        number, inside = divmod(row, self._block_rows)
+        if row < self._seen and number not in self._own:
+            block = self._blocks[number]
+            rows = min(self._count - number * self._block_rows, len(block.ids))
+            self._blocks[number] = block.copied(rows, self._new(len(block.ids)))
+            self._own.add(number)
+        block = self._blocks[number]
+        block.vectors[inside] = stored
+        block.ids[inside] = face_id
+        self._index.set(face_id, row)
+        for tell in self.listeners:
+            tell(row)
+
+    def _shrink(self) -> None:
+        """At most one block lies empty, and at most three quarters of a gallery's only one."""
+        used = -(-self._count // self._block_rows)
+        del self._blocks[used + 1 :]
+        if used <= 1 and self._blocks:
+            rows = len(self._blocks[0].ids)
+            if rows > FIRST_ROWS and rows > 4 * self._count:
+                self._blocks[0] = self._blocks[0].copied(self._count, self._new(max(FIRST_ROWS, rows // 2)))
+                del self._blocks[1:]
+                self._spare = None

@@ -1,0 +1,240 @@
+"""One facen storage made of several, each face in one of them by its id.
+
+A shard that fails is out of service from then on: what concerns it is an error that names it, or, for
+a search that ignores errors, is left out of the results. It comes back by `bring_back`: it takes part
+in changes again, catches up with what it missed, and only then counts as live.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import Enum, auto
+from typing import TypeVar
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from pipeline.types import Facen
+from store.errors import FacenExistsError, FacenStorageError
+from store.facens.engine.row_index import hashes
+from store.facens.storage import (
+    Compared,
+    FacenHit,
+    FacenSearch,
+    FacenStorage,
+    GalleryKey,
+    ShardHealth,
+    checked_facen,
+    id_array,
+    listed,
+    unwrapped,
+)
+
+SHARD_SHIFT = np.uint64(40)
+
+_Result = TypeVar("_Result")
+Mine = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+"""Which of these ids belong to a shard."""
+
+
+class _State(Enum):
+    LIVE = auto()
+    OUT = auto()
+    CATCHING_UP = auto()
+    """Changes reach it, and searches do not."""
+
+
+class ShardedFacens:
+    """FacenStorage over shards, which share one event loop."""
+
+    def __init__(self, shards: Sequence[FacenStorage], names: Sequence[str], size: int | None = None) -> None:
+        """`size`: how many numbers a facen has; None to take it from the first one."""
+        self.shards = tuple(shards)
+        self.names = tuple(names)
+        self.pack = shards[0].pack
+        self._size = size
+        self._states = [_State.LIVE] * len(shards)
+        self._reasons = [""] * len(shards)
+
+    async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
+        number, checked = self._shard_of(face_id), self._checked(facen)
+        await self._on(number, lambda shard: shard.add(owner, gallery, face_id, checked))
+
+    async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
+        parts: dict[int, list[tuple[int, Facen]]] = defaultdict(list)
+        for face_id, facen in entries:
+            parts[self._shard_of(face_id)].append((face_id, self._checked(facen)))
+        added = 0
+        for number, part in parts.items():
+            added += await self._on(number, _adding(owner, gallery, part))
+        return added
+
+    async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
+        return await self._on(self._shard_of(face_id), lambda shard: shard.remove(owner, gallery, face_id))
+
+    async def drop(self, owner: ObjectId, gallery: str) -> None:
+        await self._on_all(lambda shard: shard.drop(owner, gallery))
+
+    async def search(
+        self,
+        owner: ObjectId,
+        gallery: str,
+        facen: Facen,
+        limit: int,
+        threshold: float,
+        allowed: Iterable[int] | None = None,
+        ignore_errors: bool = False,
+    ) -> FacenSearch:
+        self._checked(facen)
+        parts = None if allowed is None else await asyncio.to_thread(self._parts_of, allowed)
+
+        async def ask(number: int) -> FacenSearch:
+            mine = None if parts is None else parts[number]
+            return await self._searched(
+                number, lambda shard: shard.search(owner, gallery, facen, limit, threshold, mine)
+            )
+
+        asked = [ask(number) for number in range(len(self.shards))]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = _without_errors(answers, ignore_errors)
+        return FacenSearch(_best([one.hits for one in found], limit), len(found), len(self.shards))
+
+    async def search_many(
+        self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
+    ) -> list[FacenSearch]:
+        asked = [
+            self._searched(number, lambda shard: shard.search_many(owner, gallery, facens, limit, threshold))
+            for number in range(len(self.shards))
+        ]
+        found = _without_errors(await asyncio.gather(*asked, return_exceptions=True), ignore_errors=False)
+        total = len(self.shards)
+        return [
+            FacenSearch(_best([answer[query].hits for answer in found], limit), total, total)
+            for query in range(len(facens))
+        ]
+
+    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+        shards = self._shards_of(np.array([face_id for face_id, _ in entries], dtype=np.int64)).tolist()
+        parts: list[list[tuple[int, Facen]]] = [[] for _ in self.shards]
+        for entry, shard in zip(entries, shards, strict=True):
+            parts[shard].append(entry)
+        compare = [_comparing(owner, gallery, part) for part in parts]
+        found = [await self._on(number, work) for number, work in enumerate(compare)]
+        return Compared(sum(one.same for one in found), sorted(face for one in found for face in one.other))
+
+    async def count(self, owner: ObjectId, gallery: str) -> int:
+        return sum(await self._on_all(lambda shard: shard.count(owner, gallery)))
+
+    async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
+        parts = await self._on_all(lambda shard: shard.ids(owner, gallery))
+        return await asyncio.to_thread(lambda: listed(np.concatenate([unwrapped(part) for part in parts])))
+
+    async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
+        parts = await self._on_all(lambda shard: shard.galleries(owner))
+        return sorted({key for part in parts for key in part})
+
+    async def health(self) -> list[ShardHealth]:
+        told = []
+        for shard, name, state in zip(self.shards, self.names, self._states, strict=True):
+            live = state is _State.LIVE
+            facens = sum(part.facens for part in await shard.health()) if live else 0
+            told.append(ShardHealth(name, live, facens))
+        return told
+
+    async def close(self) -> None:
+        for shard in self.shards:
+            await shard.close()
+
+    def out_of_service(self) -> list[str]:
+        """The names of the shards that nobody is bringing back yet."""
+        return [name for name, state in zip(self.names, self._states, strict=True) if state is _State.OUT]
+
+    def take_out(self, name: str, reason: str) -> None:
+        """Takes a shard out of service; the reason stands in every error about it."""
+        number = self.names.index(name)
+        self._states[number], self._reasons[number] = _State.OUT, reason
+
+    async def bring_back(
+        self, name: str, catch_up: Callable[[FacenStorage, Mine], Awaitable[object]]
+    ) -> None:
+        """Puts a shard into service again, after `catch_up` has put right what is in it.
+
+        What `catch_up` raises leaves the shard out of service.
+        """
+        number = self.names.index(name)
+        self._states[number] = _State.CATCHING_UP
+        try:
+            await catch_up(self.shards[number], lambda ids: self._shards_of(ids) == number)
+        except BaseException:
+            self._states[number] = _State.OUT
+            raise
+        if self._states[number] is _State.CATCHING_UP:
+            self._states[number] = _State.LIVE
+
+    def _checked(self, facen: Facen) -> Facen:
+        """Of one size in all shards, also where a shard has none yet to compare with."""
+        checked_facen(facen, self._size)
+        self._size = self._size or len(facen)
+        return facen
+
+    def _shard_of(self, face_id: int) -> int:
+        return int(self._shards_of(np.array([face_id], dtype=np.int64))[0])
+
+    def _shards_of(self, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return (hashes(ids) >> SHARD_SHIFT) % np.uint64(len(self.shards))
+
+    def _parts_of(self, allowed: Iterable[int]) -> list[NDArray[np.int64]]:
+        """Each shard's share of them."""
+        ids = id_array(allowed)
+        shards = self._shards_of(ids)
+        return [ids[shards == number] for number in range(len(self.shards))]
+
+    async def _on(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
+        """Work on a shard that takes part in changes."""
+        name = self.names[number]
+        if self._states[number] is _State.OUT:
+            raise FacenStorageError(f"{name} is out of service ({self._reasons[number]})", name)
+        try:
+            return await work(self.shards[number])
+        except FacenExistsError:
+            raise
+        except (FacenStorageError, MemoryError) as error:
+            self.take_out(name, str(error) or type(error).__name__)
+            raise FacenStorageError(f"{name} failed: {error}", name) from error
+
+    async def _on_all(self, work: Callable[[FacenStorage], Awaitable[_Result]]) -> list[_Result]:
+        return [await self._on(number, work) for number in range(len(self.shards))]
+
+    async def _searched(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
+        if self._states[number] is _State.CATCHING_UP:
+            name = self.names[number]
+            raise FacenStorageError(f"{name} is catching up with what it missed", name)
+        return await self._on(number, work)
+
+
+def _adding(
+    owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
+) -> Callable[[FacenStorage], Awaitable[int]]:
+    return lambda shard: shard.add_many(owner, gallery, entries)
+
+
+def _comparing(
+    owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
+) -> Callable[[FacenStorage], Awaitable[Compared]]:
+    return lambda shard: shard.compare(owner, gallery, entries)
+
+
+def _without_errors(answers: list[_Result | BaseException], ignore_errors: bool) -> list[_Result]:
+    found: list[_Result] = []
+    for answer in answers:
+        if not isinstance(answer, BaseException):
+            found.append(answer)
+        elif not (ignore_errors and isinstance(answer, FacenStorageError)):
+            raise answer
+    return found
+
+
+def _best(parts: Sequence[Sequence[FacenHit]], limit: int) -> list[FacenHit]:
+    together = [hit for part in parts for hit in part]
+    return sorted(together, key=lambda hit: (-hit.confidence, hit.id))[:limit]

@@ -1,0 +1,299 @@
+"""A facen storage in this process's memory, kept in step with what other processes write to MongoDB.
+
+A command beside the running daemon (enrolment, erasing a person) has a storage of its own. The
+daemon sees what it wrote by MongoDB's change stream, a fraction of a second later; see
+https://www.mongodb.com/docs/manual/changeStreams/. What this process writes itself comes by
+there, too, and is found to be in order.
+
+A MongoDB that is no replica set has no change stream. There, new faces are looked for every few
+seconds; what others remove stays in memory until the next start, and out of all answers, since
+whoever searches looks the faces up in MongoDB.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import Enum, auto
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import structlog
+from bson import ObjectId
+
+from pipeline.base.background import supervised
+from pipeline.base.backoff import Backoff
+from pipeline.faces.facen import FacenError
+from pipeline.types import Facen
+from store.errors import BadValueError, StoreError, StoreUnavailableError
+from store.facens.storage import FacenStorage
+from store.facens.sync.load import FIELDS, facen_for, fill
+from store.mongo.client import Collection
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.ids import first_id_of
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 30.0
+CLOSE_SECONDS = 0.5
+AWAIT_MS = 500
+"""How long the server holds a question without news; news are sent at once."""
+BRING_AT_ONCE = 250
+NO_STREAMS = 40573
+"""MongoDB's code where it is no replica set."""
+POLL_SECONDS = 10.0
+OVERLAP_SECONDS = 600.0
+"""A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+NOBODY = np.zeros(1, dtype=np.float32)
+"""No facen is like it."""
+CHANGES: list[dict[str, Any]] = [
+    {
+        "$match": {
+            "$or": [
+                {"operationType": "insert", "fullDocument.gallery": {"$nin": [None, []]}},
+                {"operationType": {"$in": ["update", "replace", "delete"]}},
+            ]
+        }
+    },
+    {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
+]
+"""A new face is in no gallery; only one that was imported with its galleries is of interest."""
+
+
+class Settled(Enum):
+    """How a face was found when it was put right."""
+
+    IN_ORDER = auto()
+    """With the facen of its document wherever it was."""
+    OTHER = auto()
+    """With another facen, somewhere."""
+    UNUSABLE = auto()
+    """Its document lists galleries, and has no facen that could be searched there: it is in none now."""
+
+
+class FaceLocks:
+    """One change of a face's galleries at a time in this process: the storage and MongoDB agree outside."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def of(self, face_id: int) -> asyncio.Lock:
+        return self._locks.setdefault(face_id, asyncio.Lock())
+
+
+class Following:
+    """Follows the faces of one collection into one storage."""
+
+    def __init__(
+        self,
+        faces: Collection,
+        facens: FacenStorage,
+        locks: FaceLocks,
+        compare: Callable[[], Awaitable[object]] | None = None,
+        on_malformed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            compare: brings the whole storage to what MongoDB holds, after changes were missed; without it
+                faces that are missing are brought in.
+            on_malformed: a document was changed that no reader takes.
+        """
+        self._faces = faces
+        self._facens = facens
+        self._locks = locks
+        self._compare = compare or (lambda: fill(faces, facens))
+        self._on_malformed = on_malformed
+        self._token: Mapping[str, Any] | None = None
+        self._missed = False
+        self._tried = asyncio.Event()
+        self.fault = ""
+        """Why changes by other processes are not seen at present; empty where they are."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows until the end of the block. A fill inside it misses nothing that is written meanwhile."""
+        task = supervised(self._run(), "following MongoDB's faces")
+        task.add_done_callback(lambda _: self._tried.set())
+        try:
+            await self._tried.wait()
+            yield
+        finally:
+            task.cancel()
+            # Closing the stream asks the server to forget it; one that hangs must not hold up our end.
+            await asyncio.wait([task], timeout=CLOSE_SECONDS)
+            if task.done() and not task.cancelling():
+                task.result()  # an error in our own code shows here
+
+    async def _run(self) -> None:
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        while True:
+            try:
+                await self._follow(backoff)
+            except _NoStreamsError:
+                log.info(
+                    "MongoDB is no replica set; new faces of other processes are looked for",
+                    every=POLL_SECONDS,
+                )
+                self.fault = ""
+                self._tried.set()
+                await self._poll()
+            except StoreError as error:
+                self._missed = self._missed or self._token is None
+                self._failed(str(error))
+            await asyncio.sleep(backoff.pause_seconds())
+
+    def _failed(self, reason: str) -> None:
+        if not self.fault:
+            log.warning("changes by other processes are not seen at present", reason=reason)
+        self.fault = reason
+        self._tried.set()
+
+    async def _follow(self, backoff: Backoff) -> None:
+        """Until the stream breaks. StoreError says why, and the next call goes on from there."""
+        stream = self._faces.watch(CHANGES, resume_after=self._token, max_await_time_ms=AWAIT_MS)
+        try:
+            async with stream:
+                self._tried.set()
+                if self._missed:
+                    await self._compare()
+                    self._missed = False
+                if self.fault:
+                    log.info("changes by other processes are seen again")
+                self.fault = ""
+                backoff.reset()
+                async for event in stream:
+                    await self._take(event)
+                    self._token = event["_id"]
+        except DRIVER_ERRORS as error:
+            if getattr(error, "code", None) == NO_STREAMS:
+                raise _NoStreamsError from error
+            translated = ours(error, "faces.watch")
+            if isinstance(translated, StoreUnavailableError):
+                reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
+                self._token = reached or self._token
+            else:  # the same place in the stream would fail again: go on from the present, and compare
+                self._token = None
+            raise translated from error
+        # The server ends a stream whose collection was dropped or renamed.
+        self._token = None
+        raise StoreUnavailableError("faces.watch: MongoDB has ended the stream of changes")
+
+    async def _poll(self) -> None:
+        since = time.time()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            began = time.time()
+            new = {"$gte": first_id_of(int((since - OVERLAP_SECONDS) * 1000))}
+            try:
+                await fill(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
+            except (*DRIVER_ERRORS, StoreError) as error:
+                self._failed(str(error))
+            else:
+                since, self.fault = began, ""
+
+    async def _take(self, event: Mapping[str, Any]) -> None:
+        joined, left = _effect(event)
+        face_id = event["documentKey"]["_id"]
+        if isinstance(face_id, bool) or not isinstance(face_id, int):
+            self._on_malformed()
+        elif joined or left:
+            await self.settle(face_id, left=left)
+
+    def lock(self, face_id: int) -> asyncio.Lock:
+        """Who holds it is the only one in this process to change the face's galleries."""
+        return self._locks.of(face_id)
+
+    async def settle(self, face_id: int, *, left: bool = True) -> Settled:
+        """Puts the face into the storage's galleries that its document lists, and out of all others.
+
+        `left`: whether it may have left one, or be another face with the same id; looking for that takes
+        longer. What is in order is not touched: a search finds it all the while.
+
+        Raises:
+            StoreError: MongoDB or a shard does not answer.
+        """
+        async with self.lock(face_id):
+            try:
+                face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
+            except DRIVER_ERRORS as error:
+                raise ours(error, "faces.find") from error
+            if not face and await self._is_there(face_id):
+                self._on_malformed()
+            galleries = face.get("gallery") or []
+            if left:
+                for owner, gallery in await self._facens.galleries():
+                    if gallery not in galleries or owner != face.get("owner"):
+                        await self._facens.remove(owner, gallery, face_id)
+            if not galleries:
+                return Settled.IN_ORDER
+            try:
+                entry = (face_id, facen_for(self._facens, face))
+                others = [await self._put(face["owner"], gallery, entry, left) for gallery in galleries]
+            except (FacenError, BadValueError) as error:
+                log.warning("a stored face has no usable facen", face=face_id, reason=str(error))
+                for gallery in galleries:
+                    await self._facens.remove(face["owner"], gallery, face_id)
+                return Settled.UNUSABLE
+            return Settled.OTHER if any(others) else Settled.IN_ORDER
+
+    async def _is_there(self, face_id: int) -> bool:
+        """Whether there is a document, though it may be malformed."""
+        try:
+            return await self._faces.ungated.find_one({"_id": face_id}, {"_id": 1}) is not None
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find") from error
+
+    async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
+        """Brings faces that list this gallery into the storage where they are missing, many at once.
+
+        StoreError where MongoDB or a shard does not answer.
+        """
+        for start in range(0, len(ids), BRING_AT_ONCE):
+            # In order, so that two cannot wait for each other.
+            some = sorted(ids[start : start + BRING_AT_ONCE])
+            async with AsyncExitStack() as held:
+                for face_id in some:
+                    await held.enter_async_context(self.lock(face_id))
+                try:
+                    query = {"_id": {"$in": some}, "owner": owner, "gallery": gallery}
+                    await fill(self._faces, self._facens, query)
+                except DRIVER_ERRORS as error:
+                    raise ours(error, "facens.fill") from error
+
+    async def agrees(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
+        """Whether both sides say the same of a face in a gallery, while nobody else here changes it."""
+        async with self.lock(face_id):
+            this = {"_id": face_id, "owner": owner, "gallery": gallery}
+            try:
+                listed = await self._faces.find_one(this, {"_id": 1}) is not None
+            except DRIVER_ERRORS as error:
+                raise ours(error, "faces.find") from error
+            held = await self._facens.compare(owner, gallery, [(face_id, NOBODY)])
+            return listed == bool(held.other)
+
+    async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], look: bool) -> bool:
+        """Whether there was another facen in its place."""
+        other = look and bool((await self._facens.compare(owner, gallery, [entry])).other)
+        if other:
+            await self._facens.remove(owner, gallery, entry[0])
+        await self._facens.add_many(owner, gallery, [entry])
+        return other
+
+
+class _NoStreamsError(Exception):
+    """This MongoDB has no change streams."""
+
+
+def _effect(event: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the change may have brought the face into a gallery, and out of one."""
+    if event["operationType"] == "insert":
+        return True, False
+    if event["operationType"] != "update":
+        return True, True
+    said = event["updateDescription"]
+    whole = {*said["updatedFields"], *said["removedFields"]}
+    shortened = [part["field"] for part in said.get("truncatedArrays") or ()]
+    appended = any(name.startswith("gallery.") for name in whole)
+    return "gallery" in whole or appended, "gallery" in whole or "gallery" in shortened

@@ -1,0 +1,94 @@
+"""Every face of MongoDB beside what the facen storage holds for it: by its numbers, not by its id alone."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson import decode_iter
+from bson.codec_options import CodecOptions
+
+from pipeline.faces.facen import FacenError
+from pipeline.types import Facen
+from store.errors import BadValueError
+from store.facens.storage import FacenStorage, GalleryKey
+from store.facens.sync.load import FIELDS, facen_for
+from store.mongo.client import Collection
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+AT_ONCE = 1000
+LISTED: dict[str, Any] = {"gallery": {"$nin": [None, []]}}
+"""Faces that are in a gallery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What became of some faces."""
+
+    entries: int
+    """So many of their entries are in the storage; a face has one in each of its galleries."""
+    suspects: list[int]
+    """Faces that seem to have other facens there, or none in MongoDB that could be searched."""
+
+
+async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
+    """How many entries each gallery of the storage is to have by MongoDB."""
+    steps: list[dict[str, Any]] = [
+        {"$match": LISTED},
+        {"$unwind": "$gallery"},
+        {"$group": {"_id": {"owner": "$owner", "gallery": "$gallery"}, "entries": {"$sum": 1}}},
+    ]
+    try:
+        found = [one async for one in faces.aggregate(steps)]
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.count") from error
+    return {(one["_id"]["owner"], one["_id"]["gallery"]): one["entries"] for one in found}
+
+
+async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Looked]:
+    """All faces, some at a time. Who is a suspect may have been changed in this moment: look once more.
+
+    What is unwrapped and decoded is so in a thread. Each time a new question: a cursor would be given up by
+    the server while suspects are looked after.
+    """
+    query = LISTED
+    while True:
+        some = faces.find_raw_batches(query, FIELDS, sort=[("_id", 1)], limit=AT_ONCE, batch_size=AT_ONCE)
+        try:
+            read = await asyncio.to_thread(
+                _read, facens, [batch async for batch in some], faces.codec_options
+            )
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find") from error
+        if read.last is None:
+            return
+        entries, suspects = 0, set(read.unusable)
+        for (owner, gallery), listed in read.galleries.items():
+            found = await facens.compare(owner, gallery, listed)
+            entries += found.same + len(found.other)
+            suspects.update(found.other)
+        yield Looked(entries, sorted(suspects))
+        query = {**LISTED, "_id": {"$gt": read.last}}
+
+
+@dataclass(slots=True)
+class _Read:
+    last: int | None = None
+    galleries: dict[GalleryKey, list[tuple[int, Facen]]] = field(default_factory=lambda: defaultdict(list))
+    unusable: list[int] = field(default_factory=list)
+
+
+def _read(facens: FacenStorage, batches: Sequence[bytes], options: CodecOptions[dict[str, Any]]) -> _Read:
+    read = _Read()
+    for batch in batches:
+        for document in decode_iter(batch, options):
+            read.last = document["_id"]
+            try:
+                facen = facen_for(facens, document)
+            except (FacenError, BadValueError):
+                read.unusable.append(document["_id"])
+                continue
+            for gallery in document["gallery"]:
+                read.galleries[document["owner"], gallery].append((document["_id"], facen))
+    return read

@@ -1,0 +1,33 @@
+"""Which facen storage the settings ask for."""
+
+from store.facens.engine.gallery_array import Precision
+from store.facens.engine.local import SHARD, LocalFacens
+from store.facens.engine.sharded import ShardedFacens
+from store.facens.storage import FacenStorage
+from store.settings import FacensSettings
+
+
+async def open_storage(settings: FacensSettings, size: int | None, pack: str | None) -> FacenStorage:
+    """The storage, empty where it is in the memory of this process.
+
+    StoreUnavailableError where a server does not answer; PackError where it holds another pack's facens.
+    """
+    if settings.is_remote:
+        from store.facens.milvus.storage import MilvusFacens  # its client takes a second to load
+
+        return await MilvusFacens.connected(settings, size, pack)
+
+    def local(name: str) -> LocalFacens:
+        precision, least = Precision(settings.precision), settings.approximate_from
+        return LocalFacens(size, pack=pack, precision=precision, name=name, approximate_from=least)
+
+    if settings.shards == 1:
+        return local(SHARD)
+    names = [f"shard {number}" for number in range(1, settings.shards + 1)]
+    return ShardedFacens([local(name) for name in names], names, size)
+
+
+def local_shards(storage: FacenStorage) -> list[LocalFacens]:
+    """The parts of the storage that are in this process's memory."""
+    parts = storage.shards if isinstance(storage, ShardedFacens) else (storage,)
+    return [part for part in parts if isinstance(part, LocalFacens)]

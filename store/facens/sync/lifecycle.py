@@ -1,0 +1,217 @@
+"""A local facen storage from its snapshot and MongoDB at the start, and into its snapshot later on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from pipeline.base.files import durable_file, leftovers, make_folder
+from store.errors import FacenStorageError, StoreUnavailableError
+from store.facens.engine.local import LocalFacens
+from store.facens.engine.sharded import Mine, ShardedFacens
+from store.facens.pack import StoredPack, claim_pack, known_pack
+from store.facens.storage import FacenStorage
+from store.facens.sync.change_stream import FaceLocks, Following
+from store.facens.sync.factory import local_shards
+from store.facens.sync.load import fill
+from store.facens.sync.reconcile import reconcile
+from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot
+from store.mongo.client import Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+log = structlog.get_logger()
+
+LEFTOVER_SECONDS = 3600.0
+
+
+class Snapshots:
+    """The snapshots of local shards, in a folder of their own."""
+
+    def __init__(self, folder: Path, shards: Sequence[LocalFacens], pack: StoredPack) -> None:
+        self._folder = folder
+        self._shards = shards
+        self._pack = pack
+        self._written = [-1] * len(shards)
+        """What `changes` said when each was written."""
+        self._writing = asyncio.Lock()
+
+    async def load(self) -> bool:
+        """Whether every shard could be loaded; one that could not is left empty, and the log says why."""
+        return all([await self._load(shard) for shard in self._shards])
+
+    async def _load(self, shard: LocalFacens) -> bool:
+        path = self._path(shard)
+        since = time.perf_counter()
+        try:
+            galleries = await asyncio.to_thread(read_snapshot, path, self._identity(shard))
+        except FileNotFoundError:
+            return False
+        except SnapshotError as error:
+            log.warning(
+                "a snapshot of facens is of no use; they come from MongoDB", file=str(path), reason=str(error)
+            )
+            return False
+        shard.restore(galleries)
+        facens = sum(len(array) for array in galleries.values())
+        seconds = round(time.perf_counter() - since, 2)
+        log.info("facens came from a snapshot", shard=shard.name, facens=facens, seconds=seconds)
+        return True
+
+    async def save(self) -> None:
+        """Writes what changed since the last time. What is half done when this is cancelled goes away.
+
+        OSError where the disk does not take it.
+        """
+        async with self._writing:
+            await asyncio.to_thread(self._prepare)
+            for number, shard in enumerate(self._shards):
+                if shard.changes != self._written[number]:
+                    changes = shard.changes
+                    await self._save(shard)
+                    self._written[number] = changes
+
+    def _prepare(self) -> None:
+        make_folder(self._folder)
+        for path in leftovers(self._folder, LEFTOVER_SECONDS):
+            path.unlink(missing_ok=True)
+
+    async def _save(self, shard: LocalFacens) -> None:
+        async with _durable_file(self._path(shard)) as file:
+            writer = SnapshotWriter(file, self._identity(shard))
+            for key in await shard.galleries():
+                # Each gallery as it is when its turn comes: MongoDB has the last word about what it holds.
+                async with shard.viewed(*key) as view:
+                    work = asyncio.ensure_future(asyncio.to_thread(writer.gallery, key, view))
+                    try:
+                        await asyncio.shield(work)
+                    except asyncio.CancelledError:
+                        await asyncio.wait([work])  # the thread still writes
+                        raise
+            writer.end()
+
+    def _identity(self, shard: LocalFacens) -> Identity:
+        where = f"{shard.name} of {len(self._shards)}"
+        return Identity(self._pack.database, self._pack.name, self._pack.size, shard.precision, where)
+
+    def _path(self, shard: LocalFacens) -> Path:
+        return self._folder / f"{shard.name.replace(' ', '-')}.facens"
+
+
+@asynccontextmanager
+async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
+    """As `durable_file`, which waits for the disk: in a thread."""
+    opened = durable_file(path)
+    file = await asyncio.to_thread(opened.__enter__)
+    try:
+        yield file
+    except BaseException as error:
+        await asyncio.to_thread(opened.__exit__, type(error), error, error.__traceback__)
+        raise
+    await asyncio.to_thread(opened.__exit__, None, None, None)
+
+
+class FacensKeeping:
+    """Keeps one facen storage in step with the faces of one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        facens: FacenStorage,
+        locks: FaceLocks,
+        on_malformed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_malformed` hears that a malformed face was written."""
+        self._database = database
+        self._facens = facens
+        self._locks = locks
+        self._on_malformed = on_malformed
+        self._following: Following | None = None
+        self._folder: Path | None = None
+        self._snapshots: Snapshots | None = None
+
+    async def open(self, folder: Path, pack: str | None, size: int | None, *, claim: bool = True) -> None:
+        """Checks that the stored facens are of this pack (PackError), and finds the snapshots.
+
+        `claim`: whether the database shall note the pack where it knows none yet.
+        """
+        self._folder = folder
+        if pack is None or size is None:
+            return
+        stored = await (claim_pack if claim else known_pack)(self._database, pack, size)
+        if stored is None:
+            return
+        if shards := local_shards(self._facens):
+            self._snapshots = Snapshots(folder, shards, stored)
+
+    @asynccontextmanager
+    async def filled(self, *, follow: bool) -> AsyncIterator[None]:
+        """Fills the storage, and until the end of the block brings in what other processes store.
+
+        `follow`: False where others see to that.
+
+        Raises:
+            StoreUnavailableError: MongoDB or a shard does not answer.
+        """
+        async with AsyncExitStack() as stack:
+            following = Following(
+                self._database["faces"],
+                self._facens,
+                self._locks,
+                lambda: reconcile(self._database, self._facens, following),
+                self._on_malformed,
+            )
+            if follow and local_shards(self._facens):  # a server of facens hears of it by itself
+                await stack.enter_async_context(following.running())
+                self._following = following
+            try:
+                await self._fill(following)
+            except FacenStorageError as error:
+                raise StoreUnavailableError(str(error)) from error
+            yield
+
+    @property
+    def fault(self) -> str:
+        """Why changes by other processes are not seen at present; empty where they are."""
+        return self._following.fault if self._following else ""
+
+    async def _fill(self, following: Following) -> None:
+        loaded = self._snapshots is not None and await self._snapshots.load()
+        if loaded or await self._facens.galleries():
+            added, removed = await reconcile(self._database, self._facens, following)
+            log.info("the store is open", added=added, removed=removed)
+            return
+        try:
+            filled = await fill(self._database["faces"], self._facens)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "facens.fill") from error
+        log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
+
+    async def save(self) -> None:
+        """Writes what is in this process's memory to disk. OSError where the disk does not take it."""
+        if self._snapshots is not None:
+            await self._snapshots.save()
+
+    def of(self, facens: FacenStorage) -> "FacensKeeping":
+        """For another storage beside the same database."""
+        return FacensKeeping(self._database, facens, self._locks)
+
+    def forget(self) -> None:
+        """Removes what is on disk, so that the next start reads everything from MongoDB. Raises OSError."""
+        for path in self._folder.glob("*.facens") if self._folder is not None else ():
+            path.unlink(missing_ok=True)
+
+    async def heal(self) -> None:
+        """Tries to bring back the shards that are out of service. StoreError says why one stays out."""
+        if not isinstance(self._facens, ShardedFacens):
+            return
+        for name in self._facens.out_of_service():
+            await self._facens.bring_back(name, self._catch_up)
+            log.info("a shard of the facen storage is back", shard=name)
+
+    async def _catch_up(self, shard: FacenStorage, mine: Mine) -> None:
+        following = Following(self._database["faces"], shard, self._locks)
+        await reconcile(self._database, shard, following, mine)

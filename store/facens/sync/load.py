@@ -1,0 +1,90 @@
+"""The facen storage out of MongoDB, which is the truth."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from bson import ObjectId
+
+from pipeline.faces.facen import FacenError, decode
+from pipeline.types import Facen
+from store.errors import BadValueError
+from store.facens.pack import pack_of
+from store.facens.storage import FacenStorage
+from store.mongo.client import Collection
+
+log = structlog.get_logger()
+
+BATCH = 1000
+FIELDS = {"owner": 1, "gallery": 1, "facen": 1, "detector_info.pack": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    faces: int
+    entries: int
+    """A face counts once for each of its galleries."""
+    refused: int
+    """Faces whose facen is none, or of another size: made by another model pack."""
+
+
+async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Filled:
+    """Brings the faces (or those that pass the query) into the storage where they are missing.
+
+    Streams: the memory it needs beside the storage's does not grow with the number of faces.
+    """
+    count = entries = refused = 0
+    batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]] = defaultdict(list)
+    cursor = faces.find(query or {"gallery": {"$ne": []}}, FIELDS, batch_size=BATCH)
+    async for document in cursor:
+        try:
+            facen = facen_for(facens, document)
+        except (FacenError, BadValueError) as error:
+            refused += 1
+            log.warning("a stored face has no usable facen", face=document["_id"], reason=str(error))
+            continue
+        for gallery in document.get("gallery") or ():
+            batch[document["owner"], gallery].append((document["_id"], facen))
+        count += 1
+        if count % BATCH == 0:
+            added, bad = await _add(batch, facens)
+            entries, refused = entries + added, refused + bad
+    added, bad = await _add(batch, facens)
+    return Filled(count, entries + added, refused + bad)
+
+
+def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:
+    """The facen of a face's document (see `FIELDS`) that may get into this storage.
+
+    FacenError where it is none; BadValueError where it is of another model pack.
+    """
+    check_pack(facens, document)
+    return decode(document.get("facen", ""))
+
+
+def check_pack(facens: FacenStorage, face: Mapping[str, Any]) -> None:
+    """BadValueError where the face's facen is of another model pack than the storage's."""
+    made_by = pack_of(face)
+    if None not in (made_by, facens.pack) and made_by != facens.pack:
+        raise BadValueError(f"its facen is of the model pack {made_by}, not of {facens.pack}")
+
+
+async def _add(
+    batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]], facens: FacenStorage
+) -> tuple[int, int]:
+    added = refused = 0
+    for (owner, gallery), entries in batch.items():
+        try:
+            added += await facens.add_many(owner, gallery, entries)
+        except BadValueError as error:
+            # One face of another pack must not keep the others of its batch out.
+            for entry in entries:
+                try:
+                    added += await facens.add_many(owner, gallery, [entry])
+                except BadValueError:
+                    refused += 1
+            log.warning("stored faces do not fit the facen storage", gallery=gallery, reason=str(error))
+    batch.clear()
+    return added, refused

@@ -1,0 +1,337 @@
+"""Merging, splitting and renaming persons, each recorded so that it can be undone.
+
+A change is written down before it is made, and made in steps that can be repeated: what a crash cuts off is
+completed by the next change, or by the nightly job. A face that was moved carries the numbers of the changes
+that moved it, so that it can be moved back however many there are. Faces, galleries and the days of
+friendship hang on the face's `person_id` and follow; references are chosen anew.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import structlog
+from bson import ObjectId
+
+from store.collections.persons import Person
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import BadValueError, ConflictError, NotFoundError
+from store.face import Face
+from store.identity.references import References
+from store.mongo.client import Collection
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.guard import checked_id, checked_label
+from store.recognition.rules import ReferenceRules
+
+log = structlog.get_logger()
+
+CHANGES = "person_changes"
+"""The collection, and the counter that numbers its documents."""
+WHOLE: dict[str, Any] = {
+    "$or": [
+        {"kind": "merge", "other": {"$ne": None}, "document": {"$exists": True}},
+        {"kind": "split", "other": {"$ne": None}, "faces": {"$exists": True}},
+        {"kind": "rename"},
+    ]
+}
+"""The changes whose documents say all that it takes to make them, or to take them back."""
+LONGEST_LIST = 10_000
+"""Faces that are split off at once by their ids."""
+
+Kind = Literal["merge", "split", "rename"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was done to a person."""
+
+    number: int
+    kind: Kind
+    person: int
+    """Who is there before and after."""
+    other: int | None
+    """Who was merged into them, or was split off."""
+    at: datetime
+    by: str
+    """`command`, or `night` for the job."""
+    state: str
+    """`begun`, `done` or `undone`."""
+    name: str | None = None
+    faces: int = 0
+    """How many faces it moved."""
+
+
+class PersonChanges:
+    """Changes the persons of one user."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        rules: ReferenceRules,
+        by: str = "command",
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ctx = ctx
+        self._user = user
+        self._references = References(ctx, user, rules)
+        self._by = by
+        self._now = now
+        self._changes: Collection = ctx.database[CHANGES]
+        self._persons: Collection = ctx.database["persons"]
+        self._faces: Collection = ctx.database["faces"]
+
+    async def merge(self, person_id: int, other: int) -> Change:
+        """The faces of `other` become those of the person, and `other` is no more.
+
+        Raises:
+            NotFoundError: one of them does not exist.
+            BadValueError: they are the same.
+        """
+        owner = await self._ctx.users.owner(self._user)
+        if person_id == other:
+            raise BadValueError(f"the person {person_id} cannot be merged with themselves")
+        kept, gone = await self._person(owner, person_id), await self._person(owner, other)
+        await self.resume()
+        return await self._begin(
+            owner, "merge", person_id, other, document=dict(gone), before=kept.get("name")
+        )
+
+    async def split(self, person_id: int, faces: Sequence[int]) -> Change:
+        """These faces of the person become those of a new one.
+
+        Raises:
+            NotFoundError: there is no such person.
+            BadValueError: a face is not theirs, or no face would be left.
+        """
+        owner = await self._ctx.users.owner(self._user)
+        await self._person(owner, person_id)
+        ids = sorted({checked_id(face, "face") for face in faces})
+        if not ids or len(ids) > LONGEST_LIST:
+            raise BadValueError(f"name the faces to split off, up to {LONGEST_LIST}")
+        theirs = await self._ctx.faces.find(owner, {"person_id": person_id, "_id": {"$in": ids}})
+        if len(theirs) != len(ids):
+            strange = sorted(set(ids) - {face["_id"] for face in theirs})
+            raise BadValueError(f"the face {strange[0]} is not one of person {person_id}")
+        if await self._ctx.faces.count(owner, {"person_id": person_id}) == len(ids):
+            raise BadValueError(f"these are all faces of person {person_id}; none would be left")
+        await self.resume()
+        new = await self._ctx.persons.add(owner, {})
+        return await self._begin(owner, "split", person_id, new["_id"], faces=ids)
+
+    async def rename(self, person_id: int, name: str) -> Change:
+        """Gives the person a name; an empty one takes it away. NotFoundError where there is none."""
+        owner = await self._ctx.users.owner(self._user)
+        person = await self._person(owner, person_id)
+        if name != "":
+            checked_label(name, "a person's name")
+        await self.resume()
+        return await self._begin(owner, "rename", person_id, None, before=person.get("name"), name=name)
+
+    async def undo(self, number: int | None = None) -> Change:
+        """Takes back a change, the latest that was not taken back unless one is named.
+
+        Faces that a merged person got since stay with them; those that a split-off person got go with it.
+
+        Raises:
+            NotFoundError: there is no such change.
+            BadValueError: it was undone already, or a later change of the same persons comes first.
+        """
+        owner = await self._ctx.users.owner(self._user)
+        await self.resume()
+        query: dict[str, Any] = {"owner": owner} | (
+            {"state": "done"} if number is None else {"_id": checked_id(number, "change")}
+        )
+        change = await self._find_one(query)
+        if change is None:
+            raise NotFoundError(
+                "there is no change to undo" if number is None else f"there is no change {number}"
+            )
+        if change["state"] == "undone":
+            raise BadValueError(f"the change {change['_id']} was undone already")
+        both = [one for one in (change["person"], change["other"]) if one is not None]
+        later = await self._find_one(
+            {
+                "owner": owner,
+                "_id": {"$gt": change["_id"]},
+                "state": "done",
+                "$or": [{"person": {"$in": both}}, {"other": {"$in": both}}],
+            }
+        )
+        if later is not None:
+            raise BadValueError(f"the change {later['_id']} of the same person is later; undo that one first")
+        await self._person(owner, change["person"])
+        return await self._advance(owner, change, "undoing", "undone")
+
+    async def made(self) -> list[Change]:
+        """Every change, the latest first."""
+        owner = await self._ctx.users.owner(self._user)
+        try:
+            found = self._changes.find({"owner": owner}).sort("_id", -1)
+            return [_told(change) async for change in found]
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_changes.find") from error
+
+    async def resume(self) -> None:
+        """Completes what a crash cut off."""
+        owner = await self._ctx.users.owner(self._user)
+        while (
+            change := await self._find_one({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
+        ) is not None:
+            then = "done" if change["state"] == "begun" else "undone"
+            try:
+                await self._advance(owner, change, change["state"], then)
+            except (BadValueError, ConflictError, NotFoundError) as error:
+                # Its document is damaged; it must not stand in the way of every later change.
+                log.error("a change of persons cannot be completed", change=change["_id"], reason=str(error))
+                await self._set_state(change, "failed")
+
+    async def follow(self, face: Face) -> None:
+        """Gives a face that was just stored to whoever its person was merged into meanwhile."""
+        owner = await self._ctx.users.owner(self._user)
+        passed: set[int] = set()
+        while face.get("person_id") is not None and face["person_id"] not in passed:
+            person = face["person_id"]
+            passed.add(person)  # damaged documents make rings
+            if await self._persons_find(owner, person) is not None:
+                return
+            merged = {"owner": owner, "kind": "merge", "other": person, "state": {"$in": ["begun", "done"]}}
+            change = await self._find_one(merged)
+            if change is None:
+                return
+            await self._move(
+                owner, {"_id": face["_id"], "person_id": person}, change["person"], change["_id"]
+            )
+            face["person_id"] = change["person"]
+
+    async def _begin(
+        self, owner: ObjectId, kind: Kind, person: int, other: int | None, **facts: object
+    ) -> Change:
+        await self._ctx.counters.ensure(CHANGES)
+        change = {
+            "_id": await self._ctx.counters.next(CHANGES),
+            "owner": owner,
+            "kind": kind,
+            "person": person,
+            "other": other,
+            "at": self._now(),
+            "by": self._by,
+            "state": "begun",
+            **facts,
+        }
+        try:
+            await self._changes.insert_one(dict(change))
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_changes.insert") from error
+        return await self._advance(owner, change, "begun", "done")
+
+    async def _advance(self, owner: ObjectId, change: dict[str, Any], on_the_way: str, then: str) -> Change:
+        """Makes the change, or takes it back, from wherever it stands."""
+        await self._set_state(change, on_the_way)
+        galleries = await self._galleries(owner, change)
+        async with self._ctx.persons.alone(owner, galleries):
+            try:
+                await (self._make if then == "done" else self._take_back)(owner, change)
+            except DRIVER_ERRORS as error:
+                raise ours(error, "person_changes.apply") from error
+        if change["other"] is not None:
+            for gallery in galleries:
+                for person in (change["person"], change["other"]):
+                    await self._references.choose(person, gallery)
+        if then == "done":
+            change["moved"] = await self._ctx.faces.count(owner, {"person_changes": change["_id"]})
+        await self._set_state(change, then, moved=change.get("moved", 0))
+        log.info("persons were changed", change=change["_id"], kind=change["kind"], state=then)
+        return _told({**change, "state": then})
+
+    async def _make(self, owner: ObjectId, change: dict[str, Any]) -> None:
+        number, person, other = change["_id"], change["person"], change["other"]
+        if change["kind"] == "merge":
+            await self._persons.delete_one({"_id": other, "owner": owner})
+            await self._move(owner, {"person_id": other}, person, number)
+            if change.get("before") is None and (name := change["document"].get("name")) is not None:
+                await self._set_name(owner, person, name)
+        elif change["kind"] == "split":
+            await self._move(owner, {"_id": {"$in": change["faces"]}, "person_id": person}, other, number)
+        else:
+            await self._set_name(owner, person, change.get("name") or None)
+
+    async def _take_back(self, owner: ObjectId, change: dict[str, Any]) -> None:
+        number, person, other = change["_id"], change["person"], change["other"]
+        if change["kind"] == "merge":
+            document = change["document"]
+            await self._persons.replace_one({"_id": other}, document, upsert=True)
+            await self._move_back(owner, {"person_changes": number, "person_id": person}, other, number)
+            await self._set_name(owner, person, change.get("before"))
+        elif change["kind"] == "split":
+            await self._persons.delete_one({"_id": other, "owner": owner})
+            await self._move_back(owner, {"person_id": other}, person, number)
+        else:
+            await self._set_name(owner, person, change.get("before"))
+
+    async def _move(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
+        update = {"$set": {"person_id": person}, "$addToSet": {"person_changes": number}}
+        try:
+            await self._faces.update_many({**faces, "owner": owner}, update)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.move") from error
+
+    async def _move_back(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
+        update = {"$set": {"person_id": person}, "$pull": {"person_changes": number}}
+        await self._faces.update_many({**faces, "owner": owner}, update)
+
+    async def _set_name(self, owner: ObjectId, person: int, name: str | None) -> None:
+        update = {"$set": {"name": name}} if name is not None else {"$unset": {"name": ""}}
+        await self._persons.update_one({"_id": person, "owner": owner}, update)
+
+    async def _galleries(self, owner: ObjectId, change: dict[str, Any]) -> list[str]:
+        """The person galleries that these persons' faces are looked for in."""
+        both = [one for one in (change["person"], change["other"]) if one is not None]
+        query = {"owner": owner, "person_id": {"$in": both}, "cam_id": {"$type": "string"}}
+        try:
+            cameras = await self._faces.distinct("cam_id", query)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.distinct") from error
+        return sorted({self._ctx.persons.gallery_of(cam_id) for cam_id in cameras})
+
+    async def _person(self, owner: ObjectId, person_id: int) -> Person:
+        found = await self._persons_find(owner, checked_id(person_id, "person"))
+        if found is None:
+            raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
+        return found
+
+    async def _persons_find(self, owner: ObjectId, person_id: int) -> Person | None:
+        return await self._ctx.persons.find_one(owner, {"_id": person_id})
+
+    async def _find_one(self, query: dict[str, Any]) -> dict[str, Any] | None:
+        """The latest change that passes."""
+        try:
+            found: dict[str, Any] | None = await self._changes.find_one(
+                {"$and": [query, WHOLE]}, sort=[("_id", -1)]
+            )
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_changes.find_one") from error
+        return found
+
+    async def _set_state(self, change: dict[str, Any], state: str, **facts: int) -> None:
+        update = {"$set": {"state": state, f"{state}_at": self._now(), **facts}}
+        try:
+            await self._changes.update_one({"_id": change["_id"]}, update)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_changes.update") from error
+
+
+def _told(change: Mapping[str, Any]) -> Change:
+    return Change(
+        change["_id"],
+        change["kind"],
+        change["person"],
+        change["other"],
+        change["at"],
+        change["by"],
+        change["state"],
+        change.get("name"),
+        change.get("moved", 0),
+    )

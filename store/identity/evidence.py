@@ -1,0 +1,232 @@
+"""Whether two persons are one, or one is two, by all their visits.
+
+One look can be wrong about somebody; the visits of weeks hardly can. A visit is worth one facen, the mean of
+its good faces, however long it lasted.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from pipeline.faces.facen import confidence, normalise
+from store.collections.persons import Person
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import BadValueError
+from store.face import Face, beside, facen_of, usable_facen, visit_of
+from store.identity.changes import Change, PersonChanges
+from store.identity.distinct_pairs import told_apart
+from store.identity.neighbours import neighbours
+from store.identity.references import References
+from store.mongo.client import Collection
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.recognition.rules import ReferenceRules
+from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
+
+log = structlog.get_logger()
+
+PROPOSALS = "person_proposals"
+LATEST_FACES = 300
+"""So many of a person's faces are looked at."""
+LEAST_PAIRS = 3
+"""So many pairs of visits, one of each person, have to be compared before anything is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRules:
+    threshold: float
+    """The confidence from which two faces are one person's."""
+    strong: float
+    """The confidence that half of the pairs of visits must have."""
+    band: float = 0.05
+    """So far below the threshold no pair of visits may be; and what is split lies below that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Two persons who seem to be one."""
+
+    person: int
+    """Who would stay: the one with a name, else the older one."""
+    other: int
+    visits: int
+    other_visits: int
+    confidence: float
+    """Of the middle one of all pairs of visits."""
+    lowest: float
+
+
+@dataclass(slots=True)
+class _Visits:
+    """A person's visits: ids, one facen each, and who was visible beside."""
+
+    ids: list[str]
+    facens: NDArray[np.float32]
+    beside: set[str]
+    faces: list[list[int]]
+    name: str | None
+    enrolled: bool
+
+
+class PersonEvidence:
+    """Looks at the persons of one user."""
+
+    def __init__(
+        self, ctx: Context, user: UserArgument, rules: EvidenceRules, references: ReferenceRules
+    ) -> None:
+        self._ctx = ctx
+        self._user = user
+        self._rules = rules
+        self._reference_rules = references
+        self._references = References(ctx, user, references)
+        self._proposals: Collection = ctx.database[PROPOSALS]
+
+    async def night(self, mode: str) -> list[Proposal] | list[Change]:
+        """Looks at everybody; keeps what it finds as proposals, or makes the merges (`make`)."""
+        changes = PersonChanges(self._ctx, self._user, self._reference_rules, by="night")
+        await changes.resume()
+        found = [proposal async for proposal in self.look()]
+        if mode != "make":
+            await self._keep(found)
+            return found
+        made, gone = [], set[int]()
+        for proposal in found:
+            if not gone & {proposal.person, proposal.other}:  # who was changed is looked at the next night
+                made.append(await changes.merge(proposal.person, proposal.other))
+                gone |= {proposal.person, proposal.other}
+        await self._keep([])
+        return made
+
+    async def proposals(self) -> list[Proposal]:
+        """What the last night found, of persons who are still there and whom nobody has told apart since."""
+        owner = await self._ctx.users.owner(self._user)
+        try:
+            kept = await self._proposals.find({"owner": owner}).sort("_id", 1).to_list(None)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_proposals.find") from error
+        apart = await told_apart(self._ctx, self._user)
+        found = []
+        for one in kept:
+            if frozenset((one["person"], one["other"])) in apart:
+                continue
+            both = {"_id": {"$in": [one["person"], one["other"]]}}
+            if await self._ctx.persons.count(owner, both) == 2:
+                found.append(Proposal(**{name: one[name] for name in Proposal.__slots__}))
+        return found
+
+    async def look(self) -> AsyncIterator[Proposal]:
+        """Pairs of persons whose visits say that they are one, and whom nobody has told apart."""
+        apart = await told_apart(self._ctx, self._user)
+        for one, other in sorted(await self._neighbours()):
+            if frozenset((one, other)) in apart:
+                continue
+            proposal = await self._judge(one, other)
+            if proposal is not None:
+                yield proposal
+
+    async def parts(self, person_id: int) -> list[list[int]]:
+        """The faces of each human being that the person seems to be, without those of the largest part.
+
+        BadValueError where all visits look like one human being's.
+        """
+        visits = await self._visits(person_id)
+        groups: dict[int, list[int]] = defaultdict(list)
+        if len(visits.ids) > 1:
+            apart = 1 - np.asarray(confidence((visits.facens @ visits.facens.T).astype(np.float32)))
+            np.fill_diagonal(apart, 0)
+            tree = linkage(squareform(apart, checks=False), "average")
+            level = 1 - (self._rules.threshold - self._rules.band)
+            for visit, group in enumerate(fcluster(tree, level, "distance")):
+                groups[int(group)].append(visit)
+        if len(groups) < 2:
+            raise BadValueError(
+                f"the visits of person {person_id} look like one human being's; name the faces to split off"
+            )
+        ordered = sorted(groups.values(), key=lambda group: (-len(group), group))
+        return [[face for visit in group for face in visits.faces[visit]] for group in ordered[1:]]
+
+    async def _neighbours(self) -> set[tuple[int, int]]:
+        """Pairs of persons, the lower id first, who have a reference that is like one of the other's."""
+        owner = await self._ctx.users.owner(self._user)
+        pairs: set[tuple[int, int]] = set()
+        for gallery in await self._ctx.galleries.find(owner, None):
+            name = gallery["name"]
+            if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
+                pairs |= await neighbours(
+                    self._ctx.database["faces"],
+                    self._ctx.facens,
+                    owner,
+                    name,
+                    self._rules.threshold,
+                    self._rules.threshold - self._rules.band,
+                )
+        return pairs
+
+    async def _judge(self, one: int, other: int) -> Proposal | None:
+        here, there = await self._visits(one), await self._visits(other)
+        met = here.beside & set(there.ids) or there.beside & set(here.ids)
+        both_known = (here.name and there.name and here.name != there.name) or (
+            here.enrolled and there.enrolled
+        )
+        if met or both_known or len(here.ids) * len(there.ids) < LEAST_PAIRS:
+            return None
+        alike = np.asarray(confidence((here.facens @ there.facens.T).astype(np.float32))).ravel().tolist()
+        if median(alike) < self._rules.strong or min(alike) < self._rules.threshold - self._rules.band:
+            return None
+        if (there.name or there.enrolled) and not (here.name or here.enrolled):
+            one, other, here, there = other, one, there, here
+        return Proposal(one, other, len(here.ids), len(there.ids), median(alike), min(alike))
+
+    async def _visits(self, person_id: int) -> _Visits:
+        owner = await self._ctx.users.owner(self._user)
+        faces = await self._ctx.faces.find(
+            owner, {"person_id": person_id}, sort=[("_id", -1)], limit=LATEST_FACES
+        )
+        found = await self._ctx.persons.find_one(owner, {"_id": person_id})
+        return await asyncio.to_thread(self._grouped, faces, found)
+
+    def _grouped(self, faces: Sequence[Face], found: Person | None) -> _Visits:
+        """The latest faces of a person, newest first, by their visits; it decodes each face's facen."""
+        by_visit: dict[str, list[Face]] = defaultdict(list)
+        for face in filter(self._is_usable, reversed(faces)):
+            by_visit[visit_of(face) or str(face["_id"])].append(face)
+        good = {
+            visit: theirs
+            for visit, theirs in by_visit.items()
+            if any(map(self._references.is_good, theirs))
+            or any(ENROLLED_GALLERY in face.galleries for face in theirs)
+        }
+        means = [normalise(np.sum([facen_of(face) for face in theirs], axis=0)) for theirs in good.values()]
+        return _Visits(
+            list(good),
+            np.stack(means) if means else np.empty((0, 0), np.float32),
+            {visit for face in faces for visit in beside(face)},
+            [[face["_id"] for face in theirs] for theirs in good.values()],
+            found.get("name") if found else None,
+            any(ENROLLED_GALLERY in face.galleries for face in faces),
+        )
+
+    def _is_usable(self, face: Face) -> bool:
+        return usable_facen(face, self._ctx.faces.facen_size) is not None
+
+    async def _keep(self, found: list[Proposal]) -> None:
+        owner = await self._ctx.users.owner(self._user)
+        at = datetime.now(UTC)
+        documents: list[dict[str, Any]] = [{**asdict(one), "owner": owner, "at": at} for one in found]
+        try:
+            await self._proposals.delete_many({"owner": owner})
+            if documents:
+                await self._proposals.insert_many(documents)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "person_proposals.write") from error
+        log.info("persons were compared", proposals=len(found))

@@ -1,0 +1,116 @@
+"""What is known about a person: their visits, their cameras, and where they are a friend and why."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from store.collections.persons import Person
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import NotFoundError
+from store.face import Face, visit_of
+from store.identity.removal import FaceRemoval
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+
+@dataclass(slots=True)
+class Visit:
+    """One stay in front of one camera."""
+
+    cam_id: str
+    visit_id: str
+    first: datetime
+    last: datetime
+    faces: int
+    thumbnail: str | None
+    """Of the latest face."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtCamera:
+    cam_id: str
+    visits: int
+    faces: int
+    first: datetime
+    last: datetime
+    friend: bool
+    days: list[date]
+    """The calendar days, within the interval, on which this camera saw the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    person: Person
+    faces: int
+    enrolled: int
+    """Faces that come from pictures, not from a camera."""
+    visits: list[Visit]
+    """The latest first."""
+    cameras: list[AtCamera]
+
+
+async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
+    """How many persons have a face in the gallery."""
+    here: dict[str, Any] = {
+        "owner": await ctx.users.owner(user),
+        "gallery": gallery,
+        "person_id": {"$ne": None},
+    }
+    steps: list[dict[str, Any]] = [{"$match": here}, {"$group": {"_id": "$person_id"}}, {"$count": "persons"}]
+    try:
+        counted = await ctx.database["faces"].aggregate(steps).to_list(1)
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.persons_in") from error
+    return int(counted[0]["persons"]) if counted else 0
+
+
+async def history(ctx: Context, user: UserArgument, person_id: int) -> History:
+    """NotFoundError where the user has no such person."""
+    person = await ctx.persons.find_one(user, {"_id": person_id})
+    if person is None:
+        raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
+    visits: dict[tuple[str, str], Visit] = {}
+    faces = enrolled = 0
+    async for face in _faces(ctx, user, person_id):
+        faces += 1
+        if not isinstance(face.get("cam_id"), str) or face.timestamp is None:
+            enrolled += 1
+        else:
+            _count_in(visits, face, face.timestamp)
+    ordered = sorted(visits.values(), key=lambda visit: visit.last, reverse=True)
+    names = sorted({visit.cam_id for visit in ordered})
+    cameras = [await _at_camera(ctx, user, person_id, name, ordered) for name in names]
+    return History(person, faces, enrolled, ordered, cameras)
+
+
+def _faces(ctx: Context, user: UserArgument, person_id: int) -> AsyncIterator[Face]:
+    return FaceRemoval(ctx, user).faces({"person_id": person_id})
+
+
+def _count_in(visits: dict[tuple[str, str], Visit], face: Face, moment: datetime) -> None:
+    visit_id = visit_of(face) or str(face["_id"])
+    thumbnail = face.get("thumbnail")
+    visit = visits.get((face["cam_id"], visit_id))
+    if visit is None:
+        visits[face["cam_id"], visit_id] = Visit(face["cam_id"], visit_id, moment, moment, 1, thumbnail)
+        return
+    visit.faces += 1
+    visit.first = min(visit.first, moment)
+    if moment >= visit.last:
+        visit.last, visit.thumbnail = moment, thumbnail
+
+
+async def _at_camera(
+    ctx: Context, user: UserArgument, person_id: int, cam_id: str, visits: list[Visit]
+) -> AtCamera:
+    here = [visit for visit in visits if visit.cam_id == cam_id]
+    return AtCamera(
+        cam_id,
+        len(here),
+        sum(visit.faces for visit in here),
+        min(visit.first for visit in here),
+        max(visit.last for visit in here),
+        await ctx.persons.is_friend(user, person_id, cam_id),
+        await ctx.persons.friend_days(user, person_id, cam_id),
+    )

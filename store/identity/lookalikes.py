@@ -1,0 +1,162 @@
+"""Who else looks like a person: faces without a person, and other persons.
+
+Every facen is compared, without a search index: an erasure must not miss what an index has not seen yet.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from pipeline.faces.facen import confidence
+from pipeline.models.packs import known_packs
+from store.context import Context
+from store.face import Face, usable_facen, visit_of
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+BATCH = 500
+SAME_VISIT = 0.6
+"""Confidence that is enough within one visit: the track says that both faces are one person's."""
+FIELDS = {"facen": 1, "person_id": 1, "cam_id": 1, "detector_info": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Double:
+    """Another person who looks the same."""
+
+    person_id: int
+    name: str | None
+    confidence: float
+    """Of their two most similar faces, 0 to 1."""
+    faces: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+
+
+class Lookalikes:
+    """Compares persons of one user with every other face of that user."""
+
+    def __init__(self, ctx: Context, owner: ObjectId, threshold: float | None = None) -> None:
+        """`threshold`: the confidence from which a face is compared as alike; by default the low threshold
+        of the model pack that made the persons' facens."""
+        self._ctx = ctx
+        self._owner = owner
+        self._faces = ctx.database["faces"]
+        self._known: NDArray[np.float32] | None = None
+        self._visits: set[tuple[object, str]] = set()
+        self.threshold = threshold
+
+    async def learn(self, persons: Collection[int]) -> None:
+        """Reads the facens and visits of these persons."""
+        query = {"owner": self._owner, "person_id": {"$in": list(persons)}}
+        facens, packs = [], set()
+        async for face in self._read(query, FIELDS):
+            facen = usable_facen(face, self._ctx.faces.facen_size)
+            if facen is not None:
+                facens.append(facen)
+                packs.add((face.get("detector_info") or {}).get("pack"))
+            if (visit := visit_of(face)) is not None:
+                self._visits.add((face.get("cam_id"), visit))
+        sizes = {len(facen) for facen in facens}
+        self._known = np.stack(facens) if len(sizes) == 1 else None
+        if self.threshold is None:
+            lows = [pack.thresholds.low for pack in known_packs() if pack.name in packs]
+            self.threshold = min(lows, default=None)
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether there are facens to compare with, and a threshold for them."""
+        return self._known is not None and self.threshold is not None
+
+    async def unassigned(self) -> AsyncIterator[Face]:
+        """The faces without a person that look like them."""
+        query = {"owner": self._owner, "person_id": None}
+        async for ids, _ in self._alike(query):
+            for document in await self._documents(ids):
+                yield self._ctx.faces.wrap_in_model(document)
+
+    async def doubles(self, persons: Collection[int]) -> list[Double]:
+        """Other persons than these with a face that looks like them, the most similar first."""
+        best: dict[int, float] = {}
+        query = {"owner": self._owner, "person_id": {"$nin": [*persons, None]}}
+        async for _, found in self._alike(query):
+            for person, alike in found:
+                best[person] = max(alike, best.get(person, 0.0))
+        return sorted(
+            [await self._double(person, alike) for person, alike in best.items()],
+            key=lambda one: (-one.confidence, one.person_id),
+        )
+
+    async def _alike(self, query: dict[str, Any]) -> AsyncIterator[tuple[list[int], list[tuple[int, float]]]]:
+        """Of each batch of faces the ids of those that are alike, and their persons with the confidence."""
+        if not self.is_comparable:
+            return
+        batch: list[dict[str, Any]] = []
+        async for face in self._read(query, FIELDS):
+            batch.append(face)
+            if len(batch) >= BATCH:
+                yield await asyncio.to_thread(self._compared, batch)
+                batch = []
+        if batch:
+            yield await asyncio.to_thread(self._compared, batch)
+
+    def _compared(self, batch: Sequence[dict[str, Any]]) -> tuple[list[int], list[tuple[int, float]]]:
+        assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
+        ids, persons = [], []
+        for face in batch:
+            facen = usable_facen(face, self._known.shape[1])
+            if facen is None:
+                continue
+            alike = float(confidence(float((self._known @ facen).max())))
+            same_visit = (face.get("cam_id"), visit_of(face)) in self._visits
+            if alike >= (min(SAME_VISIT, self.threshold) if same_visit else self.threshold):
+                ids.append(face["_id"])
+                if face.get("person_id") is not None:
+                    persons.append((face["person_id"], alike))
+        return ids, persons
+
+    async def _double(self, person_id: int, alike: float) -> Double:
+        person = await self._ctx.persons.find_one(self._owner, {"_id": person_id})
+        theirs = {"owner": self._owner, "person_id": person_id}
+        number = {"$sum": 1}
+        group = {
+            "_id": None,
+            "faces": number,
+            "first": {"$min": "$timestamp"},
+            "last": {"$max": "$timestamp"},
+        }
+        try:
+            found = await self._faces.aggregate([{"$match": theirs}, {"$group": group}]).to_list(1)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.aggregate") from error
+        seen: dict[str, Any] = found[0] if found else {"faces": 0, "first": None, "last": None}
+        name = person.get("name") if person else None
+        return Double(person_id, name, round(alike, 4), seen["faces"], seen["first"], seen["last"])
+
+    async def _read(self, query: dict[str, Any], fields: dict[str, int]) -> AsyncIterator[dict[str, Any]]:
+        last = -1
+        while True:
+            page = {"$and": [query, {"_id": {"$gt": last}}]}
+            try:
+                found = await self._faces.find(page, fields).sort("_id", 1).limit(BATCH).to_list(BATCH)
+            except DRIVER_ERRORS as error:
+                raise ours(error, "faces.find") from error
+            if not found:
+                return
+            for face in found:
+                yield face
+            last = found[-1]["_id"]
+
+    async def _documents(self, ids: Sequence[int]) -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = await self._faces.find(
+                {"_id": {"$in": list(ids)}, "owner": self._owner, "person_id": None}
+            ).to_list(None)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find") from error
+        return found

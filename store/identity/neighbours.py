@@ -1,0 +1,308 @@
+"""Which persons have references that are like another person's.
+
+A gallery with few references is searched for each of them. In a large one the mean of each person's
+references is compared with all other means first, and only persons with similar means have their references
+compared. Nothing that `store.identity.evidence` would propose is missed: where all pairs of visits of two
+persons have at least some confidence, so have their means.
+
+Everything that takes long runs in threads, a part at a time, on the arrays of the facen storage.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from bson import ObjectId, decode_all
+from numpy.typing import NDArray
+
+from pipeline.faces.facen import FacenError, cosine, decode
+from pipeline.types import Facen
+from store.facens.engine.codes import widened
+from store.facens.engine.gallery_array import Block, Precision, View
+from store.facens.engine.local import LocalFacens
+from store.facens.engine.scan import HALF_SLACK, SLACK
+from store.facens.storage import FacenStorage
+from store.facens.sync.factory import local_shards
+from store.mongo.client import Collection
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+log = structlog.get_logger()
+
+NEIGHBOURS = 16
+"""How many faces are looked for that are like a reference."""
+SEARCHED = 20_000
+"""Up to this many references each is searched for: all of them are compared with each other."""
+AT_ONCE = 256
+"""References that are searched for at once, and pairs of persons whose references are compared at once."""
+BATCH = 5_000
+ROWS, COLUMNS = 512, 1 << 14
+"""Means that are compared at once. Products are large, since the threads of each wait for each other at its
+end, which takes long on a busy machine."""
+MEANS_AT_ONCE = 1 << 26
+"""Products after which others have the thread."""
+MOST = 64
+"""Persons with similar means that are kept for each person, where very many have similar ones."""
+PRUNED_FROM = 4_000_000
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Pairs = set[tuple[int, int]]
+"""Persons, the lower id first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """The faces of a gallery that have a person."""
+
+    ids: Ints
+    """In order."""
+    persons: Ints
+
+
+async def neighbours(
+    faces: Collection, facens: FacenStorage, owner: ObjectId, gallery: str, threshold: float, least: float
+) -> Pairs:
+    """Pairs of persons of whom a face in the gallery is like one of the other's.
+
+    Args:
+        threshold: the confidence that two faces need.
+        least: the confidence that all pairs of visits have of persons who are to be found for certain.
+    """
+    assigned = await assigned_faces(faces, owner, gallery)
+    shards = local_shards(facens)
+    if len(assigned.ids) <= SEARCHED or not shards:
+        return await _searched(faces, facens, owner, gallery, assigned, threshold)
+    return await _compared(shards, owner, gallery, assigned, threshold, least)
+
+
+async def assigned_faces(faces: Collection, owner: ObjectId, gallery: str) -> Assigned:
+    query = {"owner": owner, "gallery": gallery, "person_id": {"$type": ["int", "long"]}}
+    parts: list[NDArray[np.int64]] = [np.empty((2, 0), dtype=np.int64)]
+    cursor = faces.find_raw_batches(query, {"person_id": 1}, batch_size=BATCH)
+    try:
+        parts.extend([await asyncio.to_thread(_ids_and_persons, batch) async for batch in cursor])
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.find") from error
+    ids, persons = np.concatenate(parts, axis=1)
+    order = np.argsort(ids, kind="stable")
+    return Assigned(ids[order], persons[order])
+
+
+def _ids_and_persons(batch: bytes) -> Ints:
+    found = [
+        (one["_id"], one["person_id"])
+        for one in decode_all(batch)
+        if isinstance(one.get("_id"), int) and isinstance(one.get("person_id"), int)
+    ]
+    return np.array(found, dtype=np.int64).reshape(-1, 2).T
+
+
+async def _searched(
+    faces: Collection,
+    facens: FacenStorage,
+    owner: ObjectId,
+    gallery: str,
+    assigned: Assigned,
+    threshold: float,
+) -> Pairs:
+    pairs: Pairs = set()
+    person_of = dict(zip(assigned.ids.tolist(), assigned.persons.tolist(), strict=True))
+    async for some in _stored(faces, owner, assigned.ids):
+        found = await facens.search_many(owner, gallery, [facen for _, facen in some], NEIGHBOURS, threshold)
+        for (face_id, _), search in zip(some, found, strict=True):
+            person = person_of[face_id]
+            for hit in search.hits:
+                other = person_of.get(hit.id, person)
+                if other != person:
+                    pairs.add((min(other, person), max(other, person)))
+    return pairs
+
+
+async def _stored(faces: Collection, owner: ObjectId, ids: Ints) -> AsyncIterator[list[tuple[int, Facen]]]:
+    """The facens of these faces, some at a time; faces that have none are left out."""
+    for start in range(0, len(ids), AT_ONCE):
+        query = {"_id": {"$in": ids[start : start + AT_ONCE].tolist()}, "owner": owner}
+        cursor = faces.find_raw_batches(query, {"facen": 1}, batch_size=AT_ONCE)
+        try:
+            batches = [batch async for batch in cursor]
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find") from error
+        if some := await asyncio.to_thread(_decoded, batches):
+            yield some
+
+
+def _decoded(batches: Sequence[bytes]) -> list[tuple[int, Facen]]:
+    found = []
+    for document in (document for batch in batches for document in decode_all(batch)):
+        try:
+            found.append((document["_id"], decode(document.get("facen", ""))))
+        except FacenError as error:
+            log.warning("a stored face has no usable facen", face=document["_id"], reason=str(error))
+    return found
+
+
+async def _compared(
+    shards: Sequence[LocalFacens],
+    owner: ObjectId,
+    gallery: str,
+    assigned: Assigned,
+    threshold: float,
+    least: float,
+) -> Pairs:
+    if not len(assigned.ids):
+        return set()
+    async with AsyncExitStack() as stack:
+        views = [await stack.enter_async_context(shard.viewed(owner, gallery)) for shard in shards]
+        references = await asyncio.to_thread(_References, [view for view in views if view.count], assigned)
+        if not len(references.persons):
+            return set()
+        for part in references.parts():
+            await asyncio.to_thread(references.add, part)
+        means = await asyncio.to_thread(references.means)
+        slack = SLACK if all(view.precision is Precision.FULL for view in views) else HALF_SLACK
+        similar = _Similar(means, cosine(least) - slack)
+        for start in similar.starts():
+            await asyncio.to_thread(similar.compare, start)
+        one, other = await asyncio.to_thread(similar.pairs)
+        pairs: Pairs = set()
+        for start in range(0, len(one), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            pairs |= await asyncio.to_thread(
+                references.alike, one[some], other[some], cosine(threshold) - slack
+            )
+        return pairs
+
+
+class _References:
+    """The facens of persons, where they lie in memory."""
+
+    def __init__(self, views: Sequence[View], assigned: Assigned) -> None:
+        self._blocks: list[tuple[int, Block, View]] = []
+        ids: list[Ints] = []
+        end = 0
+        for view in views:
+            for block in view.blocks:
+                self._blocks.append((end, block, view))
+                ids.append(block.ids)
+                end += len(block.ids)
+        held = np.concatenate(ids) if ids else np.empty(0, np.int64)
+        places = np.minimum(np.searchsorted(assigned.ids, held), len(assigned.ids) - 1)
+        known = assigned.ids[places] == held
+        self.persons, whose = np.unique(assigned.persons[places[known]], return_inverse=True)
+        self._person = np.full(len(held), -1, dtype=np.int64)
+        self._person[known] = whose
+        rows = np.flatnonzero(known)
+        self._rows = rows[np.argsort(whose, kind="stable")]
+        """The rows of each person, one after the other."""
+        self._counts = np.bincount(whose, minlength=len(self.persons))
+        self._firsts = np.cumsum(self._counts) - self._counts
+        size = self._blocks[0][1].vectors.shape[1] if self._blocks else 0
+        self._sums = np.zeros((len(self.persons), size), dtype=np.float32)
+
+    def parts(self) -> list[int]:
+        return list(range(len(self._blocks)))
+
+    def add(self, part: int) -> None:
+        """Takes the facens of a block into the means."""
+        start, block, view = self._blocks[part]
+        whose = self._person[start : start + len(block.ids)]
+        order = np.argsort(whose, kind="stable")
+        order = order[np.searchsorted(whose[order], 0) :]
+        if not len(order):
+            return
+        persons, firsts = np.unique(whose[order], return_index=True)
+        vectors = widened(block.vectors[: len(block.ids)][order], view.precision)
+        self._sums[persons] += np.add.reduceat(vectors, firsts, axis=0)
+
+    def means(self) -> Floats:
+        """Of length 1."""
+        lengths = np.sqrt(np.einsum("ij,ij->i", self._sums, self._sums))
+        self._sums /= np.maximum(lengths, np.float32(1e-12))[:, np.newaxis]
+        return self._sums
+
+    def alike(self, one: Ints, other: Ints, least: float) -> Pairs:
+        """Those of these pairs, numbers of persons, who have a reference like one of the other's."""
+        pair, left = self._expanded(one)
+        again, right = self._expanded(other[pair])
+        left, pair = left[again], pair[again]
+        rows, inside = np.unique(np.concatenate((left, right)), return_inverse=True)
+        vectors = self._vectors(rows)
+        cosines = np.einsum("ij,ij->i", vectors[inside[: len(left)]], vectors[inside[len(left) :]])
+        near = np.unique(pair[cosines >= least])
+        found = zip(self.persons[one[near]].tolist(), self.persons[other[near]].tolist(), strict=True)
+        return {(min(pair), max(pair)) for pair in found}
+
+    def _expanded(self, persons: Ints) -> tuple[Ints, Ints]:
+        """For each row of each of these persons the place of the person among them, and the row."""
+        counts = self._counts[persons]
+        place = np.repeat(np.arange(len(persons)), counts)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return place, self._rows[self._firsts[persons][place] + within]
+
+    def _vectors(self, rows: Ints) -> Floats:
+        """Of rows in order."""
+        vectors = np.empty((len(rows), self._sums.shape[1]), dtype=np.float32)
+        for start, block, view in self._blocks:
+            first, last = np.searchsorted(rows, (start, start + len(block.ids)))
+            if first < last:
+                vectors[first:last] = widened(block.vectors[rows[first:last] - start], view.precision)
+        return vectors
+
+
+class _Similar:
+    """Pairs of means with at least some cosine."""
+
+    def __init__(self, means: Floats, least: float) -> None:
+        self._means = means
+        self._least = np.float32(least)
+        self._rows = max(ROWS, min(MEANS_AT_ONCE // max(1, len(means)), len(means)) // ROWS * ROWS)
+        self._found: list[tuple[Ints, Ints, Floats]] = []
+        self._waiting = 0
+        self._bound = PRUNED_FROM
+
+    def starts(self) -> range:
+        return range(0, len(self._means), self._rows)
+
+    def compare(self, start: int) -> None:
+        """Compares some means with each other and with all after them."""
+        # Used again for each product: memory that is new has to be found by the system first.
+        room = np.empty(ROWS * min(COLUMNS, len(self._means)), dtype=np.float32)
+        for top in range(start, min(start + self._rows, len(self._means)), ROWS):
+            some = self._means[top : top + ROWS]
+            for left in range(top, len(self._means), COLUMNS):
+                others = self._means[left : left + COLUMNS]
+                near = room[: len(some) * len(others)].reshape(len(some), len(others))
+                np.dot(some, others.T, out=near)
+                if near.max() < self._least:
+                    continue
+                rows, columns = np.nonzero(near >= self._least)
+                after = columns + left > rows + top
+                rows, columns = rows[after], columns[after]
+                self._found.append((rows + top, columns + left, near[rows, columns]))
+                self._waiting += len(rows)
+        if self._waiting > self._bound:
+            self._prune()
+
+    def pairs(self) -> tuple[Ints, Ints]:
+        self._prune()
+        if not self._found:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        one, other, _ = self._found[0]
+        return one, other
+
+    def _prune(self) -> None:
+        """Keeps the `MOST` best of each person: a pair stays that is among those of one of the two."""
+        if not self._found:
+            return
+        one, other, values = (np.concatenate(part) for part in zip(*self._found, strict=True))
+        kept = np.zeros(len(one), dtype=np.bool_)
+        for whose in (one, other):
+            order = np.lexsort((-values, whose))
+            first = np.searchsorted(whose[order], whose[order])
+            kept[order[np.arange(len(order)) - first < MOST]] = True
+        self._found = [(one[kept], other[kept], values[kept])]
+        self._waiting = int(kept.sum())
+        self._bound = max(self._bound, 2 * self._waiting)

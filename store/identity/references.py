@@ -1,0 +1,119 @@
+"""The reference facens of a person: the few good, differing faces that new ones are compared with.
+
+They lie in a gallery of their own beside each person gallery, so that the facen storage searches among them
+alone, however many faces a person has. A face of poor quality is never one of them: it would be like
+everybody a little, and pull strangers in.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.faces.facen import confidence
+from store.collections.users import UserArgument
+from store.context import Context
+from store.face import Face, facen_of, score_of, usable_facen
+from store.recognition.rules import ReferenceRules
+from store.recognition.visit_evidence import shots_of
+from store.settings import reference_gallery
+
+SAME_PICTURE = 0.97
+"""From this confidence on two faces are the same look; the better one is enough."""
+BETTER_BY = 0.5
+"""A reference gives way to another picture of the same look that is better by so much."""
+CANDIDATES = 200
+"""Of so many faces, the best ones, references are chosen anew."""
+
+
+class References:
+    """Keeps the references of one user's persons."""
+
+    def __init__(self, ctx: Context, user: UserArgument, rules: ReferenceRules) -> None:
+        self._ctx = ctx
+        self._user = user
+        self._rules = rules
+
+    def is_good(self, face: Face) -> bool:
+        """Whether a face says enough about somebody to be compared with others later."""
+        return self._rules.are_met(score_of(face), shots_of(face))
+
+    async def of(self, person_id: int, gallery: str) -> list[Face]:
+        """A person's references for this person gallery."""
+        query = {"person_id": person_id, "gallery": reference_gallery(gallery)}
+        found = await self._ctx.faces.find(self._user, query, sort=[("_id", 1)])
+        return [face for face in found if self._is_usable(face)]
+
+    def _is_usable(self, face: Face) -> bool:
+        return usable_facen(face, self._ctx.faces.facen_size) is not None
+
+    async def consider(self, face: Face, gallery: str) -> None:
+        """Takes a stored face of a known person among their references if they are the better for it."""
+        known = reference_gallery(gallery) in face.galleries
+        if known or not self.is_good(face) or not self._is_usable(face):
+            return
+        references = await self.of(face["person_id"], gallery)
+        out = leaving([*references, face], self._rules.most)
+        if out is face:
+            return
+        await self._join(face, gallery)
+        if out is not None:
+            await self._leave(out, gallery)
+
+    async def choose(self, person_id: int, gallery: str) -> None:
+        """Chooses a person's references anew, among their best faces in the person gallery.
+
+        What was a reference and belongs to somebody else now has to be among that person's faces.
+        """
+        query = {"person_id": person_id, "gallery": gallery, "score": {"$gte": self._rules.min_score}}
+        best = await self._ctx.faces.find(
+            self._user, query, sort=[("score", -1), ("_id", 1)], limit=CANDIDATES
+        )
+        chosen: list[Face] = []
+        for face in best:
+            if not self.is_good(face) or not self._is_usable(face):
+                continue
+            chosen.append(face)
+            if (out := leaving(chosen, self._rules.most)) is not None:
+                chosen.remove(out)
+        wanted = {face["_id"] for face in chosen}
+        for face in await self.of(person_id, gallery):
+            if face["_id"] not in wanted:
+                await self._leave(face, gallery)
+        for face in chosen:
+            await self._join(face, gallery)
+
+    async def _join(self, face: Face, gallery: str) -> None:
+        name = reference_gallery(gallery)
+        if name in face.galleries:
+            return
+        await self._ctx.galleries.ensure(self._user, name)
+        await self._ctx.faces.complete_galleries(face, [name])
+
+    async def _leave(self, face: Face, gallery: str) -> None:
+        await self._ctx.faces.del_from_galleries(face, [reference_gallery(gallery)])
+
+
+def leaving(faces: Sequence[Face], most: int) -> Face | None:
+    """Which of these faces, the last of which is new, should not be a reference; None where all may stay.
+
+    Of two that are the same look the older stays unless the new one is clearly better; where there are too
+    many, the poorer of the two that are most alike goes.
+    """
+    if len(faces) < 2:
+        return None
+    facens = np.stack([facen_of(face) for face in faces])
+    alike = np.asarray(confidence((facens @ facens.T).astype(np.float32)))
+    np.fill_diagonal(alike, 0)
+    new, nearest = faces[-1], int(alike[-1].argmax())
+    if alike[-1, nearest] >= SAME_PICTURE:
+        old = faces[nearest]
+        return old if score_of(new) > score_of(old) + BETTER_BY else new
+    if len(faces) <= most:
+        return None
+    return _poorer(faces, alike)
+
+
+def _poorer(faces: Sequence[Face], alike: NDArray[np.float32]) -> Face:
+    one, other = np.unravel_index(int(alike.argmax()), alike.shape)
+    return min(faces[int(one)], faces[int(other)], key=lambda face: (score_of(face), -face["_id"]))

@@ -1,0 +1,141 @@
+"""The end of a face: out of the galleries, out of MongoDB, then its pictures.
+
+Nobody finds it any more from the first step on. A crash in between leaves a face in no
+gallery, or pictures without a document; retention and `facend doctor` find both. Pictures that
+this box cannot reach are noted for the box that can (`store.uploads.locations`).
+"""
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bson import ObjectId
+
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import NotFoundError
+from store.face import Face
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.uploads.locations import LOCATIONS, PICTURES, Picture, Places, pictures_of
+
+BATCH = 200
+PICTURE = re.compile(r"(\d{1,19})_[0-9a-f]{12}_[a-z]+\.[a-z]+")
+"""What `ServerFaces.gen_ffupload_key` makes after owner and day; the number is the face's id."""
+
+
+class FaceRemoval:
+    """Removes faces of one user, and their pictures."""
+
+    def __init__(self, ctx: Context, user: UserArgument) -> None:
+        self._ctx = ctx
+        self._user = user
+        self.left_to_others: Counter[str | None] = Counter()
+        """How many pictures were noted for another box, by the id of their place."""
+
+    async def remove(self, face: Face) -> tuple[bool, int]:
+        """Removes a face everywhere. Returns whether it was still there, and how many pictures went."""
+        try:
+            if face.galleries:
+                await self._ctx.faces.del_from_galleries(face, face.galleries)
+        except NotFoundError:  # somebody else removed it meanwhile
+            pass
+        pictures = self._pictures(face, tuple(PICTURES))
+        here = await self._ctx.uploads.location()
+        # Noted first: after a crash the note is all that leads to them.
+        await self._leave_to_others(face, [one for one in pictures if one.location not in (None, here)])
+        removed = await self._ctx.faces.remove_one(self._user, {"_id": face["_id"]})
+        return removed is not None, await self._delete(face, pictures, here)
+
+    async def strip(
+        self, face: Face, fields: tuple[str, ...] = tuple(PICTURES), *, everywhere: bool = False
+    ) -> int:
+        """Removes pictures of a face that stays, and returns how many there were at this box's place.
+
+        Pictures first, then their URLs: after a crash in between the next run finds them by these. Pictures
+        at another place stay, or are noted for removal and no longer named where `everywhere`.
+        """
+        here = await self._ctx.uploads.location()
+        pictures = self._pictures(face, fields)
+        unnamed = [one for one in pictures if one.location is not None and one.location == here]
+        removed = sum([await self._ctx.uploads.delete(one.key) for one in unnamed])
+        for one in pictures:
+            if one.location is None and await self._ctx.uploads.delete(one.key):
+                unnamed.append(one)
+                removed += 1
+        if everywhere and (rest := [one for one in pictures if one not in unnamed]):
+            await self._leave_to_others(face, rest)
+            unnamed += rest
+        if unnamed:
+            urls = {one.field: "" for one in unnamed}
+            await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, {"$unset": urls})
+        return removed
+
+    async def _delete(self, face: Face, pictures: list[Picture], here: str | None) -> int:
+        """Deletes those at this box's place, and those of an unknown place where they are found here."""
+        removed, lost = 0, []
+        for one in pictures:
+            if one.location in (None, here):
+                gone = await self._ctx.uploads.delete(one.key)
+                removed += gone
+                if not gone and one.location is None:
+                    lost.append(one)
+        await self._leave_to_others(face, lost)
+        return removed
+
+    async def _leave_to_others(self, face: Face, pictures: list[Picture]) -> None:
+        await self._ctx.locations.remove_later(face, pictures)
+        self.left_to_others.update(one.location for one in pictures)
+
+    def _pictures(self, face: Face, fields: tuple[str, ...]) -> list[Picture]:
+        """The face's own pictures: not those of another face of the owner that it names."""
+        found = pictures_of(self._ctx.uploads, face, fields)
+        return [one for one in found if face_of_key(one.key) in (None, face["_id"])]
+
+    async def own_faces(self, filters: dict[str, Any], places: Places) -> AsyncIterator[Face]:
+        """The faces that pass and are this box's, as `faces`.
+
+        A face belongs to the box that put its pictures somewhere. Without that record it is this box's where
+        it names no picture, or where one is found here.
+        """
+        async for face in self.faces({"$and": [filters, at_places(places)]}):
+            if await self.is_own(face):
+                yield face
+
+    async def is_own(self, face: Face) -> bool:
+        """Whether a face that passes `at_places` is this box's."""
+        if isinstance(face.get(LOCATIONS), dict):
+            return True
+        keys = [one.key for one in self._pictures(face, tuple(PICTURES))]
+        return not keys or len(await self._ctx.uploads.missing(keys)) < len(keys)
+
+    async def faces(self, filters: dict[str, Any]) -> AsyncIterator[Face]:
+        """The faces that pass, one batch after the other, in the order of their ids."""
+        last = -1
+        while faces := await self._ctx.faces.find(
+            self._user, {**filters, "_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH
+        ):
+            for face in faces:
+                yield face
+            last = faces[-1]["_id"]
+
+
+def at_places(places: Places) -> dict[str, Any]:
+    """A filter for faces with pictures at this box's places, or whose places are not recorded."""
+    mine = {"$in": sorted(places.mine)}
+    return {"$or": [*({f"{LOCATIONS}.{field}": mine} for field in PICTURES), {LOCATIONS: {"$exists": False}}]}
+
+
+async def has_faces(ctx: Context, owner: ObjectId, person_id: int) -> bool:
+    """Whether any face is the person's, malformed ones included."""
+    query = {"owner": owner, "person_id": person_id}
+    try:
+        return await ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.find_one") from error
+
+
+def face_of_key(key: str) -> int | None:
+    """The id of the face whose picture lies under this key; None where it is none of our keys."""
+    found = PICTURE.fullmatch(key.rsplit("/", 1)[-1])
+    return int(found[1]) if found else None

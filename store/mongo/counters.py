@@ -1,0 +1,69 @@
+"""Numbers that go up by one and never come twice."""
+
+from typing import Any, TypeAlias
+
+from bson.int64 import Int64
+from pymongo import ReturnDocument
+
+from store.errors import BadValueError, CounterMissingError
+from store.mongo.guard import MAX_ID
+from store.mongo.model_store import SCHEMA, Model, MongoStore
+
+
+class Counter(Model):
+    """A counter: `_id` is its name, `seq` its current value."""
+
+
+class Counters(MongoStore[Counter]):
+    """The counters, `{_id: name, seq: whole number}`."""
+
+    name = "counters"
+    Model: TypeAlias = Counter
+    _model = Counter
+
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        _check_name(given.get("_id"))
+        return {**await super()._completing(given), "seq": Int64(0)}
+
+    async def ensure(self, counter: str, start: int = 0) -> None:
+        """Makes the counter with this current value, unless it is there already."""
+        _check_name(counter)
+        async with self._operation("ensure"):
+            await self._collection.update_one(
+                {"_id": counter}, {"$setOnInsert": {"seq": Int64(start), "schema": SCHEMA}}, upsert=True
+            )
+
+    async def raise_to(self, counter: str, value: int) -> None:
+        """Sets the counter to this value, unless it is further already."""
+        async with self._operation("raise_to"):
+            await self._collection.update_one({"_id": counter}, {"$max": {"seq": Int64(value)}})
+
+    async def next(self, counter: str) -> int:
+        """Raises the counter by one and returns its new value; two callers never get the same one.
+
+        Raises:
+            CounterMissingError: (a TypeError) there is no such counter.
+            BadValueError: (a ValueError) its current value is no whole number, or the largest there is.
+        """
+        if not isinstance(counter, str):
+            raise CounterMissingError(f"a counter is called by its name, not {counter!r:.40}")
+        usable = {"_id": counter, "seq": {"$type": ["int", "long"], "$lt": MAX_ID}}
+        async with self._operation("next"):
+            document = await self._collection.find_one_and_update(
+                usable, {"$inc": {"seq": Int64(1)}}, return_document=ReturnDocument.AFTER
+            )
+        if document is not None:
+            return int(document["seq"])
+        found = await self._find_one({"_id": counter})
+        if found is None or "seq" not in found:
+            raise CounterMissingError(
+                f"the counter {counter!r:.80} has no current value; make it with Counters.ensure"
+            )
+        raise BadValueError(
+            f"the counter {counter!r:.80} holds {found['seq']!r:.80}, which is no whole number to go on from"
+        )
+
+
+def _check_name(counter: object) -> None:
+    if not isinstance(counter, str) or not counter:
+        raise BadValueError(f"a counter's name is text that is not empty, not {counter!r:.40}")

@@ -1,0 +1,69 @@
+"""Collections whose readers meet no malformed document.
+
+Every read carries the condition that a document has the shape of its collection (`store.mongo.shapes`): one
+that has not does not exist for any reader. Writes and removals pass as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from store.mongo.shapes import well_formed
+
+Query = Mapping[str, Any]
+
+
+class GatedCollection:
+    """A collection of the driver; what is not defined here is the driver's own."""
+
+    def __init__(self, ungated: Any, condition: dict[str, Any]) -> None:  # noqa: ANN401  the driver has no types
+        self.ungated = ungated
+        """Also with malformed documents: for whoever looks for them, or decides what may be removed."""
+        self._condition = condition
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the driver has no types
+        return getattr(self.ungated, name)
+
+    def find(self, filter: Query | None = None, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  the driver's names
+        return self.ungated.find(self._gated(filter), *args, **options)
+
+    def find_raw_batches(self, filter: Query | None = None, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        return self.ungated.find_raw_batches(self._gated(filter), *args, **options)
+
+    def find_one(self, filter: Query | None = None, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        return self.ungated.find_one(self._gated(filter), *args, **options)
+
+    def find_one_and_update(self, filter: Query, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        # An upsert that passes over a malformed document would try to make a second one of its `_id`.
+        query = filter if options.get("upsert") else self._gated(filter)
+        return self.ungated.find_one_and_update(query, *args, **options)
+
+    def find_one_and_delete(self, filter: Query, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        return self.ungated.find_one_and_delete(self._gated(filter), *args, **options)
+
+    def count_documents(self, filter: Query, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        return self.ungated.count_documents(self._gated(filter), *args, **options)
+
+    def distinct(self, key: str, filter: Query | None = None, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
+        return self.ungated.distinct(key, self._gated(filter), *args, **options)
+
+    def aggregate(self, pipeline: Sequence[Query], *args: object, **options: object) -> Any:  # noqa: ANN401  as `find`
+        steps = [{"$match": self._condition}, *pipeline] if self._condition else pipeline
+        return self.ungated.aggregate(steps, *args, **options)
+
+    def _gated(self, query: Query | None) -> Query:
+        if not self._condition:
+            return query or {}
+        return {"$and": [query, self._condition]} if query else self._condition
+
+
+class GatedDatabase:
+    """A database of the driver, whose collections are gated."""
+
+    def __init__(self, ungated: Any) -> None:  # noqa: ANN401  the driver has no types
+        self._ungated = ungated
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the driver has no types
+        return getattr(self._ungated, name)
+
+    def __getitem__(self, name: str) -> GatedCollection:
+        return GatedCollection(self._ungated[name], well_formed(name))

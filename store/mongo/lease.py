@@ -1,0 +1,100 @@
+"""One at a time, in this process and across all processes on the same database."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from store.errors import StoreUnavailableError
+from store.mongo.client import Collection, Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+HELD_SECONDS = 10.0
+"""A holder that dies is waited for so long; what is done under a lease takes milliseconds."""
+MARGIN_SECONDS = 2.0
+"""Before the end of the lease nothing is begun any more; what was sent has so long to arrive."""
+PATIENCE_SECONDS = 30.0
+
+
+class Leases:
+    """Locks by name, as documents that expire by the server's clock: those of the machines do not matter."""
+
+    def __init__(self, database: Database) -> None:
+        self._collection: Collection = database["leases"]
+        self._holder = ObjectId()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def local(self, name: str) -> asyncio.Lock:
+        """The lock of this name among the tasks of this process."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    @asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[None]:
+        """Holds the lease among all processes; take `local` first.
+
+        Raises:
+            StoreUnavailableError: others held it all the time, or MongoDB does not answer.
+        """
+        try:
+            asked_at = await self._acquire(name)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "leases.acquire") from error
+        try:
+            async with asyncio.timeout_at(asked_at + HELD_SECONDS - MARGIN_SECONDS):
+                yield
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"what needs the lease {name} took longer than it may be held"
+            ) from error
+        finally:
+            try:
+                await self._collection.delete_one({"_id": name, "holder": self._holder})
+            except DRIVER_ERRORS as error:
+                raise ours(error, "leases.release") from error
+
+    async def _acquire(self, name: str) -> float:
+        """Returns when the lease is ours; the loop's time at which the question that got it was sent."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE_SECONDS
+        while True:
+            asked_at = loop.time()
+            try:
+                lease = await self._collection.find_one_and_update(
+                    {"_id": name}, self._take_if_free(), upsert=True, return_document=ReturnDocument.AFTER
+                )
+            except DuplicateKeyError:  # two made the document at once
+                continue
+            if lease["holder"] == self._holder:
+                return asked_at
+            if loop.time() > end:
+                raise StoreUnavailableError(f"others hold the lease {name} for {PATIENCE_SECONDS:g} s")
+            await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311  jitter, no secret
+
+    def _take_if_free(self) -> list[dict[str, Any]]:
+        """An update in one step: ours where nobody holds it or it has expired, as it was for any other."""
+        until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
+        # A lease that runs for longer than any holder asks for, or to no time at all, is damaged.
+        expired = {
+            "$or": [
+                {"$ne": [{"$type": "$expires"}, "date"]},
+                {"$lte": ["$expires", "$$NOW"]},
+                {"$gt": ["$expires", until]},
+            ]
+        }
+        ours_or_expired = {"$or": [{"$eq": ["$holder", self._holder]}, expired]}
+        return [
+            {"$set": {"free": ours_or_expired}},
+            {
+                "$set": {
+                    "holder": {"$cond": ["$free", self._holder, "$holder"]},
+                    "expires": {"$cond": ["$free", until, "$expires"]},
+                }
+            },
+            {"$unset": "free"},
+        ]

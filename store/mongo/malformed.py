@@ -1,0 +1,117 @@
+"""Malformed documents: how many there are, and each named in the log once.
+
+Readers pass over them (`store.mongo.gate`). They stay in MongoDB as they are: a person decides about them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from store.errors import StoreError
+from store.mongo.client import Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.shapes import SHAPES, fault, malformed
+
+log = structlog.get_logger()
+
+LOGGED_AT_ONCE = 20
+REMEMBERED = 10_000
+"""Documents of which it is known that the log names them."""
+FEW = 20_000
+"""A collection with no more documents is searched every minute, a larger one every ten."""
+MINUTE_SECONDS = 60.0
+LARGE_EVERY = 10
+SHORTEST_PAUSE_SECONDS = 2.0
+RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """One document that no reader takes."""
+
+    collection: str
+    id: object
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.collection} {self.id!r:.80}: {self.fault}"
+
+
+class MalformedDocuments:
+    """Counts the malformed documents of one database, and names them in the log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._logged: set[tuple[str, str]] = set()
+        self._noticed = asyncio.Event()
+        self.counts: dict[str, float] = dict.fromkeys(SHAPES, 0)
+        """By collection."""
+        self.indexes: list[str] = []
+        """Indexes that MongoDB refuses to build, and why."""
+
+    def notice(self) -> None:
+        """A reader has met one: search all collections soon."""
+        self._noticed.set()
+
+    async def watch(self) -> None:
+        """Searches now and then, until cancelled."""
+        for turn in range(2**63):
+            everything = turn % LARGE_EVERY == 0 or self._noticed.is_set()
+            self._noticed.clear()
+            pause = MINUTE_SECONDS
+            try:
+                await self.search(everything=everything)
+            except StoreError as error:  # MongoDB's absence is reported elsewhere
+                log.debug("malformed documents cannot be searched for at present", reason=str(error))
+                pause = RETRY_SECONDS
+            await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
+            try:
+                await asyncio.wait_for(self._noticed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def search(self, *, everything: bool = True) -> None:
+        """Counts once; without `everything` only in small collections. StoreError where MongoDB is away."""
+        fresh = 0
+        for name in SHAPES:
+            if not everything and await self._is_large(name):
+                continue
+            count = 0
+            async for one in self.found(name):
+                count += 1
+                if self._is_new(one):
+                    fresh += 1
+                    if fresh <= LOGGED_AT_ONCE:
+                        log.warning(
+                            "a malformed document is passed over; see `facend doctor`",
+                            collection=name,
+                            id=str(one.id)[:80],
+                            fault=one.fault,
+                        )
+            self.counts[name] = count
+        if fresh > LOGGED_AT_ONCE:
+            log.warning("more malformed documents are passed over", number=fresh - LOGGED_AT_ONCE)
+
+    async def found(self, collection: str) -> AsyncIterator[Malformed]:
+        """The malformed documents of a collection. StoreError where MongoDB does not answer."""
+        try:
+            async for document in self._database[collection].ungated.find(malformed(collection)):
+                why = fault(collection, document) or "it has not the shape of its collection"
+                yield Malformed(collection, document["_id"], why)
+        except DRIVER_ERRORS as error:
+            raise ours(error, f"{collection}.find_malformed") from error
+
+    async def _is_large(self, collection: str) -> bool:
+        try:
+            return int(await self._database[collection].estimated_document_count()) > FEW
+        except DRIVER_ERRORS as error:
+            raise ours(error, f"{collection}.count") from error
+
+    def _is_new(self, one: Malformed) -> bool:
+        key = (one.collection, repr(one.id)[:200])
+        if key in self._logged or len(self._logged) >= REMEMBERED:
+            return False
+        self._logged.add(key)
+        return True

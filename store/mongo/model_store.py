@@ -1,0 +1,312 @@
+"""Documents as models, and the ways to find and change them."""
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from bson import Code, DBRef, ObjectId
+from pymongo import ReturnDocument
+
+from store.errors import BadFilterError, BadValueError, ConflictError
+from store.mongo.client import Collection, Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.guard import (
+    MAX_DEPTH,
+    Filters,
+    Sort,
+    checked_filters,
+    checked_label,
+    checked_limit,
+    checked_skip,
+    checked_sort,
+)
+from store.mongo.query_limits import QueryLimiter, check_number, max_documents
+from store.mongo.update_guard import checked_update, with_operators
+from store.mongo.update_options import checked_options, equalities
+from store.observer import StoreObserver, Unobserved
+
+SCHEMA = 1
+"""The version of the documents that this code writes; `store.mongo.migrations` brings older ones up to it."""
+
+
+class Model(OrderedDict[str, Any]):
+    """A document of MongoDB: a dictionary in the document's own order, with methods of its own kind."""
+
+
+M = TypeVar("M", bound=Model)
+
+
+class MongoStore(Generic[M]):
+    """A collection of documents of one kind, without regard to whose they are.
+
+    Every method raises `BadFilterError` for filters, updates, sorts and limits that are not
+    allowed (see `store.mongo.guard`), `QueryTimeoutError` where a query takes longer than it may (see
+    `store.mongo.query_limits`), and `StoreUnavailableError` where MongoDB does not answer.
+    """
+
+    name: ClassVar[str]
+    """The collection in MongoDB."""
+    _model: type[M]
+    """The type of its documents, which everybody else calls by the collection's name: `Faces.Model`."""
+    protected: ClassVar[frozenset[str]] = frozenset()
+    """Fields, beside `_id` and `owner`, that only methods of this class may change."""
+    set_whole: ClassVar[frozenset[str]] = frozenset({"name"})
+    """Fields that an update may only set or take away whole, because what they hold is checked."""
+    always_read: ClassVar[frozenset[str]] = frozenset({"_id"})
+    """Fields that a projection cannot leave out."""
+    name_field: ClassVar[str] = "_id"
+    """The field that an upsert's filters may give a new document although updates cannot change it."""
+
+    def __init__(
+        self,
+        database: Database,
+        observer: StoreObserver | None = None,
+        limiter: QueryLimiter | None = None,
+    ) -> None:
+        self._collection: Collection = database[self.name]
+        self._observer: StoreObserver = observer or Unobserved()
+        self.limiter = limiter or QueryLimiter()
+
+    async def find(
+        self,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> list[M]:
+        """The documents that pass the filters, in the order of the sort."""
+        return await self._find(checked_filters(filters), sort, skip, limit)
+
+    async def find_one(
+        self, filters: Filters | None, sort: Sort | None = None, skip: int | None = None
+    ) -> M | None:
+        """The first document that passes the filters, None where there is none."""
+        return await self._find_one(checked_filters(filters), sort, skip)
+
+    async def count(
+        self,
+        filters: Filters | None,
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> int:
+        """How many documents pass the filters, after `skip` and up to `limit` of them."""
+        return await self._count(checked_filters(filters), sort, skip, limit)
+
+    async def remove_one(self, filters: Filters | None, sort: Sort | None = None) -> M | None:
+        """Removes the first document that passes the filters and returns it; None where there is none."""
+        return await self._remove_one(checked_filters(filters), sort)
+
+    async def update_one(
+        self,
+        filters: Filters | None,
+        update: Mapping[str, Any],
+        sort: Sort | None = None,
+        return_document: bool = ReturnDocument.AFTER,
+        **kwargs: object,
+    ) -> M | None:
+        """Updates the first document that passes the filters; returns it as it is afterwards (or was before).
+
+        Args:
+            update: `{property: value}`, or MongoDB's operators such as `{"$set": {property: value}}`.
+            kwargs: `array_filters`, `collation`, `comment`, `hint`, `projection` and `upsert`, as in MongoDB.
+                A projection always includes the `_id` and, where there is one, the `owner`.
+        """
+        return await self._update_one(checked_filters(filters), update, sort, return_document, kwargs)
+
+    def wrap_in_model(self, obj: Mapping[str, Any]) -> M:
+        """The document as an instance of this collection's Model."""
+        return self._model(obj)
+
+    # The same once more for the subclasses: `query` has passed the guard and is safe.
+
+    async def _find(
+        self,
+        query: dict[str, Any],
+        sort: Sort | None = None,
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> list[M]:
+        wanted, most = checked_limit(limit), max_documents()
+        options = {"sort": self._sort(sort), "skip": checked_skip(skip), "limit": wanted}
+        if most:
+            options["limit"] = min(wanted or most + 1, most + 1)
+        async with self._query("find", query) as max_time_ms:
+            cursor = self._collection.find(query, **options, max_time_ms=max_time_ms)
+            documents = await cursor.to_list(None)
+        check_number(len(documents))
+        return [self.wrap_in_model(document) for document in documents]
+
+    async def _find_one(
+        self, query: dict[str, Any], sort: Sort | None = None, skip: int | None = None
+    ) -> M | None:
+        options = {"sort": self._sort(sort), "skip": checked_skip(skip)}
+        async with self._query("find_one", query) as max_time_ms:
+            document = await self._collection.find_one(query, **options, max_time_ms=max_time_ms)
+        return None if document is None else self.wrap_in_model(document)
+
+    async def _count(
+        self, query: dict[str, Any], sort: Sort | None, skip: int | None, limit: int | None
+    ) -> int:
+        self._sort(sort)
+        options: dict[str, Any] = {"skip": checked_skip(skip)}
+        if number := checked_limit(limit):
+            options["limit"] = number
+        async with self._query("count", query) as max_time_ms:
+            return int(await self._collection.count_documents(query, **options, maxTimeMS=max_time_ms))
+
+    async def _remove_one(self, query: dict[str, Any], sort: Sort | None) -> M | None:
+        order = self._sort(sort)
+        async with self._query("remove_one", query) as max_time_ms:
+            document = await self._collection.find_one_and_delete(query, sort=order, maxTimeMS=max_time_ms)
+        return None if document is None else self.wrap_in_model(document)
+
+    async def _update_one(
+        self,
+        query: dict[str, Any],
+        update: Mapping[str, Any],
+        sort: Sort | None,
+        return_document: bool,
+        kwargs: Mapping[str, object],
+    ) -> M | None:
+        changes, options = self._checked_update(update, return_document, kwargs)
+        options |= {"sort": self._sort(sort), "return_document": return_document}
+        upsert = options.pop("upsert", False)
+        document = await self._find_and_update(query, changes, options)
+        if document is None and upsert:
+            changes = await self._inserting(query, changes)
+            document = await self._find_and_update(query, changes, {**options, "upsert": True})
+        return None if document is None else self.wrap_in_model(document)
+
+    async def _find_and_update(
+        self, query: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
+        filters = options.get("array_filters")
+        async with self._query("update_one", query, changes, filters) as max_time_ms:
+            document: Mapping[str, Any] | None = await self._collection.find_one_and_update(
+                query, changes, maxTimeMS=max_time_ms, **options
+            )
+        return document
+
+    def _checked_update(
+        self, update: object, return_document: object, kwargs: Mapping[str, object]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The changes and the options of an update, once they have passed the guard."""
+        if not isinstance(return_document, bool):
+            raise BadFilterError("return_document is ReturnDocument.BEFORE or ReturnDocument.AFTER")
+        return self._changes(update), checked_options(kwargs, self.always_read)
+
+    async def _inserting(self, query: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """The changes for an upsert that finds nothing: they complete the document that it makes."""
+        given = equalities(query)
+        if made := sorted({field.partition(".")[0] for field in given} & self.protected - {self.name_field}):
+            raise BadFilterError(f"an upsert cannot make a document with {', '.join(made)}; use add")
+        given |= changes.get("$set", {})
+        reached = {path.partition(".")[0] for fields in changes.values() for path in fields}
+        missing = await self._completing(given)
+        return {**changes, "$setOnInsert": {key: part for key, part in missing.items() if key not in reached}}
+
+    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What a document that an upsert makes out of these fields has beside them.
+
+        BadValueError where the fields cannot be those of a document of this collection.
+        """
+        return {"schema": SCHEMA}
+
+    def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
+        """The sort, once it has passed the guard."""
+        return checked_sort(sort)
+
+    def _changes(self, update: object) -> dict[str, Any]:
+        """The update, once it has passed the guard."""
+        changes = checked_update(with_operators(update), self.protected, self.set_whole)
+        if "name" in changes.get("$set", {}):
+            checked_label(changes["$set"]["name"], "a name")
+        return changes
+
+    async def _insert(self, document: OrderedDict[str, Any]) -> None:
+        document.move_to_end("_id", last=False)  # where MongoDB puts it
+        async with self._operation("insert"):
+            await self._collection.insert_one(dict(document))
+
+    @asynccontextmanager
+    async def _query(self, name: str, *parts: object) -> AsyncIterator[int]:
+        """As `_operation`, and gives the `maxTimeMS` of a query with these filters and updates."""
+        async with self.limiter.admitted(f"{self.name}.{name}", *parts) as max_time_ms, self._operation(name):
+            yield max_time_ms
+
+    @asynccontextmanager
+    async def _operation(self, name: str) -> AsyncIterator[None]:
+        """Measures a call to MongoDB and turns the driver's errors into ours."""
+        operation = f"{self.name}.{name}"
+        since = time.perf_counter()
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            translated = ours(error, operation)
+            self._observer.error(operation, type(translated).__name__)
+            # The server's text about a conflict holds the values, of which one may be a token.
+            raise translated from (None if isinstance(translated, ConflictError) else error)
+        finally:
+            self._observer.operation(operation, time.perf_counter() - since)
+
+
+PLAIN = frozenset({str, int, float, bool, type(None), ObjectId})
+"""Most values are exactly of one of these types, and MongoDB takes them as they are."""
+
+
+def storable(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as MongoDB gives it back: times in UTC, with milliseconds.
+
+    Raises:
+        BadValueError: a field's name that MongoDB would not take or would read as an operator; nesting
+            deeper than it takes; code, references, and UUIDs, of which it cannot tell how they are meant.
+    """
+    return _storable_fields(document, 0)
+
+
+def _storable_fields(document: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    return {_checked_name(key): _storable(value, depth + 1) for key, value in document.items()}
+
+
+def _storable(value: object, depth: int) -> object:
+    if depth > MAX_DEPTH:
+        raise BadValueError(f"a value is nested deeper than {MAX_DEPTH} levels")
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, (UUID, Code, DBRef)):
+        raise BadValueError(f"a value of the type {type(value).__name__} is not stored; pass text instead")
+    if isinstance(value, datetime):
+        # A time without zone is read as UTC, as the driver does.
+        try:
+            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        except OverflowError as error:
+            raise BadValueError(f"the time {value} lies outside the years 1 to 9999 of UTC") from error
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    if isinstance(value, Mapping):
+        return _storable_fields(value, depth)
+    if isinstance(value, (list, tuple)):
+        return [_storable(part, depth + 1) for part in value]
+    return value
+
+
+def _checked_name(key: object) -> str:
+    if not isinstance(key, str) or not key or key.startswith("$") or "\0" in key or "." in key:
+        raise BadValueError(
+            f"{key!r:.80} cannot be a field's name: text, not empty, without '.', '$' in front and zeros"
+        )
+    return key
+
+
+def checked_mapping(value: object, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
+    """The data of a new object as a dictionary of its own."""
+    if not isinstance(value, Mapping):
+        fields = f" such as {', '.join(known)}" if known else ""
+        raise BadValueError(f"a {what} is a mapping of fields{fields}, not {type(value).__name__}")
+    if value.get("name") is not None:
+        checked_label(value["name"], f"the name of a {what}")
+    return storable(value)

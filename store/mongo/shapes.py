@@ -1,0 +1,225 @@
+"""The shape of each collection's documents: what every reader relies on.
+
+A document that another program wrote, or a damaged dump restored, may have any shape. `store.mongo.client`
+adds these conditions to every read, so that no reader meets a malformed document; `store.mongo.malformed`
+finds, counts and names those that are left out. Fields that no code computes with may hold anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import ObjectId
+from bson.int64 import Int64
+
+Document = dict[str, Any]
+
+WHOLE = ("int", "long")
+NUMBER = ("int", "long", "double")
+FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
+LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
+"""What Python's own type can hold; MongoDB's reaches further."""
+HIGHEST_VERSION = 999
+"""Upper bound of `schema`, which counts versions of this program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a field holds, in MongoDB's names of types."""
+
+    types: tuple[str, ...]
+    expected: str
+    """The same for people."""
+    required: bool = False
+    least: int | None = None
+    most: int | None = None
+    items: "Field | None" = None
+    inside: "Mapping[str, Field] | None" = None
+
+
+def _optional(field: Field) -> Field:
+    return Field(
+        (*field.types, "null"), field.expected, False, field.least, field.most, field.items, field.inside
+    )
+
+
+ID = Field(WHOLE, "a whole number from 0", required=True, least=0)
+OBJECT_ID = Field(("objectId",), "an ObjectId", required=True)
+TEXT = Field(("string",), "text", required=True)
+TIME = Field(("date",), "a time in the years 1 to 9999", required=True)
+MAPPING = Field(("object",), "a mapping", required=True)
+A_NUMBER = Field(NUMBER, "a number", required=True)
+NAMES = Field(("array",), "a list of names", required=True, items=TEXT)
+IDS = Field(("array",), "a list of whole numbers from 0", required=True, items=ID)
+VERSION = Field(WHOLE, "a version number", least=0, most=HIGHEST_VERSION)
+
+SHAPES: Mapping[str, Mapping[str, Field]] = {
+    "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
+    "galleries": {"owner": OBJECT_ID, "name": TEXT, "schema": VERSION},
+    "cameras": {"owner": OBJECT_ID, "id": TEXT, "schema": VERSION},
+    "counters": {"_id": TEXT, "schema": VERSION},
+    "faces": {
+        "_id": ID,
+        "owner": OBJECT_ID,
+        "gallery": Field(NAMES.types, NAMES.expected, items=TEXT),  # not null, which MongoDB adds nothing to
+        "facen": _optional(TEXT),
+        "person_id": _optional(ID),
+        "person_changes": _optional(IDS),
+        "timestamp": _optional(TIME),
+        "detector_info": _optional(MAPPING),
+        "score": _optional(A_NUMBER),
+        **dict.fromkeys(("x1", "y1", "x2", "y2"), _optional(A_NUMBER)),
+        **dict.fromkeys(("cam_id", "sighting_id", "photo_hash"), _optional(TEXT)),
+        **dict.fromkeys(("photo", "thumbnail", "normalized"), _optional(TEXT)),
+        "schema": VERSION,
+    },
+    "persons": {
+        "_id": ID,
+        "owner": OBJECT_ID,
+        "name": _optional(TEXT),
+        "created": _optional(TIME),
+        "faceless_since": _optional(TIME),
+        "sighting_id": _optional(TEXT),
+        "founding": Field(("object",), "a mapping with a facen", inside={"facen": TEXT}),
+        "schema": VERSION,
+    },
+    "person_changes": {
+        "_id": ID,
+        "owner": OBJECT_ID,
+        "kind": TEXT,
+        "person": ID,
+        "other": Field((*WHOLE, "null"), "a whole number from 0, or null", required=True, least=0),
+        "at": TIME,
+        "by": TEXT,
+        "state": TEXT,
+        "name": _optional(TEXT),
+        "document": Field(("object",), "a mapping with an _id", inside={"_id": ID}),
+        "faces": Field(IDS.types, IDS.expected, items=ID),
+        "moved": Field(WHOLE, "a whole number"),
+    },
+    "person_proposals": {
+        "owner": OBJECT_ID,
+        **dict.fromkeys(("person", "other", "visits", "other_visits"), ID),
+        **dict.fromkeys(("confidence", "lowest"), A_NUMBER),
+    },
+    "erased": {"_id": ID, "owner": OBJECT_ID},
+    "job_runs": {"_id": TEXT, "at": TIME},
+    "facens": {
+        **dict.fromkeys(("_id", "database", "name"), TEXT),
+        "size": Field(WHOLE, "a whole number from 1", required=True, least=1),
+        "becoming": _optional(TEXT),
+    },
+}
+"""By collection and field. A collection that is not here has no readers that rely on a shape."""
+
+FACE_OBJECT_KEYS = ("id", "bbox", "galleries")
+"""Keys of the face object (see `store.face`); as fields of a stored face they would hide its own."""
+
+
+def well_formed(collection: str) -> Document:
+    """The condition that a document of the collection has its shape; {} where it has none.
+
+    As a JSON schema, because the query planner looks for no index for it:
+    https://www.mongodb.com/docs/manual/reference/operator/query/jsonSchema/
+    """
+    if (shape := SHAPES.get(collection)) is None:
+        return {}
+    schema = _schema_inside(shape)
+    if collection == "faces":
+        schema["not"] = {"anyOf": [{"required": [key]} for key in FACE_OBJECT_KEYS]}
+    times = [
+        bound
+        for name, field in shape.items()
+        if "date" in field.types
+        for bound in ({name: {"$gt": LAST_TIME}}, {name: {"$lt": FIRST_TIME}})
+    ]
+    return {"$jsonSchema": schema, **({"$nor": times} if times else {})}
+
+
+def malformed(collection: str) -> Document:
+    """The condition that a document of the collection has not its shape."""
+    return {"$nor": [well_formed(collection)]}
+
+
+def fault(collection: str, document: Mapping[str, Any]) -> str:
+    """What is wrong with the document's shape; empty where it is well formed."""
+    shape = SHAPES.get(collection, {})
+    if collection == "faces":
+        for key in FACE_OBJECT_KEYS:
+            if key in document.keys():  # noqa: SIM118  a Face answers `in` for its other names
+                return f"it has a field {key}, which is a key of the face object alone"
+    return _fault_inside(shape, document)
+
+
+def _schema_inside(shape: Mapping[str, Field]) -> Document:
+    schema: Document = {"properties": {name: _schema(field) for name, field in shape.items()}}
+    if required := [name for name, field in shape.items() if field.required]:
+        schema["required"] = required
+    return schema
+
+
+def _schema(field: Field) -> Document:
+    schema: Document = {"bsonType": list(field.types)}
+    if field.least is not None:
+        schema["minimum"] = field.least
+    if field.most is not None:
+        schema["maximum"] = field.most
+    if field.items is not None:
+        schema["items"] = _schema(field.items)
+    return schema | (_schema_inside(field.inside) if field.inside is not None else {})
+
+
+def _fault_inside(shape: Mapping[str, Field], document: Mapping[str, Any]) -> str:
+    for name, field in shape.items():
+        if name not in document:
+            if field.required:
+                return f"it has no {name}; expected {field.expected}"
+        elif not _fits(field, document[name]):
+            return f"its {name} is {_named(document[name])}; expected {field.expected}"
+    return ""
+
+
+def _fits(field: Field, value: object) -> bool:
+    kind = bson_type(value)
+    if kind not in field.types:
+        return False
+    if kind in NUMBER and isinstance(value, (int, float)):
+        if field.least is not None and not value >= field.least:
+            return False
+        return field.most is None or value <= field.most
+    if isinstance(value, list) and field.items is not None:
+        return all(_fits(field.items, item) for item in value)
+    if isinstance(value, Mapping) and field.inside is not None:
+        return not _fault_inside(field.inside, value)
+    return True
+
+
+def bson_type(value: object) -> str:
+    """MongoDB's name of a value's type, for those that shapes speak of; Python's for others."""
+    if isinstance(value, bool):
+        return "bool"
+    for kind, name in (
+        (Int64, "long"),
+        (int, "int"),
+        (float, "double"),
+        (str, "string"),
+        (datetime, "date"),
+        (ObjectId, "objectId"),
+        (list, "array"),
+        (tuple, "array"),
+        (Mapping, "object"),
+        (type(None), "null"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return type(value).__name__.lower().removesuffix("128")
+
+
+def _named(value: object) -> str:
+    """A value for people, without what it holds: that may be somebody's name or a secret."""
+    names = {"string": "text", "array": "a list", "object": "a mapping", "null": "null", "date": "a time"}
+    kind = bson_type(value)
+    if kind in NUMBER or kind == "bool":
+        return f"{value!r:.40}"
+    return names.get(kind, f"of the type {type(value).__name__}")

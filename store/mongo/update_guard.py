@@ -1,0 +1,119 @@
+"""What a caller may change in a document: its fields, by operators that are known, and never whose it is."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from store.errors import BadFilterError
+from store.mongo.guard import (
+    COMPARISONS,
+    NESTED,
+    check_condition,
+    check_literal,
+    check_query,
+    field_or_operator,
+)
+
+UPDATES = frozenset(
+    {
+        *("$set", "$unset", "$inc", "$mul", "$min", "$max", "$rename", "$currentDate", "$bit"),
+        *("$push", "$pull", "$pullAll", "$addToSet", "$pop"),
+    }
+)
+MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
+PLACE = re.compile(r"\$|\$\[[a-z][A-Za-z0-9]*\]|\$\[\]")
+"""A place in a list: the one that the filter found, those of an array filter, or all."""
+PROTECTED = frozenset({"_id", "owner", "schema"})
+
+
+def checked_update(
+    update: object, protected: Iterable[str] = (), set_whole: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The update, a mapping of operators.
+
+    It touches neither `_id` nor `owner` nor `schema` nor the other protected fields, and the fields of
+    `set_whole` only by `$set` and `$unset`.
+
+    Raises:
+        BadFilterError: the update is empty or a pipeline, mixes properties and operators, has an operator
+            that is not allowed, touches a protected field by any operator, or one of `set_whole` by another.
+    """
+    if not isinstance(update, Mapping) or not update:
+        raise BadFilterError(
+            "an update is a mapping of properties and values, or of operators such as {'$set': {…}}; "
+            f"not {'empty' if isinstance(update, Mapping) else type(update).__name__}"
+        )
+    guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
+    for operator, fields in update.items():
+        if operator not in UPDATES:
+            raise BadFilterError(f"{operator!r} is not allowed in an update; use $set and its kin")
+        if not isinstance(fields, Mapping) or not fields:
+            raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
+        for path, value in fields.items():
+            _check_path(path, guarded)
+            _check_whole(path, whole, operator)
+            if operator == "$rename":
+                _check_path(value, guarded)
+                _check_whole(value, whole, operator)
+            elif operator == "$pull":
+                _check_pull(value)
+            else:
+                _check_new_value(operator, value)
+    return dict(update)
+
+
+def with_operators(update: object) -> object:
+    """The update with operators: `{property: value}` becomes `{"$set": {property: value}}`.
+
+    BadFilterError where properties and operators are mixed.
+    """
+    if not isinstance(update, Mapping):
+        return update
+    operators = [key for key in update if isinstance(key, str) and key.startswith("$")]
+    if not operators:
+        return {"$set": dict(update)} if update else update
+    if len(operators) < len(update):
+        plain = next(key for key in update if key not in operators)
+        raise BadFilterError(
+            f"an update has properties or operators, not both; put {plain!r:.80} into a $set"
+        )
+    return update
+
+
+def _check_path(path: object, guarded: frozenset[str]) -> None:
+    first, *inside = field_or_operator(path).split(".")
+    if first in guarded:
+        raise BadFilterError(f"the field {first} cannot be changed by an update")
+    if first.startswith("$") or any(part.startswith("$") and not PLACE.fullmatch(part) for part in inside):
+        raise BadFilterError(f"{path!r} is no field")
+
+
+def _check_whole(path: str, whole: frozenset[str], operator: str) -> None:
+    first, *inside = path.split(".")
+    if first in whole and (inside or operator not in {"$set", "$unset"}):
+        raise BadFilterError(
+            f"the field {first} is changed whole, by $set, not by {operator} of {path!r:.80}"
+        )
+
+
+def _check_pull(value: object) -> None:
+    if isinstance(value, Mapping):
+        if any(str(key) in COMPARISONS | NESTED for key in value):
+            check_condition(value, 1)
+        else:
+            check_query(value, 1)
+    else:
+        check_literal(value, 1)
+
+
+def _check_new_value(operator: str, value: object) -> None:
+    if operator in {"$push", "$addToSet"} and isinstance(value, Mapping) and "$each" in value:
+        for modifier, argument in value.items():
+            if modifier not in MODIFIERS:
+                raise BadFilterError(f"the operator {modifier} is not allowed in {operator}")
+            check_literal(argument, 2)
+    elif operator == "$currentDate" and isinstance(value, Mapping):
+        if value not in ({"$type": "date"}, {"$type": "timestamp"}):
+            raise BadFilterError("$currentDate takes True, {'$type': 'date'} or {'$type': 'timestamp'}")
+    else:
+        check_literal(value, 1)

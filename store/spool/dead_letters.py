@@ -1,0 +1,86 @@
+"""Where the spool puts what can never be stored: each file with its reason beside it.
+
+An operator looks at them; nothing reads them back. The folder is bounded too, so that a
+flood of unusable sightings cannot fill the disk.
+"""
+
+import contextlib
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from pipeline.base.files import make_folder, sync_folder, write_durably
+
+log = structlog.get_logger()
+
+_REASON = ".reason"
+_LONGEST_NAME = 200
+"""In bytes; what is added for the reason and on the way there stays below the 255 of a file system."""
+
+
+class DeadLetters:
+    """A folder of unusable files. Its methods raise OSError where the folder cannot be used."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self._max_bytes = max_bytes
+
+    def prepare(self) -> None:
+        make_folder(self.folder)
+
+    def take(self, path: Path, reason: str) -> None:
+        """Moves the file here. The reason comes first, so that no file lies here without one."""
+        self.prepare()  # somebody may have removed the folder
+        target = self.folder / _short(path.name)
+        write_durably(target.with_name(f"{target.name}{_REASON}"), f"{reason}\n".encode())
+        with contextlib.suppress(FileNotFoundError):  # the reason alone tells of a file that is gone
+            path.replace(target)
+        sync_folder(self.folder)
+        sync_folder(path.parent)
+        log.warning("a sighting can never be stored and was put aside", path=str(target), reason=reason)
+        self._trim()
+
+    def remove_older_than(self, seconds: float) -> int:
+        """Removes what has lain here for longer, and returns how many sightings that were."""
+        newest = time.time() - seconds
+        removed = 0
+        for moved_at, _, path in self._letters():
+            if moved_at < newest:
+                self._remove(path)
+                removed += 1
+        return removed
+
+    def _letters(self) -> list[tuple[float, int, Path]]:
+        """(moved at, bytes, path of the letter) of each, the oldest first."""
+        letters = []
+        for note in self.folder.glob(f"*{_REASON}"):
+            path = note.with_name(note.name.removesuffix(_REASON))
+            with contextlib.suppress(FileNotFoundError):
+                size = path.stat().st_size if path.exists() else 0
+                letters.append((note.stat().st_mtime, size, path))
+        return sorted(letters)
+
+    def _trim(self) -> None:
+        letters = self._letters()
+        excess = sum(size for _, size, _ in letters) - self._max_bytes
+        for _, size, path in letters:
+            if excess <= 0:
+                return
+            self._remove(path)
+            excess -= size
+            log.warning("the folder of unusable sightings is full, the oldest was removed", path=str(path))
+
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        path.with_name(f"{path.name}{_REASON}").unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """The name, or the beginning of one that is too long, told apart from others by a digest."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:32]}"

@@ -1,0 +1,243 @@
+"""From the spool into the store, one sighting after the other, until each is stored.
+
+One at a time and the oldest first, so that two sightings of one new person make one
+person. A sighting that fails is set aside, with a growing pause of its own, and the
+others go on; while the store is away all of them wait, and one is tried at a time.
+What can never be stored goes to the spool's `dead` folder with its reason.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+
+import structlog
+
+from pipeline.base.backoff import Backoff
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import MalformedSightingError, RefusedSightingError, StoreError, UploadError
+from store.observer import StoreObserver
+from store.spool.crash_marks import CrashMarks
+from store.spool.recording import Recording, RecordingSettings, SightingGate
+from store.spool.recording import StoredSighting as StoredSighting
+from store.spool.retries import Retries
+from store.spool.spool import Spool
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 30.0
+_CRASHES = 3
+"""A sighting that ended the process so often, while others were stored, is given up."""
+
+
+class Recorder:
+    """Call `run` once, on the loop of the context. The other methods belong to the same loop."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        spool: Spool,
+        settings: RecordingSettings,
+        observer: StoreObserver,
+        on_event: Callable[[StoredSighting], None],
+        *,
+        first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
+        longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
+        gate: SightingGate | None = None,
+    ) -> None:
+        """`on_event` is called with each stored sighting, after it has left the spool.
+
+        A crash in between loses the call, never the sighting.
+        """
+        self._recording = Recording(ctx, user, settings, observer, gate)
+        self._spool = spool
+        self._observer = observer
+        self._on_event = on_event
+        self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
+        self._retries = Retries(first_pause_seconds, longest_pause_seconds)
+        self._prefers_fresh = False
+        self._crashes = CrashMarks(spool.folder)
+        self._has_stored = False
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._ended = False
+        self._fault: str | None = None
+        self._failures = 0
+        self._failing_since = 0.0
+
+    @property
+    def fault(self) -> str | None:
+        """Why nothing can be stored at the moment; None while all is well."""
+        return self._fault
+
+    @property
+    def set_aside(self) -> int:
+        """How many sightings failed and wait for their next attempt, while others go on."""
+        return len(self._retries)
+
+    async def run(self) -> None:
+        """Stores what waits and what comes, until `stop`.
+
+        An exception means that our own code is wrong; the next run tries the sighting that met it after
+        another one was stored. It may be cancelled at any moment: what was begun is completed after the next
+        start.
+        """
+        loop = asyncio.get_running_loop()
+
+        def wake() -> None:
+            with contextlib.suppress(
+                RuntimeError
+            ):  # the loop has ended; the sighting waits for the next start
+                loop.call_soon_threadsafe(self._wake.set)
+
+        self._spool.on_put = wake
+        try:
+            while not self._stopping.is_set():
+                self._wake.clear()
+                sighting_id = self._next()
+                if sighting_id is None:
+                    await self._rest()
+                else:
+                    await self._attempt(sighting_id)
+        finally:
+            self._spool.on_put = None
+            self._ended = True
+            self._empty.set()
+
+    def stop(self) -> None:
+        """Ends `run` after the sighting in work, or at once where it waits; the rest stays in the spool."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing waits in the spool any more, or `run` has ended.
+
+        Give it a deadline: the store may be away.
+        """
+        while len(self._spool) and not self._ended:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def _next(self) -> str | None:
+        """The sighting to try now: after a failure one without failures, else the oldest that is due."""
+        suspects = set() if self._has_stored else self._crashes.ids()
+        if self._prefers_fresh:
+            fresh = self._spool.oldest(self._retries.all() | suspects)
+            if fresh is not None:
+                return fresh
+        return self._spool.oldest(self._retries.not_due() | suspects)
+
+    async def _rest(self) -> None:
+        """Returns when a sighting has come or is due, or because of `stop`."""
+        due = self._retries.next_due_seconds()
+        if due is None:
+            self._healed()
+            self._empty.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), due)
+        self._empty.clear()
+
+    async def _attempt(self, sighting_id: str) -> None:
+        """Brings one sighting into the store, or to `dead`, or sets it aside."""
+        try:
+            await self._try(sighting_id)
+        except StoreError as error:
+            await self._failed(sighting_id, error)
+        except Exception:
+            await asyncio.to_thread(self._crashes.add, sighting_id)
+            raise
+        else:
+            self._prefers_fresh = False
+            if self._crashes.count(sighting_id):
+                await asyncio.to_thread(self._crashes.remove, sighting_id)
+
+    async def _try(self, sighting_id: str) -> None:
+        try:
+            sighting = await asyncio.to_thread(self._spool.get, sighting_id)
+        except KeyError:  # it was dropped to make room since it was chosen
+            self._retries.settled(sighting_id)
+            return
+        except MalformedSightingError as error:
+            await self._give_up(sighting_id, str(error))
+            return
+        if (crashes := self._crashes.count(sighting_id)) >= _CRASHES:
+            await self._recording.forget(sighting_id)
+            await self._give_up(sighting_id, f"the process ended {crashes} times while it was being stored")
+            return
+        try:
+            stored = await self._recording.record(sighting_id, sighting)
+        except MalformedSightingError as error:
+            await self._give_up(sighting_id, str(error))
+            return
+        except RefusedSightingError:
+            await asyncio.to_thread(self._spool.done, sighting_id)
+            self._retries.settled(sighting_id)
+            self._observer.sighting(sighting.cam_id, "refused")
+            return
+        await asyncio.to_thread(self._spool.done, sighting_id)
+        self._retries.stored(sighting_id)
+        self._has_stored = True
+        self._healed()
+        self._tell(stored)
+
+    async def _give_up(self, sighting_id: str, reason: str) -> None:
+        await asyncio.to_thread(self._spool.dead, sighting_id, reason)
+        self._retries.settled(sighting_id)
+
+    def _tell(self, stored: StoredSighting) -> None:
+        self._observer.sighting(stored.cam_id, "stored")
+        self._observer.person(stored.cam_id, stored.outcome)
+        if stored.friend:
+            self._observer.friend(stored.cam_id)
+        self._on_event(stored)
+
+    async def _failed(self, sighting_id: str, error: StoreError) -> None:
+        failure = self._retries.failed(sighting_id, error)
+        if failure.hopeless:
+            try:
+                await self._recording.forget(sighting_id)
+                await self._give_up(sighting_id, str(error))
+            except StoreError as another:
+                error, failure = another, self._retries.failed(sighting_id, another)
+            else:
+                return
+        self._observer.sighting(self._spool.camera_of(sighting_id), "retried")
+        self._failures += 1
+        self._prefers_fresh = not failure.in_place
+        if failure.of_store:
+            await self._pause(error)
+        elif failure.attempts == 1:
+            log.warning(
+                "a sighting cannot be stored at present and is set aside; others go on",
+                sighting=sighting_id,
+                reason=str(error),
+            )
+
+    async def _pause(self, error: StoreError) -> None:
+        """Waits before the next attempt, because nothing can be stored; returns early because of `stop`."""
+        if self._fault is None:
+            self._failing_since = time.monotonic()
+            log.warning(
+                "sightings cannot be stored at present and wait in the spool",
+                reason=str(error),
+                waiting=len(self._spool),
+            )
+        self._fault = str(error)
+        after = (error.retry_after_seconds or 0.0) if isinstance(error, UploadError) else 0.0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), max(after, self._backoff.pause_seconds()))
+
+    def _healed(self) -> None:
+        if self._fault is None:
+            return
+        log.info(
+            "sightings are stored again",
+            failed_attempts=self._failures,
+            after_seconds=round(time.monotonic() - self._failing_since, 1),
+        )
+        self._fault, self._failures = None, 0
+        self._backoff.reset()

@@ -1,0 +1,280 @@
+"""The steps of one sighting into the store: person, friend, face, galleries, pictures.
+
+Every step can be repeated after a crash at any moment. The face document carries the
+sighting's id, unique, and the URLs of its pictures before they are uploaded: a second
+attempt finds the document, completes its galleries and writes the same pictures again.
+A person made for a sighting carries its id too, and is taken up by the second attempt.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from pipeline.faces.facen import FacenError, encode, normalise
+from pipeline.limits import MAX_PIXELS
+from pipeline.types import FaceAttributes, Rectangle, Sighting
+from store.collections.galleries import DEFAULT_GALLERY, checked_name
+from store.collections.persons import PersonMatch
+from store.collections.server_faces import PICTURES
+from store.collections.users import UserArgument
+from store.context import Context
+from store.errors import BadFilterError, BadValueError, MalformedSightingError, NotFoundError
+from store.face import Face, checked_bbox
+from store.identity.changes import PersonChanges
+from store.identity.references import References
+from store.identity.removal import FaceRemoval
+from store.identity.unassigned import Withheld
+from store.mongo.guard import checked_threshold
+from store.observer import PersonOutcome, StoreObserver, StoreStage
+from store.settings import ENROLLED_GALLERY
+from store.spool.codec import plain
+from store.uploads.image import Image, decode
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSighting:
+    """A sighting that is stored: everything that a readable line about it needs."""
+
+    sighting_id: str
+    face_id: int
+    cam_id: str
+    visit_id: str
+    captured_at: datetime
+    """UTC."""
+    media_time: float
+    person_id: int | None
+    created: bool
+    """The person was made for this sighting; otherwise it was known."""
+    outcome: PersonOutcome
+    """Of the recognition; the face of a withheld or ambiguous sighting has no person yet."""
+    friend: bool
+    confidence: float | None
+    """How alike the face is to the known person's, 0 to 1; None where nobody was similar."""
+    score: float
+    """The quality score."""
+    bbox: Rectangle
+    photo: str
+    normalized: str
+    thumbnail: str
+    """URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSettings:
+    """What sightings have to be like, and when two faces are one person."""
+
+    pack: str
+    """The model pack; facens of another one cannot be compared."""
+    facen_size: int
+    threshold: float
+    """The confidence, 0 to 1, from which a face is a known person's."""
+
+    def __post_init__(self) -> None:
+        checked_threshold(self.threshold)
+
+
+class SightingGate(Protocol):
+    """Who is asked before a sighting is stored."""
+
+    async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
+        """May add to the face, which belongs to nobody and has no person yet.
+
+        Called for a sighting whose face is not stored, once at each attempt to store it.
+        RefusedSightingError where it shall not be stored, now and at any later time.
+        """
+        ...
+
+
+class Recording:
+    """Brings one sighting after the other into the store."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        settings: RecordingSettings,
+        observer: StoreObserver,
+        gate: SightingGate | None = None,
+    ) -> None:
+        self._ctx = ctx
+        self._gate = gate
+        self._user = user
+        self._settings = settings
+        self._observer = observer
+        self._references = References(ctx, user, ctx.persons.rules.references)
+        self._withheld = Withheld(ctx, user, settings.threshold)
+        self._changes = PersonChanges(ctx, user, ctx.persons.rules.references)
+
+    async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
+        """Stores the sighting once, however often this is called with the same id.
+
+        MalformedSightingError where it can never be stored; RefusedSightingError where the gate refuses
+        it; any other StoreError where it may work later.
+        """
+        image = await asyncio.to_thread(self._examine, sighting)
+        try:
+            gallery = self._ctx.persons.gallery_of(sighting.cam_id)
+            face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
+            if face is None:
+                face = await self._add_face(sighting_id, sighting, image, gallery)
+            known = face.get("person_id") is not None
+            with self._timed("store"):
+                galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]
+                await self._complete_galleries(face, galleries)
+                if known:
+                    await self._references.consider(face, gallery)
+                    await self._withheld.of_visit(face)
+            with self._timed("upload"):
+                face.normalized = sighting.normalized
+                await self._ctx.faces.upload(face, image)
+        except BadFilterError:  # our queries are the same for all: this one says something about the server
+            raise
+        except BadValueError as error:  # what was examined is right; the store refuses it all the same
+            raise MalformedSightingError(f"the store refuses it: {error}") from error
+        return _stored(sighting_id, sighting, face)
+
+    async def forget(self, sighting_id: str) -> None:
+        """Removes what attempts left of a sighting that is given up: its face, pictures, and its new person.
+
+        A face whose pictures are all there was stored before, and stays.
+        """
+        face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
+        if face is not None:
+            named = all(isinstance(face.get(field), str) for field in PICTURES)
+            if named and not await self._ctx.faces.missing(face):
+                return
+            await FaceRemoval(self._ctx, self._user).remove(face)
+        made = await self._ctx.persons.find_one(self._user, {"sighting_id": sighting_id})
+        if made is not None and not await self._ctx.faces.count(self._user, {"person_id": made["_id"]}):
+            await self._ctx.persons.remove_one(self._user, {"_id": made["_id"]})
+
+    async def _complete_galleries(self, face: Face, galleries: list[str]) -> None:
+        try:
+            await self._ctx.faces.complete_galleries(face, galleries)
+        except NotFoundError:  # a gallery was removed since an earlier attempt
+            for name in galleries:
+                await self._ctx.galleries.ensure(self._user, name)
+            await self._ctx.faces.complete_galleries(face, galleries)
+
+    def _examine(self, sighting: Sighting) -> Image:
+        """The photo, decoded, of a sighting that can be stored; MalformedSightingError for any other."""
+        wanted = self._settings
+        if sighting.pack != wanted.pack:
+            raise MalformedSightingError(
+                f"its facen is of the model pack {sighting.pack}, not of {wanted.pack}"
+            )
+        if len(sighting.facen) != wanted.facen_size:
+            raise MalformedSightingError(
+                f"its facen has {len(sighting.facen)} numbers, one of {wanted.pack} has {wanted.facen_size}"
+            )
+        image = _part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # from our own camera
+        _part("facen", lambda: normalise(sighting.facen))
+        _part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
+        _part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
+        _part("aligned face", lambda: decode(sighting.normalized))
+        _part("photo", lambda: image.md5)  # here, off the loop; it is kept
+        return image
+
+    async def _add_face(self, sighting_id: str, sighting: Sighting, image: Image, gallery: str) -> Face:
+        for name in (DEFAULT_GALLERY, gallery, ENROLLED_GALLERY):
+            await self._ctx.galleries.ensure(self._user, name)
+        face = self._ctx.faces.wrap_in_model(_document(sighting_id, sighting, image))
+        if self._gate is not None:
+            await self._gate.admit(sighting_id, sighting, face)
+        with self._timed("identify"):
+            match = await self._ctx.persons.resolve(
+                self._user, face, gallery, self._settings.threshold, create=True
+            )
+            persons = self._ctx.persons.as_of(sighting.captured_at)
+            friend = await persons.is_friend(self._user, match.person_id, sighting.cam_id)
+        face.update(_identity(match, friend))
+        with self._timed("store"):
+            await self._ctx.faces.add(self._user, face)
+            await self._changes.follow(face)
+        return face
+
+    @contextmanager
+    def _timed(self, stage: StoreStage) -> Iterator[None]:
+        since = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._observer.stage(stage, time.perf_counter() - since)
+
+
+def _part(name: str, look: Callable[[], _Result]) -> _Result:
+    try:
+        return look()
+    except (FacenError, BadValueError) as error:
+        raise MalformedSightingError(f"its {name}: {error}") from error
+
+
+def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, Any]:
+    """The face's document, but for what the identification tells."""
+    return {
+        "sighting_id": sighting_id,
+        "facen": encode(normalise(sighting.facen)),
+        "bbox": sighting.bbox,
+        "photo_hash": image.md5,
+        "meta": None,
+        "score": sighting.score,
+        "cam_id": sighting.cam_id,
+        "timestamp": sighting.captured_at,
+        "media_time": sighting.media_time,
+        **_attributes(sighting.attributes),
+        "detector_info": {
+            **plain(sighting.detector_info),
+            "visit_id": sighting.visit_id,
+            "pack": sighting.pack,
+            "shots": sighting.shots,
+            "beside": list(sighting.beside),
+        },
+    }
+
+
+def _attributes(attributes: FaceAttributes) -> dict[str, Any]:
+    """The fields of a stored face; those that no model knows are absent, as for an enrolled face."""
+    emotions = attributes.emotions
+    known = {
+        "gender": attributes.gender,
+        "age": attributes.age,
+        "emotions": None if emotions is None else emotions.prevalent(),
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
+    return {
+        "person_id": match.person_id,
+        "person_created": match.created,
+        "person_outcome": match.outcome,
+        "confidence": match.confidence,
+        "friend": friend,
+    }
+
+
+def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
+    return StoredSighting(
+        sighting_id=sighting_id,
+        face_id=face["_id"],
+        cam_id=sighting.cam_id,
+        visit_id=sighting.visit_id,
+        captured_at=sighting.captured_at,
+        media_time=sighting.media_time,
+        person_id=face.get("person_id"),
+        created=face.get("person_created") is True,
+        outcome=face.get("person_outcome") or ("created" if face.get("person_created") else "matched"),
+        friend=face.get("friend") is True,
+        confidence=face.get("confidence"),
+        score=sighting.score,
+        bbox=sighting.bbox,
+        photo=face["photo"],
+        normalized=face["normalized"],
+        thumbnail=face["thumbnail"],
+    )

@@ -1,0 +1,143 @@
+"""Sightings that could not be stored: when each is tried again, and when it is given up.
+
+A failure may be about the store (MongoDB is away, the upload server refuses everything) or about one
+sighting (its picture is too large for the server). The kind of error says which is likelier, and the others
+decide: a sighting that fails again after others were stored has trouble of its own.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from pipeline.base.backoff import Backoff
+from store.errors import (
+    AuthenticationError,
+    BadFilterError,
+    FacenStorageError,
+    PackError,
+    PictureRefusedError,
+    QueryTimeoutError,
+    SpoolError,
+    StoreError,
+    StoreUnavailableError,
+    UploadError,
+)
+
+ABOUT_THE_STORE = (
+    AuthenticationError,
+    BadFilterError,  # the recorder's queries are the same for all sightings
+    FacenStorageError,
+    PackError,
+    QueryTimeoutError,  # a busy MongoDB: what the recorder asks is quick otherwise
+    SpoolError,
+    StoreUnavailableError,
+    UploadError,
+)
+"""Errors that most likely meet every sighting; a PictureRefusedError, though an UploadError, does not."""
+
+IN_PLACE = 3
+"""Attempts at the oldest sighting, while the store is away, before another one is tried."""
+DIFFERENT = 3
+"""When this number of different sightings fail in a row, the store is at fault, whatever the errors say."""
+STRIKES = 10
+"""Failures, each after others were stored, after which a sighting is given up."""
+KNOWN_TROUBLE_SECONDS = 24 * 3600.0
+"""Trouble of the store, though met by one sighting alone, may pass: it is not given up before this."""
+OWN_PAUSE_FACTOR = 20
+"""Maximum pause between attempts at one sighting, in longest pauses of the recorder."""
+
+
+@dataclass(slots=True)
+class _Failing:
+    backoff: Backoff
+    first_at: float
+    stored_before: int
+    due: float = 0.0
+    attempts: int = 0
+    strikes: int = 0
+    """Failures since which others were stored, and after which this one failed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What follows from a failed attempt."""
+
+    hopeless: bool = False
+    """The sighting is to be given up; it is forgotten here."""
+    of_store: bool = False
+    """No other one is likely to be stored now."""
+    in_place: bool = False
+    """The same one is to be tried next."""
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Retries:
+    """The sightings whose last attempt failed. Times are monotonic, in seconds."""
+
+    first_pause_seconds: float
+    longest_pause_seconds: float
+    _failing: dict[str, _Failing] = field(default_factory=dict)
+    _in_a_row: set[str] = field(default_factory=set)
+    """Different sightings that failed since one was stored."""
+    _stored: int = 0
+
+    def __len__(self) -> int:
+        return len(self._failing)
+
+    def failed(self, sighting_id: str, error: StoreError) -> Failure:
+        """Sets the sighting aside, or gives it up."""
+        now = time.monotonic()
+        one = self._failing.get(sighting_id)
+        if one is None:
+            longest = OWN_PAUSE_FACTOR * self.longest_pause_seconds
+            one = _Failing(Backoff(self.first_pause_seconds, longest), now, self._stored)
+            self._failing[sighting_id] = one
+        one.attempts += 1
+        one.strikes += self._stored > one.stored_before
+        one.stored_before = self._stored
+        self._in_a_row.add(sighting_id)
+        of_itself = not isinstance(error, ABOUT_THE_STORE) or isinstance(error, PictureRefusedError)
+        if self._is_hopeless(one, error, of_itself or now - one.first_at >= KNOWN_TROUBLE_SECONDS):
+            del self._failing[sighting_id]
+            return Failure(hopeless=True)
+        suspects_store = not of_itself and not one.strikes
+        in_place = suspects_store and one.attempts < IN_PLACE
+        after = (error.retry_after_seconds or 0.0) if isinstance(error, UploadError) else 0.0
+        one.due = now + max(after, 0.0 if in_place else one.backoff.pause_seconds())
+        of_store = suspects_store or len(self._in_a_row) >= DIFFERENT
+        return Failure(of_store=of_store, in_place=in_place, attempts=one.attempts)
+
+    def _is_hopeless(self, one: _Failing, error: StoreError, is_long_enough: bool) -> bool:
+        if isinstance(error, PictureRefusedError):
+            # Three different ones in a row: the server accepts nothing, and nothing is given up for that.
+            return one.strikes > 0 or len(self._in_a_row) < DIFFERENT
+        return one.strikes >= STRIKES and is_long_enough
+
+    def stored(self, sighting_id: str) -> None:
+        """One was stored; those that failed because of the store are due at once."""
+        self.settled(sighting_id)
+        if self._in_a_row:
+            self._in_a_row.clear()
+            for one in self._failing.values():
+                if not one.strikes and one.stored_before == self._stored:
+                    one.due = 0.0
+        self._stored += 1
+
+    def settled(self, sighting_id: str) -> None:
+        """The sighting has left the spool, stored or not."""
+        self._failing.pop(sighting_id, None)
+
+    def not_due(self) -> set[str]:
+        """Those that are not to be tried yet."""
+        now = time.monotonic()
+        return {key for key, one in self._failing.items() if one.due > now}
+
+    def all(self) -> set[str]:
+        """Those that failed, due or not."""
+        return set(self._failing)
+
+    def next_due_seconds(self) -> float | None:
+        """How long until one may be tried again; None where none failed."""
+        if not self._failing:
+            return None
+        return max(0.0, min(one.due for one in self._failing.values()) - time.monotonic())

@@ -1,0 +1,82 @@
+"""Whether the facen storage holds what the faces' lists of galleries say, and nothing else."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+from bson import ObjectId
+from numpy.typing import NDArray
+
+from store.context import Context
+from store.errors import BadValueError
+from store.face import facen_of
+from store.facens.sync.change_stream import Following
+from store.upkeep.doctor.findings import Finding, Kind, Scope
+
+Ids = NDArray[np.int64]
+
+
+class FacensCheck:
+    """Compares one gallery after the other; each suspect is looked at once more."""
+
+    def __init__(self, ctx: Context, scope: Scope) -> None:
+        self._ctx = ctx
+        self._scope = scope
+        self._faces = ctx.database["faces"]
+        self._following = Following(self._faces, ctx.facens, ctx.faces.locks)
+
+    async def run(self) -> AsyncIterator[Finding]:
+        for owner, gallery in await self._galleries():
+            held = np.array(await self._ctx.facens.ids(owner, gallery), dtype=np.int64)
+            listed = await self._listed(owner, gallery)
+            async for finding in self._without_entry(owner, gallery, np.setdiff1d(listed, held)):
+                yield finding
+            async for finding in self._without_face(owner, gallery, np.setdiff1d(held, listed)):
+                yield finding
+
+    async def _galleries(self) -> list[tuple[ObjectId, str]]:
+        steps: list[dict[str, Any]] = [
+            {"$unwind": "$gallery"},
+            {"$group": {"_id": {"owner": "$owner", "gallery": "$gallery"}}},
+        ]
+        found = {(one["_id"]["owner"], one["_id"]["gallery"]) async for one in self._faces.aggregate(steps)}
+        found.update(await self._ctx.facens.galleries())
+        return sorted(key for key in found if key[0] in self._scope.checked)
+
+    async def _listed(self, owner: ObjectId, gallery: str) -> Ids:
+        cursor = self._faces.find({"owner": owner, "gallery": gallery}, {"_id": 1})
+        return np.array([face["_id"] async for face in cursor], dtype=np.int64)
+
+    async def _without_entry(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
+        suspects = np.array([one for one in suspects if not self._scope.is_young(int(one))], dtype=np.int64)
+        if not len(suspects):
+            return
+        held = set(await self._ctx.facens.ids(owner, gallery))
+        for face_id in map(int, suspects):
+            face = await self._faces.find_one({"_id": face_id, "owner": owner, "gallery": gallery})
+            if face is None or face_id in held:
+                continue
+            subject, detail = f"face {face_id}", f"gallery {gallery}"
+            try:
+                facen_of(face, self._ctx.faces.facen_size)
+            except BadValueError as error:
+                yield Finding(Kind.UNUSABLE_FACEN, subject, f"{detail}: {error}")
+                continue
+            yield Finding(Kind.NO_ENTRY, subject, detail, await self._settled(face_id, "added the entry"))
+
+    async def _without_face(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
+        held = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
+        for face_id in map(int, suspects):
+            # Whoever adds or removes it at this moment has finished when we get the lock.
+            async with self._ctx.faces.locks.of(face_id):
+                this = {"_id": face_id, "owner": owner, "gallery": gallery}
+                listed = await self._faces.find_one(this, {"_id": 1}) is not None
+            if face_id in held and not listed:
+                done = await self._settled(face_id, "removed the entry")
+                yield Finding(Kind.NO_FACE, f"face {face_id}", f"gallery {gallery}", done)
+
+    async def _settled(self, face_id: int, what: str) -> str:
+        if not (self._scope.repair or self._scope.repair_facens):
+            return ""
+        await self._following.settle(face_id)
+        return what

@@ -1,0 +1,31 @@
+"""When a box's nightly jobs last ran, for a box that is switched off at night."""
+
+from datetime import UTC, datetime
+
+from store.mongo.client import Collection, Database
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+
+
+class JobRuns:
+    """The jobs of one box. StoreError where MongoDB does not answer."""
+
+    def __init__(self, database: Database, box: str) -> None:
+        self._collection: Collection = database["job_runs"]
+        self._box = box
+
+    async def last(self, job: str) -> datetime | None:
+        """When it last began, or was first heard of; None where it never was."""
+        try:
+            found = await self._collection.find_one({"_id": self._key(job)})
+        except DRIVER_ERRORS as error:
+            raise ours(error, "job_runs.find") from error
+        return None if found is None else found["at"].astimezone(UTC)
+
+    async def begins(self, job: str, at: datetime) -> None:
+        try:
+            await self._collection.update_one({"_id": self._key(job)}, {"$set": {"at": at}}, upsert=True)
+        except DRIVER_ERRORS as error:
+            raise ours(error, "job_runs.write") from error
+
+    def _key(self, job: str) -> str:
+        return f"{self._box} {job}"

@@ -1,0 +1,142 @@
+"""The stored facens made anew by another model pack, from the stored pictures of the aligned faces.
+
+The database says all the while from which pack to which one it is on the way, so that nobody opens it
+meanwhile, and each face which pack its facen is of, so that a run that was broken off goes on where it was.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pymongo import UpdateOne
+
+from pipeline.faces.alignment import ALIGNED_SIZE
+from pipeline.faces.embedder import Embedder
+from pipeline.faces.facen import encode
+from pipeline.types import Picture
+from store.errors import ImageError, StoreError
+from store.facens.pack import set_pack, stored_pack
+from store.mongo.client import Database, Document
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.uploads.folder import Uploads
+from store.uploads.image import decode
+from store.uploads.locations import LOCATIONS, USES, pictures_of
+
+BATCH = 16
+FIELDS = {"normalized": 1, "detector_info": 1, "owner": 1, LOCATIONS: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Reembedded:
+    done: int
+    without_picture: int
+    """Their pictures are gone: they stay, in no gallery, because nothing can be compared with them."""
+
+
+class Reembedding:
+    """Makes every facen of a database anew. Nobody else may work on it meanwhile."""
+
+    def __init__(self, database: Database, uploads: Uploads, embedder: Embedder, pack: str) -> None:
+        self._database = database
+        self._faces = database["faces"]
+        self._uploads = uploads
+        self._embedder = embedder
+        self._pack = pack
+        self._waiting = {
+            "facen": {"$type": "string"},
+            "detector_info.pack": {"$ne": pack},
+            "left_out_by": {"$ne": pack},
+        }
+
+    async def left(self) -> int:
+        """How many faces wait."""
+        try:
+            return int(await self._faces.count_documents(self._waiting))
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.count") from error
+
+    async def run(self, told: Callable[[int], object] = lambda _: None, *, force: bool = False) -> Reembedded:
+        """Faces whose pictures lie at another place wait for a run there, unless `force` leaves them out.
+
+        Args:
+            told: called with how many were done since the call before.
+
+        Raises:
+            StoreError: MongoDB or the uploads do not answer, or faces wait for a run at another place; a
+                second run goes on from there.
+        """
+        held = await stored_pack(self._database)
+        old, size = (held.name, held.size) if held else (self._pack, self._embedder.size)
+        await set_pack(self._database, old, size, becoming=self._pack)
+        done = without = waiting = 0
+        last = -1
+        try:
+            while faces := await self._batch(last):
+                last = faces[-1]["_id"]
+                elsewhere = set() if force else await self._elsewhere(faces)
+                here = [face for face in faces if face["_id"] not in elsewhere]
+                made, lost = await self._renew(here, old) if here else (0, 0)
+                done, without, waiting = done + made, without + lost, waiting + len(elsewhere)
+                told(len(faces))
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.re-embed") from error
+        if waiting:
+            raise StoreError(
+                f"{done} facens are made anew, and {waiting} faces have their pictures at another place: run "
+                "`facend facens re-embed` on the box that stored them, or mount its disk; `--force` leaves "
+                "them out of their galleries"
+            )
+        await set_pack(self._database, self._pack, self._embedder.size)
+        return Reembedded(done, without)
+
+    async def _batch(self, last: int) -> list[Document]:
+        query = {**self._waiting, "_id": {"$gt": last}}
+        found: list[Document] = (
+            await self._faces.find(query, FIELDS).sort("_id", 1).limit(BATCH).to_list(None)
+        )
+        return found
+
+    async def _elsewhere(self, faces: Sequence[Document]) -> set[int]:
+        """The faces whose aligned picture lies at another place, or may: its place is not recorded, it is
+        not here, and other places are in use."""
+        here = await self._uploads.location()
+        others = await self._database[USES].find_one({"location": {"$ne": here}}) is not None
+        pictures = {face["_id"]: pictures_of(self._uploads, face, ["normalized"]) for face in faces}
+        unknown = [one.key for found in pictures.values() for one in found if one.location is None and others]
+        missing = set(await self._uploads.missing(unknown))
+        return {
+            face_id
+            for face_id, found in pictures.items()
+            for one in found
+            if (one.location != here if one.location is not None else one.key in missing)
+        }
+
+    async def _renew(self, faces: Sequence[Document], old: str) -> tuple[int, int]:
+        pictures = {face["_id"]: await self._picture(face) for face in faces}
+        cuts = {face_id: picture for face_id, picture in pictures.items() if picture is not None}
+        vectors = await asyncio.to_thread(self._embedder.embed, list(cuts.values()))
+        facens = {face_id: vector for face_id, vector in zip(cuts, vectors, strict=True) if vector.any()}
+        changes = []
+        for face in faces:
+            told = face.get("detector_info")
+            info: Document = told if isinstance(told, dict) else {}
+            facen = facens.get(face["_id"])
+            if facen is None:
+                new = {"gallery": [], "left_out_by": self._pack, "detector_info": {"pack": old, **info}}
+            else:
+                new = {"facen": encode(facen), "detector_info": {**info, "pack": self._pack}}
+            changes.append(UpdateOne({"_id": face["_id"]}, {"$set": new}))
+        await self._faces.bulk_write(changes, ordered=False)
+        return len(facens), len(faces) - len(facens)
+
+    async def _picture(self, face: Document) -> Picture | None:
+        """The aligned face; None where there is none that can be used."""
+        found = pictures_of(self._uploads, face, ["normalized"])
+        data = await self._uploads.get(found[0].key) if found else None
+        if data is None:
+            return None
+        try:
+            picture = await asyncio.to_thread(decode, data)
+        except ImageError:
+            return None
+        return picture if picture.shape[:2] == (ALIGNED_SIZE, ALIGNED_SIZE) else None

@@ -1,0 +1,262 @@
+"""Pictures on an upload server, by WebDAV (RFC 4918): nginx, Apache and others.
+
+PUT, GET, HEAD and DELETE on the picture's URL, PROPFIND for what is there, MKCOL for folders that the
+server does not make by itself. A picture is there whole or not at all as far as the server holds to that;
+nginx writes into a temporary file and renames it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+from urllib.parse import quote, unquote, urlsplit
+from xml.etree import ElementTree
+
+import httpx
+
+from store.errors import PictureRefusedError, UploadError
+from store.uploads.folder import MARKER, Addresses, Entry, checked_key, location_in, new_marker
+
+_AT_ONCE = 8
+_PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
+<propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/></prop></propfind>"""
+_DAV = {"d": "DAV:"}
+_Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
+_PARSED_AT_ONCE = 64 * 1024
+"""Bytes of a listing parsed in one call to the thread pool; the parser holds the interpreter meanwhile."""
+_CLAIM_SECONDS = 30.0
+"""How long the server's id is remembered when pictures are put there."""
+_NO_FOLDER = (404, 409, 500)
+"""What servers answer to a PUT into a folder that is not there: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
+
+OF_ONE_PICTURE = frozenset({400, 411, 413, 414, 415, 422})
+"""Answers to a PUT that concern this one picture and come again however often it is sent: malformed, length
+missing, too large, URL too long, a type that is not accepted, content that is not. With Retry-After they are
+temporary (RFC 9110, 15.5.14). Every other answer that is no success is about the server, its settings or its
+state, and so are connection, TLS and time-out errors; docs/store.md has the whole table."""
+LONGEST_RETRY_AFTER_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: str
+    """Below the server's URL, without slashes at the ends."""
+    folder: bool
+    size: int
+
+
+class WebDavUploads(Addresses):
+    """Pictures below the URL of an upload server; `store.uploads.folder.Uploads`.
+
+    The client carries user, password and timeouts, and is closed by who made it. `base_url` is where the
+    pictures are seen, where that is another URL.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
+        self._client = client
+        self._url = url.rstrip("/") + "/"
+        self._claimed: tuple[str | None, float] = (None, 0.0)
+        super().__init__(base_url or url)
+
+    async def location(self) -> str | None:
+        answer = await self._ask("GET", MARKER)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        self._check(answer, "GET", MARKER)
+        return location_in(answer.content, self._url + MARKER)
+
+    async def claim(self) -> str:
+        known, until = self._claimed
+        if known is None or time.monotonic() >= until:
+            known = await self.location() or await self._mark()
+            self._claimed = known, time.monotonic() + _CLAIM_SECONDS
+        return known
+
+    async def _mark(self) -> str:
+        location, content = new_marker()
+        # A server that knows the condition (RFC 9110, 13.1.2) lets the first of two boxes win …
+        headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
+        answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+        if answer.status_code in _NO_FOLDER:
+            self._check(await self._ask("MKCOL", ""), "MKCOL", "")
+            answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+        if answer.status_code != httpx.codes.PRECONDITION_FAILED:
+            self._check(answer, "PUT", MARKER)
+        # … with any other the last wins, and both see it.
+        return await self.location() or location
+
+    async def put(self, key: str, data: bytes, content_type: str) -> str:
+        """As safe as the server is: whether it has flushed its disk it does not tell."""
+        headers = {"Content-Type": content_type}
+        answer = await self._ask("PUT", checked_key(key), content=data, headers=headers)
+        if answer.status_code in _NO_FOLDER:
+            await self._make_folders(key)
+            answer = await self._ask("PUT", key, content=data, headers=headers)
+        self._check(answer, "PUT", key)
+        return self.url_of(key)
+
+    async def get(self, key_or_url: str) -> bytes | None:
+        key = self._own_key(key_or_url)
+        if key is None:
+            return None
+        answer = await self._ask("GET", key)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        self._check(answer, "GET", key)
+        return answer.content
+
+    async def delete(self, key_or_url: str) -> bool:
+        key = self._own_key(key_or_url)
+        if key is None:
+            return False
+        answer = await self._ask("DELETE", key)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._check(answer, "DELETE", key)
+        return True
+
+    async def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
+        async for entry in self.entries(prefix):
+            yield entry.key
+
+    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
+        for found in await self._listed(prefix):
+            if found.folder:
+                async for deeper in self.entries(found.path):
+                    yield deeper
+            elif found.path != MARKER:
+                yield Entry(found.path, found.size)
+
+    async def sizes(self, prefix: str = "") -> dict[str, int]:
+        return {entry.key: entry.size async for entry in self.entries(prefix)}
+
+    async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
+        places = asyncio.Semaphore(_AT_ONCE)
+
+        async def is_there(key_or_url: str) -> bool:
+            key = self._own_key(key_or_url)
+            if key is None:
+                return True
+            async with places:
+                answer = await self._ask("HEAD", key)
+            if answer.status_code != httpx.codes.NOT_FOUND:
+                self._check(answer, "HEAD", key)
+            return answer.is_success
+
+        found = await asyncio.gather(*(is_there(one) for one in keys_or_urls))
+        return [one for one, there in zip(keys_or_urls, found, strict=True) if not there]
+
+    async def list_folders(self, prefix: str = "") -> list[str]:
+        return [entry.path.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
+
+    async def remove_leftovers(self, older_than_seconds: float) -> int:
+        """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
+        return 0
+
+    async def _listed(self, prefix: str) -> list[_Entry]:
+        """What lies right in a folder, in order; nothing where the folder is not there."""
+        folder = f"{checked_key(prefix)}/" if prefix else ""
+        headers = {"Depth": "1", "Content-Type": "application/xml"}
+        answer = await self._ask("PROPFIND", folder, content=_PROPERTIES, headers=headers)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return []
+        self._check(answer, "PROPFIND", folder)
+        # The operator's own server; and expat, since 2.4.1, bounds what entities can grow to.
+        parser: _Parser = ElementTree.XMLPullParser(["end"])
+        entries: list[_Entry] = []
+        try:
+            for start in range(0, len(answer.content), _PARSED_AT_ONCE):
+                part = answer.content[start : start + _PARSED_AT_ONCE]
+                entries += await asyncio.to_thread(self._parsed, parser, part)
+            parser.close()
+        except (ElementTree.ParseError, ValueError) as error:
+            raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
+        own = folder.rstrip("/")
+        return sorted((one for one in entries if one.path != own and one.path), key=lambda one: one.path)
+
+    def _parsed(self, parser: _Parser, part: bytes) -> list[_Entry]:
+        parser.feed(part)
+        entries = []
+        for event in parser.read_events():
+            element = event[-1]
+            if isinstance(element, ElementTree.Element) and element.tag == "{DAV:}response":
+                entries.append(self._entry(element))
+                element.clear()
+        return entries
+
+    def _entry(self, response: ElementTree.Element) -> _Entry:
+        path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
+        size = response.findtext(".//d:getcontentlength", "", _DAV)
+        folder = response.find(".//d:resourcetype/d:collection", _DAV) is not None
+        below = path.removeprefix(unquote(urlsplit(self._url).path).rstrip("/"))
+        return _Entry(below.strip("/"), folder, int(size or 0))
+
+    async def _make_folders(self, key: str) -> None:
+        parts = key.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder = "/".join(parts[:depth]) + "/"
+            answer = await self._ask("MKCOL", folder)
+            if answer.status_code != httpx.codes.METHOD_NOT_ALLOWED:  # it is there already
+                self._check(answer, "MKCOL", folder)
+
+    async def _ask(
+        self, method: str, path: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        try:
+            return await self._client.request(
+                method, self._url + quote(path), content=content, headers=headers
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UploadError(
+                f"the upload server {self._url} does not answer ({str(error) or type(error).__name__}); "
+                "is it up, and is uploads.url right?"
+            ) from error
+
+    def _check(self, answer: httpx.Response, method: str, path: str) -> None:
+        """Raises the error that stands for the answer; none for a success."""
+        if answer.is_success:
+            return
+        status, after = answer.status_code, retry_after_seconds(answer.headers.get("Retry-After"))
+        message = (
+            f"the upload server refuses {method} {self._url}{path}: "
+            f"{status} {answer.reason_phrase}; {_advice(answer)}"
+        )
+        if method == "PUT" and path != MARKER and status in OF_ONE_PICTURE and after is None:
+            raise PictureRefusedError(message)
+        raise UploadError(message, after)
+
+
+def retry_after_seconds(value: str | None) -> float | None:
+    """The seconds in a Retry-After header (RFC 9110, 10.2.3), at most an hour; None where it says none."""
+    if value is None:
+        return None
+    try:
+        seconds = float(int(value))
+    except OverflowError:
+        seconds = LONGEST_RETRY_AFTER_SECONDS
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):  # no date, or one without a time zone
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
+def _advice(answer: httpx.Response) -> str:
+    status = answer.status_code
+    if answer.is_redirect:
+        return f"it redirects to {answer.headers['Location']:.200}; set uploads.url to the final address"
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return "uploads.user and uploads.password must be allowed to do that"
+    if status == httpx.codes.NOT_FOUND:
+        return "is uploads.url right?"
+    if status in (httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED):
+        return "it has to speak WebDAV; see docs/installation.md"
+    if status == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+        return "it has to accept files of some megabytes (nginx: client_max_body_size)"
+    if status == httpx.codes.INSUFFICIENT_STORAGE:
+        return "its disk is full"
+    return "its own log says why"

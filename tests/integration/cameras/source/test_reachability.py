@@ -1,0 +1,184 @@
+"""Whether a silent camera is opened anew: scripted streams, and a real server that answers or does not."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cameras.errors import Reason
+from cameras.latest_frame import EndOfStream, Slot
+from cameras.settings import CameraSettings
+from cameras.source.reachability import Lookout, answers
+from cameras.worker import CameraWorker
+from tests.daemon_process import wait_for
+from tests.scripted_camera import (
+    Notes,
+    Script,
+    ScriptedSource,
+    Step,
+    fault,
+    picture,
+    settings,
+    take_all,
+    worker,
+)
+
+
+class Host:
+    """Accepts connections; says something as long as it is there."""
+
+    def __init__(self) -> None:
+        self.place = ""
+        self.there = True
+        self.asked: list[bytes] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked.append(await reader.read(1000))
+        if self.there:
+            writer.write(b"RTSP/1.0 200 OK\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    made = Host()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield made
+    server.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything takes a tenth of the time."""
+    for name, seconds in {
+        "lookout.LOOK_SECONDS": 0.05,
+        "lookout.ANSWER_SECONDS": 1.0,
+        "lookout.GRACE_SECONDS": 0.07,
+        "progress.SILENT_SECONDS": 0.2,
+        "progress.USUAL_GAPS": 1,
+    }.items():
+        monkeypatch.setattr(f"cameras.{name}", seconds)
+
+
+class SlowToOpen(Script):
+    """As av.open: it comes back when the camera says something."""
+
+    def __init__(self, hold: threading.Event) -> None:
+        super().__init__([picture(0.0)])
+        self._hold = hold
+
+    def __call__(self, camera: CameraSettings) -> ScriptedSource:
+        source = super().__call__(camera)
+        self._hold.wait(20)
+        return source
+
+
+def a_moment() -> None:
+    time.sleep(0.02)
+
+
+class Watched:
+    """A camera, and a lookout for it."""
+
+    def __init__(self, script: Script, url: str) -> None:
+        self.notes = Notes()
+        self.slot = Slot("hall", self.notes)
+        self.worker = worker(script, self.notes, self.slot, url=url)
+        self.worker.start()
+        self._lookout = asyncio.create_task(Lookout(lambda: [self.worker], self._open_anew).run())
+
+    def _open_anew(self, waits: CameraWorker) -> None:
+        assert waits is self.worker
+        self.worker = waits.successor()
+        self.worker.start()
+
+    async def end(self) -> None:
+        self._lookout.cancel()
+        await asyncio.wait([self._lookout])
+        self.worker.stop()
+        assert self._lookout.cancelled(), self._lookout.exception()
+
+
+async def test_a_stream_that_hangs_is_opened_anew_once_until_it_gives_pictures_again(host: Host) -> None:
+    """The camera answers all the time: to open it again and again would help nobody."""
+    hold = threading.Event()
+    script = Script([picture(0.0), lambda: hold.wait(20)], [lambda: hold.wait(20)])
+    camera = Watched(script, f"rtsp://user:s3cr3t@{host.place}/live")
+    await asyncio.sleep(1.5)
+    assert script.opened == 2
+    assert camera.notes.reconnects == ["stalled"]
+    assert camera.notes.states[-1] == "yellow:stalled"
+    assert set(host.asked) == {b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n"}
+    await camera.end()
+    hold.set()
+
+
+async def test_the_old_thread_ends_without_a_trace(host: Host) -> None:
+    """What it does once it gets free neither ends a track of the new one nor counts as a fault."""
+    hold = threading.Event()
+    again: list[Step] = [part for number in range(99) for part in (picture(number / 50), a_moment)]
+    end = threading.Event()
+    script = Script(
+        [picture(0.0), lambda: hold.wait(20), fault(Reason.STALLED)], [*again, lambda: end.wait(20)]
+    )
+    camera = Watched(script, f"rtsp://{host.place}/live")
+    old = camera.worker
+    await asyncio.to_thread(wait_for, "the new thread's pictures", lambda: camera.notes.decoded > 5, 10)
+    take_all(camera.slot)
+    hold.set()
+    assert await asyncio.to_thread(old.join, 5)
+    assert not any(isinstance(item, EndOfStream) for item in take_all(camera.slot))
+    assert script.closed == 1
+    assert camera.notes.states == ["green", "yellow:stalled", "green"]
+    assert camera.worker.status.reconnects == 1
+    await camera.end()
+    end.set()
+
+
+async def test_a_camera_that_is_slow_to_open_is_left_alone_unless_it_was_away(host: Host) -> None:
+    """It answers questions while it makes up its mind; only one that did not and now does has come back."""
+    hold = threading.Event()
+    script = SlowToOpen(hold)
+    camera = Watched(script, f"http://{host.place}/live")
+    await asyncio.sleep(0.8)
+    assert host.asked and set(host.asked) == {b"HEAD / HTTP/1.0\r\n\r\n"}
+    assert script.opened == 1
+    host.there = False
+    await asyncio.sleep(1.2)
+    assert script.opened == 1
+    host.there = True
+    await asyncio.to_thread(wait_for, "another attempt", lambda: script.opened == 2, 5)
+    host.there = False
+    await asyncio.sleep(1.2)
+    host.there = True
+    await asyncio.sleep(0.5)
+    assert script.opened == 2, "that one, too, was not let alone"
+    await camera.end()
+    hold.set()
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_no_error(host: Host) -> None:
+    """The daemon ends while a question is on its way."""
+    failed: list[object] = []
+    before, threading.excepthook = threading.excepthook, failed.append
+    host.there, hold = False, threading.Event()
+    camera = Watched(Script([picture(0.0), lambda: hold.wait(20)]), f"rtsp://{host.place}/live")
+    await asyncio.to_thread(wait_for, "a question", lambda: host.asked, 5)
+    asking = [thread for thread in threading.enumerate() if thread.name == "is hall back?"]
+    assert asking
+    await camera.end()
+    hold.set()
+    for thread in asking:
+        await asyncio.to_thread(thread.join, 5)
+    threading.excepthook = before
+    assert failed == []
+
+
+def test_nobody_there_is_no_answer() -> None:
+    """Neither where nobody listens, nor where the name means nothing."""
+    for place in ("127.0.0.1:1", "no-such-host.invalid"):
+        assert not answers(settings(url=f"rtsps://{place}/live"))

@@ -1,0 +1,203 @@
+"""People enrolled from pictures: taken once, refused with a reason, known at every camera."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import cv2
+import pytest
+
+from pipeline.extractor import Extractor
+from pipeline.faces.quality import PARTS
+from store import Context, PersonsSettings, User
+from store.identity.enrolment import Enrolment, EnrolmentSettings, Outcome, candidates
+from store.observer import Unobserved
+from store.settings import ENROLLED_GALLERY, RetentionSettings
+from store.spool.spool import Spool
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.retention import Retention
+from tests.faces import default_models, portrait, sample_path, wall
+from tests.integration.store.recorders import recording
+from tests.mongo import StoreArguments
+from tests.sightings import person_facen, sighting
+from tests.store_checks import assert_pictures_open, block, files_below, unblock
+
+SETTINGS = EnrolmentSettings(gallery="staff", pack="opencv-zoo", threshold=0.8)
+
+
+@pytest.fixture
+async def ctx(store_settings: StoreArguments) -> AsyncIterator[Context]:
+    async with store_settings.open(extractor=Extractor(default_models()), facen_size=128) as context:
+        yield context
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    """Two people with two pictures each."""
+    folder = tmp_path / "people"
+    for number, name in enumerate(("Ann", "Bob")):
+        (folder / name).mkdir(parents=True)
+        cv2.imwrite(str(folder / name / "large.png"), portrait(number, 200))
+        cv2.imwrite(str(folder / name / "small.jpg"), portrait(number, 120))
+    return folder
+
+
+async def enrol(ctx: Context, user: User, folder: Path) -> dict[str, Outcome]:
+    run = Enrolment(ctx, user, SETTINGS).run(candidates(folder))
+    return {outcome.label: outcome async for outcome in run}
+
+
+async def test_a_folder_of_people_becomes_persons_with_names(
+    ctx: Context, user: User, people: Path, store_settings: StoreArguments
+) -> None:
+    """Each sub-folder is one person; each face is in three galleries, with pictures that can be opened, and
+    says what its quality score is made of."""
+    outcomes = await enrol(ctx, user, people)
+    assert {outcome.result for outcome in outcomes.values()} == {"taken"}
+    named = {person["_id"]: person["name"] for person in await ctx.persons.find(user, None)}
+    assert sorted(named.values()) == ["Ann", "Bob"]
+    faces = await ctx.faces.find(user, None)
+    assert len(faces) == 4
+    for face in faces:
+        assert face["meta"].split("/")[0] == named[face["person_id"]]
+        assert face["gallery"] == ["default", "staff", ENROLLED_GALLERY]
+        parts = face["detector_info"]["quality"]
+        assert sum(parts[name] for name in PARTS) == pytest.approx(face["score"], abs=0.001)
+        assert_pictures_open(face, store_settings.data_dir / "uploads")
+    assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
+
+
+async def test_enrolling_again_adds_only_what_is_new(ctx: Context, user: User, people: Path) -> None:
+    """Known pictures stay as they are, under other names too; a new one joins the person of its folder."""
+    await enrol(ctx, user, people)
+    before = await ctx.faces.find(user, None, sort=[("_id", 1)])
+    shutil.copy(people / "Ann" / "large.png", people / "Ann" / "copy.png")
+    assert {outcome.result for outcome in (await enrol(ctx, user, people)).values()} == {"known"}
+    assert await ctx.faces.find(user, None, sort=[("_id", 1)]) == before
+    cv2.imwrite(str(people / "Ann" / "new.jpg"), portrait(0, 160))
+    outcomes = await enrol(ctx, user, people)
+    assert outcomes["Ann/new.jpg"].result == "taken"
+    assert outcomes["Ann/new.jpg"].person_id == outcomes["Ann/large.png"].person_id
+    assert await ctx.faces.count(user, None) == 5
+    assert await ctx.persons.count(user, None) == 2
+
+
+async def test_a_flat_folder_gives_persons_without_names(ctx: Context, user: User, tmp_path: Path) -> None:
+    """Pictures of one person, recognised as such, become one person; another one becomes another."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, (person, size) in {"1.jpg": (2, 200), "2.jpg": (2, 140), "3.jpg": (5, 200)}.items():
+        cv2.imwrite(str(folder / name), portrait(person, size))
+    outcomes = await enrol(ctx, user, folder)
+    ids = [outcomes[name].person_id for name in ("1.jpg", "2.jpg", "3.jpg")]
+    assert ids[0] == ids[1] != ids[2]
+    assert await ctx.persons.count(user, None) == 2
+
+
+async def test_what_is_refused_says_why_and_leaves_nothing(
+    ctx: Context, user: User, people: Path, store_settings: StoreArguments
+) -> None:
+    """No face, several, a poor one, no picture, a torn one, somebody else's: each has its reason."""
+    whole = (people / "Bob" / "large.png").read_bytes()
+    shutil.rmtree(people / "Bob")
+    bad = people / "Ann"
+    cv2.imwrite(str(bad / "wall.jpg"), wall())
+    shutil.copy(sample_path(), bad / "group.jpg")
+    blurred = cv2.GaussianBlur(cv2.rotate(portrait(0, 80), cv2.ROTATE_90_CLOCKWISE), (0, 0), 4)
+    cv2.imwrite(str(bad / "blurred.jpg"), blurred)
+    (bad / "text.jpg").write_text("no picture")
+    (bad / "empty.jpg").write_bytes(b"")
+    (bad / "torn.png").write_bytes(whole[:600])
+    (bad / "link.jpg").symlink_to(bad / "nowhere")
+    os.mkfifo(people / "pipe.jpg")
+    (people / "Eve").mkdir()
+    shutil.copy(bad / "large.png", people / "Eve" / "stolen.png")
+    outcomes = await enrol(ctx, user, people)
+    refused = {label: one.reason for label, one in outcomes.items() if one.result == "refused"}
+    assert set(refused) == {
+        *(f"Ann/{name}.jpg" for name in ("wall", "group", "blurred", "text", "empty")),
+        *("Ann/torn.png", "Eve/stolen.png", "pipe.jpg"),
+    }
+    assert refused["pipe.jpg"] == "unreadable: no regular file"
+    assert refused["Ann/wall.jpg"] == "no face found"
+    assert refused["Ann/group.jpg"].startswith("6 faces")
+    assert refused["Ann/text.jpg"].startswith("unreadable")
+    assert refused["Eve/stolen.png"] == "the same picture is enrolled as Ann"
+    assert all(refused.values())
+    assert await ctx.faces.count(user, None) == 2
+    assert len(files_below(store_settings.data_dir / "uploads")) == 6
+    assert [person["name"] for person in await ctx.persons.find(user, None)] == ["Ann"]
+
+
+async def test_a_picture_in_the_wrong_folder_is_pointed_out(ctx: Context, user: User, people: Path) -> None:
+    """It is taken as it was told, and the report says whom it looks like."""
+    shutil.copy(people / "Ann" / "small.jpg", people / "Bob" / "x.jpg")
+    (people / "Ann" / "small.jpg").unlink()
+    outcomes = await enrol(ctx, user, people)
+    assert outcomes["Bob/x.jpg"].result == "taken"
+    assert outcomes["Bob/x.jpg"].reason.startswith("looks like Ann")
+
+
+async def test_an_enrolment_that_broke_off_is_completed(
+    ctx: Context, user: User, people: Path, store_settings: StoreArguments
+) -> None:
+    """With the uploads away it stops; the next run completes the face that was begun, and adds it once."""
+    uploads = store_settings.data_dir / "uploads"
+    block(uploads)
+    with pytest.raises(Exception, match="uploads"):
+        await enrol(ctx, user, people)
+    assert await ctx.faces.count(user, None) == 1
+    unblock(uploads)
+    outcomes = await enrol(ctx, user, people)
+    assert {outcome.result for outcome in outcomes.values()} == {"taken"}
+    faces = await ctx.faces.find(user, None)
+    assert len(faces) == 4
+    for face in faces:
+        assert_pictures_open(face, uploads)
+
+
+@pytest.mark.parametrize("scope", ["camera", "global"])
+async def test_enrolled_people_are_known_at_every_camera(
+    store_settings: StoreArguments, people: Path, tmp_path: Path, scope: str
+) -> None:
+    """Enrolled by another process, they come before the persons that a running recorder has made."""
+    persons = PersonsSettings.model_validate({"time_zone": "UTC", "scope": scope})
+    here = StoreArguments(store_settings.settings, persons, store_settings.data_dir)
+    spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
+    extractor = Extractor(default_models())
+    ann = extractor.extract(people / "Ann" / "small.jpg")[0]
+    async with here.open() as ctx, here.open(extractor=extractor, fill=False) as command:
+        user = await ctx.users.add({})
+        facen = ctx.faces.Model.from_extraction_face(ann).vector()
+        async with recording(ctx, user, spool) as running:
+            spool.put(sighting(1, facen=facen, cam_id="door"))
+            await asyncio.wait_for(running.recorder.drained(), 20)
+            stranger = running.events[0].person_id
+            outcomes = await enrol(command, user, people)
+            async with asyncio.timeout(5):
+                # Another process's doing: there is no event here to wait for.
+                while await ctx.facens.count(user["_id"], ENROLLED_GALLERY) < 4:  # noqa: ASYNC110  see above
+                    await asyncio.sleep(0.01)
+            for cam_id in ("door", "gate"):
+                spool.put(sighting(2, facen=facen, cam_id=cam_id))
+            spool.put(sighting(3, facen=person_facen(3), cam_id="gate"))
+            await asyncio.wait_for(running.recorder.drained(), 20)
+    *known, other = running.events[1:]
+    expected = outcomes["Ann/small.jpg"].person_id
+    assert [(event.person_id, event.created) for event in known] == [(expected, False)] * 2
+    assert stranger != expected
+    assert other.created
+
+
+async def test_retention_leaves_enrolled_people(ctx: Context, user: User, people: Path) -> None:
+    """However old they are, and however little is allowed, enrolled faces and their pictures stay."""
+    outcomes = await enrol(ctx, user, people)
+    old = {"$set": {"timestamp": sighting(1).captured_at - timedelta(days=4000)}}
+    await ctx.faces.update_many(user, None, old)
+    settings = RetentionSettings(faces_days=1, pictures_days=1, max_faces=1, max_picture_bytes=1)
+    removed = await Retention(ctx, user, settings).run()
+    assert (removed.faces, removed.pictures) == (0, 0)
+    assert await ctx.faces.count(user, None) == len(outcomes)

@@ -1,0 +1,228 @@
+"""An erased person is gone from everywhere, and everybody else stays."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from store import Context, NotFoundError, User
+from store.collections.server_faces import PICTURES
+from store.errors import StoreError, UploadError
+from store.identity.erasure import Erasure
+from store.identity.unassigned import Resolved, Withheld
+from store.spool.spool import Spool
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.doctor.findings import Kind
+from tests.facens import face, like, stored
+from tests.integration.store.recorders import recording
+from tests.sightings import RECORDING, START, person_facen, photo, sighting
+from tests.store_checks import assert_agreement, files_below, picture_path
+
+
+async def test_the_pictures_of_others_stay(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """Whoever writes the URLs of somebody else's pictures into a face of their own removes none of them."""
+    async with recording(ctx, user, spool) as running:
+        id_ = spool.put(sighting(1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    (theirs,) = await ctx.faces.find(user, {"sighting_id": id_})
+    stranger = await ctx.users.add({})
+    person = await ctx.persons.add(stranger, {})
+    urls = {field: theirs[field] for field in PICTURES}
+    await stored(ctx, stranger, person_facen(2), [], person_id=person["_id"], **urls)
+    erased = await Erasure(ctx, stranger).erase(person["_id"])
+    assert (erased.faces, erased.pictures) == (1, 0)
+    await assert_agreement(ctx, user, uploads, {id_})
+
+
+async def test_an_erased_person_stays_noted_for_its_own_user(ctx: Context, user: User) -> None:
+    """Somebody else's face with the same person_id is erased without touching that note."""
+    person = await ctx.persons.add(user, {})
+    await Erasure(ctx, user).erase(person["_id"])
+    stranger = await ctx.users.add({})
+    await stored(ctx, stranger, person_facen(2), [], person_id=person["_id"])
+    assert (await Erasure(ctx, stranger).erase(person["_id"])).faces == 1
+    note = await ctx.database["erased"].find_one({"_id": person["_id"]})
+    assert note is not None
+    assert note["owner"] == user["_id"]
+
+
+async def person_of(ctx: Context, user: User, sighting_id: str) -> int:
+    found = await ctx.faces.find_one(user, {"sighting_id": sighting_id})
+    assert found is not None
+    return int(found["person_id"])
+
+
+async def documents_with(ctx: Context, value: object) -> list[str]:
+    """The collections in which a document holds this value anywhere."""
+    found = []
+    for name in await ctx.database.list_collection_names():
+        documents = await ctx.database[name].find({}).to_list(None)
+        found += [name for document in documents if repr(value) in repr(document)]
+    return found
+
+
+async def test_nothing_of_an_erased_person_is_left(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Faces, facens, pictures and the person go, at every camera; the other person keeps everything."""
+    mine = [sighting(1, look, cam_id=cam_id) for look in (1, 2) for cam_id in ("door", "gate")]
+    async with recording(ctx, user, spool) as running:
+        ids = [spool.put(one) for one in mine]
+        other = spool.put(sighting(2, 1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    persons = {await person_of(ctx, user, id_) for id_ in ids}
+    facens = [one["facen"] for one in await ctx.faces.find(user, {"sighting_id": {"$in": ids}})]
+    erased = [await Erasure(ctx, user).erase(person) for person in sorted(persons)]
+    assert sum(one.faces for one in erased) == 4
+    assert sum(one.pictures + one.shared_photos for one in erased) == 12
+    (left,) = await assert_agreement(ctx, user, uploads, {other})
+    for _, gallery in await ctx.facens.galleries(user["_id"]):
+        assert set(await ctx.facens.ids(user["_id"], gallery)) <= {left["_id"]}
+    for facen in facens:
+        assert await documents_with(ctx, facen) == []
+    assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
+
+
+async def test_the_photo_of_others_in_the_same_frame_goes_too(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """A whole frame that shows the erased person goes from the others in it, who keep their own cuts."""
+    frame = photo(200)
+    async with recording(ctx, user, spool) as running:
+        first = spool.put(sighting(1, photo_bytes=frame))
+        second = spool.put(sighting(2, photo_bytes=frame))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    erased = await Erasure(ctx, user).erase(await person_of(ctx, user, first))
+    assert erased.shared_photos == 1
+    (left,) = await ctx.faces.find(user, None)
+    assert left["sighting_id"] == second
+    assert "photo" not in left
+    assert files_below(uploads) == {picture_path(left[field]) for field in ("normalized", "thumbnail")}
+    assert all(frame != path.read_bytes() for path in files_below(uploads))
+
+
+async def test_an_erasure_that_was_cut_off_is_completed(
+    ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever it breaks off, erasing again leaves nothing, pictures that lost their face included."""
+    async with recording(ctx, user, spool) as running:
+        ids = [spool.put(sighting(1, look)) for look in range(3)]
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    person = await person_of(ctx, user, ids[0])
+    delete, calls = type(ctx.uploads).delete, 0
+
+    async def sometimes(self: object, key: str) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls % 3 == 0:
+            raise UploadError("the disk is away")
+        return bool(await delete(self, key))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(ctx.uploads), "delete", sometimes)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                await Erasure(ctx, user).erase(person)
+    await Erasure(ctx, user).erase(person)
+    async for _ in Doctor(ctx, timedelta(0)).findings(repair=True):
+        pass
+    assert files_below(uploads) == set()
+    assert await ctx.faces.count(user, None) == 0
+
+
+async def test_a_face_that_came_too_late_is_erased_by_the_doctor(ctx: Context, user: User) -> None:
+    """A recorder that had found the person just before adds a face after it; the next check erases that."""
+    person = await ctx.persons.add(user, {"name": "Ann"})
+    await Erasure(ctx, user).erase(person["_id"])
+    late = face(person_facen(1), person_id=person["_id"])
+    await ctx.faces.add(user, late)
+    (finding,) = [one async for one in Doctor(ctx, timedelta(0)).findings(repair=True)]
+    assert finding.kind == Kind.ERASED_PERSON
+    assert await ctx.faces.count(user, None) == 0
+
+
+async def test_what_is_not_ones_own_cannot_be_erased(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Another user's person does not exist for one, and an unknown id is an error that says so."""
+    async with recording(ctx, user, spool) as running:
+        id_ = spool.put(sighting(1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    stranger = await ctx.users.add({})
+    for person in (await person_of(ctx, user, id_), 4711):
+        with pytest.raises(NotFoundError, match="no person"):
+            await Erasure(ctx, stranger).erase(person)
+    (left,) = await assert_agreement(ctx, user, uploads, {id_})
+    assert all(field in left for field in PICTURES)
+
+
+async def test_faces_that_were_withheld_go_with_the_person(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Poor looks from before the person was known; nobody gets them afterwards."""
+    async with recording(ctx, user, spool) as running:
+        for look in range(3):
+            spool.put(sighting(1, look + 1, shots=1, photo_bytes=photo(70 + look)))
+        stranger = spool.put(sighting(2, 1, shots=1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+        known = spool.put(sighting(1, 20))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+        person = await person_of(ctx, user, known)
+        before = await Erasure(ctx, user).preview(person)
+        assert (before.faces, before.pictures, before.unassigned, before.doubles) == (1, 3, 3, ())
+        erased = await Erasure(ctx, user).erase(person)
+        assert (erased.faces, erased.unassigned, erased.pictures) == (1, 3, 12)
+        (left,) = await ctx.faces.find(user, None)
+        assert left["sighting_id"] == stranger
+        assert files_below(uploads) == {picture_path(left[field]) for field in PICTURES}
+        again = spool.put(sighting(1, 30))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    withheld = Withheld(ctx, user, RECORDING.threshold)
+    assert await withheld.look_again(START + timedelta(days=1)) == Resolved(1, 0)
+    assert await ctx.faces.count(user, {"person_id": await person_of(ctx, user, again)}) == 1
+
+
+async def test_doubles_are_shown_and_go_where_they_are_named(ctx: Context, user: User) -> None:
+    """Other persons who look the same, with what is known of them; a stranger is none."""
+    ann, twin, other = [await ctx.persons.add(user, {"name": name}) for name in ("Ann", "Twin", "Other")]
+    facen = person_facen(1)
+    for person, theirs in ((ann, facen), (twin, like(facen, 0.9)), (other, person_facen(2))):
+        await stored(ctx, user, theirs, [], person_id=person["_id"], detector_info={"pack": "opencv-zoo"})
+    (double,) = (await Erasure(ctx, user).preview(ann["_id"])).doubles
+    assert (double.person_id, double.name, double.faces) == (twin["_id"], "Twin", 1)
+    assert double.confidence == pytest.approx(0.95, abs=0.001)
+    assert double.first_seen == double.last_seen is not None
+    erased = await Erasure(ctx, user).erase(ann["_id"])
+    assert [one.person_id for one in erased.doubles_left] == [twin["_id"]]
+    assert await ctx.persons.count(user, None) == 2
+    again = await ctx.persons.add(user, {})
+    await stored(ctx, user, facen, [], person_id=again["_id"], detector_info={"pack": "opencv-zoo"})
+    with pytest.raises(NotFoundError):
+        await Erasure(ctx, user).erase(again["_id"], [4711])
+    erased = await Erasure(ctx, user).erase(again["_id"], with_doubles=True)
+    assert (erased.doubles, erased.doubles_left, erased.faces) == ((twin["_id"],), (), 2)
+    (left,) = await ctx.persons.find(user, None)
+    assert left["_id"] == other["_id"]
+
+
+async def test_photos_of_visits_beside_theirs_go(ctx: Context, user: User, spool: Spool) -> None:
+    """Whole frames of another moment that show the erased person, whichever visit recorded the other."""
+    async with recording(ctx, user, spool) as running:
+        mine = spool.put(sighting(1, visit_id="mine", beside=("left",)))
+        for person, visit, beside in ((2, "left", ()), (3, "right", ("mine",)), (4, "alone", ())):
+            spool.put(sighting(person, visit_id=visit, beside=beside))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    erased = await Erasure(ctx, user).erase(await person_of(ctx, user, mine))
+    assert erased.shared_photos == 2
+    left = await ctx.faces.find(user, {"photo": {"$exists": True}})
+    assert [face["detector_info"]["visit_id"] for face in left] == ["alone"]
+
+
+async def test_the_report_says_what_was_not_checked(ctx: Context, user: User) -> None:
+    """Backups, MongoDB's log, and faces that could not be compared."""
+    person = await ctx.persons.add(user, {"name": "Ann"})
+    erased = await Erasure(ctx, user).erase(person["_id"])
+    assert erased.name == "Ann"
+    for what in ("backups", "log of operations", "spool", "no facen left to compare"):
+        assert any(what in one for one in erased.not_checked)

@@ -1,0 +1,60 @@
+"""One holder at a time, among all processes on one database."""
+
+import asyncio
+import time
+
+import pytest
+
+from store.context import Context
+from store.errors import StoreUnavailableError
+from store.mongo import lease
+from store.mongo.lease import Leases
+
+
+async def test_only_one_holds_a_lease(ctx: Context) -> None:
+    """Twenty at once, each as a process of its own: one after the other, and all of them in the end."""
+    inside = most = done = 0
+
+    async def work() -> None:
+        nonlocal inside, most, done
+        async with Leases(ctx.database).held("door"):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.002)
+            inside -= 1
+            done += 1
+
+    await asyncio.gather(*(work() for _ in range(20)))
+    assert (most, done) == (1, 20)
+
+
+async def test_the_lease_of_one_who_died_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server's clock, whatever this machine's clock says."""
+    monkeypatch.setattr(lease, "HELD_SECONDS", 0.5)
+    await Leases(ctx.database)._acquire("door")
+    began = time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    async with Leases(ctx.database).held("door"):
+        assert time.monotonic() - began > 0.4
+
+
+async def test_work_that_outlives_its_lease_is_broken_off(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before somebody else can get it; the error says that it may be tried again."""
+    monkeypatch.setattr(lease, "HELD_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "MARGIN_SECONDS", 0.8)
+    with pytest.raises(StoreUnavailableError, match="longer than it may be held"):
+        async with Leases(ctx.database).held("door"):
+            await asyncio.sleep(5)
+    began = time.monotonic()
+    async with Leases(ctx.database).held("door"):
+        assert time.monotonic() - began < 0.7
+
+
+async def test_who_waits_too_long_is_told(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the lease."""
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.2)
+    async with Leases(ctx.database).held("door"):
+        with pytest.raises(StoreUnavailableError, match="the lease door"):
+            await Leases(ctx.database)._acquire("door")

@@ -1,0 +1,214 @@
+"""Malformed documents are passed over by every reader, counted, logged once, and shown by doctor."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymongo
+import pytest
+import structlog
+from bson import DatetimeMS, ObjectId
+
+from pipeline.faces.facen import encode
+from store import Context, User
+from store.facens.sync import change_stream as following
+from store.mongo.shapes import SHAPES
+from store.settings import RetentionSettings
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.doctor.findings import Kind
+from store.upkeep.retention import Retention
+from tests.facens import face, person_facen, stored
+from tests.mongo import StoreArguments
+
+FACEN = encode(person_facen(3))
+FACES: dict[str, dict[str, Any]] = {
+    "no owner": {"_id": 7, "owner": ...},
+    "_id is an ObjectId": {"_id": ObjectId()},
+    "_id is text": {"_id": "abc"},
+    "_id is a float": {"_id": 5.0},
+    "_id is negative": {"_id": -5},
+    "_id is a mapping": {"_id": {"a": 1}},
+    "owner is text": {"_id": 7, "owner": "me"},
+    "gallery is a number": {"_id": 7, "gallery": 5},
+    "gallery is text": {"_id": 7, "gallery": "default"},
+    "gallery holds a number": {"_id": 7, "gallery": [5]},
+    "facen is bytes": {"_id": 7, "facen": b"xx"},
+    "detector_info is text": {"_id": 7, "detector_info": "x"},
+    "schema is text": {"_id": 7, "schema": "x"},
+    "schema is nothing": {"_id": 7, "schema": None},
+    "no schema, gallery is text": {"_id": 7, "schema": ..., "gallery": "default"},
+    "timestamp is text": {"_id": 7, "timestamp": "x"},
+    "timestamp in the year 30000": {"_id": 7, "timestamp": DatetimeMS(2**50)},
+    "bbox of the face object": {"_id": 7, "bbox": 5},
+    "person_id is text": {"_id": 7, "person_id": "x"},
+}
+OTHERS: list[tuple[str, dict[str, Any]]] = [
+    ("users", {"_id": "text", "token": "t", "active": True}),
+    ("users", {"active": True}),
+    ("users", {"token": ["a"], "active": True}),
+    ("galleries", {"name": "staff"}),
+    ("galleries", {"owner": "me", "name": "staff"}),
+    ("galleries", {"owner": ObjectId(), "name": 5}),
+    ("cameras", {"owner": ObjectId(), "id": 5}),
+    ("cameras", {"id": "x"}),
+    ("persons", {"_id": "x", "owner": ObjectId()}),
+    ("persons", {"_id": 5, "owner": ObjectId(), "founding": 5}),
+    ("person_changes", {"_id": 5, "owner": ObjectId(), "state": "begun"}),
+    ("person_proposals", {"owner": ObjectId()}),
+    ("facens", {"_id": "another", "name": 5}),
+    ("job_runs", {"_id": "box retention", "at": "yesterday"}),
+    ("counters", {"_id": 5, "seq": 1}),
+    ("erased", {"_id": "x"}),
+]
+
+
+def document(user: User, fields: dict[str, Any]) -> dict[str, Any]:
+    """A face of the user with some fields replaced; `...` takes one away."""
+    whole = {"owner": user["_id"], "gallery": ["default"], "facen": FACEN, "schema": 1, **fields}
+    return {key: value for key, value in whole.items() if value is not ...}
+
+
+@pytest.fixture
+def raw(store_settings: StoreArguments) -> Any:
+    """The database by the driver itself, as another program has it."""
+    with pymongo.MongoClient(store_settings.settings.url.get_secret_value()) as client:
+        yield client[store_settings.settings.database]
+
+
+async def kinds(ctx: Context, **options: bool) -> list[str]:
+    """What doctor says about malformed documents and indexes."""
+    return [
+        f"{finding.subject}: {finding.detail}"
+        async for finding in Doctor(ctx, timedelta()).findings(**options)
+        if finding.kind in (Kind.MALFORMED, Kind.NO_INDEX)
+    ]
+
+
+@pytest.mark.parametrize("name", FACES)
+async def test_a_malformed_face_does_not_keep_the_store_shut(
+    store_settings: StoreArguments, raw: Any, name: str
+) -> None:
+    """It is as if it were not there; doctor shows it, and mending leaves it alone."""
+    async with store_settings.open() as ctx:
+        user = await ctx.users.add({})
+        sound = await stored(ctx, user, person_facen(1), ["default"])
+    raw.faces.insert_one(document(user, FACES[name]))
+    async with store_settings.open(facen_size=128, pack="opencv-zoo") as ctx:
+        assert [one["_id"] for one in await ctx.faces.find(user, None)] == [sound["_id"]]
+        found = await ctx.faces.identify(user, "default", sound, 5, 0.0)
+        assert [one.face["_id"] for one in found] == [sound["_id"]]
+        assert await ctx.faces.count(user, None) == 1
+        assert len(await kinds(ctx, repair=True)) == 1
+        await Retention(ctx, user, RetentionSettings(faces_days=1, pictures_days=1)).run()
+    assert raw.faces.count_documents({}) == 2
+
+
+async def test_the_follower_survives_every_malformed_face(
+    ctx: Context, user: User, store_settings: StoreArguments, raw: Any
+) -> None:
+    """What other processes store afterwards is found all the same."""
+    async with store_settings.open(fill=False) as other:
+        for fields in FACES.values():
+            raw.faces.delete_many({"_id": fields["_id"]})
+            raw.faces.insert_one(document(user, fields))
+        raw.faces.update_many({}, {"$set": {"gallery": [7]}})
+        new = await stored(other, user, person_facen(2), ["staff"])
+        async with asyncio.timeout(10):
+            while await ctx.facens.ids(user["_id"], "staff") != [new["_id"]]:  # noqa: ASYNC110  another's doing
+                await asyncio.sleep(0.01)
+    assert ctx.keeping.fault == ""
+
+
+@pytest.mark.parametrize(("collection", "fields"), OTHERS)
+async def test_a_malformed_document_of_any_collection_is_passed_over(
+    store_settings: StoreArguments, raw: Any, collection: str, fields: dict[str, Any]
+) -> None:
+    async with store_settings.open(facen_size=128, pack="opencv-zoo") as ctx:
+        user = await ctx.users.add({})
+    raw[collection].insert_one({"schema": 1, **fields})
+    async with store_settings.open(facen_size=128, pack="opencv-zoo") as ctx:
+        assert (await ctx.users.authenticate(user["token"]))["_id"] == user["_id"]
+        assert len(await kinds(ctx, repair=True)) == 1
+        await ctx.malformed.search()
+        assert ctx.malformed.counts == {name: float(name == collection) for name in SHAPES}
+    assert raw[collection].count_documents(fields) >= 1
+
+
+async def test_each_is_logged_once(ctx: Context, user: User, raw: Any) -> None:
+    """However often it is met; and many at once are summed up."""
+    raw.faces.insert_many([document(user, {"_id": f"face {number}"}) for number in range(30)])
+    with structlog.testing.capture_logs() as logs:
+        await ctx.malformed.search()
+        await ctx.malformed.search()
+    named = [entry for entry in logs if "fault" in entry]
+    assert len(named) == 20 and len({entry["id"] for entry in named}) == 20
+    assert [entry["number"] for entry in logs if "number" in entry] == [10]
+    assert ctx.malformed.counts["faces"] == 30
+
+
+async def test_an_index_that_cannot_be_built_keeps_nobody_out(
+    store_settings: StoreArguments, raw: Any
+) -> None:
+    """Doctor names it, and the next start after the cause is gone builds it."""
+    raw.users.insert_many([{"active": True}, {"active": True}])
+    async with store_settings.open() as ctx:
+        assert any("users.token_1" in one for one in await kinds(ctx))
+        await ctx.users.add({})
+    raw.users.delete_many({"token": {"$exists": False}})
+    async with store_settings.open() as ctx:
+        assert await kinds(ctx) == []
+    assert "token_1" in raw.users.index_information()
+
+
+async def test_a_user_who_is_malformed_is_not_deleted(ctx: Context, user: User, raw: Any) -> None:
+    """Their faces are not a deleted user's, and mending keeps all of them."""
+    await stored(ctx, user, person_facen(1), ["default"])
+    raw.users.update_one({"_id": user["_id"]}, {"$unset": {"token": ""}})
+    found = [finding.kind async for finding in Doctor(ctx, timedelta()).findings(repair=True)]
+    assert Kind.MALFORMED in found and Kind.DELETED_USER not in found
+    assert raw.faces.count_documents({}) == 1
+
+
+async def test_a_malformed_face_keeps_its_pictures_and_its_person(ctx: Context, user: User, raw: Any) -> None:
+    """Nothing is removed because a document that names it is damaged."""
+    person = await ctx.persons.add(user, {"created": datetime(2020, 1, 1, tzinfo=UTC)})
+    key = f"{user['_id']}/20200101/7_0123456789ab_photo.jpeg"
+    url = await ctx.uploads.put(key, b"x", "image/jpeg")
+    raw.faces.insert_one(document(user, {"_id": 7, "gallery": 5, "photo": url, "person_id": person["_id"]}))
+    settings = RetentionSettings(faces_days=1, pictures_days=1, max_picture_bytes=1, persons_grace_seconds=0)
+    await Retention(ctx, user, settings).run()
+    _ = [finding async for finding in Doctor(ctx, timedelta()).findings(repair=True)]
+    assert await ctx.uploads.get(key) == b"x" and raw.persons.count_documents({}) == 1
+
+
+async def test_a_collection_that_was_dropped_is_followed_again(
+    ctx: Context, user: User, store_settings: StoreArguments, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream of changes ends with the collection; a new one begins, and both sides are compared."""
+    monkeypatch.setattr(following, "FIRST_PAUSE_SECONDS", 0.05)
+    old = await stored(ctx, user, person_facen(1), ["staff"])
+    raw.drop_collection("faces")
+    async with store_settings.open(fill=False) as other:
+        new = await stored(other, user, person_facen(2), ["staff"])
+        async with asyncio.timeout(10):
+            while await ctx.facens.ids(user["_id"], "staff") != [new["_id"]]:  # noqa: ASYNC110  another's doing
+                await asyncio.sleep(0.01)
+    assert old["_id"] != new["_id"]
+
+
+async def test_an_error_in_our_own_code_does_not_end_the_follower_unnoticed(
+    store_settings: StoreArguments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop's handler gets it, by which the daemon ends."""
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    with pytest.raises(ZeroDivisionError):
+        async with store_settings.open() as ctx:
+            user = await ctx.users.add({})
+            monkeypatch.setattr(following, "_effect", lambda _: 1 // 0)
+            await ctx.faces.add(user, face(person_facen(1)))
+            await stored(ctx, user, person_facen(2), ["staff"])
+            async with asyncio.timeout(10):
+                while not heard:  # noqa: ASYNC110  the follower's doing
+                    await asyncio.sleep(0.01)
+    assert heard[0]["supervised"] == "following MongoDB's faces"

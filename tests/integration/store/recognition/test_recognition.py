@@ -1,0 +1,314 @@
+"""Who is known, who is new, and who waits for a better look; with a real MongoDB. The threshold is 0.8, the
+band below it 0.05 wide."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.faces.facen import decode, normalise
+from pipeline.types import Facen, Sighting
+from store.collections.galleries import DEFAULT_GALLERY
+from store.collections.persons import Persons
+from store.collections.users import User
+from store.context import Context
+from store.face import Face
+from store.identity.unassigned import Resolved, Withheld
+from store.observer import Unobserved
+from store.spool.recording import StoredSighting
+from store.spool.spool import Spool
+from tests.facens import face, like, person_facen
+from tests.integration.store.recorders import Running, recording
+from tests.sightings import RECORDING, START, sighting
+
+ANNA, BERT = person_facen(1), person_facen(2)
+POOR = -3.5
+Record = Callable[..., Awaitable[StoredSighting]]
+
+
+def at(facen: Facen, confidence: float, seed: int = 0) -> Facen:
+    """A facen of exactly this confidence to the given one."""
+    return like(facen, 2 * confidence - 1, seed)
+
+
+@pytest.fixture
+async def user(ctx: Context) -> User:
+    return await ctx.users.add({})
+
+
+@pytest.fixture
+async def running(ctx: Context, user: User, tmp_path: Path):
+    async with recording(ctx, user, Spool(tmp_path / "spool", 100_000_000, Unobserved())) as one:
+        yield one
+
+
+@pytest.fixture
+def record(running: Running) -> Record:
+    """Records a sighting of a facen, and gives what was told of it."""
+
+    async def done(facen: Facen, quality: dict[str, float] | None = None, **facts: object) -> StoredSighting:
+        number = len(running.events)
+        facts.setdefault("visit_id", f"visit-{number}")
+        made: Sighting = sighting(number, facen=facen, captured_at=START, **facts)  # type: ignore[arg-type]
+        told = {**made.detector_info, "quality": quality} if quality else made.detector_info
+        running.recorder._spool.put(replace(made, media_time=number, detector_info=told))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+        return running.events[-1]
+
+    return done
+
+
+async def only_face(ctx: Context, user: User, stored: StoredSighting) -> Face:
+    found = await ctx.faces.find_one(user, {"_id": stored.face_id})
+    assert found is not None
+    return found
+
+
+async def look_again(ctx: Context, user: User) -> Resolved:
+    return await Withheld(ctx, user, RECORDING.threshold).look_again(START)
+
+
+@pytest.mark.parametrize("facts", [{"score": POOR}, {"shots": 1}])
+async def test_a_poor_look_makes_nobody(
+    ctx: Context, user: User, running: Running, record: Record, facts: dict[str, object]
+) -> None:
+    """One shot, or poor ones, of a stranger: the face is stored, in `default` alone, without a person."""
+    seen = await record(ANNA, **facts)
+    assert (seen.person_id, seen.created, seen.outcome, seen.friend) == (None, False, "withheld", False)
+    assert running.observer.persons == [("door", "withheld")]
+    assert (await only_face(ctx, user, seen)).galleries == [DEFAULT_GALLERY]
+    assert await ctx.persons.count(user, None) == 0
+
+
+async def test_a_better_shot_of_the_visit_says_who_it_was(ctx: Context, user: User, record: Record) -> None:
+    """The withheld face of the same visit gets the person that the better one made, and its gallery."""
+    poor = await record(at(ANNA, 0.85), score=POOR, visit_id="one")
+    better = await record(ANNA, visit_id="one")
+    assert better.outcome == "created"
+    face = await only_face(ctx, user, poor)
+    assert (face["person_id"], face["person_outcome"]) == (better.person_id, "matched")
+    assert "cam_door" in face.galleries
+    assert face["_id"] in await ctx.facens.ids(user["_id"], "cam_door")
+
+
+async def test_a_visit_is_one_person_where_the_facens_do_not_say_otherwise(record: Record) -> None:
+    """A later look of a visit, too poor to be recognised by itself, is whose the visit is; a stranger's is
+    not."""
+    first = await record(ANNA, visit_id="one")
+    assert (await record(at(ANNA, 0.7), score=POOR, visit_id="one")).person_id == first.person_id
+    assert (await record(BERT, score=POOR, visit_id="one")).person_id is None
+
+
+async def test_a_later_visit_says_who_it_was(ctx: Context, user: User, record: Record) -> None:
+    """The job finds the person of a face that was withheld before that person was known."""
+    poor = await record(at(ANNA, 0.9), score=POOR)
+    assert await look_again(ctx, user) == Resolved(looked_at=1, found=0)
+    known = await record(ANNA)
+    assert known.outcome == "created"
+    assert await look_again(ctx, user) == Resolved(looked_at=1, found=1)
+    assert (await only_face(ctx, user, poor))["person_id"] == known.person_id
+    assert await look_again(ctx, user) == Resolved(looked_at=0, found=0)
+
+
+async def test_between_same_and_different_a_poor_look_decides_nothing(
+    running: Running, record: Record
+) -> None:
+    """In the band a poor look is nobody's; a good one is somebody new; above the threshold a poor one is
+    known."""
+    anna = await record(ANNA)
+    assert (await record(at(ANNA, 0.77), score=POOR)).outcome == "ambiguous"
+    known = await record(at(ANNA, 0.81), score=POOR)
+    assert (known.outcome, known.person_id) == ("matched", anna.person_id)
+    new = await record(at(ANNA, 0.77, seed=5))
+    assert (new.outcome, new.confidence) == ("created", pytest.approx(0.77, abs=1e-4))
+    assert [outcome for _, outcome in running.observer.persons] == [
+        "created",
+        "ambiguous",
+        "matched",
+        "created",
+    ]
+
+
+async def test_hardly_visible_faces_are_not_made_one_person_beside_a_plain_one(record: Record) -> None:
+    """Of two faces of which hardly anything is to be seen 0.85 says nothing, though somebody plain to see is
+    nearer to their own threshold, and though the first one became a person only a moment ago."""
+    hidden = {"quality": {"size": -1.5, "sharpness": -0.8}, "score": -2.9}
+    second = at(ANNA, 0.85)
+    plain = await record(at(second, 0.7, seed=4))
+    first = await record(ANNA, **hidden)
+    assert (plain.outcome, first.outcome) == ("created", "created")
+    seen = await record(second, **hidden)
+    assert (seen.outcome, seen.person_id) == ("ambiguous", None)
+
+
+async def test_two_in_one_frame_are_never_the_same_person(ctx: Context, user: User, record: Record) -> None:
+    """Who looks like somebody visible beside them is nobody for now (a mirror, a twin); who is a little like
+    them is somebody else; and at another camera, or another time, they are recognised."""
+    anna = await record(ANNA, visit_id="left")
+    twin = await record(at(ANNA, 0.95), visit_id="right", beside=("left",))
+    assert (twin.outcome, twin.person_id) == ("ambiguous", None)
+    other = await record(at(ANNA, 0.78, seed=7), visit_id="right2", beside=("left", "elsewhere"))
+    assert other.outcome == "created"
+    assert (await record(at(ANNA, 0.95), visit_id="right3")).person_id == anna.person_id
+    assert await look_again(ctx, user) == Resolved(looked_at=1, found=0)
+
+
+async def test_somebody_else_than_the_one_beside_is_recognised(record: Record) -> None:
+    """The nearest person is visible beside; the next one is like enough, and is it."""
+    other = at(ANNA, 0.75, seed=3)
+    anna = await record(ANNA, visit_id="left")
+    near = await record(other, visit_id="earlier")
+    assert near.person_id != anna.person_id
+    between = normalise(1.1 * ANNA + other)
+    seen = await record(between, visit_id="right", beside=("left",))
+    assert seen.person_id == near.person_id
+
+
+async def test_a_poor_face_is_no_reference(ctx: Context, user: User, record: Record) -> None:
+    """It is a person's face, and nobody is compared with it: what is like it alone is not that person."""
+    await record(ANNA)
+    poor = await record(at(ANNA, 0.82), score=POOR)
+    assert poor.outcome == "matched"
+    drifted = at(at(ANNA, 0.82), 0.9, seed=4)
+    assert (1 + float(drifted @ ANNA)) / 2 < 0.8
+    assert (await record(drifted, score=POOR)).person_id is None
+    assert len(await ctx.facens.ids(user["_id"], "ref_door")) == 1
+
+
+async def test_references_are_few_and_differ(ctx: Context, user: User, record: Record) -> None:
+    """Twenty visits: eight references at most, none twice the same look, all faces in the person gallery."""
+    person = (await record(ANNA)).person_id
+    for number in range(10):
+        facen = at(ANNA, 0.92, seed=number)
+        for again in (facen, facen):
+            assert (await record(again)).person_id == person
+    references = await ctx.faces.find(user, {"gallery": "ref_door"})
+    assert len(references) == ctx.persons.rules.references.most == 8
+    facens = np.stack([decode(one["facen"]) for one in references])
+    alike = (1 + facens @ facens.T) / 2
+    assert alike[~np.eye(8, dtype=bool)].max() < 0.97
+    assert await ctx.faces.count(user, {"gallery": "cam_door"}) == 21
+
+
+async def test_a_person_that_a_plugin_made_is_recognised(ctx: Context, user: User, record: Record) -> None:
+    """Made by `Persons.identify`, with faces in the person gallery and no references: all faces count."""
+    await ctx.galleries.ensure(user, "cam_door")
+    person = await ctx.persons.identify(user, face(ANNA), "cam_door", 0.8, create=True)
+    stored = await ctx.faces.add(user, face(ANNA, person_id=person))
+    await ctx.faces.add_to_galleries(stored, ["default", "cam_door"])
+    seen = await record(at(ANNA, 0.9))
+    assert (seen.outcome, seen.person_id) == ("matched", person)
+
+
+POLICY = [
+    ("withheld", {"score": POOR}),
+    ("withheld", {"shots": 1}),
+    ("ambiguous", {"visit_id": "right", "beside": ("left",)}),
+    ("ambiguous", {"score": POOR, "facen": at(ANNA, 0.77)}),
+]
+
+
+@pytest.mark.parametrize(("outcome", "facts"), POLICY, ids=range(len(POLICY)))
+async def test_a_plugin_makes_nobody_whom_the_camera_would_not_make(
+    ctx: Context, user: User, record: Record, outcome: str, facts: dict[str, object]
+) -> None:
+    """`identify(create=True)` about a face that was stored without a person answers as the camera did, as a
+    Face, as a dictionary, with a list of galleries, and with filters."""
+    if outcome == "ambiguous":
+        await record(ANNA, visit_id="left")
+    seen = await record(facts.pop("facen", at(ANNA, 0.95)), **facts)
+    assert seen.outcome == outcome
+    known = await ctx.persons.count(user, None)
+    stored = await only_face(ctx, user, seen)
+    for asked in (stored, dict(stored)):
+        assert await ctx.persons.identify(user, asked, "cam_door", 0.8, create=True) is None
+        assert await ctx.persons.identify(user, asked, ["cam_door"], 0.8, create=True) == []
+        match = await ctx.persons.resolve(user, asked, "cam_door", 0.8, create=True)
+        assert (match.person_id, match.outcome) == (None, outcome)
+    nobody = {"meta": "nobody has this"}
+    if outcome == "withheld":
+        assert await ctx.persons.identify(user, stored, "cam_door", 0.8, create=True, filters=nobody) is None
+    assert await ctx.persons.count(user, None) == known
+
+
+async def test_a_plugin_and_the_camera_agree_about_every_face(
+    ctx: Context, user: User, record: Record
+) -> None:
+    """Asked about each stored face of a camera, `identify` names the person that the recorder named."""
+    for number in range(4):
+        await record(ANNA if number == 0 else at(ANNA, 0.9, seed=number))
+        await record(BERT if number == 0 else at(BERT, 0.9, seed=number))
+    await record(at(ANNA, 0.82, seed=9), score=POOR)
+    for face_ in await ctx.faces.find(user, None):
+        assert await ctx.persons.identify(user, face_, "cam_door", 0.8) == face_["person_id"]
+
+
+async def test_the_same_picture_without_a_visit_makes_a_person(
+    ctx: Context, user: User, record: Record
+) -> None:
+    """A face handed over as an extraction face knows nothing of a visit: where nobody is similar it makes a
+    person, and only one."""
+    seen = await record(ANNA, shots=1)
+    assert seen.outcome == "withheld"
+    plain = {"facen": (await only_face(ctx, user, seen))["facen"]}
+    made = await ctx.persons.identify(user, plain, "cam_door", 0.8, create=True)
+    assert isinstance(made, int)
+    assert await ctx.persons.identify(user, plain, "cam_door", 0.8, create=True) == made
+
+
+async def test_a_plugin_and_the_camera_at_once_make_one_person(
+    ctx: Context, user: User, running: Running, record: Record
+) -> None:
+    """The same new face, as a sighting and from a picture, at the same moment: one person."""
+    await ctx.galleries.ensure(user, "cam_door")
+    seen, asked = await asyncio.gather(
+        record(ANNA),
+        asyncio.gather(
+            *(
+                ctx.persons.identify(user, face(at(ANNA, 0.95, seed=seed)), "cam_door", 0.8, create=True)
+                for seed in range(10)
+            )
+        ),
+    )
+    assert {seen.person_id, *asked} == {seen.person_id}
+    assert await ctx.persons.count(user, None) == 1
+
+
+async def test_the_recorder_asks_the_one_door(
+    ctx: Context, user: User, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every sighting goes through the method behind `Persons.identify`, and through `is_friend`."""
+    asked: list[str] = []
+    for name in ("resolve", "is_friend"):
+        real = getattr(Persons, name)
+
+        async def noted(self: Persons, *args: Any, _real: Any = real, _name: str = name, **more: Any) -> Any:
+            asked.append(_name)
+            return await _real(self, *args, **more)
+
+        monkeypatch.setattr(Persons, name, noted)
+    await record(ANNA)
+    assert asked == ["resolve", "is_friend"]
+    asked.clear()
+    await ctx.persons.identify(user, face(ANNA), "cam_door", 0.8)
+    assert asked == ["resolve"]
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"visit_id": "v", "beside": 5, "shots": "many", "quality": {"size": "large", "sharpness": None}},
+        {"visit_id": "", "beside": [1, None, {}], "shots": None, "quality": []},
+        {"visit_id": 5},
+        {"visit_id": "v", "quality": {"size": True}},
+    ],
+)
+async def test_odd_evidence_is_no_evidence(ctx: Context, user: User, info: dict[str, Any]) -> None:
+    """What a plugin put into `detector_info` never breaks the question."""
+    await ctx.galleries.ensure(user, "cam_door")
+    asked = {**face(ANNA), "detector_info": info, "score": None, "cam_id": 7}
+    assert await ctx.persons.identify(user, asked, "cam_door", 0.8) is None

@@ -1,0 +1,79 @@
+"""Bad pictures, and places where none belong: one documented error, and no file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.types import Rectangle
+from store import (
+    AuthenticationError,
+    BadValueError,
+    Context,
+    Image,
+    ImageError,
+    User,
+)
+from store.identity.enrolment import Enrolment, EnrolmentSettings, candidates
+from tests.facens import face, person_facen
+from tests.mongo import StoreArguments
+from tests.sightings import photo
+from tests.store_checks import files_below
+
+
+async def test_pictures_go_to_the_owners_folder_alone(ctx: Context, store_settings: StoreArguments) -> None:
+    """A URL of somebody else's picture is refused, or replaced by one's own; inactive owners upload none."""
+    uploads = store_settings.data_dir / "uploads"
+    one, other = await ctx.users.add({}), await ctx.users.add({})
+    theirs = await ctx.faces.add(other, face(person_facen(1)))
+    await ctx.faces.upload(theirs, Image(photo()))
+    before = {path: path.read_bytes() for path in files_below(uploads)}
+    mine = await ctx.faces.add(one, face(person_facen(2)))
+    with pytest.raises(BadValueError, match="somebody else"):
+        await ctx.faces.upload_thumbnail(mine, Image(photo(9)), url=theirs["thumbnail"])
+    mine["photo"] = theirs["photo"]
+    await ctx.faces.upload(mine, Image(photo(9)))
+    assert {path: path.read_bytes() for path in before} == before
+    assert mine["photo"] != theirs["photo"]
+    await ctx.users.update_one({"_id": one["_id"]}, {"$set": {"active": False}})
+    for upload in (ctx.faces.upload, ctx.faces.upload_thumbnail):
+        with pytest.raises(AuthenticationError):
+            await upload(mine, Image(photo()))
+
+
+@pytest.mark.parametrize(
+    "picture", [b"", b"GIF89a", b"\0" * 5000, photo()[:200], np.zeros((0, 3, 3), np.uint8)]
+)
+async def test_what_is_no_picture_is_not_uploaded(
+    ctx: Context, store_settings: StoreArguments, user: User, picture: Any
+) -> None:
+    """Empty, cut short, no picture: an ImageError, and no file, not even a part of the three."""
+    made = face(person_facen(1))
+    made["bbox"] = Rectangle(10, 10, 50, 50)
+    await ctx.faces.add(user, made)
+    for upload in (ctx.faces.upload, ctx.faces.upload_thumbnail):
+        with pytest.raises(ImageError):
+            await upload(made, Image(picture))
+        with pytest.raises(ImageError, match=r"store\.Image"):
+            await upload(made, picture)
+        with pytest.raises(BadValueError, match="mapping"):
+            await upload(None, Image(photo()))  # type: ignore[arg-type]  # wrong on purpose
+    assert files_below(store_settings.data_dir / "uploads") == set()
+
+
+async def test_a_picture_with_an_unreadable_name_is_refused_and_the_others_go_on(
+    ctx: Context, user: User, tmp_path: Path
+) -> None:
+    """Control characters in the name of a file or of a person's folder, at enrolment."""
+    folder = tmp_path / "people"
+    (folder / "An\x1bn").mkdir(parents=True)
+    for name in ("a\nb.png", "An\x1bn/1.png", "plain.png"):
+        (folder / name).touch()
+    enrolment = Enrolment(ctx, user, EnrolmentSettings("staff", "opencv-zoo", 0.8))
+    outcomes = {one.label: one async for one in enrolment.run(candidates(folder))}
+    assert {one.result for one in outcomes.values()} == {"refused"}
+    assert "control characters" in outcomes["a\nb.png"].reason
+    assert "control characters" in outcomes["An\x1bn/1.png"].reason
+    assert "control characters" not in outcomes["plain.png"].reason
+    assert await ctx.persons.count(user, None) == 0

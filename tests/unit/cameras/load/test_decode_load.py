@@ -1,0 +1,102 @@
+"""Noticing that a thread spends its time on decoding."""
+
+import threading
+
+import pytest
+
+from cameras.load.decode_load import Effort
+from cameras.timing.backoff import Backoff
+
+
+class Box:
+    """A thread that decodes for a share of its time, ten times a second; its own clock."""
+
+    def __init__(self, turns: threading.BoundedSemaphore | None = None) -> None:
+        self.now = 100.0
+        backoff = Backoff(3600, 600, uniform=lambda: 1.0)
+        self.effort = Effort(turns, backoff, clock=lambda: self.now)
+
+    def works(self, share: float, seconds: float) -> None:
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            self.effort.spent(0.1 * share)
+
+
+def test_whoever_keeps_up_is_neither_behind_nor_overloaded() -> None:
+    box = Box()
+    box.works(0.6, 3600)
+    assert not box.effort.behind
+    assert not box.effort.overloaded
+
+
+def test_a_moment_is_no_overload() -> None:
+    """Decoding at full speed for two seconds, as after a network that stood still."""
+    box = Box()
+    for _ in range(10):
+        box.works(1.0, 2)
+        box.works(0.2, 8)
+        assert not box.effort.behind
+        assert not box.effort.overloaded
+
+
+def test_whoever_does_nothing_else_for_long_is_overloaded() -> None:
+    box = Box()
+    box.works(0.9, 5.2)
+    assert box.effort.behind
+    assert not box.effort.overloaded
+    box.works(0.9, 5.2)
+    assert box.effort.overloaded
+
+
+def test_a_hard_start_is_no_overload() -> None:
+    """All cameras begin at once, and the store and the models with them."""
+    box = Box()
+    box.works(0.9, 5.2)
+    box.works(0.5, 60)
+    assert not box.effort.overloaded
+
+
+def test_who_leaves_something_out_is_still_behind() -> None:
+    """That gives it time, which decoding everything would not; only with much of it is it behind no more."""
+    box = Box()
+    box.works(0.9, 5.2)
+    box.works(0.5, 60)
+    assert box.effort.behind
+    box.works(0.2, 10)
+    assert not box.effort.behind
+
+
+def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
+    """Ten minutes, twenty, at most an hour; after an hour without one it is ten minutes again."""
+    box = Box()
+    lasted = []
+    for good_seconds in (0, 0, 0, 3700, 0):
+        box.works(0.9, 15)
+        began = box.now
+        while box.effort.overloaded:
+            box.works(0.1, 1)
+        lasted.append(round((box.now - began) / 60))
+        box.works(0.1, good_seconds)
+    assert lasted == [10, 20, 40, 60, 10]
+
+
+def test_whoever_is_behind_waits_for_a_turn() -> None:
+    turns = threading.BoundedSemaphore(1)
+    box = Box(turns)
+    with box.effort.turn():
+        assert turns.acquire(blocking=False)
+        turns.release()
+    box.works(0.9, 5.2)
+    with box.effort.turn():
+        assert not turns.acquire(blocking=False)
+    assert turns.acquire(blocking=False)
+
+
+@pytest.mark.parametrize("pause", [1.0, 60.0, 3600.0])
+def test_a_camera_that_was_away_is_not_behind(pause: float) -> None:
+    """Nothing is told meanwhile, and all that time counts."""
+    box = Box()
+    box.works(0.5, 2)
+    box.now += pause
+    box.works(1.0, 2)
+    assert not box.effort.behind

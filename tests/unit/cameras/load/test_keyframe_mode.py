@@ -1,0 +1,264 @@
+"""Decoding only key frames while nothing happens, on made clips with a key frame a second."""
+
+from collections.abc import Callable, Container, Iterator
+from itertools import count, islice
+from pathlib import Path
+
+import av
+import pytest
+
+from cameras.clips.write import write_clip
+from cameras.load.decode_load import Effort
+from cameras.settings import CameraSettings
+from cameras.source.ffmpeg import Source
+from cameras.stream import Decoded, Kept, Nothing
+from pipeline.types import Picture
+from tests.clips import moving_pictures, number_of
+
+FPS = 25
+STILL = 4 * FPS
+"""So many pictures of a room where nothing happens."""
+BEGINS = STILL + 12
+"""Then somebody walks by, from the middle of a second on."""
+
+
+def room(moves: Container[int], count: int) -> Iterator[Picture]:
+    """The picture with the number 0, but where something moves that with its own number."""
+    pictures = list(moving_pictures(count))
+    for number in range(count):
+        yield pictures[number if number in moves else 0]
+
+
+def watched(path: Path, in_view: Callable[[], bool] = lambda: False) -> list[Decoded | Nothing | Kept]:
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path), "decode": "keyframes"})
+    source = Source(settings, in_view)
+    try:
+        return list(source.frames())
+    finally:
+        source.close()
+
+
+def frame_numbers(items: list[Decoded | Nothing | Kept]) -> list[int]:
+    """Which of the clip's pictures were decoded, by their times."""
+    return [round((item.stream_seconds or 0) * FPS) for item in items if isinstance(item, Decoded)]
+
+
+@pytest.fixture(scope="module")
+def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("room") / "visited.mp4"
+    write_clip(path, room(range(BEGINS, BEGINS + 50), STILL + 6 * FPS), FPS)
+    return path
+
+
+def test_of_a_still_scene_only_key_frames_are_decoded(tmp_path: Path) -> None:
+    """And at the end of a recording what is left."""
+    write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
+    items = watched(tmp_path / "still.mp4")
+    assert frame_numbers(items) == [0, 25, 50, 75, *range(76, 100)]
+    assert sum(isinstance(item, Kept) for item in items) == 24 * 4
+
+
+def test_who_is_there_from_the_start_is_seen_from_the_start(tmp_path: Path) -> None:
+    """The first key frame is compared with nothing; the second one shows that something moves."""
+    write_clip(tmp_path / "at once.mp4", room(range(60), STILL), FPS)
+    assert set(range(60)) <= set(frame_numbers(watched(tmp_path / "at once.mp4")))
+
+
+def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -> None:
+    """In order, nothing twice, each picture the right one; and afterwards it dozes again."""
+    items = watched(visited)
+    numbers = frame_numbers(items)
+    assert numbers == sorted(set(numbers))
+    assert set(range(STILL, BEGINS + 50)) <= set(numbers)
+    assert len(numbers) < STILL + 6 * FPS - 2 * FPS
+    shown = [number_of(item.pixels.bgr()) for item in items if isinstance(item, Decoded)]
+    assert [number for number in shown if number] == list(range(BEGINS, BEGINS + 50))
+
+
+def test_once_everybody_has_left_it_dozes_again_before_the_next_key_frame(tmp_path: Path) -> None:
+    """Key frames every four seconds; the visitor leaves two seconds before the next one."""
+    path = tmp_path / "left.mp4"
+    write_clip(path, room(range(80, 150), 400), FPS, key_frame_seconds=4)
+    numbers = frame_numbers(watched(path))
+    assert set(range(80, 150)) <= set(numbers)
+    assert not set(range(150 + FPS, 200)) & set(numbers)
+    assert numbers[-101:] == [200, *range(300, 400)]
+
+
+@pytest.mark.parametrize("from_frame", [0, 30])
+def test_while_a_face_is_in_view_it_is_awake(tmp_path: Path, from_frame: int) -> None:
+    """However still the scene is, and though it looks as it did with nobody there: decoded once, at once."""
+    write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
+    settings = CameraSettings.model_validate(
+        {"id": "room", "url": str(tmp_path / "still.mp4"), "decode": "keyframes"}
+    )
+    items: list[Decoded | Nothing | Kept] = []
+    source = Source(settings, lambda: len(items) >= from_frame)
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    assert not any(isinstance(item, Kept) for item in items[from_frame:])
+    late = [item.late for item in items[from_frame:] if isinstance(item, Decoded)]
+    assert late == sorted(late, reverse=True)
+    assert sum(late) < FPS
+
+
+def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> None:
+    """What was handed over before it dozed off does not come twice."""
+    path = tmp_path / "back.mp4"
+    write_clip(path, room([*range(80, 130), *range(180, 230)], 400), FPS, key_frame_seconds=4)
+    numbers = frame_numbers(watched(path))
+    assert numbers == sorted(set(numbers))
+    assert {*range(80, 130), *range(180, 230)} <= set(numbers)
+
+
+def test_a_scene_that_stays_changed_is_dozed_at_from_the_second_key_frame_on(tmp_path: Path) -> None:
+    """Somebody has put a bright box there."""
+    pictures = list(moving_pictures(STILL + 1))
+    write_clip(tmp_path / "box.mp4", (pictures[STILL * (n >= 30)] for n in range(STILL + 2 * FPS)), FPS)
+    assert frame_numbers(watched(tmp_path / "box.mp4")) == [0, *range(25, 76), 100, *range(125, 150)]
+
+
+def test_key_frames_that_come_often_are_not_all_looked_at(tmp_path: Path) -> None:
+    """As in JPEG, where every frame is one. Who comes is still seen from the start."""
+    path = tmp_path / "often.mp4"
+    write_clip(path, room(range(BEGINS, BEGINS + 50), STILL + 4 * FPS), FPS, key_frame_seconds=1 / FPS)
+    numbers = frame_numbers(watched(path))
+    assert numbers == sorted(set(numbers))
+    assert [number for number in numbers if number < BEGINS - 13] == [0, 13, 26, 39, 52, 65, 78, 91]
+    assert set(range(BEGINS, BEGINS + 50)) <= set(numbers)
+
+
+def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_path: Path) -> None:
+    """It may from the 30th picture on, and not any more from the 110th on: nothing is decoded twice, and what
+    was kept by then is not lost."""
+    path = tmp_path / "still.mp4"
+    write_clip(path, room(range(0), 160), FPS)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
+    items: list[Decoded | Nothing | Kept] = []
+
+    class Overloaded(Effort):
+        @property
+        def overloaded(self) -> bool:
+            return 30 <= len(items) < 110
+
+    source = Source(settings, effort=Overloaded())
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    assert frame_numbers(items) == [*range(51), 75, *range(100, 160)]
+    assert sum(isinstance(item, Kept) for item in items) == 24 + 24 + 9
+
+
+@pytest.mark.parametrize(
+    ("effort", "speed", "dozes"),
+    [(Effort(), "media", True), (Effort(), "fast", False), (None, "media", False)],
+)
+def test_only_who_is_to_keep_pace_can_be_overloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effort: Effort | None, speed: str, dozes: bool
+) -> None:
+    """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
+    monkeypatch.setattr("cameras.load.decode_load.WINDOW_SECONDS", 0.001)
+    monkeypatch.setattr("cameras.load.decode_load.BEHIND_SHARE", 0.0)
+    monkeypatch.setattr("cameras.load.decode_load.KEEPS_UP_SHARE", 0.0)
+    path = tmp_path / "still.mp4"
+    write_clip(path, room(range(0), STILL), FPS)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path), "speed": speed})
+    source = Source(settings, effort=effort)
+    items = list(source.frames())
+    source.close()
+    assert any(isinstance(item, Kept) for item in items) == dozes
+    if not dozes:
+        assert frame_numbers(items) == list(range(STILL))
+
+
+def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
+    """It ends for half a second while the camera is awake and keeps packets; what comes then is decoded, and
+    not kept with the others."""
+    path = tmp_path / "gap.mp4"
+    write_clip(path, room(range(52, 90), 260), FPS, key_frame_seconds=4)
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
+    items: list[Decoded | Nothing | Kept] = []
+
+    class Overloaded(Effort):
+        @property
+        def overloaded(self) -> bool:
+            return not 110 <= len(items) < 122
+
+    source = Source(settings, lambda: 105 <= len(items) < 130, Overloaded())
+    for item in source.frames():
+        items.append(item)  # noqa: PERF402 - it is looked into meanwhile
+    source.close()
+    numbers = frame_numbers(items)
+    assert numbers == sorted(set(numbers))
+    assert set(range(100, 200)) <= set(numbers), "it did not doze off over the gap"
+
+
+def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
+    """The pictures before the key frame that showed the visitor, with the times of their arrival."""
+    items = [item for item in watched(visited) if isinstance(item, Decoded)]
+    late = [round((item.stream_seconds or 0) * FPS) for item in items if item.late]
+    assert late[: FPS - 1] == list(range(STILL + 1, STILL + FPS))
+    arrivals = [item.arrived_at for item in items]
+    assert arrivals == sorted(arrivals)
+
+
+def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
+    """Before the next key frame: what is kept is decoded with the packet that came meanwhile."""
+    settings = CameraSettings.model_validate({"id": "room", "url": str(visited), "decode": "keyframes"})
+    in_view = False
+    source = Source(settings, lambda: in_view)
+    frames = source.frames()
+    asleep = next(item for item in frames if isinstance(item, Kept))
+    list(islice(frames, 5))
+    in_view = True
+    woken = frame_numbers(list(islice(frames, 8)))
+    source.close()
+    first = round((asleep.stream_seconds or 0) * FPS)
+    assert woken[:7] == list(range(first, first + 7))
+
+
+def test_what_is_kept_is_bounded(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is more than that, it is decoded and nothing is lost."""
+    monkeypatch.setattr("cameras.load.keyframe_mode.MOST_BYTES", 1)
+    items = watched(visited)
+    assert not any(isinstance(item, Kept) for item in items)
+    assert frame_numbers(items) == list(range(STILL + 6 * FPS))
+
+
+def test_rare_key_frames_do_not_hide_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a key frame every four seconds, and a look due sooner, what is kept is decoded by then."""
+    monkeypatch.setattr("cameras.load.keyframe_mode.LONGEST_SECONDS", -1.0)
+    path = tmp_path / "rare.mp4"
+    write_clip(path, room(range(0), STILL), FPS, key_frame_seconds=2)
+    assert frame_numbers(watched(path)) == list(range(STILL))
+
+
+@pytest.mark.parametrize("packet_seconds", [0.001, 0.04])
+def test_streams_with_frames_out_of_order_lose_none_of_a_visit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packet_seconds: float
+) -> None:
+    """B-frames: the decoder holds frames back and gives them in another order than they came.
+
+    When it dozes off depends on how fast the packets come; in one of the two it dozes at the end.
+    """
+    ticks = count(1_700_000_000, packet_seconds)
+    monkeypatch.setattr("cameras.source.ffmpeg.time.time", lambda: next(ticks))
+    path = tmp_path / "b.mp4"
+    length = STILL + 6 * FPS
+    with av.open(str(path), "w") as container:
+        options = {"preset": "veryfast", "x264-params": "bframes=2:b-adapt=0:scenecut=0"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = FPS, 2
+        for number, picture in enumerate(room(range(BEGINS, BEGINS + 50), length)):
+            frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    items = watched(path)
+    numbers = frame_numbers(items)
+    assert numbers == sorted(set(numbers))
+    assert set(range(STILL + 2, BEGINS + 50)) <= set(numbers)
+    assert numbers[-1] == length - 1
+    assert any(isinstance(item, Kept) for item in items)

@@ -1,0 +1,37 @@
+"""For which camera code runs shows in its tracebacks, and so in the report of a crash."""
+
+import sys
+import threading
+import traceback
+from typing import cast
+
+import pytest
+from av.video.frame import VideoFrame
+
+from cameras.source.pixels import Converter
+from tests.scripted_camera import Notes, Script, picture, worker
+
+
+def test_a_cameras_thread_is_named_on_its_stack() -> None:
+    """With the camera, and a mark of its settings as they were."""
+    seen: list[list[str]] = []
+    read = threading.Event()
+
+    def look() -> None:
+        seen.append([frame.name for frame in traceback.extract_stack(sys._getframe())])
+        read.set()
+
+    camera = worker(Script([picture(0.0), look]), Notes())
+    camera.start()
+    assert read.wait(10)
+    assert camera.stop(10)
+    assert camera.settings.trace_name in seen[0]
+    assert camera.settings.id in camera.settings.trace_name
+    assert camera.settings.model_copy(update={"max_fps": 3}).trace_name != camera.settings.trace_name
+
+
+def test_a_conversion_is_named_on_the_stack_of_whoever_asks_for_it() -> None:
+    """Pictures are converted on the thread of the analysis, which takes all cameras in turn."""
+    with pytest.raises(TypeError) as raised:
+        Converter("camera door 0123456789abcdef").convert(cast("VideoFrame", 7), 4, 4, "gray")
+    assert "camera door 0123456789abcdef" in [entry.name for entry in raised.traceback]

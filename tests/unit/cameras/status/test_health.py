@@ -1,0 +1,310 @@
+import threading
+
+import pytest
+from structlog.testing import capture_logs
+
+from cameras.errors import Reason, SourceError
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.status.damage import DamageMeter
+from cameras.status.health import Health
+
+GREEN, YELLOW, RED, GREY = CameraState.GREEN, CameraState.YELLOW, CameraState.RED, CameraState.GREY
+
+
+class States(UnobservedCamera):
+    def __init__(self) -> None:
+        self.seen: list[tuple[CameraState, str]] = []
+
+    def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+        self.seen.append((state, reason))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def states() -> States:
+    return States()
+
+
+@pytest.fixture
+def health(states: States, clock: Clock) -> Health:
+    return Health("hall", states, clock)
+
+
+def trouble(reason: Reason = Reason.REFUSED) -> SourceError:
+    return SourceError(reason, f"rtsp://***@host/live: {reason}")
+
+
+def shown(health: Health) -> tuple[CameraState, str]:
+    condition = health.condition()
+    return condition.state, condition.reason
+
+
+def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
+    health: Health, clock: Clock
+) -> None:
+    """Connecting is trouble that is expected to pass."""
+    assert shown(health) == (YELLOW, "connecting")
+    clock.now += 30
+    assert shown(health) == (RED, "connecting")
+    health.frame()
+    assert shown(health) == (GREEN, "")
+
+
+def test_a_camera_that_never_worked_is_red_at_once(health: Health) -> None:
+    """Nobody has to wait 30 s to see that the address is wrong."""
+    health.failed(trouble())
+    assert shown(health) == (RED, "refused")
+
+
+def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: Health, clock: Clock) -> None:
+    """Failing again does not begin a new trouble; the reason is that of the last attempt."""
+    health.frame()
+    health.failed(trouble(Reason.ENDED))
+    assert shown(health) == (YELLOW, "ended")
+    clock.now += 20
+    health.failed(trouble())
+    assert shown(health) == (YELLOW, "refused")
+    clock.now += 10
+    assert shown(health) == (RED, "refused")
+
+
+def test_what_does_not_pass_by_waiting_is_red_at_once(health: Health) -> None:
+    """A password that was changed does not come back by itself."""
+    health.frame()
+    health.failed(trouble(Reason.UNAUTHORIZED))
+    assert shown(health) == (RED, "unauthorized")
+
+
+def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
+    health: Health, clock: Clock
+) -> None:
+    """Though nobody tells it anything: the thread waits inside FFmpeg."""
+    health.connected(live=True)
+    for _ in range(10):
+        health.frame()
+        clock.now += 0.04
+    assert shown(health) == (GREEN, "")
+    clock.now += 4
+    assert shown(health) == (YELLOW, "stalled")
+    clock.now += 30
+    assert shown(health) == (RED, "stalled")
+
+
+def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+    """Whether or not the connection is given up in between; the line comes when somebody looks."""
+    health.connected(live=True)
+    with capture_logs() as lines:
+        for _ in range(10):
+            health.frame()
+            clock.now += 0.04
+        clock.now += 4
+        health.condition()
+        health.condition()
+        health.failed(trouble(Reason.STALLED))
+        health.frame()
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+    assert (lines[0]["reason"], lines[0]["detail"]) == ("stalled", "no picture for 4 s")
+    assert (lines[1]["seconds_lost"], lines[1]["attempts"]) == (4.0, 1)
+
+
+def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: Health, clock: Clock) -> None:
+    """Long before its timeout; the picture that comes in the end is told of, too."""
+    with capture_logs() as lines:
+        health.condition()
+        clock.now += 4
+        assert shown(health) == (YELLOW, "connecting")
+        health.frame()
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+
+
+def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Clock) -> None:
+    """A large picture is decoded for seconds; nobody is told of trouble."""
+    health = Health("hall", states, clock, live=False)
+    with capture_logs() as lines:
+        clock.now += 10
+        assert shown(health) == (YELLOW, "connecting")
+        clock.now += 20
+        assert shown(health) == (RED, "connecting")
+        health.frame()
+    assert lines == []
+
+
+def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock) -> None:
+    """From one in twenty on, for as long as any is damaged; one line at each end."""
+    with capture_logs() as lines:
+        for number in range(100):
+            health.frame()
+            if number in (60, 75):
+                health.damaged_frame()
+            clock.now += 0.05
+        assert shown(health) == (GREEN, "")
+        for _ in range(20):
+            health.frame()
+            health.damaged_frame()
+            clock.now += 0.05
+        assert shown(health) == (YELLOW, "corrupt")
+        for _ in range(80):
+            health.frame()
+            clock.now += 0.05
+        assert shown(health) == (GREEN, "")
+    events = [line["event"] for line in lines]
+    assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
+
+
+def test_what_a_broken_connection_takes_is_no_damage(health: Health, clock: Clock) -> None:
+    """Neither the picture that was on its way, nor those before the first key frame of the next one."""
+    with capture_logs() as lines:
+        for _ in range(3):
+            health.connected(live=True)
+            for _ in range(4):
+                health.damaged_frame()
+            for _ in range(8):
+                health.frame()
+                clock.now += 0.05
+            health.damaged_frame()
+            assert shown(health) == (GREEN, "")
+            health.failed(trouble(Reason.BROKEN))
+            clock.now += 0.5
+    assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
+
+
+def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
+    """What was bad enough to tell is told until it has ended, so that the state does not flicker."""
+    meter = DamageMeter()
+    for number in range(100):
+        meter.picture(100 + number / 50, damaged=number % 2 == 0)
+    assert meter.share(102) == 0.5
+    for number in range(150):
+        meter.picture(102 + number / 50, damaged=number == 140)
+    assert 0 < meter.share(104.99) < 0.01
+    assert meter.share(107.9) == 0
+
+
+def test_a_camera_that_becomes_slow_is_stalled_once(health: Health, clock: Clock) -> None:
+    """Its pace is learned from the silence that was no fault."""
+    health.connected(live=True)
+    health.frame()
+    shown_at_4_seconds = []
+    for _ in range(3):
+        clock.now += 4
+        shown_at_4_seconds.append(shown(health))
+        clock.now += 1
+        health.frame()
+    assert shown_at_4_seconds == [(YELLOW, "stalled"), (GREEN, ""), (GREEN, "")]
+
+
+def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: Health, clock: Clock) -> None:
+    """The gap after its first picture is no trouble."""
+    health.connected(live=True, frame_seconds=5)
+    health.frame()
+    clock.now += 5
+    assert shown(health) == (GREEN, "")
+    clock.now += 11
+    assert shown(health) == (YELLOW, "stalled")
+
+
+def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: Health, clock: Clock) -> None:
+    """One picture every 5 s is what that camera does; a recording may wait for the analysis."""
+    health.connected(live=True)
+    for _ in range(3):
+        health.frame()
+        clock.now += 5
+    assert shown(health) == (GREEN, "")
+    health.connected(live=False)
+    clock.now += 100
+    assert shown(health) == (GREEN, "")
+
+
+def test_posting_errors_make_it_yellow_for_a_while(health: Health, clock: Clock) -> None:
+    """The camera is well, what it sees gets lost."""
+    health.frame()
+    health.posting_failed("the upload server does not answer")
+    assert shown(health) == (YELLOW, "posting")
+    clock.now += 30
+    health.frame()
+    assert shown(health) == (GREEN, "")
+
+
+def test_the_observer_hears_of_changes_alone(health: Health, states: States) -> None:
+    """Not of every frame."""
+    for _ in range(3):
+        health.frame()
+        health.condition()
+    health.failed(trouble())
+    health.failed(trouble())
+    health.frame()
+    health.finished("stopped", "")
+    assert states.seen == [(GREEN, ""), (YELLOW, "refused"), (GREEN, ""), (GREY, "stopped")]
+
+
+def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
+    """Whoever asks while the observer is being told waits: what it heard last is how the camera is."""
+    told: list[CameraState] = []
+    asking = threading.Event()
+
+    class Slow(UnobservedCamera):
+        def state(self, cam_id: str, state: CameraState, reason: str) -> None:
+            if state is YELLOW:
+                recovery.start()
+                asking.wait(5)
+                recovery.join(0.05)
+            told.append(state)
+
+    def recover() -> None:
+        asking.set()
+        health.frame()
+
+    recovery = threading.Thread(target=recover)
+    health = Health("hall", Slow(), clock)
+    health.frame()
+    health.failed(trouble())
+    recovery.join(5)
+    assert told == [GREEN, YELLOW, GREEN]
+
+
+def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+    """However many attempts lie between."""
+    health.frame()
+    with capture_logs() as lines:
+        for _ in range(10):
+            health.failed(trouble())
+            clock.now += 3
+        health.frame()
+    assert [(line["log_level"], line["event"]) for line in lines] == [
+        ("warning", "camera gives no frames"),
+        ("info", "camera is back"),
+    ]
+    assert lines[0]["reason"] == "refused"
+    assert lines[1]["attempts"] == 10
+    assert lines[1]["seconds_lost"] == 30
+
+
+def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: Health, clock: Clock) -> None:
+    """An hour of attempts every 3 s is some 60 lines, and no attempt is left out of the counts."""
+    with capture_logs() as lines:
+        for _ in range(1200):
+            health.failed(trouble())
+            clock.now += 3
+    assert len(lines) == 60
+    assert sum(1 + line.get("failures_not_logged", 0) for line in lines) == pytest.approx(1200, abs=20)
+
+
+def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: Health, clock: Clock) -> None:
+    """Two hundred short troubles in ten minutes are told of once a minute."""
+    with capture_logs() as lines:
+        for _ in range(200):
+            health.frame()
+            health.failed(trouble(Reason.ENDED))
+            clock.now += 3
+    assert len(lines) <= 2 * 11

@@ -1,0 +1,124 @@
+"""What the first look at a box says while no daemon runs, and of one that runs."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cameras.clips.write import write_clip
+from cameras.settings import CameraSettings
+from daemon.config.camera_documents import document_of
+from daemon.config.camera_secrets import CameraSecrets
+from daemon.config.settings import Settings
+from daemon.doctor import box as box_checks
+from daemon.doctor import cameras as camera_checks
+from daemon.runtime import data_folder
+from pipeline.base.files import write_durably
+from tests.clips import moving_pictures
+
+
+def settings(folder: Path, *cameras: dict[str, Any], port: int = 0) -> Settings:
+    given = {"data_dir": str(folder), "detector": "box", "http": {"port": port}, "cameras": cameras}
+    return Settings.model_validate(given, context={"folder": folder})
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, closed_port: int) -> None:
+    """Each says with what it answers, or why it does not; in the order of the settings, those of the
+    collection last. Left out are disabled ones, and those of other boxes."""
+    clip = tmp_path / "clip.mp4"
+    write_clip(clip, moving_pictures(10, 160, 120), 10)
+    away = f"rtsp://cam:s3cr3t@127.0.0.1:{closed_port}/main"
+    in_collection = CameraSettings(id="yard", url=away)
+    document = document_of(in_collection, CameraSecrets(tmp_path))
+    copy = CameraSettings(id="hall", url="rtsp://127.0.0.1/overruled")
+    documents = [document, document_of(copy, CameraSecrets(tmp_path))]
+    write_durably(tmp_path / "cameras.json", json.dumps(documents).encode())
+    checks = camera_checks.look(
+        settings(
+            tmp_path,
+            {"id": "door", "url": away},
+            {"id": "hall", "url": str(clip), "detector": "box"},
+            {"id": "gate", "url": "rtsp://127.0.0.1/main", "user": "cam", "password": ""},
+            {"id": "off", "url": away, "enabled": False},
+            {"id": "other", "url": away, "detector": "another box"},
+        )
+    )
+    told = {check.name: (check.state, check.detail) for check in checks}
+    assert list(told) == ["camera door", "camera hall", "camera gate", "camera yard"]
+    assert told["camera hall"] == ("good", "answers with h264, 160x120")
+    assert told["camera gate"] == ("good", "not asked: systemd hands its password to the service alone")
+    for name in ("camera door", "camera yard"):
+        assert told[name][0] == "bad"
+        assert told[name][1].startswith(f"refused rtsp://***@127.0.0.1:{closed_port}/main: nobody listens")
+
+
+def test_a_copy_of_the_stored_cameras_that_is_of_no_use_is_told(tmp_path: Path) -> None:
+    """Those cameras cannot be asked, which is not to say that there are none."""
+    (tmp_path / "cameras.json").write_text("[{")
+    told = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}
+    assert told["stored cameras"].state == "bad"
+    assert str(tmp_path / "cameras.json") in told["stored cameras"].detail
+
+
+def test_sightings_that_were_put_aside_are_told(tmp_path: Path) -> None:
+    """They are visits that nobody will ever see, so something is wrong."""
+    (tmp_path / "spool" / "dead").mkdir(parents=True)
+    (tmp_path / "spool" / "one.sighting").touch()
+    spool = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}["spool"]
+    assert (spool.state, spool.detail) == ("good", "1 sightings wait")
+    (tmp_path / "spool" / "dead" / "two.sighting.reason").touch()
+    spool = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}["spool"]
+    assert spool.state == "bad"
+    assert "1 can never be stored" in spool.detail and str(tmp_path / "spool" / "dead") in spool.detail
+
+
+SPOOL = {"fault": None, "dropped": 0, "bytes": 7}
+STATUS: dict[str, Any] = {
+    "started_at": "2026-03-02T10:00:00+00:00",
+    "summary": "cameras: 1 green",
+    "store": {"trouble": ""},
+    "spool": SPOOL,
+    "configuration": {"settings": "", "collection": ""},
+    "cameras": [{"cam_id": "door", "state": "green", "reason": "", "detail": ""}],
+    "plugins": [{"name": "bell", "state": "active", "error": "once"}],
+    "jobs": {"doctor": {"last_error": ""}},
+}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "name", "detail"),
+    [
+        ({}, "", ""),
+        ({"store": {"trouble": "MongoDB is away"}}, "storing", "MongoDB is away"),
+        ({"spool": {**SPOOL, "fault": "a full disk"}}, "storing", "a full disk"),
+        ({"spool": {**SPOOL, "dropped": 3}}, "room in the spool", "3 sightings were dropped"),
+        ({"configuration": {"collection": "the camera x: url"}}, "collection", "the camera x: url"),
+        (
+            {"cameras": [{"cam_id": "door", "state": "red", "reason": "refused", "detail": "nobody"}]},
+            "camera door",
+            "red refused nobody",
+        ),
+        ({"plugins": [{"name": "bell", "state": "failed", "error": "no"}]}, "plugin bell", "failed: no"),
+        ({"jobs": {"doctor": {"last_error": "it broke"}}}, "job doctor", "it broke"),
+    ],
+)
+def test_what_the_running_daemon_says_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any], name: str, detail: str
+) -> None:
+    """Whatever troubles it is bad, under its name, and nothing else is."""
+    monkeypatch.setattr("daemon.http.client.status", lambda _settings: {**STATUS, **trouble})
+    with data_folder.held(tmp_path):
+        checks = list(box_checks.look(settings(tmp_path), repair=False))
+    bad = [check for check in checks if check.state == "bad" and check.name != "models"]
+    assert [check.name for check in bad] == ([name] if name else [])
+    assert all(detail in check.detail for check in bad)

@@ -1,0 +1,36 @@
+"""What may not be interrupted."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from daemon.runtime.signals import Terminated, terminated, uninterrupted
+
+
+@pytest.fixture(autouse=True)
+def _handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, terminated)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "interruption"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_waits(number: signal.Signals, interruption: type[BaseException]) -> None:
+    steps = []
+    with pytest.raises(interruption):
+        with uninterrupted():
+            signal.raise_signal(number)
+            steps.append("went on")
+        steps.append("was not interrupted")
+    assert steps == ["went on"]
+
+
+def test_a_fault_ends_it() -> None:
+    """Whatever the import raises, signals come through again."""
+    with pytest.raises(ImportError), uninterrupted():
+        raise ImportError
+    with pytest.raises(Terminated):
+        signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,81 @@
+"""The shots that a visit's facen is made of."""
+
+import weakref
+
+import numpy as np
+import pytest
+
+from pipeline.types import Detection, Quality, Rectangle
+from pipeline.visits.best_shot import Shot
+from pipeline.visits.visit_shots import Cut, VisitShots, visit_facen
+from tests.facens import like, person_facen
+from tests.faces import frame, wall
+
+
+def shot(score: float, seconds: float) -> Shot:
+    detection = Detection(Rectangle(0, 0, 9, 9), 0.9, np.zeros((5, 2), np.float32))
+    return Shot(frame(wall(8, 8), seconds), detection, Quality(score, {}))
+
+
+def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
+    """One shot a tenth of a second; gives score and time of what was kept."""
+    for number, score in enumerate(scores):
+        now = number / 10
+        if shots.wants(score):
+            shots.take(shot(score, now))
+        if (ripe := shots.ripe(now)) is not None:
+            shots.keep(Cut(wall(8, 8), True, ripe.quality.score, ripe.frame.media_time))
+    return [(cut.score, cut.media_time) for cut in shots.cuts]
+
+
+def test_the_best_of_each_interval_is_kept() -> None:
+    """Shots of one moment are nearly the same picture: one of them is enough."""
+    kept = run(VisitShots(4), [-2.0, -1.0, -2.0, -2.0, -2.0, -2.0, -2.0, -0.5, -2.0, -2.0])
+    assert kept == [(-0.5, 0.7), (-1.0, 0.1)]
+
+
+def test_better_ones_take_the_place_of_the_poorest() -> None:
+    """A visit that gets better and better keeps its end, and no more than it may."""
+    kept = run(VisitShots(3), [-5 + 0.1 * number for number in range(41)])
+    assert len(kept) == 3
+    assert min(time for _, time in kept) > 2.5
+
+
+def test_a_visit_that_lasts_costs_nothing_more() -> None:
+    """With enough shots of the same quality nobody looks at another one, and no frame is held."""
+    shots = VisitShots(2)
+    run(shots, [-1.0] * 20)
+    assert not shots.wants(-1.0)
+    assert shots.last() is None
+
+
+def test_a_frame_is_let_go_when_its_interval_is_over() -> None:
+    """Megabytes wait for a fraction of a second."""
+    shots = VisitShots(4)
+    shots.take(held := shot(-1.0, 0.0))
+    pixels = weakref.ref(held.frame.pixels)
+    del held
+    assert shots.ripe(0.3) is None
+    assert pixels() is not None
+    assert shots.ripe(0.5) is not None
+    assert pixels() is None
+
+
+def test_a_facen_is_the_weighted_mean_of_the_shots_that_agree() -> None:
+    """The better one weighs more; the result has length 1; a stranger's shot is left out and counted."""
+    anna, again, bert = person_facen(1), like(person_facen(1), 0.8), person_facen(2)
+    together = visit_facen(np.stack([anna, again, bert]), [-1.0, -3.0, -1.0], 0.7)
+    assert (together.shots, together.others) == (2, 1)
+    assert together.agreement == pytest.approx(0.9, abs=1e-5)
+    assert float(np.linalg.norm(together.facen)) == pytest.approx(1, abs=1e-6)
+    assert float(together.facen @ anna) > float(together.facen @ again) > 0.8
+    mean = 4 * anna + again
+    assert np.allclose(together.facen, mean / np.linalg.norm(mean), atol=1e-5)
+
+
+def test_a_single_shot_is_its_own_facen() -> None:
+    """Nothing to agree with."""
+    anna = person_facen(1)
+    alone = visit_facen(anna[np.newaxis], [-1.0], 0.7)
+    assert (alone.shots, alone.agreement, alone.others) == (1, 1.0, 0)
+    assert np.allclose(alone.facen, anna, atol=1e-6)

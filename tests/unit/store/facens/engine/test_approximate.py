@@ -1,0 +1,172 @@
+"""Approximate search: who is found, and that changes are seen at once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from bson import ObjectId
+from structlog.testing import capture_logs
+
+from pipeline.types import Facen
+from store.facens.engine import local
+from store.facens.engine.approximate import COMPARED, Unchanged
+from store.facens.engine.gallery_array import Precision
+from store.facens.engine.local import PICKED, LocalFacens
+
+SIZE, FACES = 128, 2000
+OWNER = ObjectId()
+
+
+@pytest.fixture(autouse=True)
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search among these is worth a thread, and codes."""
+    monkeypatch.setattr(local, "OFF_LOOP_NUMBERS", FACES * SIZE // 2)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def people(number: int, seed: int = 0) -> np.ndarray:
+    return unit(np.random.default_rng(seed).standard_normal((number, SIZE)))
+
+
+def other_pictures(facens: np.ndarray, cosine: float = 0.7) -> list[Facen]:
+    return list(unit(cosine * facens + np.sqrt(1 - cosine**2) * people(len(facens), seed=1)))
+
+
+async def filled(
+    facens: np.ndarray, precision: Precision = Precision.FULL, ids: Sequence[int] | None = None
+) -> LocalFacens:
+    """A storage whose gallery has its codes. Ids count from 0 unless told."""
+    storage = LocalFacens(SIZE, precision=precision, approximate_from=1000)
+    await storage.add_many(OWNER, "g", zip(ids or range(len(facens)), facens, strict=True))
+    await storage.search(OWNER, "g", facens[0], 1, 0)
+    await storage.approximations.ready()
+    assert storage.approximations.of((OWNER, "g"), storage._galleries[OWNER, "g"], 1) is not None
+    return storage
+
+
+async def nearest(storage: LocalFacens, facen: Facen) -> int:
+    return (await storage.search(OWNER, "g", facen, 1, 0)).hits[0].id
+
+
+@pytest.mark.parametrize("precision", Precision)
+async def test_the_nearest_is_found_with_its_exact_confidence(precision: Precision) -> None:
+    """Of 300 people each is found by another picture of theirs, as surely as if everybody were compared."""
+    facens = people(FACES)
+    storage, exact = await filled(facens, precision), LocalFacens(SIZE, precision=precision)
+    await exact.add_many(OWNER, "g", enumerate(facens))
+    probes = other_pictures(facens[:300])
+    expected = await exact.search_many(OWNER, "g", probes, 1, 0.75)
+    assert [found.hits[0].id for found in expected] == list(range(300))
+    one_by_one = [await storage.search(OWNER, "g", probe, 1, 0.75) for probe in probes]
+    together = await storage.search_many(OWNER, "g", probes, 1, 0.75)
+    for found in (one_by_one, together):
+        assert [one.hits[0].id for one in found] == [one.hits[0].id for one in expected]
+        assert [one.hits[0].confidence for one in found] == pytest.approx(
+            [one.hits[0].confidence for one in expected], abs=1e-5
+        )
+    await storage.close()
+
+
+async def test_the_best_come_first_and_of_equal_ones_the_smaller_id() -> None:
+    facens = people(FACES)
+    facens[[100, 900, 1500]] = facens[7]
+    facens[[300, 1200]] = other_pictures(facens[[7, 7]])
+    storage = await filled(facens, ids=[2 * FACES - row for row in range(FACES)])
+    found = await storage.search(OWNER, "g", facens[7], 6, 0.8)
+    near, far = sorted((300, 1200), key=lambda row: -float(facens[row] @ facens[7]))
+    assert [2 * FACES - hit.id for hit in found.hits] == [1500, 900, 100, 7, near, far]
+    await storage.close()
+
+
+async def test_what_changes_is_seen_at_once() -> None:
+    """Faces that come are found and faces that go are not, before there are new codes."""
+    facens = people(FACES)
+    storage = await filled(facens)
+    codes = storage.approximations._made[OWNER, "g"]
+    new = people(30, seed=2)
+    for number in range(30):
+        await storage.remove(OWNER, "g", 7 * number)
+        await storage.add(OWNER, "g", FACES + number, new[number])
+        assert await nearest(storage, new[number]) == FACES + number
+        assert await nearest(storage, facens[7 * number]) != 7 * number
+    moved = [FACES - 1, FACES - 50, 1, 8]
+    assert [await nearest(storage, facens[number]) for number in moved] == moved
+    assert storage.approximations._made[OWNER, "g"] is codes
+    await storage.close()
+
+
+async def test_a_gallery_that_shrinks_and_grows_again_shows_no_ghosts() -> None:
+    """The last rows go, and others take their places."""
+    facens, new = people(FACES), people(60, seed=2)
+    storage = await filled(facens)
+    for number in range(FACES - 60, FACES):
+        await storage.remove(OWNER, "g", number)
+    gone = [await nearest(storage, facens[number]) for number in range(FACES - 60, FACES)]
+    assert max(gone) < FACES - 60
+    await storage.add_many(OWNER, "g", ((FACES + number, facen) for number, facen in enumerate(new)))
+    assert [await nearest(storage, facen) for facen in new] == [FACES + number for number in range(60)]
+    await storage.close()
+
+
+async def test_much_change_makes_new_codes() -> None:
+    """While they are made, and after it, everybody is found; the log says how surely."""
+    facens, new = people(FACES), people(FACES // 8, seed=2)
+    storage = await filled(facens)
+    before = storage.approximations._made[OWNER, "g"]
+    await storage.add_many(OWNER, "g", ((FACES + number, facen) for number, facen in enumerate(new)))
+    with capture_logs() as lines:
+        assert await nearest(storage, new[0]) == FACES
+        await storage.add(OWNER, "g", 3 * FACES, people(1, seed=3)[0])
+        await storage.approximations.ready()
+    assert storage.approximations._made[OWNER, "g"] is not before
+    (line,) = [line for line in lines if line["event"] == "a gallery is searched approximately"]
+    assert line["faces"] == FACES + FACES // 8
+    assert line["recall"] >= 0.995
+    assert await nearest(storage, people(1, seed=3)[0]) == 3 * FACES
+    assert await nearest(storage, new[-1]) == FACES + len(new) - 1
+    assert len(storage._galleries[OWNER, "g"].listeners) == 1
+    await storage.close()
+
+
+async def test_who_wants_many_or_names_some_gets_them_exactly() -> None:
+    facens = people(FACES)
+    storage, probe = await filled(facens), people(1, seed=5)[0]
+    order = np.argsort(-(facens @ probe), kind="stable")
+    many = await storage.search(OWNER, "g", probe, COMPARED, 0)
+    assert [hit.id for hit in many.hits] == order[:COMPARED].tolist()
+    few = order[::3]
+    assert len(few) > PICKED
+    among = await storage.search(OWNER, "g", probe, 5, 0, allowed=few)
+    assert [hit.id for hit in among.hits] == few[:5].tolist()
+    await storage.close()
+
+
+async def test_a_gallery_that_is_dropped_leaves_nothing() -> None:
+    """Even while its codes are made; the next one of that name has codes of its own."""
+    facens, others = people(FACES), people(FACES, seed=6)
+    storage = LocalFacens(SIZE, approximate_from=1000)
+    await storage.add_many(OWNER, "g", enumerate(facens))
+    await storage.search(OWNER, "g", facens[0], 1, 0)
+    await storage.drop(OWNER, "g")
+    assert (await storage.search(OWNER, "g", facens[0], 1, 0)).hits == []
+    await storage.add_many(OWNER, "g", enumerate(others))
+    await storage.search(OWNER, "g", others[0], 1, 0)
+    await storage.approximations.ready()
+    assert await nearest(storage, others[17]) == 17
+    await storage.drop(OWNER, "g")
+    assert await storage.memory() == 0
+    await storage.close()
+
+
+def test_rows_that_were_written_are_always_among_the_compared() -> None:
+    unchanged = Unchanged(10)
+    for row in (3, 12, 3):
+        unchanged.written(row)
+    rows = np.array([2, 3, 9], dtype=np.intp)
+    assert unchanged.among(rows, 13).tolist() == [2, 3, 9, 10, 11, 12]
+    assert unchanged.among(rows[:1], 13).tolist() == [2, 3, 10, 11, 12]
+    assert unchanged.among(rows, 3).tolist() == [2]
+    assert unchanged.overwritten == 1

@@ -1,0 +1,221 @@
+"""The uploads folder."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.base import files
+from store.errors import UploadError
+from store.uploads.folder import FolderUploads, checked_key
+from store.uploads.webdav import retry_after_seconds
+
+KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
+
+
+def contents(folder: Path) -> list[bytes]:
+    """What is in all files below the folder, temporary ones too."""
+    return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_stores_under_a_url_known_before(tmp_path: Path) -> None:
+    """The URL of a key is the same before and after the upload, and leads back to key and data."""
+    uploads = FolderUploads(tmp_path)
+    before = uploads.url_of(KEY)
+    assert await uploads.get(before) is None
+    url = await uploads.put(KEY, b"picture", "image/jpeg")
+    assert url == before == (tmp_path / KEY).as_uri()
+    assert uploads.key_of(url) == KEY
+    assert await uploads.get(url) == b"picture"
+    assert await uploads.get(KEY) == b"picture"
+
+
+async def test_shows_pictures_through_a_web_server(tmp_path: Path) -> None:
+    """With a base URL the URLs are those of the web server."""
+    uploads = FolderUploads(tmp_path, "https://box.example/pictures/")
+    assert uploads.url_of(KEY) == f"https://box.example/pictures/{KEY}"
+    assert uploads.key_of(f"https://box.example/pictures/{KEY}") == KEY
+
+
+async def test_a_second_upload_replaces_the_first(tmp_path: Path) -> None:
+    """Uploading to the same key again leaves one file with the new data and nothing else."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"first, and longer", "image/jpeg")
+    await uploads.put(KEY, b"second", "image/jpeg")
+    assert contents(tmp_path) == [b"second"]
+
+
+async def test_pictures_are_readable_by_their_user_alone(tmp_path: Path) -> None:
+    """Neither files nor folders are open to other users of the machine."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    await uploads.put(KEY, b"picture", "image/jpeg")
+    modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "uploads").rglob("*")}
+    assert modes == {0}
+
+
+async def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk in the middle of an upload is an UploadError; under the final name nothing has changed."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"old", "image/jpeg")
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, "fsync", no_space)
+    with pytest.raises(UploadError, match="No space left on device"):
+        await uploads.put(KEY, b"new", "image/jpeg")
+    assert contents(tmp_path) == [b"old"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/etc/passwd",
+        "../x",
+        "a/../../x",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.x.part",
+        "a\\b",
+        "a\0b",
+        "ä/b",
+        "a/" * 600,
+    ],
+)
+async def test_refuses_keys_that_are_no_plain_path(tmp_path: Path, key: str) -> None:
+    """A key that could lead out of the folder, or to a hidden file, reaches no file at all."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    with pytest.raises(ValueError, match="is no key"):
+        await uploads.put(key, b"data", "image/jpeg")
+    assert not contents(tmp_path)
+
+
+@given(st.text(max_size=60))
+def test_every_accepted_key_stays_inside(key: str) -> None:
+    """Whatever text comes as a key, it is refused or names a place below the folder."""
+    try:
+        checked_key(key)
+    except ValueError:
+        return
+    assert Path(os.path.normpath(Path("/uploads") / key)) == Path("/uploads") / key
+
+
+async def test_an_owners_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
+    """Everything is there as before: pictures are written, listed, found, measured and removed."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    await uploads.put("owner/20260301/1_a.jpeg", b"old", "image/jpeg")
+    (tmp_path / "uploads" / "owner").rename(tmp_path / "disk")
+    (tmp_path / "uploads" / "owner").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "ring").symlink_to(tmp_path / "disk")
+    url = await uploads.put("owner/20260302/2_b.jpeg", b"new", "image/jpeg")
+    keys = ["owner/20260301/1_a.jpeg", "owner/20260302/2_b.jpeg"]
+    assert [key async for key in uploads.list_keys("owner")] == keys
+    assert [key async for key in uploads.list_keys()] == keys
+    assert await uploads.sizes("owner/20260302") == {keys[1]: 3}
+    assert await uploads.get(url) == b"new" and await uploads.missing(keys) == []
+    assert await uploads.delete(keys[0]) and not (tmp_path / "disk" / "20260301").exists()
+
+
+async def test_a_disk_that_is_not_mounted_is_an_error_of_the_uploads(tmp_path: Path) -> None:
+    """It may be back later; nothing else fails because of it."""
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "owner").symlink_to(tmp_path / "not mounted")
+    (tmp_path / "uploads" / "loop").symlink_to("loop")
+    uploads = FolderUploads(tmp_path / "uploads")
+    for owner in ("owner", "loop"):
+        with pytest.raises(UploadError):
+            await uploads.put(f"{owner}/day/1_a.jpeg", b"x", "image/jpeg")
+        with pytest.raises(UploadError):
+            await uploads.missing([f"{owner}/day/1_a.jpeg"])
+        assert [key async for key in uploads.list_keys(owner)] == []
+        assert await uploads.list_folders(owner) == []
+
+
+async def test_foreign_files_are_no_keys(tmp_path: Path) -> None:
+    """What another program leaves in the folder does not break the listing."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    await uploads.put("owner/1_a.jpeg", b"x", "image/jpeg")
+    for name in ("a b.txt", ".hidden", "ü.jpeg", "x" * 230):
+        (tmp_path / "uploads" / "owner" / name).write_bytes(b"")
+    assert await uploads.sizes() == {"owner/1_a.jpeg": 1}
+
+
+async def test_deletes_once_and_clears_empty_folders(tmp_path: Path) -> None:
+    """Deleting says whether something was there; the day's folder goes with its last picture."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    url = await uploads.put(KEY, b"picture", "image/jpeg")
+    assert await uploads.delete(url) is True
+    assert await uploads.delete(url) is False
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+async def test_knows_foreign_urls(tmp_path: Path) -> None:
+    """A URL of somebody else is not ours to read or delete; nor is one that leaves the folder."""
+    uploads = FolderUploads(tmp_path / "uploads")
+    (tmp_path / "secret").write_bytes(b"secret")
+    for url in (
+        "https://elsewhere.example/x.jpeg",
+        (tmp_path / "secret").as_uri(),
+        (tmp_path / "uploads").as_uri() + "/../secret",
+        (tmp_path / "uploads").as_uri() + "/%2e%2e/secret",
+    ):
+        assert uploads.key_of(url) is None
+        assert await uploads.get(url) is None
+        assert await uploads.delete(url) is False
+    assert (tmp_path / "secret").exists()
+
+
+async def test_lists_keys_and_folders(tmp_path: Path) -> None:
+    """Keys come in order, below a folder or all; half-written files are none."""
+    uploads = FolderUploads(tmp_path)
+    for key in ("b/20260102/2.png", "a/20260101/1.png", "b/20260101/3.png"):
+        await uploads.put(key, b"x", "image/png")
+    (tmp_path / "b" / ".4.png.0badcafe.part").write_bytes(b"half")
+    assert [key async for key in uploads.list_keys()] == [
+        "a/20260101/1.png",
+        "b/20260101/3.png",
+        "b/20260102/2.png",
+    ]
+    assert [key async for key in uploads.list_keys("b/20260101")] == ["b/20260101/3.png"]
+    assert [key async for key in uploads.list_keys("nobody")] == []
+    assert await uploads.list_folders("b") == ["20260101", "20260102"]
+    assert await uploads.list_folders("nobody") == []
+
+
+async def test_removes_what_a_killed_run_left(tmp_path: Path) -> None:
+    """Temporary files go once they are old enough to be nobody's; pictures stay."""
+    uploads = FolderUploads(tmp_path)
+    await uploads.put(KEY, b"picture", "image/jpeg")
+    left = (tmp_path / KEY).with_name(".17_x.jpeg.0badcafe.part")
+    left.write_bytes(b"half")
+    assert await uploads.remove_leftovers(3600) == 0
+    os.utime(left, (0, 0))
+    assert await uploads.remove_leftovers(3600) == 1
+    assert not left.exists()
+    assert await uploads.get(KEY) == b"picture"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        ("0", 0.0),
+        ("-5", 0.0),
+        ("1" * 400, 3600.0),
+        ("999999", 3600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2150 07:28:00 GMT", 3600.0),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2150 07:28:00 -0000", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
+    """What is neither says nothing, and nobody waits for longer than an hour."""
+    assert retry_after_seconds(header) == seconds
