@@ -347,5 +347,6 @@ def test_the_doctor_finds_and_mends(box: Box) -> None:
     report = box.json("doctor", *at_once)
     assert (report["wrong"], report["store"]["findings"]) == (False, [])
     states = {check["name"]: check["state"] for check in report["box"]}
-    looked_at = ("data folder", "models", "mongod", "spool", "port", "daemon", "cameras")
-    assert states == dict.fromkeys(looked_at, "good")
+    assert "disk" in states  # good or not depends on the machine that runs the tests
+    checked = ("disk", "data folder", "models", "mongod", "spool", "port", "daemon", "cameras")
+    assert states == {**dict.fromkeys(checked, "good"), "disk": states["disk"]}
