@@ -66,39 +66,13 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """The regular files in a folder and below, through links to other folders as well, each folder once.
-
-    OSError where the folder itself cannot be read; no file where there is none.
-    """
-    seen = set()
-    if not folder.is_dir():
-        return
-
-    def failed(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):  # removed meanwhile
-            raise error
-
-    for place, folders, files in os.walk(folder, onerror=failed, followlinks=True):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        for name in files:
-            path = Path(place, name)
-            with contextlib.suppress(FileNotFoundError):
-                if path.is_file():
-                    yield path
-
-
 def leftovers(folder: Path, older_than_seconds: float) -> Iterator[Path]:
-    """Temporary files, in the folder and below, that a killed run left behind.
+    """Temporary files right in the folder that a killed run left behind. OSError where it cannot be read.
 
     The age keeps away from files that another process is writing at this moment.
     """
     newest = time.time() - older_than_seconds
-    for path in filter(is_temporary, files_below(folder)):
+    for path in filter(is_temporary, folder.iterdir() if folder.is_dir() else ()):
         with contextlib.suppress(FileNotFoundError):  # finished or removed meanwhile
             if path.is_file() and path.stat().st_mtime <= newest:
                 yield path

@@ -101,10 +101,6 @@ class Uploads(Protocol):
         """As `list_keys`, with sizes."""
         ...
 
-    async def sizes(self, prefix: str = "") -> dict[str, int]:
-        """All `entries` in one dictionary, for folders known to be small."""
-        ...
-
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
         """Those behind which there is nothing. URLs that are not ours count as there."""
         ...
@@ -123,6 +119,18 @@ def checked_key(key: str) -> str:
     if len(key) > _LONGEST_KEY or not all(_PART.fullmatch(part) for part in key.split("/")):
         raise ValueError(f"{key!r:.80} is no key: letters, digits, '_', '-' and '.' between single slashes")
     return key
+
+
+def key_below(folder: str, name: str) -> str | None:
+    """The key of an entry in a folder of keys (empty: the root); None for a name or a length no key has.
+
+    Folders and servers also hold what others put there, such as `lost+found`, `@eaDir` or `.trash`. Listings
+    skip it.
+    """
+    if not _PART.fullmatch(name):
+        return None
+    key = f"{folder}/{name}" if folder else name
+    return key if len(key) <= _LONGEST_KEY else None
 
 
 def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
@@ -238,9 +246,6 @@ class FolderUploads(Addresses):
             for entry in page:
                 yield entry
 
-    async def sizes(self, prefix: str = "") -> dict[str, int]:
-        return {entry.key: entry.size async for entry in self.entries(prefix)}
-
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
         return await asyncio.to_thread(lambda: [one for one in keys_or_urls if not self._is_there(one)])
 
@@ -319,26 +324,34 @@ class FolderUploads(Addresses):
             raise self._failed("write", path, error) from error
         return self._location() or location
 
-    def _walk(self, prefix: str, seen: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-        """The keys in order, through links to other folders as well. Names that are no keys are left out."""
-        start = self.path_of(prefix) if prefix else self._folder
-        try:
-            if not start.is_dir():  # never there, removed meanwhile, or a link to nowhere
-                return
-            status = start.stat()
-            names = _names_in_order(start)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._failed("list", start, error) from error
-        if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a folder above
-            return
-        for name in names:
-            key = f"{prefix}/{name}" if prefix else name
-            if name.endswith("/"):
-                yield from self._walk(key[:-1], seen | {place})
+    def _walk(self, prefix: str) -> Iterator[str]:
+        """The keys in order, through links to other folders as well. Foreign names are skipped."""
+        levels = [self._open(prefix, frozenset())]
+        while levels:
+            level = levels[-1]
+            name = next(level.names, None)
+            if name is None:
+                levels.pop()
+                continue
+            key = f"{level.folder}/{name}" if level.folder else name
+            if key[-1] == "/":
+                levels.append(self._open(key[:-1], level.above))
             elif key != MARKER:
                 yield key
+
+    def _open(self, folder: str, above: frozenset[tuple[int, int]]) -> "_Level":
+        """One folder of keys; without names where it is gone, leads nowhere or is a link to one above it."""
+        path = self._folder / folder
+        try:
+            if path.is_dir():
+                status = path.stat()
+                if (place := (status.st_dev, status.st_ino)) not in above:
+                    return _Level(folder, _names_in_order(path, folder), above | {place})
+        except FileNotFoundError:  # removed meanwhile
+            pass
+        except OSError as error:
+            raise self._failed("list", path, error) from error
+        return _Level(folder, iter(()), above)
 
     def _measured(self, prefix: str) -> Iterator[Entry]:
         root = str(self._folder)
@@ -369,20 +382,24 @@ class FolderUploads(Addresses):
         return False
 
     def _folders(self, prefix: str) -> list[str]:
-        start = self.path_of(prefix) if prefix else self._folder
-        try:
-            return [name[:-1] for name in _names_in_order(start) if name[-1] == "/"] if start.is_dir() else []
-        except OSError as error:
-            raise self._failed("list", start, error) from error
+        return [name[:-1] for name in self._open(prefix, frozenset()).names if name[-1] == "/"]
 
     def _remove_leftovers(self, older_than_seconds: float) -> int:
         removed = 0
-        for path in leftovers(self._folder, older_than_seconds):
+        folders = [self._open("", frozenset())]
+        while folders:
+            level = folders.pop()
+            path = self._folder / level.folder
             try:
-                path.unlink(missing_ok=True)
+                for left in leftovers(path, older_than_seconds):
+                    left.unlink(missing_ok=True)
+                    removed += 1
             except OSError as error:
                 raise self._failed("remove", path, error) from error
-            removed += 1
+            prefix = f"{level.folder}/" if level.folder else ""
+            folders += [
+                self._open(prefix + name[:-1], level.above) for name in level.names if name[-1] == "/"
+            ]
         return removed
 
     def _failed(self, verb: str, path: Path, error: OSError) -> UploadError:
@@ -392,18 +409,29 @@ class FolderUploads(Addresses):
         )
 
 
-def _names_in_order(folder: Path) -> Iterator[str]:
-    """The names in a folder that can be parts of keys, sorted; those of folders end with a slash."""
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """An open folder of keys."""
+
+    folder: str
+    names: Iterator[str]
+    """As `_names_in_order`."""
+    above: frozenset[tuple[int, int]]
+    """Device and inode of this folder and of those it was reached through."""
+
+
+def _names_in_order(path: Path, folder: str) -> Iterator[str]:
+    """The names in a folder that make keys below it, sorted; those of folders end with a slash."""
     chunks = []
-    with os.scandir(folder) as found:
-        named = filter(None, map(_name, found))
+    with os.scandir(path) as found:
+        named = (name for entry in found if (name := _name(entry, folder)))
         while chunk := sorted(islice(named, _SORTED_AT_ONCE)):
             chunks.append(chunk)
     return iter(chunks[0]) if len(chunks) == 1 else heapq.merge(*chunks)
 
 
-def _name(entry: "os.DirEntry[str]") -> str | None:
-    if _PART.fullmatch(entry.name):
+def _name(entry: "os.DirEntry[str]", folder: str) -> str | None:
+    if key_below(folder, entry.name) is not None:
         with contextlib.suppress(OSError):  # a link to itself
             if entry.is_dir():
                 return f"{entry.name}/"

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import httpx
 
 from store.errors import PictureRefusedError, UploadError
-from store.uploads.folder import MARKER, Addresses, Entry, checked_key, location_in, new_marker
+from store.uploads.folder import MARKER, Addresses, Entry, checked_key, key_below, location_in, new_marker
 
 _AT_ONCE = 8
 _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
@@ -42,8 +42,7 @@ LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    path: str
-    """Below the server's URL, without slashes at the ends."""
+    key: str
     folder: bool
     size: int
 
@@ -123,15 +122,13 @@ class WebDavUploads(Addresses):
             yield entry.key
 
     async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
-        for found in await self._listed(prefix):
+        waiting = (await self._listed(prefix))[::-1]
+        while waiting:
+            found = waiting.pop()
             if found.folder:
-                async for deeper in self.entries(found.path):
-                    yield deeper
-            elif found.path != MARKER:
-                yield Entry(found.path, found.size)
-
-    async def sizes(self, prefix: str = "") -> dict[str, int]:
-        return {entry.key: entry.size async for entry in self.entries(prefix)}
+                waiting += (await self._listed(found.key))[::-1]
+            elif found.key != MARKER:
+                yield Entry(found.key, found.size)
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
         places = asyncio.Semaphore(_AT_ONCE)
@@ -150,14 +147,14 @@ class WebDavUploads(Addresses):
         return [one for one, there in zip(keys_or_urls, found, strict=True) if not there]
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        return [entry.path.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
+        return [entry.key.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
         """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
         return 0
 
     async def _listed(self, prefix: str) -> list[_Entry]:
-        """What lies right in a folder, in order; nothing where the folder is not there."""
+        """The entries of one folder that have a key, in order; none where the folder does not exist."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
         answer = await self._ask("PROPFIND", folder, content=_PROPERTIES, headers=headers)
@@ -170,29 +167,32 @@ class WebDavUploads(Addresses):
         try:
             for start in range(0, len(answer.content), _PARSED_AT_ONCE):
                 part = answer.content[start : start + _PARSED_AT_ONCE]
-                entries += await asyncio.to_thread(self._parsed, parser, part)
+                entries += await asyncio.to_thread(self._parsed, parser, part, prefix)
             parser.close()
         except (ElementTree.ParseError, ValueError) as error:
             raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
-        own = folder.rstrip("/")
-        return sorted((one for one in entries if one.path != own and one.path), key=lambda one: one.path)
+        return sorted(entries, key=lambda entry: f"{entry.key}/" if entry.folder else entry.key)
 
-    def _parsed(self, parser: _Parser, part: bytes) -> list[_Entry]:
+    def _parsed(self, parser: _Parser, part: bytes, folder: str) -> list[_Entry]:
         parser.feed(part)
         entries = []
         for event in parser.read_events():
             element = event[-1]
             if isinstance(element, ElementTree.Element) and element.tag == "{DAV:}response":
-                entries.append(self._entry(element))
+                if (entry := self._entry(element, folder)) is not None:
+                    entries.append(entry)
                 element.clear()
         return entries
 
-    def _entry(self, response: ElementTree.Element) -> _Entry:
+    def _entry(self, response: ElementTree.Element, parent: str) -> _Entry | None:
+        """None for the folder itself, for what does not lie right in it, and for what no key names."""
         path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
         size = response.findtext(".//d:getcontentlength", "", _DAV)
         folder = response.find(".//d:resourcetype/d:collection", _DAV) is not None
-        below = path.removeprefix(unquote(urlsplit(self._url).path).rstrip("/"))
-        return _Entry(below.strip("/"), folder, int(size or 0))
+        below = path.removeprefix(unquote(urlsplit(self._url).path).rstrip("/")).strip("/")
+        above, _, name = below.rpartition("/")
+        key = key_below(parent, name) if above == parent else None
+        return None if key is None else _Entry(key, folder, int(size or 0))
 
     async def _make_folders(self, key: str) -> None:
         parts = key.split("/")[:-1]

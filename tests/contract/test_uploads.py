@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 
-from store.uploads.folder import FolderUploads, Uploads
+from store.uploads.folder import Entry, FolderUploads, Uploads
 from store.uploads.webdav import WebDavUploads
 from tests.nginx import PASSWORD, USER, UploadServer, upload_server
 
+FOREIGN = ("lost+found", "@eaDir", ".trash", "Übersicht", "a b", "x" * 201)
+"""Names that file systems, network storages and people give to folders and files."""
 OWNER = "64b7f0a1b2c3d4e5f6a7b8c9"
 PHOTO = f"{OWNER}/20260302/17_0123456789ab_photo.jpeg"
 THUMBNAIL = f"{OWNER}/20260302/17_0123456789ab_thumb.jpeg"
@@ -26,15 +29,28 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Uplo
 
 
 @pytest.fixture(params=["folder", "server", "strict server"])
-async def uploads(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Uploads]:
-    if request.param == "folder":
-        yield FolderUploads(tmp_path)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def root(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder in which the pictures of this test lie in the end."""
+    if kind == "folder":
+        return tmp_path
+    # Each test has its own folder on the server, with characters that URLs escape.
+    folder: Path = request.getfixturevalue("servers")[kind].root / f"{tmp_path.name} ü"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def uploads(kind: str, root: Path, request: pytest.FixtureRequest) -> AsyncIterator[Uploads]:
+    if kind == "folder":
+        yield FolderUploads(root)
         return
-    server = request.getfixturevalue("servers")[request.param]
-    place = tmp_path.name  # each test its own folder on the server, with a character that URLs escape
-    (server.root / f"{place} ü").mkdir()
     async with httpx.AsyncClient(auth=(USER, PASSWORD)) as client:
-        yield WebDavUploads(client, f"{server.url}{place}%20%C3%BC")
+        yield WebDavUploads(client, request.getfixturevalue("servers")[kind].url + quote(root.name))
 
 
 async def test_what_was_put_comes_back_by_key_and_by_url(uploads: Uploads) -> None:
@@ -66,7 +82,40 @@ async def test_what_is_there_is_listed_in_order(uploads: Uploads) -> None:
     assert [key async for key in uploads.list_keys(f"{OWNER}/20260302")] == [PHOTO, THUMBNAIL]
     assert await uploads.list_folders() == [OWNER]
     assert await uploads.list_folders(OWNER) == ["20260302", "20260303"]
-    assert await uploads.sizes(OWNER) == {key: len(key) for key in (PHOTO, THUMBNAIL, LATER)}
+    sizes = {entry.key: entry.size async for entry in uploads.entries(OWNER)}
+    assert sizes == {key: len(key) for key in (PHOTO, THUMBNAIL, LATER)}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+async def test_foreign_names_are_skipped(uploads: Uploads, root: Path, name: str) -> None:
+    """Folders and files of others, at every level, are neither listed nor entered."""
+    await uploads.put(PHOTO, b"picture", "image/jpeg")
+    for folder in (root, root / OWNER, root / OWNER / "20260302"):
+        (folder / name).mkdir()
+        (folder / name / "17_0123456789ab_photo.jpeg").write_bytes(b"foreign")
+        (folder / f"{name}.jpeg").write_bytes(b"foreign")
+    assert [key async for key in uploads.list_keys()] == [PHOTO]
+    assert [entry.key async for entry in uploads.entries()] == [PHOTO]
+    assert await uploads.list_folders() == [OWNER]
+    assert await uploads.list_folders(OWNER) == ["20260302"]
+    assert await uploads.remove_leftovers(0) == 0
+
+
+@pytest.mark.parametrize(("name", "depth"), [("x" * 199, 6), ("d", 600)])
+async def test_keys_that_would_be_too_long_are_skipped(
+    uploads: Uploads, root: Path, name: str, depth: int
+) -> None:
+    """Deeply nested folders do not end a listing; what lies within the length of a key is listed."""
+    folder = root
+    for _ in range(depth):
+        folder /= name
+        folder.mkdir()
+    (folder / "deep.jpeg").write_bytes(b"foreign")
+    (root / name / "near.jpeg").write_bytes(b"x")
+    assert [key async for key in uploads.list_keys()] == [f"{name}/near.jpeg"]
+    assert [entry async for entry in uploads.entries()] == [Entry(f"{name}/near.jpeg", 1)]
+    assert await uploads.list_folders() == [name]
+    assert await uploads.remove_leftovers(0) == 0
 
 
 async def test_missing_pictures_are_found(uploads: Uploads) -> None:

