@@ -6,7 +6,6 @@ come at any moment of the startup: a part that has not been started has nothing 
 
 import asyncio
 import contextlib
-import shutil
 import signal
 import threading
 import time
@@ -31,7 +30,7 @@ from daemon.http.server import application, serving
 from daemon.plugins.host import Plugins
 from daemon.runtime import loop_lag
 from daemon.runtime.crashes import CrashNotes
-from daemon.runtime.disk_space import DiskReserve
+from daemon.runtime.disk_reserve import DiskReserve
 from daemon.runtime.jobs import Jobs
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.nightly_jobs import Nights
@@ -139,7 +138,7 @@ class Application:
         self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
         self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics, self._crashes)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
-        self._disks = DiskReserve(settings, self._storing.make_room)
+        self._disks = DiskReserve(settings.disk_folders, self._storing.make_room)
         self._configuration = Configuration(
             settings, self._supervisor, self._storing, self._reread, self._file_watch
         )
@@ -353,14 +352,14 @@ class Application:
 
     def _add_levels(self) -> None:
         levels, spool = self._metrics.levels, self._spool
-        folder, max_bytes = self._settings.data_dir, self._settings.spool.max_bytes
+        max_bytes = self._settings.spool.max_bytes
         levels.add("facend_spool_sightings", lambda: {"": len(spool)})
         levels.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
         levels.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
         levels.add("facend_spool_max_bytes", lambda: {"": max_bytes})
         levels.add("facend_disk_free_bytes", self._disks.free_bytes)
         levels.add("facend_disk_reserve_bytes", self._disks.reserve_bytes)
-        levels.add("facend_data_free_bytes", lambda: {"": shutil.disk_usage(folder).free})
+        levels.add("facend_disk_size_bytes", self._disks.size_bytes)
         levels.add("facend_facen_shards", lambda: self._storing.seen.shards)
         levels.add("facend_facens", lambda: self._storing.seen.facens)
         levels.add("facend_facens_bytes", lambda: {"": self._storing.seen.facens_bytes})

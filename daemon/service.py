@@ -17,6 +17,7 @@ from daemon.http.connections import raise_descriptor_limit
 from daemon.models import load_models
 from daemon.runtime import data_folder, logs
 from daemon.runtime import loop as event_loop
+from daemon.runtime.disk_space import require_possible_reserve
 from daemon.runtime.signals import STDERR
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.visit_log import log_visit
@@ -34,6 +35,7 @@ def run(settings_path: Path | None) -> None:
     faulthandler.enable(file=STDERR)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)
+    require_possible_reserve(settings.disk_folders, path)
     logs.configure(settings.log_format, settings.log_level)
     with ready(settings) as models:
         application = Application(

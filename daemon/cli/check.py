@@ -7,6 +7,7 @@ import click
 
 from daemon.cli.options import json_option, settings_option
 from daemon.config import file as settings_file
+from daemon.runtime.disk_space import require_possible_reserve
 
 
 @click.command()
@@ -16,6 +17,7 @@ def check(settings_path: Path | None, as_json: bool) -> None:
     """Say what is wrong with the settings, or show what is in effect, secrets masked."""
     path = settings_path or settings_file.find()
     shown = settings_file.effective(path)
+    require_possible_reserve(settings_file.load(path).disk_folders, path)
     if as_json:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
         return

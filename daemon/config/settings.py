@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from cameras.settings import CameraSettings
+from daemon.runtime.disk_space import DiskFolders
 from daemon.runtime.logs import LogFormat, LogLevel
 from pipeline.base.hosts import check_host, split_authority
 from pipeline.base.tls import TlsVerify
@@ -257,6 +258,10 @@ class Settings(Section):
         if self.uploads.url:
             return None
         return self.uploads.folder or self.data_dir / "uploads"
+
+    @property
+    def disk_folders(self) -> DiskFolders:
+        return DiskFolders(self.data_dir, self.pictures_folder, self.uploads.min_free_bytes)
 
     @field_validator("cameras")
     @classmethod

@@ -13,7 +13,7 @@ from daemon.http import client as daemon_client
 from daemon.http.server import listen
 from daemon.models import fetch_with_progress, models_folder
 from daemon.runtime import data_folder
-from daemon.runtime.disk_space import GIGABYTE, disks
+from daemon.runtime.disk_space import GIGABYTE, read_disks
 from pipeline.errors import ModelError
 from pipeline.models.files import Pack, folder_of, is_present, resolve
 from store.errors import StoreError
@@ -50,14 +50,13 @@ def _data_folder(folder: Path, *, repair: bool) -> Check:
 
 
 def _disks(settings: Settings) -> Iterator[Check]:
-    try:
-        found = disks(settings)
-    except OSError as error:
-        yield Check("disk", "bad", str(error))
-        return
-    for disk in found:
-        if text := disk.warning():
-            yield Check("disk", "bad" if disk.is_short else "warning", text)
+    disks, errors = read_disks(settings.disk_folders)
+    for error in errors.values():
+        yield Check("disk", "bad", error)
+    for disk in disks:
+        if disk.warning:
+            is_bad = disk.reserve_used or disk.reserve_too_large
+            yield Check("disk", "bad" if is_bad else "warning", disk.warning)
         else:
             yield Check("disk", "good", f"{disk.space.free / GIGABYTE:.1f} GB free for {disk.folder}")
 

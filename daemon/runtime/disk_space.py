@@ -1,187 +1,178 @@
-"""Free space on the disks of data and pictures: a reserve that pictures leave free, and early warnings."""
+"""Free space on the disks of the data folder and the pictures, and the reserve that pictures leave free."""
 
-import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import structlog
+from daemon.errors import SettingsError
 
-from daemon.config.settings import Settings
-from store import StoreError
-
-log = structlog.get_logger(__name__)
-
-CHECK_SECONDS = 10.0
-WARN_USED = 0.8
-"""Share of a disk in use from which on log, status and doctor warn."""
-WARNING_ENDS = 0.78
-"""A warning ends below this share, so that it does not come and go."""
-
-RESERVE_SHARE = 0.05
-LEAST_RESERVE = 10**9
-MOST_OF_A_SMALL_DISK = 0.2
-"""On a disk of less than 5 GB the least reserve would leave too little for pictures."""
-HEADROOM = 0.1
-"""Removing pictures frees this share of the reserve beyond it, so that it does not begin anew at once."""
 GIGABYTE = 10**9
 
+WARNING_SHARE = 0.8
+"""Used share of a disk above which log, status and doctor warn."""
 
-def nearest(folder: Path) -> Path:
-    """The folder, or its nearest parent that exists."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder
+DEFAULT_RESERVE_SHARE = 0.05
+DEFAULT_RESERVE_BYTES = GIGABYTE
+"""Minimum of the default reserve."""
+SMALL_DISK_RESERVE_SHARE = 0.2
+"""Maximum of the default reserve; decides on disks below 5 GB."""
+MAX_RESERVE_SHARE = 0.9
+"""A larger reserve would remove every picture as soon as it is stored."""
+
+Problem = Literal["filling", "reserve_used", "reserve_too_large"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFolders:
+    """The folders that the daemon fills."""
+
+    data: Path
+    pictures: Path | None = None
+    """None if an upload server keeps the pictures."""
+    min_free_bytes: int | None = None
+    """Reserve on the disk of the pictures. None: the default."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSpace:
-    """One disk at one moment, in bytes."""
+    """Size of a disk at one moment, in bytes."""
 
     total: int
     free: int
-    """What this process may still write; on most file systems less than what root could."""
+    """Available to this process; most file systems keep a share for root."""
 
     @classmethod
-    def of(cls, folder: Path) -> "DiskSpace":
-        """The disk of the folder, or of its nearest parent that exists. Raises OSError."""
-        usage = shutil.disk_usage(nearest(folder))
+    def read(cls, folder: Path) -> "DiskSpace":
+        """The disk of the folder or of its nearest parent that exists.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        usage = shutil.disk_usage(_nearest(folder))
         return cls(usage.used + usage.free, usage.free)
 
     @property
     def used_share(self) -> float:
         return 1 - self.free / self.total if self.total else 1.0
 
-    def reserve(self, min_free_bytes: int | None) -> int:
-        """Bytes that pictures must leave free: as set, else 5 % and at least 1 GB."""
-        if min_free_bytes is not None:
-            return min(min_free_bytes, self.total)
-        usual = max(RESERVE_SHARE * self.total, LEAST_RESERVE)
-        return int(min(usual, MOST_OF_A_SMALL_DISK * self.total))
+    @property
+    def default_reserve(self) -> int:
+        """5 % of the disk and at least 1 GB, but at most a fifth of it."""
+        usual = max(DEFAULT_RESERVE_SHARE * self.total, DEFAULT_RESERVE_BYTES)
+        return int(min(usual, SMALL_DISK_RESERVE_SHARE * self.total))
+
+    @property
+    def max_reserve(self) -> int:
+        return int(MAX_RESERVE_SHARE * self.total)
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk that the daemon writes to, as of the last check."""
+    """A disk that the daemon writes to."""
 
     folder: Path
-    """What lies on it."""
-    holds_pictures: bool
+    """The folder on it."""
     space: DiskSpace
-    reserve: int
-    """Bytes that pictures must leave free; 0 where there are none."""
+    keeps_reserve: bool = False
+    """It holds pictures, which leave a reserve free."""
+    min_free_bytes: int | None = None
 
     @property
-    def is_short(self) -> bool:
-        """The reserve is in use."""
+    def reserve_too_large(self) -> bool:
+        """The configured reserve exceeds the limit for this disk; the default applies instead."""
+        return self.keeps_reserve and (self.min_free_bytes or 0) > self.space.max_reserve
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that pictures leave free; 0 on a disk without pictures."""
+        if not self.keeps_reserve:
+            return 0
+        if self.min_free_bytes is None or self.reserve_too_large:
+            return self.space.default_reserve
+        return self.min_free_bytes
+
+    @property
+    def reserve_used(self) -> bool:
         return self.space.free < self.reserve
 
-    def warning(self) -> str:
-        """What is wrong with its free space, or the empty string."""
-        free, used = self.space.free / GIGABYTE, self.space.used_share
-        text = f"the disk of {self.folder} is {used:.0%} full, {free:.1f} GB are free"
-        if self.is_short:
-            return (
-                f"{text}, less than the reserve of {self.reserve / GIGABYTE:.1f} GB (uploads.min_free_bytes)"
-            )
-        return text if used >= WARN_USED else ""
-
-    def status(self, text: str) -> Mapping[str, Any]:
-        """As JSON, with the warning that is in effect."""
-        space = {
-            "total_bytes": self.space.total,
-            "free_bytes": self.space.free,
-            "reserve_bytes": self.reserve,
+    @property
+    def problems(self) -> frozenset[Problem]:
+        found: dict[Problem, bool] = {
+            "filling": self.space.used_share >= WARNING_SHARE,
+            "reserve_used": self.reserve_used,
+            "reserve_too_large": self.reserve_too_large,
         }
-        return {"folder": str(self.folder), **space, "warning": text}
-
-
-def disks(settings: Settings) -> list[Disk]:
-    """The disk of the data folder, and that of the pictures where it is another one. Raises OSError."""
-    pictures, data = settings.pictures_folder, settings.data_dir
-    found = []
-    if pictures is not None:
-        space = DiskSpace.of(pictures)
-        found.append(Disk(pictures, True, space, space.reserve(settings.uploads.min_free_bytes)))
-    if pictures is None or _device(pictures) != _device(data):
-        found.append(Disk(data, False, DiskSpace.of(data), 0))
-    return found
-
-
-class DiskReserve:
-    """Keeps the reserve free by removing the oldest pictures, and warns about the daemon's disks."""
-
-    def __init__(self, settings: Settings, make_room: Callable[[int], Awaitable[int]]) -> None:
-        """`make_room` removes the oldest pictures until so many bytes are freed; returns how many it freed.
-
-        StoreError where the store is away.
-        """
-        self._settings = settings
-        self._make_room = make_room
-        self._warnings: dict[Path, str] = {}
-        self._disks: list[Disk] = []
+        return frozenset(problem for problem, present in found.items() if present)
 
     @property
-    def trouble(self) -> str:
-        """What is wrong with the disks at present, or the empty string."""
-        return "; ".join(filter(None, self._warnings.values()))
+    def warning(self) -> str:
+        """The problems as text; empty if there are none."""
+        texts = []
+        if self.problems & {"filling", "reserve_used"}:
+            free = f"{self.space.free / GIGABYTE:.1f} GB are free"
+            text = f"the disk of {self.folder} is {self.space.used_share:.0%} full, {free}"
+            if self.reserve_used:
+                text += f", less than the reserve of {_gb(self.reserve)} (uploads.min_free_bytes)"
+            texts.append(text)
+        if self.reserve_too_large:
+            texts.append(
+                f"{self.reserve_refusal}; the default reserve of {_gb(self.reserve)} applies meanwhile"
+            )
+        return "; ".join(texts)
 
-    def status(self) -> list[Mapping[str, Any]]:
-        """Each disk as of the last check."""
-        return [disk.status(self._warnings.get(disk.folder, "")) for disk in self._disks]
+    @property
+    def reserve_refusal(self) -> str:
+        return (
+            f"uploads.min_free_bytes = {self.min_free_bytes}: expected at most {self.space.max_reserve}, "
+            f"90 % of the disk of {self.folder}"
+        )
 
-    def free_bytes(self) -> dict[str, float]:
-        """Free bytes by folder."""
-        return {str(disk.folder): disk.space.free for disk in self._disks}
 
-    def reserve_bytes(self) -> dict[str, float]:
-        """The reserve in bytes, by folder."""
-        return {str(disk.folder): disk.reserve for disk in self._disks if disk.holds_pictures}
+def read_disks(folders: DiskFolders) -> tuple[list[Disk], dict[Path, str]]:
+    """The disk of the pictures, and that of the data folder if it is another one.
 
-    async def run(self) -> None:
-        """Check until cancelled."""
-        while True:
-            await self.check()
-            await asyncio.sleep(CHECK_SECONDS)
-
-    async def check(self) -> None:
-        """Look at the disks once, and remove pictures where the reserve is in use."""
-        if short := [disk for disk in await self._read() if disk.is_short]:
-            await self._free(short[0])
-            await self._read()
-        for disk in self._disks:
-            self._report(disk)
-
-    async def _read(self) -> list[Disk]:
+    Returns the disks that can be read, and the reason for each folder that cannot.
+    """
+    disks: list[Disk] = []
+    errors: dict[Path, str] = {}
+    device = None
+    if folders.pictures is not None:
         try:
-            self._disks = await asyncio.to_thread(disks, self._settings)
-        except OSError as error:  # a folder that is gone is the trouble of those who write to it
-            log.debug("the disks' free space cannot be read", reason=str(error))
-            self._disks = []
-        return self._disks
-
-    async def _free(self, disk: Disk) -> None:
-        wanted = int(disk.reserve * (1 + HEADROOM)) - disk.space.free
-        try:
-            freed = await self._make_room(wanted)
-        except StoreError as error:
-            log.debug("no pictures can be removed at present", reason=str(error))
-            return
-        if freed:
-            log.info("the oldest pictures were removed to keep the disk's reserve free", freed_bytes=freed)
-
-    def _report(self, disk: Disk) -> None:
-        before, text = self._warnings.get(disk.folder, ""), disk.warning()
-        if text and (not before or disk.is_short != ("reserve" in before)):
-            log.warning("a disk is getting full", detail=text)
-        elif before and not text:
-            if disk.space.used_share >= WARNING_ENDS:
-                return
-            log.info("a disk has room again", folder=str(disk.folder), free_bytes=disk.space.free)
-        self._warnings[disk.folder] = text
+            device = _nearest(folders.pictures).stat().st_dev
+            space = DiskSpace.read(folders.pictures)
+            disks.append(Disk(folders.pictures, space, True, folders.min_free_bytes))
+        except OSError as error:
+            errors[folders.pictures] = _unreadable(folders.pictures, error)
+    try:
+        if device is None or device != _nearest(folders.data).stat().st_dev:
+            disks.append(Disk(folders.data, DiskSpace.read(folders.data)))
+    except OSError as error:
+        errors[folders.data] = _unreadable(folders.data, error)
+    return disks, errors
 
 
-def _device(folder: Path) -> int:
-    return nearest(folder).stat().st_dev
+def require_possible_reserve(folders: DiskFolders, settings_file: Path) -> None:
+    """Check that the configured reserve leaves room for pictures.
+
+    Raises:
+        SettingsError: `uploads.min_free_bytes` is more than 90 % of the disk.
+    """
+    for disk in read_disks(folders)[0]:
+        if disk.reserve_too_large:
+            raise SettingsError([f"{settings_file}: {disk.reserve_refusal}"])
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder or its nearest parent that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _unreadable(folder: Path, error: OSError) -> str:
+    return f"the free space of the disk of {folder} cannot be read ({error.strerror})"
+
+
+def _gb(size: int) -> str:
+    return f"{size / GIGABYTE:.1f} GB"

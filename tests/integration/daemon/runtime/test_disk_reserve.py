@@ -7,7 +7,8 @@ from pathlib import Path
 import structlog
 
 from daemon.config.settings import Settings
-from daemon.runtime.disk_space import DiskReserve, DiskSpace
+from daemon.runtime.disk_reserve import DiskReserve
+from daemon.runtime.disk_space import DiskSpace
 from store.collections.users import User
 from store.context import Context
 from store.settings import ENROLLED_GALLERY
@@ -28,7 +29,7 @@ def reserve_of(folder: Path, min_free_bytes: int, ctx: Context, user: User) -> D
     settings = Settings.model_validate(
         {"data_dir": folder.parent, "uploads": {"folder": folder, "min_free_bytes": min_free_bytes}}
     )
-    return DiskReserve(settings, Limits(ctx, user).free)
+    return DiskReserve(settings.disk_folders, Limits(ctx, user).free)
 
 
 async def test_the_oldest_pictures_make_room(store_settings: StoreArguments, tmp_path: Path) -> None:
@@ -46,19 +47,19 @@ async def test_the_oldest_pictures_make_room(store_settings: StoreArguments, tmp
             await ctx.galleries.ensure(user, ENROLLED_GALLERY)
             await ctx.faces.add_to_galleries(faces[0], [ENROLLED_GALLERY])
             used = sum(picture_path(faces[1][field]).stat().st_size for field in ("photo", "normalized"))
-            (disk / "other").write_bytes(bytes(DiskSpace.of(disk).free - 4 * used))
-            wanted = DiskSpace.of(disk).free + used
+            (disk / "other").write_bytes(bytes(DiskSpace.read(disk).free - 4 * used))
+            wanted = DiskSpace.read(disk).free + used
 
             reserve = reserve_of(disk, wanted, ctx, user)
             with structlog.testing.capture_logs() as lines:
                 await reserve.check()
 
-            assert DiskSpace.of(disk).free >= wanted
+            assert DiskSpace.read(disk).free >= wanted
             left = await ctx.faces.find(user, None, sort=[("timestamp", 1)])
             assert len(left) == PERSONS
             assert "photo" in left[0], "an enrolled face keeps its pictures"
             assert "photo" not in left[1]
             assert "photo" in left[-1], "the newest stay"
-            assert any("oldest pictures were removed" in line["event"] for line in lines)
+            assert any("removed the oldest pictures" in line["event"] for line in lines)
             (row,) = [row for row in reserve.status() if row["folder"] == str(disk)]
             assert row["free_bytes"] >= row["reserve_bytes"] == wanted

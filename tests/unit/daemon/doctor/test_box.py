@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from cameras.clips.write import write_clip
 from cameras.settings import CameraSettings
+from daemon.cli.check import check
+from daemon.config import file as settings_file
 from daemon.config.camera_documents import document_of
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.settings import Settings
 from daemon.doctor import box as box_checks
 from daemon.doctor import cameras as camera_checks
+from daemon.errors import SettingsError
 from daemon.runtime import data_folder
 from pipeline.base.files import write_durably
 from tests.clips import moving_pictures
@@ -80,6 +84,17 @@ def test_sightings_that_were_put_aside_are_told(tmp_path: Path) -> None:
     spool = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}["spool"]
     assert spool.state == "bad"
     assert "1 can never be stored" in spool.detail and str(tmp_path / "spool" / "dead") in spool.detail
+
+
+def test_a_reserve_larger_than_the_disk_is_bad(tmp_path: Path) -> None:
+    """Doctor and `facend check` name the setting; the rest of the report stays."""
+    path = tmp_path / "settings.toml"
+    path.write_text('data_dir = "data"\n[uploads]\nmin_free_bytes = 1_000_000_000_000_000_000\n')
+    checks = {check.name: check for check in box_checks.look(settings_file.load(path), repair=False)}
+    assert checks["disk"].state == "bad" and "uploads.min_free_bytes" in checks["disk"].detail
+    done = CliRunner().invoke(check, ["--settings", str(path)])
+    assert done.exit_code and isinstance(done.exception, SettingsError)
+    assert f"{path}: uploads.min_free_bytes" in str(done.exception)
 
 
 SPOOL = {"fault": None, "dropped": 0, "bytes": 7}
