@@ -17,7 +17,7 @@ from typing import IO, TypedDict
 import structlog
 
 from cameras.settings import CameraSettings
-from pipeline.base.files import write_durably
+from pipeline.base.files import read_json_object, write_durably
 
 log = structlog.get_logger(__name__)
 
@@ -115,14 +115,9 @@ class CrashNotes:
     def _known(self) -> dict[str, _Blame]:
         """What is noted, by camera. Notes that are damaged count as none."""
         try:
-            noted = json.loads(self._blames.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
+            noted = read_json_object(self._blames)
+        except (OSError, ValueError) as error:
             self._damaged(str(error))
-            return {}
-        if not isinstance(noted, dict):
-            self._damaged("expected a mapping of cameras")
             return {}
         known = {cam_id: blame for cam_id, one in noted.items() if (blame := _blame(one)) is not None}
         if len(known) < len(noted):

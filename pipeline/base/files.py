@@ -6,12 +6,13 @@ https://man7.org/linux/man-pages/man2/fsync.2.html
 """
 
 import contextlib
+import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _TEMPORARY = ".part"
 
@@ -41,6 +42,24 @@ def write_durably(path: Path, data: bytes) -> None:
     """The same for data that is at hand."""
     with durable_file(path) as file:
         file.write(data)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where the file does not exist.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds anything but a JSON object.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"it holds {type(found).__name__}, not an object")
+    return found
 
 
 def make_folder(folder: Path) -> None:

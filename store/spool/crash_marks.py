@@ -1,26 +1,31 @@
-"""Which sightings ended the process while they were being stored, and how often; kept over restarts.
+"""How often each sighting ended the process while it was being stored. Survives restarts.
 
-A programming error ends the process. Without a mark the next run would try the same sighting first, and end
+A programming error ends the process. Without a mark the next run would try the same sighting first and end
 again.
 """
 
+import contextlib
 import json
 from pathlib import Path
 
 import structlog
 
-from pipeline.base.files import write_durably
+from pipeline.base.files import read_json_object, write_durably
 
 log = structlog.get_logger()
 
-NAME = "crashes.json"
+NAME = "crash-marks.json"
+FORMER_NAME = "crashes.json"
+NAMES = (NAME, FORMER_NAME)
 
 
 class CrashMarks:
-    """A small file beside the sightings. A damaged one is as good as none."""
+    """A small file in the spool folder. A damaged file counts as empty."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        with contextlib.suppress(OSError):  # usually there is none
+            (folder / FORMER_NAME).rename(self._path)
         self._counts = self._read()
 
     def ids(self) -> set[str]:
@@ -39,13 +44,9 @@ class CrashMarks:
 
     def _read(self) -> dict[str, int]:
         try:
-            found = json.loads(self._path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
-            log.warning("the list of sightings that ended the process cannot be read", reason=str(error))
-            return {}
-        if not isinstance(found, dict):
+            found = read_json_object(self._path)
+        except (OSError, ValueError) as error:
+            log.warning("crash marks cannot be read", path=str(self._path), reason=str(error))
             return {}
         return {key: count for key, count in found.items() if type(count) is int and count > 0}
 
@@ -55,5 +56,5 @@ class CrashMarks:
                 write_durably(self._path, json.dumps(self._counts).encode())
             else:
                 self._path.unlink(missing_ok=True)
-        except OSError as error:  # the mark is lost; what called for it goes on
-            log.warning("the list of sightings that ended the process cannot be written", reason=str(error))
+        except OSError as error:  # only the mark is lost
+            log.warning("crash marks cannot be written", path=str(self._path), reason=str(error))

@@ -1,4 +1,4 @@
-"""What waits in the spool, how large it is, and who goes first when it is full."""
+"""The sightings in the spool, their size, and the eviction policy of a full spool."""
 
 import math
 import threading
@@ -9,24 +9,24 @@ from store.settings import WhenFull
 from store.spool.codec import Head
 
 _POOREST_STEP = -5
-"""A quality score of −5 and less is useless; what is below is not told apart."""
+"""Scores at and below this count as equally poor: such a picture is useless."""
 
 
 class SpoolIndex:
-    """The sightings by their ids, which sort by capture time. For any thread."""
+    """The sightings by id; ids sort by capture time. Thread-safe."""
 
     def __init__(self, max_bytes: int, when_full: WhenFull = "drop_poorest") -> None:
         if max_bytes <= 0:
             raise ValueError(f"a spool's max_bytes is above 0, not {max_bytes}")
         self.max_bytes = max_bytes
-        self._order: Callable[[str], tuple[int, str]] | None = {
-            "drop_poorest": self._worth,
+        self._eviction_key: Callable[[str], tuple[int, str]] | None = {
+            "drop_poorest": self._rank,
             "drop_oldest": lambda sighting_id: (0, sighting_id),
             "keep": None,
         }[when_full]
         self._lock = threading.Lock()
         self._heads: dict[str, Head] = {}
-        self._taken: set[str] = set()
+        self._held: set[str] = set()
         self._bytes = 0
         self._reserved = 0
 
@@ -42,33 +42,38 @@ class SpoolIndex:
         with self._lock:
             return sorted(self._heads)
 
-    def oldest(self, passed_over: Container[str] = ()) -> str | None:
+    def oldest(self, excluded: Container[str] = ()) -> str | None:
         with self._lock:
-            return min((one for one in self._heads if one not in passed_over), default=None)
+            return min((one for one in self._heads if one not in excluded), default=None)
 
     def head(self, sighting_id: str) -> Head | None:
         return self._heads.get(sighting_id)
 
-    def take(self, sighting_id: str) -> None:
-        """From now on it does not have to go for others. KeyError where it does not wait."""
+    def hold(self, sighting_id: str) -> None:
+        """Protects a sighting from eviction. KeyError where it is not in the spool."""
         with self._lock:
             if sighting_id not in self._heads:
                 raise KeyError(sighting_id)
-            self._taken.add(sighting_id)
+            self._held.add(sighting_id)
+
+    def release(self, sighting_id: str) -> None:
+        """Ends the protection of `hold`."""
+        with self._lock:
+            self._held.discard(sighting_id)
 
     def add(self, sighting_id: str, head: Head) -> None:
         with self._lock:
             self._add(sighting_id, head)
 
     def remove(self, sighting_id: str) -> Head | None:
-        """What it was; None where it did not wait."""
+        """Its head; None where it was not in the spool."""
         with self._lock:
             return self._remove(sighting_id)
 
     def reserve(self, size: int) -> dict[str, Head]:
-        """Keeps that many bytes free for one that comes; returns those that have gone for it.
+        """Reserves space for a sighting about to be written; returns those evicted for it.
 
-        SpoolError where there cannot be room; nobody has gone then.
+        SpoolError where there cannot be enough space; nothing is evicted then.
         """
         if size > self.max_bytes:
             raise SpoolError(
@@ -76,24 +81,24 @@ class SpoolIndex:
             )
         with self._lock:
             excess = self._bytes + self._reserved + size - self.max_bytes
-            victims: dict[str, Head] = {}
-            if excess > 0 and self._order is None:
+            evicted: dict[str, Head] = {}
+            if excess > 0 and self._eviction_key is None:
                 raise SpoolError(f"the spool is full ({self.max_bytes} bytes) and keeps what it has")
             if excess > 0:
-                for sighting_id in sorted(self._heads.keys() - self._taken, key=self._order):
-                    victims[sighting_id] = self._heads[sighting_id]
-                    excess -= victims[sighting_id].size
+                for sighting_id in sorted(self._heads.keys() - self._held, key=self._eviction_key):
+                    evicted[sighting_id] = self._heads[sighting_id]
+                    excess -= evicted[sighting_id].size
                     if excess <= 0:
                         break
                 else:
                     raise SpoolError(f"the spool's {self.max_bytes} bytes are all in work; try again")
-            for sighting_id in victims:
+            for sighting_id in evicted:
                 self._remove(sighting_id)
             self._reserved += size
-            return victims
+            return evicted
 
     def settle(self, sighting_id: str, head: Head, accepted: bool) -> None:
-        """Ends a reservation: the one that came waits now, or it did not come after all."""
+        """Ends a reservation; the sighting is in the spool if it was `accepted`."""
         with self._lock:
             self._reserved -= head.size
             if accepted:
@@ -104,12 +109,12 @@ class SpoolIndex:
         self._bytes += head.size
 
     def _remove(self, sighting_id: str) -> Head | None:
-        self._taken.discard(sighting_id)
+        self._held.discard(sighting_id)
         head = self._heads.pop(sighting_id, None)
         if head is not None:
             self._bytes -= head.size
         return head
 
-    def _worth(self, sighting_id: str) -> tuple[int, str]:
+    def _rank(self, sighting_id: str) -> tuple[int, str]:
         score = self._heads[sighting_id].score
         return math.floor(min(score, 0.0)) if score > _POOREST_STEP else _POOREST_STEP, sighting_id

@@ -59,6 +59,8 @@ class Recorder:
         self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
         self._retries = Retries(first_pause_seconds, longest_pause_seconds)
         self._prefers_fresh = False
+        self._evicted: set[str] = set()
+        """Sightings that failed and then had to go: an attempt may have stored a part of them."""
         self._crashes = CrashMarks(spool.folder)
         self._has_stored = False
         self._wake = asyncio.Event()
@@ -124,9 +126,13 @@ class Recorder:
 
     def _next(self) -> str | None:
         """The sighting to try now: after a failure one without failures, else the oldest that is due."""
+        for sighting_id in self._retries.ids():
+            if sighting_id not in self._spool:
+                self._retries.remove(sighting_id)
+                self._evicted.add(sighting_id)
         suspects = set() if self._has_stored else self._crashes.ids()
         if self._prefers_fresh:
-            fresh = self._spool.oldest(self._retries.all() | suspects)
+            fresh = self._spool.oldest(self._retries.ids() | suspects)
             if fresh is not None:
                 return fresh
         return self._spool.oldest(self._retries.not_due() | suspects)
@@ -158,8 +164,7 @@ class Recorder:
     async def _try(self, sighting_id: str) -> None:
         try:
             sighting = await asyncio.to_thread(self._spool.get, sighting_id)
-        except KeyError:  # it was dropped to make room since it was chosen
-            self._retries.settled(sighting_id)
+        except KeyError:  # evicted since it was chosen; `_next` notices
             return
         except MalformedSightingError as error:
             await self._give_up(sighting_id, str(error))
@@ -175,20 +180,32 @@ class Recorder:
             return
         except RefusedSightingError:
             await asyncio.to_thread(self._spool.done, sighting_id)
-            self._retries.settled(sighting_id)
+            self._retries.remove(sighting_id)
             self._observer.sighting(sighting.cam_id, "refused")
             return
         await asyncio.to_thread(self._spool.done, sighting_id)
         self._retries.stored(sighting_id)
         self._has_stored = True
         self._healed()
-        self._tell(stored)
+        self._report(stored)
+        await self._forget_evicted()
+
+    async def _forget_evicted(self) -> None:
+        """Removes what attempts stored of sightings that were evicted; the store answers at this moment."""
+        while self._evicted:
+            sighting_id = self._evicted.pop()
+            try:
+                await self._recording.forget(sighting_id)
+            except StoreError as error:
+                self._evicted.add(sighting_id)
+                log.debug("parts of evicted sightings cannot be removed at present", reason=str(error))
+                return
 
     async def _give_up(self, sighting_id: str, reason: str) -> None:
         await asyncio.to_thread(self._spool.dead, sighting_id, reason)
-        self._retries.settled(sighting_id)
+        self._retries.remove(sighting_id)
 
-    def _tell(self, stored: StoredSighting) -> None:
+    def _report(self, stored: StoredSighting) -> None:
         self._observer.sighting(stored.cam_id, "stored")
         self._observer.person(stored.cam_id, stored.outcome)
         if stored.friend:
@@ -205,6 +222,7 @@ class Recorder:
                 error, failure = another, self._retries.failed(sighting_id, another)
             else:
                 return
+        self._spool.release(sighting_id)
         self._observer.sighting(self._spool.camera_of(sighting_id), "retried")
         self._failures += 1
         self._prefers_fresh = not failure.in_place

@@ -115,7 +115,7 @@ class Retries:
 
     def stored(self, sighting_id: str) -> None:
         """One was stored; those that failed because of the store are due at once."""
-        self.settled(sighting_id)
+        self.remove(sighting_id)
         if self._in_a_row:
             self._in_a_row.clear()
             for one in self._failing.values():
@@ -123,8 +123,8 @@ class Retries:
                     one.due = 0.0
         self._stored += 1
 
-    def settled(self, sighting_id: str) -> None:
-        """The sighting has left the spool, stored or not."""
+    def remove(self, sighting_id: str) -> None:
+        """Forgets a sighting that left the spool."""
         self._failing.pop(sighting_id, None)
 
     def not_due(self) -> set[str]:
@@ -132,7 +132,7 @@ class Retries:
         now = time.monotonic()
         return {key for key, one in self._failing.items() if one.due > now}
 
-    def all(self) -> set[str]:
+    def ids(self) -> set[str]:
         """Those that failed, due or not."""
         return set(self._failing)
 

@@ -131,9 +131,9 @@ class Spool:
         """The ids that wait, oldest capture first."""
         return self._index.ids()
 
-    def oldest(self, passed_over: Container[str] = ()) -> str | None:
-        """The id with the oldest capture, except for these; None where nothing else waits."""
-        return self._index.oldest(passed_over)
+    def oldest(self, excluded: Container[str] = ()) -> str | None:
+        """The id with the oldest capture time that is not excluded, if any."""
+        return self._index.oldest(excluded)
 
     def camera_of(self, sighting_id: str) -> str:
         """The cam_id of a sighting that waits; empty for any other."""
@@ -141,12 +141,14 @@ class Spool:
         return head.cam_id if head else ""
 
     def get(self, sighting_id: str) -> Sighting:
-        """Reads a sighting; from now on it is not dropped to make room.
+        """Reads a sighting and protects it from eviction until `release`, `done` or `dead`.
 
-        KeyError where it does not wait (any more); MalformedSightingError where its file is damaged;
-        SpoolError where it cannot be read at present.
+        Raises:
+            KeyError: it is not in the spool.
+            MalformedSightingError: its file is damaged.
+            SpoolError: it cannot be read at present.
         """
-        self._index.take(sighting_id)
+        self._index.hold(sighting_id)
         path = self._path(sighting_id)
         try:
             return sighting_file.decode(path.read_bytes())
@@ -154,6 +156,13 @@ class Spool:
             if error.errno in _LOST:
                 raise MalformedSightingError(f"its file cannot be read: {_reason(error)}") from error
             raise SpoolError(f"{path} cannot be read: {_reason(error)}; {_ADVICE}") from error
+
+    def release(self, sighting_id: str) -> None:
+        """Makes a sighting that was read, and stays in the spool, subject to eviction again."""
+        self._index.release(sighting_id)
+
+    def __contains__(self, sighting_id: str) -> bool:
+        return self._index.head(sighting_id) is not None
 
     def done(self, sighting_id: str) -> None:
         """The sighting is stored: it leaves the spool. Nothing happens where it has left already.
@@ -185,7 +194,7 @@ class Spool:
 
     def _take_up(self) -> None:
         for path in sorted(self.folder.iterdir()):
-            if path in (self._dead.folder, self.folder / crash_marks.NAME):
+            if path in (self._dead.folder, *(self.folder / name for name in crash_marks.NAMES)):
                 continue
             if not path.is_file() or path.is_symlink():
                 log.warning("something that is no sighting lies in the spool", path=str(path))

@@ -16,6 +16,8 @@ from store.collections.users import User
 from store.context import Context
 from store.errors import StoreError, UploadError
 from store.observer import Unobserved
+from store.settings import WhenFull
+from store.spool.codec import encode
 from store.spool.recorder import Recorder
 from store.spool.retries import DIFFERENT, STRIKES
 from store.spool.spool import Spool
@@ -387,6 +389,30 @@ async def run_until_end(
     return events
 
 
+@pytest.mark.parametrize("when_full", ["drop_poorest", "drop_oldest"])
+async def test_set_aside_sightings_are_evicted_as_any_other(
+    ctx: Context, user: User, tmp_path: Path, server: AnsweringServer, when_full: WhenFull
+) -> None:
+    """During an outage each sighting is tried and a better one is accepted for the poorest; what the attempts
+    had stored of the evicted ones is removed afterwards, and nothing is tried again without a pause."""
+    server.answer = lambda path, body: (503, {})
+    poor = [sighting(person, score=-4.0) for person in range(1, 6)]
+    spool = Spool(tmp_path / "small", 5 * len(encode(poor[0])) + 5000, Unobserved(), when_full)
+    ids = [spool.put(one) for one in poor]
+    async with recording(ctx, user, spool) as running:
+        await until(lambda: running.recorder.set_aside == 5)
+        better = [spool.put(sighting(person, score=-0.5)) for person in (6, 7)]
+        await until(lambda: running.recorder.set_aside == 5)
+        assert set(spool.pending()) == {*ids[2:], *better}
+        server.answer = lambda path, body: STORED
+        await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
+        assert running.recorder.set_aside == 0
+    faces = await ctx.faces.find(user, None)
+    assert {face["sighting_id"] for face in faces} == {*ids[2:], *better}
+    persons = {face["person_id"] for face in faces} - {None}
+    assert await ctx.persons.count(user, None) == len(persons)
+
+
 async def test_a_sighting_that_ends_the_process_is_given_up_after_three_ends(
     store_settings: StoreArguments, spool: Spool, uploads: Path
 ) -> None:
@@ -405,16 +431,17 @@ async def test_a_sighting_that_ends_the_process_is_given_up_after_three_ends(
             assert set(await run_until_end(ctx, user, spool)) <= good
         assert dead(spool) == {bad}
         assert "the process ended 3 times" in (spool.folder / "dead" / f"{bad}.sighting.reason").read_text()
-        assert not (spool.folder / "crashes.json").exists()
+        assert not (spool.folder / "crash-marks.json").exists()
         await assert_agreement(ctx, user, uploads, good)
 
 
+@pytest.mark.parametrize("name", ["crash-marks.json", "crashes.json"])
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"a": "x", "b": -1, "c": true}', b"\xff", b"[" * 100_000])
 async def test_a_damaged_list_of_crashes_is_as_good_as_none(
-    ctx: Context, user: User, spool: Spool, content: bytes
+    ctx: Context, user: User, spool: Spool, content: bytes, name: str
 ) -> None:
     """It neither ends the process nor goes to `dead`; sightings are stored."""
-    (spool.folder / "crashes.json").write_bytes(content)
+    (spool.folder / name).write_bytes(content)
     again = Spool(spool.folder, 100_000_000, Unobserved())
     again.put(sighting(1))
     async with recording(ctx, user, again) as running:

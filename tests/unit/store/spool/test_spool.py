@@ -205,7 +205,7 @@ def test_a_full_spool_keeps_what_it_has_where_that_is_wished(tmp_path: Path) -> 
 
 
 def test_never_drops_the_sighting_in_work(tmp_path: Path) -> None:
-    """A sighting that has been read is kept until it is done, however poor; another one goes."""
+    """A sighting that has been read stays until it is released, however poor; another one goes."""
     one = sighting(1, score=-9.0)
     spool = open_spool(tmp_path, int(len(sighting_file.encode(one)) * 2.5))
     taken = spool.put(one)
@@ -214,6 +214,9 @@ def test_never_drops_the_sighting_in_work(tmp_path: Path) -> None:
     spool.put(sighting(3))
     assert taken in spool.pending()
     assert other not in spool.pending()
+    spool.release(taken)
+    spool.put(sighting(4))
+    assert taken not in spool.pending()
 
 
 def test_refuses_a_sighting_larger_than_the_spool(tmp_path: Path) -> None:
