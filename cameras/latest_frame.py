@@ -20,7 +20,7 @@ class EndOfStream:
     cam_id: str
 
 
-class Slot:
+class LatestFrame:
     """Room for one frame of one camera. One thread puts, one takes.
 
     The observer hears of each frame that was replaced before anybody took it. on_ready is called when there
@@ -41,7 +41,7 @@ class Slot:
         self._waiting: deque[Frame | EndOfStream] = deque()
         self._closed = False
         self._dropped = 0
-        self._fresh = True
+        self._at_break = True
 
     @property
     def dropped(self) -> int:
@@ -60,30 +60,30 @@ class Slot:
         with self._changed:
             return len(self._waiting)
 
-    def put(self, frame: Frame, wait: bool = False, at_most_seconds: float | None = None) -> bool:
+    def put(self, frame: Frame, wait: bool = False, timeout_seconds: float | None = None) -> bool:
         """Leave a frame. With `wait`, first wait until the one before was taken, for ever or for a while.
         False once closed."""
         dropped = False
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: not self._waiting or self._closed, at_most_seconds)
+                self._changed.wait_for(lambda: not self._waiting or self._closed, timeout_seconds)
             if self._closed:
                 return False
             if self._waiting and isinstance(self._waiting[-1], Frame):
                 self._waiting.pop()
                 dropped = self._count_drop()
             self._waiting.append(frame)
-            self._fresh = False
-        self._tell(dropped)
+            self._at_break = False
+        self._notify(dropped)
         return True
 
     def end(self) -> None:
         """Mark a break after the frames so far. Nothing happens where no frame came since the last one."""
         with self._changed:
-            if self._closed or self._fresh:
+            if self._closed or self._at_break:
                 return
             dropped = self._append_end()
-        self._tell(dropped)
+        self._notify(dropped)
 
     def close(self) -> None:
         """No more frames. What is there can still be taken, and an end after it; a waiting `put` gives up."""
@@ -91,11 +91,11 @@ class Slot:
         with self._changed:
             if self._closed:
                 return
-            if not self._fresh:
+            if not self._at_break:
                 dropped = self._append_end()
             self._closed = True
             self._changed.notify_all()
-        self._tell(dropped)
+        self._notify(dropped)
 
     def take(self) -> Frame | EndOfStream | None:
         """What comes next, or None. Never waits."""
@@ -107,7 +107,7 @@ class Slot:
             return item
 
     def _append_end(self) -> bool:
-        self._fresh = True
+        self._at_break = True
         ends = [item for item in self._waiting if isinstance(item, EndOfStream)]
         if not ends:
             self._waiting.append(EndOfStream(self.cam_id))
@@ -122,7 +122,7 @@ class Slot:
         self._dropped += 1
         return True
 
-    def _tell(self, dropped: bool) -> None:
+    def _notify(self, dropped: bool) -> None:
         """Outside the lock, so that whoever is told may look into the slot."""
         if dropped:
             self._observer.skipped(self.cam_id, "busy")

@@ -20,7 +20,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class RosterDiff:
     """Camera ids, each in one of the three at most; those in none stay untouched."""
 
     added: tuple[str, ...]
@@ -31,10 +31,10 @@ class Changes:
         return bool(self.added or self.removed or self.changed)
 
 
-def changes(old: Iterable[Assignment], new: Iterable[Assignment]) -> Changes:
+def diff(old: Iterable[Assignment], new: Iterable[Assignment]) -> RosterDiff:
     """What to start, to stop and to replace on the way from the old cameras to the new ones."""
     before, after = _by_id(old), _by_id(new)
-    return Changes(
+    return RosterDiff(
         added=tuple(cam_id for cam_id in after if cam_id not in before),
         removed=tuple(cam_id for cam_id in before if cam_id not in after),
         changed=tuple(cam_id for cam_id in after if cam_id in before and before[cam_id] != after[cam_id]),

@@ -15,7 +15,17 @@ from pydantic import (
     model_validator,
 )
 
-from cameras.urls import HIDDEN, Kind, UrlError, check, joined, kind_of, local_path, mask_url, split_url
+from cameras.urls import (
+    HIDDEN,
+    UrlError,
+    UrlKind,
+    check_url,
+    joined,
+    kind_of,
+    local_path,
+    mask_url,
+    split_url,
+)
 from pipeline.base.tls import TlsVerify
 from pipeline.visits.regions import Region
 
@@ -111,12 +121,12 @@ class CameraSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _can_be_opened(cls, url: str) -> str:
-        check(url)
+        check_url(url)
         return url
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> "CameraSettings":
-        if self.user and self.kind in (Kind.FILE, Kind.DEVICE):
+        if self.user and self.kind in (UrlKind.FILE, UrlKind.DEVICE):
             raise ValueError("a file has no user; the URL of a camera begins with rtsp:// or the like")
         if self.user == HIDDEN:
             raise ValueError(f"{HIDDEN} stands for a user and a password that were hidden; give them")
@@ -125,32 +135,32 @@ class CameraSettings(BaseModel):
         return self
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> UrlKind:
         return kind_of(self.url)
 
     @property
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """Changes with the settings; a secret that changes does not count."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @property
-    def trace_name(self) -> str:
+    def crash_tag(self) -> str:
         """What tracebacks call code that runs for this camera, see `cameras.source.crash_tag`."""
-        return f"camera {self.id} {self.mark}"
+        return f"camera {self.id} {self.fingerprint}"
 
     @property
     def masked_url(self) -> str:
         """The URL as it may be shown; *** stands where user and password are."""
-        if self.user is None or self.kind not in (Kind.RTSP, Kind.HTTP):
+        if self.user is None or self.kind not in (UrlKind.RTSP, UrlKind.HTTP):
             return mask_url(self.url)
         scheme, _, rest = self.url.partition("://")
         return mask_url(f"{scheme}://{HIDDEN}@{rest}")
 
     def connect_url(self) -> str:
         """The URL with its secrets, percent-encoded: for the one who opens it, and nobody else."""
-        if self.kind is Kind.DEVICE:
+        if self.kind is UrlKind.DEVICE:
             return self.url
-        if self.kind is Kind.FILE:
+        if self.kind is UrlKind.FILE:
             # The prefix keeps a path with a colon in it from being read as another protocol.
             return f"file:{local_path(self.url)}"
         url = joined(self.url, None if self.secret_end is None else self.secret_end.get_secret_value())

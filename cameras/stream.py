@@ -27,7 +27,7 @@ class StreamInfo:
         return 1 / (self.fps or _USUAL_FPS)
 
 
-class Decoded(NamedTuple):
+class DecodedFrame(NamedTuple):
     """A frame, fresh from the decoder."""
 
     pixels: Pixels
@@ -39,23 +39,23 @@ class Decoded(NamedTuple):
     late: bool = False
     """It was decoded long after it came, together with others."""
 
-    def as_late(self) -> "Decoded":
+    def as_late(self) -> "DecodedFrame":
         return self._replace(late=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class NoFrame:
     """A packet that gave no frame: the decoder wants more of them, or it was damaged."""
 
     corrupt: bool
 
 
-class Kept(NamedTuple):
+class UndecodedPacket(NamedTuple):
     """A packet that is not decoded now, and perhaps never."""
 
     stream_seconds: float | None
     """Its timestamp in the stream, None where missing."""
-    left_out: bool = False
+    dropped: bool = False
     """Never, because there is no time for it."""
 
 
@@ -65,7 +65,7 @@ class Stream(Protocol):
     @property
     def info(self) -> StreamInfo: ...
 
-    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
+    def frames(self) -> Iterator[DecodedFrame | NoFrame | UndecodedPacket]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
         and ends."""
         ...

@@ -11,20 +11,20 @@ from pipeline.base.urls import AMBIGUOUS, HIDDEN, UrlError, joined, mask_url, sp
 
 __all__ = [
     "HIDDEN",
-    "Kind",
     "UrlError",
-    "check",
+    "UrlKind",
+    "check_url",
+    "host_and_port",
     "host_of",
     "joined",
     "kind_of",
     "local_path",
     "mask_url",
-    "place_of",
     "split_url",
 ]
 
 
-class Kind(Enum):
+class UrlKind(Enum):
     """How a camera is reached."""
 
     RTSP = "rtsp"
@@ -37,27 +37,33 @@ LONGEST = 4000
 """FFmpeg cuts off longer ones, user and password included."""
 SCHEMES = "rtsp://, rtsps://, http://, https://, file:, a path, or /dev/video*"
 
-_KINDS = {"rtsp": Kind.RTSP, "rtsps": Kind.RTSP, "http": Kind.HTTP, "https": Kind.HTTP, "file": Kind.FILE}
+_KINDS = {
+    "rtsp": UrlKind.RTSP,
+    "rtsps": UrlKind.RTSP,
+    "http": UrlKind.HTTP,
+    "https": UrlKind.HTTP,
+    "file": UrlKind.FILE,
+}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
-def kind_of(url: str) -> Kind:
+def kind_of(url: str) -> UrlKind:
     """How the URL is reached. UrlError for a scheme that is not supported."""
     scheme = _SCHEME.match(url)
     if scheme is None:
-        return Kind.DEVICE if url.startswith("/dev/video") else Kind.FILE
+        return UrlKind.DEVICE if url.startswith("/dev/video") else UrlKind.FILE
     try:
         return _KINDS[scheme[1].lower()]
     except KeyError:
         raise UrlError(f"the scheme {scheme[1]:.12}: is not supported; use {SCHEMES}") from None
 
 
-def check(url: str) -> None:
+def check_url(url: str) -> None:
     """UrlError unless the public part of the URL names a place that can be opened."""
     kind = kind_of(url)
     if len(url) > LONGEST:
         raise UrlError(f"the URL has {len(url)} characters; FFmpeg takes {LONGEST}")
-    if kind in (Kind.FILE, Kind.DEVICE):
+    if kind in (UrlKind.FILE, UrlKind.DEVICE):
         if not url or "\0" in str(path := local_path(url)) or not path.name:
             raise UrlError("the URL names no file")
         return
@@ -74,10 +80,10 @@ def check(url: str) -> None:
 
 def host_of(url: str) -> str:
     """The host of a network URL without user and password. UrlError where it is none."""
-    return place_of(url)[0]
+    return host_and_port(url)[0]
 
 
-def place_of(url: str) -> tuple[str, int | None]:
+def host_and_port(url: str) -> tuple[str, int | None]:
     """Host and port of a network URL without user and password. UrlError where it has none."""
     return split_authority(_authority(url))
 

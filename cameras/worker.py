@@ -7,20 +7,20 @@ from collections.abc import Callable
 import structlog
 
 from cameras.errors import Reason, SourceError
-from cameras.latest_frame import Slot
-from cameras.load.decode_load import Effort
+from cameras.latest_frame import LatestFrame
+from cameras.load.decode_load import DecodeLoad
 from cameras.observer import CameraObserver, CameraStatus
 from cameras.settings import CameraSettings
-from cameras.source.crash_tag import traced
-from cameras.source.ffmpeg import Source
-from cameras.status.health import Health
-from cameras.status.stats import Figures
-from cameras.status.watchdog import Progress, Waiting
-from cameras.stream import Decoded, Kept, Stream, StreamInfo
+from cameras.source.crash_tag import with_crash_tag
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.status.health import CameraHealth
+from cameras.status.stats import CameraStats
+from cameras.status.watchdog import Stall, Watchdog
+from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
 from cameras.timing.backoff import Backoff
 from cameras.timing.clock import Stamp, StreamClock
-from cameras.timing.playback import Pace
-from cameras.urls import Kind
+from cameras.timing.playback import Playback
+from cameras.urls import UrlKind
 from pipeline.rate import Rate
 from pipeline.types import Frame
 
@@ -51,17 +51,17 @@ class CameraWorker:
     def __init__(
         self,
         settings: CameraSettings,
-        slot: Slot,
+        slot: LatestFrame,
         observer: CameraObserver,
-        open_source: Callable[[CameraSettings], Stream] = Source,
+        open_source: Callable[[CameraSettings], Stream] = FFmpegSource,
         backoff: Backoff | None = None,
         held_seconds: float = 0.0,
         wanted_fps: Callable[[], float] | None = None,
-        effort: Effort | None = None,
+        decode_load: DecodeLoad | None = None,
         read_by: str = "",
     ) -> None:
         """`held_seconds`: to be left alone for so long, because its stream crashed the process. `wanted_fps`:
-        how many frames a second are wanted at present, if that may be fewer than `max_fps`. `effort`:
+        how many frames a second are wanted at present, if that may be fewer than `max_fps`. `decode_load`:
         the source's. `read_by`: another box that reads this camera; it is not opened here then."""
         self.settings = settings
         self._held_seconds = held_seconds
@@ -69,21 +69,21 @@ class CameraWorker:
         self._observer = observer
         self._open_source = open_source
         self._backoff = backoff or Backoff(settings.reconnect_max_seconds)
-        self._health = Health(settings.id, observer, live=settings.kind is not Kind.FILE)
+        self._health = CameraHealth(settings.id, observer, live=settings.kind is not UrlKind.FILE)
         self._stop = threading.Event()
         # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
-        run = traced(settings.trace_name, self._run)
+        run = with_crash_tag(settings.crash_tag, self._run)
         self._thread = threading.Thread(target=run, name=f"camera {settings.id}", daemon=True)
-        self._figures = Figures(settings)
+        self._stats = CameraStats(settings)
         self._clock: StreamClock | None = None
-        self._pace: Pace | None = None
-        self._progress = Progress(settings)
+        self._playback: Playback | None = None
+        self._watchdog = Watchdog(settings)
         self._rate = Rate()
         self._told_at = 0.0
         """The media time at which the observer was told last."""
         self._untold: list[float] = []
         """How long frames took to decode of which the observer does not know yet."""
-        self._effort = effort or Effort()
+        self._effort = decode_load or DecodeLoad()
         self._logged_overload = False
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
         self._wanted = settings.enabled and not read_by
@@ -95,7 +95,7 @@ class CameraWorker:
     @property
     def status(self) -> CameraStatus:
         """How the camera is now."""
-        return self._figures.status(self._health.condition())
+        return self._stats.status(self._health.condition())
 
     @property
     def overloaded(self) -> bool:
@@ -141,11 +141,11 @@ class CameraWorker:
         """For how long the thread has hung; 0 while it works, waits within its timeouts, or has ended."""
         if not self._thread.is_alive() or self._stop.is_set():
             return 0.0
-        return self._progress.hung_seconds()
+        return self._watchdog.hung_seconds()
 
-    def waiting(self) -> Waiting | None:
+    def waiting(self) -> Stall | None:
         """What it waits for, where that takes longer than the camera's packets usually do; else None."""
-        return None if self._stop.is_set() else self._progress.waiting(self._health.usual_gap)
+        return None if self._stop.is_set() else self._watchdog.waiting(self._health.usual_gap)
 
     def successor(self) -> "CameraWorker":
         """Another worker, to be started, that opens the camera anew and goes on where this one waits.
@@ -162,13 +162,13 @@ class CameraWorker:
             self._open_source,
             self._backoff,
             wanted_fps=self._wanted_fps,
-            effort=self._effort,
+            decode_load=self._effort,
         )
-        other._health, other._figures = self._health, self._figures
-        other._clock, other._pace, other._rate = self._clock, self._pace, self._rate
+        other._health, other._stats = self._health, self._stats
+        other._clock, other._playback, other._rate = self._clock, self._playback, self._rate
         other._logged_overload = self._logged_overload
         # A camera that answers questions and still takes its time is not begun with again and again.
-        other._progress = Progress(self.settings, patient=True)
+        other._watchdog = Watchdog(self.settings, patient=True)
         message = f"{self.settings.masked_url}: silent, but it answers a new connection; opened anew"
         self._health.failed(SourceError(Reason.STALLED, message), waiting.since if waiting else None)
         self._count_reconnect(Reason.STALLED)
@@ -189,7 +189,7 @@ class CameraWorker:
                     return
                 self._slot.end()
                 self._health.failed(error)
-                self._progress.rests()
+                self._watchdog.rests()
                 self._stop.wait(self._backoff.next_seconds())
                 if not self._stop.is_set():
                     self._count_reconnect(error.reason)
@@ -210,13 +210,13 @@ class CameraWorker:
     def _run_once(self) -> None:
         """Play the source until it ends for good or the worker is stopped. SourceError on any trouble."""
         while not self._stop.is_set():
-            self._progress.attempt()
+            self._watchdog.attempt()
             source = self._open_source(self.settings)
             try:
                 if self._stop.is_set():
                     return
                 self._describe(source.info)
-                self._progress.opened(live=not source.info.recorded)
+                self._watchdog.opened(live=not source.info.recorded)
                 frames = self._read(source)
             finally:
                 self._tell_decoded()
@@ -234,47 +234,47 @@ class CameraWorker:
         """Hand over every frame up to the end; how many there were."""
         info = source.info
         clock = self._clock_for(info)
-        pace = self._pace_for(info)
+        playback = self._playback_for(info)
         frames = came = 0
         began = last = time.monotonic()
         for item in source.frames():
             if self._stop.is_set():
                 break
-            now = self._progress.step()
-            if isinstance(item, Kept):
+            now = self._watchdog.step()
+            if isinstance(item, UndecodedPacket):
                 came += 1
-                self._go_past(item, clock, pace)
+                self._go_past(item, clock, playback)
                 last = time.monotonic()
                 continue
-            if not isinstance(item, Decoded):
+            if not isinstance(item, DecodedFrame):
                 if item.corrupt:
                     self._health.damaged_frame()
                     self._observer.skipped(self.settings.id, "corrupt")
                 self._bear_silence(now - last, frames, info)
                 continue
             frames += 1
-            self._progress.picture()
+            self._watchdog.picture()
             came += not item.late
             stamp = clock.stamp(item.stream_seconds, item.arrived_at, info.frame_seconds)
-            if pace is not None and not item.late:
-                clock.held_up(pace.wait_for(stamp.media_time))
+            if playback is not None and not item.late:
+                clock.delay(playback.wait_until_due(stamp.media_time))
             self._hand_over(item, stamp, lossless=info.recorded and self.settings.speed == "fast")
             last = time.monotonic()
             if info.fps is None and last - began >= RATE_SECONDS:
-                self._figures.measured(came / (last - began))
+                self._stats.measured(came / (last - began))
             if last - began > STEADY_SECONDS:
                 self._backoff.reset()
         return frames
 
-    def _go_past(self, item: Kept, clock: StreamClock, pace: Pace | None) -> None:
+    def _go_past(self, item: UndecodedPacket, clock: StreamClock, playback: Playback | None) -> None:
         self._health.kept()
-        if item.left_out:
+        if item.dropped:
             self._observer.skipped(self.settings.id, "busy")
-        if pace is not None and (due := clock.media_time(item.stream_seconds)) is not None:
-            clock.held_up(pace.wait_for(due))
+        if playback is not None and (due := clock.media_time(item.stream_seconds)) is not None:
+            clock.delay(playback.wait_until_due(due))
 
-    def _hand_over(self, item: Decoded, stamp: Stamp, lossless: bool) -> None:
-        self._figures.frame()
+    def _hand_over(self, item: DecodedFrame, stamp: Stamp, lossless: bool) -> None:
+        self._stats.frame()
         self._health.frame()
         self._untold.append(item.decode_seconds)
         # What nobody wants to see would only replace what somebody has not yet taken. Where none may be lost,
@@ -287,7 +287,7 @@ class CameraWorker:
         if not due:
             return
         self._rate.taken(stamp.media_time, fps)
-        self._figures.picture((item.pixels.width, item.pixels.height))
+        self._stats.picture((item.pixels.width, item.pixels.height))
         frame = Frame(self.settings.id, stamp.captured_at, stamp.media_time, item.pixels)
         # Late frames come all at once: the newest would win, and what they were kept for be lost.
         self._slot.put(frame, lossless or item.late, None if lossless else LATE_SECONDS)
@@ -326,17 +326,17 @@ class CameraWorker:
             self._rate.restart()
         return self._clock
 
-    def _pace_for(self, info: StreamInfo) -> Pace | None:
-        """One for the worker's life, too: a loop of one picture has no pace within a round."""
+    def _playback_for(self, info: StreamInfo) -> Playback | None:
+        """One for the worker's life, too: a loop of one picture has no playback within a round."""
         if not info.recorded or self.settings.speed != "media":
             return None
-        self._pace = self._pace or Pace(self._stop)
-        return self._pace
+        self._playback = self._playback or Playback(self._stop)
+        return self._playback
 
     def _describe(self, info: StreamInfo) -> None:
         self._health.connected(live=not info.recorded, frame_seconds=1 / info.fps if info.fps else 0.0)
-        self._figures.connected(info)
+        self._stats.connected(info)
 
     def _count_reconnect(self, reason: Reason) -> None:
-        self._figures.reconnect()
+        self._stats.reconnect()
         self._observer.reconnect(self.settings.id, reason.value)

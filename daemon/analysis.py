@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from cameras.latest_frame import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, LatestFrame
 from daemon.runtime.metrics import Metrics
 from pipeline.stages import CameraStages
 from pipeline.types import Sighting
@@ -31,7 +31,7 @@ class Line:
     """One camera's way through the analysis."""
 
     cam_id: str
-    slot: Slot
+    slot: LatestFrame
     stages: CameraStages
     leaving: bool = False
 
@@ -65,7 +65,7 @@ class Analysis:
             self._woken = True
             self._ready.notify()
 
-    def add(self, cam_id: str, slot: Slot, stages: CameraStages) -> None:
+    def add(self, cam_id: str, slot: LatestFrame, stages: CameraStages) -> None:
         with self._ready:
             self._lines.append(Line(cam_id, slot, stages))
 

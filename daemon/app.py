@@ -175,7 +175,7 @@ class Application:
         self._tasks.start(self._take_changes(), "changed cameras", endless=True)
         self._tasks.start(self._configuration.follow(), "the collection's cameras", endless=True)
         self._tasks.start(self._configuration.renew_leases(), "leases of the cameras", endless=True)
-        self._tasks.start(self._supervisor.look_out(), "cameras that are back", endless=True)
+        self._tasks.start(self._supervisor.probe_reachability(), "cameras that are back", endless=True)
         self._tasks.start(nights.make_up(self._storing.opened), "missed nightly jobs", endless=True)
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 
@@ -212,7 +212,7 @@ class Application:
         if (hung := self._supervisor.hung()) is None:
             return
         camera = hung[0]
-        if (key := (camera.id, camera.mark)) not in self._blamed:
+        if (key := (camera.id, camera.fingerprint)) not in self._blamed:
             self._blamed.add(key)
             await in_thread(lambda: self._crashes.blame(camera), "crash notes")
 

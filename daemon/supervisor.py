@@ -11,13 +11,13 @@ from typing import Any, Protocol
 import structlog
 
 from cameras import roster
-from cameras.latest_frame import Slot
-from cameras.load.decode_load import Effort
+from cameras.latest_frame import LatestFrame
+from cameras.load.decode_load import DecodeLoad
 from cameras.load.motion import MotionGate
 from cameras.roster import Assignment
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.source.reachability import Lookout
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.source.reachability import ReachabilityProbe
 from cameras.worker import CameraWorker
 from daemon.config.settings import PipelineSettings
 from daemon.runtime.crashes import CrashNotes
@@ -45,7 +45,7 @@ class Analyst(Protocol):
         """A slot has something."""
         ...
 
-    def add(self, cam_id: str, slot: Slot, stages: CameraStages) -> None: ...
+    def add(self, cam_id: str, slot: LatestFrame, stages: CameraStages) -> None: ...
     def remove(self, cam_id: str) -> None: ...
 
 
@@ -53,7 +53,7 @@ class Analyst(Protocol):
 class RunningCamera:
     settings: CameraSettings
     worker: CameraWorker
-    slot: Slot
+    slot: LatestFrame
     stages: CameraStages
     read_by: str = ""
     """Another box that reads this camera."""
@@ -91,7 +91,7 @@ class Supervisor:
         self._metrics = metrics
         self._crashes = crashes
         # One more than there are cores, so that none is idle while a thread comes and goes.
-        self._turns = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
+        self._decode_limiter = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
         self._running: dict[str, RunningCamera] = {}
 
     async def apply(
@@ -107,7 +107,7 @@ class Supervisor:
         elsewhere = read_elsewhere or {}
         before = [Assignment(one.settings, one.read_by) for one in self._running.values()]
         after = [Assignment(one, elsewhere.get(one.id, "")) for one in wanted]
-        change = roster.changes(before, after)
+        change = roster.diff(before, after)
         if change:
             told = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
             log.info("these cameras change", **told)
@@ -129,9 +129,11 @@ class Supervisor:
         for camera in self._running.values():
             camera.worker.report_posting_error(message)
 
-    async def look_out(self) -> None:
+    async def probe_reachability(self) -> None:
         """For ever: open those cameras anew that are back while their old connection stays silent."""
-        await Lookout(lambda: [camera.worker for camera in self._running.values()], self._open_anew).run()
+        await ReachabilityProbe(
+            lambda: [camera.worker for camera in self._running.values()], self._reopen
+        ).run()
 
     async def stop(self, timeout_seconds: float) -> None:
         """End them all. They still show, as stopped."""
@@ -159,7 +161,7 @@ class Supervisor:
         """A camera that is about to be opened, or grey where it is disabled or another box reads it."""
         settings, read_by = assignment.settings, assignment.read_by
         self._metrics.add_camera(settings.id)
-        slot = Slot(settings.id, self._metrics, on_ready=self._analysis.wake)
+        slot = LatestFrame(settings.id, self._metrics, on_ready=self._analysis.wake)
         stages = CameraStages(
             settings.id,
             self._models,
@@ -168,8 +170,8 @@ class Supervisor:
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
-        effort = Effort(self._turns)
-        open_source = partial(Source, in_view=lambda: stages.in_view, effort=effort)
+        decode_load = DecodeLoad(self._decode_limiter)
+        open_source = partial(FFmpegSource, in_view=lambda: stages.in_view, decode_load=decode_load)
         worker = CameraWorker(
             settings,
             slot,
@@ -177,7 +179,7 @@ class Supervisor:
             open_source,
             held_seconds=held,
             wanted_fps=lambda: stages.wanted_fps,
-            effort=effort,
+            decode_load=decode_load,
             read_by=read_by,
         )
         return RunningCamera(settings, worker, slot, stages, read_by)
@@ -186,7 +188,7 @@ class Supervisor:
         self._analysis.add(camera.settings.id, camera.slot, camera.stages)
         self._run(camera.worker)
 
-    def _open_anew(self, worker: CameraWorker) -> None:
+    def _reopen(self, worker: CameraWorker) -> None:
         camera = self._running.get(worker.settings.id)
         if camera is not None and camera.worker is worker:
             camera.worker = worker.successor()

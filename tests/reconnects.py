@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.timing.backoff import Backoff
@@ -40,7 +40,7 @@ def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraWorker]]:
     cameras = []
     for number in range(count):
         settings = CameraSettings(id=f"camera-{number}", url=server.url("hall"))
-        slot = Slot(settings.id)
+        slot = LatestFrame(settings.id)
         cameras.append(CameraWorker(settings, slot, UnobservedCamera(), backoff=Backoff(0.02, 0.01)))
         cameras[-1].start()
     try:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from cameras.errors import Reason, SourceError
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.stream import Decoded, Kept, Nothing, StreamInfo
+from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
 from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
 from pipeline.types import ArrayPixels
@@ -18,11 +18,11 @@ from pipeline.types import ArrayPixels
 PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))
 LIVE = StreamInfo("h264", 6, 4, 25.0, recorded=False)
 RECORDED = StreamInfo("h264", 6, 4, 25.0, recorded=True)
-Step = Decoded | Nothing | Kept | SourceError | Callable[[], None]
+Step = DecodedFrame | NoFrame | UndecodedPacket | SourceError | Callable[[], None]
 
 
-def picture(seconds: float | None = None) -> Decoded:
-    return Decoded(PIXELS, seconds, time.time(), 0.001)
+def picture(seconds: float | None = None) -> DecodedFrame:
+    return DecodedFrame(PIXELS, seconds, time.time(), 0.001)
 
 
 def fault(reason: Reason) -> SourceError:
@@ -49,7 +49,7 @@ class ScriptedSource:
     def __init__(self, script: Script, steps: Sequence[Step]) -> None:
         self.script, self.steps, self.info = script, steps, script.info
 
-    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
+    def frames(self) -> Iterator[DecodedFrame | NoFrame | UndecodedPacket]:
         for step in self.steps:
             if isinstance(step, SourceError):
                 raise step
@@ -100,11 +100,11 @@ class Quick(Backoff):
         super().__init__(0.01, 0.01)
 
 
-def worker(script: Script, notes: Notes, slot: Slot | None = None, **given: object) -> CameraWorker:
-    return CameraWorker(settings(**given), slot or Slot("hall", notes), notes, script, Quick())
+def worker(script: Script, notes: Notes, slot: LatestFrame | None = None, **given: object) -> CameraWorker:
+    return CameraWorker(settings(**given), slot or LatestFrame("hall", notes), notes, script, Quick())
 
 
-def take_all(slot: Slot) -> list[object]:
+def take_all(slot: LatestFrame) -> list[object]:
     taken: list[object] = []
     while (item := slot.take()) is not None:
         taken.append(item)

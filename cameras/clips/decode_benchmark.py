@@ -13,7 +13,7 @@ from cameras.errors import ClipError
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class DecodeCost:
     frames: int
     key_frames: int
     """Of these."""
@@ -22,7 +22,7 @@ class Decoding:
     seconds: float
 
 
-def decode(path: Path, seconds: float, *, paced: bool) -> Decoding:
+def decode(path: Path, seconds: float, *, paced: bool) -> DecodeCost:
     """Decode the clip again and again for so long, as fast as it was taken or as fast as it can be done.
 
     Raises ClipError where it cannot be read.
@@ -50,7 +50,7 @@ def decode(path: Path, seconds: float, *, paced: bool) -> Decoding:
                 raise ClipError(f"{path}: not one picture could be decoded")
     except av.FFmpegError as error:
         raise ClipError(f"{path}: it cannot be read: {error.strerror}") from error
-    return Decoding(frames, keys, time.thread_time() - cpu, time.monotonic() - began)
+    return DecodeCost(frames, keys, time.thread_time() - cpu, time.monotonic() - began)
 
 
 def frame_rate(path: Path) -> float:

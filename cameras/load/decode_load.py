@@ -22,7 +22,7 @@ LONGEST_SECONDS = 3600.0
 """So long, shortened at random, an overload is taken to last: to decode everything means to fall behind."""
 
 
-class Effort:
+class DecodeLoad:
     """Of one camera's thread, which says how long it was decoding. Anybody may ask.
 
     The camera is overloaded once it was behind for another `WINDOW_SECONDS`, as nobody is who only had a hard
@@ -31,12 +31,12 @@ class Effort:
 
     def __init__(
         self,
-        turns: AbstractContextManager[object] | None = None,
+        limiter: AbstractContextManager[object] | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`turns`: lets in so many at once as are to decode when there is too little time for all."""
-        self._turns = turns or nullcontext()
+        """`limiter`: lets in so many at once as are to decode when there is too little time for all."""
+        self._limiter = limiter or nullcontext()
         self._backoff = backoff or Backoff(LONGEST_SECONDS, FIRST_SECONDS)
         self._clock = clock
         self._since = clock()
@@ -50,15 +50,15 @@ class Effort:
         """Whether it is better not to decode everything, because it fell behind not long ago."""
         return self._clock() < self._until
 
-    def turn(self) -> AbstractContextManager[object]:
+    def limit(self) -> AbstractContextManager[object]:
         """To decode in: at once where it keeps up.
 
         More threads at once would decode no more, but whoever needs the interpreter for what they decoded
         would wait for a core behind all of them.
         """
-        return self._turns if self.behind else nullcontext()
+        return self._limiter if self.behind else nullcontext()
 
-    def spent(self, seconds: float) -> None:
+    def record(self, seconds: float) -> None:
         """It was decoding for so long, or waiting for its turn."""
         self._spent += seconds
         now = self._clock()

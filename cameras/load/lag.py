@@ -6,17 +6,17 @@ up. So it is read, and decoded only from the next key frame on.
 
 from collections.abc import Callable
 
-from cameras.load.decode_load import Effort
+from cameras.load.decode_load import DecodeLoad
 
-LONGEST_SECONDS = 1.0
+MAX_LAG_SECONDS = 1.0
 """So far behind its stream a camera may be,"""
 
-LONGEST_IN_VIEW_SECONDS = 2.0
+MAX_LAG_IN_VIEW_SECONDS = 2.0
 """and so far with a face in view: the others make room first."""
 
 CAUGHT_UP_SECONDS = 0.3
 
-PATIENCE_SECONDS = 5.0
+MAX_DROP_SECONDS = 5.0
 """What is only read and left out is soon read up. Whoever is still late after so long is so for another
 reason: the camera's clock was set, or the network is slower than it was."""
 
@@ -27,44 +27,44 @@ JUMP_SECONDS = 10.0
 """More than that at once is the stream's clock being set, or a network that was away."""
 
 
-class Backlog:
+class LagLimiter:
     """Of one connection. It leaves something out only where the thread is behind: a network that was held up
     brings what is late all at once, and that is decoded."""
 
-    def __init__(self, effort: Effort, in_view: Callable[[], bool]) -> None:
-        self._effort = effort
+    def __init__(self, decode_load: DecodeLoad, in_view: Callable[[], bool]) -> None:
+        self._effort = decode_load
         self._in_view = in_view
-        self._least: float | None = None
+        self._baseline: float | None = None
         """From a packet's timestamp to its arrival where nothing holds it up, seconds."""
         self._lag = 0.0
         self._read_at = 0.0
-        self._since: float | None = None
+        self._dropping_since: float | None = None
         """When it began to leave out; None while it does not."""
 
-    def leaves_out(self, is_keyframe: bool, stream_seconds: float | None, read_at: float) -> bool:
+    def drops(self, is_keyframe: bool, stream_seconds: float | None, read_at: float) -> bool:
         """Whether this packet is not to be decoded.
 
         stream_seconds: its timestamp in the stream, None where missing; it is in time then. read_at: by a
         clock that nobody sets.
         """
-        lag = 0.0 if stream_seconds is None else self._measured(read_at - stream_seconds, read_at)
-        if self._since is not None:
+        lag = 0.0 if stream_seconds is None else self._measure(read_at - stream_seconds, read_at)
+        if self._dropping_since is not None:
             if is_keyframe and lag <= CAUGHT_UP_SECONDS:
-                self._since = None
-        elif lag > LONGEST_SECONDS and self._effort.behind and self._is_too_late(lag):
-            self._since = read_at
-        return self._since is not None
+                self._dropping_since = None
+        elif lag > MAX_LAG_SECONDS and self._effort.behind and self._is_too_late(lag):
+            self._dropping_since = read_at
+        return self._dropping_since is not None
 
     def _is_too_late(self, lag: float) -> bool:
-        return lag > LONGEST_IN_VIEW_SECONDS or not self._in_view()
+        return lag > MAX_LAG_IN_VIEW_SECONDS or not self._in_view()
 
-    def _measured(self, delay: float, read_at: float) -> float:
+    def _measure(self, delay: float, read_at: float) -> float:
         """How much later than usual it was read."""
-        is_usual = self._since is not None and read_at - self._since > PATIENCE_SECONDS
-        if self._least is None or is_usual or abs(delay - self._least - self._lag) > JUMP_SECONDS:
-            self._least = delay
+        is_usual = self._dropping_since is not None and read_at - self._dropping_since > MAX_DROP_SECONDS
+        if self._baseline is None or is_usual or abs(delay - self._baseline - self._lag) > JUMP_SECONDS:
+            self._baseline = delay
         else:
-            self._least = min(delay, self._least + DRIFT * max(0.0, read_at - self._read_at))
+            self._baseline = min(delay, self._baseline + DRIFT * max(0.0, read_at - self._read_at))
         self._read_at = read_at
-        self._lag = delay - self._least
+        self._lag = delay - self._baseline
         return self._lag

@@ -7,7 +7,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-def traced(name: str, function: Callable[Given, Result]) -> Callable[Given, Result]:
+def with_crash_tag(name: str, function: Callable[Given, Result]) -> Callable[Given, Result]:
     """`function`, called from a frame of this name. Up to 500 characters of ASCII.
 
     faulthandler, which writes while the process crashes, knows nothing of threads' names or arguments, but it

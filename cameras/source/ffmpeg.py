@@ -19,16 +19,16 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from cameras.errors import Reason, SourceError
-from cameras.load.decode_load import Effort
-from cameras.load.keyframe_mode import Doze
-from cameras.load.lag import Backlog
+from cameras.load.decode_load import DecodeLoad
+from cameras.load.keyframe_mode import KeyframeMode
+from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg_errors import Moment, explain
-from cameras.source.nal import goes_on
+from cameras.source.ffmpeg_errors import Phase, to_source_error
+from cameras.source.nal import continues_picture
 from cameras.source.pixels import Converter, DecodedPixels
 from cameras.source.tls import ffmpeg_options, is_checked
-from cameras.stream import Decoded, Kept, Nothing, StreamInfo
-from cameras.urls import Kind, local_path
+from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
+from cameras.urls import UrlKind, local_path
 
 _LEFTOVER_TOLERANCE = 0.98
 _NO_TIMESTAMPS = 0x80
@@ -36,20 +36,26 @@ _NO_TIMESTAMPS = 0x80
 _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 
 
-class Source:
+class FFmpegSource:
     """One open stream. Used by one thread; the frames it gave may be used by others."""
 
     def __init__(
         self,
         settings: CameraSettings,
         in_view: Callable[[], bool] = lambda: False,
-        effort: Effort | None = None,
+        decode_load: DecodeLoad | None = None,
     ) -> None:
-        """`in_view`: whether a face is, so that every frame is wanted whatever the settings say. `effort` is
-        told how long it takes to decode, and says whether there is time for everything; without it there is.
+        """Open the stream.
 
-        Opens it. Blocks for up to connect_timeout_seconds for the answer and as long again for the first
-        packets; FFmpeg offers no way to end that earlier. Raises SourceError."""
+        Blocks for up to connect_timeout_seconds for the answer and as long again for the first packets;
+        FFmpeg offers no way to interrupt that.
+
+        in_view: whether a face is in view; every frame is decoded then. decode_load: records the time spent
+        decoding and says whether the camera is overloaded; without it, it never is.
+
+        Raises:
+            SourceError: the stream cannot be opened.
+        """
         self._settings = settings
         self._container = _open(settings)
         try:
@@ -59,7 +65,7 @@ class Source:
         except SourceError:
             self._container.close()
             raise
-        self._converter = Converter(settings.trace_name)
+        self._converter = Converter(settings.crash_tag)
         base = self._video.time_base
         # Where a camera sends no timestamps, FFmpeg makes some up from a frame rate that it makes up as well.
         made_up = not self.info.recorded and self._container.format.flags & _NO_TIMESTAMPS
@@ -67,17 +73,17 @@ class Source:
         self._tick = None if base is None or made_up else (base.numerator, base.denominator)
         """Of the stream's clock, in seconds; None where it has none."""
         # In a recording each packet is a whole picture.
-        self._goes_on = None if self.info.recorded else goes_on(self.info.codec)
+        self._continues_picture = None if self.info.recorded else continues_picture(self.info.codec)
         self._in_parts = False
         self._held: Packet[Stream] | None = None
         # Nobody keeps up with a recording that is read as fast as it can be, or only for its frames.
-        self._in_time = effort is not None and not (self.info.recorded and settings.speed == "fast")
-        self._effort = effort = effort or Effort()
+        self._in_time = decode_load is not None and not (self.info.recorded and settings.speed == "fast")
+        self._effort = decode_load = decode_load or DecodeLoad()
         keyframes = settings.decode == "keyframes"
-        self._doze = Doze(self, in_view, lambda: keyframes or effort.overloaded)
-        self._backlog = None if self.info.recorded else Backlog(effort, in_view)
+        self._keyframe_mode = KeyframeMode(self, in_view, lambda: keyframes or decode_load.overloaded)
+        self._lag = None if self.info.recorded else LagLimiter(decode_load, in_view)
 
-    def frames(self) -> Iterator[Decoded | Nothing | Kept]:
+    def frames(self) -> Iterator[DecodedFrame | NoFrame | UndecodedPacket]:
         """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
         and ends: a dead RTSP server looks like the end of a file."""
         packets = self._container.demux()
@@ -93,8 +99,8 @@ class Source:
             if packet.stream.index == self._video.index:
                 yield from self._take(packet)
             else:
-                yield Nothing(corrupt=False)
-        yield from self._doze.wake()
+                yield NoFrame(corrupt=False)
+        yield from self._keyframe_mode.decode_buffered()
         if not self.info.recorded:
             raise SourceError(Reason.ENDED, f"{self._settings.masked_url}: the camera closed the connection")
 
@@ -106,19 +112,19 @@ class Source:
         try:
             return next(packets, None)
         except av.FFmpegError as error:
-            failure = explain(error, self._settings, Moment.READING)
+            failure = to_source_error(error, self._settings, Phase.READING)
         raise failure
 
     # Lists and not generators, as generators in generators are dear: what runs between two frames, some 40 ms
     # apart, finds nothing of itself in the processor's caches.
-    def _take(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
+    def _take(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
         """Decode, but where the camera sends its pictures in parts, only once all of a picture is there: one
         packet later than usual, because nothing marks the last part."""
-        part = self._goes_on is not None and self._goes_on(bytes(packet))
+        part = self._continues_picture is not None and self._continues_picture(bytes(packet))
         if part and not self._in_parts:
             # The part before it was decoded for a whole picture; this one can only be thrown away.
             self._in_parts = True
-            return [Nothing(corrupt=True)]
+            return [NoFrame(corrupt=True)]
         if not self._in_parts:
             return self._take_whole(packet)
         if part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
@@ -127,40 +133,40 @@ class Source:
         before, self._held = self._held, packet
         return [] if before is None else self._take_whole(before)
 
-    def _take_whole(self, packet: "Packet[Stream]") -> Iterable[Decoded | Nothing | Kept]:
+    def _take_whole(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
         arrived_at = time.time()
-        if self._backlog is None:
-            return self._doze.take(packet, arrived_at)
+        if self._lag is None:
+            return self._keyframe_mode.process(packet, arrived_at)
         seconds = self.seconds(packet)
-        left_out = self._backlog.leaves_out(packet.is_keyframe, seconds, time.monotonic())
-        if not left_out:
-            return self._doze.take(packet, arrived_at)
-        self._doze.interrupt()
-        return [Kept(seconds, left_out=True)]
+        drops = self._lag.drops(packet.is_keyframe, seconds, time.monotonic())
+        if not drops:
+            return self._keyframe_mode.process(packet, arrived_at)
+        self._keyframe_mode.interrupt()
+        return [UndecodedPacket(seconds, dropped=True)]
 
     # cameras.load.keyframe_mode.Decoder
-    def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
+    def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
         frames, seconds = self._timed(packet.decode)
         if frames is None:
             # One damaged packet is no reason to reconnect; the decoder goes on with the next key frame.
-            return [Nothing(corrupt=True)]
+            return [NoFrame(corrupt=True)]
         if not frames:
-            return [Nothing(corrupt=packet.is_corrupt)]
+            return [NoFrame(corrupt=packet.is_corrupt)]
         return [self._decoded(frame, arrived_at, seconds / len(frames)) for frame in frames]
 
-    def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[Decoded | Nothing]:
+    def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
         self.reset()
         # A decoder that puts frames into order holds the newest back until it hears that it was the last.
         frames, seconds = self._timed(lambda: [*packet.decode(), *self._video.codec_context.decode(None)])
         self.reset()
         if not frames:
-            return [Nothing(corrupt=True)]
+            return [NoFrame(corrupt=True)]
         return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
     def _timed(self, decode: Callable[[], Sequence[object]]) -> tuple[Sequence[object] | None, float]:
         """What it gives, None where it fails, and how long it takes once it is its turn."""
         asked_at = time.perf_counter()
-        with self._effort.turn():
+        with self._effort.limit():
             began = time.perf_counter()
             try:
                 frames = decode()
@@ -168,7 +174,7 @@ class Source:
                 frames = None
             ended = time.perf_counter()
         if self._in_time:
-            self._effort.spent(ended - asked_at)
+            self._effort.record(ended - asked_at)
         return frames, ended - began
 
     def reset(self) -> None:
@@ -180,10 +186,10 @@ class Source:
         numerator, denominator = self._tick
         return packet.pts * numerator / denominator
 
-    def _decoded(self, frame: object, arrived_at: float, seconds: float) -> Decoded | Nothing:
+    def _decoded(self, frame: object, arrived_at: float, seconds: float) -> DecodedFrame | NoFrame:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:
-            return Nothing(corrupt=True)
-        return Decoded(DecodedPixels(frame, self._converter), self.seconds(frame), arrived_at, seconds)
+            return NoFrame(corrupt=True)
+        return DecodedFrame(DecodedPixels(frame, self._converter), self.seconds(frame), arrived_at, seconds)
 
     def _stalled(self) -> SourceError:
         seconds = self._settings.read_timeout_seconds
@@ -198,7 +204,7 @@ def _joined(first: "Packet[Stream]", second: "Packet[Stream]") -> "Packet[Stream
 
 
 def _open(settings: CameraSettings) -> InputContainer:
-    if settings.kind is Kind.FILE:
+    if settings.kind is UrlKind.FILE:
         _check_file(settings)
     options = _options(settings)
     try:
@@ -217,20 +223,20 @@ def _try_to_open(settings: CameraSettings, options: dict[str, str]) -> InputCont
         return av.open(
             settings.connect_url(),
             "r",
-            format="v4l2" if settings.kind is Kind.DEVICE else None,
+            format="v4l2" if settings.kind is UrlKind.DEVICE else None,
             options=options,
             metadata_errors="replace",
             timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
         )
     except av.FFmpegError as error:
         late = time.monotonic() - began >= settings.connect_timeout_seconds
-        failure = explain(error, settings, Moment.OPENING_LATE if late else Moment.OPENING)
+        failure = to_source_error(error, settings, Phase.OPENING_LATE if late else Phase.OPENING)
     raise failure
 
 
 def _options(settings: CameraSettings) -> dict[str, str]:
     match settings.kind:
-        case Kind.RTSP:
+        case UrlKind.RTSP:
             # Sound is not wanted; unasked it would cost bandwidth and hide a stalled picture.
             # To count frames before the first one is handed out would cost a second, with slow cameras ten.
             return {
@@ -239,12 +245,12 @@ def _options(settings: CameraSettings) -> dict[str, str]:
                 "fpsprobesize": "0",
                 **ffmpeg_options(settings),
             }
-        case Kind.FILE:
+        case UrlKind.FILE:
             # A playlist that poses as a clip must not make us call other servers.
             return {"protocol_whitelist": "file,crypto,data"}
-        case Kind.HTTP:
+        case UrlKind.HTTP:
             return ffmpeg_options(settings)
-        case Kind.DEVICE:
+        case UrlKind.DEVICE:
             return {}
 
 
@@ -280,14 +286,14 @@ def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoS
     video = candidates[0]
     if video.codec_context is None:
         raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: no decoder for its codec is built in")
-    # One thread a camera: more would only take turns with the other cameras, and delay frames.
+    # One thread a camera: more would only take limiter with the other cameras, and delay frames.
     video.codec_context.thread_count = 1
     return video
 
 
-def _info(container: InputContainer, video: VideoStream, kind: Kind) -> StreamInfo:
+def _info(container: InputContainer, video: VideoStream, kind: UrlKind) -> StreamInfo:
     rate = video.average_rate or video.guessed_rate
     fps = float(rate) if rate is not None and 0 < rate <= 1000 else None
-    recorded = kind is Kind.FILE or (kind is Kind.HTTP and container.duration is not None)
+    recorded = kind is UrlKind.FILE or (kind is UrlKind.HTTP and container.duration is not None)
     context = video.codec_context
     return StreamInfo(context.name, context.width, context.height, fps, recorded)

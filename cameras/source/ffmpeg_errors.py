@@ -6,11 +6,11 @@ from enum import Enum, auto
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
-from cameras.source.tls import distrust
-from cameras.urls import Kind, host_of
+from cameras.source.tls import verification_error
+from cameras.urls import UrlKind, host_of
 
 
-class Moment(Enum):
+class Phase(Enum):
     """When it happened; the same error means different things."""
 
     OPENING = auto()
@@ -70,14 +70,14 @@ _SENTENCES = {
 }
 
 
-def explain(error: Exception, settings: CameraSettings, moment: Moment) -> SourceError:
+def to_source_error(error: Exception, settings: CameraSettings, phase: Phase) -> SourceError:
     """The SourceError that says the same as an error of FFmpeg, without its URL.
 
     It may ask the name server and the camera, to tell a name that means nothing and a certificate that is not
     trusted from other troubles of input and output.
     """
-    reason = _reason(error, settings, moment)
-    if reason is Reason.BROKEN and moment is Moment.OPENING and (why := distrust(settings)):
+    reason = _reason(error, settings, phase)
+    if reason is Reason.BROKEN and phase is Phase.OPENING and (why := verification_error(settings)):
         reason = Reason.CERTIFICATE
     match reason:
         case Reason.CERTIFICATE:
@@ -96,19 +96,19 @@ def explain(error: Exception, settings: CameraSettings, moment: Moment) -> Sourc
     return SourceError(reason, f"{settings.masked_url}: {sentence}")
 
 
-def _reason(error: Exception, settings: CameraSettings, moment: Moment) -> Reason:
-    network = settings.kind in (Kind.RTSP, Kind.HTTP)
-    if moment is Moment.OPENING_LATE and network:
+def _reason(error: Exception, settings: CameraSettings, phase: Phase) -> Reason:
+    network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
+    if phase is Phase.OPENING_LATE and network:
         # FFmpeg reports its interrupted handshake as bad data.
         return Reason.TIMEOUT
     number = getattr(error, "errno", None)
     reason = _BY_NAME.get(type(error).__name__) or _BY_ERRNO.get(number or 0) or Reason.BROKEN
-    if reason is Reason.TIMEOUT and moment is Moment.READING:
+    if reason is Reason.TIMEOUT and phase is Phase.READING:
         return Reason.STALLED
-    if reason is Reason.CORRUPT and settings.kind is Kind.RTSP:
+    if reason is Reason.CORRUPT and settings.kind is UrlKind.RTSP:
         # The pictures are not looked at yet: the other side closed the line or does not speak RTSP.
         return Reason.BROKEN
-    if reason is Reason.BROKEN and number == errno.EIO and network and moment is Moment.OPENING:
+    if reason is Reason.BROKEN and number == errno.EIO and network and phase is Phase.OPENING:
         return Reason.BROKEN if _resolves(host_of(settings.url)) else Reason.DNS
     return reason
 

@@ -22,17 +22,17 @@ H265_LAST_SLICE = 31
 
 FIRST_BIT = 0x80
 
-GoesOn = Callable[[bytes], bool]
+ContinuesPicture = Callable[[bytes], bool]
 """Whether a packet, in Annex B form, goes on with the picture of the packet before it."""
 
 
-def goes_on(codec: str) -> GoesOn | None:
+def continues_picture(codec: str) -> ContinuesPicture | None:
     """The test for this codec, or None where pictures are never cut into packets."""
-    return {"h264": h264_goes_on, "hevc": h265_goes_on}.get(codec)
+    return {"h264": h264_continues_picture, "hevc": h265_continues_picture}.get(codec)
 
 
-def h264_goes_on(packet: bytes) -> bool:
-    """A `GoesOn` for H.264; False for what holds no slice."""
+def h264_continues_picture(packet: bytes) -> bool:
+    """A `ContinuesPicture` for H.264; False for what holds no slice."""
     at = packet.find(START_CODE)
     while 0 <= at < len(packet) - 4:
         if packet[at + 3] & 0x1F in H264_SLICES:
@@ -42,8 +42,8 @@ def h264_goes_on(packet: bytes) -> bool:
     return False
 
 
-def h265_goes_on(packet: bytes) -> bool:
-    """A `GoesOn` for H.265; False for what holds no slice."""
+def h265_continues_picture(packet: bytes) -> bool:
+    """A `ContinuesPicture` for H.265; False for what holds no slice."""
     at = packet.find(START_CODE)
     while 0 <= at < len(packet) - 5:
         if (packet[at + 3] >> 1) & 0x3F <= H265_LAST_SLICE:

@@ -7,7 +7,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from cameras.source.crash_tag import traced
+from cameras.source.crash_tag import with_crash_tag
 from pipeline.types import Picture
 
 _SIZES_REMEMBERED = 4
@@ -25,10 +25,10 @@ class Converter:
     A camera's frames are converted by whoever analyses them, so every conversion holds a lock.
     """
 
-    def __init__(self, trace_name: str = "convert") -> None:
-        """`trace_name`: what tracebacks call a conversion, because a fault inside it ends the process."""
+    def __init__(self, crash_tag: str = "convert") -> None:
+        """`crash_tag`: what tracebacks call a conversion, because a fault inside it ends the process."""
         self._lock = threading.Lock()
-        self.convert = traced(trace_name, self._convert)
+        self.convert = with_crash_tag(crash_tag, self._convert)
         self._prepared: dict[tuple[int, int, str], VideoReformatter] = {}
 
     def _convert(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.stream import Decoded, Stream
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.stream import DecodedFrame, Stream
 from pipeline.types import Picture
 
 
@@ -30,7 +30,7 @@ class ProbeResult:
 def probe(
     settings: CameraSettings,
     picture_timeout_seconds: float = 30.0,
-    open_source: Callable[[CameraSettings], Stream] = Source,
+    open_source: Callable[[CameraSettings], Stream] = FFmpegSource,
 ) -> ProbeResult:
     """Connect, wait for the first picture, and disconnect. SourceError says what went wrong."""
     began = time.monotonic()
@@ -38,7 +38,7 @@ def probe(
     try:
         for item in source.frames():
             seconds = time.monotonic() - began
-            if isinstance(item, Decoded):
+            if isinstance(item, DecodedFrame):
                 pixels, info = item.pixels, source.info
                 return ProbeResult(
                     url=settings.masked_url,

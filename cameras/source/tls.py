@@ -9,11 +9,11 @@ import socket
 import ssl
 
 from cameras.settings import CameraSettings
-from cameras.urls import place_of
+from cameras.urls import host_and_port
 from pipeline.base.tls import ca_file, client_context
 
 PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-ANSWER_SECONDS = 3.0
+HANDSHAKE_SECONDS = 3.0
 
 
 def is_checked(settings: CameraSettings) -> bool:
@@ -26,11 +26,11 @@ def ffmpeg_options(settings: CameraSettings) -> dict[str, str]:
     return {"tls_verify": "1", "ca_file": ca_file(settings.tls_verify)} if is_checked(settings) else {}
 
 
-def distrust(settings: CameraSettings) -> str:
+def verification_error(settings: CameraSettings) -> str:
     """Why the camera's certificate is not trusted; empty where it is, or where no TLS server answers."""
     if not is_checked(settings):
         return ""
-    host, port = place_of(settings.url)
+    host, port = host_and_port(settings.url)
     try:
         context = client_context(settings.tls_verify)
     except OSError as error:
@@ -38,7 +38,7 @@ def distrust(settings: CameraSettings) -> str:
         return f"the authorities' file {path} cannot be used ({error.strerror or error})"
     with contextlib.suppress(OSError, UnicodeError):
         where = (host, port or PORTS[_scheme(settings)])
-        with socket.create_connection(where, ANSWER_SECONDS) as connection:
+        with socket.create_connection(where, HANDSHAKE_SECONDS) as connection:
             try:
                 with context.wrap_socket(connection, server_hostname=host):
                     return ""

@@ -13,13 +13,13 @@ from cameras.observer import CameraObserver, CameraState
 from cameras.status.damage import DamageMeter
 from cameras.status.watchdog import USUAL_GAPS
 
-PATIENCE_SECONDS = 30.0
+RED_AFTER_SECONDS = 30.0
 """Trouble that lasts longer is red."""
 
-REPEAT_SECONDS = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 """Trouble that goes on, or comes back, is logged at most so often."""
 
-QUIET_SECONDS = 3.0
+SILENCE_SECONDS = 3.0
 """A live camera that gives nothing for so long is in trouble, unless it is always that slow."""
 
 CONNECTING_SECONDS = 4.0
@@ -51,7 +51,7 @@ class _Trouble:
     announced: bool = False
 
 
-class _Lines:
+class _LogLimiter:
     """Log lines about one kind of trouble: at most one a minute, and what was left out is counted."""
 
     def __init__(self) -> None:
@@ -60,14 +60,14 @@ class _Lines:
 
     def due(self, now: float) -> dict[str, int] | None:
         """What the line says of those before it; None where it is too early for another one."""
-        if self._last is not None and now - self._last < REPEAT_SECONDS:
+        if self._last is not None and now - self._last < LOG_INTERVAL_SECONDS:
             self._left_out += 1
             return None
         left_out, self._left_out, self._last = self._left_out, 0, now
         return {"failures_not_logged": left_out} if left_out else {}
 
 
-class Health:
+class CameraHealth:
     """One camera's condition. The camera's thread tells it what happens, anybody may ask.
 
     Time passing changes a condition too (yellow becomes red, a frozen stream shows), so it is worked out
@@ -96,9 +96,9 @@ class Health:
         self._live = live
         self._posting_error: tuple[float, str] | None = None
         self._final: tuple[str, str] | None = None
-        self._lines = _Lines()
+        self._lines = _LogLimiter()
         self._meter = DamageMeter()
-        self._damage_lines = _Lines()
+        self._damage_lines = _LogLimiter()
         self._damaged = self._damage_announced = self._begins = False
         self._shown: Condition | None = None
 
@@ -211,7 +211,7 @@ class Health:
             self._trouble = _Trouble("connecting", FIRST_PICTURE, self._started, silent=True)
         else:
             quiet = now - self._last_frame
-            if quiet <= max(QUIET_SECONDS, USUAL_GAPS * self._usual_gap):
+            if quiet <= max(SILENCE_SECONDS, USUAL_GAPS * self._usual_gap):
                 return None, None
             detail = f"no picture for {quiet:.0f} s"
             self._trouble = _Trouble(Reason.STALLED.value, detail, self._last_frame, silent=True)
@@ -257,12 +257,12 @@ class Health:
                 trouble.detail = f"no picture for {seconds:.0f} s"
             # A camera that never worked is not about to come back, and some faults never pass by waiting.
             hopeless = not trouble.silent and (not self._was_green or trouble.reason in PERMANENT)
-            state = CameraState.RED if hopeless or seconds >= PATIENCE_SECONDS else CameraState.YELLOW
+            state = CameraState.RED if hopeless or seconds >= RED_AFTER_SECONDS else CameraState.YELLOW
             return state, trouble.reason, trouble.detail
         if self._last_frame is None:
-            late = now - self._started >= PATIENCE_SECONDS
+            late = now - self._started >= RED_AFTER_SECONDS
             return CameraState.RED if late else CameraState.YELLOW, "connecting", FIRST_PICTURE
-        if self._posting_error is not None and now - self._posting_error[0] < PATIENCE_SECONDS:
+        if self._posting_error is not None and now - self._posting_error[0] < RED_AFTER_SECONDS:
             return CameraState.YELLOW, "posting", self._posting_error[1]
         if self._damaged:
             share = self._meter.share(now)

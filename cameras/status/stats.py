@@ -17,7 +17,7 @@ SIZE_SECONDS = 1.5
 """A damaged header can tell any size, until the next one comes."""
 
 
-class Figures:
+class CameraStats:
     """The camera's thread tells what comes, anybody may ask."""
 
     def __init__(self, settings: CameraSettings) -> None:

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from cameras.settings import CameraSettings
-from cameras.urls import Kind
+from cameras.urls import UrlKind
 
 SILENT_SECONDS = 2.0
 """Nothing for so long is worth a question whether the camera is there, unless it is always that slow."""
@@ -17,7 +17,7 @@ HUNG_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Stall:
     """A thread that waits inside FFmpeg for what does not come."""
 
     since: float
@@ -26,14 +26,14 @@ class Waiting:
     """On this connection."""
 
 
-class Progress:
+class Watchdog:
     """The camera's thread tells it, anybody may ask."""
 
     def __init__(self, settings: CameraSettings, patient: bool = False) -> None:
         """`patient`: the first attempt is let alone until it gave pictures or failed."""
         self._settings = settings
         self._patient = patient
-        self._network = settings.kind in (Kind.RTSP, Kind.HTTP)
+        self._network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
         self._at: float | None = None
         self._listens = self._gave_pictures = False
 
@@ -58,12 +58,12 @@ class Progress:
         self.step()
         self._listens = self._patient = False
 
-    def waiting(self, usual_gap: float) -> Waiting | None:
+    def waiting(self, usual_gap: float) -> Stall | None:
         """What it waits for, where that takes longer than the camera's usual gap allows; else None."""
         if not self._listens or self._patient or self._at is None:
             return None
         longest = max(SILENT_SECONDS, USUAL_GAPS * usual_gap)
-        return Waiting(self._at, self._gave_pictures) if time.monotonic() - self._at > longest else None
+        return Stall(self._at, self._gave_pictures) if time.monotonic() - self._at > longest else None
 
     def hung_seconds(self) -> float:
         """For how long nothing was done, where that is longer than all timeouts; else 0."""

@@ -79,7 +79,7 @@ class StreamClock:
         self._reported = None
         self._offset = None
 
-    def held_up(self, seconds: float) -> None:
+    def delay(self, seconds: float) -> None:
         """A recording goes on this much later than its own time says."""
         if self._offset is not None:
             self._offset += seconds

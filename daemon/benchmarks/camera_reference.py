@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.stream import Decoded
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.stream import DecodedFrame
 from daemon.benchmarks.camera_clips import Clip
 from daemon.config.settings import PipelineSettings
 from pipeline.faces.alignment import align
@@ -86,10 +86,10 @@ def _visits(path: Path, models: Models, pipeline: PipelineSettings, people: Peop
     settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, whole_seconds=0.0)
     stages = CameraStages(camera.id, models, settings, Unobserved())
     sightings: list[Sighting] = []
-    source = Source(camera)
+    source = FFmpegSource(camera)
     try:
         for item in source.frames():
-            if isinstance(item, Decoded):
+            if isinstance(item, DecodedFrame):
                 seconds = item.stream_seconds or 0.0
                 moment = datetime.fromtimestamp(seconds, UTC)
                 sightings += stages.process(Frame(camera.id, moment, seconds, item.pixels))

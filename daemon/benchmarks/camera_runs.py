@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cameras.clips.decode_benchmark import Decoding, decode
+from cameras.clips.decode_benchmark import DecodeCost, decode
 from daemon.benchmarks.camera_clips import Playing
 from daemon.benchmarks.camera_process import CameraDaemon, Look, Stored, running
 from daemon.benchmarks.histograms import quantile
@@ -114,9 +114,9 @@ def _first_pictures(daemon: CameraDaemon, cameras: int) -> dict[str, float]:
     return began
 
 
-def _bare(played: Sequence[Playing], seconds: float) -> list[Decoding]:
+def _bare(played: Sequence[Playing], seconds: float) -> list[DecodeCost]:
     """The same clips at the same pace, decoded and nothing else; a thread each, as in the daemon."""
-    done: list[Decoding] = []
+    done: list[DecodeCost] = []
     threads = [
         threading.Thread(target=lambda path=one.path: done.append(decode(path, seconds, paced=True)))
         for one in played
@@ -128,9 +128,9 @@ def _bare(played: Sequence[Playing], seconds: float) -> list[Decoding]:
     return done
 
 
-def decoding_limit(path: Path, threads: int, seconds: float) -> Decoding:
+def decoding_limit(path: Path, threads: int, seconds: float) -> DecodeCost:
     """All threads together, as fast as they can: frames and CPU seconds of all, seconds of the longest."""
-    done: list[Decoding] = []
+    done: list[DecodeCost] = []
     workers = [
         threading.Thread(target=lambda: done.append(decode(path, seconds, paced=False)))
         for _ in range(threads)
@@ -139,7 +139,7 @@ def decoding_limit(path: Path, threads: int, seconds: float) -> Decoding:
         worker.start()
     for worker in workers:
         worker.join()
-    return Decoding(
+    return DecodeCost(
         sum(one.frames for one in done),
         sum(one.key_frames for one in done),
         sum(one.cpu_seconds for one in done),

@@ -6,7 +6,7 @@ from contextlib import closing
 
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
+from cameras.source.ffmpeg import FFmpegSource
 from daemon.config.camera_documents import ReadCameras
 from daemon.config.collection_cameras import copied
 from daemon.config.settings import Settings
@@ -45,7 +45,7 @@ def _answer(camera: CameraSettings) -> Check:
         for key in ("connect_timeout_seconds", "read_timeout_seconds")
     }
     try:
-        with closing(Source(camera.model_copy(update=patience))) as source:
+        with closing(FFmpegSource(camera.model_copy(update=patience))) as source:
             info = source.info
     except SourceError as error:
         return Check(name, "bad", f"{error.reason} {error}")

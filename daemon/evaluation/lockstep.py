@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cameras.latest_frame import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, LatestFrame
 from pipeline.stages import CameraStages
 from pipeline.types import Frame, Sighting
 
@@ -19,7 +19,7 @@ from pipeline.types import Frame, Sighting
 class _Line:
     """One camera, and what comes next from it."""
 
-    slot: Slot
+    slot: LatestFrame
     stages: CameraStages
     next: Frame | EndOfStream | None = None
     media_time: float = 0.0
@@ -51,7 +51,7 @@ class Lockstep:
         self._woken = False
         self._stopping = False
 
-    def add(self, cam_id: str, slot: Slot, stages: CameraStages) -> None:
+    def add(self, cam_id: str, slot: LatestFrame, stages: CameraStages) -> None:
         self._lines.append(_Line(slot, stages))
 
     def remove(self, cam_id: str) -> None:

@@ -31,7 +31,7 @@ SHOWN_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
 CAMERA = re.compile(r" in camera (\S+) ([0-9a-f]{16})$", re.MULTILINE)
-"""A frame that `CameraSettings.trace_name` names."""
+"""A frame that `CameraSettings.crash_tag` names."""
 
 
 class _Blame(TypedDict):
@@ -70,12 +70,12 @@ class CrashNotes:
 
     def blame(self, camera: CameraSettings) -> None:
         """This camera is about to be the reason that the process is ended."""
-        self._count(camera.id, camera.mark)
+        self._count(camera.id, camera.fingerprint)
 
     def held_seconds(self, camera: CameraSettings) -> float:
         """For how long the camera must not be opened; 0 for most."""
         blame = self._known().get(camera.id)
-        if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.mark:
+        if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.fingerprint:
             return 0.0
         # Never longer than that, also where the clock was ahead at the crash.
         return min(HOLD_SECONDS, max(0.0, blame["at"] + HOLD_SECONDS - self._now()))

@@ -24,8 +24,8 @@ import numpy as np
 from cameras.clips.write import write_clip
 from cameras.load.motion import MotionGate
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.stream import Decoded
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.stream import DecodedFrame
 from daemon.benchmarks.camera_clips import BIT_RATE, FPS, HEIGHT, KEY_FRAME_SECONDS, WIDTH, filmed
 from daemon.benchmarks.camera_reference import look_plainly
 from daemon.config.settings import PipelineSettings
@@ -72,14 +72,14 @@ class Camera:
 
         staging = PipelineSettings().for_camera(settings)
         self._stages = CameraStages("crowd", models, staging, Unobserved(), watch)
-        self._items = Source(settings).frames()
+        self._items = FFmpegSource(settings).frames()
 
     def second(self) -> None:
         """Take as many frames as come in one."""
         taken = 0
         while taken < FPS:
             item = next(self._items)
-            if isinstance(item, Decoded):
+            if isinstance(item, DecodedFrame):
                 seconds = item.stream_seconds or 0.0
                 moment = datetime.fromtimestamp(seconds, UTC)
                 self._stages.process(Frame("crowd", moment, seconds, item.pixels))

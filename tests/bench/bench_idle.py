@@ -19,7 +19,7 @@ from statistics import mean
 
 import structlog
 
-from cameras.clips.decode_benchmark import Decoding, decode, frame_rate
+from cameras.clips.decode_benchmark import DecodeCost, decode, frame_rate
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.benchmarks.camera_clips import hall_clip
@@ -44,8 +44,8 @@ def spent(name: str) -> float:
     return sum(time.clock_gettime(time.pthread_getcpuclockid(thread.ident or 0)) for thread in threads)
 
 
-def bare(clip: Path, count: int, seconds: float) -> list[Decoding]:
-    done: list[Decoding] = []
+def bare(clip: Path, count: int, seconds: float) -> list[DecodeCost]:
+    done: list[DecodeCost] = []
     threads = [
         threading.Thread(target=lambda: done.append(decode(clip, seconds, paced=True))) for _ in range(count)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cameras.clips.write import write_clip
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, CameraStatus, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.worker import CameraWorker
@@ -31,7 +31,7 @@ class Camera(UnobservedCamera):
 
     def __post_init__(self) -> None:
         self.filled = threading.Event()
-        self.slot = Slot(self.settings.id, self, self.filled.set)
+        self.slot = LatestFrame(self.settings.id, self, self.filled.set)
         self.worker = CameraWorker(self.settings, self.slot, self)
 
     def reconnect(self, cam_id: str, reason: str) -> None:

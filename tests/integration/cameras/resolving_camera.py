@@ -9,7 +9,7 @@ import sys
 
 import structlog
 
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.worker import CameraWorker
@@ -23,7 +23,7 @@ class Telling(UnobservedCamera):
 def main() -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     settings = CameraSettings(id="dns", url=sys.argv[1])
-    worker = CameraWorker(settings, Slot("dns"), Telling())
+    worker = CameraWorker(settings, LatestFrame("dns"), Telling())
     worker.start()
     sys.stdin.read()
     worker.stop()

@@ -16,7 +16,7 @@ from bson import ObjectId
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from cameras.settings import CameraSettings
-from cameras.urls import Kind, host_of
+from cameras.urls import UrlKind, host_of
 from daemon.config import file as settings_file
 from daemon.config.camera_documents import cameras_of
 from daemon.config.camera_secrets import CameraSecrets
@@ -156,8 +156,8 @@ def test_settings_and_urls_of_any_content_are_taken_or_refused(tmp_path: Path) -
         raw = {"id": "door", "url": made.text(), **fields}
         with contextlib.suppress(SettingsError):
             camera = settings_file.validate_camera(raw, "test")
-            json.dumps([camera.connect_url(), camera.masked_url, camera.mark])
-            if camera.kind in (Kind.RTSP, Kind.HTTP):
+            json.dumps([camera.connect_url(), camera.masked_url, camera.fingerprint])
+            if camera.kind in (UrlKind.RTSP, UrlKind.HTTP):
                 assert host_of(camera.url)
         cameras_of([raw, {**raw, "id": made.plain()}, made.plain()], CameraSecrets(tmp_path, {}))
         section = made.one("store", "facens", "uploads", "http", "jobs", "persons", "pipeline", "spool")
@@ -192,7 +192,7 @@ def _files(folder: Path) -> dict[str, bytes]:
         writer.gallery((ObjectId(), "default"), array.view())
         writer.end()
     (folder / "secrets").mkdir()
-    blame = {"door": {"crashes": 2, "at": 1.8e9, "settings": CAMERA.mark}}
+    blame = {"door": {"crashes": 2, "at": 1.8e9, "settings": CAMERA.fingerprint}}
     return {
         "local.facens": (folder / "local.facens").read_bytes(),
         "crashes.json": json.dumps(blame).encode(),

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.clips.write import write_clip
-from cameras.load.decode_load import Effort
+from cameras.load.decode_load import DecodeLoad
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.config.settings import PipelineSettings
@@ -130,7 +130,7 @@ async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_an
     supervisor = Supervisor(default_models(), PipelineSettings(), box.analysis, box.metrics)
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"
-        looking_out = asyncio.create_task(supervisor.look_out())
+        looking_out = asyncio.create_task(supervisor.probe_reachability())
         await supervisor.apply([CameraSettings(id="hall", url=url)])
         await asyncio.sleep(1)
         assert supervisor.status()[0]["reconnects"] == 0
@@ -223,7 +223,7 @@ async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
 
 async def test_a_camera_that_cannot_be_decoded_in_time_says_so(box, clip, monkeypatch):
     """Unless its settings ask for no more than is decoded then."""
-    monkeypatch.setattr(Effort, "overloaded", True)
+    monkeypatch.setattr(DecodeLoad, "overloaded", True)
     await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door", decode="keyframes")])
     await box.frames("hall")
     assert "only key frames while nothing happens" in box.camera("hall")["hint"]

@@ -17,26 +17,26 @@ def test_only_what_differs_changes() -> None:
     """One added, one removed, one with a new password; the fourth is left alone."""
     old = [camera("same"), camera("gone"), camera("new-password", "rtsp://u:a@host/live")]
     new = [camera("fresh"), camera("new-password", "rtsp://u:b@host/live"), camera("same")]
-    found = roster.changes(old, new)
-    assert found == roster.Changes(added=("fresh",), removed=("gone",), changed=("new-password",))
+    found = roster.diff(old, new)
+    assert found == roster.RosterDiff(added=("fresh",), removed=("gone",), changed=("new-password",))
 
 
 def test_the_same_cameras_in_another_order_are_no_change() -> None:
     """And an empty change is false."""
-    assert not roster.changes([camera("a"), camera("b")], [camera("b"), camera("a")])
+    assert not roster.diff([camera("a"), camera("b")], [camera("b"), camera("a")])
 
 
 def test_a_camera_that_another_box_begins_or_ends_to_read_changes() -> None:
     """So does one that passes from one other box to the next."""
     old = [camera("mine"), camera("theirs", read_by="yard"), camera("moves", read_by="yard")]
     new = [camera("mine", read_by="yard"), camera("theirs"), camera("moves", read_by="hall")]
-    assert roster.changes(old, new).changed == ("mine", "theirs", "moves")
+    assert roster.diff(old, new).changed == ("mine", "theirs", "moves")
 
 
 def test_an_id_used_twice_is_refused() -> None:
     """It says which one."""
     with pytest.raises(ValueError, match="camera id a is used twice"):
-        roster.changes([], [camera("a"), camera("a", "rtsp://other/live")])
+        roster.diff([], [camera("a"), camera("a", "rtsp://other/live")])
 
 
 def test_a_box_reads_its_own_cameras_and_those_of_nobody() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
-from cameras.urls import Kind, check, host_of, kind_of, local_path
+from cameras.urls import UrlKind, check_url, host_of, kind_of, local_path
 from pipeline.base.urls import UrlError, mask_url, mask_urls, split_url
 
 
@@ -182,11 +182,11 @@ def test_a_url_of_any_parts_is_taken_or_refused_as_one(url: str) -> None:
     mask_url(url)
     try:
         public = split_url(url).public
-        check(public)
+        check_url(public)
     except UrlError as error:
         assert len(str(error).splitlines()) == 1
         return
-    if kind_of(public) in (Kind.RTSP, Kind.HTTP):
+    if kind_of(public) in (UrlKind.RTSP, UrlKind.HTTP):
         assert host_of(public)
     else:
         assert local_path(public).name
@@ -218,17 +218,17 @@ def test_no_password_of_a_camera_is_ever_shown(
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("rtsp://host/", Kind.RTSP),
-        ("RTSPS://host/", Kind.RTSP),
-        ("https://host/", Kind.HTTP),
-        ("file:clip.mp4", Kind.FILE),
-        ("clips/a.mp4", Kind.FILE),
-        ("/dev/video0", Kind.DEVICE),
+        ("rtsp://host/", UrlKind.RTSP),
+        ("RTSPS://host/", UrlKind.RTSP),
+        ("https://host/", UrlKind.HTTP),
+        ("file:clip.mp4", UrlKind.FILE),
+        ("clips/a.mp4", UrlKind.FILE),
+        ("/dev/video0", UrlKind.DEVICE),
     ],
 )
-def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: Kind) -> None:
+def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: UrlKind) -> None:
     """Schemes count in any case of letters; without one it is a file or a device."""
-    check(url)
+    check_url(url)
     assert kind_of(url) is kind
 
 
@@ -251,7 +251,7 @@ def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: Kind) -> None:
 def test_a_url_that_cannot_be_opened_is_refused_in_one_line(url: str, message: str) -> None:
     """The line says what is wrong and never repeats the URL."""
     with pytest.raises(UrlError, match=message) as caught:
-        check(url)
+        check_url(url)
     assert "\n" not in str(caught.value)
 
 

@@ -8,10 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.errors import Reason
-from cameras.latest_frame import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from cameras.stream import Nothing, StreamInfo
+from cameras.stream import NoFrame, StreamInfo
 from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
 from pipeline.types import Frame
@@ -93,7 +93,7 @@ def test_every_source_that_was_opened_is_closed() -> None:
 def test_a_break_ends_the_stream_in_the_slot() -> None:
     """So that nobody continues a track over it; capture and media times go on growing."""
     notes = Notes()
-    slot = Slot("hall", notes)
+    slot = LatestFrame("hall", notes)
     hold = threading.Event()
     camera = worker(
         Script([picture(50.0), fault(Reason.ENDED)], [picture(0.0), lambda: hold.wait(10) and None]),
@@ -115,7 +115,7 @@ def test_a_break_ends_the_stream_in_the_slot() -> None:
 def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
     """Of 25 a second every one is decoded, and 10 are handed over, evenly; none of the others is a skip."""
     notes = Notes()
-    slot = Slot("hall", notes)
+    slot = LatestFrame("hall", notes)
     script = Script([picture(0.04 * number) for number in range(26)], info=RECORDED)
     camera = worker(script, notes, slot, url="file:/clip.mp4", speed="fast", max_fps=10)
     camera.start()
@@ -131,7 +131,7 @@ def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
 def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> None:
     """Five a second, then ten, at once."""
     wanted = [5.0]
-    slot, taken = Slot("hall"), []
+    slot, taken = LatestFrame("hall"), []
 
     def look() -> None:
         taken.extend(item.media_time for item in take_all(slot) if isinstance(item, Frame))
@@ -169,7 +169,7 @@ def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
 def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
     notes = Notes()
-    slot = Slot("hall", notes)
+    slot = LatestFrame("hall", notes)
     script = Script([picture(0.0)], info=RECORDED)
     camera = worker(script, notes, slot, url="file:/clip.mp4")
     camera.start()
@@ -185,7 +185,7 @@ def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
 def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
     """No break lies between the rounds, nor a reconnect."""
     notes = Notes()
-    slot = Slot("hall", notes)
+    slot = LatestFrame("hall", notes)
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
     camera = worker(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast", max_fps=30)
     camera.start()
@@ -257,7 +257,7 @@ def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
     """Also when it is looped: it must not be opened a thousand times a second."""
     for loop in (False, True):
         notes = Notes()
-        camera = worker(Script([Nothing(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
+        camera = worker(Script([NoFrame(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
         camera.start()
         notes.wait_for(lambda notes=notes: len(notes.reconnects) >= 2)  # type: ignore[misc]  # bound as a default
         camera.stop()
@@ -272,7 +272,7 @@ def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
         now[0] += 7
 
     notes = Notes()
-    camera = worker(Script([picture(0.0), Nothing(True), later, Nothing(True), later, Nothing(True)]), notes)
+    camera = worker(Script([picture(0.0), NoFrame(True), later, NoFrame(True), later, NoFrame(True)]), notes)
     camera.start()
     notes.wait_for(lambda: len(notes.reconnects) >= 1)
     camera.stop()
@@ -286,7 +286,7 @@ def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
         now[0] += 12
 
     notes = Notes()
-    camera = worker(Script([Nothing(False), later, Nothing(False), picture(0.0), fault(Reason.ENDED)]), notes)
+    camera = worker(Script([NoFrame(False), later, NoFrame(False), picture(0.0), fault(Reason.ENDED)]), notes)
     camera.start()
     notes.wait_for(lambda: "green" in notes.states)
     camera.stop()
@@ -303,7 +303,7 @@ def test_stop_returns_soon_even_while_connecting() -> None:
         return script(camera)
 
     notes = Notes()
-    slot = Slot("hall", notes)
+    slot = LatestFrame("hall", notes)
     camera = CameraWorker(settings(), slot, notes, hanging, Quick())
     camera.start()
     began = time.monotonic()
@@ -320,7 +320,9 @@ def test_stop_returns_soon_even_while_connecting() -> None:
 def test_stop_interrupts_the_wait_between_two_attempts() -> None:
     """However long that wait is."""
     notes = Notes()
-    camera = CameraWorker(settings(), Slot("hall"), notes, Script(fault(Reason.DNS)), Backoff(300, 300))
+    camera = CameraWorker(
+        settings(), LatestFrame("hall"), notes, Script(fault(Reason.DNS)), Backoff(300, 300)
+    )
     camera.start()
     notes.wait_for(lambda: "red:dns" in notes.states)
     assert camera.stop()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from daemon import analysis
 from daemon.analysis import WAITING_SIGHTINGS, Analysis
 from daemon.runtime.metrics import Metrics
@@ -51,7 +51,7 @@ class Running:
         self.analysis.start()
 
     def camera(self, cam_id, stages):
-        slot = Slot(cam_id, on_ready=self.analysis.wake)
+        slot = LatestFrame(cam_id, on_ready=self.analysis.wake)
         self.analysis.add(cam_id, slot, stages)
         return slot
 
@@ -96,9 +96,9 @@ def test_a_frame_that_comes_while_the_thread_looks_elsewhere_is_not_overlooked(r
     that very moment a frame comes into the first, which was looked at before."""
     monkeypatch.setattr(analysis, "RETRY_SECONDS", 60.0)
     stages = ScriptedStages()
-    first = Slot("door", on_ready=running.analysis.wake)
+    first = LatestFrame("door", on_ready=running.analysis.wake)
 
-    class SecondSlot(Slot):
+    class SecondSlot(LatestFrame):
         def take(self):
             if not stages.seen and not first.waiting:
                 first.put(frame(PICTURE, 1.0))

@@ -15,7 +15,7 @@ import pytest
 from cameras.errors import Reason, SourceError
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
+from cameras.source.ffmpeg import FFmpegSource
 from tests.integration.cameras.conftest import Camera
 
 Start = Callable[..., Camera]
@@ -61,7 +61,7 @@ def nonsense() -> Iterator[int]:
 def failure(url: str, **given: object) -> SourceError:
     settings = CameraSettings.model_validate({"id": "x", "url": url, "connect_timeout_seconds": 1, **given})
     with pytest.raises(SourceError) as caught:
-        Source(settings)
+        FFmpegSource(settings)
     return caught.value
 
 

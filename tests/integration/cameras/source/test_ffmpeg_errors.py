@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.source.reachability import Lookout
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.source.reachability import ReachabilityProbe
 from cameras.worker import CameraWorker
 from tests.integration.cameras.conftest import Camera
 from tests.integration.cameras.fault_rows import ROWS, Row
@@ -46,7 +46,7 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def look_out(stages: list[Stage]) -> None:
+async def probe_reachability(stages: list[Stage]) -> None:
     """As the daemon does."""
     cameras = {}
 
@@ -59,7 +59,7 @@ async def look_out(stages: list[Stage]) -> None:
         camera.worker = worker.successor()
         camera.worker.start()
 
-    await Lookout(workers, open_anew).run()
+    await ReachabilityProbe(workers, open_anew).run()
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             stages.append(Stage(name, server, mortal, clips, folder, stack.enter_context(ExitStack())))
             return stages[-1]
 
-        stack.enter_context(in_background(look_out(stages)))
+        stack.enter_context(in_background(probe_reachability(stages)))
         rows = {row.name: pool.submit(row.play, stage(row.name)) for row in ROWS}
         dns = pool.submit(resolve, stage("dns"))
         for future in (*rows.values(), dns):
@@ -110,7 +110,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         left += [f"{open_files() - files} open files"] if open_files() > files else []
         gc.collect()
         left += [
-            f"a stream of {type(held).__name__}" for held in gc.get_objects() if isinstance(held, Source)
+            f"a stream of {type(held).__name__}"
+            for held in gc.get_objects()
+            if isinstance(held, FFmpegSource)
         ]
         yield Played(rows, dns, witness, lines, left)
 

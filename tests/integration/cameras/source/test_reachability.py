@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cameras.errors import Reason
-from cameras.latest_frame import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.settings import CameraSettings
-from cameras.source.reachability import Lookout, answers
+from cameras.source.reachability import ReachabilityProbe, is_reachable
 from cameras.worker import CameraWorker
 from tests.daemon_process import wait_for
 from tests.scripted_camera import (
@@ -86,10 +86,10 @@ class Watched:
 
     def __init__(self, script: Script, url: str) -> None:
         self.notes = Notes()
-        self.slot = Slot("hall", self.notes)
+        self.slot = LatestFrame("hall", self.notes)
         self.worker = worker(script, self.notes, self.slot, url=url)
         self.worker.start()
-        self._lookout = asyncio.create_task(Lookout(lambda: [self.worker], self._open_anew).run())
+        self._lookout = asyncio.create_task(ReachabilityProbe(lambda: [self.worker], self._open_anew).run())
 
     def _open_anew(self, waits: CameraWorker) -> None:
         assert waits is self.worker
@@ -181,4 +181,4 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_no_error(host: Host) 
 def test_nobody_there_is_no_answer() -> None:
     """Neither where nobody listens, nor where the name means nothing."""
     for place in ("127.0.0.1:1", "no-such-host.invalid"):
-        assert not answers(settings(url=f"rtsps://{place}/live"))
+        assert not is_reachable(settings(url=f"rtsps://{place}/live"))

@@ -9,7 +9,7 @@ import pytest
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
+from cameras.source.ffmpeg import FFmpegSource
 from pipeline.base.tls import BUNDLES, ca_file
 from tests.rtsp import require_rtsp_server, rtsp_server
 from tests.tls_server import Authority, file_server, tls_server
@@ -33,7 +33,7 @@ def camera(request: pytest.FixtureRequest, clip: Path) -> Iterator[tuple[str, in
 
 def opened(url: str, tls_verify: object) -> None:
     settings = {"id": "hall", "url": url, "user": "cam", "password": "s3cret-word", "tls_verify": tls_verify}
-    Source(CameraSettings.model_validate(settings)).close()
+    FFmpegSource(CameraSettings.model_validate(settings)).close()
 
 
 def test_a_certificate_of_a_trusted_authority_for_this_host_is_taken(

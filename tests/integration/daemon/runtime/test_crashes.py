@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.settings import CameraSettings
-from cameras.source.crash_tag import traced
+from cameras.source.crash_tag import with_crash_tag
 from daemon.runtime.crashes import FORGET_SECONDS, HOLD_SECONDS, CrashNotes
 
 DOOR = CameraSettings.model_validate({"id": "door", "url": "rtsp://viewer:s3cret@10.0.0.7/main"})
@@ -39,7 +39,7 @@ def run_that_crashes(folder: Path, clock: Clock, camera: CameraSettings) -> Cras
     with (folder / "crash.txt").open("w") as report:
         report.write("Fatal Python error: Segmentation fault\n\n")
         report.flush()
-        traced(camera.trace_name, faulthandler.dump_traceback)(report, all_threads=False)
+        with_crash_tag(camera.crash_tag, faulthandler.dump_traceback)(report, all_threads=False)
     following = CrashNotes(folder, clock)
     following.begin()
     return following
@@ -82,7 +82,7 @@ def test_a_run_that_ended_well_blames_nobody(tmp_path: Path) -> None:
         (tmp_path / "crash.txt").write_text("Fatal Python error: Aborted\n\nStack (most recent call first):")
         CrashNotes(tmp_path).begin()
         with (tmp_path / "crash.txt").open("w") as report:
-            traced(DOOR.trace_name, faulthandler.dump_traceback)(report, all_threads=True)
+            with_crash_tag(DOOR.crash_tag, faulthandler.dump_traceback)(report, all_threads=True)
         CrashNotes(tmp_path).begin()
     assert [line["event"] for line in lines] == ["the last run crashed", "the last run hung"]
     assert not any("camera" in line for line in lines)
@@ -102,7 +102,7 @@ def test_a_camera_whose_hanging_ends_the_process_is_blamed_as_well(tmp_path: Pat
 CRASHING = """
 import faulthandler, sys, threading
 from pathlib import Path
-from cameras.source.crash_tag import traced
+from cameras.source.crash_tag import with_crash_tag
 from daemon.runtime.crashes import CrashNotes
 
 def busy(depth=0):
@@ -112,7 +112,7 @@ def busy(depth=0):
 CrashNotes(Path(sys.argv[1])).begin()
 for _ in range(3):
     threading.Thread(target=busy, daemon=True).start()
-threading.Thread(target=traced(sys.argv[2], faulthandler._sigsegv)).start()
+threading.Thread(target=with_crash_tag(sys.argv[2], faulthandler._sigsegv)).start()
 """
 
 HANGING = """
@@ -131,7 +131,7 @@ hangs()
 
 def test_the_report_of_a_crash_is_whole_while_other_threads_run(tmp_path: Path) -> None:
     """It shows the thread that crashed alone, for to look at one that runs may end the report early."""
-    command = [sys.executable, "-c", CRASHING, str(tmp_path), DOOR.trace_name]
+    command = [sys.executable, "-c", CRASHING, str(tmp_path), DOOR.crash_tag]
     assert subprocess.run(command, timeout=20, check=False).returncode == -signal.SIGSEGV
     with capture_logs() as lines:
         CrashNotes(tmp_path).begin()

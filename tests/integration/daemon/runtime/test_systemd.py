@@ -38,15 +38,15 @@ def activate(app, ctx, options):
 
 HANGING_CAMERA = """
 import threading
-from cameras import worker
-from cameras.source.ffmpeg import Source
+from cameras.status import watchdog
+from cameras.source.ffmpeg import FFmpegSource
 
 def hangs_in_the_decoder(self, packets):
     threading.Event().wait()
 
 def activate(app, ctx, options):
-    worker.HUNG_SECONDS = 0.5
-    Source._next = hangs_in_the_decoder
+    watchdog.HUNG_SECONDS = 0.5
+    FFmpegSource._next = hangs_in_the_decoder
 """
 
 HANGING_LOOP = """

@@ -4,29 +4,29 @@ import threading
 
 import pytest
 
-from cameras.load.decode_load import Effort
+from cameras.load.decode_load import DecodeLoad
 from cameras.timing.backoff import Backoff
 
 
 class Box:
     """A thread that decodes for a share of its time, ten times a second; its own clock."""
 
-    def __init__(self, turns: threading.BoundedSemaphore | None = None) -> None:
+    def __init__(self, limiter: threading.BoundedSemaphore | None = None) -> None:
         self.now = 100.0
         backoff = Backoff(3600, 600, uniform=lambda: 1.0)
-        self.effort = Effort(turns, backoff, clock=lambda: self.now)
+        self.decode_load = DecodeLoad(limiter, backoff, clock=lambda: self.now)
 
     def works(self, share: float, seconds: float) -> None:
         for _ in range(round(seconds * 10)):
             self.now += 0.1
-            self.effort.spent(0.1 * share)
+            self.decode_load.record(0.1 * share)
 
 
 def test_whoever_keeps_up_is_neither_behind_nor_overloaded() -> None:
     box = Box()
     box.works(0.6, 3600)
-    assert not box.effort.behind
-    assert not box.effort.overloaded
+    assert not box.decode_load.behind
+    assert not box.decode_load.overloaded
 
 
 def test_a_moment_is_no_overload() -> None:
@@ -35,17 +35,17 @@ def test_a_moment_is_no_overload() -> None:
     for _ in range(10):
         box.works(1.0, 2)
         box.works(0.2, 8)
-        assert not box.effort.behind
-        assert not box.effort.overloaded
+        assert not box.decode_load.behind
+        assert not box.decode_load.overloaded
 
 
 def test_whoever_does_nothing_else_for_long_is_overloaded() -> None:
     box = Box()
     box.works(0.9, 5.2)
-    assert box.effort.behind
-    assert not box.effort.overloaded
+    assert box.decode_load.behind
+    assert not box.decode_load.overloaded
     box.works(0.9, 5.2)
-    assert box.effort.overloaded
+    assert box.decode_load.overloaded
 
 
 def test_a_hard_start_is_no_overload() -> None:
@@ -53,7 +53,7 @@ def test_a_hard_start_is_no_overload() -> None:
     box = Box()
     box.works(0.9, 5.2)
     box.works(0.5, 60)
-    assert not box.effort.overloaded
+    assert not box.decode_load.overloaded
 
 
 def test_who_leaves_something_out_is_still_behind() -> None:
@@ -61,9 +61,9 @@ def test_who_leaves_something_out_is_still_behind() -> None:
     box = Box()
     box.works(0.9, 5.2)
     box.works(0.5, 60)
-    assert box.effort.behind
+    assert box.decode_load.behind
     box.works(0.2, 10)
-    assert not box.effort.behind
+    assert not box.decode_load.behind
 
 
 def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
@@ -73,7 +73,7 @@ def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
     for good_seconds in (0, 0, 0, 3700, 0):
         box.works(0.9, 15)
         began = box.now
-        while box.effort.overloaded:
+        while box.decode_load.overloaded:
             box.works(0.1, 1)
         lasted.append(round((box.now - began) / 60))
         box.works(0.1, good_seconds)
@@ -81,15 +81,15 @@ def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
 
 
 def test_whoever_is_behind_waits_for_a_turn() -> None:
-    turns = threading.BoundedSemaphore(1)
-    box = Box(turns)
-    with box.effort.turn():
-        assert turns.acquire(blocking=False)
-        turns.release()
+    limiter = threading.BoundedSemaphore(1)
+    box = Box(limiter)
+    with box.decode_load.limit():
+        assert limiter.acquire(blocking=False)
+        limiter.release()
     box.works(0.9, 5.2)
-    with box.effort.turn():
-        assert not turns.acquire(blocking=False)
-    assert turns.acquire(blocking=False)
+    with box.decode_load.limit():
+        assert not limiter.acquire(blocking=False)
+    assert limiter.acquire(blocking=False)
 
 
 @pytest.mark.parametrize("pause", [1.0, 60.0, 3600.0])
@@ -99,4 +99,4 @@ def test_a_camera_that_was_away_is_not_behind(pause: float) -> None:
     box.works(0.5, 2)
     box.now += pause
     box.works(1.0, 2)
-    assert not box.effort.behind
+    assert not box.decode_load.behind

@@ -8,10 +8,10 @@ import av
 import pytest
 
 from cameras.clips.write import write_clip
-from cameras.load.decode_load import Effort
+from cameras.load.decode_load import DecodeLoad
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
-from cameras.stream import Decoded, Kept, Nothing
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.stream import DecodedFrame, NoFrame, UndecodedPacket
 from pipeline.types import Picture
 from tests.clips import moving_pictures, number_of
 
@@ -29,18 +29,20 @@ def room(moves: Container[int], count: int) -> Iterator[Picture]:
         yield pictures[number if number in moves else 0]
 
 
-def watched(path: Path, in_view: Callable[[], bool] = lambda: False) -> list[Decoded | Nothing | Kept]:
+def watched(
+    path: Path, in_view: Callable[[], bool] = lambda: False
+) -> list[DecodedFrame | NoFrame | UndecodedPacket]:
     settings = CameraSettings.model_validate({"id": "room", "url": str(path), "decode": "keyframes"})
-    source = Source(settings, in_view)
+    source = FFmpegSource(settings, in_view)
     try:
         return list(source.frames())
     finally:
         source.close()
 
 
-def frame_numbers(items: list[Decoded | Nothing | Kept]) -> list[int]:
+def frame_numbers(items: list[DecodedFrame | NoFrame | UndecodedPacket]) -> list[int]:
     """Which of the clip's pictures were decoded, by their times."""
-    return [round((item.stream_seconds or 0) * FPS) for item in items if isinstance(item, Decoded)]
+    return [round((item.stream_seconds or 0) * FPS) for item in items if isinstance(item, DecodedFrame)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_of_a_still_scene_only_key_frames_are_decoded(tmp_path: Path) -> None:
     write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
     items = watched(tmp_path / "still.mp4")
     assert frame_numbers(items) == [0, 25, 50, 75, *range(76, 100)]
-    assert sum(isinstance(item, Kept) for item in items) == 24 * 4
+    assert sum(isinstance(item, UndecodedPacket) for item in items) == 24 * 4
 
 
 def test_who_is_there_from_the_start_is_seen_from_the_start(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -
     assert numbers == sorted(set(numbers))
     assert set(range(STILL, BEGINS + 50)) <= set(numbers)
     assert len(numbers) < STILL + 6 * FPS - 2 * FPS
-    shown = [number_of(item.pixels.bgr()) for item in items if isinstance(item, Decoded)]
+    shown = [number_of(item.pixels.bgr()) for item in items if isinstance(item, DecodedFrame)]
     assert [number for number in shown if number] == list(range(BEGINS, BEGINS + 50))
 
 
@@ -92,13 +94,13 @@ def test_while_a_face_is_in_view_it_is_awake(tmp_path: Path, from_frame: int) ->
     settings = CameraSettings.model_validate(
         {"id": "room", "url": str(tmp_path / "still.mp4"), "decode": "keyframes"}
     )
-    items: list[Decoded | Nothing | Kept] = []
-    source = Source(settings, lambda: len(items) >= from_frame)
+    items: list[DecodedFrame | NoFrame | UndecodedPacket] = []
+    source = FFmpegSource(settings, lambda: len(items) >= from_frame)
     for item in source.frames():
         items.append(item)  # noqa: PERF402 - it is looked into meanwhile
     source.close()
-    assert not any(isinstance(item, Kept) for item in items[from_frame:])
-    late = [item.late for item in items[from_frame:] if isinstance(item, Decoded)]
+    assert not any(isinstance(item, UndecodedPacket) for item in items[from_frame:])
+    late = [item.late for item in items[from_frame:] if isinstance(item, DecodedFrame)]
     assert late == sorted(late, reverse=True)
     assert sum(late) < FPS
 
@@ -135,27 +137,27 @@ def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_pa
     path = tmp_path / "still.mp4"
     write_clip(path, room(range(0), 160), FPS)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
-    items: list[Decoded | Nothing | Kept] = []
+    items: list[DecodedFrame | NoFrame | UndecodedPacket] = []
 
-    class Overloaded(Effort):
+    class Overloaded(DecodeLoad):
         @property
         def overloaded(self) -> bool:
             return 30 <= len(items) < 110
 
-    source = Source(settings, effort=Overloaded())
+    source = FFmpegSource(settings, decode_load=Overloaded())
     for item in source.frames():
         items.append(item)  # noqa: PERF402 - it is looked into meanwhile
     source.close()
     assert frame_numbers(items) == [*range(51), 75, *range(100, 160)]
-    assert sum(isinstance(item, Kept) for item in items) == 24 + 24 + 9
+    assert sum(isinstance(item, UndecodedPacket) for item in items) == 24 + 24 + 9
 
 
 @pytest.mark.parametrize(
-    ("effort", "speed", "dozes"),
-    [(Effort(), "media", True), (Effort(), "fast", False), (None, "media", False)],
+    ("decode_load", "speed", "dozes"),
+    [(DecodeLoad(), "media", True), (DecodeLoad(), "fast", False), (None, "media", False)],
 )
 def test_only_who_is_to_keep_pace_can_be_overloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, effort: Effort | None, speed: str, dozes: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decode_load: DecodeLoad | None, speed: str, dozes: bool
 ) -> None:
     """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
     monkeypatch.setattr("cameras.load.decode_load.WINDOW_SECONDS", 0.001)
@@ -164,10 +166,10 @@ def test_only_who_is_to_keep_pace_can_be_overloaded(
     path = tmp_path / "still.mp4"
     write_clip(path, room(range(0), STILL), FPS)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path), "speed": speed})
-    source = Source(settings, effort=effort)
+    source = FFmpegSource(settings, decode_load=decode_load)
     items = list(source.frames())
     source.close()
-    assert any(isinstance(item, Kept) for item in items) == dozes
+    assert any(isinstance(item, UndecodedPacket) for item in items) == dozes
     if not dozes:
         assert frame_numbers(items) == list(range(STILL))
 
@@ -178,14 +180,14 @@ def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
     path = tmp_path / "gap.mp4"
     write_clip(path, room(range(52, 90), 260), FPS, key_frame_seconds=4)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
-    items: list[Decoded | Nothing | Kept] = []
+    items: list[DecodedFrame | NoFrame | UndecodedPacket] = []
 
-    class Overloaded(Effort):
+    class Overloaded(DecodeLoad):
         @property
         def overloaded(self) -> bool:
             return not 110 <= len(items) < 122
 
-    source = Source(settings, lambda: 105 <= len(items) < 130, Overloaded())
+    source = FFmpegSource(settings, lambda: 105 <= len(items) < 130, Overloaded())
     for item in source.frames():
         items.append(item)  # noqa: PERF402 - it is looked into meanwhile
     source.close()
@@ -196,7 +198,7 @@ def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
 
 def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
     """The pictures before the key frame that showed the visitor, with the times of their arrival."""
-    items = [item for item in watched(visited) if isinstance(item, Decoded)]
+    items = [item for item in watched(visited) if isinstance(item, DecodedFrame)]
     late = [round((item.stream_seconds or 0) * FPS) for item in items if item.late]
     assert late[: FPS - 1] == list(range(STILL + 1, STILL + FPS))
     arrivals = [item.arrived_at for item in items]
@@ -207,9 +209,9 @@ def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
     """Before the next key frame: what is kept is decoded with the packet that came meanwhile."""
     settings = CameraSettings.model_validate({"id": "room", "url": str(visited), "decode": "keyframes"})
     in_view = False
-    source = Source(settings, lambda: in_view)
+    source = FFmpegSource(settings, lambda: in_view)
     frames = source.frames()
-    asleep = next(item for item in frames if isinstance(item, Kept))
+    asleep = next(item for item in frames if isinstance(item, UndecodedPacket))
     list(islice(frames, 5))
     in_view = True
     woken = frame_numbers(list(islice(frames, 8)))
@@ -220,15 +222,15 @@ def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
 
 def test_what_is_kept_is_bounded(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is more than that, it is decoded and nothing is lost."""
-    monkeypatch.setattr("cameras.load.keyframe_mode.MOST_BYTES", 1)
+    monkeypatch.setattr("cameras.load.keyframe_mode.MAX_BUFFER_BYTES", 1)
     items = watched(visited)
-    assert not any(isinstance(item, Kept) for item in items)
+    assert not any(isinstance(item, UndecodedPacket) for item in items)
     assert frame_numbers(items) == list(range(STILL + 6 * FPS))
 
 
 def test_rare_key_frames_do_not_hide_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a key frame every four seconds, and a look due sooner, what is kept is decoded by then."""
-    monkeypatch.setattr("cameras.load.keyframe_mode.LONGEST_SECONDS", -1.0)
+    monkeypatch.setattr("cameras.load.keyframe_mode.MAX_BUFFER_SECONDS", -1.0)
     path = tmp_path / "rare.mp4"
     write_clip(path, room(range(0), STILL), FPS, key_frame_seconds=2)
     assert frame_numbers(watched(path)) == list(range(STILL))
@@ -261,4 +263,4 @@ def test_streams_with_frames_out_of_order_lose_none_of_a_visit(
     assert numbers == sorted(set(numbers))
     assert set(range(STILL + 2, BEGINS + 50)) <= set(numbers)
     assert numbers[-1] == length - 1
-    assert any(isinstance(item, Kept) for item in items)
+    assert any(isinstance(item, UndecodedPacket) for item in items)

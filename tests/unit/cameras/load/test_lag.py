@@ -5,8 +5,8 @@ from itertools import repeat
 
 import pytest
 
-from cameras.load.decode_load import Effort
-from cameras.load.lag import Backlog
+from cameras.load.decode_load import DecodeLoad
+from cameras.load.lag import LagLimiter
 
 FPS = 25
 BEGAN = 10_000.0
@@ -17,9 +17,9 @@ class Camera:
 
     def __init__(self, clock: float = 1.0) -> None:
         """clock: how fast the camera's own goes."""
-        self.effort = Effort()
+        self.decode_load = DecodeLoad()
         self.in_view = False
-        self.backlog = Backlog(self.effort, lambda: self.in_view)
+        self.backlog = LagLimiter(self.decode_load, lambda: self.in_view)
         self.clock = clock
         self.number = 0
 
@@ -30,7 +30,7 @@ class Camera:
             sent = self.number / FPS
             key = self.number % FPS == 0
             stamp = 500.0 + sent * self.clock if timestamps else None
-            left_out = self.backlog.leaves_out(key, stamp, BEGAN + sent + lag)
+            left_out = self.backlog.drops(key, stamp, BEGAN + sent + lag)
             said += "_" if left_out else "K" if key else "."
             self.number += 1
         return said
@@ -41,7 +41,7 @@ def camera() -> Camera:
     """One that kept up for two seconds."""
     camera = Camera()
     assert "_" not in camera.sends([0.05, 0.02] * FPS)
-    camera.effort.behind = True
+    camera.decode_load.behind = True
     return camera
 
 
@@ -54,7 +54,7 @@ def test_what_is_late_is_left_out_up_to_a_key_frame_in_time(camera: Camera) -> N
 
 def test_where_the_thread_keeps_up_nothing_is_left_out(camera: Camera) -> None:
     """Then the network was held up: what it brings late is decoded, and it catches up."""
-    camera.effort.behind = False
+    camera.decode_load.behind = False
     assert "_" not in camera.sends([5.0, 4.0, 3.0, 2.0, 1.5] * 5)
 
 
@@ -74,7 +74,7 @@ def test_a_lag_that_grows_slowly_is_noticed(camera: Camera) -> None:
 def test_a_clock_that_is_not_exact_is_no_lag(clock: float) -> None:
     """Nor a camera that sends a little less than it says."""
     camera = Camera(clock)
-    camera.effort.behind = True
+    camera.decode_load.behind = True
     assert "_" not in camera.sends([0.02] * FPS * 3600)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cameras.load.motion import CERTAIN_SECONDS, LONGEST_SECONDS, LOOK_SECONDS, MotionGate
+from cameras.load.motion import MAX_STILL_SECONDS, RECHECK_SECONDS, SKIP_SECONDS, MotionGate
 from pipeline.types import Scene
 
 FPS = 10
@@ -61,7 +61,7 @@ def test_somebody_who_comes_too_slowly_to_be_noticed_is_looked_at_within_seconds
         coat[50:150, 100:150] += number / FPS
         seen.append(gate.scene(np.clip(coat, 0, 255).astype(np.uint8), 6 + number / FPS))
     assert Scene.MOVING not in seen
-    assert Scene.DUE in seen[: round((3 + LOOK_SECONDS) * FPS)]
+    assert Scene.DUE in seen[: round((3 + RECHECK_SECONDS) * FPS)]
 
 
 def test_changing_daylight_is_no_person() -> None:
@@ -115,7 +115,7 @@ def test_somebody_who_stops_is_looked_at_for_a_moment_more() -> None:
         seen.append(looked(gate, np.clip(standing, 0, 255).astype(np.uint8), 6 + number / FPS))
     assert all(seen[:20])
     gaps = np.diff(np.flatnonzero([*seen, True]))
-    assert gaps.max() <= LONGEST_SECONDS * FPS + 1
+    assert gaps.max() <= MAX_STILL_SECONDS * FPS + 1
 
 
 def test_who_has_just_moved_is_believed_without_asking_again() -> None:
@@ -131,7 +131,7 @@ def test_who_has_just_moved_is_believed_without_asking_again() -> None:
         moves.append(gate.scene(np.clip(walker, 0, 255).astype(np.uint8), 6 + number / FPS))
     assert set(moves) == {Scene.MOVING}
     assert len(gate.asked) == 7
-    assert np.diff(gate.asked).min() >= CERTAIN_SECONDS
+    assert np.diff(gate.asked).min() >= SKIP_SECONDS
 
 
 def test_where_somebody_has_left_their_shadow_is_soon_gone() -> None:

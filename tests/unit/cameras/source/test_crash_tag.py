@@ -25,9 +25,9 @@ def test_a_cameras_thread_is_named_on_its_stack() -> None:
     camera.start()
     assert read.wait(10)
     assert camera.stop(10)
-    assert camera.settings.trace_name in seen[0]
-    assert camera.settings.id in camera.settings.trace_name
-    assert camera.settings.model_copy(update={"max_fps": 3}).trace_name != camera.settings.trace_name
+    assert camera.settings.crash_tag in seen[0]
+    assert camera.settings.id in camera.settings.crash_tag
+    assert camera.settings.model_copy(update={"max_fps": 3}).crash_tag != camera.settings.crash_tag
 
 
 def test_a_conversion_is_named_on_the_stack_of_whoever_asks_for_it() -> None:

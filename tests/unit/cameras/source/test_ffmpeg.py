@@ -9,10 +9,10 @@ import pytest
 from cameras.clips.write import splice, write_clip
 from cameras.errors import ClipError, Reason, SourceError
 from cameras.settings import CameraSettings
-from cameras.source.ffmpeg import Source
+from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.pixels import Converter, DecodedPixels
 from cameras.source.probe import probe
-from cameras.stream import Decoded, Nothing
+from cameras.stream import DecodedFrame, NoFrame
 from tests.clips import moving_pictures, number_of
 
 
@@ -20,10 +20,10 @@ def file_camera(path: Path) -> CameraSettings:
     return CameraSettings.model_validate({"id": "file", "url": str(path)})
 
 
-def decoded(path: Path) -> list[Decoded]:
-    source = Source(file_camera(path))
+def decoded(path: Path) -> list[DecodedFrame]:
+    source = FFmpegSource(file_camera(path))
     try:
-        return [item for item in source.frames() if isinstance(item, Decoded)]
+        return [item for item in source.frames() if isinstance(item, DecodedFrame)]
     finally:
         source.close()
 
@@ -37,7 +37,7 @@ def test_every_picture_of_a_clip_arrives_in_order_with_its_time(clip: Path) -> N
 
 def test_a_file_says_what_it_is(clip: Path) -> None:
     """Codec, size, frame rate, and that it has an end."""
-    source = Source(file_camera(clip))
+    source = FFmpegSource(file_camera(clip))
     source.close()
     info = source.info
     assert (info.codec, info.width, info.height, info.fps, info.recorded) == ("h264", 320, 240, 25.0, True)
@@ -149,7 +149,7 @@ def bad_file(kind: str, clip: Path, folder: Path) -> Path:
 def test_a_file_that_is_no_video_has_a_reason(kind: str, reason: Reason, clip: Path, tmp_path: Path) -> None:
     """Random bytes, nothing, half a file, a playlist, a folder, sound alone, no file at all."""
     with pytest.raises(SourceError) as caught:
-        Source(file_camera(bad_file(kind, clip, tmp_path)))
+        FFmpegSource(file_camera(bad_file(kind, clip, tmp_path)))
     assert caught.value.reason is reason
     assert "\n" not in str(caught.value)
 
@@ -163,11 +163,11 @@ def test_a_clip_damaged_in_the_middle_goes_on(clip: Path, tmp_path: Path) -> Non
     raw[position : position + 4] = b"\xff\xff\xff\xff"  # a slice of 4 GB, says its length
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(raw)
-    source = Source(file_camera(damaged))
+    source = FFmpegSource(file_camera(damaged))
     items = list(source.frames())
     source.close()
-    assert items.count(Nothing(corrupt=True)) == 1
-    frames = [item for item in items if isinstance(item, Decoded)]
+    assert items.count(NoFrame(corrupt=True)) == 1
+    frames = [item for item in items if isinstance(item, DecodedFrame)]
     assert len(frames) == 49
     assert number_of(frames[-1].pixels.bgr()) == 49
 

@@ -1,7 +1,7 @@
 import av
 import pytest
 
-from cameras.source.nal import START_CODE, goes_on
+from cameras.source.nal import START_CODE, continues_picture
 from tests.clips import moving_pictures
 
 SLICES = 4
@@ -40,7 +40,7 @@ def slices_of(picture: bytes, codec: str) -> list[bytes]:
 def test_the_slices_of_a_picture_go_on_with_it(tmp_path, codec, name):
     """Of every picture the first slice begins it and each other goes on, whatever stands before them."""
     pictures = sliced_pictures(tmp_path / "sliced", codec)
-    test = goes_on(name)
+    test = continues_picture(name)
     assert len(pictures) >= 6
     for parts in pictures:
         assert len(parts) == SLICES
@@ -51,9 +51,9 @@ def test_the_slices_of_a_picture_go_on_with_it(tmp_path, codec, name):
 @pytest.mark.parametrize("name", ["h264", "hevc"])
 def test_garbage_begins_a_picture(packet, name):
     """What is no slice is left to the decoder, which says what is wrong with it."""
-    assert not goes_on(name)(packet)
+    assert not continues_picture(name)(packet)
 
 
 def test_other_codecs_have_no_parts():
     """Nothing is held back where pictures always come whole."""
-    assert goes_on("mjpeg") is None
+    assert continues_picture("mjpeg") is None

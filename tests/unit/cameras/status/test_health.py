@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from cameras.errors import Reason, SourceError
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.status.damage import DamageMeter
-from cameras.status.health import Health
+from cameras.status.health import CameraHealth
 
 GREEN, YELLOW, RED, GREY = CameraState.GREEN, CameraState.YELLOW, CameraState.RED, CameraState.GREY
 
@@ -37,21 +37,21 @@ def states() -> States:
 
 
 @pytest.fixture
-def health(states: States, clock: Clock) -> Health:
-    return Health("hall", states, clock)
+def health(states: States, clock: Clock) -> CameraHealth:
+    return CameraHealth("hall", states, clock)
 
 
 def trouble(reason: Reason = Reason.REFUSED) -> SourceError:
     return SourceError(reason, f"rtsp://***@host/live: {reason}")
 
 
-def shown(health: Health) -> tuple[CameraState, str]:
+def shown(health: CameraHealth) -> tuple[CameraState, str]:
     condition = health.condition()
     return condition.state, condition.reason
 
 
 def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
-    health: Health, clock: Clock
+    health: CameraHealth, clock: Clock
 ) -> None:
     """Connecting is trouble that is expected to pass."""
     assert shown(health) == (YELLOW, "connecting")
@@ -61,13 +61,13 @@ def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
     assert shown(health) == (GREEN, "")
 
 
-def test_a_camera_that_never_worked_is_red_at_once(health: Health) -> None:
+def test_a_camera_that_never_worked_is_red_at_once(health: CameraHealth) -> None:
     """Nobody has to wait 30 s to see that the address is wrong."""
     health.failed(trouble())
     assert shown(health) == (RED, "refused")
 
 
-def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: Health, clock: Clock) -> None:
+def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: CameraHealth, clock: Clock) -> None:
     """Failing again does not begin a new trouble; the reason is that of the last attempt."""
     health.frame()
     health.failed(trouble(Reason.ENDED))
@@ -79,7 +79,7 @@ def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: Health, clo
     assert shown(health) == (RED, "refused")
 
 
-def test_what_does_not_pass_by_waiting_is_red_at_once(health: Health) -> None:
+def test_what_does_not_pass_by_waiting_is_red_at_once(health: CameraHealth) -> None:
     """A password that was changed does not come back by itself."""
     health.frame()
     health.failed(trouble(Reason.UNAUTHORIZED))
@@ -87,7 +87,7 @@ def test_what_does_not_pass_by_waiting_is_red_at_once(health: Health) -> None:
 
 
 def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
-    health: Health, clock: Clock
+    health: CameraHealth, clock: Clock
 ) -> None:
     """Though nobody tells it anything: the thread waits inside FFmpeg."""
     health.connected(live=True)
@@ -101,7 +101,9 @@ def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
     assert shown(health) == (RED, "stalled")
 
 
-def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
+    health: CameraHealth, clock: Clock
+) -> None:
     """Whether or not the connection is given up in between; the line comes when somebody looks."""
     health.connected(live=True)
     with capture_logs() as lines:
@@ -118,7 +120,7 @@ def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(health: Healt
     assert (lines[1]["seconds_lost"], lines[1]["attempts"]) == (4.0, 1)
 
 
-def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: Health, clock: Clock) -> None:
+def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHealth, clock: Clock) -> None:
     """Long before its timeout; the picture that comes in the end is told of, too."""
     with capture_logs() as lines:
         health.condition()
@@ -130,7 +132,7 @@ def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: Health, 
 
 def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Clock) -> None:
     """A large picture is decoded for seconds; nobody is told of trouble."""
-    health = Health("hall", states, clock, live=False)
+    health = CameraHealth("hall", states, clock, live=False)
     with capture_logs() as lines:
         clock.now += 10
         assert shown(health) == (YELLOW, "connecting")
@@ -140,7 +142,7 @@ def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Cl
     assert lines == []
 
 
-def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock) -> None:
+def test_damaged_pictures_are_yellow_until_none_is(health: CameraHealth, clock: Clock) -> None:
     """From one in twenty on, for as long as any is damaged; one line at each end."""
     with capture_logs() as lines:
         for number in range(100):
@@ -162,7 +164,7 @@ def test_damaged_pictures_are_yellow_until_none_is(health: Health, clock: Clock)
     assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
 
 
-def test_what_a_broken_connection_takes_is_no_damage(health: Health, clock: Clock) -> None:
+def test_what_a_broken_connection_takes_is_no_damage(health: CameraHealth, clock: Clock) -> None:
     """Neither the picture that was on its way, nor those before the first key frame of the next one."""
     with capture_logs() as lines:
         for _ in range(3):
@@ -191,7 +193,7 @@ def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
     assert meter.share(107.9) == 0
 
 
-def test_a_camera_that_becomes_slow_is_stalled_once(health: Health, clock: Clock) -> None:
+def test_a_camera_that_becomes_slow_is_stalled_once(health: CameraHealth, clock: Clock) -> None:
     """Its pace is learned from the silence that was no fault."""
     health.connected(live=True)
     health.frame()
@@ -204,7 +206,7 @@ def test_a_camera_that_becomes_slow_is_stalled_once(health: Health, clock: Clock
     assert shown_at_4_seconds == [(YELLOW, "stalled"), (GREEN, ""), (GREEN, "")]
 
 
-def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: Health, clock: Clock) -> None:
+def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: CameraHealth, clock: Clock) -> None:
     """The gap after its first picture is no trouble."""
     health.connected(live=True, frame_seconds=5)
     health.frame()
@@ -214,7 +216,7 @@ def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: Health, clock
     assert shown(health) == (YELLOW, "stalled")
 
 
-def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: Health, clock: Clock) -> None:
+def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: CameraHealth, clock: Clock) -> None:
     """One picture every 5 s is what that camera does; a recording may wait for the analysis."""
     health.connected(live=True)
     for _ in range(3):
@@ -226,7 +228,7 @@ def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: Health,
     assert shown(health) == (GREEN, "")
 
 
-def test_posting_errors_make_it_yellow_for_a_while(health: Health, clock: Clock) -> None:
+def test_posting_errors_make_it_yellow_for_a_while(health: CameraHealth, clock: Clock) -> None:
     """The camera is well, what it sees gets lost."""
     health.frame()
     health.posting_failed("the upload server does not answer")
@@ -236,7 +238,7 @@ def test_posting_errors_make_it_yellow_for_a_while(health: Health, clock: Clock)
     assert shown(health) == (GREEN, "")
 
 
-def test_the_observer_hears_of_changes_alone(health: Health, states: States) -> None:
+def test_the_observer_hears_of_changes_alone(health: CameraHealth, states: States) -> None:
     """Not of every frame."""
     for _ in range(3):
         health.frame()
@@ -266,14 +268,14 @@ def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
         health.frame()
 
     recovery = threading.Thread(target=recover)
-    health = Health("hall", Slow(), clock)
+    health = CameraHealth("hall", Slow(), clock)
     health.frame()
     health.failed(trouble())
     recovery.join(5)
     assert told == [GREEN, YELLOW, GREEN]
 
 
-def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: Health, clock: Clock) -> None:
+def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: CameraHealth, clock: Clock) -> None:
     """However many attempts lie between."""
     health.frame()
     with capture_logs() as lines:
@@ -290,7 +292,7 @@ def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: Health,
     assert lines[1]["seconds_lost"] == 30
 
 
-def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: Health, clock: Clock) -> None:
+def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: CameraHealth, clock: Clock) -> None:
     """An hour of attempts every 3 s is some 60 lines, and no attempt is left out of the counts."""
     with capture_logs() as lines:
         for _ in range(1200):
@@ -300,7 +302,7 @@ def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: Health, clo
     assert sum(1 + line.get("failures_not_logged", 0) for line in lines) == pytest.approx(1200, abs=20)
 
 
-def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: Health, clock: Clock) -> None:
+def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: CameraHealth, clock: Clock) -> None:
     """Two hundred short troubles in ten minutes are told of once a minute."""
     with capture_logs() as lines:
         for _ in range(200):

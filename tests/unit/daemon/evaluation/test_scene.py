@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from cameras.latest_frame import Slot
+from cameras.latest_frame import LatestFrame
 from daemon.evaluation.errors import InputError
 from daemon.evaluation.labelled import labelled
 from daemon.evaluation.lockstep import Lockstep
@@ -140,7 +140,7 @@ def _played(pauses):
     """Two cameras, at 0, 0.2, 0.4 … and at 0.1, 0.3 …, that come at their own pace."""
     pages, stored = [], []
     steps = Lockstep(BEGAN, stored.append, lambda _: None)
-    slots = {name: Slot(name, on_ready=steps.wake) for name in pauses}
+    slots = {name: LatestFrame(name, on_ready=steps.wake) for name in pauses}
     for name, slot in slots.items():
         steps.add(name, slot, Diary(name, pages))
 
@@ -173,7 +173,7 @@ def test_cameras_in_step_are_analysed_by_media_time_however_fast_each_is(pauses)
 def test_a_stop_ends_the_wait_for_a_camera_that_gives_nothing():
     """`run` returns though the camera never ended."""
     steps = Lockstep(BEGAN, lambda _: None, lambda _: None)
-    steps.add("a", Slot("a", on_ready=steps.wake), Diary("a", []))
+    steps.add("a", LatestFrame("a", on_ready=steps.wake), Diary("a", []))
     running = threading.Thread(target=steps.run)
     running.start()
     steps.stop()

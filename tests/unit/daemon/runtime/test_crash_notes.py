@@ -54,13 +54,13 @@ def test_notes_of_any_content_end_nothing(note: object, tmp_path_factory: pytest
 
 def test_sound_notes_of_other_cameras_stay(tmp_path: Path) -> None:
     """One damaged note takes no other with it."""
-    sound = {"crashes": 2, "at": NOW - 10, "settings": CAMERA.mark}
+    sound = {"crashes": 2, "at": NOW - 10, "settings": CAMERA.fingerprint}
     noted = json.dumps({"other": [1], "door": sound}).encode()
     assert held(tmp_path, noted) == HOLD_SECONDS - 10
 
 
 def test_a_clock_that_was_ahead_holds_no_camera_longer(tmp_path: Path) -> None:
-    ahead = {"crashes": 2, "at": NOW * 2, "settings": CAMERA.mark}
+    ahead = {"crashes": 2, "at": NOW * 2, "settings": CAMERA.fingerprint}
     assert held(tmp_path, json.dumps({"door": ahead}).encode()) == HOLD_SECONDS
 
 

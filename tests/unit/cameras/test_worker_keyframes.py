@@ -6,9 +6,9 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from cameras.latest_frame import Slot
-from cameras.load.decode_load import Effort
-from cameras.stream import Kept, Nothing
+from cameras.latest_frame import LatestFrame
+from cameras.load.decode_load import DecodeLoad
+from cameras.stream import NoFrame, UndecodedPacket
 from cameras.worker import CameraWorker
 from tests.scripted_camera import (
     RECORDED,
@@ -25,7 +25,7 @@ from tests.scripted_camera import (
 def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
     """A camera that dozes stays green, its frame rate is known, and a recording takes its time."""
     notes = Notes()
-    kept: list[Step] = [Kept(0.01 * number) for number in range(1, 30)]
+    kept: list[Step] = [UndecodedPacket(0.01 * number) for number in range(1, 30)]
     script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
     camera = worker(script, notes, url="file:/clip.mp4")
     began = time.monotonic()
@@ -41,7 +41,7 @@ def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("cameras.worker.LATE_SECONDS", 10.0)
     notes = Notes()
     ready = threading.Event()
-    slot = Slot("hall", notes, on_ready=ready.set)
+    slot = LatestFrame("hall", notes, on_ready=ready.set)
     late = [picture(0.04 * number).as_late() for number in range(1, 6)]
     hold = threading.Event()
     script = Script([picture(0.0), *late, lambda: hold.wait(10) and None])
@@ -62,11 +62,17 @@ def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
     """The decoder holds the first picture back when the camera wakes; packets came all the while."""
     notes = Notes()
     hold = threading.Event()
-    dozing: list[Step] = [Kept(0.1), lambda: time.sleep(0.6), Kept(0.7), lambda: time.sleep(0.6), Kept(1.3)]
+    dozing: list[Step] = [
+        UndecodedPacket(0.1),
+        lambda: time.sleep(0.6),
+        UndecodedPacket(0.7),
+        lambda: time.sleep(0.6),
+        UndecodedPacket(1.3),
+    ]
     steps: list[Step] = [
         picture(0.0),
         *dozing,
-        Nothing(corrupt=False),
+        NoFrame(corrupt=False),
         picture(1.4),
         lambda: hold.wait(10) and None,
     ]
@@ -84,7 +90,10 @@ def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
 def test_what_is_left_out_is_counted() -> None:
     """As frames for which there was no time; the camera stays green."""
     notes = Notes()
-    script = Script([picture(0.0), Kept(0.04, left_out=True), Kept(0.08), picture(0.12)], info=RECORDED)
+    script = Script(
+        [picture(0.0), UndecodedPacket(0.04, dropped=True), UndecodedPacket(0.08), picture(0.12)],
+        info=RECORDED,
+    )
     camera = worker(script, notes, url="file:/clip.mp4", max_fps=1)
     camera.start()
     assert camera.join(5)
@@ -99,7 +108,7 @@ def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logg
     overloads = iter([False, True, True, False, False])
     now = False
 
-    class Scripted(Effort):
+    class Scripted(DecodeLoad):
         @property
         def overloaded(self) -> bool:
             return now
@@ -111,7 +120,7 @@ def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logg
     steps = [step for number in range(5) for step in (change, picture(0.2 * number))]
     script = Script(steps, info=RECORDED)
     clip = settings(decode=decode, url="file:/clip.mp4")
-    camera = CameraWorker(clip, Slot("hall", notes), notes, script, effort=Scripted())
+    camera = CameraWorker(clip, LatestFrame("hall", notes), notes, script, decode_load=Scripted())
     with capture_logs() as lines:
         camera.start()
         assert camera.join(10)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from cameras.latest_frame import EndOfStream, Slot
+from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.observer import UnobservedCamera
 from pipeline.types import ArrayPixels, Frame
 
@@ -22,7 +22,7 @@ class Skips(UnobservedCamera):
         self.seen.append((cam_id, reason))
 
 
-def take_all(slot: Slot) -> list[float | str]:
+def take_all(slot: LatestFrame) -> list[float | str]:
     taken: list[float | str] = []
     while (item := slot.take()) is not None:
         taken.append("end" if isinstance(item, EndOfStream) else item.media_time)
@@ -32,7 +32,7 @@ def take_all(slot: Slot) -> list[float | str]:
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     """Two of three frames that nobody took are dropped, and the observer hears of each."""
     skips = Skips()
-    slot = Slot("hall", skips)
+    slot = LatestFrame("hall", skips)
     for number in range(3):
         assert slot.put(frame(number))
     assert take_all(slot) == [2.0]
@@ -42,7 +42,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
 
 def test_a_break_keeps_the_last_frame_before_it_and_is_delivered_once() -> None:
     """The frame, then the end, then what comes after it; a second end without frames between says nothing."""
-    slot = Slot("hall")
+    slot = LatestFrame("hall")
     slot.put(frame(1))
     slot.end()
     slot.end()
@@ -52,7 +52,7 @@ def test_a_break_keeps_the_last_frame_before_it_and_is_delivered_once() -> None:
 
 def test_no_end_without_a_frame() -> None:
     """A camera that never gave a picture has no stream that could end."""
-    slot = Slot("hall")
+    slot = LatestFrame("hall")
     slot.end()
     slot.close()
     assert take_all(slot) == []
@@ -60,7 +60,7 @@ def test_no_end_without_a_frame() -> None:
 
 def test_many_breaks_that_nobody_looks_at_take_no_more_room() -> None:
     """A camera that comes and goes while the analysis hangs leaves one frame, one break, one frame."""
-    slot = Slot("hall")
+    slot = LatestFrame("hall")
     for number in range(100):
         slot.put(frame(number))
         slot.end()
@@ -72,7 +72,7 @@ def test_many_breaks_that_nobody_looks_at_take_no_more_room() -> None:
 def test_a_waiting_put_loses_nothing() -> None:
     """With wait=True every frame is taken, in order, however slow the taker is."""
     ready = threading.Event()
-    slot = Slot("hall", on_ready=ready.set)
+    slot = LatestFrame("hall", on_ready=ready.set)
 
     def produce() -> None:
         for number in range(50):
@@ -93,7 +93,7 @@ def test_a_waiting_put_loses_nothing() -> None:
 
 def test_closing_frees_a_waiting_put() -> None:
     """The camera's thread is not held for ever by an analysis that is gone."""
-    slot = Slot("hall")
+    slot = LatestFrame("hall")
     slot.put(frame(1))
     answers: list[bool] = []
     producer = threading.Thread(target=lambda: answers.append(slot.put(frame(2), wait=True)), daemon=True)
@@ -108,6 +108,6 @@ def test_closing_frees_a_waiting_put() -> None:
 def test_whoever_is_woken_finds_something() -> None:
     """on_ready is called after the frame is there, outside the lock."""
     found: list[int] = []
-    slot = Slot("hall", on_ready=lambda: found.append(slot.waiting))
+    slot = LatestFrame("hall", on_ready=lambda: found.append(slot.waiting))
     slot.put(frame(1))
     assert found == [1]
