@@ -11,8 +11,8 @@ from pathlib import Path
 from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
+from pipeline.base.backoff import Backoff
 from tests.daemon_process import wait_for
 from tests.own_memory import own_kibibytes
 from tests.rtsp import RtspServer
@@ -41,7 +41,7 @@ def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraWorker]]:
     for number in range(count):
         settings = CameraSettings(id=f"camera-{number}", url=server.url("hall"))
         slot = LatestFrame(settings.id)
-        cameras.append(CameraWorker(settings, slot, UnobservedCamera(), backoff=Backoff(0.02, 0.01)))
+        cameras.append(CameraWorker(settings, slot, UnobservedCamera(), backoff=Backoff(0.01, 0.02)))
         cameras[-1].start()
     try:
         for camera in cameras:

@@ -11,8 +11,8 @@ from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
-from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
+from pipeline.base.backoff import Backoff
 from pipeline.types import ArrayPixels
 
 PIXELS = ArrayPixels(np.zeros((4, 6, 3), np.uint8))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from cameras.timing.backoff import Backoff
+from pipeline.base.backoff import Backoff
 
 WINDOW_SECONDS = 5.0
 """Whoever was held up for a moment has caught up after so long."""
@@ -37,7 +37,7 @@ class DecodeLoad:
     ) -> None:
         """`limiter`: lets in so many at once as are to decode when there is too little time for all."""
         self._limiter = limiter or nullcontext()
-        self._backoff = backoff or Backoff(LONGEST_SECONDS, FIRST_SECONDS)
+        self._backoff = backoff or Backoff(FIRST_SECONDS, LONGEST_SECONDS)
         self._clock = clock
         self._since = clock()
         self._spent = 0.0
@@ -70,6 +70,6 @@ class DecodeLoad:
         if now < self._until:
             return
         if was_behind and share >= BEHIND_SHARE:
-            self._until = now + self._backoff.next_seconds()
+            self._until = now + self._backoff.pause_seconds()
         elif now - self._until > LONGEST_SECONDS:
             self._backoff.reset()

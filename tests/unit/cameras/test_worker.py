@@ -12,8 +12,8 @@ from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from cameras.stream import NoFrame, StreamInfo
-from cameras.timing.backoff import Backoff
 from cameras.worker import CameraWorker
+from pipeline.base.backoff import Backoff
 from pipeline.types import Frame
 from tests.scripted_camera import (
     RECORDED,

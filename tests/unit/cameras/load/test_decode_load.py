@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from cameras.load.decode_load import DecodeLoad
-from cameras.timing.backoff import Backoff
+from pipeline.base.backoff import Backoff
 
 
 class Box:
@@ -13,7 +13,7 @@ class Box:
 
     def __init__(self, limiter: threading.BoundedSemaphore | None = None) -> None:
         self.now = 100.0
-        backoff = Backoff(3600, 600, uniform=lambda: 1.0)
+        backoff = Backoff(600, 3600, uniform=lambda: 1.0)
         self.decode_load = DecodeLoad(limiter, backoff, clock=lambda: self.now)
 
     def works(self, share: float, seconds: float) -> None:

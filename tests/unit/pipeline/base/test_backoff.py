@@ -3,15 +3,29 @@
 from pipeline.base.backoff import Backoff
 
 
-def test_pauses_grow_up_to_a_limit() -> None:
-    """Each pause lies between half of the doubled one before and the whole of it, never above the limit."""
-    backoff = Backoff(1, 8)
-    for longest in (1, 2, 4, 8, 8, 8):
-        assert longest / 2 <= backoff.pause_seconds() <= longest
-    backoff.reset()
-    assert backoff.pause_seconds() <= 1
+def test_pauses_double_up_to_the_limit() -> None:
+    """The limit also holds for a first pause that is longer."""
+    backoff = Backoff(0.5, 3, uniform=lambda: 1.0)
+    assert [backoff.pause_seconds() for _ in range(5)] == [0.5, 1, 2, 3, 3]
+    assert Backoff(8, 3, uniform=lambda: 1.0).pause_seconds() == 3
 
 
-def test_pauses_are_spread_by_chance() -> None:
-    """Many boxes that fail together do not come back together."""
+def test_jitter_shortens_a_pause_by_up_to_half() -> None:
+    """Boxes and cameras that fail together do not come back together, and never at once."""
+    assert Backoff(0.5, 3, uniform=lambda: 0.0).pause_seconds() == 0.25
     assert len({Backoff(1, 8).pause_seconds() for _ in range(20)}) > 10
+
+
+def test_pauses_never_overflow() -> None:
+    """A camera may be down for years."""
+    backoff = Backoff(0.5, 3, uniform=lambda: 1.0)
+    assert [backoff.pause_seconds() for _ in range(5000)][-1] == 3
+
+
+def test_a_reset_begins_with_the_first_pause() -> None:
+    """After a success the next failure is followed by a short pause."""
+    backoff = Backoff(0.5, 3, uniform=lambda: 1.0)
+    backoff.pause_seconds()
+    backoff.pause_seconds()
+    backoff.reset()
+    assert backoff.pause_seconds() == 0.5
