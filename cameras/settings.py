@@ -15,18 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from cameras.urls import (
-    HIDDEN,
-    UrlError,
-    UrlKind,
-    check_url,
-    joined,
-    kind_of,
-    local_path,
-    mask_url,
-    split_url,
-)
+from cameras.urls import UrlKind, check_url, kind_of, local_path
 from pipeline.base.tls import TlsVerify
+from pipeline.base.urls import HIDDEN, UrlError, joined, mask_url, split_url
 from pipeline.visits.regions import Region
 
 Box = tuple[float, float, float, float]

@@ -1,4 +1,4 @@
-"""Kinds of camera URLs, and what makes one valid. `pipeline.base.urls` splits and masks them."""
+"""Kinds of camera URLs and their validation; `pipeline.base.urls` splits and masks URLs."""
 
 import os
 import re
@@ -7,21 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from pipeline.base.hosts import split_authority
-from pipeline.base.urls import AMBIGUOUS, HIDDEN, UrlError, joined, mask_url, split_url
-
-__all__ = [
-    "HIDDEN",
-    "UrlError",
-    "UrlKind",
-    "check_url",
-    "host_and_port",
-    "host_of",
-    "joined",
-    "kind_of",
-    "local_path",
-    "mask_url",
-    "split_url",
-]
+from pipeline.base.urls import AMBIGUOUS, HIDDEN, UrlError
 
 
 class UrlKind(Enum):

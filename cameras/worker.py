@@ -17,10 +17,10 @@ from cameras.status.health import CameraHealth
 from cameras.status.stats import CameraStats
 from cameras.status.watchdog import Stall, Watchdog
 from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
-from cameras.timing.backoff import Backoff
 from cameras.timing.clock import Stamp, StreamClock
 from cameras.timing.playback import Playback
 from cameras.urls import UrlKind
+from pipeline.base.backoff import Backoff
 from pipeline.rate import Rate
 from pipeline.types import Frame
 
@@ -41,6 +41,9 @@ TOLD_SECONDS = 0.15
 
 STEADY_SECONDS = 10.0
 """Frames for so long make the next trouble a new one, with short waits again."""
+
+FIRST_PAUSE_SECONDS = 0.5
+"""Pause before the first attempt to connect again."""
 
 log = structlog.get_logger()
 
@@ -68,7 +71,7 @@ class CameraWorker:
         self._slot = slot
         self._observer = observer
         self._open_source = open_source
-        self._backoff = backoff or Backoff(settings.reconnect_max_seconds)
+        self._backoff = backoff or Backoff(FIRST_PAUSE_SECONDS, settings.reconnect_max_seconds)
         self._health = CameraHealth(settings.id, observer, live=settings.kind is not UrlKind.FILE)
         self._stop = threading.Event()
         # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not hold up the exit.
@@ -190,7 +193,7 @@ class CameraWorker:
                 self._slot.end()
                 self._health.failed(error)
                 self._watchdog.rests()
-                self._stop.wait(self._backoff.next_seconds())
+                self._stop.wait(self._backoff.pause_seconds())
                 if not self._stop.is_set():
                     self._count_reconnect(error.reason)
             else:

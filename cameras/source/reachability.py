@@ -1,43 +1,57 @@
-"""Noticing that a camera is back while its old connection stays silent.
+"""Detects that a camera is back while its old connection stays silent.
 
-A camera that lost its power, or a router that lost its memory, ends no connection: ours stays open, nothing
-comes, and the camera's thread waits inside FFmpeg until its timeout. Whether the camera is there tells a
-second connection, which is opened for one question and closed again. No password is sent on it.
+A camera that loses power, or a router that loses its state, closes no connection: ours stays open, nothing
+arrives, and the camera's thread waits inside FFmpeg until its timeout. A short second connection checks
+whether the camera is reachable. It carries no password.
 """
 
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from cameras.settings import CameraSettings
-from cameras.source.tls import PORTS
+from cameras.status.watchdog import Stall
 from cameras.urls import UrlKind, host_and_port
-from cameras.worker import CameraWorker
+from pipeline.base.background import in_thread
+from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import client_context
 
 INTERVAL_SECONDS = 0.5
 
 TIMEOUT_SECONDS = 1.5
-"""A camera that is there is_reachable sooner."""
 
 GRACE_SECONDS = 0.7
-"""Where the whole network was away, the old connection gets so long to go on."""
+"""After an outage of the whole network, time for the old connection to resume."""
 
 REQUESTS = {UrlKind.RTSP: b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n", UrlKind.HTTP: b"HEAD / HTTP/1.0\r\n\r\n"}
 
 
+class ProbedCamera(Protocol):
+    """A camera whose connection may stall."""
+
+    @property
+    def settings(self) -> CameraSettings: ...
+
+    def waiting(self) -> Stall | None:
+        """What the camera's thread waits for; None while it makes progress."""
+        ...
+
+
+Probed = TypeVar("Probed", bound=ProbedCamera)
+
+
 def is_reachable(settings: CameraSettings) -> bool:
-    """Whether anything comes back from the camera; what it says does not matter."""
+    """Whether the camera answers a request with anything at all; blocks up to a few seconds."""
     scheme = settings.url.partition(":")[0].lower()
     host, port = host_and_port(settings.url)
     with contextlib.suppress(OSError, UnicodeError), contextlib.ExitStack() as stack:
-        where = (host, port or PORTS[scheme])
-        connection = stack.enter_context(socket.create_connection(where, TIMEOUT_SECONDS))
+        address = (host, port or DEFAULT_PORTS[scheme])
+        connection = stack.enter_context(socket.create_connection(address, TIMEOUT_SECONDS))
         if scheme in ("rtsps", "https"):
-            # Nothing is said that is worth hiding, so any certificate will do.
+            # The request holds nothing secret, so any certificate will do.
             context = client_context(verify=False)
             connection = stack.enter_context(context.wrap_socket(connection, server_hostname=host))
         connection.sendall(REQUESTS[settings.kind])
@@ -45,56 +59,41 @@ def is_reachable(settings: CameraSettings) -> bool:
     return False
 
 
-async def _is_reachable(settings: CameraSettings) -> bool:
-    """In a thread of its own: a silent name server must hold up neither other work nor the exit."""
-    future: Future[bool] = Future()
-    future.set_running_or_notify_cancel()  # whoever waits may go, and what comes then is no error
+class ReachabilityProbe(Generic[Probed]):
+    """Reopens cameras that answer a new connection while their own connection stalls."""
 
-    def ask() -> None:
-        try:
-            future.set_result(is_reachable(settings))
-        except BaseException as error:  # noqa: BLE001  raised where it is waited for
-            future.set_exception(error)
-
-    threading.Thread(target=ask, name=f"is {settings.id} back?", daemon=True).start()
-    return await asyncio.wrap_future(future)
-
-
-class ReachabilityProbe:
-    """Has cameras opened anew that answer elsewhere while their worker waits."""
-
-    def __init__(
-        self, workers: Callable[[], Iterable[CameraWorker]], open_anew: Callable[[CameraWorker], None]
-    ) -> None:
-        """`workers`: those that run now. `open_anew` is to put a `successor` in a worker's place."""
-        self._workers = workers
-        self._open_anew = open_anew
-        self._asking: dict[CameraWorker, asyncio.Task[None]] = {}
+    def __init__(self, cameras: Callable[[], Iterable[Probed]], reopen: Callable[[Probed], None]) -> None:
+        """cameras: those that run now. reopen: replaces the camera's connection by a new one."""
+        self._cameras = cameras
+        self._reopen = reopen
+        self._probes: dict[Probed, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """For ever. Raises what `open_anew` raises."""
+        """Probe until cancelled. Raises what `reopen` raises."""
         try:
             while True:
-                for worker in self._workers():
-                    if worker not in self._asking and worker.waiting() is not None:
-                        self._asking[worker] = asyncio.create_task(self._ask(worker), name="is it back?")
+                for camera in self._cameras():
+                    if camera not in self._probes and camera.waiting() is not None:
+                        self._probes[camera] = asyncio.create_task(self._probe(camera), name="reachability")
                 await asyncio.sleep(INTERVAL_SECONDS)
-                for worker in [worker for worker, task in self._asking.items() if task.done()]:
-                    self._asking.pop(worker).result()
+                for camera in [camera for camera, probe in self._probes.items() if probe.done()]:
+                    self._probes.pop(camera).result()
         finally:
-            for task in self._asking.values():
-                task.cancel()
+            for probe in self._probes.values():
+                probe.cancel()
 
-    async def _ask(self, worker: CameraWorker) -> None:
-        """Ask until the worker goes on, by itself or because the camera is_reachable."""
+    async def _probe(self, camera: Probed) -> None:
+        """Probe until the camera's thread makes progress, by itself or because it is reopened."""
         was_away = False
-        while (waiting := worker.waiting()) is not None:
-            if not await _is_reachable(worker.settings):
+        while (stall := camera.waiting()) is not None:
+            # In a thread of its own: a silent name server must delay neither other work nor the exit.
+            probe = partial(is_reachable, camera.settings)
+            if not await in_thread(probe, f"reachability of {camera.settings.id}"):
                 was_away = True
-            # A slow camera is_reachable, too, while it is being opened: that it came back has to be seen.
-            elif waiting.gave_pictures or was_away:
+            # A slow camera answers too, while it is being opened; only one that was away has come back.
+            elif stall.gave_pictures or was_away:
                 await asyncio.sleep(GRACE_SECONDS)
-                if worker.waiting() == waiting:
-                    self._open_anew(worker)
+                if camera.waiting() == stall:
+                    self._reopen(camera)
                     return
             await asyncio.sleep(INTERVAL_SECONDS)

@@ -10,9 +10,9 @@ import ssl
 
 from cameras.settings import CameraSettings
 from cameras.urls import host_and_port
+from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import ca_file, client_context
 
-PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 HANDSHAKE_SECONDS = 3.0
 
 
@@ -37,7 +37,7 @@ def verification_error(settings: CameraSettings) -> str:
         path = ca_file(settings.tls_verify)
         return f"the authorities' file {path} cannot be used ({error.strerror or error})"
     with contextlib.suppress(OSError, UnicodeError):
-        where = (host, port or PORTS[_scheme(settings)])
+        where = (host, port or DEFAULT_PORTS[_scheme(settings)])
         with socket.create_connection(where, HANDSHAKE_SECONDS) as connection:
             try:
                 with context.wrap_socket(connection, server_hostname=host):

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import SplitResult, urlsplit
 
+from pipeline.base.hosts import DEFAULT_PORTS
 from store.errors import BadValueError, PictureRefusedError, UploadError
 
 SETTING = "uploads.thumbnail_hosts"
 TIMEOUT_SECONDS = 20.0
 """For name resolution, connection, transfer and answer together."""
-_PORTS = {"http": 80, "https": 443}
+_SCHEMES = ("http", "https")
 
 _HOST = re.compile(r"[a-z0-9._:-]{1,253}")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -82,7 +83,7 @@ async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> 
         UploadError: the server cannot be reached in time, or fails.
     """
     parts = _checked(url)
-    host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
+    host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
     await asyncio.to_thread(import_module, "httpx")  # takes a while the first time; not on the event loop
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a query may hold a signature
     try:
@@ -107,7 +108,7 @@ async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> 
 def _checked(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in _PORTS and parts.hostname and parts.port != 0 and url.isprintable()
+        usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and url.isprintable()
     except ValueError:
         usable = False
     if not usable or "\\" in url or " " in url:
@@ -153,7 +154,7 @@ def _plain(address: _Address) -> _Address:
 def same_server(one: str, other: str) -> bool:
     """Whether two URLs have the same host and port."""
     try:
-        first, second = ((urlsplit(url), _PORTS.get(urlsplit(url).scheme)) for url in (one, other))
+        first, second = ((urlsplit(url), DEFAULT_PORTS.get(urlsplit(url).scheme)) for url in (one, other))
         return (first[0].hostname, first[0].port or first[1]) == (
             second[0].hostname,
             second[0].port or second[1],

@@ -118,7 +118,7 @@ async def test_a_camera_with_other_settings_begins_anew(box, clip):
 async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_anew(box, monkeypatch):
     """Another thread takes over."""
     monkeypatch.setattr("cameras.status.watchdog.SILENT_SECONDS", 0.3)
-    monkeypatch.setattr("cameras.source.reachability.ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr("cameras.source.reachability.TIMEOUT_SECONDS", 0.3)
     back, free = False, asyncio.Event()
 
     async def serve(reader, writer):

@@ -55,11 +55,11 @@ async def host() -> AsyncIterator[Host]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything takes a tenth of the time."""
     for name, seconds in {
-        "lookout.LOOK_SECONDS": 0.05,
-        "lookout.ANSWER_SECONDS": 1.0,
-        "lookout.GRACE_SECONDS": 0.07,
-        "progress.SILENT_SECONDS": 0.2,
-        "progress.USUAL_GAPS": 1,
+        "source.reachability.INTERVAL_SECONDS": 0.05,
+        "source.reachability.TIMEOUT_SECONDS": 1.0,
+        "source.reachability.GRACE_SECONDS": 0.07,
+        "status.watchdog.SILENT_SECONDS": 0.2,
+        "status.watchdog.USUAL_GAPS": 1,
     }.items():
         monkeypatch.setattr(f"cameras.{name}", seconds)
 
@@ -82,25 +82,25 @@ def a_moment() -> None:
 
 
 class Watched:
-    """A camera, and a lookout for it."""
+    """A camera, and a reachability probe for it."""
 
     def __init__(self, script: Script, url: str) -> None:
         self.notes = Notes()
         self.slot = LatestFrame("hall", self.notes)
         self.worker = worker(script, self.notes, self.slot, url=url)
         self.worker.start()
-        self._lookout = asyncio.create_task(ReachabilityProbe(lambda: [self.worker], self._open_anew).run())
+        self._probe = asyncio.create_task(ReachabilityProbe(lambda: [self.worker], self._reopen).run())
 
-    def _open_anew(self, waits: CameraWorker) -> None:
+    def _reopen(self, waits: CameraWorker) -> None:
         assert waits is self.worker
         self.worker = waits.successor()
         self.worker.start()
 
     async def end(self) -> None:
-        self._lookout.cancel()
-        await asyncio.wait([self._lookout])
+        self._probe.cancel()
+        await asyncio.wait([self._probe])
         self.worker.stop()
-        assert self._lookout.cancelled(), self._lookout.exception()
+        assert self._probe.cancelled(), self._probe.exception()
 
 
 async def test_a_stream_that_hangs_is_opened_anew_once_until_it_gives_pictures_again(host: Host) -> None:
@@ -168,7 +168,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_no_error(host: Host) 
     host.there, hold = False, threading.Event()
     camera = Watched(Script([picture(0.0), lambda: hold.wait(20)]), f"rtsp://{host.place}/live")
     await asyncio.to_thread(wait_for, "a question", lambda: host.asked, 5)
-    asking = [thread for thread in threading.enumerate() if thread.name == "is hall back?"]
+    asking = [thread for thread in threading.enumerate() if thread.name == "reachability of hall"]
     assert asking
     await camera.end()
     hold.set()
