@@ -24,6 +24,7 @@ from store.errors import (
     PackError,
     QueryTimeoutError,
     StoreError,
+    StoreStateError,
     StoreUnavailableError,
     UploadError,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "StoreError",
     "StoreObserver",
     "StoreSettings",
+    "StoreStateError",
     "StoreUnavailableError",
     "UploadError",
     "User",

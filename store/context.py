@@ -13,7 +13,8 @@ from pipeline.limits import MAX_PIXELS
 from store.collections.cameras import Cameras
 from store.collections.extraction import Extractor, PictureExtractor
 from store.collections.galleries import Galleries
-from store.collections.persons import COUNTER, Persons
+from store.collections.person_ids import COUNTER
+from store.collections.persons import Persons
 from store.collections.server_faces import ServerFaces
 from store.collections.users import Users
 from store.facens.storage import FacenStorage

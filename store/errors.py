@@ -42,6 +42,10 @@ class StoreUnavailableError(StoreError):
     """MongoDB cannot be reached, started or written to at present. Trying again later may help."""
 
 
+class LeaseLostError(StoreError):
+    """Another process holds a lease now, or it expired; work that needs it was cancelled."""
+
+
 class QueryTimeoutError(StoreError):
     """A query took longer than it may; MongoDB ended it. MongoDB is fine: the filters have to be narrower."""
 
@@ -93,6 +97,10 @@ class SpoolError(StoreError):
 
 class RefusedSightingError(StoreError):
     """Somebody who may refuse sightings has refused this one; it is not stored."""
+
+
+class StoreStateError(StoreError):
+    """A stored document is malformed, and what depends on it waits until it is mended."""
 
 
 class MalformedSightingError(StoreError, ValueError):

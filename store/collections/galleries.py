@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 from bson import ObjectId
 
 from store.collections.users import REMEMBERED_SECONDS, UserArgument, Users, UserStore
-from store.errors import ConflictError, GalleryError, NotFoundError
+from store.errors import ConflictError, GalleryError, NotFoundError, StoreStateError
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
 from store.mongo.guard import Filters, Sort, owned
+from store.mongo.malformed import malformed_document
 from store.mongo.model_store import SCHEMA, Model
 from store.observer import StoreObserver
 
@@ -38,6 +39,7 @@ class Galleries(UserStore[Gallery]):
         self, database: Database, users: Users, facens: FacenStorage, observer: StoreObserver | None = None
     ) -> None:
         super().__init__(database, users, observer)
+        self._database = database
         self._faces = database["faces"]
         self._facens = facens
         self._known: dict[tuple[ObjectId, str], float] = {}
@@ -64,18 +66,27 @@ class Galleries(UserStore[Gallery]):
         }
 
     async def ensure(self, user: UserArgument | None, gallery: str) -> Gallery:
-        """The gallery of this name, created if it is not there yet."""
+        """The gallery of this name, created if it is not there yet.
+
+        Raises:
+            GalleryError: the name is malformed.
+            StoreStateError: the gallery's document is malformed.
+        """
         owner = await self._users.owner(user)
         if (found := await self._find_one({"owner": owner, "name": checked_name(gallery)})) is not None:
             return found
         try:
             return await self.add(owner, gallery)
-        except GalleryError:
-            # Somebody else was quicker, between our look and our insert.
-            found = await self._find_one({"owner": owner, "name": gallery})
-            if found is None:
-                raise
-            return found
+        except GalleryError as error:
+            # Another process created it meanwhile, or its document is malformed and no reader sees it.
+            query = {"owner": owner, "name": gallery}
+            if (found := await self._find_one(query)) is not None:
+                return found
+            if stored := await malformed_document(self._database, self.name, query):
+                raise StoreStateError(
+                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
+                ) from error
+            raise
 
     async def require(self, owner: ObjectId, names: Iterable[str]) -> None:
         """Returns if the owner has all of these galleries; `default` is made where it is missing.

@@ -12,14 +12,16 @@ from bson import ObjectId
 from store.collections.faces import Faces
 from store.collections.friends import FriendRule, days_seen
 from store.collections.galleries import Galleries, checked_names
+from store.collections.person_ids import PersonIds
 from store.collections.users import UserArgument, Users, UserStore
-from store.errors import BadValueError, ConflictError
+from store.errors import BadValueError, ConflictError, StoreStateError
 from store.face import facen_of
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
 from store.mongo.counters import Counters
 from store.mongo.guard import Filters, Sort, checked_filters, checked_id, checked_threshold, owned
 from store.mongo.lease import Leases
+from store.mongo.malformed import malformed_document
 from store.mongo.model_store import SCHEMA, Model, checked_mapping
 from store.observer import PersonOutcome, StoreObserver
 from store.recognition.question import Question
@@ -28,12 +30,8 @@ from store.recognition.rules import RecognitionRules
 from store.recognition.visit_evidence import VisitEvidence
 from store.settings import PersonsSettings, is_person_gallery, reference_gallery
 
-COUNTER = "persons"
-"""The counter that gives the ids; `Context.open` makes it."""
 FIELDS: Mapping[str, tuple[type, str]] = {"created": (datetime, "a time"), "sighting_id": (str, "text")}
 """What these fields of a person hold."""
-ROW = 10_000
-"""So many ids that are taken are passed over at once."""
 
 
 class Person(Model):
@@ -83,7 +81,8 @@ class Persons(UserStore[Person]):
         self._faces = faces
         self._face_documents = database[Faces.name]
         self._galleries = galleries
-        self._counters = counters
+        self._database = database
+        self._ids = PersonIds(database, counters)
         self.rules = RecognitionRules.of_settings(settings)
         self._recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
         self._friends = FriendRule(settings.friend_count, settings.friend_interval_days, settings.zone)
@@ -117,13 +116,13 @@ class Persons(UserStore[Person]):
         model.setdefault("created", _to_milliseconds(self._now()))
         while True:
             if not own_id:
-                model["_id"] = await self._counters.next(COUNTER)
+                model["_id"] = await self._ids.next()
             try:
                 await self._insert(model)
             except ConflictError as error:
                 if own_id or error.fields != ("_id",):
                     raise
-                await self._pass_over(model["_id"])
+                await self._ids.skip(model["_id"])
             else:
                 return model
 
@@ -131,7 +130,7 @@ class Persons(UserStore[Person]):
         _check_fields(given)
         if "_id" in given:
             checked_id(given["_id"], "person")
-        new = {"_id": given["_id"] if "_id" in given else await self._counters.next(COUNTER)}
+        new = {"_id": given["_id"] if "_id" in given else await self._ids.next()}
         new["created"] = given.get("created", _to_milliseconds(self._now()))
         return {**await super()._completing(given), **new}
 
@@ -140,16 +139,17 @@ class Persons(UserStore[Person]):
         _check_fields(changes.get("$set", {}))
         return changes
 
-    async def _pass_over(self, taken: int) -> None:
-        """Moves the counter to the end of a row of ids that were given by hand, as those of an import."""
-        last = taken
-        async with self._operation("pass_over"):
-            row = self._collection.find({"_id": {"$gt": taken}}, {"_id": 1}, sort=[("_id", 1)], limit=ROW)
-            async for person in row:
-                if person["_id"] != last + 1:
-                    break
-                last += 1
-        await self._counters.raise_to(COUNTER, last)
+    async def _make_for(self, owner: ObjectId, model: Person) -> Person:
+        """As `_make`; a malformed person of the same sighting, which no reader sees, is named."""
+        try:
+            return await self._make(owner, model)
+        except ConflictError as error:
+            same = {"owner": owner, "sighting_id": model.get("sighting_id")}
+            if stored := await malformed_document(self._database, self.name, same):
+                raise StoreStateError(
+                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
+                ) from error
+            raise
 
     async def identify(
         self,
@@ -252,7 +252,7 @@ class Persons(UserStore[Person]):
             if verdict.outcome != "created":
                 return _matches(verdict)
             person = Person(founding=question.founding()) | ({"sighting_id": sighting} if sighting else {})
-            made = await self._make(question.owner, person)
+            made = await self._make_for(question.owner, person)
             return [PersonMatch(made["_id"], "created", verdict.confidence)]
 
     @asynccontextmanager

@@ -1,13 +1,16 @@
 """Numbers that go up by one and never come twice."""
 
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from bson.int64 import Int64
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from store.errors import BadValueError, CounterMissingError
 from store.mongo.guard import MAX_ID
 from store.mongo.model_store import SCHEMA, Model, MongoStore
+from store.mongo.shapes import well_formed
 
 
 class Counter(Model):
@@ -38,8 +41,18 @@ class Counters(MongoStore[Counter]):
         async with self._operation("raise_to"):
             await self._collection.update_one({"_id": counter}, {"$max": {"seq": Int64(value)}})
 
+    async def restart(self, counter: str, value: int, most: int = MAX_ID) -> None:
+        """Sets a counter that has no value from 0 up to `most` to this value; leaves any other one alone."""
+        usable = {"seq": {"$type": ["int", "long"], "$gte": 0, "$lte": most}, **well_formed(self.name)}
+        broken = {"_id": counter, "$nor": [usable]}
+        async with self._operation("restart"):
+            with suppress(DuplicateKeyError):  # another process has restarted it already
+                await self._collection.update_one(
+                    broken, {"$set": {"seq": Int64(value), "schema": SCHEMA}}, upsert=True
+                )
+
     async def next(self, counter: str) -> int:
-        """Raises the counter by one and returns its new value; two callers never get the same one.
+        """Increments the counter and returns its new value; two callers never get the same one.
 
         Raises:
             CounterMissingError: (a TypeError) there is no such counter.
@@ -54,7 +67,8 @@ class Counters(MongoStore[Counter]):
             )
         if document is not None:
             return int(document["seq"])
-        found = await self._find_one({"_id": counter})
+        async with self._operation("next"):
+            found = await self._collection.ungated.find_one({"_id": counter})
         if found is None or "seq" not in found:
             raise CounterMissingError(
                 f"the counter {counter!r:.80} has no current value; make it with Counters.ensure"

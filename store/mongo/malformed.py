@@ -4,8 +4,9 @@ Readers pass over them (`store.mongo.gate`). They stay in MongoDB as they are: a
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -16,6 +17,7 @@ from store.mongo.shapes import SHAPES, fault, malformed
 
 log = structlog.get_logger()
 
+WRONG_SHAPE = "it does not have the shape of its collection"
 LOGGED_AT_ONCE = 20
 REMEMBERED = 10_000
 """Documents of which it is known that the log names them."""
@@ -37,6 +39,19 @@ class Malformed:
 
     def __str__(self) -> str:
         return f"{self.collection} {self.id!r:.80}: {self.fault}"
+
+
+async def malformed_document(
+    database: Database, collection: str, query: Mapping[str, Any]
+) -> Malformed | None:
+    """The first malformed document that the query finds. StoreError where MongoDB does not answer."""
+    try:
+        document = await database[collection].ungated.find_one({"$and": [query, malformed(collection)]})
+    except DRIVER_ERRORS as error:
+        raise ours(error, f"{collection}.find_malformed") from error
+    if document is None:
+        return None
+    return Malformed(collection, document["_id"], fault(collection, document) or WRONG_SHAPE)
 
 
 class MalformedDocuments:
@@ -98,7 +113,7 @@ class MalformedDocuments:
         """The malformed documents of a collection. StoreError where MongoDB does not answer."""
         try:
             async for document in self._database[collection].ungated.find(malformed(collection)):
-                why = fault(collection, document) or "it has not the shape of its collection"
+                why = fault(collection, document) or WRONG_SHAPE
                 yield Malformed(collection, document["_id"], why)
         except DRIVER_ERRORS as error:
             raise ours(error, f"{collection}.find_malformed") from error

@@ -58,7 +58,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
     "galleries": {"owner": OBJECT_ID, "name": TEXT, "schema": VERSION},
     "cameras": {"owner": OBJECT_ID, "id": TEXT, "schema": VERSION},
-    "counters": {"_id": TEXT, "schema": VERSION},
+    "counters": {"_id": TEXT, "seq": Field(WHOLE, "a whole number", required=True), "schema": VERSION},
     "faces": {
         "_id": ID,
         "owner": OBJECT_ID,

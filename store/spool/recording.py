@@ -22,13 +22,22 @@ from store.collections.persons import PersonMatch
 from store.collections.server_faces import PICTURES
 from store.collections.users import UserArgument
 from store.context import Context
-from store.errors import BadFilterError, BadValueError, MalformedSightingError, NotFoundError
+from store.errors import (
+    BadFilterError,
+    BadValueError,
+    ConflictError,
+    CounterMissingError,
+    MalformedSightingError,
+    NotFoundError,
+    StoreStateError,
+)
 from store.face import Face, checked_bbox
 from store.identity.changes import PersonChanges
 from store.identity.references import References
 from store.identity.removal import FaceRemoval
 from store.identity.unassigned import Withheld
 from store.mongo.guard import checked_threshold
+from store.mongo.malformed import malformed_document
 from store.observer import PersonOutcome, StoreObserver, StoreStage
 from store.settings import ENROLLED_GALLERY
 from store.spool.codec import plain
@@ -114,8 +123,11 @@ class Recording:
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
         """Stores the sighting once, however often this is called with the same id.
 
-        MalformedSightingError where it can never be stored; RefusedSightingError where the gate refuses
-        it; any other StoreError where it may work later.
+        Raises:
+            MalformedSightingError: it can never be stored.
+            RefusedSightingError: the gate refuses it.
+            StoreStateError: a stored document is malformed; it can be stored once that is mended.
+            StoreError: any other; it may be stored later.
         """
         image = await asyncio.to_thread(self._examine, sighting)
         try:
@@ -133,10 +145,11 @@ class Recording:
             with self._timed("upload"):
                 face.normalized = sighting.normalized
                 await self._ctx.faces.upload(face, image)
-        except BadFilterError:  # our queries are the same for all: this one says something about the server
+        except BadFilterError:  # the queries are the same for every sighting: the server is at fault
             raise
-        except BadValueError as error:  # what was examined is right; the store refuses it all the same
-            raise MalformedSightingError(f"the store refuses it: {error}") from error
+        except (BadValueError, ConflictError, CounterMissingError) as error:
+            # The sighting was examined: the fault is in what is stored.
+            raise StoreStateError(f"{error}; see `facend doctor`") from error
         return _stored(sighting_id, sighting, face)
 
     async def forget(self, sighting_id: str) -> None:
@@ -195,9 +208,23 @@ class Recording:
             friend = await persons.is_friend(self._user, match.person_id, sighting.cam_id)
         face.update(_identity(match, friend))
         with self._timed("store"):
-            await self._ctx.faces.add(self._user, face)
+            await self._insert(face)
             await self._changes.follow(face)
         return face
+
+    async def _insert(self, face: Face) -> None:
+        """Adds the face. MalformedSightingError where MongoDB cannot hold it, or holds its double."""
+        try:
+            await self._ctx.faces.add(self._user, face)
+        except BadFilterError:
+            raise
+        except BadValueError as error:
+            raise MalformedSightingError(f"the store refuses it: {error}") from error
+        except ConflictError as error:
+            double = {"owner": face["owner"], "sighting_id": face["sighting_id"]}
+            if stored := await malformed_document(self._ctx.database, "faces", double):
+                raise StoreStateError(f"{stored}; see `facend doctor`") from error
+            raise MalformedSightingError(f"the store refuses it: {error}") from error
 
     @contextmanager
     def _timed(self, stage: StoreStage) -> Iterator[None]:

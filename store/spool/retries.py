@@ -18,6 +18,7 @@ from store.errors import (
     QueryTimeoutError,
     SpoolError,
     StoreError,
+    StoreStateError,
     StoreUnavailableError,
     UploadError,
 )
@@ -29,6 +30,7 @@ ABOUT_THE_STORE = (
     PackError,
     QueryTimeoutError,  # a busy MongoDB: what the recorder asks is quick otherwise
     SpoolError,
+    StoreStateError,
     StoreUnavailableError,
     UploadError,
 )
