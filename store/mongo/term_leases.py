@@ -1,33 +1,41 @@
-"""Leases with terms: which box reads a camera, which box runs a job of its owner.
+"""Renewed leases with terms: which box reads a camera, which box runs a job.
 
 Boxes that share an owner and a database share their cameras. A box renews the leases of what it works on.
 A lease that is not renewed expires by the server's clock; the next box takes it, under the next term. A box
-that cannot reach MongoDB goes on reading its cameras. Its sightings are judged by the terms when MongoDB is
-back: one from a time in which another box held the camera's lease is a duplicate.
+that cannot reach MongoDB continues to read its cameras. Once MongoDB is back, the terms decide about its
+sightings: one that was captured while another box held the camera's lease is a duplicate.
+
+`store.mongo.lease` has the other kind of lease: a lock for milliseconds, waited for and never renewed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Collection as Names
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
 
 from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
-from store.errors import StoreError
+from pipeline.base.background import supervised
+from store.errors import LeaseLostError, StoreError
 from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, ours
 
 LEASE_SECONDS = 20.0
 """A lease expires this long after its last renewal."""
-RENEW_SECONDS = 5.0
-"""Interval between renewals; three may fail before the lease expires."""
+RENEW_SECONDS = 4.0
+"""Interval between renewals; a lease survives three missed renewals."""
 TERMS_KEPT = 32
 """Terms remembered for each lease."""
+SAME_CLOCK_SECONDS = 1.0
+"""Clocks that differ by less are taken to be equal."""
+CLOCK_READINGS = 64
+"""Readings of this machine's clock that are remembered."""
 DUPLICATE_KEY = 11000
 
 
@@ -47,15 +55,67 @@ class TermLease:
     expires: datetime
 
 
+class _Term(NamedTuple):
+    """A term of a lease. Times are UTC, by the server's clock but for `box_clock`."""
+
+    box: str
+    since: datetime
+    end: datetime
+    box_clock: datetime | None
+    """What the clock of the box showed at `since`; None where an earlier version began the term."""
+
+    def covers_by_own_clock(self, at: datetime) -> bool:
+        return self.box_clock is not None and self.box_clock <= at < self.box_clock + (self.end - self.since)
+
+
+def _terms(document: Mapping[str, Any]) -> list[_Term]:
+    """The terms of a lease's document, the latest first; damaged ones are left out."""
+    terms: list[_Term] = []
+    stored, end = document.get("terms"), document.get("expires")
+    for term in reversed(stored if isinstance(stored, list) else []):
+        if not isinstance(term, Mapping):
+            continue
+        since, clock = term.get("since"), term.get("box_clock")
+        if isinstance(since, datetime) and isinstance(end, datetime):
+            own = clock if isinstance(clock, datetime) else None
+            terms.append(_Term(str(term.get("box")), since, end, own))
+        end = term.get("previous_end")
+    return terms
+
+
+def _holder_at(terms: Sequence[_Term], at: datetime) -> str:
+    return next((term.box for term in terms if term.since <= at < term.end), "")
+
+
+def _fence() -> float:
+    """The loop's time at which a lease that is renewed now must no longer be used.
+
+    A tenth of its time is left for what was sent to arrive at the server.
+    """
+    return asyncio.get_running_loop().time() + 0.9 * LEASE_SECONDS
+
+
 class TermLeases:
     """Leases on what belongs to one owner, as seen by one process of one box."""
 
-    def __init__(self, database: Database, kind: Literal["camera", "job"], owner: ObjectId, box: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        kind: Literal["camera", "job"],
+        owner: ObjectId,
+        box: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock`: the clock of this box's capture times, in seconds since 1970."""
         self._operation = f"{kind}_leases"
         self._collection: Collection = database[self._operation]
         self._owner = owner
         self._box = box
         self._holder = ObjectId()
+        self._database = database
+        self._clock = clock
+        self._offsets: dict[int, float] = {}
+        """What this process saw its clock show: the time less the monotonic time, by whole seconds."""
 
     async def renew(self, names: Names[str]) -> dict[str, TermLease]:
         """Take the leases that are free, extend those held by this process, and return all of them.
@@ -63,6 +123,7 @@ class TermLeases:
         Raises:
             StoreError: MongoDB does not answer.
         """
+        self._read_clock()
         if not names:
             return {}
         updates = [
@@ -92,43 +153,94 @@ class TermLeases:
     async def held(self, name: str) -> AsyncIterator[str]:
         """Hold a lease for the block. Yields "", or the name of the box that holds it already.
 
+        The block is cancelled when another box takes the lease, and before the lease can expire without a
+        renewal.
+
         Raises:
+            LeaseLostError: the block was cancelled.
             StoreError: MongoDB does not answer when the lease is taken.
         """
-        lease = (await self.renew([name]))[name]
-        if not lease.is_ours:
-            yield lease.box
+        limit = asyncio.timeout_at(_fence())
+        lease = (await self.renew([name])).get(name)
+        if lease is None or not lease.is_ours:
+            yield "another" if lease is None else lease.box
             return
-        renewing = asyncio.create_task(self._keep(name), name=f"lease {name}")
         try:
-            yield ""
+            async with limit:
+                renewing = supervised(self._keep(name, limit), f"lease {name}")
+                try:
+                    yield ""
+                finally:
+                    renewing.cancel()
+                    await asyncio.wait((renewing,))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise LeaseLostError(
+                f"the lease {name} was lost, so what needs it was cancelled; it is tried again later"
+            ) from error
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            await self.release([name])
+            with suppress(StoreError):  # it expires by itself
+                await self.release([name])
+
+    async def _keep(self, name: str, limit: asyncio.Timeout) -> None:
+        """Renew the lease until cancelled. Each renewal extends `limit`; a lost lease ends it."""
+        while not limit.expired():
+            await asyncio.sleep(RENEW_SECONDS)
+            fence = _fence()
+            try:
+                lease = (await self.renew([name])).get(name)
+            except StoreError:
+                continue
+            if limit.expired():
+                return
+            if lease is None or not lease.is_ours:
+                limit.reschedule(asyncio.get_running_loop().time())
+                return
+            limit.reschedule(fence)
 
     async def held_by_another(self, name: str, at: datetime) -> str:
-        """The box that held the lease at that time, where it was another one; else ""."""
+        """The box that held the lease when this box's clock showed `at`, where it was another one; else "".
+
+        Terms are in the server's time, and the clock of a box may be wrong or set meanwhile. So `at` is read
+        in several ways: as it is; by each offset to the server's clock that this process knows; and by what
+        this box's clock showed when its terms began. Where one of them says that this box held the lease, or
+        that none did, the answer is "".
+        """
         try:
             document = await self._collection.find_one({"_id": self._key(name)}, {"terms": 1, "expires": 1})
         except DRIVER_ERRORS as error:
             raise ours(error, f"{self._operation}.find") from error
-        terms = [term for term in (document or {}).get("terms", []) if isinstance(term, Mapping)]
-        end = None if document is None else document.get("expires")
-        for term in reversed(terms):
-            since, box = term.get("since"), term.get("box")
-            if isinstance(since, datetime) and isinstance(end, datetime) and since <= at < end:
-                return "" if box == self._box else str(box)
-            end = term.get("previous_end")
-        return ""
+        terms = _terms(document or {})
+        holder = _holder_at(terms, at)
+        if holder in ("", self._box) or any(
+            term.box == self._box and term.covers_by_own_clock(at) for term in terms
+        ):
+            return ""
+        readings = [_holder_at(terms, moment) for moment in await self._server_times(at)]
+        return "" if any(reading in ("", self._box) for reading in readings) else holder
 
-    async def _keep(self, name: str) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            try:
-                await self.renew([name])
-            except StoreError:  # the next renewal comes before the lease expires
-                continue
+    def _read_clock(self) -> None:
+        offset = self._clock() - time.monotonic()
+        self._offsets.setdefault(round(offset), offset)
+        while len(self._offsets) > CLOCK_READINGS:
+            del self._offsets[next(iter(self._offsets))]
+
+    async def _server_times(self, at: datetime) -> list[datetime]:
+        """What the server's clock may have shown when this box's clock showed `at`."""
+        self._read_clock()
+        try:
+            now = (await self._database.command("hello"))["localTime"].replace(tzinfo=UTC)
+        except DRIVER_ERRORS as error:
+            raise ours(error, f"{self._operation}.clock") from error
+        monotonic = time.monotonic()
+        moments = []
+        for offset in self._offsets.values():
+            ahead = monotonic + offset - now.timestamp()
+            if abs(ahead) >= SAME_CLOCK_SECONDS:
+                with suppress(OverflowError):
+                    moments.append(at - timedelta(seconds=ahead))
+        return moments
 
     async def _read(self, names: Names[str]) -> dict[str, TermLease]:
         try:
@@ -172,7 +284,12 @@ class TermLeases:
         }
         held = {"$and": [valid, {"$eq": ["$holder", self._holder]}]}
         free = {"$or": [{"$not": [valid]}, {"$lte": ["$expires", "$$NOW"]}]}
-        begins = {"box": {"$literal": self._box}, "since": "$$NOW", "previous_end": "$expires"}
+        begins = {
+            "box": {"$literal": self._box},
+            "since": "$$NOW",
+            "previous_end": "$expires",
+            "box_clock": datetime.fromtimestamp(self._clock(), UTC),
+        }
         earlier = {"$cond": ["$valid", "$terms", []]}
 
         def when_taking(value: object, field: str) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """One box at a time reads a camera, or runs a job."""
 
 import asyncio
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
 
 from store.context import Context
+from store.errors import LeaseLostError, StoreUnavailableError
 from store.mongo import term_leases
 from store.mongo.term_leases import TermLeases
 
@@ -104,6 +107,158 @@ async def test_a_job_runs_on_one_box_at_a_time(ctx: Context, monkeypatch: pytest
             assert other == "hall"
     async with second.held("merge") as holder:
         assert holder == ""
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases that expire soon."""
+    monkeypatch.setattr(term_leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(term_leases, "RENEW_SECONDS", 0.1)
+
+
+async def test_a_job_whose_lease_another_box_takes_is_cancelled(ctx: Context, short: None) -> None:
+    """At the next renewal; the error names the lease, and the other box keeps it."""
+    first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
+    done = False
+    with pytest.raises(LeaseLostError, match="the lease merge"):
+        async with first.held("merge"):
+            await first.release(["merge"])
+            assert (await second.renew(["merge"]))["merge"].is_ours
+            await asyncio.sleep(10)
+            done = True
+    assert not done
+    assert (await second.renew(["merge"]))["merge"].term == 2
+
+
+async def test_a_job_whose_lease_cannot_be_renewed_is_cancelled_before_it_expires(
+    ctx: Context, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MongoDB does not answer: the job ends while no other box can hold the lease yet."""
+    first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
+
+    async def away(names: object) -> None:
+        raise StoreUnavailableError("MongoDB is away")
+
+    with pytest.raises(LeaseLostError):
+        async with first.held("merge"):
+            monkeypatch.setattr(first, "renew", away)
+            try:
+                await asyncio.sleep(10)
+            finally:
+                assert not (await second.renew(["merge"]))["merge"].is_ours
+
+
+async def test_a_job_survives_missed_renewals(
+    ctx: Context, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three in a row fail, the next one succeeds."""
+    leases = TermLeases(ctx.database, "job", OWNER, "hall")
+    renew, calls = leases.renew, 0
+
+    async def now_and_then(names: list[str]) -> dict[str, term_leases.TermLease]:
+        nonlocal calls
+        calls += 1
+        if calls % 4:
+            raise StoreUnavailableError("MongoDB is away")
+        return await renew(names)
+
+    async with leases.held("merge"):
+        monkeypatch.setattr(leases, "renew", now_and_then)
+        await asyncio.sleep(1.5)
+
+
+async def test_a_programming_error_in_the_renewal_is_reported(
+    ctx: Context, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the event loop's handler, by which the daemon ends."""
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+    leases = TermLeases(ctx.database, "job", OWNER, "hall")
+    async with leases.held("merge"):
+        monkeypatch.setattr(leases, "renew", lambda names: 1 // 0)
+        await asyncio.sleep(0.3)
+    assert [report["supervised"] for report in reports] == ["lease merge"]
+
+
+async def test_the_error_of_a_job_is_its_own(ctx: Context, short: None) -> None:
+    """Also a time limit inside it, which is not that of the lease."""
+    leases = TermLeases(ctx.database, "job", OWNER, "hall")
+    with pytest.raises(TimeoutError):
+        async with leases.held("merge"), asyncio.timeout(0.05):
+            await asyncio.sleep(10)
+    with pytest.raises(KeyError):
+        async with leases.held("merge"):
+            raise KeyError
+
+
+class Clock:
+    """The clock of a box, which may be wrong."""
+
+    def __init__(self, wrong_by: float) -> None:
+        self.wrong_by = wrong_by
+
+    def __call__(self) -> float:
+        return time.time() + self.wrong_by
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self(), UTC)
+
+
+@pytest.mark.parametrize("wrong_by", [-86400.0, -3600.0, -5.0, 5.0, 3600.0])
+async def test_a_wrong_clock_loses_no_sighting(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch, wrong_by: float
+) -> None:
+    """A box that takes over from another one stores what it captured since, also after a restart and after
+    its clock was set right."""
+    clock = Clock(wrong_by)
+    first = TermLeases(ctx.database, "camera", OWNER, "hall")
+    second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
+    await first.renew(["door"])
+    await ctx.database["camera_leases"].update_one(  # the first box has held it for long
+        {}, {"$set": {"since": datetime.now(UTC) - 99 * HOUR, "terms.0.since": datetime.now(UTC) - 99 * HOUR}}
+    )
+    await first.release()
+    assert (await second.renew(["door"]))["door"].is_ours
+    captured = clock.now()
+    assert await second.held_by_another("door", captured) == ""
+    clock.wrong_by = 0
+    assert await second.held_by_another("door", captured) == ""
+    assert await second.held_by_another("door", clock.now()) == ""
+    restarted = TermLeases(ctx.database, "camera", OWNER, "yard")
+    assert await restarted.held_by_another("door", captured) == ""
+
+
+async def test_a_clock_that_is_set_twice_loses_no_sighting(ctx: Context) -> None:
+    """It was wrong only for a while in the middle of a term."""
+    clock = Clock(0)
+    first = TermLeases(ctx.database, "camera", OWNER, "hall")
+    second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
+    await first.renew(["door"])
+    await ctx.database["camera_leases"].update_one(
+        {}, {"$set": {"since": datetime.now(UTC) - 99 * HOUR, "terms.0.since": datetime.now(UTC) - 99 * HOUR}}
+    )
+    await first.release()
+    await second.renew(["door"])
+    clock.wrong_by = -7200
+    await second.renew(["door"])
+    captured = clock.now()
+    clock.wrong_by = 0
+    assert await second.held_by_another("door", captured) == ""
+    long_before = captured - HOUR
+    assert await second.held_by_another("door", long_before) == "hall"
+
+
+async def test_a_wrong_clock_does_not_hide_duplicates(ctx: Context) -> None:
+    """What another box captured at the same time is a duplicate, by its true time."""
+    clock = Clock(-600)
+    first = TermLeases(ctx.database, "camera", OWNER, "hall")
+    second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
+    await first.renew(["door"])
+    await ctx.database["camera_leases"].update_one(
+        {}, {"$set": {"since": datetime.now(UTC) - 99 * HOUR, "terms.0.since": datetime.now(UTC) - 99 * HOUR}}
+    )
+    await second.renew(["door"])
+    assert await second.held_by_another("door", clock.now()) == "hall"
 
 
 @pytest.mark.parametrize(
