@@ -7,22 +7,42 @@ A secret is known by where it came from (`KNOWN`), by the name it is kept under
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from pipeline.base.free_text import cut, hide_user_info, hide_values
 from pipeline.base.secret_names import is_secret_name
-from pipeline.base.urls import HIDDEN, holds_secret, looks_random, mask_urls, origin
+from pipeline.base.urls import HIDDEN, holds_secret, looks_random, mask_url, mask_urls, origin
 
 SHORTEST_KNOWN = 8
 """Shorter secrets are hidden by their place alone: as text they would occur by chance."""
 
-_PAIR = re.compile(
-    r"""(?P<name>[A-Za-z_][\w.-]{0,80})(?P<between>["']\s?[:=]\s?|\s?=\s?)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,;&"'})\]]+)"""
+_NAMING = ("name", "key", "header", "field", "id", "option", "parameter")
+_VALUES = ("value", "values", "text", "content", "data", "val")
+_PLAIN_NAME = re.compile(r"-{0,2}[\w.-]{1,40}")
+
+_SHOWN_OPTIONS = frozenset(
+    {
+        *(
+            "address",
+            "camera",
+            "cameras",
+            "dir",
+            "directory",
+            "endpoint",
+            "file",
+            "files",
+            "folder",
+            "format",
+        ),
+        *("host", "hosts", "language", "level", "locale", "method", "mode", "path", "port", "protocol"),
+        *("server", "servers", "timezone", "topic", "unit", "units", "uri", "url", "urls", "zone"),
+    }
 )
-_SCHEME = re.compile(r"\b((?i:Bearer|Basic|Token|Digest))\s+(?=\S*[0-9A-Z=])[A-Za-z0-9+/=._~-]{8,}")
-_HEADER = re.compile(r"([A-Za-z][\w-]*)\s*:\s*\S")
+"""Names of plugin options, by their last word, whose texts are shown."""
+_SHOWN_TEXT = re.compile(r"[\w./ -]{0,100}(?::[0-9]{1,5})?")
 _MIXED = re.compile(r"(?=[A-Za-z]{0,99}[0-9])(?=[0-9]{0,99}[A-Za-z])[A-Za-z0-9]{8,}|[^\s/.,_-]{21,}")
-_NAMING = ("name", "key", "header", "field")
+_OPTION_SECRETS = frozenset({"code", "codes", "login", "logins", "private"})
 
 
 class KnownSecrets:
@@ -59,66 +79,125 @@ KNOWN = KnownSecrets()
 
 
 def redact_text(text: str, *, pairs: bool = True) -> str:
-    """Free text without known secrets and without logins and secret parameters of URLs.
+    """Free text without known secrets, logins, and secret parameters of URLs; at most 64 Ki characters.
 
-    With `pairs` also without the values of `password=…`, `"token": …`, `Bearer …` and the like.
+    With `pairs` also without the values of `password=…`, `"token": …`, `Cookie: …`, `Bearer …` and the like.
     """
-    text = mask_urls(KNOWN.hide(text))
-    if not pairs:
-        return text
-    text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
-    return _PAIR.sub(_without_value, text) if "=" in text or ":" in text else text
+    begin, more = cut(KNOWN.hide(text))
+    shown = hide_user_info(mask_urls(begin))
+    shown = hide_values(shown) if pairs else shown
+    return f"{shown}… ({more} more characters)" if more else shown
 
 
 def redact(value: object, name: str = "") -> object:
-    """The value, however deep, with every secret in it replaced by ***; `name` is what it is kept under."""
+    """The value, however deep, with every secret in it replaced by ***; `name` is what it is kept under.
+
+    In a mapping below a secret name all texts are hidden, and numbers where their own names are secret too.
+    """
+    return _redact(value, all_values=is_secret_name(name), texts=False)
+
+
+def _redact(value: object, *, all_values: bool, texts: bool) -> object:
     if isinstance(value, Mapping):
-        return {
-            key: redact(inner, name if is_secret_name(name) else str(key)) for key, inner in value.items()
-        }
+        named = _is_named_secret(value)
+        return _with_unique_keys(
+            (
+                redact_text(key) if isinstance(key, str) else key,
+                _redact(
+                    inner,
+                    all_values=is_secret_name(str(key)) or (named and key in _VALUES),
+                    texts=all_values or texts,
+                ),
+            )
+            for key, inner in value.items()
+        )
     if isinstance(value, list | tuple | set | frozenset):
-        return [redact(inner, name) for inner in value]
-    if is_secret_name(name) and not isinstance(value, bool) and value not in (None, "", 0):
+        items = list(value)
+        return [
+            _redact(inner, all_values=all_values or _follows_secret_name(items, place), texts=texts)
+            for place, inner in enumerate(items)
+        ]
+    hidden = all_values or (texts and isinstance(value, str))
+    if hidden and not isinstance(value, bool) and value not in (None, "", 0):
         return HIDDEN
     return redact_text(value) if isinstance(value, str) else value
 
 
 def redact_options(value: object, name: str = "") -> object:
-    """The same for settings of plugins, of which nothing is known: what may be a secret is taken for one.
+    """Settings of plugins, of which nothing is known: only what is harmless for certain is shown.
 
-    Of URLs scheme and host remain, because the path of a webhook is its secret.
+    That is numbers and switches, unless their name is that of a secret, and texts under the names in
+    `_SHOWN_OPTIONS` that look like words, paths or hosts. Of URLs scheme and host are shown, because the path
+    of a webhook is its secret.
     """
-    if is_secret_name(name):
-        return redact(value, name)
+    words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower())
+    if is_secret_name(name) or not _OPTION_SECRETS.isdisjoint(words):
+        return value if isinstance(value, bool) or value in (None, "", 0, [], {}) else HIDDEN
     if isinstance(value, Mapping):
-        named = next((value[key] for key in _NAMING if isinstance(value.get(key), str)), "")
-        hidden = isinstance(named, str) and is_secret_name(named)
-        return {
-            key: redact(inner, "secret") if hidden and key not in _NAMING else redact_options(inner, str(key))
+        named = _is_named_secret(value)
+        return _with_unique_keys(
+            (
+                _shown_key(str(key)),
+                HIDDEN if named and key not in _NAMING else redact_options(inner, str(key)),
+            )
             for key, inner in value.items()
-        }
+        )
     if isinstance(value, list | tuple):
-        if len(value) == 2 and isinstance(value[0], str) and is_secret_name(value[0]):
-            return [value[0], redact(value[1], "secret")]
-        return [redact_options(inner, name) for inner in value]
-    return _redact_option(value) if isinstance(value, str) else value
+        return [
+            HIDDEN if _follows_secret_name(value, place) else redact_options(inner, name)
+            for place, inner in enumerate(value)
+        ]
+    if isinstance(value, str):
+        return _shown_option(value) if words[-1] in _SHOWN_OPTIONS else (HIDDEN if value else "")
+    return value
 
 
-def _redact_option(text: str) -> str:
-    if "://" in text and not re.search(r"\s", text):
-        return origin(text)
-    header = _HEADER.match(text)
-    if (header and is_secret_name(header[1])) or _MIXED.search(text) or looks_random(text):
-        return HIDDEN
-    return redact_text(text)
+def _shown_option(text: str) -> str:
+    if "://" in text:
+        shown = origin(text) if not re.search(r"\s", text) else HIDDEN
+        return HIDDEN if looks_random(shown) else shown
+    harmless = _SHOWN_TEXT.fullmatch(text) and not _MIXED.search(text) and not looks_random(text)
+    return redact_text(text) if harmless else HIDDEN
+
+
+def _shown_key(key: str) -> str:
+    plain = _PLAIN_NAME.fullmatch(key) and not _MIXED.search(key) and not looks_random(key)
+    return redact_text(key) if plain else HIDDEN
+
+
+def _is_named_secret(value: Mapping[object, object]) -> bool:
+    """Whether a mapping is like `{name = "X-Api-Key", value = …}`."""
+    names = [name for key in _NAMING if isinstance(name := value.get(key), str)]
+    return any(_PLAIN_NAME.fullmatch(name) and is_secret_name(name) for name in names)
+
+
+def _follows_secret_name(items: Sequence[object], place: int) -> bool:
+    """Whether an item is the second of `["X-Api-Key", …]`, or follows an option such as `--token`."""
+    before = items[place - 1] if place else None
+    if not isinstance(before, str) or not _PLAIN_NAME.fullmatch(before) or not is_secret_name(before):
+        return False
+    return before.startswith("-") or (len(items) == 2 and not isinstance(items[place], Mapping))
+
+
+def _with_unique_keys(entries: Iterable[tuple[object, object]]) -> dict[object, object]:
+    """A mapping of all entries; keys that have become equal are numbered."""
+    unique: dict[object, object] = {}
+    for key, value in entries:
+        free, number = key, 1
+        while free in unique:
+            number += 1
+            free = f"{key} ({number})"
+        unique[free] = value
+    return unique
 
 
 def secret_places(value: object, name: str = "") -> Iterator[str]:
     """Where a value that will be stored holds secrets, such as `meta.password`."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            place = f"{name}.{key}" if name else str(key)
-            if is_secret_name(str(key)) and inner not in (None, ""):
+            shown = mask_url(str(key))
+            place = f"{name}.{shown}" if name else shown
+            if shown != str(key) or (is_secret_name(str(key)) and inner not in (None, "")):
                 yield place
             else:
                 yield from secret_places(inner, place)
@@ -127,9 +206,3 @@ def secret_places(value: object, name: str = "") -> Iterator[str]:
             yield from secret_places(inner, name)
     elif isinstance(value, str) and ("@" in value or "://" in value) and holds_secret(value):
         yield name
-
-
-def _without_value(found: re.Match[str]) -> str:
-    if not is_secret_name(found["name"]) or found["value"].strip("\"'").startswith(HIDDEN):
-        return found[0]
-    return f"{found['name']}{found['between']}{HIDDEN}"

@@ -5,16 +5,22 @@ import re
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _STEMS = re.compile(
     "passw|passphrase|passcode|passkey|pwd|secret|token|credential|apikey|privatekey|accesskey|authkey|"
-    "sessionid|sessid|authori[sz]ation|authentication|bearer|cookie|signature|kennwort|passwort|contrase|motdepasse"
+    "sessionid|sessid|authori[sz]ation|authentication|bearer|cookie|signature|kennwort|passwort|contrase|motdepasse|"
+    "userpass|(?:access|alarm|auth|confirmation|disarm|door|entry|gate|lock|login|pin|security|unlock|user|verification)codes?"
 )
 _WORDS = re.compile(
-    "pass|passes|pas|pw|psw|psk|pin|otp|totp|jwt|auth|authn|hmac|sig|sas|sid|session|sessionid|keys?|creds?|"
+    "pass|passes|pas|pw|psw|psk|pins?|otp|totp|jwt|auth|authn|hmac|sig|sas|sid|session|sessionid|keys?|creds?|"
     "dsn|webhooks?|community"
+)
+_STRONG = re.compile(
+    "passw.*|passphrase|passcode|pwd|pw|psk|secret|token|credentials?|bearer|kennwort|passwort|apikey|pin|otp"
 )
 _PARAMETERS = re.compile("(login|user|usr|sess|account).*|u|p|code")
 _HARMLESS_ENDINGS = re.compile(
     "file|path|folder|dir|names?|url|count|seconds|minutes|hours|days|bytes|size|length|limit"
 )
+_MAX_NAME = 200
+"""Characters of a name that are read, from its end."""
 _NAMES_OF_SECRETS = frozenset({"password_secret", "url_secret"})
 """Fields of a camera's document, which hold the name of a secret."""
 
@@ -24,7 +30,15 @@ def is_secret_name(name: str) -> bool:
     words = _words(name)
     if name in _NAMES_OF_SECRETS or (words and _HARMLESS_ENDINGS.fullmatch(words[-1])):
         return False
-    return _names_secret(words)
+    return words == ["private"] or _names_secret(words)
+
+
+def is_strong_secret_name(name: str) -> bool:
+    """Whether the name leaves no doubt, such as `db.password`; `key` and `auth` are also ordinary words."""
+    words = _words(name)
+    return bool(words) and any(
+        _STRONG.fullmatch(last) is not None for last in (words[-1], "".join(words[-2:]))
+    )
 
 
 def is_secret_parameter(name: str) -> bool:
@@ -34,7 +48,7 @@ def is_secret_parameter(name: str) -> bool:
 
 
 def _words(name: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(name)]
+    return [word.lower() for word in _WORD.findall(name[-_MAX_NAME:])]
 
 
 def _names_secret(words: list[str]) -> bool:

@@ -20,12 +20,14 @@ _NO_SLASHES = re.compile(rf"\s*({_SCHEME}):[/\\]*(?=[^/\\\s])")
 """People forget a slash, or type a backslash: such a URL is refused, and what it holds is a secret anyway."""
 _NO_SCHEME = re.compile(r"\s*(//(?=[^/\s]\S*@)|(?=[^/\s:@]+:\S*@))")
 _HOST = re.compile(r"(\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]+)(?::[0-9]{1,5})?(?=[/?#,]|$)")
-_PAIR = re.compile(r"([^/&;?=#:]+)[=:]")
+_PAIR = re.compile(r"(?<![^/&;?=#:])([^/&;?=#:]++)[=:]")
 _LOGIN_SEGMENT = re.compile(r"(?:^|/)[^/=:]+:[^/=:]+(?=/|$)")
 _NAMING_SEGMENTS = frozenset({"user", "username", "usr", "login"})
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _IN_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}(?:(?!{_SCHEME}://)[^\r\n])+")
 _TOKEN = re.compile(r"[^\s\"'<>]*")
+_MAX_LENGTH = 8192
+"""Characters of a URL whose path is searched; that of a longer one is hidden as a whole."""
 
 
 class UrlError(ValueError):
@@ -162,6 +164,8 @@ def _secret_start(url: str) -> int | None:
     start = _host_start(url)
     if start is None:
         return None
+    if len(url) > _MAX_LENGTH:
+        return start + len(re.split(r"[/?#]", url[start:], maxsplit=1)[0])
     before, mark, fragment = url[start:].partition("#")
     place, question, query = before.partition("?")
     host, slash, path = place.partition("/")

@@ -58,6 +58,24 @@ def test_ordinary_names_are_no_secrets(name: str) -> None:
         {"anything": SECRET},
         {"pin": 123456},
         {"misspelt_pasword": SECRET},
+        {"headers": [f"Authorization: Bearer {SECRET}", "***"]},
+        {"argv": [f"--token={SECRET}", "***"]},
+        {"argv": ["--pin", 123456]},
+        {"urls": {f"https://bob:{SECRET}@h.example/": "***"}},
+        {"doors": {SECRET: 5}},
+        {"tokens": {SECRET: "bob"}},
+        {"login": ["admin", SECRET]},
+        {"field": {"id": "password", "text": SECRET}},
+        {"field": {"name": "pin", "value": 123456}},
+        {"smtp": f"bob:{SECRET}@mail"},
+        {"host": f"bob:{SECRET}@mail"},
+        {"cmd": f"curl -u bob:{SECRET} http://h/"},
+        {"userpass": f"bob:{SECRET}"},
+        {"door_code": 123456},
+        {"doorCode": SECRET},
+        {"private": SECRET},
+        {"path": f"/hooks/{SECRET}9999"},
+        {"greeting": "correct horse battery staple", "x": SECRET},
     ],
 )
 def test_options_of_plugins_show_nothing_that_may_be_a_secret(option: dict[str, object]) -> None:
@@ -65,6 +83,7 @@ def test_options_of_plugins_show_nothing_that_may_be_a_secret(option: dict[str, 
     shown = json.dumps(redact_options(option))
     assert SECRET not in shown
     assert "123456" not in shown
+    assert "battery" not in shown
     assert "***" in shown
 
 
@@ -78,7 +97,7 @@ def test_options_that_are_plain_are_shown() -> None:
         "folder": "/var/lib/doors",
         "host": "relay.local",
         "url": "http://relay.local",
-        "text": "Somebody is at the door",
+        "relay": {"address": "10.0.0.7:502", "topic": "house/door"},
     }
     assert redact_options(plain) == plain
 
@@ -95,6 +114,30 @@ def test_options_that_are_plain_are_shown() -> None:
         json.dumps({"password": SECRET}),
         str({"api_key": SECRET}),
         f"Server=h;Password={SECRET};x",
+        f"x-api-key: {SECRET}",
+        f"< Set-Cookie: a={SECRET}; path=/",
+        f"Cookie: a=b; c={SECRET}",
+        f"Proxy-Authorization: {SECRET}",
+        f"auth failed for bob:{SECRET}",
+        f"Login as 'bob:{SECRET}' refused",
+        f"user: bob:{SECRET}",
+        f"curl -u bob:{SECRET} http://h/",
+        f"admin:{SECRET}@10.0.0.1:554",
+        f"admin:a@b/{SECRET}@10.0.0.1:554",
+        json.dumps({"pw": f'a"b {SECRET}'}),
+        json.dumps({"pw": f"a\\b {SECRET}"}),
+        json.dumps(json.dumps({"pw": f"a b {SECRET}"})),
+        json.dumps({"tokens": ["a", SECRET]}),
+        json.dumps({"token": {"a": {"b": "c"}, "d": SECRET}}),
+        f'{{"pw": "a b {SECRET}',
+        str({"pw": f"a'b\"c {SECRET}"}),
+        f"password: {SECRET}",
+        f"db.password: {SECRET}, retry",
+        f"--password {SECRET}9 --verbose",
+        f"['--token', '{SECRET}9']",
+        f"password => '{SECRET}'",
+        f"password={'x' * 70_000}{SECRET}",
+        f"{'x' * 65_530} rtsp://u:{SECRET}@h/",
     ],
 )
 def test_free_text_loses_its_secrets(text: str) -> None:
@@ -111,6 +154,12 @@ def test_free_text_loses_its_secrets(text: str) -> None:
         "Basic authentication is wanted",
         "duplicate key: 5",
         "camera=door state=red reason=refused",
+        "a user of camera.local:554",
+        "logged in at 12:30:15",
+        "mongodb at 10.0.0.1:27017 refused the login of bob",
+        "https://docs.example/a-b",
+        "the authors: bob and alice",
+        "give --token-file PATH or --token TOKEN",
     ],
 )
 def test_ordinary_messages_stay_as_they_are(text: str) -> None:
@@ -133,21 +182,68 @@ def test_200_random_secrets_of_known_origin_are_hidden_in_every_form() -> None:
 
 def test_values_under_secret_names_are_hidden_however_deep() -> None:
     """In lists, tables and numbers; empty values and switches are shown."""
-    assert redact({"token": [SECRET, {"a": 5}], "meta": {"pin": 1234, "floor": "2"}, "password": ""}) == {
+    assert redact({"token": [SECRET, {"a": "b"}], "meta": {"pin": 1234, "floor": "2"}, "password": ""}) == {
         "token": ["***", {"a": "***"}],
         "meta": {"pin": "***", "floor": "2"},
         "password": "",
     }
 
 
-def test_places_of_secrets_are_named() -> None:
-    """What a document must not hold is found by name and in URLs, and named without its value."""
-    document = {
-        "name": "me@example.org",
-        "meta": {"Password": SECRET},
-        "sub": [f"rtsp://u:{SECRET}@h/x"],
-        "url": "rtsp://h/x",
-        "password_secret": "hall",
-        "pin": None,
+def test_numbers_below_a_name_of_secrets_are_shown() -> None:
+    """The counts of a plugin are no secret because its name says webhook."""
+    status = {"unknown_webhook": {"calls": 3, "ok": True, "last": {"seconds": 1.5, "url": "http://h"}}}
+    assert redact(status) == {
+        "unknown_webhook": {"calls": 3, "ok": True, "last": {"seconds": 1.5, "url": "***"}}
     }
-    assert list(secret_places(document)) == ["meta.Password", "sub"]
+
+
+def test_names_and_values_beside_each_other_belong_together() -> None:
+    """As lists of headers, tables of fields and command lines have them."""
+    value = [
+        ["X-Api-Key", "abc"],
+        {"name": "token", "value": "abc", "at": 5},
+        ["run", "--token", "abc", "-v"],
+        ["password", "of the door"],
+        ["door", "hall"],
+    ]
+    assert redact(value) == [
+        ["X-Api-Key", "***"],
+        {"name": "token", "value": "***", "at": 5},
+        ["run", "--token", "***", "-v"],
+        ["password", "***"],
+        ["door", "hall"],
+    ]
+
+
+def test_keys_are_searched_for_secrets() -> None:
+    """No entry is lost where two keys look the same afterwards."""
+    value = {"rtsp://u:hunter2@h/live": 1, "rtsp://v:w@h/live": 2, 5: 3}
+    assert redact(value) == {"rtsp://***@h/live": 1, "rtsp://***@h/live (2)": 2, 5: 3}
+    assert list(secret_places({"meta": {f"rtsp://u:{SECRET}@h/": 1}})) == ["meta.rtsp://***@h/"]
+
+
+PIECES = (
+    "A",
+    "a.",
+    "a:",
+    "a=",
+    "a@",
+    "a:b@",
+    "Bearer ",
+    "token:",
+    "user a",
+    "-a ",
+    '"',
+    "\\",
+    " ",
+    "http://h/a",
+)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_long_texts_are_cut_before_they_are_searched(piece: str) -> None:
+    """A message of a megabyte is shown as one of 64 KiB, and the search does not backtrack over it."""
+    for begin, end in (("x ", ""), ("x ", " ="), ("http://h/", '"@:')):
+        shown = redact_text(f"{begin}{piece * (2**20 // len(piece))}{end}")
+        assert len(shown) < 2 * 65_536
+        assert "more characters" in shown

@@ -1,0 +1,100 @@
+"""Secrets in free text, known by how they are written: `password=…`, `Cookie: …`, `bob:…@host`.
+
+Every pattern takes linear time: its runs are possessive or bounded, and it starts at the beginning of a word.
+"""
+
+import re
+
+from pipeline.base.secret_names import is_secret_name, is_strong_secret_name
+from pipeline.base.urls import HIDDEN
+
+MAX_CHARACTERS = 65_536
+"""Longer texts are cut before they are searched."""
+_CUT_BACK = 1024
+"""Characters before the cut that may be part of a secret which goes on behind it."""
+
+_USER_INFO = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}:(?:(?!//)\S){1,256}@(?=[\w\[])")
+_SCHEME = re.compile(r"\b((?i:Bearer|Basic|Token|Digest))\s++(?=\S*[0-9A-Z=])[A-Za-z0-9+/=._~-]{8,}")
+_HEADER = re.compile(r"(?<![\w.-])(?P<name>[A-Za-z][\w-]*+):[ \t]*+(?=[^\s])")
+_HEADERS = frozenset({"authorization", "cookie"})
+_PAIR = re.compile(
+    r"""(?<![\w.-])(?P<name>[\w.-]++)(?P<between>\\?["']\s?(?:[:=]|=>)\s?|\s?=>?\s?)"""
+    r"""(?P<value>\\"(?:(?!\\")[^\r\n])*+(?:\\")?|"(?:[^"\\\r\n]|\\.)*+"?|'(?:[^'\\\r\n]|\\.)*+'?"""
+    r"""|[\[{(][^\r\n]*+|(?:[^\s,;&"'})\]]|["'](?=\w))++)"""
+)
+_LABEL = re.compile(r"(?<![\w.-])(?P<name>[\w.-]++):[ \t]?")
+_LABELLED = re.compile(r"(?P<value>[^\s,;]++)(?P<end>[ \t]*+(?:[\r\n,;]|\Z))?")
+_LOGIN = re.compile(
+    r"(?:\b(?i:auth\w*+|log[ -]?in|user(?:name)?|credentials?|account)\b(?:[^\r\n:]|:\s){0,60}?(?<=\s)"
+    r"|(?<!\S)(?:-u|--(?:proxy-)?user)[ =])[\"']?(?P<user>[\w.+@-]{1,64}):(?P<value>[^\s/][^\s\"']*+)"
+)
+_FLAG = re.compile(
+    r"""(?<![\w-])--?(?P<name>[A-Za-z][\w-]{0,60})(?P<between>["']?,?[ \t]["']?)"""
+    r"""(?P<value>(?=[^\s"',\d]*+\d)[^\s"',]++)"""
+)
+
+
+def cut(text: str) -> tuple[str, int]:
+    """The text up to a space before `MAX_CHARACTERS`, and how many characters follow it."""
+    if len(text) <= MAX_CHARACTERS:
+        return text, 0
+    shortest = MAX_CHARACTERS - _CUT_BACK
+    end = max(text.rfind(" ", shortest, MAX_CHARACTERS), text.rfind("\n", shortest, MAX_CHARACTERS), shortest)
+    return text[:end], len(text) - end
+
+
+def hide_user_info(text: str) -> str:
+    """The text without `user:password` before the @ of a host, as it stands without a URL scheme."""
+    return _USER_INFO.sub(f"{HIDDEN}@", text) if "@" in text and ":" in text else text
+
+
+def hide_values(text: str) -> str:
+    """The text without the values of headers, assignments, options and logins that are named like secrets."""
+    text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
+    if ":" in text:
+        text = "".join(map(_hide_header, text.splitlines(keepends=True)))
+    if "=" in text or ":" in text:
+        text = _PAIR.sub(_hidden_pair, text)
+    if ":" in text:
+        text = _hide_labelled(text)
+        text = _LOGIN.sub(_hidden_login, text)
+    return _FLAG.sub(_hidden_pair, text) if "-" in text else text
+
+
+def _hide_header(line: str) -> str:
+    """The line without what follows the first header that is named like a secret."""
+    for found in _HEADER.finditer(line):
+        if found["name"].lower() in _HEADERS or ("-" in found["name"] and is_secret_name(found["name"])):
+            end = len(line.rstrip("\r\n"))
+            return line[: found.end()] + HIDDEN + line[end:]
+    return line
+
+
+def _hidden_pair(found: re.Match[str]) -> str:
+    return _without_value(found) if is_secret_name(found["name"]) else found[0]
+
+
+def _hide_labelled(text: str) -> str:
+    """The text without the one word that ends a line or a clause behind `password:` and the like."""
+    parts, kept, place = [], 0, 0
+    while label := _LABEL.search(text, place):
+        place = label.end()
+        if not is_strong_secret_name(label["name"]) or not (found := _LABELLED.match(text, place)):
+            continue
+        if found["end"] is not None and not found["value"].startswith(HIDDEN):
+            parts += [text[kept:place], HIDDEN]
+            kept = found.end("value")
+        place = found.end("value")
+    return "".join([*parts, text[kept:]])
+
+
+def _hidden_login(found: re.Match[str]) -> str:
+    user, value = found["user"], found["value"]
+    is_port = value.isdigit() and ("." in user or user == "localhost")
+    return found[0] if user.isdigit() or is_port else _without_value(found)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    if found["value"].strip("\\\"'").startswith(HIDDEN):
+        return found[0]
+    return found[0][: found.start("value") - found.start()] + HIDDEN
