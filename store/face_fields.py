@@ -45,6 +45,9 @@ def check_fields(fields: Mapping[str, Any]) -> None:
             raise BadValueError(f"a face's {key} is {expected}, not {value!r:.80}")
         if isinstance(value, float) and not math.isfinite(value):
             raise BadValueError(f"a face's {key} is a finite number, not {value}")
+    details = fields.get("detector_info")
+    if isinstance(details, Mapping) and not isinstance(details.get("pack"), str | None):
+        raise BadValueError(f"a face's detector_info has text as its pack, not {details['pack']!r:.80}")
     if fields.get("person_id") is not None:
         checked_id(fields["person_id"], "person")
 

@@ -10,6 +10,7 @@ from daemon.cli.store import (
     Asked,
     as_json,
     echo_table,
+    known_user,
     read_rows,
     read_store,
     store_options,
@@ -20,9 +21,11 @@ from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.models import pack_in_settings
 from store import Context, Users
-from store.identity.erasure import Erased, Erasure, Preview
+from store.identity.erasure import Erasure
+from store.identity.erasure_report import Erased, Preview
 from store.identity.history import AtCamera, History, history
 from store.identity.lookalikes import Double
+from store.spool.files import SpoolFiles
 
 SHOWN_VISITS = 20
 
@@ -120,7 +123,11 @@ def erase(asked: Asked, person_id: int, doubles: tuple[int, ...], with_doubles: 
         return await Erasure(ctx, user, low).preview(person_id)
 
     async def work(ctx: Context, user: Users.Model) -> Erased:
-        return await Erasure(ctx, user, low).erase(person_id, chosen, with_doubles=with_doubles)
+        own = await known_user(ctx, asked.settings)
+        is_own = own is not None and own["_id"] == user["_id"]
+        sightings = SpoolFiles(asked.settings.data_dir / "spool") if is_own else None
+        erasure = Erasure(ctx, user, low, sightings)
+        return await erasure.erase(person_id, chosen, with_doubles=with_doubles)
 
     if not yes:
         if asked.as_json:
@@ -157,7 +164,8 @@ def _erased(erased: Erased, asked: Asked) -> list[str]:
     """The report, line by line."""
     done = (
         f"{_faces(erased.faces)}, {erased.pictures} pictures, {_faces(erased.unassigned)} without a person "
-        f"that looked like them, {erased.shared_photos} photos of others that showed them"
+        f"that looked like them, {erased.shared_photos} photos of others that showed them, "
+        f"{erased.sightings} sightings in the spool and its dead letters"
     )
     lines = [f"erased {_person(erased.person_id, erased.name)}: {done}"]
     if erased.doubles:
@@ -166,6 +174,7 @@ def _erased(erased: Erased, asked: Asked) -> list[str]:
         f"not here: {one.pictures} pictures at {one.place}; they are removed when that place is next in use"
         for one in erased.elsewhere
     ]
+    lines += [f"stays at its host, remove it there: {url}" for url in erased.foreign_urls]
     lines += [
         f"stays: {_double(one, asked)}; `facend persons erase {one.person_id}` if it is the same person"
         for one in erased.doubles_left

@@ -12,27 +12,30 @@ operations and the disk's free blocks hold until they are written over.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 
+from pipeline.types import Sighting
 from store.collections.persons import Persons
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError, StoreError
 from store.face import Face, beside, visit_of
 from store.identity.changes import CHANGES
+from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
 from store.identity.evidence import PROPOSALS
-from store.identity.lookalikes import Double, Lookalikes
-from store.identity.removal import FaceRemoval, face_of_key
+from store.identity.lookalikes import Lookalikes
+from store.identity.removal import FaceRemoval, face_of_key, has_faces
 from store.mongo.driver_errors import DRIVER_ERRORS, ours
 from store.mongo.guard import checked_id
-from store.uploads.locations import pictures_of
+from store.mongo.shapes import malformed
+from store.uploads.folder import stored_key
+from store.uploads.locations import pictures_of, urls_of
 
 log = structlog.get_logger()
 
@@ -40,69 +43,48 @@ ERASED = "erased"
 """The collection of the erased persons' ids."""
 ROUNDS = 5
 """A recorder in the middle of a sighting may add another face while the first ones go."""
-
-
 BATCH = 100
 VISIT_LENGTH = timedelta(hours=12)
 """Two visits that were seen beside each other have pictures at most this far apart."""
-NOT_CHECKED = (
-    "backups of MongoDB and of the pictures",
-    "MongoDB's log of operations and free blocks of the disks, until they are overwritten",
-    "sightings that wait in a spool: they belong to nobody yet",
-    "photos in which nobody was seen beside the others",
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Pictures that this box cannot reach; the box that can removes them when it next looks."""
+class StoredSightings(Protocol):
+    """Sightings on disk that the database does not know yet, or never will."""
 
-    place: str
-    pictures: int
+    @property
+    def address(self) -> str:
+        """Where they lie."""
+        ...
 
+    def remove_matching(self, matches: Callable[[Sighting], bool | None]) -> RemovedSightings:
+        """Removes those for which `matches` is true; None stands for one that cannot be compared.
 
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What was removed, in numbers, and what was not."""
-
-    person_id: int
-    faces: int
-    pictures: int
-    """Of the removed faces, at this box's place."""
-    shared_photos: int
-    """Whole frames that belong to other faces and showed the person, too."""
-    name: str | None = None
-    unassigned: int = 0
-    """Faces without a person that looked like them. Not among `faces`."""
-    doubles: tuple[int, ...] = ()
-    """Other persons who were erased along."""
-    doubles_left: tuple[Double, ...] = ()
-    """Other persons who look the same and stay."""
-    elsewhere: tuple[Elsewhere, ...] = ()
-    not_checked: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What an erasure would remove."""
-
-    person_id: int
-    name: str | None
-    faces: int
-    pictures: int
-    unassigned: int
-    doubles: tuple[Double, ...]
+        OSError where they cannot be read or removed.
+        """
+        ...
 
 
 class Erasure:
     """Erases persons of one user. Can be repeated after a crash at any moment."""
 
-    def __init__(self, ctx: Context, user: UserArgument, low: float | None = None) -> None:
-        """`low`: the confidence from which a face without a person is theirs; by default the low threshold
-        of the model pack of their facens."""
+    def __init__(
+        self,
+        ctx: Context,
+        user: UserArgument,
+        low: float | None = None,
+        sightings: StoredSightings | None = None,
+    ) -> None:
+        """
+        Args:
+            low: the confidence from which a face without a person is theirs; by default the low threshold of
+                the model pack of their facens.
+            sightings: the user's own sightings on this box's disk, which are erased too.
+        """
         self._ctx = ctx
         self._user = user
         self._low = low
+        self._sightings = sightings
+        self._faces = ctx.database["faces"].ungated
 
     async def preview(self, person_id: int) -> Preview:
         """What erasing the person would remove, and who looks the same. NotFoundError as in `erase`."""
@@ -113,6 +95,8 @@ class Erasure:
         faces = pictures = 0
         async for face in FaceRemoval(self._ctx, owner).faces({"person_id": person_id}):
             faces, pictures = faces + 1, pictures + len(pictures_of(self._ctx.uploads, face))
+        async for document in malformed_faces(self._ctx, owner, [person_id]):
+            faces, pictures = faces + 1, pictures + len(pictures_of(self._ctx.uploads, document))
         unassigned = 0
         async for _ in alike.unassigned():
             unassigned += 1
@@ -122,11 +106,11 @@ class Erasure:
     async def erase(
         self, person_id: int, doubles: Collection[int] = (), *, with_doubles: bool = False
     ) -> Erased:
-        """Removes the person and everything of theirs; returns when a look everywhere finds nothing more.
+        """Removes the person and everything of theirs; returns once a search finds nothing left.
 
         Args:
-            doubles: other persons, who are the same human being and go, too.
-            with_doubles: whether everybody who looks the same goes, too.
+            doubles: other persons who are the same human being; they are erased too.
+            with_doubles: whether all persons who look the same are erased too.
 
         Raises:
             NotFoundError: the user has no such person, and no face of them.
@@ -145,6 +129,7 @@ class Erasure:
             await alike.learn(persons)
             left = await alike.doubles(persons)
         await self._remember(owner, persons)
+        sightings = await self._remove_sightings(alike)
         work = _Work(self._ctx, owner, persons, alike)
         await work.run()
         for person in persons:
@@ -154,20 +139,23 @@ class Erasure:
         await self._prove(owner, persons, work.gone)
         erased = Erased(
             person_id,
-            len(work.gone) - work.unassigned,
+            work.faces,
             pictures,
             work.shared,
             name,
             work.unassigned,
+            sightings.removed,
             tuple(persons[1:]),
             tuple(left),
             await self._elsewhere(work.removal.left_to_others),
-            await self._not_checked(alike),
+            tuple(dict.fromkeys(work.foreign_urls)),
+            await self._not_checked(alike, sightings),
         )
         log.info(
             "a person is erased",
-            faces=len(work.gone),
+            faces=work.faces + work.unassigned,
             pictures=pictures,
+            sightings=sightings.removed,
             shared_photos=work.shared,
             persons=len(persons),
         )
@@ -179,8 +167,10 @@ class Erasure:
         if person is not None:
             name = person.get("name")
             return str(name) if name is not None else None
-        if await self._ctx.faces.find_one(owner, {"person_id": person_id}) is None and not (
-            await self._was_erased(owner, person_id)
+        if not (
+            await self._has_document(owner, [person_id])
+            or await has_faces(self._ctx, owner, person_id)
+            or await self._was_erased(owner, person_id)
         ):
             raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
         return None
@@ -189,8 +179,32 @@ class Erasure:
         places = await self._ctx.locations.places()
         return tuple(Elsewhere(places.describe(place), number) for place, number in left.items())
 
-    async def _not_checked(self, alike: Lookalikes) -> tuple[str, ...]:
-        more = []
+    async def _has_document(self, owner: ObjectId, persons: Sequence[int]) -> bool:
+        """Whether one of the persons has a document, malformed ones included."""
+        try:
+            query = {"_id": {"$in": list(persons)}, "owner": owner}
+            return await self._ctx.database[Persons.name].ungated.find_one(query, {"_id": 1}) is not None
+        except DRIVER_ERRORS as error:
+            raise ours(error, "persons.find_one") from error
+
+    async def _remove_sightings(self, alike: Lookalikes) -> RemovedSightings:
+        if self._sightings is None:
+            return RemovedSightings(0, 0)
+        try:
+            return await asyncio.to_thread(self._sightings.remove_matching, alike.matches)
+        except OSError as error:
+            raise StoreError(
+                f"the sightings in {self._sightings.address} cannot be removed: {error}; erase again"
+            ) from error
+
+    async def _not_checked(self, alike: Lookalikes, sightings: RemovedSightings) -> tuple[str, ...]:
+        others = "" if self._sightings is None else " of other boxes"
+        more = [f"sightings in spools and dead letters{others}"]
+        if self._sightings is not None and sightings.not_compared:
+            more.append(
+                f"sightings in {self._sightings.address} and its folder dead that cannot be compared: "
+                f"{sightings.not_compared}, damaged or without a comparable facen"
+            )
         if not alike.is_comparable:
             more.append(
                 "faces without a person, and other persons: there is no facen left to compare with, or "
@@ -252,9 +266,14 @@ class Erasure:
 
     async def _prove(self, owner: ObjectId, persons: Sequence[int], gone: set[int]) -> None:
         left = []
-        if number := await self._ctx.faces.count(owner, {"person_id": {"$in": list(persons)}}):
+        try:
+            theirs = {"owner": owner, "person_id": {"$in": list(persons)}}
+            number = int(await self._faces.count_documents(theirs))
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.count") from error
+        if number:
             left.append(f"{number} faces")
-        if await self._ctx.persons.find_one(owner, {"_id": {"$in": list(persons)}}) is not None:
+        if await self._has_document(owner, persons):
             left.append("the person's document")
         for _, gallery in await self._ctx.facens.galleries(owner):
             if number := len(gone.intersection(await self._ctx.facens.ids(owner, gallery))):
@@ -277,26 +296,29 @@ class _Work:
     def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: Lookalikes) -> None:
         self._ctx = ctx
         self._owner = owner
+        self._persons = persons
         self._theirs = {"person_id": {"$in": list(persons)}}
         self._alike = alike
         self.removal = FaceRemoval(ctx, owner)
         self.gone: set[int] = set()
-        self.unassigned = self.pictures = self.shared = 0
+        self.unassigned = self.faces = self.pictures = self.shared = 0
+        self.foreign_urls: list[str] = []
 
     async def run(self) -> None:
-        """Until a look finds nothing more. Faces without a person go first: after a crash in between the
-        person's own facens still lead to the rest."""
+        """Repeats until a search finds nothing. Faces without a person go first: after a crash in between
+        the person's own facens still lead to the rest."""
         for _ in range(ROUNDS):
-            before = len(self.gone)
+            before = self.faces + self.unassigned
             self.unassigned += await self._remove([face async for face in self._alike.unassigned()])
             batch: list[Face] = []
             async for face in self.removal.faces(self._theirs):
                 batch.append(face)
                 if len(batch) >= BATCH:
-                    await self._remove(batch)
+                    self.faces += await self._remove(batch)
                     batch = []
-            await self._remove(batch)
-            if len(self.gone) == before:
+            self.faces += await self._remove(batch)
+            await self._remove_malformed()
+            if self.faces + self.unassigned == before:
                 return
 
     async def _remove(self, faces: Sequence[Face]) -> int:
@@ -304,19 +326,39 @@ class _Work:
             batch = faces[start : start + BATCH]
             await self._strip_photos_that_show(batch)
             for face in batch:
+                self._note_foreign(face)
                 self.pictures += (await self.removal.remove(face))[1]
                 self.gone.add(face["_id"])
         return len(faces)
 
-    async def _strip_photos_that_show(self, faces: Sequence[Face]) -> None:
-        """The photos of other faces: of the same frame, and of visits that were seen beside one of theirs."""
+    async def _remove_malformed(self) -> None:
+        async for document in malformed_faces(self._ctx, self._owner, self._persons):
+            await self._strip_photos_that_show([document])
+            self._note_foreign(document)
+            self.pictures += await self.removal.remove_malformed(document)
+            if isinstance(document["_id"], int):
+                self.gone.add(document["_id"])
+            self.faces += 1
+
+    def _note_foreign(self, face: Mapping[str, Any]) -> None:
+        """Pictures outside the owner's uploads: the document is all that names them."""
+        for field, url in urls_of(face).items():
+            if stored_key(self._ctx.uploads, self._owner, url) is None:
+                self.foreign_urls.append(url)
+                log.warning("a picture of an erased person stays at another host", field=field, url=url)
+
+    async def _strip_photos_that_show(self, faces: Sequence[Mapping[str, Any]]) -> None:
+        """Removes photos of other faces: of the same frame, and of visits recorded together with theirs."""
         conditions: list[dict[str, Any]] = []
-        if hashes := [face["photo_hash"] for face in faces if face.get("photo_hash")]:
+        hashes = [face["photo_hash"] for face in faces if isinstance(face.get("photo_hash"), str)]
+        if hashes := list(filter(None, hashes)):
             conditions.append({"photo_hash": {"$in": hashes}})
         for face in faces:
+            if not isinstance(face.get("cam_id"), str | None):
+                continue
             if seen := beside(face):
                 conditions.append({"cam_id": face.get("cam_id"), "detector_info.visit_id": {"$in": seen}})
-            if (visit := visit_of(face)) is not None and (at := face.timestamp) is not None:
+            if (visit := visit_of(face)) is not None and (at := _captured_at(face)) is not None:
                 near = {"$gte": at - VISIT_LENGTH, "$lte": at + VISIT_LENGTH}
                 met = {"cam_id": face.get("cam_id"), "detector_info.beside": visit, "timestamp": near}
                 conditions.append(met)
@@ -327,3 +369,21 @@ class _Work:
         async for other in self.removal.faces(others):
             if other["_id"] not in ids:
                 self.shared += await self.removal.strip(other, ("photo",), everywhere=True)
+
+
+async def malformed_faces(
+    ctx: Context, owner: ObjectId, persons: Sequence[int]
+) -> AsyncIterator[Mapping[str, Any]]:
+    """The persons' face documents that no other reader meets, because their shape is wrong."""
+    query = {"owner": owner, "person_id": {"$in": list(persons)}, **malformed("faces")}
+    try:
+        async for document in ctx.database["faces"].ungated.find(query):
+            yield document
+    except DRIVER_ERRORS as error:
+        raise ours(error, "faces.find") from error
+
+
+def _captured_at(face: Mapping[str, Any]) -> datetime | None:
+    """The capture time of a face or of a malformed document of one."""
+    at = face.timestamp if isinstance(face, Face) else face.get("timestamp")
+    return at if isinstance(at, datetime) else None

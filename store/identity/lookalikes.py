@@ -13,8 +13,9 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from pipeline.faces.facen import confidence
+from pipeline.faces.facen import confidence, normalise
 from pipeline.models.packs import known_packs
+from pipeline.types import Facen, Sighting
 from store.context import Context
 from store.face import Face, usable_facen, visit_of
 from store.mongo.driver_errors import DRIVER_ERRORS, ours
@@ -48,30 +49,49 @@ class Lookalikes:
         self._owner = owner
         self._faces = ctx.database["faces"]
         self._known: NDArray[np.float32] | None = None
+        self._packs: set[str | None] = set()
         self._visits: set[tuple[object, str]] = set()
         self.threshold = threshold
 
     async def learn(self, persons: Collection[int]) -> None:
         """Reads the facens and visits of these persons."""
         query = {"owner": self._owner, "person_id": {"$in": list(persons)}}
-        facens, packs = [], set()
+        facens = []
         async for face in self._read(query, FIELDS):
             facen = usable_facen(face, self._ctx.faces.facen_size)
             if facen is not None:
                 facens.append(facen)
-                packs.add((face.get("detector_info") or {}).get("pack"))
+                self._packs.add((face.get("detector_info") or {}).get("pack"))
             if (visit := visit_of(face)) is not None:
                 self._visits.add((face.get("cam_id"), visit))
         sizes = {len(facen) for facen in facens}
         self._known = np.stack(facens) if len(sizes) == 1 else None
         if self.threshold is None:
-            lows = [pack.thresholds.low for pack in known_packs() if pack.name in packs]
+            lows = [pack.thresholds.low for pack in known_packs() if pack.name in self._packs]
             self.threshold = min(lows, default=None)
 
     @property
     def is_comparable(self) -> bool:
         """Whether there are facens to compare with, and a threshold for them."""
         return self._known is not None and self.threshold is not None
+
+    def matches(self, sighting: Sighting) -> bool | None:
+        """Whether a sighting looks like them; None where it cannot be compared."""
+        if self._known is None or self.threshold is None:
+            return None
+        if not self._packs & {sighting.pack, None}:  # None: stored before faces recorded their pack
+            return None
+        facen = sighting.facen
+        if len(facen) != self._known.shape[1] or not np.isfinite(facen).all() or not facen.any():
+            return None
+        return self._is_alike(normalise(facen), (sighting.cam_id, sighting.visit_id))[0]
+
+    def _is_alike(self, facen: Facen, visit: tuple[object, str | None]) -> tuple[bool, float]:
+        """Whether a facen is alike enough, and the confidence of the best match."""
+        assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
+        alike = float(confidence(float((self._known @ facen).max())))
+        least = min(SAME_VISIT, self.threshold) if visit in self._visits else self.threshold
+        return alike >= least, alike
 
     async def unassigned(self) -> AsyncIterator[Face]:
         """The faces without a person that look like them."""
@@ -112,9 +132,8 @@ class Lookalikes:
             facen = usable_facen(face, self._known.shape[1])
             if facen is None:
                 continue
-            alike = float(confidence(float((self._known @ facen).max())))
-            same_visit = (face.get("cam_id"), visit_of(face)) in self._visits
-            if alike >= (min(SAME_VISIT, self.threshold) if same_visit else self.threshold):
+            is_alike, alike = self._is_alike(facen, (face.get("cam_id"), visit_of(face)))
+            if is_alike:
                 ids.append(face["_id"])
                 if face.get("person_id") is not None:
                     persons.append((face["person_id"], alike))

@@ -7,7 +7,7 @@ this box cannot reach are noted for the box that can (`store.uploads.locations`)
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from bson import ObjectId
@@ -71,7 +71,37 @@ class FaceRemoval:
             await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, {"$unset": urls})
         return removed
 
-    async def _delete(self, face: Face, pictures: list[Picture], here: str | None) -> int:
+    async def remove_malformed(self, document: Mapping[str, Any]) -> int:
+        """Removes a face document that readers skip, its facens, and its pictures; returns their number.
+
+        A picture that another document names as well stays with that one.
+        """
+        face_id, owner = document["_id"], document["owner"]
+        pictures = [
+            one
+            for one in pictures_of(self._ctx.uploads, document)
+            if not await self._is_shared(document, one)
+        ]
+        here = await self._ctx.uploads.location()
+        await self._leave_to_others(document, [one for one in pictures if one.location not in (None, here)])
+        if isinstance(face_id, int):
+            for _, gallery in await self._ctx.facens.galleries(owner):
+                await self._ctx.facens.remove(owner, gallery, face_id)
+        try:
+            await self._ctx.database["faces"].ungated.delete_one({"_id": face_id, "owner": owner})
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.delete_one") from error
+        return await self._delete(document, pictures, here)
+
+    async def _is_shared(self, document: Mapping[str, Any], picture: Picture) -> bool:
+        named = {"$or": [{field: picture.url} for field in PICTURES]}
+        query = {"_id": {"$ne": document["_id"]}, "owner": document["owner"], **named}
+        try:
+            return await self._ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
+        except DRIVER_ERRORS as error:
+            raise ours(error, "faces.find_one") from error
+
+    async def _delete(self, face: Mapping[str, Any], pictures: list[Picture], here: str | None) -> int:
         """Deletes those at this box's place, and those of an unknown place where they are found here."""
         removed, lost = 0, []
         for one in pictures:
@@ -83,7 +113,7 @@ class FaceRemoval:
         await self._leave_to_others(face, lost)
         return removed
 
-    async def _leave_to_others(self, face: Face, pictures: list[Picture]) -> None:
+    async def _leave_to_others(self, face: Mapping[str, Any], pictures: list[Picture]) -> None:
         await self._ctx.locations.remove_later(face, pictures)
         self.left_to_others.update(one.location for one in pictures)
 

@@ -67,7 +67,9 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "person_id": _optional(ID),
         "person_changes": _optional(IDS),
         "timestamp": _optional(TIME),
-        "detector_info": _optional(MAPPING),
+        "detector_info": Field(
+            ("object", "null"), "a mapping with text as its pack", inside={"pack": _optional(TEXT)}
+        ),
         "score": _optional(A_NUMBER),
         **dict.fromkeys(("x1", "y1", "x2", "y2"), _optional(A_NUMBER)),
         **dict.fromkeys(("cam_id", "sighting_id", "photo_hash"), _optional(TEXT)),

@@ -16,7 +16,7 @@ from pipeline.base.files import make_folder, sync_folder, write_durably
 
 log = structlog.get_logger()
 
-_REASON = ".reason"
+REASON_SUFFIX = ".reason"
 _LONGEST_NAME = 200
 """In bytes; what is added for the reason and on the way there stays below the 255 of a file system."""
 
@@ -35,7 +35,7 @@ class DeadLetters:
         """Moves the file here. The reason comes first, so that no file lies here without one."""
         self.prepare()  # somebody may have removed the folder
         target = self.folder / _short(path.name)
-        write_durably(target.with_name(f"{target.name}{_REASON}"), f"{reason}\n".encode())
+        write_durably(target.with_name(f"{target.name}{REASON_SUFFIX}"), f"{reason}\n".encode())
         with contextlib.suppress(FileNotFoundError):  # the reason alone tells of a file that is gone
             path.replace(target)
         sync_folder(self.folder)
@@ -56,8 +56,8 @@ class DeadLetters:
     def _letters(self) -> list[tuple[float, int, Path]]:
         """(moved at, bytes, path of the letter) of each, the oldest first."""
         letters = []
-        for note in self.folder.glob(f"*{_REASON}"):
-            path = note.with_name(note.name.removesuffix(_REASON))
+        for note in self.folder.glob(f"*{REASON_SUFFIX}"):
+            path = note.with_name(note.name.removesuffix(REASON_SUFFIX))
             with contextlib.suppress(FileNotFoundError):
                 size = path.stat().st_size if path.exists() else 0
                 letters.append((note.stat().st_mtime, size, path))
@@ -75,7 +75,7 @@ class DeadLetters:
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        path.with_name(f"{path.name}{_REASON}").unlink(missing_ok=True)
+        path.with_name(f"{path.name}{REASON_SUFFIX}").unlink(missing_ok=True)
 
 
 def _short(name: str) -> str:

@@ -33,7 +33,8 @@ from store.spool.index import SpoolIndex
 
 log = structlog.get_logger()
 
-_SUFFIX = ".sighting"
+SUFFIX = ".sighting"
+DEAD_FOLDER = "dead"
 _ID = re.compile(r"[0-9]{15}_[0-9a-f]{32}")
 _ROOM_AGAIN = 0.9
 """Below this part of `max_bytes` a full spool counts as relieved."""
@@ -60,7 +61,7 @@ class Spool:
         self.on_put: Callable[[], None] | None = None
         self.folder = folder
         self._index = SpoolIndex(max_bytes, when_full)
-        self._dead = DeadLetters(folder / "dead", int(max_bytes * _DEAD_PART))
+        self._dead = DeadLetters(folder / DEAD_FOLDER, int(max_bytes * _DEAD_PART))
         self._observer = observer
         self._lock = threading.Lock()
         self._dropped = 0
@@ -200,7 +201,7 @@ class Spool:
                 log.warning("something that is no sighting lies in the spool", path=str(path))
             elif is_temporary(path):
                 path.unlink(missing_ok=True)
-            elif path.suffix != _SUFFIX or not _ID.fullmatch(path.stem):
+            elif path.suffix != SUFFIX or not _ID.fullmatch(path.stem):
                 self._refuse(path, "its name is not one of a sighting")
             else:
                 try:
@@ -249,7 +250,7 @@ class Spool:
     def _path(self, sighting_id: str) -> Path:
         if not _ID.fullmatch(sighting_id):
             raise ValueError(f"{sighting_id!r:.80} is no sighting's id")
-        return self.folder / f"{sighting_id}{_SUFFIX}"
+        return self.folder / f"{sighting_id}{SUFFIX}"
 
     def _forget(self, sighting_id: str) -> sighting_file.Head | None:
         head = self._index.remove(sighting_id)

@@ -21,6 +21,7 @@ from daemon.errors import StartError
 from daemon.runtime import data_folder
 from store import Context, User
 from store.observer import Unobserved
+from store.spool.codec import encode
 from store.spool.spool import Spool
 from tests.daemon_process import FACEND, write_settings
 from tests.facens import face, person_facen
@@ -234,7 +235,13 @@ def test_an_erased_person_is_gone_from_every_command(box: Box) -> None:
     person, other = visits(box, (1, 0, "door"), (2, 0, "door"))
     assert box.run("persons", "erase", str(person), input="n\n").exit_code != 0
     assert "--yes" in box.error("persons", "erase", str(person), "--json")
-    assert box.json("persons", "erase", str(person), "--yes")["faces"] == 1
+    dead = box.data_dir / "spool" / "dead"
+    dead.mkdir(parents=True, exist_ok=True)
+    for number, who in enumerate((1, 2)):
+        (dead / f"{number}.sighting").write_bytes(encode(sighting(who, 5)))
+    erased = box.json("persons", "erase", str(person), "--yes")
+    assert (erased["faces"], erased["sightings"]) == (1, 1)
+    assert [path.name for path in dead.iterdir()] == ["1.sighting"]
     assert [one["id"] for one in box.json("persons", "list")] == [other]
     (left,) = box.text("export", "faces").splitlines()
     assert json.loads(left)["person_id"] == other

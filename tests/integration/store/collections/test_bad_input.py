@@ -91,7 +91,13 @@ async def test_names_too_long_or_with_control_characters_are_refused(
     [
         *({"meta": 5}, {"score": float("nan")}, {"score": "good"}, {"age": True}, {"timestamp": 5}),
         *({"cam_id": 5}, {"photo_hash": b"x"}, {"x1": float("inf")}, {"x2": "3"}, {"photo": 5}),
-        *({"media_time": float("nan")}, {"media_time": "x"}, {"friend": "x"}, {"detector_info": "x"}),
+        *(
+            {"media_time": float("nan")},
+            {"media_time": "x"},
+            {"friend": "x"},
+            {"detector_info": "x"},
+            {"detector_info": {"pack": ["x"]}},
+        ),
         *({"gallery": ["vip"]}, {"galleries": ["vip"]}, {"id": 7}, {"bbox": [1, 2, 3, 4]}, {"schema": 99}),
     ],
 )
@@ -112,7 +118,13 @@ async def test_an_update_leaves_a_face_a_face(ctx: Context, user: User, change: 
 @pytest.mark.parametrize(
     "fields",
     [
-        *({"media_time": float("nan")}, {"friend": 1}, {"detector_info": ["x"]}, {"thumbnail": 5}),
+        *(
+            {"media_time": float("nan")},
+            {"friend": 1},
+            {"detector_info": ["x"]},
+            {"detector_info": {"pack": {}}},
+            {"thumbnail": 5},
+        ),
         *({"gender": 5}, {"emotions": "happy"}),
         *({"sighting_id": 5}, {"sighting_id": {"$gt": ""}}),
     ],

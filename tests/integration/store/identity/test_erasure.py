@@ -1,16 +1,19 @@
 """An erased person is gone from everywhere, and everybody else stays."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from bson import ObjectId
 
 from store import Context, NotFoundError, User
 from store.collections.server_faces import PICTURES
 from store.errors import StoreError, UploadError
 from store.identity.erasure import Erasure
 from store.identity.unassigned import Resolved, Withheld
+from store.spool.files import SpoolFiles
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import Kind
@@ -226,3 +229,89 @@ async def test_the_report_says_what_was_not_checked(ctx: Context, user: User) ->
     assert erased.name == "Ann"
     for what in ("backups", "log of operations", "spool", "no facen left to compare"):
         assert any(what in one for one in erased.not_checked)
+
+
+MALFORMED: list[dict[str, object]] = [
+    {"gallery": 5},
+    {"detector_info": {"pack": ["opencv-zoo"]}},
+    {"detector_info": {"pack": {"name": "opencv-zoo"}}},
+    {"detector_info": "x"},
+    {"timestamp": "yesterday"},
+    {"photo_hash": {"$in": []}, "cam_id": {"$gt": ""}},
+    {"bbox": [1, 2, 3, 4]},
+    {"score": "poor"},
+]
+
+
+@pytest.mark.parametrize("fields", MALFORMED, ids=str)
+async def test_malformed_faces_of_the_person_go_too(
+    ctx: Context, user: User, spool: Spool, uploads: Path, fields: dict[str, object]
+) -> None:
+    """A document that no reader meets still holds the person's facen and names their pictures."""
+    async with recording(ctx, user, spool) as running:
+        ids = [spool.put(sighting(1, look)) for look in range(2)]
+        other = spool.put(sighting(2, 1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    person = await person_of(ctx, user, ids[0])
+    faces = ctx.database["faces"].ungated
+    await faces.update_one({"sighting_id": ids[1]}, {"$set": fields})
+    before = await Erasure(ctx, user).preview(person)
+    assert (before.faces, before.pictures) == (2, 6)
+    erased = await Erasure(ctx, user).erase(person)
+    assert (erased.faces, erased.pictures) == (2, 6)
+    assert await faces.count_documents({"person_id": person}) == 0
+    (left,) = await assert_agreement(ctx, user, uploads, {other})
+    for _, gallery in await ctx.facens.galleries(user["_id"]):
+        assert set(await ctx.facens.ids(user["_id"], gallery)) <= {left["_id"]}
+
+
+@pytest.mark.parametrize("id_", ["text", ObjectId(), {"a": 1}, -5, 5.5])
+async def test_malformed_ids_do_not_protect_a_face(
+    ctx: Context, user: User, spool: Spool, uploads: Path, id_: object
+) -> None:
+    """A person all of whose faces are malformed is known and erased; pictures that others name stay."""
+    async with recording(ctx, user, spool) as running:
+        first, other = spool.put(sighting(1)), spool.put(sighting(2, 1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    person = await person_of(ctx, user, first)
+    faces = ctx.database["faces"].ungated
+    document = await faces.find_one_and_delete({"sighting_id": first})
+    shared = await faces.find_one({"sighting_id": other})
+    await faces.insert_one({**document, "_id": id_, "photo": shared["photo"]})
+    await ctx.database["persons"].delete_one({"_id": person})
+    erased = await Erasure(ctx, user).erase(person)
+    assert (erased.faces, erased.pictures) == (1, 2)
+    assert await faces.count_documents({}) == 1
+    assert picture_path(shared["photo"]) in files_below(uploads)
+
+
+async def test_sightings_on_disk_go_with_the_person(ctx: Context, user: User, spool: Spool) -> None:
+    """Pending ones and dead letters hold photo and facen; what cannot be compared is counted and named."""
+    async with recording(ctx, user, spool) as running:
+        known = spool.put(sighting(1))
+        await asyncio.wait_for(running.recorder.drained(), 20)
+    waiting, dead, stays = (spool.put(sighting(*who)) for who in ((1, 1), (1, 2), (2, 1)))
+    spool.dead(dead, "the server refuses it")
+    foreign = spool.put(replace(sighting(1, 3), pack="another"))
+    dead_folder = spool.folder / "dead"
+    (dead_folder / "damaged.sighting").write_bytes(b"x")
+    (dead_folder / "damaged.sighting.reason").write_text("it is damaged")
+    files = SpoolFiles(spool.folder)
+    erased = await Erasure(ctx, user, sightings=files).erase(await person_of(ctx, user, known))
+    assert erased.sightings == 2
+    assert {path.stem for path in spool.folder.glob("*.sighting")} == {stays, foreign}
+    assert {path.name for path in dead_folder.iterdir()} == {"damaged.sighting", "damaged.sighting.reason"}
+    assert any("cannot be compared: 2," in one and str(spool.folder) in one for one in erased.not_checked)
+    assert waiting not in {path.stem for path in spool.folder.iterdir()}
+
+
+async def test_pictures_at_other_hosts_are_reported(ctx: Context, user: User) -> None:
+    """They stay there, and nothing names them afterwards; the report does."""
+    person = await ctx.persons.add(user, {})
+    url = "https://elsewhere.example/thumb.jpeg?signature=1"
+    await stored(ctx, user, person_facen(1), [], person_id=person["_id"], thumbnail=url)
+    other = f"{url}&face=2"
+    face_id = (await stored(ctx, user, person_facen(1), [], person_id=person["_id"], thumbnail=other))["_id"]
+    await ctx.database["faces"].ungated.update_one({"_id": face_id}, {"$set": {"gallery": 5}})
+    erased = await Erasure(ctx, user).erase(person["_id"])
+    assert erased.foreign_urls == (url, other)

@@ -29,6 +29,7 @@ OWNER = ObjectId()
         ({"gallery": ["default", 5]}, "its gallery is a list; expected a list of names"),
         ({"facen": b"xx"}, "its facen is of the type bytes; expected text"),
         ({"detector_info": "x"}, "its detector_info is text; expected a mapping"),
+        ({"detector_info": {"pack": ["x"]}}, "expected a mapping with text as its pack"),
         ({"person_id": 1.5}, "its person_id is 1.5"),
         ({"person_changes": [1, "x"]}, "its person_changes is a list"),
         ({"timestamp": "2026-03-01"}, "its timestamp is text"),
