@@ -33,12 +33,14 @@ from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.disk_reserve import DiskReserve
 from daemon.runtime.jobs import Jobs
 from daemon.runtime.metrics import Metrics
-from daemon.runtime.nightly_jobs import Nights
+from daemon.runtime.nightly_jobs import NightlyJobs
 from daemon.runtime.shutdown import ShutdownLimit, side_by_side
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.tasks import TaskGroup, exception_handler
+from daemon.stored_cameras import StoredCameras
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
+from daemon.upkeep import Upkeep
 from pipeline.base.background import in_thread, supervised
 from pipeline.base.deadline import Deadline
 from pipeline.models.engine import Models
@@ -138,34 +140,36 @@ class Application:
         self._analysis = Analysis(self._spool, self._metrics, self._crashed_in_thread)
         self._supervisor = Supervisor(models, settings.pipeline, self._analysis, self._metrics, self._crashes)
         self._storing = Storing(settings, models, self._spool, self._metrics, self._on_stored, self._plugins)
-        self._disks = DiskReserve(settings.disk_folders, self._storing.make_room)
+        self._upkeep = Upkeep(settings, models, self._spool, self._storing)
+        self._stored_cameras = StoredCameras(self._storing)
+        self._disks = DiskReserve(settings.disk_folders, self._upkeep.free_pictures)
         self._configuration = Configuration(
-            settings, self._supervisor, self._storing, self._reread, self._file_watch
+            settings, self._supervisor, self._stored_cameras, self._reread, self._file_watch
         )
         self._loop.add_signal_handler(signal.SIGHUP, self._configuration.reload)
-        self._add_levels()
+        self._add_gauges()
 
     async def _start(self) -> None:
         settings = self._settings
         self._tasks.start(loop_lag.measure(self._metrics.loop_lag), "event loop lag", endless=True)
-        routes = [doctor_route(self._storing), rebuild_route(self._storing), *self._plugins.routes()]
+        routes = [doctor_route(self._upkeep), rebuild_route(self._upkeep), *self._plugins.routes()]
         token = settings.http.token.get_secret_value()
         web = application(self._metrics.registry, self, routes, token, settings.http.allowed_hosts)
         connections = Connections(_connection_limits(settings.http), self._metrics)
-        self._metrics.levels.add("facend_http_connections", lambda: {"": len(connections)})
+        self._metrics.gauges.add("facend_http_connections", lambda: {"": len(connections)})
         self.address = await self._http.enter_async_context(
-            serving(web, settings.http.host, settings.http.port, self._crashed, connections)
+            serving(web, settings.http.host, settings.http.port, connections)
         )
-        self._storing.start(self._crashed)
-        nights = Nights(self._jobs, lambda: self._storing.job_runs, settings.persons.zone)
+        self._storing.start()
+        nightly = NightlyJobs(self._jobs, lambda: self._upkeep.job_runs, settings.persons.zone)
         # Old pictures must not fill the disk, whatever MongoDB knows of the last time.
-        nights.add("retention", settings.jobs.retention_at, self._storing.retention, after_each_start=True)
-        nights.add("doctor", settings.jobs.doctor_at, self._storing.check)
+        nightly.add("retention", settings.jobs.retention_at, self._upkeep.retention, after_each_start=True)
+        nightly.add("doctor", settings.jobs.doctor_at, self._upkeep.check)
         if minutes := settings.facens.snapshot_minutes:
-            self._jobs.add_every(minutes, "facens", self._storing.save_facens)
-        self._jobs.add_every(settings.jobs.look_again_minutes, "look_again", self._storing.look_again)
+            self._jobs.add_every(minutes, "facens", self._upkeep.save_facens)
+        self._jobs.add_every(settings.jobs.look_again_minutes, "look_again", self._upkeep.look_again)
         if settings.persons.merge != "off":
-            nights.add("merge", settings.jobs.merge_at, self._storing.compare_persons)
+            nightly.add("merge", settings.jobs.merge_at, self._upkeep.compare_persons)
         self._jobs.start()
         self._analysis.start()
         self._tasks.start(self._storing.watch_health(), "store health", endless=True)
@@ -176,7 +180,7 @@ class Application:
         self._tasks.start(self._configuration.follow(), "the collection's cameras", endless=True)
         self._tasks.start(self._configuration.renew_leases(), "leases of the cameras", endless=True)
         self._tasks.start(self._supervisor.probe_reachability(), "cameras that are back", endless=True)
-        self._tasks.start(nights.make_up(self._storing.opened), "missed nightly jobs", endless=True)
+        self._tasks.start(nightly.run_missed(self._storing.opened), "missed nightly jobs", endless=True)
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 
     async def _report(self) -> None:
@@ -264,7 +268,7 @@ class Application:
     async def _store_the_rest(self, frames: asyncio.Task[None], deadline: Deadline) -> None:
         """Store what waits in the spool and the last sightings, as far as there is time."""
         await asyncio.wait({frames}, timeout=deadline.remaining())
-        await deadline.wait(self._storing.release_cameras())
+        await deadline.wait(self._stored_cameras.release())
         await self._storing.drain(deadline.remaining())
 
     def _take_signals(self) -> None:
@@ -350,23 +354,23 @@ class Application:
         parts = (f"cameras: {cameras}", self.stuck() or self.not_ready(), full, refused, self._disks.trouble)
         return "; ".join(part for part in parts if part)
 
-    def _add_levels(self) -> None:
-        levels, spool = self._metrics.levels, self._spool
+    def _add_gauges(self) -> None:
+        gauges, spool = self._metrics.gauges, self._spool
         max_bytes = self._settings.spool.max_bytes
-        levels.add("facend_spool_sightings", lambda: {"": len(spool)})
-        levels.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
-        levels.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
-        levels.add("facend_spool_max_bytes", lambda: {"": max_bytes})
-        levels.add("facend_disk_free_bytes", self._disks.free_bytes)
-        levels.add("facend_disk_reserve_bytes", self._disks.reserve_bytes)
-        levels.add("facend_disk_size_bytes", self._disks.size_bytes)
-        levels.add("facend_facen_shards", lambda: self._storing.seen.shards)
-        levels.add("facend_facens", lambda: self._storing.seen.facens)
-        levels.add("facend_facens_bytes", lambda: {"": self._storing.seen.facens_bytes})
-        levels.add("facend_malformed_documents", lambda: self._storing.malformed)
-        levels.add("facend_changes_followed", lambda: {"": float(not self._storing.not_followed)})
-        levels.add("facend_camera_overloaded", self._supervisor.overloaded)
-        levels.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})
+        gauges.add("facend_spool_sightings", lambda: {"": len(spool)})
+        gauges.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
+        gauges.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
+        gauges.add("facend_spool_max_bytes", lambda: {"": max_bytes})
+        gauges.add("facend_disk_free_bytes", self._disks.free_bytes)
+        gauges.add("facend_disk_reserve_bytes", self._disks.reserve_bytes)
+        gauges.add("facend_disk_size_bytes", self._disks.size_bytes)
+        gauges.add("facend_facen_shards", lambda: self._storing.health.shards)
+        gauges.add("facend_facens", lambda: self._storing.health.facens)
+        gauges.add("facend_facens_bytes", lambda: {"": self._storing.health.facens_bytes})
+        gauges.add("facend_malformed_documents", lambda: self._storing.malformed)
+        gauges.add("facend_changes_followed", lambda: {"": float(not self._storing.not_followed)})
+        gauges.add("facend_camera_overloaded", self._supervisor.overloaded)
+        gauges.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(self._loop))})
 
 
 def _connection_limits(settings: HttpSettings) -> ConnectionLimits:

@@ -71,11 +71,6 @@ class Site:
             await task
 
 
-def crashed(error: BaseException) -> None:
-    """The server of a test has no daemon to end."""
-    raise error
-
-
 @asynccontextmanager
 async def web(settings: PluginsSettings) -> AsyncIterator[Site]:
     """A server on a free port, whose plugins are not activated yet."""
@@ -83,7 +78,7 @@ async def web(settings: PluginsSettings) -> AsyncIterator[Site]:
     metrics = Metrics(version="1.2.3", pack=PACK, runtime="onnxruntime")
     app = application(metrics.registry, Healthy(plugins), plugins.routes())
     async with (
-        serving(app, "127.0.0.1", 0, crashed) as address,
+        serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address, timeout=30) as client,
     ):
         yield Site(plugins, client, metrics)

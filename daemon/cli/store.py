@@ -17,7 +17,7 @@ from daemon.cli import secrets as cli_secrets
 from daemon.cli.options import json_option, settings_option
 from daemon.config import file as settings_file
 from daemon.config.camera_documents import check_document
-from daemon.config.service_user import known_owner, owner
+from daemon.config.service_user import known_service_user, service_user
 from daemon.config.settings import Settings
 from daemon.config.uploads import uploads_of
 from daemon.errors import StartError
@@ -214,12 +214,12 @@ async def find_user(ctx: Context, token_or_id: str) -> Users.Model:
 
 async def own_user(ctx: Context, settings: Settings) -> Users.Model:
     """The user in whose name this box stores."""
-    return await owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+    return await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
 
 
 async def known_user(ctx: Context, settings: Settings) -> Users.Model | None:
     """The user in whose name this box stores; None where there is none yet."""
-    return await known_owner(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+    return await known_service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
 
 
 async def _user(ctx: Context, asked: Asked) -> Users.Model:

@@ -9,7 +9,7 @@ from pipeline.base.redaction import KNOWN
 from store import ConflictError, Context, Users
 
 
-async def known_owner(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
+async def known_service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
     """The user with this token, or with the one kept in the data folder; None where there is none yet."""
     token = token or kept_token(data_dir / "token")
     if not token:
@@ -18,7 +18,7 @@ async def known_owner(ctx: Context, token: str, data_dir: Path) -> Users.Model |
     return await ctx.users.find_one({"token": token})
 
 
-async def owner(ctx: Context, token: str, data_dir: Path) -> Users.Model:
+async def service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     """The user with this token, made on first use.
 
     Without a token in the settings one is drawn once and kept in the data folder, so

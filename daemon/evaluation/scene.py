@@ -23,8 +23,10 @@ from daemon.models import load_models, models_folder
 from daemon.plugins.host import Plugins
 from daemon.runtime import data_folder
 from daemon.runtime.metrics import Metrics
+from daemon.runtime.tasks import exception_handler
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
+from daemon.upkeep import Upkeep
 from pipeline.types import Rectangle, Sighting
 from pipeline.visits.best_shot import Posting
 from store import Context, Users
@@ -104,6 +106,7 @@ class _Run:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._crash: asyncio.Future[None] = self._loop.create_future()
+        self._loop.set_exception_handler(exception_handler(self._crashed))
         models = await asyncio.to_thread(load_models, settings)
         metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
         async with AsyncExitStack() as stack:
@@ -112,7 +115,7 @@ class _Run:
             plugins = Plugins(settings.plugins)
             self._storing = Storing(settings, models, self._spool, metrics, lambda _: None, plugins)
             stack.push_async_callback(self._storing.close)
-            self._storing.start(self._crash.set_exception)
+            self._storing.start()
             await self._opened()
             steps = Lockstep(datetime.now(UTC), self._store, progress)
             stack.callback(steps.stop)
@@ -120,7 +123,7 @@ class _Run:
             stack.push_async_callback(self._supervisor.stop, STOP_SECONDS)
             await self._supervisor.apply(settings.cameras)
             await self._played(asyncio.ensure_future(asyncio.to_thread(steps.run)))
-            await self._storing.look_again()
+            await Upkeep(settings, models, self._spool, self._storing).look_again()
         return self._accepted
 
     def _new_spool(self, metrics: Metrics) -> Spool:
@@ -128,6 +131,10 @@ class _Run:
             return Spool(self._settings.data_dir / "spool", self._settings.spool.max_bytes, metrics)
         except SpoolError as error:
             raise StartError(str(error)) from error
+
+    def _crashed(self, error: BaseException) -> None:
+        if not self._crash.done():
+            self._crash.set_exception(error)
 
     async def _opened(self) -> None:
         opened = asyncio.ensure_future(self._storing.opened.wait())

@@ -10,11 +10,13 @@ import resource
 import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import h11
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from daemon.runtime.metrics import ConnectionEnd
 
 log = structlog.get_logger(__name__)
 
@@ -24,10 +26,6 @@ CALM_SECONDS = 10.0
 SHARE_OF_DESCRIPTORS = 4
 """Connections take at most a fourth of the file descriptors; the rest is for cameras and the store."""
 FEWEST_CONNECTIONS = 16
-
-Ended = Literal["refused", "evicted", "slow_request", "slow_reader"]
-"""Why a connection was ended: all were busy; it gave way to a new one; its request, or reading the answer,
-took too long."""
 
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\n"
@@ -40,11 +38,11 @@ TOO_SLOW = (
 
 
 class ConnectionObserver(Protocol):
-    def connection_ended(self, reason: Ended) -> None: ...
+    def connection_ended(self, reason: ConnectionEnd) -> None: ...
 
 
 class Unobserved:
-    def connection_ended(self, reason: Ended) -> None:
+    def connection_ended(self, reason: ConnectionEnd) -> None:
         """Counts nothing."""
 
 
@@ -104,7 +102,7 @@ class Connections:
         if not own:
             self._by_client.pop(connection.client_key, None)
 
-    def ended(self, reason: Ended) -> None:
+    def ended(self, reason: ConnectionEnd) -> None:
         self._observer.connection_ended(reason)
         if reason not in ("refused", "evicted"):
             return
@@ -221,7 +219,7 @@ class Connection(H11Protocol):
         if self.waits_for_request:
             self.transport.close()
 
-    def overdue(self, now: float, limits: ConnectionLimits) -> Ended | None:
+    def overdue(self, now: float, limits: ConnectionLimits) -> ConnectionEnd | None:
         """Why the connection has to be ended, or None."""
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now

@@ -1,36 +1,55 @@
 """`POST /doctor` and `POST /facens/rebuild`: long work on the store, for the commands of these names.
 
-The facen storage is in the daemon's memory, so nobody else can compare it with MongoDB. Only
-the owner of the box's data may ask, with `Authorization: Token …`. The answer is a JSON object a
-line, and a last one with `end` or `error`.
+The facen storage is in the daemon's memory, so only the daemon can compare it with MongoDB. Requests carry
+the token of the service user, `Authorization: Token …`. The answer is one JSON object per line; the last one
+has `end` or `error`.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from daemon.http.credentials import credentials
-from daemon.storing import Storing
+from pipeline.base.background import supervised
 from store import StoreError
+from store.facens.sync.migrate import Proof
 from store.upkeep.doctor.doctor import GRACE
+from store.upkeep.doctor.findings import Finding
 
 Lines = AsyncIterator[Mapping[str, object]]
 
-TELL_SECONDS = 0.5
-"""How often a rebuild tells how far it is."""
+PROGRESS_SECONDS = 0.5
+"""Interval of the progress lines of a rebuild."""
 
 
-def doctor_route(storing: Storing) -> Route:
+class Maintenance(Protocol):
+    """The store's side of these routes. Its methods raise StoreError while the store is away."""
+
+    async def is_service_token(self, tokens: Sequence[str]) -> bool:
+        """Whether one of the tokens belongs to the user in whose name this box stores."""
+        ...
+
+    def findings(self, *, repair: bool, grace: timedelta, force: bool = False) -> AsyncIterator[Finding]:
+        """Inconsistencies in the store, repaired if `repair`."""
+        ...
+
+    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> Proof:
+        """Correct the facen storage from MongoDB; reports entries compared, and their total."""
+        ...
+
+
+def doctor_route(maintenance: Maintenance) -> Route:
     """A line for each finding."""
 
     async def findings(repair: bool, force: bool, grace: timedelta) -> Lines:
-        async for finding in storing.findings(repair=repair, force=force, grace=grace):
+        async for finding in maintenance.findings(repair=repair, force=force, grace=grace):
             yield finding.as_json()
 
     def asked(request: Request) -> Lines:
@@ -41,36 +60,44 @@ def doctor_route(storing: Storing) -> Route:
         repair, force = (request.query_params.get(name) == "1" for name in ("repair", "force"))
         return findings(repair, force, grace)
 
-    return _route("/doctor", storing, asked)
+    return _route("/doctor", maintenance, asked)
 
 
-def rebuild_route(storing: Storing) -> Route:
+def rebuild_route(maintenance: Maintenance) -> Route:
     """A line with `done` and `of`, the entries, again and again; and one with the proof."""
 
     async def rebuilt() -> Lines:
         progress = {"done": 0, "of": 0}
 
-        def told(done: int, of: int) -> None:
+        def report(done: int, of: int) -> None:
             progress.update(done=done, of=of)
 
-        work = asyncio.create_task(storing.rebuild_facens(told), name="rebuilding facens")
+        async def work() -> Proof | StoreError:
+            try:
+                return await maintenance.rebuild_facens(report)
+            except StoreError as error:  # for the client; any other error ends the process
+                return error
+
+        task = supervised(work(), "rebuild of the facens")
         try:
-            while not (await asyncio.wait([work], timeout=TELL_SECONDS))[0]:
+            while not (await asyncio.wait([task], timeout=PROGRESS_SECONDS))[0]:
                 yield progress
-            yield asdict(work.result())
-        finally:  # whoever asked may have gone
-            work.cancel()
-            await asyncio.wait([work])
+            if isinstance(outcome := task.result(), StoreError):
+                raise outcome
+            yield asdict(outcome)
+        finally:  # the client may have disconnected
+            task.cancel()
+            await asyncio.wait([task])
 
-    return _route("/facens/rebuild", storing, lambda _: rebuilt())
+    return _route("/facens/rebuild", maintenance, lambda _: rebuilt())
 
 
-def _route(path: str, storing: Storing, work: Callable[[Request], Lines]) -> Route:
+def _route(path: str, maintenance: Maintenance, work: Callable[[Request], Lines]) -> Route:
     """`work` begins when its first line is asked for; its ValueError says what is wrong with the question."""
 
     async def answer(request: Request) -> Response:
         try:
-            if not await storing.is_owner(credentials(request, "token")):
+            if not await maintenance.is_service_token(credentials(request, "token")):
                 return PlainTextResponse("only the owner of the box's data may ask\n", status_code=401)
         except StoreError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)

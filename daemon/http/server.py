@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from daemon.errors import SettingsError, StartError
 from daemon.http.connections import ConnectionLimits, Connections, protocol_for
 from daemon.http.credentials import credentials
+from pipeline.base.background import supervised
 from pipeline.base.redaction import redact
 
 STOP_SECONDS = 1
@@ -184,12 +185,12 @@ async def serving(
     app: Starlette,
     host: str,
     port: int,
-    on_crash: Callable[[BaseException], None],
     connections: Connections | None = None,
 ) -> AsyncIterator[str]:
-    """Serve until the end of the block; gives the address. StartError where the port is taken.
+    """Serve until the end of the block in a supervised task; yields the address.
 
-    `on_crash` hears of it when the server ends by a fault of its own.
+    Raises:
+        StartError: the port is taken.
     """
     connections = Connections(ConnectionLimits()) if connections is None else connections
     listener = listen(host, port)
@@ -207,16 +208,12 @@ async def serving(
         )
     )
 
-    def ended(task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            on_crash(error)
-        elif not server.should_exit:
-            on_crash(RuntimeError("the HTTP server ended by itself"))
+    async def serve() -> None:
+        await server.serve(sockets=[listener])
+        if not server.should_exit:
+            raise RuntimeError("the HTTP server ended by itself")
 
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    task.add_done_callback(ended)
+    task = supervised(serve(), "http")
     try:
         yield address
     finally:

@@ -8,18 +8,15 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from typing import Any
 
 import structlog
 
 from daemon.plugins.errors import OverdueFault, PluginFault, described
+from daemon.runtime.loop import RUNNING_PLUGIN
 
 Outcome = tuple[Any, BaseException | None]
 """What a plugin's function returned, and what it raised instead."""
-
-RUNNING: ContextVar["Caller | None"] = ContextVar("running plugin", default=None)
-"""Whose code this is. Tasks, callbacks and threads of a pool that a plugin starts inherit it."""
 
 GLANCES = 20
 """So often a deadline is looked at before it has passed."""
@@ -72,7 +69,7 @@ class Caller:
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Outcome:
         structlog.contextvars.bind_contextvars(plugin=self._plugin)
-        RUNNING.set(self)
+        RUNNING_PLUGIN.set(self)
         try:
             if inspect.iscoroutinefunction(function):
                 return await function(*arguments), None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-LEVELS: dict[str, tuple[str, str | None]] = {
+GAUGES: dict[str, tuple[str, str | None]] = {
     "facend_spool_sightings": ("Sightings that wait for the store", None),
     "facend_spool_oldest_seconds": ("Age of the oldest sighting that waits", None),
     "facend_spool_bytes": ("Bytes of the sightings that wait", None),
@@ -28,21 +28,21 @@ LEVELS: dict[str, tuple[str, str | None]] = {
 """What is read when somebody scrapes: the text, and the label where there is one."""
 
 
-class Levels(Collector):
+class Gauges(Collector):
     """Gauges that are read when somebody scrapes, so that they cannot go stale."""
 
     def __init__(self) -> None:
         self._readers: dict[str, Callable[[], dict[str, float]]] = {}
 
     def add(self, name: str, read: Callable[[], dict[str, float]]) -> None:
-        """One of `LEVELS`. `read` gives a value by label value; without a label its only key is ""."""
-        if name not in LEVELS:
-            raise KeyError(f"{name} is no metric of Facend: name it in daemon.runtime.gauges.LEVELS")
+        """One of `GAUGES`. `read` gives a value by label value; without a label its only key is ""."""
+        if name not in GAUGES:
+            raise KeyError(f"{name} is no metric of Facend: name it in daemon.runtime.gauges.GAUGES")
         self._readers[name] = read
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         for name, read in self._readers.items():
-            text, label = LEVELS[name]
+            text, label = GAUGES[name]
             family = GaugeMetricFamily(name, text, labels=[label] if label else None)
             try:
                 values = read()

@@ -5,12 +5,11 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import Context
-from typing import Any, ParamSpec, TypeVar
+from contextvars import Context, ContextVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
-from daemon.plugins.calls import RUNNING, Caller
 from daemon.runtime.signals import Terminated
 
 log = structlog.get_logger(__name__)
@@ -44,6 +43,24 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
+class RunningPlugin(Protocol):
+    """The plugin whose code runs."""
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """Runs what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
+        ...
+
+    @property
+    def failed(self) -> Callable[[str, BaseException], None]:
+        """Called with a place and an error that no caller waits for."""
+        ...
+
+
+RUNNING_PLUGIN: ContextVar[RunningPlugin | None] = ContextVar("running plugin", default=None)
+"""None in the daemon's own code. Tasks, callbacks and pool threads that a plugin starts inherit the value."""
+
+
 class Threads(ThreadPoolExecutor):
     """The loop's default executor. What a plugin sends there runs in threads of the plugin's own.
 
@@ -51,7 +68,7 @@ class Threads(ThreadPoolExecutor):
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        caller = RUNNING.get()
+        caller = RUNNING_PLUGIN.get()
         if caller is None:
             return super().submit(fn, *args, **kwargs)
         return caller.threads.submit(fn, *args, **kwargs)
@@ -83,13 +100,13 @@ def _contained(error: BaseException) -> bool:
     return True
 
 
-def _culprit(error: BaseException) -> Caller | None:
+def _culprit(error: BaseException) -> RunningPlugin | None:
     """The plugin in whose context the callback ran that raised this."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):
             context: Context | None = getattr(handle, "_context", None)
-            return context.get(RUNNING) if context is not None else None
+            return context.get(RUNNING_PLUGIN) if context is not None else None
     return None
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
@@ -16,8 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from cameras.errors import Reason
 from cameras.observer import CameraState
-from daemon.http.connections import Ended
-from daemon.runtime.gauges import Levels
+from daemon.runtime.gauges import Gauges
 from pipeline.visits.best_shot import Outcome
 from store.observer import PersonOutcome, SightingOutcome
 
@@ -27,7 +26,10 @@ SKIP_REASONS = ("motion", "busy", "corrupt")
 SHOT_OUTCOMES = tuple(outcome.value for outcome in Outcome)
 SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
 PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
-CONNECTION_ENDS: tuple[str, ...] = get_args(Ended)
+ConnectionEnd = Literal["refused", "evicted", "slow_request", "slow_reader"]
+"""Why an HTTP connection was ended: all were busy; it gave way to a new one; its request, or reading the
+answer, took too long."""
+CONNECTION_ENDS: tuple[str, ...] = get_args(ConnectionEnd)
 STAGES = (
     "decode",
     "convert",
@@ -60,8 +62,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self.levels = Levels()
-        registry.register(self.levels)
+        self.gauges = Gauges()
+        registry.register(self.gauges)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)

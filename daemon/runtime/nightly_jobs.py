@@ -25,7 +25,7 @@ LATE = timedelta(hours=1)
 LOOK_SECONDS = 3600.0
 
 
-class Nights:
+class NightlyJobs:
     """A job that missed its time runs in the day; MongoDB knows when it ran last.
 
     Looks go by the monotonic clock: that of the wall may be wrong at the start, and be set at any moment.
@@ -52,7 +52,7 @@ class Nights:
         soon = DateTrigger(datetime.now(UTC) + AFTER_START, timezone=UTC)
         self._jobs.add(name, run, OrTrigger([soon, nightly]) if after_each_start else nightly)
 
-    async def make_up(self, opened: asyncio.Event) -> None:
+    async def run_missed(self, opened: asyncio.Event) -> None:
         """For ever, once the store was opened: let those run that missed their time, and all by the clock as
         it is now."""
         await opened.wait()

@@ -18,7 +18,7 @@ PING_SECONDS = 3.0
 FACENS_SECONDS = 5.0
 """For a look at the facen storage, which may be on another machine."""
 
-LOOK_SHARE = 10
+PAUSE_SHARE = 10
 """The pause after such a look, measured in how long it took."""
 
 GALLERY_KINDS = ("default", "person", "reference", "other")
@@ -34,7 +34,7 @@ def gallery_kind(name: str) -> str:
     return "person" if tells_apart else "other"
 
 
-class StoreLook:
+class StoreHealth:
     """What was seen last."""
 
     def __init__(self) -> None:
@@ -45,16 +45,16 @@ class StoreLook:
         self.facens_bytes = 0
         """What they take of this process's memory."""
         self._facens_trouble = False
-        self._look_again = 0.0
+        self._next_check = 0.0
 
-    async def take(self, ctx: Context | None) -> None:
+    async def check(self, ctx: Context | None) -> None:
         """Look once more; `ctx`: None while the store is not open. Brings back shards that are out of
         service."""
         if ctx is None or not await self._mongodb_answers(ctx):
             self.shards = {"live": 0, "total": self.shards["total"]}
-            self._look_again = 0.0  # once MongoDB is back, what is live shows at once
+            self._next_check = 0.0  # once MongoDB is back, what is live shows at once
         else:
-            await self._look_at_facens(ctx)
+            await self._check_facens(ctx)
 
     async def _mongodb_answers(self, ctx: Context) -> bool:
         try:
@@ -69,9 +69,9 @@ class StoreLook:
         self.away = ""
         return True
 
-    async def _look_at_facens(self, ctx: Context) -> None:
+    async def _check_facens(self, ctx: Context) -> None:
         since = time.monotonic()
-        if since < self._look_again:
+        if since < self._next_check:
             return
         try:
             async with asyncio.timeout(FACENS_SECONDS):
@@ -86,7 +86,7 @@ class StoreLook:
             self._facens_trouble = False
         # Many galleries on another machine take their time: the look shall cost little of it.
         now = time.monotonic()
-        self._look_again = now + LOOK_SHARE * (now - since)
+        self._next_check = now + PAUSE_SHARE * (now - since)
 
     async def _count_facens(self, ctx: Context) -> None:
         health = await ctx.facens.health()

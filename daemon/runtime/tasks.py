@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from daemon.plugins.calls import RUNNING
+from daemon.runtime.loop import RUNNING_PLUGIN
 from pipeline.base.background import supervised
 from pipeline.base.deadline import Deadline
 
@@ -64,7 +64,7 @@ def exception_handler(
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if error is None or RUNNING.get() is not None or _of_plugin(context):
+        if error is None or RUNNING_PLUGIN.get() is not None or _of_plugin(context):
             loop.default_exception_handler(context)
         elif "supervised" in context:
             error.add_note(f"in the background task {context['supervised']!r}")
@@ -80,7 +80,7 @@ def exception_handler(
 
 def _of_plugin(context: dict[str, Any]) -> bool:
     variables = getattr(context.get("handle"), "_context", None)
-    return variables is not None and variables.get(RUNNING) is not None
+    return variables is not None and variables.get(RUNNING_PLUGIN) is not None
 
 
 def _in_own_code(error: BaseException) -> bool:

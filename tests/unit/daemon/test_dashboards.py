@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from daemon.runtime.gauges import LEVELS
+from daemon.runtime.gauges import GAUGES
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.store_health import GALLERY_KINDS
 from store.mongo.shapes import SHAPES
@@ -40,8 +40,8 @@ def a_days_work() -> Metrics:
     values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
     values["collection"] = tuple(SHAPES)
     values["folder"] = ("/srv",)
-    for name, (_, label) in LEVELS.items():
-        metrics.levels.add(name, lambda label=label: dict.fromkeys(values[label], 1))
+    for name, (_, label) in GAUGES.items():
+        metrics.gauges.add(name, lambda label=label: dict.fromkeys(values[label], 1))
     return metrics
 
 

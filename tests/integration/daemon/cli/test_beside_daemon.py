@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from daemon.config.service_user import owner
+from daemon.config.service_user import service_user
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings
 from store.collections.server_faces import PICTURES
@@ -56,7 +56,7 @@ async def add_anew(data_dir: Path) -> None:
         Context.open(StoreSettings(), data_dir=data_dir, facen_size=SIZE, pack="opencv-zoo") as ctx,
         Context.open(StoreSettings(), data_dir=data_dir, fill=False) as other,
     ):
-        user = await owner(ctx, "", data_dir)
+        user = await service_user(ctx, "", data_dir)
         for face_id in (CHANGED, SAME):
             await stored(ctx, user, person_facen(face_id), ["door"], _id=face_id, **elsewhere)
         await ctx.keeping.save()

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from daemon.cli.main import facend
-from daemon.config.service_user import owner
+from daemon.config.service_user import service_user
 from daemon.errors import StartError
 from daemon.runtime import data_folder
 from store import Context, User
@@ -70,7 +70,7 @@ class Box:
         async def made() -> None:
             data = StoreArguments(self._arguments.settings, self._arguments.persons, self.data_dir)
             async with data.open() as ctx:
-                await owner(ctx, "", self.data_dir)
+                await service_user(ctx, "", self.data_dir)
 
         asyncio.run(made())
 

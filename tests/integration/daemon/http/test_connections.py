@@ -86,10 +86,7 @@ async def server(**limits: float) -> AsyncIterator[Site]:
     metrics = Metrics(version="1", pack="opencv-zoo", runtime="onnxruntime")
     app = application(metrics.registry, Health(), routes)
 
-    def crashed(error: BaseException) -> None:
-        raise error
-
-    async with serving(app, "127.0.0.1", 0, crashed, connections) as address:
+    async with serving(app, "127.0.0.1", 0, connections) as address:
         site = Site(address, connections)
         connections._observer = site
         made.append(site)

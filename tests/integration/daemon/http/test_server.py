@@ -1,5 +1,8 @@
+import asyncio
+
 import httpx
 import pytest
+import uvicorn
 
 from daemon.errors import SettingsError, StartError
 from daemon.http.server import application, listen, serving
@@ -27,16 +30,12 @@ def metrics() -> Metrics:
     return Metrics(version="1.2.3", pack="opencv-zoo", runtime="onnxruntime")
 
 
-def crashed(error: BaseException) -> None:
-    raise error
-
-
 async def fetch(
     metrics: Metrics, health: Reported, path: str, headers: dict[str, str] | None = None
 ) -> httpx.Response:
     app = application(metrics.registry, health)
     async with (
-        serving(app, "127.0.0.1", 0, crashed) as address,
+        serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
         return await client.get(path, headers=headers)
@@ -45,7 +44,7 @@ async def fetch(
 async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
     """A scrape sees what was counted, under the promised name."""
     metrics.state("door", "green", "")
-    metrics.levels.add("facend_spool_sightings", lambda: {"": 3})
+    metrics.gauges.add("facend_spool_sightings", lambda: {"": 3})
     answer = await fetch(metrics, Reported(), "/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'facend_build_info{pack="opencv-zoo",runtime="onnxruntime",version="1.2.3"} 1.0' in answer.text
@@ -89,10 +88,10 @@ async def test_status_is_json(metrics):
 async def test_a_taken_port_is_one_clear_line(metrics):
     """Host and port are named, and the keys to change."""
     app = application(metrics.registry, Reported())
-    async with serving(app, "127.0.0.1", 0, crashed) as address:
+    async with serving(app, "127.0.0.1", 0) as address:
         port = int(address.rsplit(":", 1)[1])
         with pytest.raises(StartError, match=rf"127\.0\.0\.1 port {port} .*http\.port"):
-            async with serving(app, "127.0.0.1", port, crashed):
+            async with serving(app, "127.0.0.1", port):
                 pytest.fail("listening twice")
 
 
@@ -106,7 +105,7 @@ async def test_beyond_this_machine_only_health_is_for_everybody(metrics):
     """With a token, metrics, status and the index want it; a wrong one or another scheme is refused."""
     app = application(metrics.registry, Reported(), token="s3cret")  # noqa: S106  of this test
     async with (
-        serving(app, "127.0.0.1", 0, crashed) as address,
+        serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
         for path in ("/", "/metrics", "/status"):
@@ -145,7 +144,7 @@ async def test_without_a_token_only_names_of_this_machine_are_answered(metrics, 
     """A web page whose name leads to this machine reads nothing; health is open to all."""
     app = application(metrics.registry, Reported(), allowed_hosts=["box.LAN"])
     async with (
-        serving(app, "127.0.0.1", 0, crashed) as address,
+        serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
         for path in ("/", "/metrics", "/status"):
@@ -160,10 +159,29 @@ async def test_a_token_makes_the_name_of_the_machine_irrelevant(metrics):
     """Who has the token may ask under any name; in UTF-8 and in Latin-1."""
     app = application(metrics.registry, Reported(), token="geheimes-wort-äöü")  # noqa: S106  of this test
     async with (
-        serving(app, "127.0.0.1", 0, crashed) as address,
+        serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address) as client,
     ):
         for encoding in ("utf-8", "latin-1"):
             token = "Bearer geheimes-wort-äöü".encode(encoding)
             headers = [(b"host", b"evil.example"), (b"authorization", token)]
             assert (await client.get("/status", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), None])
+async def test_a_server_that_ends_by_itself_ends_the_daemon(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """The event loop's exception handler gets the failure, as that of every supervised task."""
+    failures: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+
+    async def serve(_server: uvicorn.Server, **_options: object) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(uvicorn.Server, "serve", serve)
+    async with serving(application(metrics.registry, Reported()), "127.0.0.1", 0):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [context["supervised"] for context in failures] == ["http"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from daemon.runtime.jobs import Jobs
 from daemon.runtime.metrics import Metrics
-from daemon.runtime.nightly_jobs import Nights
+from daemon.runtime.nightly_jobs import NightlyJobs
 from daemon.runtime.tasks import TaskGroup
 from store.context import Context
 from store.upkeep.job_runs import JobRuns
@@ -19,7 +19,7 @@ class Box:
     def __init__(self, ctx: Context) -> None:
         self.runs = JobRuns(ctx.database, "box")
         self.jobs = Jobs(Metrics(version="0", pack="none", runtime="none"), TaskGroup(lambda error: None))
-        self.nights = Nights(self.jobs, lambda: self.runs, UTC)
+        self.nights = NightlyJobs(self.jobs, lambda: self.runs, UTC)
         self.ran = asyncio.Event()
 
         async def work() -> None:

@@ -107,12 +107,12 @@ def test_a_level_that_cannot_be_read_leaves_the_others():
         raise FileNotFoundError("no such folder")
 
     metrics = all_counted()
-    metrics.levels.add("facend_disk_free_bytes", gone)
-    metrics.levels.add("facend_spool_bytes", lambda: {"": 7.0})
+    metrics.gauges.add("facend_disk_free_bytes", gone)
+    metrics.gauges.add("facend_spool_bytes", lambda: {"": 7.0})
     assert metrics.registry.get_sample_value("facend_disk_free_bytes") is None
     assert metrics.registry.get_sample_value("facend_spool_bytes") == 7
     with pytest.raises(KeyError, match="facend_typo"):
-        metrics.levels.add("facend_typo", gone)
+        metrics.gauges.add("facend_typo", gone)
 
 
 def test_two_sets_of_metrics_do_not_share_a_count():

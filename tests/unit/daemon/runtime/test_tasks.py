@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.plugins.calls import RUNNING, Caller
+from daemon.plugins.calls import Caller
+from daemon.runtime.loop import RUNNING_PLUGIN
 from daemon.runtime.shutdown import side_by_side
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from pipeline.base.deadline import Deadline
@@ -85,7 +86,7 @@ async def test_what_a_plugin_does_in_the_background_ends_nothing(crash, caplog) 
     """A callback and a task in a plugin's context are its own, and are logged."""
 
     async def plugin() -> None:
-        RUNNING.set(Caller("notes", lambda where, error: None))
+        RUNNING_PLUGIN.set(Caller("notes", lambda where, error: None))
         asyncio.get_running_loop().call_soon(WRONG.remaining)
         TaskGroup(crash.set_result).start(fails(), "of a plugin")
 

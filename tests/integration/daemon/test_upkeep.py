@@ -8,13 +8,14 @@ import pytest
 
 from daemon.config.settings import Settings
 from daemon.plugins.host import Plugins
-from daemon.rebuilding import rebuild
 from daemon.runtime.metrics import Metrics
-from daemon.storing import Storing
+from daemon.storing import StoreSession, Storing
+from daemon.upkeep import Upkeep, rebuild_facens
 from store import Context, Face, FacensSettings, FacenStorageError, StoreUnavailableError, User
 from store.facens.engine.sharded import ShardedFacens
 from store.facens.sync import diff as comparing
 from store.facens.sync.reconcile import differences
+from store.mongo.term_leases import TermLeases
 from store.observer import Unobserved
 from store.spool.spool import Spool
 from tests.facens import SIZE, person_facen, stored
@@ -58,7 +59,7 @@ async def test_what_is_searched_is_put_right(
             await ctx.database["faces"].update_one({"_id": faces[number]["_id"]}, {"$set": {"facen": facen}})
         assert not await finds(ctx, user, "a", faces[3])
         told: list[tuple[int, int]] = []
-        proof = await rebuild(ctx, lambda done, of: told.append((done, of)))
+        proof = await rebuild_facens(ctx, lambda done, of: told.append((done, of)))
         assert (proof.put_right, proof.unusable, proof.galleries, proof.entries) == (2, 2, 2, 56)
         assert (told[0], told[-1]) == ((0, 60), (told[-1][0], 60))
         assert len(told) > 4
@@ -67,7 +68,7 @@ async def test_what_is_searched_is_put_right(
             assert await finds(ctx, user, "b", faces[number])
         for number in (103, 117, 200, 300, 8, 9):
             assert not (await ctx.facens.search(user["_id"], "b", person_facen(number), 1, 0.9)).hits
-        proof = await rebuild(ctx, lambda *_: None)
+        proof = await rebuild_facens(ctx, lambda *_: None)
         assert (proof.put_right, proof.unusable, proof.entries) == (0, 2, 56)
         assert 36 <= proof.looked_for <= 40
     async with store_settings.open(**PACK, facens_settings=layout) as ctx:  # from the snapshot
@@ -90,7 +91,7 @@ async def test_nobody_is_missed_meanwhile(
 
         async def run() -> None:
             try:
-                await rebuild(ctx, lambda *_: None)
+                await rebuild_facens(ctx, lambda *_: None)
             finally:
                 ended.set()
 
@@ -144,9 +145,9 @@ async def test_a_run_that_was_broken_off_is_begun_again(
                 raise asyncio.CancelledError
 
         with pytest.raises(asyncio.CancelledError):
-            await rebuild(ctx, break_off)
+            await rebuild_facens(ctx, break_off)
         assert [await finds(ctx, user, "a", faces[number]) for number in (2, 18)] == [True, False]
-        assert (await rebuild(ctx, lambda *_: None)).put_right == 1
+        assert (await rebuild_facens(ctx, lambda *_: None)).put_right == 1
 
 
 async def test_a_shard_out_of_service_is_named(store_settings: StoreArguments) -> None:
@@ -159,10 +160,10 @@ async def test_a_shard_out_of_service_is_named(store_settings: StoreArguments) -
         with pytest.raises(
             FacenStorageError, match=r"shard 2 of the facen storage .* run this again"
         ) as caught:
-            await rebuild(ctx, lambda *_: None)
+            await rebuild_facens(ctx, lambda *_: None)
         assert caught.value.shard == "shard 2"
         await ctx.keeping.heal()
-        assert (await rebuild(ctx, lambda *_: None)).entries == 1
+        assert (await rebuild_facens(ctx, lambda *_: None)).entries == 1
 
 
 async def test_a_snapshot_that_cannot_be_written_is_told(store_settings: StoreArguments) -> None:
@@ -170,7 +171,7 @@ async def test_a_snapshot_that_cannot_be_written_is_told(store_settings: StoreAr
     async with store_settings.open(**PACK) as ctx:
         (store_settings.data_dir / "facens").write_bytes(b"no folder")
         with pytest.raises(StoreUnavailableError, match="in order, but the snapshot cannot be written"):
-            await rebuild(ctx, lambda *_: None)
+            await rebuild_facens(ctx, lambda *_: None)
 
 
 async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) -> None:
@@ -179,14 +180,16 @@ async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) ->
     metrics = Metrics(version="1", pack="opencv-zoo", runtime="onnxruntime")
     settings = Settings(data_dir=tmp_path)
     storing = Storing(settings, default_models(), spool, metrics, print, Plugins(settings.plugins))
+    upkeep = Upkeep(settings, default_models(), spool, storing)
     with pytest.raises(StoreUnavailableError, match="being opened"):
-        await storing.rebuild_facens(lambda *_: None)
-    storing._ctx = ctx  # as if it had started
+        await upkeep.rebuild_facens(lambda *_: None)
     user = await ctx.users.add({})
+    leases = TermLeases(ctx.database, "camera", user["_id"], "box")
+    storing.session = StoreSession(ctx, user, leases)  # as if it had started
     await ctx.facens.add(user["_id"], "a", 4711, person_facen(1))
-    check = storing.findings(repair=False, grace=timedelta(0))
+    check = upkeep.findings(repair=False, grace=timedelta(0))
     await anext(check)
     with pytest.raises(StoreUnavailableError, match="`facend doctor` works on the store"):
-        await storing.rebuild_facens(lambda *_: None)
+        await upkeep.rebuild_facens(lambda *_: None)
     await check.aclose()
-    assert (await storing.rebuild_facens(lambda *_: None)).entries == 0
+    assert (await upkeep.rebuild_facens(lambda *_: None)).entries == 0

@@ -1,0 +1,199 @@
+"""Upkeep of the open store: periodic jobs, and long work that an operator starts."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from daemon.config.rules import evidence_rules, threshold
+from daemon.config.settings import Settings
+from daemon.storing import StoreSession, Storing
+from pipeline.models.engine import Models
+from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
+from store.facens.sync.diff import entries_listed
+from store.facens.sync.migrate import Proof, bring_over
+from store.identity.evidence import PersonEvidence
+from store.identity.unassigned import Withheld
+from store.mongo.term_leases import TermLeases
+from store.spool.spool import Spool
+from store.upkeep.doctor.doctor import Doctor
+from store.upkeep.doctor.findings import Finding
+from store.upkeep.job_runs import JobRuns
+from store.upkeep.limits import Limits
+from store.upkeep.retention import Retention
+
+log = structlog.get_logger(__name__)
+
+
+class Upkeep:
+    """Jobs of the daemon that work on the store.
+
+    A job that finds the store away does nothing; its next run makes up for it.
+    """
+
+    def __init__(self, settings: Settings, models: Models, spool: Spool, storing: Storing) -> None:
+        self._settings = settings
+        self._models = models
+        self._spool = spool
+        self._storing = storing
+        self._maintenance = asyncio.Lock()
+        """Retention may take hours, and a check would find its work half done."""
+        self._maintained_by = ""
+
+    @property
+    def job_runs(self) -> JobRuns | None:
+        """When this box's nightly jobs ran; None while the store is not open."""
+        session = self._storing.session
+        return None if session is None else JobRuns(session.ctx.database, self._settings.box)
+
+    async def save_facens(self) -> None:
+        """Save a snapshot of the facens in memory."""
+        if (session := self._storing.session) is not None:
+            await session.ctx.keeping.save()
+
+    async def retention(self) -> None:
+        """Remove faces and pictures beyond the limits of the settings."""
+        if (session := self._session_for("retention")) is not None:
+            async with self._maintained("retention"):
+                limits = self._settings.jobs.retention
+                await Retention(session.ctx, session.owner, limits, self._spool).run()
+
+    async def free_pictures(self, picture_bytes: int) -> int:
+        """Remove the oldest pictures until `picture_bytes` are freed; returns the bytes freed.
+
+        Does not wait for retention and checks, which may take hours.
+
+        Raises:
+            StoreError: the store is away.
+        """
+        session = self._storing.require_session()
+        return await Limits(session.ctx, session.owner).free(picture_bytes)
+
+    async def look_again(self) -> None:
+        """Compare the faces without a person again, and carry out noted removals of pictures."""
+        if (session := self._storing.session) is None:
+            return
+        enough = threshold(self._settings.persons, self._models.pack)
+        async with self._exclusive(session, "look_again") as exclusive:
+            if exclusive:
+                await Withheld(session.ctx, session.owner, enough).look_again()
+        if self._storing.session is not None:  # not closed meanwhile
+            await session.ctx.locations.carry_out()
+
+    async def compare_persons(self) -> None:
+        """Compare all persons, and propose or make merges."""
+        persons, pack = self._settings.persons, self._models.pack
+        if (session := self._session_for("comparison of persons")) is None:
+            return
+        rules, references = evidence_rules(persons, pack), session.ctx.persons.rules.references
+        async with self._exclusive(session, "merge") as exclusive:
+            if exclusive:
+                await PersonEvidence(session.ctx, session.owner, rules, references).night(persons.merge)
+
+    async def check(self) -> None:
+        """Check the consistency of everything that is stored."""
+        if (session := self._session_for("nightly check")) is not None:
+            async with self._maintained("the nightly check"):
+                await Doctor(session.ctx).nightly()
+
+    async def findings(
+        self, *, repair: bool, grace: timedelta, force: bool = False
+    ) -> AsyncIterator[Finding]:
+        """Inconsistencies in the store, repaired if `repair`.
+
+        Raises:
+            StoreError: the store is away.
+        """
+        async with self._maintained("`facend doctor`"):
+            session = self._storing.require_session()
+            async for finding in Doctor(session.ctx, grace).findings(repair=repair, force=force):
+                yield finding
+
+    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> Proof:
+        """Correct the facen storage from MongoDB, and prove that both are equal; see `rebuild_facens`.
+
+        Raises:
+            StoreError: the store or a shard is away, or other maintenance is at work.
+        """
+        if self._maintenance.locked():
+            raise StoreUnavailableError(
+                f"{self._maintained_by} works on the store at present: "
+                "run `facend facens rebuild` again when it has ended"
+            )
+        async with self._maintained("another `facend facens rebuild`"):
+            session = self._storing.require_session()
+            try:
+                return await rebuild_facens(session.ctx, on_progress)
+            except StoreError as error:
+                if self._storing.session is None:
+                    raise StoreUnavailableError("the daemon was stopped meanwhile; run it again") from error
+                raise
+
+    async def is_service_token(self, tokens: Sequence[str]) -> bool:
+        """Whether one of the tokens belongs to the user in whose name this box stores.
+
+        Raises:
+            StoreError: the store is away.
+        """
+        session = self._storing.require_session()
+        for token in tokens:
+            with contextlib.suppress(AuthenticationError):
+                user = await session.ctx.users.authenticate(token)
+                return bool(user["_id"] == session.owner["_id"])
+        return False
+
+    def _session_for(self, job: str) -> StoreSession | None:
+        if self._storing.session is None:
+            log.warning("a job waits for the store", job=job, reason=self._storing.trouble)
+        return self._storing.session
+
+    @contextlib.asynccontextmanager
+    async def _maintained(self, by: str) -> AsyncIterator[None]:
+        """Hold the lock of maintenance work; `by` is named to those who are refused."""
+        async with self._maintenance:
+            self._maintained_by = by
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _exclusive(self, session: StoreSession, job: str) -> AsyncIterator[bool]:
+        """Hold the lease of a job on the owner's persons; False while another box holds it."""
+        leases = TermLeases(session.ctx.database, "job", session.owner["_id"], self._settings.box)
+        async with leases.held(job) as other:
+            if other:
+                log.info("another box runs this job at present", job=job, box=other)
+            yield not other
+
+
+async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]) -> Proof:
+    """Correct each face whose entry in the facen storage differs from MongoDB, prove that both are equal, and
+    save a snapshot. Searches find every person meanwhile.
+
+    `on_progress` gets the number of entries compared, and their total.
+
+    Raises:
+        StoreError: a side or a shard does not answer, both are not equal, or the snapshot cannot be written.
+    """
+    if out := [shard.name for shard in await ctx.facens.health() if not shard.live]:
+        raise FacenStorageError(
+            f"{', '.join(out)} of the facen storage is out of service; the daemon brings it back by itself "
+            "where it can, and its log says more: run this again then",
+            out[0],
+        )
+    done, entries = 0, sum((await entries_listed(ctx.database["faces"])).values())
+
+    def compared(more: int) -> None:
+        nonlocal done
+        done += more
+        on_progress(done, entries)
+
+    compared(0)
+    proof = await bring_over(ctx.database, ctx.facens, compared, ctx.faces.locks)
+    try:
+        await ctx.keeping.save()
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"the facens are in order, but the snapshot cannot be written ({error.strerror})"
+        ) from error
+    return proof
