@@ -46,14 +46,20 @@ WEBP_ANIMATION = 20
 JPEG_COEFFICIENT = 2
 """Bytes of each pixel and colour, kept until the last scan where there are several."""
 
-_JPEG_MARKER = re.compile(rb"\xff{1,16}([\x01-\xfe])")
+_JPEG_MARKER = re.compile(rb"\xff++([^\x00\xff\xd0-\xd7])")
+"""Entropy-coded data has a 0 or a restart marker behind each FF (ITU-T T.81, B.1.1.2 and B.1.1.5)."""
+_JPEG_FIRST_SEGMENT, _JPEG_SCAN, _JPEG_END = 0xC0, 0xDA, b"\xd9"
 _PNM = re.compile(rb"P(?:[1-6f]|0CMYK|y(?:P|RGBA|CMYK))[\s#]")
 _TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _TIFF_TILE = (322, 323)
+_TIFF_COMPRESSION = 259
+_TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946})
+"""None, CCITT, LZW, Deflate and PackBits. Each strip of JPEG would bring scans of its own."""
 
 
 def check_structure(data: bytes) -> None:
-    """PictureError where the file has more parts than a picture needs, or none of the known structures."""
+    """Raises PictureError where the file has more parts than a picture needs, or a damaged structure."""
     for start, check in _CHECKS.items():
         if data.startswith(start):
             try:
@@ -76,7 +82,7 @@ def decoding_cost(image: Image.Image, data: bytes) -> int:
         per_pixel = WEBP_ANIMATION if getattr(image, "n_frames", 1) > 1 else WEBP
     else:
         per_pixel = _BYTES_PER_PIXEL[name]
-    scans = data.count(b"\xff\xda") if name in ("JPEG", "MPO") else 1
+    scans = jpeg_scans(data) if name in ("JPEG", "MPO") else 1
     if scans > 1:
         per_pixel += JPEG_COEFFICIENT * len(image.getbands())
     if scans * pixels > MAX_SCANNED_PIXELS:
@@ -102,20 +108,29 @@ def _too_many(what: str, most: int) -> PictureError:
     return PictureError(f"the picture has more than {most} {what}")
 
 
-def _check_jpeg(data: bytes) -> None:
-    if data.count(b"\xff\xda") > MAX_SCANS:
-        raise _too_many("scans", MAX_SCANS)
-    place = 2
+def jpeg_scans(data: bytes) -> int:
+    """The number of scans of a JPEG up to its end marker; a video behind it (motion photos) is not decoded.
+
+    The walk follows libjpeg: it skips segments by their length, and markers in entropy-coded data that have
+    no meaning there byte by byte. PictureError where there is no scan, or too many of anything.
+    """
+    place, scans = 2, 0
     for _ in range(MAX_PARTS):
-        found = _JPEG_MARKER.search(data, place, place + MAX_PARTS)
-        if found is None:
-            raise PictureError("the picture is damaged or cut short (a JPEG without pixels)")
+        found = _JPEG_MARKER.search(data, place, len(data) if scans else place + MAX_PARTS)
+        if found is None or found[1] == _JPEG_END:
+            break
         place, marker = found.end(), found[1][0]
-        if marker == 0xDA:
-            return
-        if marker != 0x01 and not 0xD0 <= marker <= 0xD9:
-            place += max(2, struct.unpack_from(">H", data, place)[0])
-    raise _too_many("segments", MAX_PARTS)
+        if marker < _JPEG_FIRST_SEGMENT:
+            continue
+        scans += marker == _JPEG_SCAN
+        if scans > MAX_SCANS:
+            raise _too_many("scans", MAX_SCANS)
+        place += max(2, struct.unpack_from(">H", data, place)[0])
+    else:
+        raise _too_many("segments", MAX_PARTS)
+    if not scans:
+        raise PictureError("the picture is damaged or cut short (a JPEG without pixels)")
+    return scans
 
 
 def _check_png(data: bytes) -> None:
@@ -164,8 +179,11 @@ def _check_tiff(data: bytes) -> None:
         width = _TIFF_VALUE_BYTES.get(kind, 8)
         if count > (MAX_TIFF_VALUES if width > 1 else len(data)):
             raise _too_many(f"values in the field {tag}", MAX_TIFF_VALUES)
+        value = struct.unpack_from(f"{order}{_TIFF_INTEGERS.get(kind, 'I')}", data, entry + 8)[0]
         if tag in _TIFF_TILE:
-            tile *= struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, entry + 8)[0]
+            tile *= value
+        if tag == _TIFF_COMPRESSION and value not in _TIFF_COMPRESSIONS:
+            raise PictureError(f"a TIFF of compression {value} is not read; send JPEG or PNG instead")
     if tile > MAX_TILE_PIXELS:
         raise PictureError(f"the picture has tiles of {tile} pixels; the limit is {MAX_TILE_PIXELS}")
 
@@ -178,8 +196,8 @@ def _check_pnm(data: bytes) -> None:
             raise PictureError(f"the picture has no size in its first {MAX_PARTS} bytes")
 
 
-_CHECKS: Mapping[bytes, Callable[[bytes], None]] = {
-    b"\xff\xd8": _check_jpeg,
+_CHECKS: Mapping[bytes, Callable[[bytes], object]] = {
+    b"\xff\xd8": jpeg_scans,
     b"\x89PNG\r\n\x1a\n": _check_png,
     b"GIF8": _check_gif,
     b"II": _check_tiff,

@@ -73,8 +73,21 @@ def tiff_of(width: int, height: int, *fields: tuple[int, int, int, int], more: b
     return tiff(sorted([*size, *fields]), more)
 
 
+def tiff_of_jpeg_strips(compression_field: tuple[int, int, int, int]) -> bytes:
+    """8000 × 8000 pixels in eight strips that share one progressive JPEG of 96 scans."""
+    strip = jpeg_with_scans(90)
+    tables = 6
+    place = 8 + 2 + 12 * tables + 24 + 4
+    places = struct.pack("<8I", *[place + 64] * 8) + struct.pack("<8I", *[len(strip)] * 8)
+    fields = [compression_field, (273, 4, 8, place), (278, 4, 1, 1000), (279, 4, 8, place + 32)]
+    return tiff_of(8000, 8000, *fields, more=places + strip)
+
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG, 300 scans": lambda: jpeg_with_scans(300),
+    "JPEG, 300 scans behind a marker without meaning": lambda: (
+        jpeg_with_scans(1)[:-2] + b"\xff\x02\xff\xff" + jpeg_with_scans(300)[2:]
+    ),
     "JPEG, 100,000 segments": lambda: jpeg_with(b"\xff\xfe\0\2" * 100_000),
     "JPEG, a megabyte of filling": lambda: jpeg_with(b"\xff" * 1_000_000),
     "JPEG, a megabyte of junk": lambda: jpeg_with(b"a" * 1_000_000),
@@ -96,6 +109,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         (279, 4, 1_000_000, 200),
         more=bytes(4_000_000),
     ),
+    "TIFF, strips of JPEG": lambda: tiff_of_jpeg_strips((259, 3, 1, 7)),
+    "TIFF, strips of old JPEG": lambda: tiff_of_jpeg_strips((259, 4, 1, 6)),
+    "TIFF, compression as a byte": lambda: tiff_of_jpeg_strips((259, 1, 1, 7)),
     "TIFF, big": lambda: b"II+\0\x08\0\0\0" + bytes(100),
     "PPM, a megabyte of comments": lambda: b"P5 " + b"#a\n" * 300_000 + b"1 1 255\n\0",
     "PPM, a megabyte of spaces": lambda: b"P5 1 1" + b" " * 1_000_000 + b"255\n\0",
@@ -154,7 +170,32 @@ def test_a_picture_that_costs_more_than_the_limit_is_refused(
     image.format = kind
     image.n_frames = frames  # type: ignore[attr-defined] # as those that Pillow opens have it
     with pytest.raises(PictureError, match="MiB"):
-        picture_structure.decoding_cost(image, b"\xff\xda" * 3)
+        picture_structure.decoding_cost(image, jpeg_with_scans(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+def test_what_lies_behind_a_jpeg_does_not_count(options: dict[str, object]) -> None:
+    """Motion photos have a video behind the end marker, in which any bytes occur."""
+    data = encoded(picture(), "JPEG", **options)
+    scans = picture_structure.jpeg_scans(data)
+    assert scans == data.count(b"\xff\xda")
+    behind = b"\0\0\0\x18ftypmp42" + b"\xff\xda\0\x08" * 5000
+    assert picture_structure.jpeg_scans(data + behind) == scans
+    assert np.array_equal(decode(data + behind, MAX_PIXELS), decode(data, MAX_PIXELS))
+
+
+def test_a_thumbnail_in_a_jpeg_does_not_count() -> None:
+    """Its scans lie in a segment that no decoder of the picture enters."""
+    data = encoded(picture(), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + 8000) + b"\xff\xda\0\x02" * 2000
+    assert picture_structure.jpeg_scans(data[:2] + segment + data[2:]) == 1
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_usual_compressions_of_tiff_are_read(compression: str | None) -> None:
+    """Those without loss."""
+    data = encoded(picture(), "TIFF", compression=compression)
+    assert np.array_equal(decode(data, MAX_PIXELS), np.asarray(picture())[:, :, ::-1])
 
 
 @pytest.mark.parametrize("orientation", range(10))
