@@ -1,25 +1,31 @@
-"""Not more than so many faces, and not more than so many bytes of pictures: the oldest go first."""
+"""Upper bounds of faces and of picture bytes, and the disk's reserve: the oldest are removed first."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from operator import gt
 
 import structlog
+from bson import ObjectId
 
+from store.collections.server_faces import EXTRACTED
 from store.collections.users import UserArgument
 from store.context import Context
-from store.face import Face
 from store.identity.removal import BATCH, FaceRemoval, at_places, face_of_key
+from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.ids import first_id_of
 from store.settings import ENROLLED_GALLERY
-from store.upkeep.orphans import Orphans
+from store.upkeep.orphans import GRACE, Orphans, RemovedPictures
 from store.uploads.locations import LOCATIONS, Places
 
 log = structlog.get_logger()
 
 VISITORS = {"gallery": {"$ne": ENROLLED_GALLERY}}
-"""Enrolled people were put there on purpose: neither age nor number takes them away."""
+"""Every face but those of enrolled people, who stay whatever their age and number."""
 
 
 class Limits:
-    """Keeps what one user has on this box below a number of faces and of bytes."""
+    """Limits the faces and pictures of one user at this box, and frees space on the disk of the pictures."""
 
     def __init__(self, ctx: Context, user: UserArgument) -> None:
         self._ctx = ctx
@@ -27,7 +33,10 @@ class Limits:
         self._removal = FaceRemoval(ctx, user)
 
     async def faces(self, most: int, places: Places) -> tuple[int, int]:
-        """Removes this box's oldest faces, with their pictures, until `most` are left; how many of each."""
+        """Removes this box's oldest faces, with their pictures, until `most` are left.
+
+        Returns the numbers of removed faces and pictures.
+        """
         faces = pictures = 0
         mine = {"$and": [VISITORS, at_places(places)]}
         not_recorded = self._removal.faces({**VISITORS, LOCATIONS: {"$exists": False}})
@@ -48,41 +57,67 @@ class Limits:
         return faces, pictures
 
     async def picture_bytes(self, most: int) -> int:
-        """Removes pictures of the oldest days until `most` bytes are left; their faces stay.
+        """Removes orphans, then pictures of the oldest days, until `most` bytes are left; faces stay.
 
-        Returns how many pictures went. Pictures are listed one day after the other.
+        Returns the number of removed pictures.
         """
-        owner = str(await self._ctx.users.owner(self._user))
-        removed, excess = 0, await self._bytes(owner) - most
-        if excess > 0 and (removed := await Orphans(self._ctx).remove([owner])):
-            excess = await self._bytes(owner) - most
-        pictures, freed = await self._free_oldest(owner, excess)
-        if freed < excess:
-            log.warning(
-                "the pictures that must stay take more room than allowed", bytes_too_many=excess - freed
-            )
-        return removed + pictures
+        owner = await self._ctx.users.owner(self._user)
+        excess = await self._bytes(str(owner)) - most
+        if excess <= 0:
+            return 0
+        removed = await Orphans(self._ctx).remove([str(owner)])
+        if removed.size < excess:
+            removed += await self._free_oldest([owner], excess - removed.size)
+        if removed.size < excess:
+            log.warning("the pictures that must stay exceed the limit", excess_bytes=excess - removed.size)
+        return removed.pictures
 
     async def free(self, wanted: int) -> int:
-        """Removes pictures of the oldest days until that many bytes are freed; their faces stay.
+        """Removes pictures of any user until `wanted` bytes are freed; returns how many bytes were.
 
-        Returns how many bytes were. Pictures of enrolled people stay.
+        Pictures that nobody misses go first (orphans, extracted faces without an owner), then those of the
+        oldest days; their faces stay. Pictures of enrolled people and of disabled users stay.
         """
-        owner = str(await self._ctx.users.owner(self._user))
         if (await self._ctx.locations.places()).here is None:
             return 0
-        _, freed = await self._free_oldest(owner, wanted)
-        return freed
+        owners = await self._owners_here()
+        newest = int((datetime.now(UTC) - GRACE).timestamp() * 1000)
+        is_old = partial(gt, first_id_of(newest))
+        freed = (await Orphans(self._ctx).remove([str(owner) for owner in owners], is_old)).size
+        if freed < wanted:
+            freed += await self._free_extracted(wanted - freed, is_old)
+        active = [owner for owner, is_active in owners.items() if is_active]
+        return freed + (await self._free_oldest(active, wanted - freed)).size
 
-    async def _free_oldest(self, owner: str, wanted: int) -> tuple[int, int]:
-        """How many pictures went, and their bytes."""
-        removed = freed = 0
-        for day in await self._ctx.uploads.list_folders(owner):
+    async def _owners_here(self) -> dict[ObjectId, bool]:
+        """The users with pictures at this place, and whether each is active."""
+        folders = await self._ctx.uploads.list_folders()
+        ids = [ObjectId(folder) for folder in folders if ObjectId.is_valid(folder)]
+        try:
+            found = self._ctx.database["users"].find({"_id": {"$in": ids}}, {"active": 1})
+            return {user["_id"]: user.get("active") is True async for user in found}
+        except DRIVER_ERRORS as error:
+            raise ours(error, "users.find") from error
+
+    async def _free_extracted(self, wanted: int, is_old: Callable[[int], bool]) -> int:
+        freed = 0
+        async for entry in self._ctx.uploads.entries(EXTRACTED):
             if freed >= wanted:
                 break
-            pictures, size = await self._thin_out(f"{owner}/{day}", wanted - freed)
-            removed, freed = removed + pictures, freed + size
-        return removed, freed
+            face_id = face_of_key(entry.key)
+            if face_id is not None and is_old(face_id) and await self._ctx.uploads.delete(entry.key):
+                freed += entry.size
+        return freed
+
+    async def _free_oldest(self, owners: Sequence[ObjectId], wanted: int) -> RemovedPictures:
+        """Thins out the oldest day first, whichever of the owners it belongs to."""
+        days = [(day, owner) for owner in owners for day in await self._ctx.uploads.list_folders(str(owner))]
+        removed = RemovedPictures(0, 0)
+        for day, owner in sorted(days):
+            if removed.size >= wanted:
+                break
+            removed += await self._thin_out(owner, day, wanted - removed.size)
+        return removed
 
     async def _bytes(self, owner: str) -> int:
         total = 0
@@ -90,23 +125,24 @@ class Limits:
             total += entry.size
         return total
 
-    async def _thin_out(self, folder: str, excess: int) -> tuple[int, int]:
-        """Removes the folder's pictures, the oldest faces first, until `excess` bytes are freed."""
-        removed = freed = 0
-        async for sizes in self._batches(folder):
-            faces = {face["_id"]: face for face in await self._find(list(sizes))}
+    async def _thin_out(self, owner: ObjectId, day: str, excess: int) -> RemovedPictures:
+        """Removes the day's pictures, the oldest faces first, until `excess` bytes are freed."""
+        removal, removed = FaceRemoval(self._ctx, owner), RemovedPictures(0, 0)
+        async for sizes in self._batches(f"{owner}/{day}"):
+            found = await self._ctx.faces.find(owner, {"_id": {"$in": list(sizes)}})
+            faces = {face["_id"]: face for face in found}
             for face_id, size in sizes.items():
-                if freed >= excess:
-                    return removed, freed
+                if removed.size >= excess:
+                    return removed
                 face = faces.get(face_id)
                 if face is None or ENROLLED_GALLERY in face.galleries:
                     continue
-                if gone := await self._removal.strip(face):
-                    removed, freed = removed + gone, freed + size
-        return removed, freed
+                if pictures := await removal.strip(face):
+                    removed += RemovedPictures(pictures, size)
+        return removed
 
     async def _batches(self, folder: str) -> AsyncIterator[dict[int, int]]:
-        """The bytes of each face's pictures. Keys begin with the face's id: those of a face adjoin."""
+        """The bytes of each face's pictures. File names begin with the face's id, so a face's keys adjoin."""
         sizes: dict[int, int] = {}
         async for entry in self._ctx.uploads.entries(folder):
             if (face_id := face_of_key(entry.key)) is None:
@@ -116,6 +152,3 @@ class Limits:
                 sizes = {}
             sizes[face_id] = sizes.get(face_id, 0) + entry.size
         yield sizes
-
-    async def _find(self, ids: list[int]) -> list[Face]:
-        return await self._ctx.faces.find(self._user, {"_id": {"$in": ids}})

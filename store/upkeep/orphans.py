@@ -1,10 +1,12 @@
-"""Pictures that no face names, and how many of them may be removed at once.
+"""Pictures that no face names, and the largest share of them that is removed at once.
 
-Pictures cannot be made again. Where a large share of them has no face, the database is more likely the
-wrong one, or restored from an older backup, than the pictures are: nothing is removed then.
+Pictures cannot be made again. Where many have no face, the database is more likely the wrong one, or an older
+backup of it, than the pictures are: nothing is removed then.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -18,9 +20,33 @@ log = structlog.get_logger()
 
 BATCH = 500
 ALWAYS_ALLOWED = 10
-"""Pictures that may be removed without a look at the share."""
+"""This number of orphans is removed whatever their share."""
 LARGEST_SHARE = 0.1
-"""The largest share of all pictures at this place that may be removed at once."""
+"""Maximum share of all pictures at this place that is removed at once."""
+GRACE = timedelta(minutes=30)
+"""Younger pictures and documents may belong to a sighting that is being stored. Longer than a provisional
+person waits for its first face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A picture that no face names."""
+
+    key: str
+    size: int
+    """Bytes."""
+    face_id: int
+    """The id in its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedPictures:
+    pictures: int
+    size: int
+    """Bytes."""
+
+    def __add__(self, other: "RemovedPictures") -> "RemovedPictures":
+        return RemovedPictures(self.pictures + other.pictures, self.size + other.size)
 
 
 class Orphans:
@@ -30,48 +56,49 @@ class Orphans:
         self._ctx = ctx
         self._faces = ctx.database["faces"]
 
-    async def below(
-        self, folder: str, may: Callable[[int], bool] = lambda _: True
-    ) -> AsyncIterator[tuple[str, int]]:
-        """The orphans below a folder of keys, with the ids of their faces, of the faces that pass `may`."""
-        keys: dict[str, int] = {}
-        async for key in self._ctx.uploads.list_keys(folder):
-            face_id = face_of_key(key)
+    async def below(self, folder: str, may: Callable[[int], bool] = lambda _: True) -> AsyncIterator[Orphan]:
+        """The orphans below a folder of keys whose face ids pass `may`."""
+        batch: dict[str, Orphan] = {}
+        async for entry in self._ctx.uploads.entries(folder):
+            face_id = face_of_key(entry.key)
             if face_id is not None and may(face_id):
-                keys[key] = face_id
-            if len(keys) >= BATCH:
-                for orphan in await self._unnamed(keys):
+                batch[entry.key] = Orphan(entry.key, entry.size, face_id)
+            if len(batch) >= BATCH:
+                for orphan in await self._unnamed(batch):
                     yield orphan
-                keys = {}
-        for orphan in await self._unnamed(keys):
+                batch = {}
+        for orphan in await self._unnamed(batch):
             yield orphan
 
-    async def _unnamed(self, keys: Mapping[str, int]) -> list[tuple[str, int]]:
-        if not keys:
+    async def _unnamed(self, found: Mapping[str, Orphan]) -> list[Orphan]:
+        if not found:
             return []
-        left = await self._without_named(keys, {"_id": {"$in": sorted(set(keys.values()))}})
+        ids = sorted({one.face_id for one in found.values()})
+        left = await self._without_named(found, {"_id": {"$in": ids}})
         if left:  # another face may name the picture; there is no index for that, and seldom a need
             urls = {"$in": [self._ctx.uploads.url_of(key) for key in left]}
             left = await self._without_named(left, {"$or": [{field: urls} for field in PICTURES]})
-        return list(left.items())
+        return list(left.values())
 
-    async def _without_named(self, keys: Mapping[str, int], query: dict[str, Any]) -> dict[str, int]:
+    async def _without_named(self, found: Mapping[str, Orphan], query: dict[str, Any]) -> dict[str, Orphan]:
         named: set[str] = set()
         async for face in self._faces.ungated.find(query, dict.fromkeys(PICTURES, 1)):
             for url in urls_of(face).values():
                 named.add(named_key(self._ctx.uploads, url) or "")
-        return {key: face_id for key, face_id in keys.items() if key not in named}
+        return {key: one for key, one in found.items() if key not in named}
 
-    async def remove(self, folders: Sequence[str]) -> int:
-        """Removes the orphans below these folders of keys, if there are not too many; how many there were."""
-        number = await self.count(folders)
+    async def remove(
+        self, folders: Sequence[str], may: Callable[[int], bool] = lambda _: True
+    ) -> RemovedPictures:
+        """Removes the orphans below these folders of keys; none where there are too many of them."""
+        number, removed = await self.count(folders, may), RemovedPictures(0, 0)
         if reason := await self.too_many(number):
             log.warning("pictures that no face names are kept; see `facend doctor`", reason=reason)
-            return 0
-        removed = 0
+            return removed
         for folder in folders if number else ():
-            async for key, _ in self.below(folder):
-                removed += await self._ctx.uploads.delete(key)
+            async for one in self.below(folder, may):
+                if await self._ctx.uploads.delete(one.key):
+                    removed += RemovedPictures(1, one.size)
         return removed
 
     async def count(self, folders: Sequence[str], may: Callable[[int], bool] = lambda _: True) -> int:
@@ -82,7 +109,7 @@ class Orphans:
         return number
 
     async def too_many(self, number: int) -> str:
-        """Why so many pictures must not be removed at once; empty where they may."""
+        """The reason not to remove this number of pictures at once; empty where there is none."""
         if number <= ALWAYS_ALLOWED:
             return ""
         total = 0

@@ -105,7 +105,7 @@ class Retention:
         owner = str(await self._ctx.users.owner(self._user))
         found = await self._ctx.uploads.list_folders(owner)
         days = [day for day in found if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}"]
-        return await Orphans(self._ctx).remove([f"{owner}/{day}" for day in days])
+        return (await Orphans(self._ctx).remove([f"{owner}/{day}" for day in days])).pictures
 
     async def _remove_extracted(self, cutoff: datetime) -> int:
         """Pictures of faces that were extracted and uploaded, but belong to nobody."""

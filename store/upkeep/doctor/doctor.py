@@ -20,11 +20,10 @@ from store.upkeep.doctor.documents import DocumentsCheck
 from store.upkeep.doctor.facens import FacensCheck
 from store.upkeep.doctor.findings import Finding, Kind, Scope
 from store.upkeep.doctor.pictures import PicturesCheck
+from store.upkeep.orphans import GRACE as GRACE
 
 log = structlog.get_logger()
 
-GRACE = timedelta(minutes=30)
-"""Longer than a sighting takes, and than a person waits for the first face (`person_question.FOUNDING`)."""
 LOGGED = 20
 """So many findings of a nightly check stand in the log one by one."""
 

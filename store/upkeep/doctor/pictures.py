@@ -223,13 +223,13 @@ class PicturesCheck:
                 repair = False
                 yield Finding(Kind.REFUSED, "orphaned pictures", refusal)
         for folder in folders:
-            async for key, face_id in self._orphans.below(folder, old):
+            async for orphan in self._orphans.below(folder, old):
                 done = ""
                 if repair:
-                    done = "removed it" if await uploads.delete(key) else ""
-                elif await uploads.missing([key]):
-                    continue  # it went with its face, in this moment
-                yield Finding(Kind.ORPHANED_PICTURE, f"face {face_id}", key, done)
+                    done = "removed it" if await uploads.delete(orphan.key) else ""
+                elif await uploads.missing([orphan.key]):
+                    continue  # removed with its face at this moment
+                yield Finding(Kind.ORPHANED_PICTURE, f"face {orphan.face_id}", orphan.key, done)
 
 
 def _may_be_here(picture: Picture, places: Places) -> bool:
