@@ -1,47 +1,47 @@
-"""What can go wrong between a URL and a frame."""
+"""Errors of cameras and their reasons."""
 
 from enum import StrEnum
 
 
 class CamerasError(Exception):
-    """The parent of the errors of this room."""
+    """Base class of the errors of this package."""
 
 
 class Reason(StrEnum):
-    """Why a camera gives no frames: one word for metrics and status, never a URL or a password."""
+    """Why a camera delivers no frames: one word for metrics and status, never a URL or a password."""
 
     REFUSED = "refused"
-    """Nobody listens on that host and port."""
+    """The host refuses connections on that port."""
     UNREACHABLE = "unreachable"
-    """The network has no way to that host."""
+    """No route to the host."""
     DNS = "dns"
-    """The host name means nothing to the name server."""
+    """The host name cannot be resolved."""
     TIMEOUT = "timeout"
     """No answer within connect_timeout_seconds."""
     UNAUTHORIZED = "unauthorized"
-    """User or password are wrong, or may not look at this camera."""
+    """Wrong user or password, or the user may not view this camera."""
     CERTIFICATE = "certificate"
     """The camera's TLS certificate is not trusted; see `tls_verify`."""
     NOT_FOUND = "not_found"
-    """The server, or the disk, has nothing under that path."""
+    """The path does not exist on the server or disk."""
     NO_VIDEO = "no_video"
-    """The stream carries no pictures."""
+    """The stream has no video."""
     UNSUPPORTED = "unsupported"
-    """A protocol, format, codec or transport that this machine or that camera does not do."""
+    """Facend or the camera does not support the protocol, format, codec or transport."""
     CORRUPT = "corrupt"
-    """The bytes are no video."""
+    """The data is not video."""
     STALLED = "stalled"
-    """The connection is there, frames are not."""
+    """The connection is open, but no frames arrive."""
     ENDED = "ended"
-    """The stream, or the file, came to its end."""
+    """The stream or file ended."""
     PERMISSION = "permission"
-    """This user may not read that file or device."""
+    """The service user may not read the file or device."""
     BUSY = "busy"
-    """The device, or the camera's number of viewers, is taken."""
+    """The device is in use, or the camera has too many viewers."""
     BROKEN = "broken"
-    """The connection broke, or the camera reported a fault of its own."""
+    """The connection was lost, or the camera reported an error."""
     CRASHED = "crashed"
-    """Decoding its stream ended the process, more than once; it is left alone for a while."""
+    """Decoding its stream crashed the process repeatedly; it is paused for a while."""
 
 
 PERMANENT = frozenset(
@@ -56,11 +56,11 @@ PERMANENT = frozenset(
         Reason.CRASHED,
     }
 )
-"""Reasons that do not pass by waiting: somebody has to change the camera, the file or the settings."""
+"""Reasons that persist until the camera, the file or the settings change."""
 
 
 class SourceError(CamerasError):
-    """A source that could not be opened, or that stopped giving frames. The text is fit for a log line."""
+    """A source cannot be opened, or delivers no more frames. The message holds no secrets."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -68,4 +68,4 @@ class SourceError(CamerasError):
 
 
 class ClipError(CamerasError):
-    """A clip could not be written."""
+    """A clip cannot be read or written."""

@@ -1,7 +1,7 @@
-"""Where a camera's thread leaves its newest frame, and the analysis thread finds it.
+"""A slot of one frame between a camera's thread and the analysis thread.
 
-The newest frame wins: a slow analysis never holds up a camera, and every frame that it missed is counted.
-A break in the stream is never lost, so that tracks are not continued over it.
+The newest frame wins: a slow analysis never delays a camera, and each replaced frame is counted. A break in
+the stream is never lost, so no track continues across it.
 """
 
 import threading
@@ -15,16 +15,16 @@ from pipeline.types import Frame
 
 @dataclass(frozen=True, slots=True)
 class EndOfStream:
-    """Between the frames before and after it lies a break: tracks in progress end here."""
+    """A break between the frames before and after: tracks in progress end here."""
 
     cam_id: str
 
 
 class LatestFrame:
-    """Room for one frame of one camera. One thread puts, one takes.
+    """The latest frame of one camera. One thread puts, one takes.
 
-    The observer hears of each frame that was replaced before anybody took it. on_ready is called when there
-    is something to take, on the thread that put it there.
+    Each frame that is replaced before it is taken is reported to the observer. `on_ready` is called on the
+    putting thread when an item can be taken.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class LatestFrame:
         self._observer = observer or UnobservedCamera()
         self._on_ready = on_ready
         self._changed = threading.Condition()
-        # At most a frame, an end, and a frame after it: an analysis that hangs must not fill the memory.
+        # At most a frame, an end, and another frame: a hanging analysis must not fill the memory.
         self._waiting: deque[Frame | EndOfStream] = deque()
         self._closed = False
         self._dropped = 0
@@ -45,7 +45,7 @@ class LatestFrame:
 
     @property
     def dropped(self) -> int:
-        """Frames that were replaced before anybody took them."""
+        """Number of frames that were replaced before they were taken."""
         with self._changed:
             return self._dropped
 
@@ -56,13 +56,13 @@ class LatestFrame:
 
     @property
     def waiting(self) -> int:
-        """How much there is to take."""
+        """Number of items to take."""
         with self._changed:
             return len(self._waiting)
 
     def put(self, frame: Frame, wait: bool = False, timeout_seconds: float | None = None) -> bool:
-        """Leave a frame. With `wait`, first wait until the one before was taken, for ever or for a while.
-        False once closed."""
+        """Put a frame; False once closed. With `wait`, first wait until the slot is empty, for up to
+        `timeout_seconds`, by default without limit."""
         dropped = False
         with self._changed:
             if wait:
@@ -78,7 +78,7 @@ class LatestFrame:
         return True
 
     def end(self) -> None:
-        """Mark a break after the frames so far. Nothing happens where no frame came since the last one."""
+        """Mark a break after the frames so far. A no-op if no frame came since the last one."""
         with self._changed:
             if self._closed or self._at_break:
                 return
@@ -86,7 +86,7 @@ class LatestFrame:
         self._notify(dropped)
 
     def close(self) -> None:
-        """No more frames. What is there can still be taken, and an end after it; a waiting `put` gives up."""
+        """Accept no more frames. Remaining items, and an end, can still be taken; a waiting `put` returns."""
         dropped = False
         with self._changed:
             if self._closed:
@@ -98,7 +98,7 @@ class LatestFrame:
         self._notify(dropped)
 
     def take(self) -> Frame | EndOfStream | None:
-        """What comes next, or None. Never waits."""
+        """Remove and return the next item, or None. Never waits."""
         with self._changed:
             if not self._waiting:
                 return None
@@ -112,7 +112,7 @@ class LatestFrame:
         if not ends:
             self._waiting.append(EndOfStream(self.cam_id))
             return False
-        # A whole connection came and went unseen: one break says as much as two.
+        # A whole connection came and went unseen: one break is enough.
         if isinstance(self._waiting[-1], Frame):
             self._waiting.pop()
             return self._count_drop()
@@ -123,7 +123,7 @@ class LatestFrame:
         return True
 
     def _notify(self, dropped: bool) -> None:
-        """Outside the lock, so that whoever is told may look into the slot."""
+        """Called outside the lock, because callbacks may call back."""
         if dropped:
             self._observer.skipped(self.cam_id, "busy")
         if self._on_ready is not None:

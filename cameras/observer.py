@@ -1,4 +1,4 @@
-"""What a camera tells about itself while it runs."""
+"""State and events of a camera, as others see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ class CameraState(StrEnum):
     GREEN = "green"
     """Frames arrive."""
     YELLOW = "yellow"
-    """Less than 30 s of trouble, or what it saw cannot be posted."""
+    """Less than 30 s of trouble, damaged pictures, or posting errors."""
     RED = "red"
     """Down."""
     GREY = "grey"
-    """Not read: disabled, stopped, read by another box, or a recording that was played to its end."""
+    """Not read: disabled, stopped, read by another box, or a recording that ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraStatus:
-    """One camera at one moment. Holds nothing secret."""
+    """Snapshot of one camera. Holds no secrets."""
 
     cam_id: str
     state: CameraState
@@ -28,9 +28,9 @@ class CameraStatus:
     """One word: a `cameras.errors.Reason`, or connecting, disabled, elsewhere, stopped, ended,
     posting; "" for green."""
     detail: str
-    """A sentence for people, "" when there is nothing to say."""
+    """A sentence for people; "" if there is none."""
     since: datetime
-    """When it came into this state, UTC."""
+    """When this state began, UTC."""
     url: str
     """Masked."""
     frames_decoded: int
@@ -44,28 +44,27 @@ class CameraStatus:
 
 
 class CameraObserver(Protocol):
-    """Who wants to know what the cameras do; called on the cameras' threads, so it must not block."""
+    """Receives events of cameras, on the cameras' threads; must not block."""
 
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
-        """Frames were decoded since it was told last, each within so many seconds."""
+        """Frames were decoded since the last call; `seconds` has the decode time of each."""
         ...
 
     def skipped(self, cam_id: str, reason: str) -> None:
-        """A frame will never be analysed: busy (a newer one came first, or there was no time to decode it) or
-        corrupt."""
+        """A frame is skipped: busy (replaced by a newer one, or not decoded for lack of time) or corrupt."""
         ...
 
     def reconnect(self, cam_id: str, reason: str) -> None:
-        """A camera that was lost for this reason is about to be opened again."""
+        """A camera that was lost for this reason is about to be reopened."""
         ...
 
     def state(self, cam_id: str, state: CameraState, reason: str) -> None:
-        """The camera came into this state."""
+        """The camera's state or reason changed."""
         ...
 
 
 class UnobservedCamera:
-    """An observer that does not look."""
+    """An observer that ignores everything."""
 
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None: ...
     def skipped(self, cam_id: str, reason: str) -> None: ...

@@ -1,4 +1,4 @@
-"""Which cameras should run now, and what has to change for it."""
+"""Compares the cameras that run with those that should run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from cameras.settings import CameraSettings
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A camera, and which box reads it."""
+    """A camera and the box that reads it."""
 
     settings: CameraSettings
     read_by: str = ""
-    """Another box; empty for this one."""
+    """Name of another box; empty for this one."""
 
     @property
     def id(self) -> str:
@@ -21,7 +21,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class RosterDiff:
-    """Camera ids, each in one of the three at most; those in none stay untouched."""
+    """Camera ids, each in at most one field; all others stay as they are."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -32,7 +32,7 @@ class RosterDiff:
 
 
 def diff(old: Iterable[Assignment], new: Iterable[Assignment]) -> RosterDiff:
-    """What to start, to stop and to replace on the way from the old cameras to the new ones."""
+    """Cameras to start, stop and replace."""
     before, after = _by_id(old), _by_id(new)
     return RosterDiff(
         added=tuple(cam_id for cam_id in after if cam_id not in before),
@@ -42,12 +42,12 @@ def diff(old: Iterable[Assignment], new: Iterable[Assignment]) -> RosterDiff:
 
 
 def for_box(cameras: Iterable[CameraSettings], box: str) -> tuple[CameraSettings, ...]:
-    """Those cameras that this box reads: their `detector` is its name, or empty."""
+    """The cameras that this box may read: `detector` is its name, or empty."""
     return tuple(camera for camera in cameras if camera.detector in ("", box))
 
 
 def _by_id(cameras: Iterable[Assignment]) -> dict[str, Assignment]:
-    """By id, in order. ValueError where an id is there twice: which of the two should run?"""
+    """Cameras by id, in order. Raises ValueError for a duplicate id."""
     found: dict[str, Assignment] = {}
     for camera in cameras:
         if camera.id in found:

@@ -1,4 +1,4 @@
-"""What a worker sees of a source: its description, and the frames one after another."""
+"""Interface between a source and its worker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ _USUAL_FPS = 25.0
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a stream says about itself when it is opened."""
+    """Metadata of a stream, read when it is opened."""
 
     codec: str
     width: int
     height: int
     fps: float | None
-    """Frames a second as the stream claims, None where it claims nothing sensible."""
+    """Frames per second by the metadata; None where missing or implausible."""
     recorded: bool
-    """It has an end: a file, here or on a web server."""
+    """It ends: a file, local or on a web server."""
 
     @property
     def frame_seconds(self) -> float:
-        """How long a frame usually lasts."""
+        """Nominal duration of a frame."""
         return 1 / (self.fps or _USUAL_FPS)
 
 
 class DecodedFrame(NamedTuple):
-    """A frame, fresh from the decoder."""
+    """A frame from the decoder."""
 
     pixels: Pixels
     stream_seconds: float | None
@@ -37,7 +37,7 @@ class DecodedFrame(NamedTuple):
     """Unix time."""
     decode_seconds: float
     late: bool = False
-    """It was decoded long after it came, together with others."""
+    """Decoded from a buffer, after its arrival."""
 
     def as_late(self) -> "DecodedFrame":
         return self._replace(late=True)
@@ -45,29 +45,32 @@ class DecodedFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NoFrame:
-    """A packet that gave no frame: the decoder wants more of them, or it was damaged."""
+    """A packet that yields no frame: the decoder needs more data, or the packet is damaged."""
 
     corrupt: bool
 
 
 class UndecodedPacket(NamedTuple):
-    """A packet that is not decoded now, and perhaps never."""
+    """A packet that is not decoded: buffered for later, or dropped."""
 
     stream_seconds: float | None
     """Its timestamp in the stream, None where missing."""
     dropped: bool = False
-    """Never, because there is no time for it."""
+    """Dropped for lack of time."""
 
 
 class Stream(Protocol):
-    """One open stream, used by one thread; the frames it gave may be used by others."""
+    """One open stream. Used by one thread; its frames may be used by others."""
 
     @property
     def info(self) -> StreamInfo: ...
 
     def frames(self) -> Iterator[DecodedFrame | NoFrame | UndecodedPacket]:
-        """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
-        and ends."""
+        """Yield every frame up to the end of a recording.
+
+        Raises:
+            SourceError: the stream breaks, stalls, or is live and ends.
+        """
         ...
 
     def close(self) -> None: ...

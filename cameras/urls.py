@@ -11,7 +11,7 @@ from pipeline.base.urls import AMBIGUOUS, HIDDEN, UrlError
 
 
 class UrlKind(Enum):
-    """How a camera is reached."""
+    """Kind of a camera's URL."""
 
     RTSP = "rtsp"
     HTTP = "http"
@@ -19,8 +19,8 @@ class UrlKind(Enum):
     DEVICE = "device"
 
 
-LONGEST = 4000
-"""FFmpeg cuts off longer ones, user and password included."""
+MAX_LENGTH = 4000
+"""Maximum length; FFmpeg truncates longer URLs, which include user and password."""
 SCHEMES = "rtsp://, rtsps://, http://, https://, file:, a path, or /dev/video*"
 
 _KINDS = {
@@ -34,7 +34,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def kind_of(url: str) -> UrlKind:
-    """How the URL is reached. UrlError for a scheme that is not supported."""
+    """The kind of a URL. Raises UrlError for an unsupported scheme."""
     scheme = _SCHEME.match(url)
     if scheme is None:
         return UrlKind.DEVICE if url.startswith("/dev/video") else UrlKind.FILE
@@ -45,32 +45,32 @@ def kind_of(url: str) -> UrlKind:
 
 
 def check_url(url: str) -> None:
-    """UrlError unless the public part of the URL names a place that can be opened."""
+    """Validate the public part of a URL. Raises UrlError."""
     kind = kind_of(url)
-    if len(url) > LONGEST:
-        raise UrlError(f"the URL has {len(url)} characters; FFmpeg takes {LONGEST}")
+    if len(url) > MAX_LENGTH:
+        raise UrlError(f"the URL has {len(url)} characters; the maximum is {MAX_LENGTH}")
     if kind in (UrlKind.FILE, UrlKind.DEVICE):
         if not url or "\0" in str(path := local_path(url)) or not path.name:
-            raise UrlError("the URL names no file")
+            raise UrlError("the URL has no file name")
         return
     if f"//{HIDDEN}@" in url:
         raise UrlError(AMBIGUOUS)
     if re.search(r"[\s\x00-\x1f]", url):
-        raise UrlError("the URL contains a space or a control character; write it as %20 and the like")
+        raise UrlError("the URL contains a space or a control character; percent-encode it (a space is %20)")
     separator = url[url.index(":") :][:3]
     authority = _authority(url)
     if separator != "://" or not authority:
-        raise UrlError("the URL names no host; it reads rtsp://host[:port]/path")
+        raise UrlError("the URL names no host; write rtsp://host[:port]/path")
     split_authority(authority)
 
 
 def host_of(url: str) -> str:
-    """The host of a network URL without user and password. UrlError where it is none."""
+    """Host of a network URL without user and password. Raises UrlError."""
     return host_and_port(url)[0]
 
 
 def host_and_port(url: str) -> tuple[str, int | None]:
-    """Host and port of a network URL without user and password. UrlError where it has none."""
+    """Host and port of a network URL without user and password. Raises UrlError."""
     return split_authority(_authority(url))
 
 
@@ -79,7 +79,7 @@ def _authority(url: str) -> str:
 
 
 def local_path(url: str) -> Path:
-    """The path behind `file:` URLs (percent-decoded) and bare paths (as they are)."""
+    """Path of a `file:` URL (percent-decoded) or of a bare path (unchanged). Raises UrlError."""
     scheme = _SCHEME.match(url)
     if scheme is None:
         return Path(url)
@@ -87,6 +87,6 @@ def local_path(url: str) -> Path:
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         if host not in ("", "localhost"):
-            raise UrlError("a file: URL names no other host; it reads file:///path")
+            raise UrlError("a file: URL must not name a host; write file:///path")
         path = slash + rest
-    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))  # names of files are bytes
+    return Path(os.fsdecode(unquote_to_bytes(os.fsencode(path))))  # file names are bytes

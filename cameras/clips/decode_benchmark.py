@@ -1,7 +1,4 @@
-"""Decoding a clip and nothing else: what the daemon's cost is measured against.
-
-Packets to frames by the same decoder, on one thread; nobody converts, looks at or counts a frame.
-"""
+"""Baseline for the daemon's cost: decodes a clip with the same decoder, on one thread, and nothing else."""
 
 import time
 from dataclasses import dataclass
@@ -16,16 +13,17 @@ from cameras.errors import ClipError
 class DecodeCost:
     frames: int
     key_frames: int
-    """Of these."""
+    """Part of `frames`."""
     cpu_seconds: float
-    """Of this thread."""
+    """CPU time of the decoding thread."""
     seconds: float
 
 
 def decode(path: Path, seconds: float, *, paced: bool) -> DecodeCost:
-    """Decode the clip again and again for so long, as fast as it was taken or as fast as it can be done.
+    """Decode the clip repeatedly for `seconds`, at its own speed (`paced`) or as fast as possible.
 
-    Raises ClipError where it cannot be read.
+    Raises:
+        ClipError: the clip cannot be read.
     """
     frames = keys = 0
     began, cpu = time.monotonic(), time.thread_time()
@@ -47,27 +45,27 @@ def decode(path: Path, seconds: float, *, paced: bool) -> DecodeCost:
                     if paced and due > passed:
                         time.sleep(due - passed)
             if frames == before:
-                raise ClipError(f"{path}: not one picture could be decoded")
+                raise ClipError(f"{path}: no picture could be decoded")
     except av.FFmpegError as error:
-        raise ClipError(f"{path}: it cannot be read: {error.strerror}") from error
+        raise ClipError(f"{path}: cannot be read: {error.strerror}") from error
     return DecodeCost(frames, keys, time.thread_time() - cpu, time.monotonic() - began)
 
 
 def frame_rate(path: Path) -> float:
-    """Frames a second, as the clip says. Raises ClipError where it cannot be read."""
-    return _described(path)[0]
+    """Frames per second by the metadata. Raises ClipError if the clip cannot be read."""
+    return _metadata(path)[0]
 
 
 def length_seconds(path: Path) -> float:
-    """How long the clip lasts. Raises ClipError where it cannot be read."""
-    return _described(path)[1]
+    """Duration of the clip. Raises ClipError if it cannot be read."""
+    return _metadata(path)[1]
 
 
-def _described(path: Path) -> tuple[float, float]:
+def _metadata(path: Path) -> tuple[float, float]:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             rate = float(stream.average_rate or 25)
             return rate, stream.frames / rate if stream.frames else (container.duration or 0) / 1e6
     except (av.FFmpegError, IndexError) as error:
-        raise ClipError(f"{path}: it cannot be read as a clip ({type(error).__name__})") from error
+        raise ClipError(f"{path}: cannot be read as a clip ({type(error).__name__})") from error

@@ -1,4 +1,4 @@
-"""Writing pictures into a video file: the demo's clip, and what tests and benchmarks play."""
+"""Writes video files for the demo, tests and benchmarks."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -20,15 +20,16 @@ def write_clip(
     key_frame_seconds: float = 1.0,
     bit_rate: int | None = None,
 ) -> None:
-    """Write the pictures as H.264 into an mp4 file at `path`, which appears only when it is whole.
+    """Write pictures as H.264 into an mp4 file, atomically.
 
-    frames: (height, width, 3) uint8 BGR, all of one size; an odd last row or column is cut off, because
-    the usual YUV 4:2:0 has none. fps: pictures a second. bit_rate: bits a second, as a camera is told to
-    send; as many as good pictures need unless told. Raises ClipError where there are no pictures,
-    where sizes differ, and where the file cannot be written.
+    frames: (height, width, 3) uint8 BGR, all of one size; an odd last row or column is cropped for YUV 4:2:0.
+    bit_rate: bits per second; default: constant quality.
+
+    Raises:
+        ClipError: there are no pictures, their sizes differ, or the file cannot be written.
     """
     rate = Fraction(fps).limit_denominator(1001)
-    # Encoded in memory first, so that a full disk or a kill leaves no half file under the final name.
+    # Encoded in memory, so that a full disk or a kill leaves no partial file under the final name.
     whole = io.BytesIO()
     try:
         with av.open(whole, mode="w", format="mp4") as container:
@@ -39,23 +40,26 @@ def write_clip(
 
 
 def splice(path: Path, parts: Sequence[Path], start: float = 0.0) -> float:
-    """Put clips that `write_clip` made alike one after another into an mp4 file, without encoding anything.
+    """Concatenate clips that `write_clip` made with the same settings, without encoding.
 
-    `start`, 0 to 1: where in the whole it begins; what lies before comes at its end, cut at a key frame. So
-    one clip gives many cameras of which no two see the same at the same time. Gives where it really begins,
-    in seconds of the whole. Raises ClipError.
+    start: 0 to 1, the position at which the result begins, rounded to a key frame; what lies before is
+    appended, so that one clip yields many cameras that show different scenes. Returns the actual position,
+    in seconds.
+
+    Raises:
+        ClipError: a clip cannot be read, clips differ, or the file cannot be written.
     """
     whole = io.BytesIO()
     try:
         with av.open(whole, mode="w", format="mp4") as container:
-            begin = _join(container, parts, start)
+            begin = _concatenate(container, parts, start)
     except av.FFmpegError as error:
-        raise ClipError(f"{path}: the clips cannot be put together: {error.strerror}") from error
+        raise ClipError(f"{path}: the clips cannot be concatenated: {error.strerror}") from error
     _write(path, whole)
     return begin
 
 
-def _join(container: av.container.OutputContainer, parts: Sequence[Path], start: float) -> float:
+def _concatenate(container: av.container.OutputContainer, parts: Sequence[Path], start: float) -> float:
     packets: list[tuple[Packet[VideoStream], int]] = []
     stream, at, base = None, 0, None
     for part in parts:
@@ -64,7 +68,9 @@ def _join(container: av.container.OutputContainer, parts: Sequence[Path], start:
             if stream is None:
                 stream, base = container.add_stream_from_template(video), video.time_base
             if video.time_base != base:
-                raise ClipError(f"{part}: it counts time in {video.time_base} s, those before it in {base} s")
+                raise ClipError(
+                    f"{part}: its time base is {video.time_base} s, that of the clips before {base} s"
+                )
             length = 0
             for packet in source.demux(video):
                 if packet.dts is not None:
@@ -72,7 +78,7 @@ def _join(container: av.container.OutputContainer, parts: Sequence[Path], start:
                     length = packet.dts + (packet.duration or 1)
             at += length
     if stream is None or not packets:
-        raise ClipError("nothing to put together")
+        raise ClipError("no clips to concatenate")
     keys = [number for number, (packet, _) in enumerate(packets) if packet.is_keyframe]
     first = next((number for number in keys if packets[number][1] >= start * at), 0)
     begin = packets[first][1]
@@ -106,7 +112,7 @@ def _encode(
     for number, picture in enumerate(frames):
         if stream is None:
             size = picture.shape
-            # Cameras send key frames by the clock; the encoder would add some wherever it is noisy.
+            # Cameras send key frames at fixed intervals; the encoder would add some at scene cuts.
             options = {"preset": "veryfast", "sc_threshold": "0"}
             if bit_rate is None:
                 options["crf"] = "20"
@@ -116,10 +122,10 @@ def _encode(
             stream.height, stream.width = (side // 2 * 2 for side in size[:2])
             stream.pix_fmt = "yuv420p"
             stream.codec_context.gop_size = key_every
-            stream.codec_context.max_b_frames = 0  # cameras send none either
-            stream.codec_context.thread_type = "FRAME"  # pictures in one slice, as cameras send them
+            stream.codec_context.max_b_frames = 0  # as from cameras
+            stream.codec_context.thread_type = "FRAME"  # one slice per picture, as from cameras
         if picture.shape != size:
-            raise ClipError(f"picture {number} has the shape {picture.shape}, those before it {size}")
+            raise ClipError(f"picture {number} has the shape {picture.shape}, the pictures before it {size}")
         frame = av.VideoFrame.from_ndarray(picture[: stream.height, : stream.width], format="bgr24")
         frame.pts = number
         frame.time_base = 1 / rate

@@ -1,7 +1,8 @@
-"""Noticing that a camera sends more than can be decoded here.
+"""Detects that a camera sends more than this box can decode.
 
-What tells is the share of its time in which a camera's thread is decoding or waits to go on with it. Up to a
-box's limit that is a quarter; with one camera more all of them need four fifths, and fall behind.
+The measure is the share of time that a camera's thread spends decoding or waiting to decode. Up to the
+box's limit it is about a quarter; with one camera beyond the limit all of them need four fifths and fall
+behind.
 """
 
 import time
@@ -11,22 +12,22 @@ from contextlib import AbstractContextManager, nullcontext
 from pipeline.base.backoff import Backoff
 
 WINDOW_SECONDS = 5.0
-"""Whoever was held up for a moment has caught up after so long."""
+"""Measuring interval; a short delay is caught up within it."""
 
 BEHIND_SHARE = 0.7
 KEEPS_UP_SHARE = 0.35
-"""A thread that is behind leaves something out, and so has some time; it keeps up again only below this."""
+"""Below BEHIND_SHARE, because a thread that is behind skips packets and so saves time."""
 
 FIRST_SECONDS = 600.0
 LONGEST_SECONDS = 3600.0
-"""So long, shortened at random, an overload is taken to last: to decode everything means to fall behind."""
+"""Jittered delays before full decoding is tried again."""
 
 
 class DecodeLoad:
-    """Of one camera's thread, which says how long it was decoding. Anybody may ask.
+    """Decode load of one camera. Its thread records the time spent; any thread may read.
 
-    The camera is overloaded once it was behind for another `WINDOW_SECONDS`, as nobody is who only had a hard
-    start, until it is worth a try to decode everything again.
+    The camera is overloaded once it was behind for two windows in a row, so that a slow start does not
+    count, until full decoding is tried again.
     """
 
     def __init__(
@@ -35,41 +36,40 @@ class DecodeLoad:
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limiter`: lets in so many at once as are to decode when there is too little time for all."""
+        """limiter: a semaphore that all cameras share."""
         self._limiter = limiter or nullcontext()
         self._backoff = backoff or Backoff(FIRST_SECONDS, LONGEST_SECONDS)
         self._clock = clock
-        self._since = clock()
-        self._spent = 0.0
-        self._until = 0.0
+        self._window_start = clock()
+        self._busy_seconds = 0.0
+        self._overloaded_until = 0.0
         self.behind = False
-        """Whether it does not keep up just now."""
+        """Whether the camera's thread does not keep up now."""
 
     @property
     def overloaded(self) -> bool:
-        """Whether it is better not to decode everything, because it fell behind not long ago."""
-        return self._clock() < self._until
+        """Whether to decode key frames only, because the camera fell behind recently."""
+        return self._clock() < self._overloaded_until
 
     def limit(self) -> AbstractContextManager[object]:
-        """To decode in: at once where it keeps up.
+        """Held while decoding; limits concurrency only when the camera falls behind.
 
-        More threads at once would decode no more, but whoever needs the interpreter for what they decoded
-        would wait for a core behind all of them.
+        More threads than cores decode no faster, but would delay the analysis, which needs a core too.
         """
         return self._limiter if self.behind else nullcontext()
 
     def record(self, seconds: float) -> None:
-        """It was decoding for so long, or waiting for its turn."""
-        self._spent += seconds
+        """Add time spent decoding or waiting for the limiter."""
+        self._busy_seconds += seconds
         now = self._clock()
-        passed = now - self._since
+        passed = now - self._window_start
         if passed < WINDOW_SECONDS:
             return
-        share, self._spent, self._since = self._spent / passed, 0.0, now
+        share, self._busy_seconds, self._window_start = self._busy_seconds / passed, 0.0, now
         was_behind, self.behind = self.behind, share >= (KEEPS_UP_SHARE if self.behind else BEHIND_SHARE)
-        if now < self._until:
+        if now < self._overloaded_until:
             return
         if was_behind and share >= BEHIND_SHARE:
-            self._until = now + self._backoff.pause_seconds()
-        elif now - self._until > LONGEST_SECONDS:
+            self._overloaded_until = now + self._backoff.pause_seconds()
+        elif now - self._overloaded_until > LONGEST_SECONDS:
             self._backoff.reset()

@@ -1,10 +1,9 @@
-"""Decoding only key frames while nothing happens, without losing what happens.
+"""Decodes only key frames while nothing happens, without losing what happens.
 
-A key frame stands alone, and to decode one every second or two is thirty times cheaper than to decode
-everything. Whoever dozes so keeps the packets since the last key frame. When a key frame shows that something
-has moved, or a face is in view, the kept packets are decoded after all, then everything, until no face is in
-view and the scene is what it was before all that, or is at least the same at two key frames. So of a visit at
-which one dozed off nothing is lost: it is seen an interval of key frames later.
+A key frame decodes alone, and one every second or two costs a thirtieth of decoding everything. The packets
+since the last key frame are buffered. When a key frame shows motion, or a face is in view, the buffer is
+decoded, then every packet, until no face is in view and the scene is what it was before, or is the same at
+two key frames. So no part of a visit is lost; it is seen up to one key frame interval later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,20 +13,20 @@ from cameras.load.motion import MotionGate
 from cameras.stream import DecodedFrame, NoFrame, UndecodedPacket
 
 MAX_BUFFER_SECONDS = 5.0
-"""The camera is looked at, and is known to be alive, at least so often, however rare its key frames are."""
+"""Maximum age of the buffer, so that rare key frames do not delay a visit."""
 
 MOTION_MEMORY_SECONDS = 0.01
-"""A key frame is compared with the one before it: within their interval even a creeping person moves, and
-where somebody has left, a longer memory would see their shadow for a quarter of a minute."""
+"""Practically none: a key frame is compared with the one before it. Between two key frames even a slow person
+moves, and with a longer memory a person who left would count as motion for 15 s."""
 
 SCENE_CHECK_INTERVAL_SECONDS = 0.5
-"""Who is awake asks so often whether everybody has left."""
+"""While decoding everything, interval between checks whether the scene is empty again."""
 
 MIN_CHECK_INTERVAL_SECONDS = 0.5
-"""Key frames that come more often, as with JPEG, are kept in between like all others."""
+"""Key frames that come more often, as with JPEG, are buffered like other packets."""
 
 MAX_BUFFER_BYTES = 16 * 2**20
-"""A camera's packets are kept up to this size; some 30 s of a usual stream."""
+"""Maximum size of a camera's buffer; about 30 s of a typical stream."""
 
 
 class CodedPacket(Protocol):
@@ -40,22 +39,22 @@ class CodedPacket(Protocol):
 
 
 class Decoder(Protocol):
-    """One stream's decoder, for packets of its own kind."""
+    """The decoder of one stream."""
 
     def decode(self, packet: Any, arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:  # noqa: ANN401
-        """What the packet gives, after those before it."""
+        """The frames of a packet that follows the one before."""
         ...
 
     def decode_alone(self, packet: Any, arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:  # noqa: ANN401
-        """What a key frame's packet gives without its neighbours. The decoder begins anew after it."""
+        """The frame of a key frame's packet alone. Resets the decoder."""
         ...
 
     def reset(self) -> None:
-        """Forget what came before: a key frame follows."""
+        """Discard the decoder's state; a key frame follows."""
         ...
 
     def seconds(self, packet: Any) -> float | None:  # noqa: ANN401
-        """Its timestamp in the stream."""
+        """The packet's timestamp, None where missing."""
         ...
 
 
@@ -74,23 +73,24 @@ class KeyframeMode:
         self._is_allowed = is_allowed
         self._gate = MotionGate(MOTION_MEMORY_SECONDS)
         self._buffer: list[tuple[CodedPacket, float]] = []
-        """The last key frame and all that came since; empty where that is not known or too much."""
+        """The last key frame and all packets since; empty where incomplete or too large."""
         self._buffered_bytes = 0
         self._active = False
         self._has_reference = False
         self._checked_at: float | None = None
-        """The time of the key frame that was looked at last, in the stream where it tells."""
+        """Timestamp of the key frame that was checked last, else its arrival."""
         self._last_seconds: float | None = None
-        """The timestamp of the newest frame that was handed over."""
+        """Timestamp of the newest frame that was returned."""
         self._scene_checked_at: float | None = None
-        """The timestamp of the frame in which it was asked last whether everybody has left."""
+        """Timestamp of the frame at which the scene was last checked for being empty."""
 
     def process(
         self, packet: CodedPacket, arrived_at: float
     ) -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
-        """The next packet, which arrived at this unix time: the frames that it gives now.
+        """The frames that the next packet gives now.
 
-        An empty one is the end of a recording: what is kept is decoded, and what the decoder held back.
+        An empty packet marks the end of a recording: the buffer and the decoder are flushed. arrived_at: unix
+        time.
         """
         if not packet.size:
             return self._flush(packet, arrived_at)
@@ -111,20 +111,20 @@ class KeyframeMode:
         return [UndecodedPacket(self._decoder.seconds(packet))]
 
     def interrupt(self) -> None:
-        """Packets are missing; the next one that it is given is a key frame."""
+        """Handle a gap in the packets; the next packet passed is a key frame."""
         self._active = False
         self._clear()
         self._decoder.reset()
 
     def decode_buffered(self) -> Iterator[DecodedFrame | NoFrame]:
-        """Decode what is kept; then everything, until nothing happens any more."""
+        """Decode the buffer and leave keyframe mode."""
         if not self._active:
             return
         self._active = False
         self._decoder.reset()
         for number, (packet, arrived_at) in enumerate(list(self._buffer)):
             for item in self._decoder.decode(packet, arrived_at):
-                # The key frame itself was handed over when it came.
+                # The key frame itself was returned when it came.
                 if isinstance(item, DecodedFrame) and self._is_new(item, first=number == 0):
                     self._scene_checked_at = item.stream_seconds
                     yield from self._hand_over(item.as_late())
@@ -132,7 +132,7 @@ class KeyframeMode:
     def _decode_unbuffered(self, packet: CodedPacket, arrived_at: float) -> Iterable[DecodedFrame | NoFrame]:
         if self._active:
             return self._leave(packet, arrived_at)
-        # What is kept would have a gap, where it may doze again before the next key frame.
+        # The buffer would have a gap if keyframe mode became allowed before the next key frame.
         self._clear()
         return self._decoder.decode(packet, arrived_at)
 
@@ -174,7 +174,7 @@ class KeyframeMode:
             self._activate()
 
     def _check_while_active(self, packet: CodedPacket, arrived_at: float) -> Iterator[DecodedFrame | NoFrame]:
-        """At a key frame while asleep: it is the newest frame, or the last one of those that were kept."""
+        """Check a key frame for motion; where it shows some, the buffer comes first."""
         alone = self._decoder.decode_alone(packet, arrived_at)
         moving = [self._moves(item) for item in alone]
         if any(moving) or self._in_view():
@@ -198,16 +198,16 @@ class KeyframeMode:
 
     def _moves(self, item: DecodedFrame | NoFrame) -> bool:
         if not isinstance(item, DecodedFrame):
-            return True  # a damaged picture shows nothing, so one does not rely on it
+            return True  # a damaged picture proves nothing, so assume motion
         luma = item.pixels.luma()
         seconds = item.arrived_at if item.stream_seconds is None else item.stream_seconds
         moves = self._gate.moves(luma, seconds)
-        # The first one cannot tell; whether the one after it differs is soon enough, since all is kept.
+        # The first one has no reference; the second is soon enough, because all packets are buffered.
         first, self._has_reference = not self._has_reference, True
         return moves and not first and not self._gate.is_empty(luma)
 
     def _is_scene_empty(self, item: DecodedFrame) -> bool:
-        """Asked between key frames. What was handed over already is told by its timestamp, if need be."""
+        """Whether everybody has left, checked between key frames. Needs timestamps."""
         seconds, checked = item.stream_seconds, self._scene_checked_at
         if seconds is None or (checked is not None and abs(seconds - checked) < SCENE_CHECK_INTERVAL_SECONDS):
             return False
@@ -219,7 +219,7 @@ class KeyframeMode:
         self._gate.remember_empty()
 
     def _restart(self, packet: CodedPacket, arrived_at: float) -> None:
-        """Nothing before this key frame is needed any more."""
+        """Restart the buffer with this key frame."""
         self._clear()
         self._append(packet, arrived_at)
 

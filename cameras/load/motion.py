@@ -1,7 +1,7 @@
-"""Whether anything moves in front of a camera, judged from the brightness alone, in half a millisecond.
+"""Motion gate: detects motion from luma alone, in half a millisecond.
 
-The gate saves the detector's work on scenes where nothing happens. Missing somebody costs a visit, looking
-once too often costs some milliseconds, so every doubt is decided for looking.
+It saves running the detector on still scenes. A miss costs a visit, a needless detection costs milliseconds,
+so every doubt counts as motion.
 """
 
 import math
@@ -13,39 +13,39 @@ from numpy.typing import NDArray
 from pipeline.types import Scene
 
 GRID_WIDTH = 160
-"""Width of the picture that is compared; a face of 40 px in full HD is still three of its pixels wide."""
+"""Width of the compared grid, in cells; a face of 40 px in full HD is three cells wide."""
 
 MIN_CHANGE = 4.0
-"""Grey levels (of 255) by which a spot must differ, however quiet the camera is."""
+"""Minimum change of a cell, in grey levels of 255, whatever the noise."""
 
 MAX_NOISE = 3.0
-"""Grey levels; more is not believed to be noise, or a picture that moves as a whole would hide in it."""
+"""Upper limit of the noise estimate, grey levels; otherwise a moving camera would hide in it."""
 
 NOISE_SIGMAS = 7.0
-"""So many standard deviations of the noise are no noise any more."""
+"""Motion threshold in noise standard deviations."""
 
 MIN_CELLS = 3
-"""So many neighbouring spots must differ; noise hits single ones."""
+"""Minimum size of a changed region; noise changes single cells."""
 
 MEMORY_SECONDS = 0.7
-"""The background follows the scene with this time constant: daylight is slower, people are faster. Where
-somebody has left, it shows their shadow for three times as long."""
+"""Time constant of the background: daylight is slower, people are faster. A person who left shows as a change
+for three times as long."""
 
 HOLD_SECONDS = 1.0
-"""The scene is taken as moving for so long after the last change: somebody may have stopped for a moment."""
+"""How long a scene counts as moving after the last change: a person may pause."""
 
 SKIP_SECONDS = 0.25
-"""So long after a change the picture is not compared again."""
+"""After a change, how long frames count as moving without a comparison."""
 
 RECHECK_SECONDS = 5.0
-"""However still it is, a look is due again after so long if the picture is not what it was at the last one:
-somebody may have come too slowly to be noticed."""
+"""Interval at which a still scene is compared with the last analysed frame: a person may have come too slowly
+to be noticed."""
 
 RECHECK_CHANGE = 2.0
-"""Grey levels by which spots differ then. Noise counts, too: where it hides somebody, one has to look."""
+"""Minimum change of a cell in that comparison. Includes noise, because noise may hide a person."""
 
 MAX_STILL_SECONDS = 30.0
-"""And after so long even if nothing at all has changed."""
+"""A still scene is analysed at least this often, changed or not."""
 
 _MEDIAN_TO_SIGMA = 1.4826 / math.sqrt(2)  # of the difference of two equally noisy pictures
 
@@ -54,7 +54,7 @@ Grid = NDArray[np.float32]
 
 
 class MotionGate:
-    """Watches one camera. Give it every frame that might be analysed, in order."""
+    """Motion gate of one camera. Needs every frame that might be analysed, in order."""
 
     def __init__(self, memory_seconds: float = MEMORY_SECONDS) -> None:
         self._memory_seconds = memory_seconds
@@ -70,9 +70,9 @@ class MotionGate:
         self._empty: Grid | None = None
 
     def scene(self, luma: NDArray[np.uint8], at_seconds: float) -> Scene:
-        """What goes on in this frame: whether something moves or has just moved, or a look is due.
+        """Whether the scene moves or has just moved, is due for an analysis, or is still.
 
-        luma: (height, width) uint8. at_seconds: media time, or any clock that grows with the frames.
+        luma: (height, width) uint8. at_seconds: media time, or any monotonic clock.
         """
         if self._previous is not None and 0 <= at_seconds - self._moved_at < SKIP_SECONDS:
             return Scene.MOVING
@@ -98,7 +98,7 @@ class MotionGate:
         return changed or at_seconds - self._analysed_at >= MAX_STILL_SECONDS
 
     def moves(self, luma: NDArray[np.uint8], at_seconds: float) -> bool:
-        """Whether something moves in this frame, compared with those previous; True for the first one."""
+        """Whether this frame shows motion against the background; True for the first one."""
         grid = _grid(luma)
         if self._background is None or self._previous is None or self._background.shape != grid.shape:
             self._background, self._previous = grid, grid
@@ -106,18 +106,18 @@ class MotionGate:
             return True
         moving = self._differs(grid, self._previous, self._background)
         self._frames += 1
-        # At first the plain average, which is rid of the noise soonest.
+        # At first the plain average, which removes noise fastest.
         share = max(1 - math.exp(-max(0.0, at_seconds - self._at) / self._memory_seconds), 1 / self._frames)
         self._background = self._background + np.float32(share) * (grid - self._background)
         self._previous, self._at = grid, at_seconds
         return moving
 
     def remember_empty(self) -> None:
-        """The picture that `moves` was asked about last shows the scene with nobody in it."""
+        """Remember the last frame passed to `moves` as the empty scene."""
         self._empty = self._previous
 
     def is_empty(self, luma: NDArray[np.uint8]) -> bool:
-        """Whether the scene looks as it did then; False where nobody knows. Changes nothing."""
+        """Whether the frame shows the remembered empty scene; False where there is none. Pure."""
         grid = _grid(luma)
         if self._empty is None or self._empty.shape != grid.shape:
             return False
@@ -135,41 +135,40 @@ class MotionGate:
 
 
 def _gain(grid: Grid, previous: Grid) -> np.float32:
-    """Daylight and the camera's exposure scale everything by the same factor; that alone is no person."""
+    """Ratio of the median brightness: daylight and exposure scale all cells alike and are no motion."""
     return np.float32(min(2.0, max(0.5, _median(grid) / max(8.0, _median(previous)))))
 
 
-def _exceeds(change: Grid, least: float) -> bool:
-    """Whether neighbouring spots changed by more than this many grey levels."""
-    spots = (np.abs(change) > least).astype(np.uint8)
-    if not spots.any():
+def _exceeds(change: Grid, threshold: float) -> bool:
+    """Whether a region of at least MIN_CELLS cells changed by more than `threshold` grey levels."""
+    cells = (np.abs(change) > threshold).astype(np.uint8)
+    if not cells.any():
         return False
-    _, _, found, _ = cv2.connectedComponentsWithStats(spots, connectivity=8)
+    _, _, found, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
     return bool(found[1:, cv2.CC_STAT_AREA].max() >= MIN_CELLS)
 
 
 def _grid(luma: NDArray[np.uint8]) -> Grid:
-    """A spot for each square of pixels, the mean of nine of them that lie evenly in it, smoothed.
+    """Downscale to GRID_WIDTH columns: each cell is the mean of nine evenly spaced pixels, then blurred.
 
-    Added up from views: to shrink the whole picture takes three times as long as all the rest of the gate.
-    Whole rows first, which lie together in memory.
+    Summed from strided views, rows first: a full resize takes three times as long as the rest of the gate.
     """
     height, width = luma.shape
     side = max(1, min(height, round(width / GRID_WIDTH)))
     rows, columns = height // side, width // side
     inside = luma[: rows * side, : columns * side]
-    places = sorted({third * side // 3 for third in range(3)})
-    lines = np.zeros((rows, inside.shape[1]), dtype=np.uint16)
-    for place in places:
-        lines += inside[place::side]
+    offsets = sorted({third * side // 3 for third in range(3)})
+    row_sums = np.zeros((rows, inside.shape[1]), dtype=np.uint16)
+    for offset in offsets:
+        row_sums += inside[offset::side]
     total = np.zeros((rows, columns), dtype=np.uint16)
-    for place in places:
-        total += lines[:, place::side]
-    grid = total.astype(np.float32) / np.float32(len(places) ** 2)
+    for offset in offsets:
+        total += row_sums[:, offset::side]
+    grid = total.astype(np.float32) / np.float32(len(offsets) ** 2)
     return np.asarray(cv2.blur(grid, (3, 3)), dtype=np.float32)
 
 
 def _median(grid: Grid) -> float:
-    """Of every second spot each way; the others say the same, in four times the time."""
-    few = grid[::2, ::2].ravel()
-    return float(np.partition(few, few.size // 2)[few.size // 2])
+    """Median of every second cell each way, which is accurate enough in a quarter of the time."""
+    sampled = grid[::2, ::2].ravel()
+    return float(np.partition(sampled, sampled.size // 2)[sampled.size // 2])

@@ -1,21 +1,21 @@
-"""Code whose frames in a traceback say for whom they run, also in the one of a process that crashes."""
+"""Tags stack frames with the camera they run for, so that the traceback of a crash names it."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-Given = ParamSpec("Given")
+Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 
-def with_crash_tag(name: str, function: Callable[Given, Result]) -> Callable[Given, Result]:
-    """`function`, called from a frame of this name. Up to 500 characters of ASCII.
+def with_crash_tag(tag: str, function: Callable[Params, Result]) -> Callable[Params, Result]:
+    """`function`, called from a stack frame whose name is `tag`: up to 500 ASCII characters.
 
-    faulthandler, which writes while the process crashes, knows nothing of threads' names or arguments, but it
-    writes what each frame's code is called.
+    faulthandler, which writes while the process crashes, knows neither thread names nor arguments, but it
+    writes the name of each frame's code object.
     """
 
-    def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         return function(*args, **kwargs)
 
-    call.__code__ = call.__code__.replace(co_name=name, co_qualname=name)
+    call.__code__ = call.__code__.replace(co_name=tag, co_qualname=tag)
     return call

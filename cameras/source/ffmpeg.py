@@ -1,10 +1,10 @@
-"""Opening, reading, decoding and closing one stream.
+"""Opens, reads, decodes and closes one stream with FFmpeg.
 
-A source knows how to run once: it opens or fails, gives frames until the stream ends or breaks, and is
-closed. Every way to fail is a SourceError with its reason; coming back is the worker's business.
+A source runs once: it opens or fails, yields frames until the stream ends or breaks, and is closed. Every
+failure is a SourceError with its reason; the worker retries.
 
-FFmpeg's own messages and exceptions carry the URL with its password, so none of them leaves this module:
-errors are raised anew, outside the handler, with no link to the original.
+FFmpeg's messages and exceptions carry the URL with its password, so none of them leaves this module: errors
+are raised outside the handler, without a link to the original.
 """
 
 import stat
@@ -37,7 +37,7 @@ _LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 
 
 class FFmpegSource:
-    """One open stream. Used by one thread; the frames it gave may be used by others."""
+    """One open stream. Used by one thread; its frames may be used by others."""
 
     def __init__(
         self,
@@ -67,37 +67,43 @@ class FFmpegSource:
             raise
         self._converter = Converter(settings.crash_tag)
         base = self._video.time_base
-        # Where a camera sends no timestamps, FFmpeg makes some up from a frame rate that it makes up as well.
-        made_up = not self.info.recorded and self._container.format.flags & _NO_TIMESTAMPS
-        # Whole numbers, because to calculate with fractions takes twenty times as long.
-        self._tick = None if base is None or made_up else (base.numerator, base.denominator)
-        """Of the stream's clock, in seconds; None where it has none."""
+        # Without timestamps from the camera, FFmpeg invents them, from a frame rate that it invents too.
+        invented = not self.info.recorded and self._container.format.flags & _NO_TIMESTAMPS
+        # Integers: arithmetic with Fraction takes twenty times as long.
+        self._tick = None if base is None or invented else (base.numerator, base.denominator)
+        """Time base of the stream; None where it has no clock."""
         # In a recording each packet is a whole picture.
         self._continues_picture = None if self.info.recorded else continues_picture(self.info.codec)
-        self._in_parts = False
-        self._held: Packet[Stream] | None = None
-        # Nobody keeps up with a recording that is read as fast as it can be, or only for its frames.
-        self._in_time = decode_load is not None and not (self.info.recorded and settings.speed == "fast")
+        self._sliced = False
+        self._pending: Packet[Stream] | None = None
+        # A recording that is read as fast as possible always uses all its time; that is no overload.
+        self._measures_load = decode_load is not None and not (
+            self.info.recorded and settings.speed == "fast"
+        )
         self._effort = decode_load = decode_load or DecodeLoad()
         keyframes = settings.decode == "keyframes"
         self._keyframe_mode = KeyframeMode(self, in_view, lambda: keyframes or decode_load.overloaded)
         self._lag = None if self.info.recorded else LagLimiter(decode_load, in_view)
 
     def frames(self) -> Iterator[DecodedFrame | NoFrame | UndecodedPacket]:
-        """Everything up to the end of a recording. SourceError when the stream breaks, stalls, or is live
-        and ends: a dead RTSP server looks like the end of a file."""
+        """Yield every frame up to the end of a recording.
+
+        Raises:
+            SourceError: the stream breaks, stalls, or is live and ends; a dead RTSP server looks like the end
+                of a file.
+        """
         packets = self._container.demux()
         while True:
-            asked_at = time.monotonic()
-            packet = self._next(packets)
+            requested_at = time.monotonic()
+            packet = self._next_packet(packets)
             if packet is None:
                 break
-            waited = time.monotonic() - asked_at
-            # After its timeout FFmpeg first hands out what its parser still held, and waits once more.
+            waited = time.monotonic() - requested_at
+            # After a timeout FFmpeg first returns what its parser holds, and then waits once more.
             if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
             if packet.stream.index == self._video.index:
-                yield from self._take(packet)
+                yield from self._process(packet)
             else:
                 yield NoFrame(corrupt=False)
         yield from self._keyframe_mode.decode_buffered()
@@ -107,33 +113,34 @@ class FFmpegSource:
     def close(self) -> None:
         self._container.close()
 
-    # Packet takes its parameter in the stubs alone, so these annotations are text.
-    def _next(self, packets: "Iterator[Packet[Stream]]") -> "Packet[Stream] | None":
+    # Packet is generic in the stubs only, so these annotations are strings.
+    def _next_packet(self, packets: "Iterator[Packet[Stream]]") -> "Packet[Stream] | None":
         try:
             return next(packets, None)
         except av.FFmpegError as error:
             failure = to_source_error(error, self._settings, Phase.READING)
         raise failure
 
-    # Lists and not generators, as generators in generators are dear: what runs between two frames, some 40 ms
-    # apart, finds nothing of itself in the processor's caches.
-    def _take(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
-        """Decode, but where the camera sends its pictures in parts, only once all of a picture is there: one
-        packet later than usual, because nothing marks the last part."""
-        part = self._continues_picture is not None and self._continues_picture(bytes(packet))
-        if part and not self._in_parts:
-            # The part before it was decoded for a whole picture; this one can only be thrown away.
-            self._in_parts = True
+    # Lists: nested generators are slow, because the code between two frames, 40 ms apart, finds cold caches.
+    def _process(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
+        """Decode a packet. Slices of a picture are joined first, which takes one packet more, because nothing
+        marks the last slice."""
+        continues = self._continues_picture is not None and self._continues_picture(bytes(packet))
+        if continues and not self._sliced:
+            # The slice before it was decoded as a whole picture; this one can only be dropped.
+            self._sliced = True
             return [NoFrame(corrupt=True)]
-        if not self._in_parts:
-            return self._take_whole(packet)
-        if part and self._held is not None and self._held.size < _LARGEST_PICTURE_BYTES:
-            self._held = _joined(self._held, packet)
+        if not self._sliced:
+            return self._process_picture(packet)
+        if continues and self._pending is not None and self._pending.size < _LARGEST_PICTURE_BYTES:
+            self._pending = _join(self._pending, packet)
             return []
-        before, self._held = self._held, packet
-        return [] if before is None else self._take_whole(before)
+        before, self._pending = self._pending, packet
+        return [] if before is None else self._process_picture(before)
 
-    def _take_whole(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
+    def _process_picture(
+        self, packet: "Packet[Stream]"
+    ) -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
         arrived_at = time.time()
         if self._lag is None:
             return self._keyframe_mode.process(packet, arrived_at)
@@ -148,7 +155,7 @@ class FFmpegSource:
     def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
         frames, seconds = self._timed(packet.decode)
         if frames is None:
-            # One damaged packet is no reason to reconnect; the decoder goes on with the next key frame.
+            # One damaged packet is no reason to reconnect; the decoder recovers at the next key frame.
             return [NoFrame(corrupt=True)]
         if not frames:
             return [NoFrame(corrupt=packet.is_corrupt)]
@@ -156,7 +163,7 @@ class FFmpegSource:
 
     def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
         self.reset()
-        # A decoder that puts frames into order holds the newest back until it hears that it was the last.
+        # A decoder that reorders frames returns the newest only when it is flushed.
         frames, seconds = self._timed(lambda: [*packet.decode(), *self._video.codec_context.decode(None)])
         self.reset()
         if not frames:
@@ -164,8 +171,8 @@ class FFmpegSource:
         return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
     def _timed(self, decode: Callable[[], Sequence[object]]) -> tuple[Sequence[object] | None, float]:
-        """What it gives, None where it fails, and how long it takes once it is its turn."""
-        asked_at = time.perf_counter()
+        """Decoded frames, None where decoding fails, and the seconds that decoding took."""
+        requested_at = time.perf_counter()
         with self._effort.limit():
             began = time.perf_counter()
             try:
@@ -173,8 +180,8 @@ class FFmpegSource:
             except av.FFmpegError:
                 frames = None
             ended = time.perf_counter()
-        if self._in_time:
-            self._effort.record(ended - asked_at)
+        if self._measures_load:
+            self._effort.record(ended - requested_at)
         return frames, ended - began
 
     def reset(self) -> None:
@@ -193,10 +200,10 @@ class FFmpegSource:
 
     def _stalled(self) -> SourceError:
         seconds = self._settings.read_timeout_seconds
-        return SourceError(Reason.STALLED, f"{self._settings.masked_url}: nothing came for {seconds:g} s")
+        return SourceError(Reason.STALLED, f"{self._settings.masked_url}: no data for {seconds:g} s")
 
 
-def _joined(first: "Packet[Stream]", second: "Packet[Stream]") -> "Packet[Stream]":
+def _join(first: "Packet[Stream]", second: "Packet[Stream]") -> "Packet[Stream]":
     whole: Packet[Stream] = Packet(bytes(first) + bytes(second))
     whole.stream, whole.time_base, whole.pts, whole.dts = first.stream, first.time_base, first.pts, first.dts
     whole.is_keyframe = first.is_keyframe
@@ -212,7 +219,7 @@ def _open(settings: CameraSettings) -> InputContainer:
     except SourceError as error:
         if error.reason is not Reason.UNSUPPORTED or "allowed_media_types" not in options:
             raise
-    # Asked for pictures alone, some cameras refuse, and those without pictures do too: ask for everything.
+    # Some cameras refuse a request for video alone, as do those without video: request everything.
     del options["allowed_media_types"]
     return _try_to_open(settings, options)
 
@@ -237,8 +244,8 @@ def _try_to_open(settings: CameraSettings, options: dict[str, str]) -> InputCont
 def _options(settings: CameraSettings) -> dict[str, str]:
     match settings.kind:
         case UrlKind.RTSP:
-            # Sound is not wanted; unasked it would cost bandwidth and hide a stalled picture.
-            # To count frames before the first one is handed out would cost a second, with slow cameras ten.
+            # Audio would cost bandwidth and hide a stalled video.
+            # Probing the frame rate would delay the first frame by a second, on slow cameras by ten.
             return {
                 "rtsp_transport": settings.transport,
                 "allowed_media_types": "video",
@@ -246,7 +253,7 @@ def _options(settings: CameraSettings) -> dict[str, str]:
                 **ffmpeg_options(settings),
             }
         case UrlKind.FILE:
-            # A playlist that poses as a clip must not make us call other servers.
+            # A playlist disguised as a clip must not open connections to other servers.
             return {"protocol_whitelist": "file,crypto,data"}
         case UrlKind.HTTP:
             return ffmpeg_options(settings)
@@ -259,34 +266,34 @@ def _check_file(settings: CameraSettings) -> None:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise SourceError(Reason.NOT_FOUND, f"{path}: there is no such file") from None
+        raise SourceError(Reason.NOT_FOUND, f"{path}: no such file") from None
     except OSError as error:
         raise SourceError(Reason.PERMISSION, f"{path}: {error.strerror}") from None
     if not stat.S_ISREG(mode):
-        # Opening a named pipe would block for ever, out of reach of every timeout.
-        raise SourceError(Reason.UNSUPPORTED, f"{path}: this is no regular file")
+        # Opening a named pipe would block without a timeout.
+        raise SourceError(Reason.UNSUPPORTED, f"{path}: not a regular file")
 
 
 def _check_playlist(container: InputContainer, settings: CameraSettings) -> None:
     if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
-        # FFmpeg does not hand the TLS options down to the connections on which it fetches the segments.
+        # FFmpeg does not apply the TLS options to the connections of the segments.
         message = (
-            "a playlist's segments are read without a check of certificates; allow it by tls_verify = false"
+            "FFmpeg does not check certificates of a playlist's segments; to allow it: tls_verify = false"
         )
         raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
 
 
 def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoStream:
-    # A cover picture in a sound file is a stream of one frame, not a video.
+    # A cover picture in an audio file is a stream of one frame, not a video.
     candidates = [
         stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
     ]
     if not candidates:
-        raise SourceError(Reason.NO_VIDEO, f"{settings.masked_url}: the stream carries no pictures")
+        raise SourceError(Reason.NO_VIDEO, f"{settings.masked_url}: the stream has no video")
     video = candidates[0]
     if video.codec_context is None:
-        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: no decoder for its codec is built in")
-    # One thread a camera: more would only take limiter with the other cameras, and delay frames.
+        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: FFmpeg has no decoder for its codec")
+    # One thread per camera: more would compete with the other cameras and delay frames.
     video.codec_context.thread_count = 1
     return video
 

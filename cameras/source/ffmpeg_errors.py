@@ -1,4 +1,4 @@
-"""What an error of FFmpeg means for a camera."""
+"""Translates FFmpeg's errors to a SourceError."""
 
 import errno
 import socket
@@ -11,11 +11,11 @@ from cameras.urls import UrlKind, host_of
 
 
 class Phase(Enum):
-    """When it happened; the same error means different things."""
+    """When an error occurred; the same error means different things."""
 
     OPENING = auto()
     OPENING_LATE = auto()
-    """connect_timeout_seconds had passed."""
+    """After connect_timeout_seconds."""
     READING = auto()
 
 
@@ -57,24 +57,24 @@ _BY_ERRNO = {
 }
 
 _SENTENCES = {
-    Reason.REFUSED: "nobody listens there; is the camera on, and are host and port right?",
-    Reason.UNREACHABLE: "the network has no way to that host; look at cable, address and gateway",
-    Reason.DNS: "the host name cannot be resolved; look at its spelling and at the name server",
-    Reason.UNAUTHORIZED: "user or password are wrong, or may not look at this stream",
-    Reason.NOT_FOUND: "there is nothing under that path",
-    Reason.UNSUPPORTED: "the protocol, the transport or the format is not supported by both sides",
-    Reason.CORRUPT: "what came is no video",
-    Reason.PERMISSION: "this user may not read it",
-    Reason.BUSY: "it is taken, or has too many viewers",
-    Reason.BROKEN: "the connection broke",
+    Reason.REFUSED: "connection refused; check that the camera is on, and check host and port",
+    Reason.UNREACHABLE: "no route to the host; check cable, address and gateway",
+    Reason.DNS: "the host name cannot be resolved; check its spelling and the name server",
+    Reason.UNAUTHORIZED: "wrong user or password, or the user may not view this stream",
+    Reason.NOT_FOUND: "not found; check the path",
+    Reason.UNSUPPORTED: "protocol, transport or format not supported",
+    Reason.CORRUPT: "the data is not video",
+    Reason.PERMISSION: "permission denied",
+    Reason.BUSY: "the device is in use, or the camera has too many viewers",
+    Reason.BROKEN: "connection lost",
 }
 
 
 def to_source_error(error: Exception, settings: CameraSettings, phase: Phase) -> SourceError:
-    """The SourceError that says the same as an error of FFmpeg, without its URL.
+    """Translate an error of FFmpeg, without its URL.
 
-    It may ask the name server and the camera, to tell a name that means nothing and a certificate that is not
-    trusted from other troubles of input and output.
+    May query the name server and the camera, because FFmpeg reports unknown hosts and untrusted certificates
+    as general I/O errors.
     """
     reason = _reason(error, settings, phase)
     if reason is Reason.BROKEN and phase is Phase.OPENING and (why := verification_error(settings)):
@@ -88,7 +88,7 @@ def to_source_error(error: Exception, settings: CameraSettings, phase: Phase) ->
         case Reason.TIMEOUT:
             sentence = f"no answer within {settings.connect_timeout_seconds:g} s"
         case Reason.STALLED:
-            sentence = f"nothing came for {settings.read_timeout_seconds:g} s"
+            sentence = f"no data for {settings.read_timeout_seconds:g} s"
         case _:
             sentence = _SENTENCES[reason]
     if reason is Reason.BROKEN:
@@ -106,7 +106,7 @@ def _reason(error: Exception, settings: CameraSettings, phase: Phase) -> Reason:
     if reason is Reason.TIMEOUT and phase is Phase.READING:
         return Reason.STALLED
     if reason is Reason.CORRUPT and settings.kind is UrlKind.RTSP:
-        # The pictures are not looked at yet: the other side closed the line or does not speak RTSP.
+        # No picture was decoded yet: the server closed the connection or does not speak RTSP.
         return Reason.BROKEN
     if reason is Reason.BROKEN and number == errno.EIO and network and phase is Phase.OPENING:
         return Reason.BROKEN if _resolves(host_of(settings.url)) else Reason.DNS

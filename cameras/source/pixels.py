@@ -1,4 +1,4 @@
-"""The pixels of decoded frames, converted only when somebody asks for them."""
+"""Pixels of decoded frames, converted on demand."""
 
 import threading
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from cameras.source.crash_tag import with_crash_tag
 from pipeline.types import Picture
 
-_SIZES_REMEMBERED = 4
+_MAX_SCALERS = 4
 
-# Formats whose first plane is the picture's brightness, a byte a pixel.
+# Formats whose first plane is 8-bit luma.
 _LUMA_FIRST = frozenset(
     {"gray", "nv12", "nv21", "nv16", "nv24"}
     | {f"yuv{range_}4{chroma}p" for range_ in ("", "j") for chroma in ("10", "11", "20", "22", "40", "44")}
@@ -20,36 +20,36 @@ _LUMA_FIRST = frozenset(
 
 
 class Converter:
-    """Turns frames into other formats and sizes; keeps what it prepared for the sizes used last.
+    """Converts frames to other formats and sizes. Caches the scalers of the last sizes.
 
-    A camera's frames are converted by whoever analyses them, so every conversion holds a lock.
+    Several threads may convert frames of one camera, so each conversion holds a lock.
     """
 
     def __init__(self, crash_tag: str = "convert") -> None:
-        """`crash_tag`: what tracebacks call a conversion, because a fault inside it ends the process."""
+        """crash_tag: names the camera in the traceback of a crash during a conversion."""
         self._lock = threading.Lock()
         self.convert = with_crash_tag(crash_tag, self._convert)
-        self._prepared: dict[tuple[int, int, str], VideoReformatter] = {}
+        self._scalers: dict[tuple[int, int, str], VideoReformatter] = {}
 
     def _convert(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
-        """(height, width, 3) for bgr24, (height, width) for gray."""
+        """Returns (height, width, 3) for bgr24, (height, width) for gray."""
         key = (width, height, pixel_format)
         with self._lock:
-            reformatter = self._prepared.pop(key, None) or VideoReformatter()
-            self._prepared[key] = reformatter  # last used, last in line to go
-            if len(self._prepared) > _SIZES_REMEMBERED:
-                del self._prepared[next(iter(self._prepared))]
+            scaler = self._scalers.pop(key, None) or VideoReformatter()
+            self._scalers[key] = scaler  # most recently used
+            if len(self._scalers) > _MAX_SCALERS:
+                del self._scalers[next(iter(self._scalers))]
             # AREA keeps small faces free of aliasing when a picture shrinks, and is no slower than BILINEAR.
-            converted = reformatter.reformat(
+            converted = scaler.reformat(
                 frame, width, height, pixel_format, interpolation=Interpolation.AREA, threads=1
             )
         return np.asarray(converted.to_ndarray(), dtype=np.uint8)
 
 
 class DecodedPixels:
-    """The pixels of a decoded frame, converted only when somebody asks for them; `pipeline.types.Pixels`.
+    """Pixels of a decoded frame, converted on demand; implements `pipeline.types.Pixels`.
 
-    A frame whose stream says that the camera hangs turned by 90, 180 or 270 degrees is turned upright.
+    Applies the rotation of 90, 180 or 270 degrees that the stream's metadata asks for.
     """
 
     def __init__(self, frame: VideoFrame, converter: Converter) -> None:
@@ -70,7 +70,7 @@ class DecodedPixels:
         return self._frame.width if self._quarter_turns % 2 else self._frame.height
 
     def luma(self) -> NDArray[np.uint8]:
-        """Brightness, (height, width) uint8; a read-only view of the decoder's own memory where it can be."""
+        """Luma, (height, width) uint8; a read-only view of the decoder's memory where possible."""
         frame = self._frame
         if frame.format.name in _LUMA_FIRST:
             plane = frame.planes[0]
@@ -82,7 +82,7 @@ class DecodedPixels:
         return np.rot90(luma, self._quarter_turns) if self._quarter_turns else luma
 
     def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
-        """The picture in BGR, at full size or scaled to width × height."""
+        """BGR picture, at full size or scaled to width × height."""
         width, height = width or self.width, height or self.height
         if self._quarter_turns % 2:
             width, height = height, width

@@ -1,4 +1,4 @@
-"""A first look at a camera: does it answer, and with what?"""
+"""Connects to a camera once and returns its first picture."""
 
 import time
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pipeline.types import Picture
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a camera answered."""
+    """The stream of a camera and its first picture."""
 
     url: str
     """Masked."""
@@ -32,7 +32,11 @@ def probe(
     picture_timeout_seconds: float = 30.0,
     open_source: Callable[[CameraSettings], Stream] = FFmpegSource,
 ) -> ProbeResult:
-    """Connect, wait for the first picture, and disconnect. SourceError says what went wrong."""
+    """Connect, wait for the first picture, and disconnect.
+
+    Raises:
+        SourceError: the camera cannot be opened, or sends no picture in time.
+    """
     began = time.monotonic()
     source = open_source(settings)
     try:
@@ -51,8 +55,8 @@ def probe(
                     picture=pixels.bgr(),
                 )
             if seconds > picture_timeout_seconds:
-                message = f"{settings.masked_url}: packets arrive, but no picture for {seconds:.0f} s"
+                message = f"{settings.masked_url}: packets arrive, but no picture within {seconds:.0f} s"
                 raise SourceError(Reason.STALLED, message)
     finally:
         source.close()
-    raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: not one picture could be decoded")
+    raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: no picture could be decoded")

@@ -1,7 +1,7 @@
-"""Checking the certificates of cameras that are reached over TLS.
+"""Certificate checks of cameras that use TLS.
 
-FFmpeg checks them itself, host name included, but says only that reading failed. The reason comes from a
-second handshake, on which nothing is sent.
+FFmpeg checks certificate and host name itself, but reports only that reading failed. A second handshake, on
+which nothing is sent, finds the reason.
 """
 
 import contextlib
@@ -17,17 +17,17 @@ HANDSHAKE_SECONDS = 3.0
 
 
 def is_checked(settings: CameraSettings) -> bool:
-    """Whether the camera is reached over TLS and its certificate must be trusted."""
+    """Whether the camera uses TLS and its certificate is checked."""
     return settings.tls_verify is not False and _scheme(settings) in ("rtsps", "https")
 
 
 def ffmpeg_options(settings: CameraSettings) -> dict[str, str]:
-    """FFmpeg checks nothing by default; its option `verifyhost` is the URL's host by default."""
+    """FFmpeg's options for TLS: it checks nothing by default. `verifyhost` defaults to the URL's host."""
     return {"tls_verify": "1", "ca_file": ca_file(settings.tls_verify)} if is_checked(settings) else {}
 
 
 def verification_error(settings: CameraSettings) -> str:
-    """Why the camera's certificate is not trusted; empty where it is, or where no TLS server answers."""
+    """Why the camera's certificate is not trusted; empty if it is trusted or no TLS server answers."""
     if not is_checked(settings):
         return ""
     host, port = host_and_port(settings.url)
@@ -35,10 +35,10 @@ def verification_error(settings: CameraSettings) -> str:
         context = client_context(settings.tls_verify)
     except OSError as error:
         path = ca_file(settings.tls_verify)
-        return f"the authorities' file {path} cannot be used ({error.strerror or error})"
+        return f"the CA file {path} cannot be read ({error.strerror or error})"
     with contextlib.suppress(OSError, UnicodeError):
-        where = (host, port or DEFAULT_PORTS[_scheme(settings)])
-        with socket.create_connection(where, HANDSHAKE_SECONDS) as connection:
+        address = (host, port or DEFAULT_PORTS[_scheme(settings)])
+        with socket.create_connection(address, HANDSHAKE_SECONDS) as connection:
             try:
                 with context.wrap_socket(connection, server_hostname=host):
                     return ""

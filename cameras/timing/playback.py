@@ -1,14 +1,13 @@
-"""Playing a recording as fast as it was taken."""
+"""Plays a recording at its own speed."""
 
 import threading
 import time
 
 MAX_DELAY_SECONDS = 1.0
-"""A recording that falls behind by more goes on from there instead of hurrying after its own time."""
+"""A recording that falls behind by more continues from there instead of catching up."""
 
 MIN_EVENT_WAIT_SECONDS = 0.1
-"""A wait that has to end when the camera is stopped. To wait for an event costs twice what a sleep does, and
-from one frame to the next that adds up."""
+"""Longer waits end when the camera is stopped; shorter ones sleep, which costs half as much."""
 
 
 class Playback:
@@ -19,8 +18,10 @@ class Playback:
         self._zero: float | None = None
 
     def wait_until_due(self, media_time: float) -> float:
-        """Wait until this frame is due. Returns the seconds by which the recording fell behind and is now
-        played later: 0 unless it was held up."""
+        """Wait until this frame is due.
+
+        Returns the delay in seconds by which the rest is played later: 0 unless the recording fell behind.
+        """
         now = time.monotonic()
         if self._zero is None:
             self._zero = now - media_time

@@ -243,9 +243,9 @@ def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: UrlKind) -> Non
         ("rtsp://host:²/a", "port is not a number"),
         ("rtsp:/cam:pw@host/a", "names no host"),
         ("rtsp://host/a b", "space"),
-        ("", "names no file"),
-        ("file:///a%00b", "names no file"),
-        ("file://server/a.mp4", "names no other host"),
+        ("", "has no file name"),
+        ("file:///a%00b", "has no file name"),
+        ("file://server/a.mp4", "must not name a host"),
     ],
 )
 def test_a_url_that_cannot_be_opened_is_refused_in_one_line(url: str, message: str) -> None:

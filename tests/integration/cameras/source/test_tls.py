@@ -51,7 +51,7 @@ def test_a_certificate_of_a_trusted_authority_for_this_host_is_taken(
     [
         ("good", "system", "unable to get local issuer|self.signed"),
         ("good", "another", "unable to get local issuer|self.signed"),
-        ("good", "missing", "cannot be used"),
+        ("good", "missing", "cannot be read"),
         ("of_another_host", "authority", "not valid for '127.0.0.1'"),
         ("expired", "authority", "expired"),
     ],

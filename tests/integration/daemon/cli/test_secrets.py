@@ -37,7 +37,7 @@ def test_a_password_is_given_outside_the_arguments(arguments: list[str], stdin: 
     """By standard input or by reference, without a warning."""
     done = probe(*arguments, stdin=stdin, CAM_PASSWORD="q7Ew2rT9yU")  # noqa: S106 - a test's
     assert done.returncode == 1, done.stderr
-    assert "rtsp://***@127.0.0.1:1/x: nobody listens there" in done.stderr
+    assert "rtsp://***@127.0.0.1:1/x: connection refused" in done.stderr
     assert "shows in" not in done.stderr
     assert "q7" not in done.stdout + done.stderr
 
@@ -46,7 +46,7 @@ def test_an_error_stands_alone() -> None:
     """A password in an argument is hidden, and what is wrong is the one line."""
     done = probe("rtsp://cam:q7Ew2rT9yU@127.0.0.1:1/x")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("facend: rtsp://***@127.0.0.1:1/x: nobody listens there")
+    assert line.startswith("facend: rtsp://***@127.0.0.1:1/x: connection refused")
 
 
 def test_a_reference_that_leads_nowhere_is_named() -> None:

@@ -46,7 +46,7 @@ def hangs_in_the_decoder(self, packets):
 
 def activate(app, ctx, options):
     watchdog.HUNG_SECONDS = 0.5
-    FFmpegSource._next = hangs_in_the_decoder
+    FFmpegSource._next_packet = hangs_in_the_decoder
 """
 
 HANGING_LOOP = """

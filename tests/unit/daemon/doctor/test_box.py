@@ -63,7 +63,9 @@ def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, c
     assert told["camera gate"] == ("good", "not asked: systemd hands its password to the service alone")
     for name in ("camera door", "camera yard"):
         assert told[name][0] == "bad"
-        assert told[name][1].startswith(f"refused rtsp://***@127.0.0.1:{closed_port}/main: nobody listens")
+        assert told[name][1].startswith(
+            f"refused rtsp://***@127.0.0.1:{closed_port}/main: connection refused"
+        )
 
 
 def test_a_copy_of_the_stored_cameras_that_is_of_no_use_is_told(tmp_path: Path) -> None:
