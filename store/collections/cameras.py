@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from pipeline.base.redaction import secret_places
 from store.collections.users import UserArgument, Users, UserStore
-from store.errors import BadValueError, ConflictError
+from store.errors import BadFilterError, BadValueError, ConflictError, StoreUnavailableError
 from store.mongo.client import Database
 from store.mongo.guard import Filters
 from store.mongo.model_store import SCHEMA, Model, checked_mapping
@@ -17,8 +17,8 @@ from store.observer import StoreObserver
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
 
-PLAIN_CAMERA: Mapping[str, Any] = {"id": "camera", "url": "rtsp://camera.example/"}
-"""A camera without peculiarities, on which the fields of an update are tried."""
+UPDATE_ATTEMPTS = 5
+"""Attempts at an update of a camera that others change at the same time."""
 
 
 class Camera(Model):
@@ -33,7 +33,6 @@ class Cameras(UserStore[Camera]):
     _model = Camera
     protected = frozenset({"id", "password"})
     name_field = "id"
-    set_whole = frozenset({"name", "url"})
 
     def __init__(
         self,
@@ -42,7 +41,7 @@ class Cameras(UserStore[Camera]):
         observer: StoreObserver | None = None,
         check: Callable[[Mapping[str, Any]], None] = lambda camera: None,
     ) -> None:
-        """`check` raises BadValueError for fields of a camera that its readers could not use."""
+        """`check` raises BadValueError for a camera that the daemon could not use."""
         super().__init__(database, users, observer)
         self._check = check
 
@@ -75,12 +74,61 @@ class Cameras(UserStore[Camera]):
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
-        self._check({**PLAIN_CAMERA, **changes.get("$set", {})})
         for operator, fields in changes.items():
+            if operator not in ("$set", "$unset"):
+                raise BadFilterError(f"a camera's fields are changed by $set and $unset, not by {operator}")
+            if inner := next((path for path in fields if "." in path), None):
+                field = inner.partition(".")[0]
+                raise BadFilterError(
+                    f"the field {field} of a camera is changed whole, not {inner!r:.80} alone"
+                )
             _refuse_secrets(fields)
-            if operator == "$rename":
-                _refuse_secrets(dict.fromkeys(map(str, fields.values()), "renamed"))
         return changes
+
+    async def _find_and_update(
+        self, query: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Checks the camera as it is after the update, and updates it if nobody changed it meanwhile."""
+        if options.get("upsert"):  # `_completing` has checked the new camera
+            return await super()._find_and_update(query, changes, options)
+        reading = {key: options[key] for key in ("collation", "hint", "sort") if key in options}
+        for _ in range(UPDATE_ATTEMPTS):
+            async with self._query("find_one", query) as max_time_ms:
+                camera = await self._collection.find_one(query, max_time_ms=max_time_ms, **reading)
+            if camera is None:
+                return None
+            self._check_result(camera, changes)
+            same = {"$and": [query, {"_id": camera["_id"]}, _unchanged(camera, changes)]}
+            if (updated := await super()._find_and_update(same, changes, options)) is not None:
+                return updated
+        raise StoreUnavailableError(
+            f"{self.name}.update_one: others changed the camera {UPDATE_ATTEMPTS} times meanwhile; try again"
+        )
+
+    def _check_result(self, camera: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """BadValueError where the update would make the camera unusable.
+
+        A camera that is unusable already may be changed if that adds no fault, so that it can be disabled.
+        """
+        kept = {key: value for key, value in camera.items() if key not in changes.get("$unset", {})}
+        try:
+            self._check({**kept, **changes.get("$set", {})})
+        except BadValueError as error:
+            try:
+                self._check(camera)
+            except BadValueError as before:
+                if str(before) == str(error):
+                    return
+            raise
+
+
+def _unchanged(camera: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition that the document is as it was read, but for the order of its fields."""
+    added = {field for fields in changes.values() for field in fields} - camera.keys()
+    return {
+        **{field: {"$eq": value} for field, value in camera.items()},
+        **{field: {"$exists": False} for field in added},
+    }
 
 
 def _check_own(camera: Mapping[str, Any]) -> None:
