@@ -9,7 +9,6 @@ place and starts the server again, under the same address; calls in the meantime
 
 import asyncio
 import contextlib
-import random
 import shutil
 import signal
 import stat
@@ -21,6 +20,7 @@ from urllib.parse import quote
 import structlog
 
 from pipeline.base.background import supervised
+from pipeline.base.backoff import Backoff
 from pipeline.base.child_environment import child_environment
 from pipeline.base.deadline import Deadline
 from store.errors import StoreUnavailableError
@@ -262,7 +262,7 @@ class PrivateMongod:
         return f"{text}; it said: {said or 'nothing'}"
 
     async def _keep_running(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         loop = asyncio.get_running_loop()
         while True:
             since = loop.time()
@@ -270,9 +270,8 @@ class PrivateMongod:
                 await self._process.wait()
                 self._tell_end(self._process)
             if loop.time() - since > HEALTHY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                backoff.reset()
+            await asyncio.sleep(backoff.pause_seconds())
             while lack := self._lack_of_room():
                 self._tell_fault(lack)
                 await asyncio.sleep(ROOM_SECONDS)
