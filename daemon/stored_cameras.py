@@ -7,7 +7,7 @@ from daemon.storing import Storing
 from store import StoreError
 from store.collections.cameras import Cameras
 from store.mongo.change_stream import watch
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.term_leases import TermLeases
 
 
@@ -43,7 +43,7 @@ class StoredCameras:
         try:
             found = await session.ctx.database[Cameras.name].ungated.find(query).to_list(None)
         except DRIVER_ERRORS as error:
-            raise ours(error, "cameras.find") from error
+            raise translate_error(error, "cameras.find") from error
         return [Cameras.Model(document) for document in found]
 
     async def watch_cameras(self, notify: Callable[[], None]) -> None:

@@ -26,7 +26,7 @@ class PictureUrl(str):
     png: bytes | None
 
     @classmethod
-    def of(cls, url: str, png: bytes | None) -> Self:
+    def with_png(cls, url: str, png: bytes | None) -> Self:
         made = cls(url)
         made.png = png
         return made
@@ -367,7 +367,7 @@ def visit_of(face: Mapping[str, Any]) -> str | None:
     return visit if isinstance(visit, str) and visit else None
 
 
-def beside(face: Mapping[str, Any]) -> list[str]:
+def co_visible_visits(face: Mapping[str, Any]) -> list[str]:
     """The ids of the visits that were visible beside that of a stored face."""
     visits = _details(face).get("beside")
     return [visit for visit in visits if isinstance(visit, str)] if isinstance(visits, (list, tuple)) else []

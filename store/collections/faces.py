@@ -51,7 +51,7 @@ OVERLAP = timedelta(minutes=10)
 """A face gets its id before it gets into a gallery; hardly ever longer before than this."""
 
 
-class Done(Awaitable[None]):
+class Completed(Awaitable[None]):
     """The result of a method that asks nobody, but that callers may await as the others."""
 
     def __await__(self) -> Generator[None]:
@@ -59,7 +59,7 @@ class Done(Awaitable[None]):
         yield
 
 
-DONE = Done()
+COMPLETED = Completed()
 
 
 class Faces(UserStore[Face]):
@@ -182,7 +182,7 @@ class Faces(UserStore[Face]):
             raise BadValueError(f"a face is a Faces.Model, not {type(face).__name__}")
         face["_id"] = self._ids.next()
         face.move_to_end("_id", last=False)
-        return DONE
+        return COMPLETED
 
     async def add_to_galleries(self, face: Face, galleries: Sequence[str]) -> None:
         """Adds a stored face to galleries: each to the facen storage, and what succeeded to MongoDB.

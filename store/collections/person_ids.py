@@ -5,7 +5,7 @@ import structlog
 from store.errors import BadValueError, CounterMissingError, StoreStateError
 from store.mongo.client import Collection, Database
 from store.mongo.counters import Counters
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 log = structlog.get_logger()
 
@@ -68,7 +68,7 @@ class PersonIds:
                     break
                 last += 1
         except DRIVER_ERRORS as error:
-            raise ours(error, "persons.skip_ids") from error
+            raise translate_error(error, "persons.skip_ids") from error
         await self._counters.raise_to(COUNTER, last)
 
     async def _highest(self) -> int:
@@ -82,5 +82,5 @@ class PersonIds:
                 async for found in self._database[name].ungated.aggregate(steps):
                     highest = int(found["highest"])
         except DRIVER_ERRORS as error:
-            raise ours(error, "persons.highest_id") from error
+            raise translate_error(error, "persons.highest_id") from error
         return highest

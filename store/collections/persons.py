@@ -83,7 +83,7 @@ class Persons(UserStore[Person]):
         self._galleries = galleries
         self._database = database
         self._ids = PersonIds(database, counters)
-        self.rules = RecognitionRules.of_settings(settings)
+        self.rules = RecognitionRules.from_settings(settings)
         self._recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
         self._friends = FriendRule(settings.friend_count, settings.friend_interval_days, settings.zone)
         self._settings = settings
@@ -236,7 +236,7 @@ class Persons(UserStore[Person]):
         facen = facen_of(face, self._faces.facen_size)
         names = tuple(dict.fromkeys(galleries))
         query = checked_filters(filters)
-        visit, key = VisitEvidence.of_face(face), face.get("_id", face.get("id"))
+        visit, key = VisitEvidence.from_face(face), face.get("_id", face.get("id"))
         question = Question(owner, names, facen, checked_threshold(threshold), query, visit, key)
         await self._galleries.require(owner, names)
         return question
@@ -245,18 +245,20 @@ class Persons(UserStore[Person]):
         """Under locks, first here and then among all processes: looks again, and creates."""
         async with AsyncExitStack() as stack:
             await self._lock(stack, question.owner, question.galleries)
-            verdict = await self._verdict("identify_again", question, create=True, founders=True)
+            verdict = await self._verdict("identify_again", question, create=True, provisional=True)
             if verdict.outcome == "created":
                 await self._lease(stack, question.owner, question.galleries)
-                verdict = await self._verdict("identify_again", question, create=True, founders=True)
+                verdict = await self._verdict("identify_again", question, create=True, provisional=True)
             if verdict.outcome != "created":
                 return _matches(verdict)
-            person = Person(founding=question.founding()) | ({"sighting_id": sighting} if sighting else {})
+            person = Person(founding=question.provisional_mark()) | (
+                {"sighting_id": sighting} if sighting else {}
+            )
             made = await self._make_for(question.owner, person)
             return [PersonMatch(made["_id"], "created", verdict.confidence)]
 
     @asynccontextmanager
-    async def alone(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
+    async def exclusive(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
         """Alone, here and among all processes, with making and joining persons of these person galleries.
 
         The facen storage has the faces that others have added. Not for longer than a few seconds.
@@ -279,11 +281,11 @@ class Persons(UserStore[Person]):
                 await self._faces.catch_up(owner, reference_gallery(gallery))
 
     async def _verdict(
-        self, operation: str, question: Question, *, create: bool, founders: bool = False
+        self, operation: str, question: Question, *, create: bool, provisional: bool = False
     ) -> Verdict:
         async with self._query(operation, question.query) as max_time_ms:
             limited = replace(question, max_time_ms=max_time_ms)
-            return await self._recognition.verdict(limited, create=create, founders=founders)
+            return await self._recognition.verdict(limited, create=create, provisional=provisional)
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
@@ -314,9 +316,9 @@ class Persons(UserStore[Person]):
         A sighting that waited for the store, over midnight or for days, is judged by the days that counted
         when it was seen.
         """
-        twin = copy.copy(self)
-        twin._now = lambda: moment
-        return twin
+        copied = copy.copy(self)
+        copied._now = lambda: moment
+        return copied
 
     async def friend_days(self, user: UserArgument | None, person_id: int, cam_id: str) -> list[date]:
         """The calendar days within the interval on which the camera has seen the person, in order."""

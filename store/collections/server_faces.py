@@ -276,7 +276,7 @@ def _set_urls(face: AnyFace, urls: Mapping[str, str]) -> None:
         face.has_new_links = True
         return
     for field, url in urls.items():
-        face[field] = PictureUrl.of(url, _png_of(face)) if field == "normalized" else url
+        face[field] = PictureUrl.with_png(url, _png_of(face)) if field == "normalized" else url
 
 
 def _png_of(face: AnyFace) -> bytes | None:

@@ -13,7 +13,7 @@ from pymongo import ReturnDocument
 
 from store.errors import PackError
 from store.mongo.client import Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.shapes import malformed
 
 COLLECTION = "facens"
@@ -36,7 +36,7 @@ async def stored_pack(database: Database) -> StoredPack | None:
     try:
         document = await database[COLLECTION].find_one({"_id": ID})
     except DRIVER_ERRORS as error:
-        raise ours(error, "facens.pack") from error
+        raise translate_error(error, "facens.pack") from error
     return _read(document) if document else None
 
 
@@ -60,7 +60,7 @@ async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
             await set_pack(database, name, size)
             return StoredPack(held.database, name, size)
     except DRIVER_ERRORS as error:
-        raise ours(error, "facens.pack") from error
+        raise translate_error(error, "facens.pack") from error
     return _checked(held, name, size)
 
 
@@ -74,7 +74,7 @@ async def known_pack(database: Database, name: str, size: int) -> StoredPack | N
             if not await _any_facen(database):
                 return None
         except DRIVER_ERRORS as error:
-            raise ours(error, "facens.pack") from error
+            raise translate_error(error, "facens.pack") from error
     return _checked(held, name, size)
 
 
@@ -104,7 +104,7 @@ async def set_pack(database: Database, name: str, size: int, becoming: str | Non
             upsert=True,
         )
     except DRIVER_ERRORS as error:
-        raise ours(error, "facens.pack") from error
+        raise translate_error(error, "facens.pack") from error
 
 
 def pack_of(face: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from store.errors import BadValueError, ConflictError, NotFoundError
 from store.face import Face
 from store.identity.references import References
 from store.mongo.client import Collection
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id, checked_label
 from store.recognition.rules import ReferenceRules
 
@@ -172,7 +172,7 @@ class PersonChanges:
             found = self._changes.find({"owner": owner}).sort("_id", -1)
             return [_told(change) async for change in found]
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_changes.find") from error
+            raise translate_error(error, "person_changes.find") from error
 
     async def resume(self) -> None:
         """Completes what a crash cut off."""
@@ -224,18 +224,18 @@ class PersonChanges:
         try:
             await self._changes.insert_one(dict(change))
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_changes.insert") from error
+            raise translate_error(error, "person_changes.insert") from error
         return await self._advance(owner, change, "begun", "done")
 
     async def _advance(self, owner: ObjectId, change: dict[str, Any], on_the_way: str, then: str) -> Change:
         """Makes the change, or takes it back, from wherever it stands."""
         await self._set_state(change, on_the_way)
         galleries = await self._galleries(owner, change)
-        async with self._ctx.persons.alone(owner, galleries):
+        async with self._ctx.persons.exclusive(owner, galleries):
             try:
                 await (self._make if then == "done" else self._take_back)(owner, change)
             except DRIVER_ERRORS as error:
-                raise ours(error, "person_changes.apply") from error
+                raise translate_error(error, "person_changes.apply") from error
         if change["other"] is not None:
             for gallery in galleries:
                 for person in (change["person"], change["other"]):
@@ -276,7 +276,7 @@ class PersonChanges:
         try:
             await self._faces.update_many({**faces, "owner": owner}, update)
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.move") from error
+            raise translate_error(error, "faces.move") from error
 
     async def _move_back(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
         update = {"$set": {"person_id": person}, "$pull": {"person_changes": number}}
@@ -293,7 +293,7 @@ class PersonChanges:
         try:
             cameras = await self._faces.distinct("cam_id", query)
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.distinct") from error
+            raise translate_error(error, "faces.distinct") from error
         return sorted({self._ctx.persons.gallery_of(cam_id) for cam_id in cameras})
 
     async def _person(self, owner: ObjectId, person_id: int) -> Person:
@@ -312,7 +312,7 @@ class PersonChanges:
                 {"$and": [query, WHOLE]}, sort=[("_id", -1)]
             )
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_changes.find_one") from error
+            raise translate_error(error, "person_changes.find_one") from error
         return found
 
     async def _set_state(self, change: dict[str, Any], state: str, **facts: int) -> None:
@@ -320,7 +320,7 @@ class PersonChanges:
         try:
             await self._changes.update_one({"_id": change["_id"]}, update)
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_changes.update") from error
+            raise translate_error(error, "person_changes.update") from error
 
 
 def _told(change: Mapping[str, Any]) -> Change:

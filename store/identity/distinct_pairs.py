@@ -3,7 +3,7 @@
 from store.collections.users import UserArgument
 from store.context import Context
 from store.identity.changes import CHANGES
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 async def told_apart(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
@@ -19,7 +19,7 @@ async def told_apart(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
             elif (change["kind"], state) in (("merge", "undone"), ("split", "done")):
                 pairs.append((person, other))
     except DRIVER_ERRORS as error:
-        raise ours(error, "person_changes.find") from error
+        raise translate_error(error, "person_changes.find") from error
 
     def who(person: int) -> int:
         passed = {person}

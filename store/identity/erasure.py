@@ -25,13 +25,13 @@ from store.collections.persons import Persons
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError, StoreError
-from store.face import Face, beside, visit_of
+from store.face import Face, co_visible_visits, visit_of
 from store.identity.changes import CHANGES
 from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
 from store.identity.evidence import PROPOSALS
 from store.identity.lookalikes import Lookalikes
 from store.identity.removal import FaceRemoval, face_of_key, has_faces
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
 from store.mongo.shapes import malformed
 from store.uploads.folder import stored_key
@@ -185,7 +185,7 @@ class Erasure:
             query = {"_id": {"$in": list(persons)}, "owner": owner}
             return await self._ctx.database[Persons.name].ungated.find_one(query, {"_id": 1}) is not None
         except DRIVER_ERRORS as error:
-            raise ours(error, "persons.find_one") from error
+            raise translate_error(error, "persons.find_one") from error
 
     async def _remove_sightings(self, alike: Lookalikes) -> RemovedSightings:
         if self._sightings is None:
@@ -219,7 +219,7 @@ class Erasure:
         try:
             found = await self._ctx.database[ERASED].find_one({"_id": person_id, "owner": owner})
         except DRIVER_ERRORS as error:
-            raise ours(error, "erased.find_one") from error
+            raise translate_error(error, "erased.find_one") from error
         return found is not None
 
     async def _remember(self, owner: ObjectId, persons: Sequence[int]) -> None:
@@ -234,7 +234,7 @@ class Erasure:
                         "an erased person's id was another user's, whose note of it stays", person_id=person
                     )
         except DRIVER_ERRORS as error:
-            raise ours(error, "erased.update_one") from error
+            raise translate_error(error, "erased.update_one") from error
 
     async def _remove_person(self, owner: ObjectId, person_id: int) -> None:
         # Not by Persons.remove_one, which makes a face that comes in meanwhile nobody's: it must go, too.
@@ -244,7 +244,7 @@ class Erasure:
             for notes in (CHANGES, PROPOSALS):  # they may hold a name, and cannot be undone any more
                 await self._ctx.database[notes].delete_many(involved)
         except DRIVER_ERRORS as error:
-            raise ours(error, "persons.delete_one") from error
+            raise translate_error(error, "persons.delete_one") from error
 
     async def _sweep(self, owner: ObjectId, gone: set[int]) -> int:
         """Pictures of these faces that no document named."""
@@ -270,7 +270,7 @@ class Erasure:
             theirs = {"owner": owner, "person_id": {"$in": list(persons)}}
             number = int(await self._faces.count_documents(theirs))
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.count") from error
+            raise translate_error(error, "faces.count") from error
         if number:
             left.append(f"{number} faces")
         if await self._has_document(owner, persons):
@@ -356,7 +356,7 @@ class _Work:
         for face in faces:
             if not isinstance(face.get("cam_id"), str | None):
                 continue
-            if seen := beside(face):
+            if seen := co_visible_visits(face):
                 conditions.append({"cam_id": face.get("cam_id"), "detector_info.visit_id": {"$in": seen}})
             if (visit := visit_of(face)) is not None and (at := _captured_at(face)) is not None:
                 near = {"$gte": at - VISIT_LENGTH, "$lte": at + VISIT_LENGTH}
@@ -380,7 +380,7 @@ async def malformed_faces(
         async for document in ctx.database["faces"].ungated.find(query):
             yield document
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.find") from error
+        raise translate_error(error, "faces.find") from error
 
 
 def _captured_at(face: Mapping[str, Any]) -> datetime | None:

@@ -23,13 +23,13 @@ from store.collections.persons import Person
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadValueError
-from store.face import Face, beside, facen_of, usable_facen, visit_of
+from store.face import Face, co_visible_visits, facen_of, usable_facen, visit_of
 from store.identity.changes import Change, PersonChanges
 from store.identity.distinct_pairs import told_apart
 from store.identity.neighbours import neighbours
 from store.identity.references import References
 from store.mongo.client import Collection
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.recognition.rules import ReferenceRules
 from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
 
@@ -113,7 +113,7 @@ class PersonEvidence:
         try:
             kept = await self._proposals.find({"owner": owner}).sort("_id", 1).to_list(None)
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_proposals.find") from error
+            raise translate_error(error, "person_proposals.find") from error
         apart = await told_apart(self._ctx, self._user)
         found = []
         for one in kept:
@@ -210,7 +210,7 @@ class PersonEvidence:
         return _Visits(
             list(good),
             np.stack(means) if means else np.empty((0, 0), np.float32),
-            {visit for face in faces for visit in beside(face)},
+            {visit for face in faces for visit in co_visible_visits(face)},
             [[face["_id"] for face in theirs] for theirs in good.values()],
             found.get("name") if found else None,
             any(ENROLLED_GALLERY in face.galleries for face in faces),
@@ -228,5 +228,5 @@ class PersonEvidence:
             if documents:
                 await self._proposals.insert_many(documents)
         except DRIVER_ERRORS as error:
-            raise ours(error, "person_proposals.write") from error
+            raise translate_error(error, "person_proposals.write") from error
         log.info("persons were compared", proposals=len(found))

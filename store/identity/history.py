@@ -11,7 +11,7 @@ from store.context import Context
 from store.errors import NotFoundError
 from store.face import Face, visit_of
 from store.identity.removal import FaceRemoval
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
     try:
         counted = await ctx.database["faces"].aggregate(steps).to_list(1)
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.persons_in") from error
+        raise translate_error(error, "faces.persons_in") from error
     return int(counted[0]["persons"]) if counted else 0
 
 

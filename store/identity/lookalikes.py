@@ -18,7 +18,7 @@ from pipeline.models.packs import known_packs
 from pipeline.types import Facen, Sighting
 from store.context import Context
 from store.face import Face, usable_facen, visit_of
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 BATCH = 500
 SAME_VISIT = 0.6
@@ -152,7 +152,7 @@ class Lookalikes:
         try:
             found = await self._faces.aggregate([{"$match": theirs}, {"$group": group}]).to_list(1)
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.aggregate") from error
+            raise translate_error(error, "faces.aggregate") from error
         seen: dict[str, Any] = found[0] if found else {"faces": 0, "first": None, "last": None}
         name = person.get("name") if person else None
         return Double(person_id, name, round(alike, 4), seen["faces"], seen["first"], seen["last"])
@@ -164,7 +164,7 @@ class Lookalikes:
             try:
                 found = await self._faces.find(page, fields).sort("_id", 1).limit(BATCH).to_list(BATCH)
             except DRIVER_ERRORS as error:
-                raise ours(error, "faces.find") from error
+                raise translate_error(error, "faces.find") from error
             if not found:
                 return
             for face in found:
@@ -177,5 +177,5 @@ class Lookalikes:
                 {"_id": {"$in": list(ids)}, "owner": self._owner, "person_id": None}
             ).to_list(None)
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.find") from error
+            raise translate_error(error, "faces.find") from error
         return found

@@ -27,7 +27,7 @@ from store.facens.engine.scan import HALF_SLACK, SLACK
 from store.facens.storage import FacenStorage
 from store.facens.sync.factory import local_shards
 from store.mongo.client import Collection
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ async def assigned_faces(faces: Collection, owner: ObjectId, gallery: str) -> As
     try:
         parts.extend([await asyncio.to_thread(_ids_and_persons, batch) async for batch in cursor])
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.find") from error
+        raise translate_error(error, "faces.find") from error
     ids, persons = np.concatenate(parts, axis=1)
     order = np.argsort(ids, kind="stable")
     return Assigned(ids[order], persons[order])
@@ -129,7 +129,7 @@ async def _stored(faces: Collection, owner: ObjectId, ids: Ints) -> AsyncIterato
         try:
             batches = [batch async for batch in cursor]
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.find") from error
+            raise translate_error(error, "faces.find") from error
         if some := await asyncio.to_thread(_decoded, batches):
             yield some
 

@@ -36,7 +36,7 @@ class References:
 
     def is_good(self, face: Face) -> bool:
         """Whether a face says enough about somebody to be compared with others later."""
-        return self._rules.are_met(score_of(face), shots_of(face))
+        return self._rules.accept(score_of(face), shots_of(face))
 
     async def of(self, person_id: int, gallery: str) -> list[Face]:
         """A person's references for this person gallery."""
@@ -53,7 +53,7 @@ class References:
         if known or not self.is_good(face) or not self._is_usable(face):
             return
         references = await self.of(face["person_id"], gallery)
-        out = leaving([*references, face], self._rules.most)
+        out = leaving([*references, face], self._rules.max_count)
         if out is face:
             return
         await self._join(face, gallery)
@@ -74,7 +74,7 @@ class References:
             if not self.is_good(face) or not self._is_usable(face):
                 continue
             chosen.append(face)
-            if (out := leaving(chosen, self._rules.most)) is not None:
+            if (out := leaving(chosen, self._rules.max_count)) is not None:
                 chosen.remove(out)
         wanted = {face["_id"] for face in chosen}
         for face in await self.of(person_id, gallery):

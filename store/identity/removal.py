@@ -16,7 +16,7 @@ from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError
 from store.face import Face
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.uploads.locations import LOCATIONS, PICTURES, Picture, Places, pictures_of
 
 BATCH = 200
@@ -90,7 +90,7 @@ class FaceRemoval:
         try:
             await self._ctx.database["faces"].ungated.delete_one({"_id": face_id, "owner": owner})
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.delete_one") from error
+            raise translate_error(error, "faces.delete_one") from error
         return await self._delete(document, pictures, here)
 
     async def _is_shared(self, document: Mapping[str, Any], picture: Picture) -> bool:
@@ -99,7 +99,7 @@ class FaceRemoval:
         try:
             return await self._ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.find_one") from error
+            raise translate_error(error, "faces.find_one") from error
 
     async def _delete(self, face: Mapping[str, Any], pictures: list[Picture], here: str | None) -> int:
         """Deletes those at this box's place, and those of an unknown place where they are found here."""
@@ -162,7 +162,7 @@ async def has_faces(ctx: Context, owner: ObjectId, person_id: int) -> bool:
     try:
         return await ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.find_one") from error
+        raise translate_error(error, "faces.find_one") from error
 
 
 def face_of_key(key: str) -> int | None:

@@ -48,7 +48,7 @@ DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)
 """What the driver raises, for its own reasons or while it encodes what it was given."""
 
 
-def ours(error: Exception, operation: str) -> StoreError:
+def translate_error(error: Exception, operation: str) -> StoreError:
     """The error to raise instead of one of DRIVER_ERRORS in an operation such as `faces.find`."""
     if isinstance(error, DuplicateKeyError):
         fields = tuple((error.details or {}).get("keyPattern", {}))

@@ -7,7 +7,7 @@ from pymongo import ASCENDING, IndexModel
 
 from store.errors import ConflictError, StoreUnavailableError
 from store.mongo.client import Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ async def _one_by_one(database: Database, name: str, indexes: Sequence[IndexMode
         try:
             await database[name].create_indexes([index])
         except DRIVER_ERRORS as error:
-            translated = ours(error, f"indexes.{name}")
+            translated = translate_error(error, f"indexes.{name}")
             if isinstance(translated, StoreUnavailableError):
                 raise translated from error
             reason = str(translated) if isinstance(translated, ConflictError) else _reason(error)

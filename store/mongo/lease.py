@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 
 from store.errors import StoreUnavailableError
 from store.mongo.client import Collection, Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 HELD_SECONDS = 10.0
 """A holder that dies is waited for so long; what is done under a lease takes milliseconds."""
@@ -44,7 +44,7 @@ class Leases:
         try:
             asked_at = await self._acquire(name)
         except DRIVER_ERRORS as error:
-            raise ours(error, "leases.acquire") from error
+            raise translate_error(error, "leases.acquire") from error
         try:
             async with asyncio.timeout_at(asked_at + HELD_SECONDS - MARGIN_SECONDS):
                 yield
@@ -56,7 +56,7 @@ class Leases:
             try:
                 await self._collection.delete_one({"_id": name, "holder": self._holder})
             except DRIVER_ERRORS as error:
-                raise ours(error, "leases.release") from error
+                raise translate_error(error, "leases.release") from error
 
     async def _acquire(self, name: str) -> float:
         """Returns when the lease is ours; the loop's time at which the question that got it was sent."""

@@ -12,7 +12,7 @@ import structlog
 
 from store.errors import StoreError
 from store.mongo.client import Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.shapes import SHAPES, fault, malformed
 
 log = structlog.get_logger()
@@ -48,7 +48,7 @@ async def malformed_document(
     try:
         document = await database[collection].ungated.find_one({"$and": [query, malformed(collection)]})
     except DRIVER_ERRORS as error:
-        raise ours(error, f"{collection}.find_malformed") from error
+        raise translate_error(error, f"{collection}.find_malformed") from error
     if document is None:
         return None
     return Malformed(collection, document["_id"], fault(collection, document) or WRONG_SHAPE)
@@ -116,13 +116,13 @@ class MalformedDocuments:
                 why = fault(collection, document) or WRONG_SHAPE
                 yield Malformed(collection, document["_id"], why)
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{collection}.find_malformed") from error
+            raise translate_error(error, f"{collection}.find_malformed") from error
 
     async def _is_large(self, collection: str) -> bool:
         try:
             return int(await self._database[collection].estimated_document_count()) > FEW
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{collection}.count") from error
+            raise translate_error(error, f"{collection}.count") from error
 
     def _is_new(self, one: Malformed) -> bool:
         key = (one.collection, repr(one.id)[:200])

@@ -16,7 +16,7 @@ from pymongo.errors import BulkWriteError
 
 from store.errors import NewerSchemaError
 from store.mongo.client import Database, Document
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.model_store import SCHEMA
 from store.mongo.shapes import HIGHEST_VERSION, WHOLE, bson_type, fault
 
@@ -76,7 +76,7 @@ async def refuse_newer(database: Database) -> None:
         try:
             newer = await database[name].ungated.find_one(_NEWER, {"schema": 1})
         except DRIVER_ERRORS as error:
-            raise ours(error, f"migrations.{name}") from error
+            raise translate_error(error, f"migrations.{name}") from error
         if newer is not None:
             raise NewerSchemaError(
                 f"this Facend is older than the data: a document in {name} has schema {newer['schema']}, and "
@@ -90,7 +90,7 @@ async def warn_of_older(database: Database) -> None:
         try:
             count = await database[name].ungated.count_documents(_OLDER)
         except DRIVER_ERRORS as error:
-            raise ours(error, f"migrations.{name}") from error
+            raise translate_error(error, f"migrations.{name}") from error
         if count:
             log.warning(
                 "documents of an older schema may be left out; `facend run` brings them up to date",
@@ -111,7 +111,7 @@ async def migrate(database: Database) -> int:
         try:
             count = await _migrate(database, name)
         except DRIVER_ERRORS as error:
-            raise ours(error, f"migrations.{name}") from error
+            raise translate_error(error, f"migrations.{name}") from error
         if count:
             log.info(
                 "documents were brought up to the present schema", collection=name, count=count, schema=SCHEMA

@@ -13,7 +13,7 @@ from pymongo import ReturnDocument
 
 from store.errors import BadFilterError, BadValueError, ConflictError
 from store.mongo.client import Collection, Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import (
     MAX_DEPTH,
     Filters,
@@ -247,7 +247,7 @@ class MongoStore(Generic[M]):
         try:
             yield
         except DRIVER_ERRORS as error:
-            translated = ours(error, operation)
+            translated = translate_error(error, operation)
             self._observer.error(operation, type(translated).__name__)
             # The server's text about a conflict holds the values, of which one may be a token.
             raise translated from (None if isinstance(translated, ConflictError) else error)

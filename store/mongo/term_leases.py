@@ -24,7 +24,7 @@ from pymongo.errors import BulkWriteError
 from pipeline.base.background import supervised
 from store.errors import LeaseLostError, StoreError
 from store.mongo.client import Collection, Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 LEASE_SECONDS = 20.0
 """A lease expires this long after its last renewal."""
@@ -134,9 +134,9 @@ class TermLeases:
         except BulkWriteError as error:
             # Two boxes created the document at the same time; the other one was faster.
             if any(one["code"] != DUPLICATE_KEY for one in error.details["writeErrors"]):
-                raise ours(error, f"{self._operation}.renew") from error
+                raise translate_error(error, f"{self._operation}.renew") from error
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{self._operation}.renew") from error
+            raise translate_error(error, f"{self._operation}.renew") from error
         return await self._read(names)
 
     async def release(self, names: Names[str] | None = None) -> None:
@@ -147,7 +147,7 @@ class TermLeases:
         try:
             await self._collection.update_many(query, [{"$set": {"expires": "$$NOW"}}])
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{self._operation}.release") from error
+            raise translate_error(error, f"{self._operation}.release") from error
 
     @asynccontextmanager
     async def held(self, name: str) -> AsyncIterator[str]:
@@ -210,7 +210,7 @@ class TermLeases:
         try:
             document = await self._collection.find_one({"_id": self._key(name)}, {"terms": 1, "expires": 1})
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{self._operation}.find") from error
+            raise translate_error(error, f"{self._operation}.find") from error
         terms = _terms(document or {})
         holder = _holder_at(terms, at)
         if holder in ("", self._box) or any(
@@ -232,7 +232,7 @@ class TermLeases:
         try:
             now = (await self._database.command("hello"))["localTime"].replace(tzinfo=UTC)
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{self._operation}.clock") from error
+            raise translate_error(error, f"{self._operation}.clock") from error
         monotonic = time.monotonic()
         moments = []
         for offset in self._offsets.values():
@@ -248,7 +248,7 @@ class TermLeases:
                 {"_id": {"$in": [self._key(name) for name in names]}}
             ).to_list(None)
         except DRIVER_ERRORS as error:
-            raise ours(error, f"{self._operation}.find") from error
+            raise translate_error(error, f"{self._operation}.find") from error
         return {one["name"]: self._lease(one) for one in found}
 
     def _lease(self, document: Mapping[str, Any]) -> TermLease:

@@ -25,8 +25,8 @@ from pipeline.base.child_environment import child_environment
 from pipeline.base.deadline import Deadline
 from store.errors import StoreUnavailableError
 from store.mongo.client import ReplicaSetOfOne
-from store.mongod.log import MongodLog, Repeats
-from store.mongod.process_lock import OwnerLock, dies_with_parent, end, ended, orphans
+from store.mongod.log import MongodLog, RepeatThrottle
+from store.mongod.process_lock import OwnerLock, dies_with_parent, orphans, terminate, wait_for_end
 from store.mongod.socket_folder import SOCKETS, make_private, remove_sockets, socket_folder
 
 log = structlog.get_logger()
@@ -38,9 +38,9 @@ HEALTHY_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 SUCCESSION_SECONDS = 0.1
-LEAST_ROOM = 16 * 1024 * 1024
+MIN_FREE_BYTES = 16 * 1024 * 1024
 """With less than that on its disk a server ends sooner or later, and again as soon as it is started."""
-ROOM_SECONDS = 2.0
+DISK_CHECK_SECONDS = 2.0
 
 
 class PrivateMongod:
@@ -61,14 +61,14 @@ class PrivateMongod:
         self._closing = closing
         self._sockets: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._repeats = Repeats()
+        self._repeats = RepeatThrottle()
         self._log = MongodLog(self._repeats)
         self.fault = ""
         """Why the server does not run at present, where it is ours; else the empty string."""
         self._reader: asyncio.Task[None] | None = None
 
     @property
-    def _place(self) -> Path:
+    def _socket_folder(self) -> Path:
         """The folder of the sockets, chosen when the data folder is there."""
         if self._sockets is None:
             self._sockets = socket_folder(self._folder)
@@ -76,7 +76,7 @@ class PrivateMongod:
 
     @property
     def _socket(self) -> Path:
-        return self._place / SOCKETS[0]
+        return self._socket_folder / SOCKETS[0]
 
     @property
     def _member(self) -> ReplicaSetOfOne:
@@ -107,12 +107,12 @@ class PrivateMongod:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             if stat.S_IMODE(self._folder.stat().st_mode) != 0o700:
                 self._folder.chmod(0o700)
-            make_private(self._place)
+            make_private(self._socket_folder)
             lock = OwnerLock(self._folder / "owner.lock")
             owner = lock.acquire()
         except OSError as error:
             raise self._unusable(error) from error
-        serving = self._own() if owner else self._visit(lock)
+        serving = self._own() if owner else self._join(lock)
         try:
             async with serving:
                 yield self.url
@@ -123,18 +123,18 @@ class PrivateMongod:
     async def _own(self) -> AsyncIterator[None]:
         await self._end_orphans()
         await self._start()
-        async with self._meanwhile(self._keep_running()):
+        async with self._supervising(self._keep_running()):
             yield
 
     @asynccontextmanager
-    async def _visit(self, lock: OwnerLock) -> AsyncIterator[None]:
+    async def _join(self, lock: OwnerLock) -> AsyncIterator[None]:
         log.info("using the private mongod of another process", folder=str(self._folder))
-        async with self._meanwhile(self._succeed(lock)):
+        async with self._supervising(self._succeed(lock)):
             await self._member.ready(READY_SECONDS)
             yield
 
     @asynccontextmanager
-    async def _meanwhile(self, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    async def _supervising(self, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         """Looks after the server until the end, and stops it then if it is ours."""
         keeper = supervised(work, "private mongod")
         try:
@@ -149,7 +149,7 @@ class PrivateMongod:
         """Waits until the server ends with its owner, takes that place, and keeps the server running."""
         while not lock.acquire():
             if servers := self._servers():
-                await ended(servers[0])
+                await wait_for_end(servers[0])
             # Its owner stops, or starts it again: both take a moment, and neither tells us.
             await asyncio.sleep(SUCCESSION_SECONDS)
         log.info("taking over the private mongod, its owner has gone", folder=str(self._folder))
@@ -164,16 +164,16 @@ class PrivateMongod:
         # A killed owner takes its server along where the kernel can arrange that; elsewhere it is left over.
         for pid in self._servers():
             log.warning("ending a private mongod that was left over", pid=pid, folder=str(self._folder))
-            await end(pid, STOP_SECONDS)
+            await terminate(pid, STOP_SECONDS)
 
     async def _start(self) -> None:
-        if lack := self._lack_of_room():
+        if lack := self._disk_full():
             raise StoreUnavailableError(lack)
         try:
             # Its parents were there before: where they are not, a disk may be missing that comes back.
             (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
-            make_private(self._place)
-            remove_sockets(self._place)
+            make_private(self._socket_folder)
+            remove_sockets(self._socket_folder)
         except OSError as error:
             raise self._unusable(error) from error
         program = self._program()
@@ -208,7 +208,7 @@ class PrivateMongod:
             if not ready.done() or (ready.exception() and ended.done()):
                 if self._reader:
                     await self._reader
-                raise StoreUnavailableError(self._why_it_ended(process))
+                raise StoreUnavailableError(self._exit_reason(process))
             await ready
         except BaseException:
             await self._stop()
@@ -223,7 +223,7 @@ class PrivateMongod:
         return [
             *("--dbpath", str(self._folder / "db")),
             *("--bind_ip", str(self._socket)),
-            *("--unixSocketPrefix", str(self._place)),
+            *("--unixSocketPrefix", str(self._socket_folder)),
             *("--filePermissions", "0700"),
             *("--replSet", ReplicaSetOfOne.name),
             *("--oplogSize", "64"),
@@ -249,9 +249,9 @@ class PrivateMongod:
                 continue
             if not line:
                 return
-            self._log.take(line)
+            self._log.add_line(line)
 
-    def _why_it_ended(self, process: asyncio.subprocess.Process) -> str:
+    def _exit_reason(self, process: asyncio.subprocess.Process) -> str:
         status = process.returncode
         said = self._log.last_words()
         text = f"the private mongod on {self._folder} ended with status {status}"
@@ -268,39 +268,39 @@ class PrivateMongod:
             since = loop.time()
             if self._process is not None:
                 await self._process.wait()
-                self._tell_end(self._process)
+                self._log_end(self._process)
             if loop.time() - since > HEALTHY_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.pause_seconds())
-            while lack := self._lack_of_room():
-                self._tell_fault(lack)
-                await asyncio.sleep(ROOM_SECONDS)
+            while lack := self._disk_full():
+                self._report_fault(lack)
+                await asyncio.sleep(DISK_CHECK_SECONDS)
             await self._start_again()
 
     async def _start_again(self) -> None:
         try:
             await self._start()
         except StoreUnavailableError as error:
-            self._tell_fault(str(error))
+            self._report_fault(str(error))
         else:
             self.fault = ""
 
-    def _lack_of_room(self) -> str:
+    def _disk_full(self) -> str:
         try:
-            if shutil.disk_usage(self._folder).free >= LEAST_ROOM:
+            if shutil.disk_usage(self._folder).free >= MIN_FREE_BYTES:
                 return ""
         except OSError:  # a folder that cannot be looked at has another fault, which the start tells
             return ""
         return (
-            f"the private mongod has no room: less than {LEAST_ROOM // 2**20} MiB are left on the disk of "
-            f"{self._folder}"
+            f"the private mongod has no room: less than {MIN_FREE_BYTES // 2**20} MiB are free on the disk "
+            f"of {self._folder}"
         )
 
-    def _tell_end(self, process: asyncio.subprocess.Process) -> None:
+    def _log_end(self, process: asyncio.subprocess.Process) -> None:
         if (counted := self._repeats.due("ended")) is not None:
             log.warning("the private mongod ended and is started again", status=process.returncode, **counted)
 
-    def _tell_fault(self, fault: str) -> None:
+    def _report_fault(self, fault: str) -> None:
         self.fault = fault
         if (counted := self._repeats.due(fault)) is not None:
             log.error("the private mongod could not be started again", reason=fault, **counted)
@@ -318,7 +318,7 @@ class PrivateMongod:
         if self._reader is not None and process is not None and process.returncode is not None:
             await self._reader
             self._reader = None
-        if process is not None and self._place.parent != self._folder:
+        if process is not None and self._socket_folder.parent != self._folder:
             with contextlib.suppress(OSError):  # the next server makes the folder again, and empties it first
-                remove_sockets(self._place)
-                self._place.rmdir()
+                remove_sockets(self._socket_folder)
+                self._socket_folder.rmdir()

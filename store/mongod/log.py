@@ -18,22 +18,22 @@ _STACK = ("Frame", "BACKTRACE")
 """Lines of a stack, which say nothing to whoever reads why the server ended."""
 
 
-class Repeats:
+class RepeatThrottle:
     """Which lines are due: of each text one a minute, with the number of those that were left out."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._told: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
         """When it was logged last, and how often it came since."""
 
     def due(self, text: str) -> dict[str, int] | None:
         """What the line says of those before it; None where it is too early for another one."""
         now = self._monotonic()
-        at, left_out = self._told.pop(text, (None, 0))
+        at, left_out = self._logged.pop(text, (None, 0))
         early = at is not None and now - at < REPEAT_SECONDS
-        self._told[text] = (at if early and at is not None else now, left_out + 1 if early else 0)
-        if len(self._told) > _REMEMBERED:
-            del self._told[next(iter(self._told))]
+        self._logged[text] = (at if early and at is not None else now, left_out + 1 if early else 0)
+        if len(self._logged) > _REMEMBERED:
+            del self._logged[next(iter(self._logged))]
         if early:
             return None
         return {"repeats_not_logged": left_out} if left_out else {}
@@ -42,7 +42,7 @@ class Repeats:
 class MongodLog:
     """Takes the lines of one server after the other."""
 
-    def __init__(self, repeats: Repeats) -> None:
+    def __init__(self, repeats: RepeatThrottle) -> None:
         self._repeats = repeats
         self._last: deque[str] = deque(maxlen=LAST_WORDS)
 
@@ -50,7 +50,7 @@ class MongodLog:
         """Another server: what the one before said counts no more."""
         self._last.clear()
 
-    def take(self, line: bytes) -> None:
+    def add_line(self, line: bytes) -> None:
         level, text = parse(line)
         if not text or text.startswith(_STACK):
             return

@@ -52,7 +52,7 @@ def orphans(program: str, argument: str) -> list[int]:
     return found
 
 
-async def end(pid: int, timeout_seconds: float) -> None:
+async def terminate(pid: int, timeout_seconds: float) -> None:
     """Ends a process that is no child of ours: asks it first, and after the timeout does not ask."""
     async with _watched(pid) as (handle, gone):
         for sign in (signal.SIGTERM, signal.SIGKILL):
@@ -65,7 +65,7 @@ async def end(pid: int, timeout_seconds: float) -> None:
                 await asyncio.wait_for(gone.wait(), timeout_seconds)
 
 
-async def ended(pid: int) -> None:
+async def wait_for_end(pid: int) -> None:
     """Returns when that process, which is no child of ours, has ended."""
     async with _watched(pid) as (_, gone):
         await gone.wait()

@@ -12,9 +12,9 @@ from pipeline.faces.facen import encode
 from pipeline.types import Facen
 from store.recognition.visit_evidence import VisitEvidence
 
-SLACK = 1e-6
+ROUNDING = 1e-6
 """Rounding of float32: the same facen has to reach a threshold of 1."""
-FOUNDING = timedelta(minutes=10)
+PROVISIONAL_PERIOD = timedelta(minutes=10)
 """For so long a new person is found by the facen it was made for, until its first face is in the gallery."""
 
 
@@ -35,7 +35,7 @@ class Question:
     max_time_ms: int | None = None
     """Limit of each query to MongoDB that has the filters in it."""
 
-    def founding(self) -> dict[str, Any]:
+    def provisional_mark(self) -> dict[str, Any]:
         """What the document of a person made for this question says about it."""
         return {
             "galleries": list(self.galleries),
@@ -44,12 +44,12 @@ class Question:
             "at": datetime.now(UTC),
         }
 
-    def founded(self, gallery: str) -> dict[str, Any]:
+    def provisional_query(self, gallery: str) -> dict[str, Any]:
         """The persons made a moment ago for a question like this one."""
         return {
             "owner": self.owner,
             "founding.galleries": gallery,
-            "founding.at": {"$gt": datetime.now(UTC) - FOUNDING},
+            "founding.at": {"$gt": datetime.now(UTC) - PROVISIONAL_PERIOD},
             "founding.filters": self._digest(),
         }
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from store.face import beside, score_of, visit_of
+from store.face import co_visible_visits, score_of, visit_of
 
 PLAIN, HIDDEN = 1.2, 2.2
 """What size, sharpness and exposure take from the quality score of a face that is plain to see, and of one of
@@ -29,7 +29,7 @@ class VisitEvidence:
     """How little there is to be seen of the face, 0 to 1."""
 
     @classmethod
-    def of_face(cls, face: Mapping[str, Any]) -> "VisitEvidence | None":
+    def from_face(cls, face: Mapping[str, Any]) -> "VisitEvidence | None":
         """The evidence that a camera's face carries in `detector_info`; None for a face from a picture."""
         visit_id, cam_id = visit_of(face), face.get("cam_id")
         if visit_id is None:
@@ -37,7 +37,7 @@ class VisitEvidence:
         return cls(
             visit_id,
             cam_id if isinstance(cam_id, str) else None,
-            tuple(beside(face)),
+            tuple(co_visible_visits(face)),
             score_of(face),
             shots_of(face),
             obscurity(face),

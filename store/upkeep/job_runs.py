@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from store.mongo.client import Collection, Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 class JobRuns:
@@ -18,14 +18,14 @@ class JobRuns:
         try:
             found = await self._collection.find_one({"_id": self._key(job)})
         except DRIVER_ERRORS as error:
-            raise ours(error, "job_runs.find") from error
+            raise translate_error(error, "job_runs.find") from error
         return None if found is None else found["at"].astimezone(UTC)
 
     async def begins(self, job: str, at: datetime) -> None:
         try:
             await self._collection.update_one({"_id": self._key(job)}, {"$set": {"at": at}}, upsert=True)
         except DRIVER_ERRORS as error:
-            raise ours(error, "job_runs.write") from error
+            raise translate_error(error, "job_runs.write") from error
 
     def _key(self, job: str) -> str:
         return f"{self._box} {job}"

@@ -17,7 +17,7 @@ from pipeline.types import Picture
 from store.errors import ImageError, StoreError
 from store.facens.pack import set_pack, stored_pack
 from store.mongo.client import Database, Document
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.uploads.folder import Uploads
 from store.uploads.image import decode
 from store.uploads.locations import LOCATIONS, USES, pictures_of
@@ -53,7 +53,7 @@ class Reembedding:
         try:
             return int(await self._faces.count_documents(self._waiting))
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.count") from error
+            raise translate_error(error, "faces.count") from error
 
     async def run(self, told: Callable[[int], object] = lambda _: None, *, force: bool = False) -> Reembedded:
         """Faces whose pictures lie at another place wait for a run there, unless `force` leaves them out.
@@ -79,7 +79,7 @@ class Reembedding:
                 done, without, waiting = done + made, without + lost, waiting + len(elsewhere)
                 told(len(faces))
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.re-embed") from error
+            raise translate_error(error, "faces.re-embed") from error
         if waiting:
             raise StoreError(
                 f"{done} facens are made anew, and {waiting} faces have their pictures at another place: run "

@@ -23,7 +23,7 @@ from pipeline.base.files import make_folder, write_durably
 from store.errors import UploadError
 from store.face import Face
 from store.mongo.client import Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.uploads.folder import Uploads, stored_key
 
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
@@ -130,7 +130,7 @@ class Locations:
             try:
                 await self._uses.update_one({"_id": key}, {"$set": seen}, upsert=True)
             except DRIVER_ERRORS as error:
-                raise ours(error, "upload_locations.write") from error
+                raise translate_error(error, "upload_locations.write") from error
             self._noted[location, owner] = time.monotonic() + REFRESH_SECONDS
         return location
 
@@ -139,7 +139,7 @@ class Locations:
         try:
             await self._uses.delete_many({"owner": owner})
         except DRIVER_ERRORS as error:
-            raise ours(error, "upload_locations.delete") from error
+            raise translate_error(error, "upload_locations.delete") from error
 
     async def places(self) -> Places:
         """The places as they are now. UploadError where this box's place cannot be reached."""
@@ -147,7 +147,7 @@ class Locations:
         try:
             uses = tuple([_use(document) async for document in self._uses.find(_WELL_FORMED)])
         except DRIVER_ERRORS as error:
-            raise ours(error, "upload_locations.find") from error
+            raise translate_error(error, "upload_locations.find") from error
         others = {use.location for use in uses if not self._is_own(use)}
         mine = {use.location for use in uses} - others
         if here is not None:
@@ -177,14 +177,14 @@ class Locations:
             try:
                 await self._removals.bulk_write(notes, ordered=False)
             except DRIVER_ERRORS as error:
-                raise ours(error, "picture_removals.write") from error
+                raise translate_error(error, "picture_removals.write") from error
 
     async def waiting(self, here: str | None) -> int:
         """How many noted pictures lie at this box's place."""
         try:
             return int(await self._removals.count_documents({"location": here})) if here else 0
         except DRIVER_ERRORS as error:
-            raise ours(error, "picture_removals.count") from error
+            raise translate_error(error, "picture_removals.count") from error
 
     async def carry_out(self) -> int:
         """Removes the noted pictures that lie at this box's place; returns how many there were.
@@ -205,7 +205,7 @@ class Locations:
                         continue  # it may lie at another box
                 await self._removals.delete_one({"_id": note["_id"]})
         except DRIVER_ERRORS as error:
-            raise ours(error, "picture_removals") from error
+            raise translate_error(error, "picture_removals") from error
         return removed
 
     async def _is_named(self, note: Mapping[str, Any]) -> bool:

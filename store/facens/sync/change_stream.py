@@ -30,7 +30,7 @@ from store.errors import BadValueError, StoreError, StoreUnavailableError
 from store.facens.storage import FacenStorage
 from store.facens.sync.load import FIELDS, facen_for, fill
 from store.mongo.client import Collection
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
 
 log = structlog.get_logger()
@@ -169,7 +169,7 @@ class Following:
         except DRIVER_ERRORS as error:
             if getattr(error, "code", None) == NO_STREAMS:
                 raise _NoStreamsError from error
-            translated = ours(error, "faces.watch")
+            translated = translate_error(error, "faces.watch")
             if isinstance(translated, StoreUnavailableError):
                 reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
                 self._token = reached or self._token
@@ -218,7 +218,7 @@ class Following:
             try:
                 face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
             except DRIVER_ERRORS as error:
-                raise ours(error, "faces.find") from error
+                raise translate_error(error, "faces.find") from error
             if not face and await self._is_there(face_id):
                 self._on_malformed()
             galleries = face.get("gallery") or []
@@ -243,7 +243,7 @@ class Following:
         try:
             return await self._faces.ungated.find_one({"_id": face_id}, {"_id": 1}) is not None
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.find") from error
+            raise translate_error(error, "faces.find") from error
 
     async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
         """Brings faces that list this gallery into the storage where they are missing, many at once.
@@ -260,7 +260,7 @@ class Following:
                     query = {"_id": {"$in": some}, "owner": owner, "gallery": gallery}
                     await fill(self._faces, self._facens, query)
                 except DRIVER_ERRORS as error:
-                    raise ours(error, "facens.fill") from error
+                    raise translate_error(error, "facens.fill") from error
 
     async def agrees(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
         """Whether both sides say the same of a face in a gallery, while nobody else here changes it."""
@@ -269,7 +269,7 @@ class Following:
             try:
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             except DRIVER_ERRORS as error:
-                raise ours(error, "faces.find") from error
+                raise translate_error(error, "faces.find") from error
             held = await self._facens.compare(owner, gallery, [(face_id, NOBODY)])
             return listed == bool(held.other)
 

@@ -15,7 +15,7 @@ from store.errors import BadValueError
 from store.facens.storage import FacenStorage, GalleryKey
 from store.facens.sync.load import FIELDS, facen_for
 from store.mongo.client import Collection
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 AT_ONCE = 1000
 LISTED: dict[str, Any] = {"gallery": {"$nin": [None, []]}}
@@ -42,7 +42,7 @@ async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
     try:
         found = [one async for one in faces.aggregate(steps)]
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.count") from error
+        raise translate_error(error, "faces.count") from error
     return {(one["_id"]["owner"], one["_id"]["gallery"]): one["entries"] for one in found}
 
 
@@ -60,7 +60,7 @@ async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Loo
                 _read, facens, [batch async for batch in some], faces.codec_options
             )
         except DRIVER_ERRORS as error:
-            raise ours(error, "faces.find") from error
+            raise translate_error(error, "faces.find") from error
         if read.last is None:
             return
         entries, suspects = 0, set(read.unusable)

@@ -21,7 +21,7 @@ from store.facens.sync.load import fill
 from store.facens.sync.reconcile import reconcile
 from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot
 from store.mongo.client import Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 log = structlog.get_logger()
 
@@ -187,7 +187,7 @@ class FacensKeeping:
         try:
             filled = await fill(self._database["faces"], self._facens)
         except DRIVER_ERRORS as error:
-            raise ours(error, "facens.fill") from error
+            raise translate_error(error, "facens.fill") from error
         log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
 
     async def save(self) -> None:

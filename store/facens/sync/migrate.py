@@ -15,7 +15,7 @@ from store.facens.sync.diff import compared
 from store.facens.sync.load import FIELDS, facen_for
 from store.facens.sync.reconcile import Difference, differences, listed_galleries, reconcile
 from store.mongo.client import Collection, Database, Document
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 ALIKE = 0.9999
 SAMPLES = 20
@@ -126,7 +126,7 @@ async def _sample_found(
                     "make the facens anew with `facend facens rebuild`"
                 )
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.sample") from error
+        raise translate_error(error, "faces.sample") from error
     return looked_for
 
 

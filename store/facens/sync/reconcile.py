@@ -13,7 +13,7 @@ from store.facens.engine.sharded import Mine
 from store.facens.storage import FacenStorage, GalleryKey, unwrapped
 from store.facens.sync.change_stream import BRING_AT_ONCE, Following
 from store.mongo.client import Collection, Database
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 Ids = NDArray[np.int64]
 BATCH = 100_000
@@ -44,7 +44,7 @@ async def listed_galleries(database: Database, facens: FacenStorage) -> list[Gal
             if isinstance(one.get("owner"), ObjectId) and isinstance(one.get("name"), str)
         ]
     except DRIVER_ERRORS as error:
-        raise ours(error, "galleries.find") from error
+        raise translate_error(error, "galleries.find") from error
     return sorted({*known, *await facens.galleries()})
 
 
@@ -63,7 +63,7 @@ async def ids_of(faces: Collection, query: dict[str, Any], max_time_ms: int | No
     try:
         parts.extend([await asyncio.to_thread(_ids_of, batch) async for batch in cursor])
     except DRIVER_ERRORS as error:
-        raise ours(error, "faces.ids") from error
+        raise translate_error(error, "faces.ids") from error
     return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
 

@@ -14,7 +14,7 @@ import structlog
 from bson import ObjectId
 
 from store.context import Context
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.shapes import SHAPES
 from store.upkeep.doctor.documents import DocumentsCheck
 from store.upkeep.doctor.facens import FacensCheck
@@ -60,7 +60,7 @@ class Doctor:
                 async for finding in check(self._ctx, scope).run():
                     yield finding
         except DRIVER_ERRORS as error:
-            raise ours(error, "doctor") from error
+            raise translate_error(error, "doctor") from error
 
     async def _unread(self) -> AsyncIterator[Finding]:
         """What no reader takes. It is never mended here: only a person knows what was meant."""

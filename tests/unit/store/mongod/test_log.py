@@ -4,7 +4,7 @@ import json
 
 from structlog.testing import capture_logs
 
-from store.mongod.log import REPEAT_SECONDS, MongodLog, Repeats
+from store.mongod.log import REPEAT_SECONDS, MongodLog, RepeatThrottle
 
 
 class Clock:
@@ -28,13 +28,13 @@ FULL = line(
 
 def test_the_storage_engines_reason_is_told_in_words() -> None:
     """Its number alone would say nothing; the stack that follows says nothing to an operator either."""
-    said = MongodLog(Repeats())
+    said = MongodLog(RepeatThrottle())
     with capture_logs() as lines:
-        said.take(FULL)
-        said.take(line("F", "\n\n***aborting after fassert() failure\n\n"))
+        said.add_line(FULL)
+        said.add_line(line("F", "\n\n***aborting after fassert() failure\n\n"))
         for number in range(40):
-            said.take(line("I", "Frame", frame={"a": number}))
-        said.take(b"libcurl.so.4: no such file\n")
+            said.add_line(line("I", "Frame", frame={"a": number}))
+        said.add_line(b"libcurl.so.4: no such file\n")
     reason = "WiredTiger error message No space left on device (journal/log.1: pwrite)"
     assert [one["message"] for one in lines] == [reason, "***aborting after fassert() failure"]
     assert said.last_words() == f"{reason}; ***aborting after fassert() failure; libcurl.so.4: no such file"
@@ -45,23 +45,23 @@ def test_the_storage_engines_reason_is_told_in_words() -> None:
 def test_what_is_said_again_is_logged_once_a_minute() -> None:
     """With the number of those that were left out; other lines are not held back by it."""
     clock = Clock()
-    said = MongodLog(Repeats(clock))
+    said = MongodLog(RepeatThrottle(clock))
     with capture_logs() as lines:
         for _ in range(5):
-            said.take(FULL)
+            said.add_line(FULL)
             clock.now += 10
-        said.take(line("E", "another"))
+        said.add_line(line("E", "another"))
         clock.now += REPEAT_SECONDS - 50
-        said.take(FULL)
+        said.add_line(FULL)
         clock.now += 2 * REPEAT_SECONDS
-        said.take(FULL)
+        said.add_line(FULL)
     assert [one["message"][:7] for one in lines] == ["WiredTi", "another", "WiredTi", "WiredTi"]
     assert [one.get("repeats_not_logged", 0) for one in lines] == [0, 0, 4, 0]
 
 
 def test_memory_of_what_was_said_is_bounded() -> None:
     """A server that never says the same twice does not fill it; the newest are known."""
-    repeats = Repeats(Clock())
+    repeats = RepeatThrottle(Clock())
     for number in range(1000):
         assert repeats.due(str(number)) == {}
     assert repeats.due("999") is None
@@ -70,7 +70,7 @@ def test_memory_of_what_was_said_is_bounded() -> None:
 
 def test_lines_of_any_form_are_taken() -> None:
     """Plain text, broken JSON, JSON that is no object, attributes that are none."""
-    said = MongodLog(Repeats())
+    said = MongodLog(RepeatThrottle())
     odd = [b"", b"\n", b"{", b"[1]", b"\xff\xfe", b'{"s": 1, "msg": null}']
     for one in (*odd, b'{"attr": [1]}', b'{"attr": {"message": {}}}'):
-        said.take(one)
+        said.add_line(one)
