@@ -12,7 +12,7 @@ from store.collections.server_faces import EXTRACTED
 from store.collections.users import UserArgument
 from store.context import Context
 from store.identity.removal import BATCH, FaceRemoval, at_places, face_of_key
-from store.mongo.driver_errors import DRIVER_ERRORS, ours
+from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
 from store.settings import ENROLLED_GALLERY
 from store.upkeep.orphans import GRACE, Orphans, RemovedPictures
@@ -97,7 +97,7 @@ class Limits:
             found = self._ctx.database["users"].find({"_id": {"$in": ids}}, {"active": 1})
             return {user["_id"]: user.get("active") is True async for user in found}
         except DRIVER_ERRORS as error:
-            raise ours(error, "users.find") from error
+            raise translate_error(error, "users.find") from error
 
     async def _free_extracted(self, wanted: int, is_old: Callable[[int], bool]) -> int:
         freed = 0

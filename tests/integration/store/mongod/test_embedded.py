@@ -105,7 +105,7 @@ async def test_it_is_started_again_after_a_crash(tmp_path: Path) -> None:
 KILLED_OWNER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from store import embedded
+from store.mongod import embedded
 from store.mongod.program import find_mongod
 if sys.argv[2] == "orphan":
     embedded.dies_with_parent = lambda: None
