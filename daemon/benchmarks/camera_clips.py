@@ -1,4 +1,4 @@
-"""What the cameras of a benchmark see: a hall where somebody walks by now and then, or given clips."""
+"""The clips that benchmark cameras play: a generated hall with visitors, or given clips."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -17,22 +17,21 @@ from pipeline.types import Picture
 WIDTH, HEIGHT, FPS = 1920, 1080, 25
 KEY_FRAME_SECONDS = 2.0
 BIT_RATE = 4_000_000
-"""Bits a second, as usual for cameras of this size. Most of them are spent on the sensor's noise, and to
-decode them takes three times as long as a picture without any."""
+"""Bits per second, usual for this size. Most encode sensor noise, which triples the decoding time."""
 NOISE = 2.0
-"""Its standard deviation, grey levels."""
+"""Standard deviation of the sensor noise, in grey levels."""
 VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
-"""Four people, one after the other."""
+"""Four people, one after another."""
 IDLE_PIECES = 150
-"""Long enough to be played once: a clip that begins anew is decoded for a while, whatever is to be seen."""
+"""Long enough to play once: a clip that restarts is decoded in full for a while."""
 PHASES = 32
-"""So many cameras see different moments of a clip, drawn by chance, but the same each time: visitors come as
-they come, now two at once and now nobody. The next cameras begin again at the first moment."""
+"""Number of start positions in a clip: random, so that visits overlap realistically, but equal in every run.
+Further cameras start over with the first position."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a clip, and at which seconds of the clip it begins each time."""
+class ClipPart:
+    """A piece of a clip, and the positions in the clip at which it occurs, in seconds."""
 
     path: Path
     starts: tuple[float, ...]
@@ -40,17 +39,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip and the different pieces that it is made of; one piece where nothing is known about it."""
+    """A clip and its distinct pieces; one piece for a given clip."""
 
     path: Path
     fps: float
     seconds: float
-    parts: tuple[Part, ...]
+    parts: tuple[ClipPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Playing:
-    """What one camera plays: a clip that begins at `start` seconds of the whole, and there goes on anew."""
+class PlayedClip:
+    """A clip as one camera plays it: from position `start`, in seconds, and around."""
 
     clip: Clip
     path: Path
@@ -58,51 +57,50 @@ class Playing:
 
 
 def given_clip(path: Path) -> Clip:
-    """A clip of the user's. Raises ClipError."""
-    return Clip(path, frame_rate(path), length_seconds(path), (Part(path, (0.0,)),))
+    """A clip of the user. Raises ClipError."""
+    return Clip(path, frame_rate(path), length_seconds(path), (ClipPart(path, (0.0,)),))
 
 
 def hall_clip(path: Path, busy: float) -> Clip:
-    """Full HD, 25 pictures a second, with somebody in view for this share of the time; 0 for nobody."""
+    """Full HD at 25 frames per second, with a person in view for the share `busy` of the time."""
     sample = sample_picture()
     idle = path.with_name("idle.mp4")
     still = round(KEY_FRAME_SECONDS * FPS)
     write_clip(idle, filmed(hall_frames(sample, (), still, FPS)), FPS, KEY_FRAME_SECONDS, BIT_RATE)
     if not busy:
         splice(path, [idle] * IDLE_PIECES)
-        return Clip(path, FPS, IDLE_PIECES * KEY_FRAME_SECONDS, (Part(idle, (0.0,)),))
-    # Whole groups of pictures, so that what follows begins with a key frame.
+        return Clip(path, FPS, IDLE_PIECES * KEY_FRAME_SECONDS, (ClipPart(idle, (0.0,)),))
+    # Whole groups of pictures, so that the next piece begins with a key frame.
     walking = -(-round(WALK_SECONDS * FPS) // still)
     waiting = round(WALK_SECONDS / busy / KEY_FRAME_SECONDS) - walking
     pieces: list[Path] = []
     begins = 0.0
-    parts = [Part(idle, (walking * KEY_FRAME_SECONDS,))]
+    parts = [ClipPart(idle, (walking * KEY_FRAME_SECONDS,))]
     for number, walk in enumerate(VISITORS):
         part = path.with_name(f"walk{number}.mp4")
         frames = hall_frames(sample, (replace(walk, start=0.0),), walking * still, FPS)
         write_clip(part, filmed(frames), FPS, KEY_FRAME_SECONDS, BIT_RATE)
-        parts.append(Part(part, (begins,)))
+        parts.append(ClipPart(part, (begins,)))
         pieces += [part, *[idle] * waiting]
         begins += (walking + waiting) * KEY_FRAME_SECONDS
     splice(path, pieces)
     return Clip(path, FPS, begins, tuple(parts))
 
 
-def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], Playing]:
-    """What the camera with a number plays. It is made when it is asked for, because each takes as much of the
-    disk as the whole clip.
+def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], PlayedClip]:
+    """The clip of each camera, by number. Created on demand: each needs the disk space of a whole clip.
 
-    A clip without the key frames to begin at plays from its start.
+    A clip without key frames to start at plays from its beginning.
     """
     chance = random.Random(16)  # noqa: S311 - no secret
     begins = [0.0, *(chance.random() for _ in range(PHASES - 1))]
 
     @cache
-    def made(phase: int, number: int) -> Playing:
+    def made(phase: int, number: int) -> PlayedClip:
         path = folder / f"clip{number}-{phase}.mp4"
-        return Playing(clips[number], path, splice(path, [clips[number].path], begins[phase]))
+        return PlayedClip(clips[number], path, splice(path, [clips[number].path], begins[phase]))
 
-    def played(camera: int) -> Playing:
+    def played(camera: int) -> PlayedClip:
         phase, number = divmod(camera, len(clips))
         return made(phase % PHASES, number)
 
@@ -110,7 +108,7 @@ def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], Playing]:
 
 
 def filmed(frames: Iterator[Picture]) -> Iterator[Picture]:
-    """In full HD, by a sensor with noise: seven kinds in turn, as the encoder knows only the last frame."""
+    """Scale to full HD and add sensor noise. Seven patterns suffice for the encoder."""
     noises = grains(WIDTH, HEIGHT, 7, NOISE)
     for number, frame in enumerate(frames):
         large = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)

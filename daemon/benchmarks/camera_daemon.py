@@ -1,8 +1,8 @@
-"""The daemon as a process of its own that a benchmark watches: python -m daemon.benchmarks.camera_daemon FILE
+"""The daemon in a subprocess of a benchmark: python -m daemon.benchmarks.camera_daemon FILE
 
-It is the whole service on the settings in FILE (JSON in the shape of settings.toml). What it stores, and its
-address, are JSON lines on stdout; a line on stdin asks for the processor time of its threads, whose names
-nobody outside knows; the end of stdin ends it.
+Runs the whole service on the settings in FILE (JSON in the shape of settings.toml). Prints its address and
+every stored face as JSON lines on stdout. A line on stdin requests the CPU time of its threads, whose names
+only the process itself knows; the end of stdin stops it.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from daemon.service import ready
 from pipeline.models.engine import Models
 from store.spool.recording import StoredSighting
 
-_speaking = threading.Lock()
-"""`print` puts the end of a line behind it in a step of its own."""
+_print_lock = threading.Lock()
+"""`print` writes the newline separately, so concurrent lines would mix."""
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ async def _run(settings: Settings, models: Models) -> None:
     asking = threading.Thread(
         target=_answer, args=(application, asyncio.get_running_loop()), name="asking", daemon=True
     )
-    starting = asyncio.create_task(_tell_address(application))
+    starting = asyncio.create_task(_print_address(application))
     asking.start()
     try:
         await application.run()
@@ -52,25 +52,25 @@ async def _run(settings: Settings, models: Models) -> None:
         starting.cancel()
 
 
-async def _tell_address(application: Application) -> None:
+async def _print_address(application: Application) -> None:
     await application.started.wait()
-    _say(address=application.address, pid=os.getpid())
+    _print_json(address=application.address, pid=os.getpid())
 
 
 def _answer(application: Application, loop: asyncio.AbstractEventLoop) -> None:
     for _ in sys.stdin:
-        _say(at=time.time(), cpu_seconds=_cpu_seconds())
+        _print_json(at=time.time(), cpu_seconds=_cpu_seconds())
     loop.call_soon_threadsafe(application.stop)
 
 
 def _cpu_seconds() -> dict[str, float]:
-    """User and system time by what a thread is for."""
+    """User and system time by purpose of the threads."""
     names = {thread.native_id: thread.name for thread in threading.enumerate()}
     spent: dict[str, float] = defaultdict(float)
     for folder in Path("/proc/self/task").iterdir():
         try:
             spent[_part(names.get(int(folder.name), ""))] += cpu_seconds(folder)
-        except OSError:  # a thread that has just ended
+        except OSError:  # the thread has just ended
             continue
     return dict(spent)
 
@@ -82,7 +82,7 @@ def _part(thread: str) -> str:
 
 
 def _stored(stored: StoredSighting) -> None:
-    _say(
+    _print_json(
         stored_at=time.time(),
         cam_id=stored.cam_id,
         captured_at=stored.captured_at.timestamp(),
@@ -91,8 +91,8 @@ def _stored(stored: StoredSighting) -> None:
     )
 
 
-def _say(**values: object) -> None:
-    with _speaking:
+def _print_json(**values: object) -> None:
+    with _print_lock:
         print(json.dumps(values), flush=True)  # noqa: T201 - for the process that started this one
 
 

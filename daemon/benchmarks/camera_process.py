@@ -1,4 +1,4 @@
-"""The daemon of a benchmark, seen from outside: started, asked, and ended."""
+"""The daemon as a subprocess of a benchmark: start, measurement and end."""
 
 import json
 import os
@@ -25,12 +25,12 @@ TICKS = os.sysconf("SC_CLK_TCK")
 MEBIBYTE = 2**20
 
 Samples = Mapping[tuple[str, str], float]
-"""Metrics summed over the cameras, by name and by their one other label ("" where there is none)."""
+"""Metrics summed over the cameras, by name and their other label ("" if there is none)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A face that was stored."""
+    """A stored face."""
 
     stored_at: float
     """Unix time, as captured_at."""
@@ -41,12 +41,12 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The daemon at one moment. CPU times and counters since its start."""
+class DaemonSample:
+    """Measurements of the daemon at one moment. CPU times and counters are totals since its start."""
 
     at: float
     cpu_seconds: Mapping[str, float]
-    """By what a thread is for."""
+    """By purpose of the threads."""
     mongod_cpu_seconds: float
     memory_mib: float
     mongod_memory_mib: float
@@ -68,8 +68,8 @@ class CameraDaemon:
     def wait_until_ready(self) -> None:
         self._address = str(self._answer(START_SECONDS)["address"])
 
-    def look(self) -> Look:
-        """How it is now."""
+    def sample(self) -> DaemonSample:
+        """Take a measurement."""
         stdin = self._process.stdin
         if stdin is None:
             raise StartError("the daemon has no stdin")
@@ -77,7 +77,7 @@ class CameraDaemon:
         stdin.flush()
         answer = self._answer(ANSWER_SECONDS)
         mongod = _children(self._process.pid)
-        return Look(
+        return DaemonSample(
             at=answer["at"],
             cpu_seconds=answer["cpu_seconds"],
             mongod_cpu_seconds=sum(cpu_seconds(Path(f"/proc/{pid}")) for pid in mongod),
@@ -87,7 +87,7 @@ class CameraDaemon:
         )
 
     def began(self) -> dict[str, float]:
-        """When each camera's first picture was there, unix time."""
+        """Unix time of each camera's first frame."""
         status = httpx.get(f"{self._address}/status", timeout=ANSWER_SECONDS).json()
         return {
             camera["cam_id"]: datetime.fromisoformat(camera["since"]).timestamp()
@@ -102,9 +102,9 @@ class CameraDaemon:
         try:
             answer = self._answers.get(timeout=seconds)
         except queue.Empty:
-            raise StartError(f"the daemon does not answer for {seconds:.0f} s") from None
+            raise StartError(f"the daemon did not answer within {seconds:.0f} s") from None
         if not answer:
-            raise StartError("the daemon ended; its own lines say why")
+            raise StartError("the daemon ended; see its log lines above")
         return answer
 
     def _read(self) -> None:
@@ -119,7 +119,7 @@ class CameraDaemon:
 
 @contextmanager
 def running(settings: Mapping[str, Any], folder: Path) -> Iterator[CameraDaemon]:
-    """The daemon on these settings (the shape of settings.toml), with its data in an empty folder."""
+    """Run the daemon on these settings (in the shape of settings.toml), with its data in an empty folder."""
     file = folder / "settings.json"
     file.write_text(json.dumps({**settings, "data_dir": str(folder / "data"), "http": {"port": 0}}))
     process = subprocess.Popen(  # noqa: S603 - our own module
@@ -167,12 +167,12 @@ def _children(pid: int) -> Sequence[int]:
 
 
 def cpu_seconds(folder: Path) -> float:
-    """User and system time of the process or thread with this folder in /proc. OSError where it has ended."""
+    """User and system time of a process or thread, by its folder in /proc. Raises OSError if it has ended."""
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def _memory_mib(pid: int) -> float:
-    """What it holds in memory, resident."""
+    """Resident memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / MEBIBYTE

@@ -1,10 +1,10 @@
-"""Which of the visits that a slow look at every frame finds were stored, as whom, and how soon."""
+"""Recall: which visits of the reference were stored, as which persons, and after which delay."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.benchmarks.camera_reference import Visit
+from daemon.benchmarks.camera_reference import ReferenceVisit
 from daemon.benchmarks.camera_runs import PATIENCE_SECONDS, TAIL_SECONDS, Plan, Run
 
 
@@ -13,18 +13,17 @@ class Recall:
     expected: int
     found: int
     delays: Sequence[float]
-    """Seconds from each found visit's first good look to its first stored face; those that began while the
-    cameras were starting are left out."""
+    """Seconds from the first good shot of a visit to its first stored face, without visits during warm-up."""
     people: int
-    """Different people of the found visits, by the reference."""
+    """Distinct people in the found visits, according to the reference."""
     persons: int
-    """The persons that they became."""
+    """Distinct persons that these visits were assigned to."""
     mixed: int
-    """Persons who are two people, and people who are two persons."""
+    """Wrong assignments: persons that mix two people, and people split into two persons."""
 
 
-def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]]) -> Recall:
-    """`visits`: those of each clip."""
+def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[ReferenceVisit]]) -> Recall:
+    """Compare a run with the reference. `visits`: of each clip."""
     expected = found = 0
     delays: list[float] = []
     pairs: set[tuple[int, int]] = set()
@@ -36,14 +35,14 @@ def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]]) -> Reca
         warm = run.begin.at - run.began[cam_id]
         for visit, at in _shown(visits[one.clip.path], one.start, one.clip.seconds, elapsed - TAIL_SECONDS):
             expected += 1
-            length = visit.last_look - visit.first_good_look + PATIENCE_SECONDS
+            length = visit.last_shot - visit.first_good_shot + PATIENCE_SECONDS
             mine = [face for face in stored if -PATIENCE_SECONDS <= face.media_time - at <= length]
             if not mine:
                 continue
             found += 1
             first = min(mine, key=lambda face: face.stored_at)
             if at >= warm:
-                # When the good look was shown: the world's clock and the camera's lie as for the stored face.
+                # Wall time of the good shot, with the same offset to media time as the stored face.
                 delays.append(first.stored_at - (first.captured_at - first.media_time + at))
             pairs |= {(visit.person, face.person_id) for face in mine if face.person_id is not None}
     people, persons = {person for person, _ in pairs}, {person for _, person in pairs}
@@ -51,14 +50,16 @@ def recall(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]]) -> Reca
     return Recall(expected, found, delays, len(people), len(persons), mixed)
 
 
-def _shown(visits: Sequence[Visit], start: float, length: float, until: float) -> list[tuple[Visit, float]]:
-    """The visits that a camera has shown whole, from their first good look on, and when that was.
+def _shown(
+    visits: Sequence[ReferenceVisit], start: float, length: float, until: float
+) -> list[tuple[ReferenceVisit, float]]:
+    """The visits that a camera has shown completely, and the media time of their first good shot.
 
-    It begins with the clip's second `start`, and plays the clip again and again.
+    The camera plays the clip from position `start`, in a loop.
     """
     shown = []
     for visit in visits:
-        at = (visit.first_good_look - start) % length
+        at = (visit.first_good_shot - start) % length
         while at <= until:
             shown.append((visit, at))
             at += length

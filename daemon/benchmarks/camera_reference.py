@@ -1,4 +1,4 @@
-"""What a clip holds, by a slow look at all of every frame; and the plain loop that everybody writes first."""
+"""Baselines: the visits in a clip, found by analysing every frame in full, and a naive analysis loop."""
 
 import time
 from dataclasses import dataclass, replace
@@ -19,36 +19,36 @@ from pipeline.models.engine import Models
 from pipeline.stages import CameraStages
 from pipeline.types import Facen, Frame, Picture, Sighting, Unobserved
 
-LOOK_SECONDS = 0.1
-"""How soon after a visit's first good look the reference has posted it."""
-PLAIN_PLACES = 24
-PLAIN_FRAMES = 5
-"""The plain loop looks at so many frames in a row, at so many places of the clip."""
-SURE = 0.6
-"""The detector's score from which the plain loop takes something for a face."""
+SHOT_SECONDS = 0.1
+"""Delay of the reference between a good shot and its sighting."""
+NAIVE_PLACES = 24
+NAIVE_FRAMES = 5
+"""The naive loop analyses this number of consecutive frames at each of the positions in the clip."""
+MIN_DETECTION_SCORE = 0.6
+"""Minimum detection score in the naive loop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """A visit in a clip, in seconds from its start."""
+class ReferenceVisit:
+    """A visit in a clip; times in seconds from the start of the clip."""
 
-    first_good_look: float
-    last_look: float
+    first_good_shot: float
+    last_shot: float
     person: int
     """The same number for the same person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """What the plain loop did."""
+class NaiveLoop:
+    """The cost of the naive loop."""
 
     frames: int
     seconds: float
     cpu_seconds: float
 
 
-class People:
-    """Who is who, by the facens: the most alike one known, from the pack's medium threshold on."""
+class PersonIndex:
+    """Numbers people by facen: the most similar known one at or above the threshold, else a new one."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
@@ -62,26 +62,30 @@ class People:
         return len(self._known) - 1
 
 
-def visits_in(clip: Clip, models: Models, pipeline: PipelineSettings, people: People) -> list[Visit]:
-    """Every visit in the clip, in order. A part that comes again and again is looked at once."""
+def visits_in(
+    clip: Clip, models: Models, pipeline: PipelineSettings, people: PersonIndex
+) -> list[ReferenceVisit]:
+    """Every visit in the clip, in order. A repeated piece is analysed once."""
     visits = []
     for part in clip.parts:
         seen = _visits(part.path, models, pipeline, people)
         visits += [
-            Visit(visit.first_good_look + start, visit.last_look + start, visit.person)
+            ReferenceVisit(visit.first_good_shot + start, visit.last_shot + start, visit.person)
             for start in part.starts
             for visit in seen
         ]
-    return sorted(visits, key=lambda visit: visit.first_good_look)
+    return sorted(visits, key=lambda visit: visit.first_good_shot)
 
 
-def _visits(path: Path, models: Models, pipeline: PipelineSettings, people: People) -> list[Visit]:
+def _visits(
+    path: Path, models: Models, pipeline: PipelineSettings, people: PersonIndex
+) -> list[ReferenceVisit]:
     camera = CameraSettings(
         id="reference",
         url=path.absolute().as_uri(),
         max_fps=120,
         posting="realtime",
-        post_interval_seconds=LOOK_SECONDS,
+        post_interval_seconds=SHOT_SECONDS,
     )
     settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, whole_seconds=0.0)
     stages = CameraStages(camera.id, models, settings, Unobserved())
@@ -100,7 +104,7 @@ def _visits(path: Path, models: Models, pipeline: PipelineSettings, people: Peop
     for sighting in sightings:
         together.setdefault(sighting.visit_id, []).append(sighting)
     return [
-        Visit(shots[0].media_time, shots[-1].media_time, people.number(max(shots, key=_score).facen))
+        ReferenceVisit(shots[0].media_time, shots[-1].media_time, people.number(max(shots, key=_score).facen))
         for shots in together.values()
     ]
 
@@ -109,34 +113,34 @@ def _score(sighting: Sighting) -> float:
     return sighting.score
 
 
-def plain_loop(path: Path, models: Models, detect_size: int) -> Plain:
-    """Decode, convert, look for faces and embed each of them, in every frame, with OpenCV's own reader.
+def naive_loop(path: Path, models: Models, detect_size: int) -> NaiveLoop:
+    """Decode every frame with OpenCV, detect faces and embed each of them.
 
-    At places all over the clip, so that there are faces as often as in the whole.
+    Runs at positions spread over the clip, so that faces are as frequent as in the whole clip.
     """
     reader = cv2.VideoCapture(str(path))
     frames, seconds, cpu = 0, 0.0, 0.0
     count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-    for place in range(PLAIN_PLACES):
-        reader.set(cv2.CAP_PROP_POS_FRAMES, place * count // PLAIN_PLACES)
+    for place in range(NAIVE_PLACES):
+        reader.set(cv2.CAP_PROP_POS_FRAMES, place * count // NAIVE_PLACES)
         reader.read()
         since, spent = time.perf_counter(), time.process_time()
-        for _ in range(PLAIN_FRAMES):
+        for _ in range(NAIVE_FRAMES):
             read, picture = reader.read()
             if not read:
                 break
-            look_plainly(np.asarray(picture, np.uint8), models, detect_size)
+            analyse_naively(np.asarray(picture, np.uint8), models, detect_size)
             frames += 1
         seconds += time.perf_counter() - since
         cpu += time.process_time() - spent
     reader.release()
-    return Plain(frames, seconds, cpu)
+    return NaiveLoop(frames, seconds, cpu)
 
 
-def look_plainly(picture: Picture, models: Models, detect_size: int) -> None:
-    """What the plain loop does with a frame in BGR."""
+def analyse_naively(picture: Picture, models: Models, detect_size: int) -> None:
+    """One step of the naive loop. `picture`: BGR."""
     factor = min(1.0, detect_size / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     for face in models.detector.detect(np.asarray(small, np.uint8)):
-        if face.score >= SURE:
+        if face.score >= MIN_DETECTION_SCORE:
             models.embedder.embed([align(picture, face.landmarks / np.float32(factor))])

@@ -1,4 +1,4 @@
-"""So many cameras through the whole daemon for a while, and what came of it."""
+"""Runs a number of cameras through the whole daemon and measures it."""
 
 import tempfile
 import threading
@@ -9,46 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from cameras.clips.decode_benchmark import DecodeCost, decode
-from daemon.benchmarks.camera_clips import Playing
-from daemon.benchmarks.camera_process import CameraDaemon, Look, Stored, running
+from daemon.benchmarks.camera_clips import PlayedClip
+from daemon.benchmarks.camera_process import CameraDaemon, DaemonSample, Stored, running
 from daemon.benchmarks.histograms import quantile
 from daemon.errors import StartError
 
 WARM_SECONDS = 4.0
-"""The first pictures of all cameras, when everything is looked at, are not measured."""
+"""Warm-up: the first frames of all cameras are analysed in full and not measured."""
 TAIL_SECONDS = 4.0
-"""A visit whose first good look was so long before the end has had its time to be stored."""
+"""Time before the end that a visit needs to be stored; later visits are not expected."""
 FIRST_PICTURES_SECONDS = 60.0
 PATIENCE_SECONDS = 3.0
-"""A face that was stored belongs to a visit that is at most so far away."""
+"""Maximum distance in time between a stored face and its visit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    played: Callable[[int], Playing]
-    """What the camera with this number plays."""
+    played: Callable[[int], PlayedClip]
+    """The clip of each camera, by number."""
     seconds: float
-    """How long is measured."""
+    """Measured duration."""
     camera: Mapping[str, Any]
-    """Settings that all cameras share."""
+    """Settings of all cameras."""
     models: Mapping[str, Any]
-    """The settings' section."""
-    doze_seconds: float = 0.0
-    """How long cameras may lie between two key frames without decoding; 0 where they decode everything."""
+    """The section of the settings."""
+    keyframe_seconds: float = 0.0
+    """Interval of key frames if cameras decode only these; 0 if they decode everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     cameras: int
-    begin: Look
-    end: Look
+    begin: DaemonSample
+    end: DaemonSample
     began: Mapping[str, float]
-    """When each camera's first picture was there, unix time."""
+    """Unix time of each camera's first frame."""
     stored: Sequence[Stored]
-    bare_cores: float
-    """What decoding alone takes, of the same clips at the same pace."""
+    decode_cores: float
+    """Cost of decoding alone, for the same clips at the same speed."""
     frames_due: float
-    """A second."""
+    """Frames per second that the clips deliver."""
 
     @property
     def seconds(self) -> float:
@@ -68,21 +68,21 @@ class Run:
         return (self.end.mongod_cpu_seconds - self.begin.mongod_cpu_seconds) / self.seconds
 
     def rate(self, metric: str, label: str = "") -> float:
-        """How much it grew a second."""
+        """Increase per second."""
         key = metric, label
         return (self.end.samples.get(key, 0.0) - self.begin.samples.get(key, 0.0)) / self.seconds
 
     def age(self, share: float) -> float:
-        """The frame age that this share of the frames has at most; within a bucket as Prometheus takes it."""
+        """A quantile of the frame age, in seconds."""
         name = "facend_frame_age_seconds_bucket"
         edges = sorted((float(label), label) for metric, label in self.end.samples if metric == name)
         return quantile([(edge, self.rate(name, label)) for edge, label in edges], share)
 
 
 def measure(plan: Plan, cameras: int) -> Run:
-    """Play so many cameras. StartError where the daemon does not start."""
+    """Measure the daemon with this number of cameras. Raises StartError if it does not start."""
     played = [plan.played(number) for number in range(cameras)]
-    bare = _bare(played, min(plan.seconds, 10.0))
+    bare = _decode_only(played, min(plan.seconds, 10.0))
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
         settings = {
             "models": plan.models,
@@ -95,9 +95,9 @@ def measure(plan: Plan, cameras: int) -> Run:
         with running(settings, Path(folder)) as daemon:
             began = _first_pictures(daemon, cameras)
             time.sleep(WARM_SECONDS)
-            begin = daemon.look()
+            begin = daemon.sample()
             time.sleep(plan.seconds)
-            end = daemon.look()
+            end = daemon.sample()
             time.sleep(0.5)
             stored = daemon.stored()
     due = sum(one.clip.fps for one in played)
@@ -109,13 +109,13 @@ def _first_pictures(daemon: CameraDaemon, cameras: int) -> dict[str, float]:
     deadline = time.monotonic() + FIRST_PICTURES_SECONDS
     while len(began := daemon.began()) < cameras:
         if time.monotonic() > deadline:
-            raise StartError(f"of {cameras} cameras only {len(began)} gave a picture")
+            raise StartError(f"of {cameras} cameras only {len(began)} delivered a frame")
         time.sleep(0.2)
     return began
 
 
-def _bare(played: Sequence[Playing], seconds: float) -> list[DecodeCost]:
-    """The same clips at the same pace, decoded and nothing else; a thread each, as in the daemon."""
+def _decode_only(played: Sequence[PlayedClip], seconds: float) -> list[DecodeCost]:
+    """Decode the same clips at the same speed and nothing else, one thread per clip, as in the daemon."""
     done: list[DecodeCost] = []
     threads = [
         threading.Thread(target=lambda path=one.path: done.append(decode(path, seconds, paced=True)))
@@ -129,7 +129,7 @@ def _bare(played: Sequence[Playing], seconds: float) -> list[DecodeCost]:
 
 
 def decoding_limit(path: Path, threads: int, seconds: float) -> DecodeCost:
-    """All threads together, as fast as they can: frames and CPU seconds of all, seconds of the longest."""
+    """Decode on all threads at full speed: frames and CPU seconds of all, seconds of the slowest."""
     done: list[DecodeCost] = []
     workers = [
         threading.Thread(target=lambda: done.append(decode(path, seconds, paced=False)))

@@ -1,4 +1,4 @@
-"""How many cameras the daemon keeps up with, at what cost, and what it sees of what a slow look finds."""
+"""How many cameras the daemon can process, at what cost, and with what recall."""
 
 import math
 import os
@@ -7,35 +7,35 @@ from pathlib import Path
 
 from daemon.benchmarks.camera_clips import Clip
 from daemon.benchmarks.camera_recall import Recall, recall
-from daemon.benchmarks.camera_reference import Plain, Visit
+from daemon.benchmarks.camera_reference import NaiveLoop, ReferenceVisit
 from daemon.benchmarks.camera_runs import Plan, Run, measure
 from daemon.benchmarks.rows import Row
 
 KEEPS_UP_SECONDS = 0.5
-"""95 % of the frames are analysed within so long of their capture."""
+"""The daemon keeps up if 95 % of the frames are analysed within this time of their capture."""
 KEEPS_UP_SHARE = 0.97
-"""Of the frames that fall due are decoded."""
+"""The daemon keeps up if this share of the frames is decoded."""
 STAGES = ("decode", "motion", "convert", "detect", "track", "quality", "embed", "identify", "store", "upload")
 SKIPPED = ("motion", "busy", "corrupt")
 
 
 def keeps_up(run: Run, plan: Plan) -> bool:
-    """Where cameras doze, what was kept is decoded late by one interval of key frames."""
+    """Whether the daemon kept up. In keyframe mode, frames may be late by one interval of key frames."""
     decoded = run.rate("facend_frames_decoded_total") / run.frames_due
-    decodes = decoded >= KEEPS_UP_SHARE or plan.doze_seconds > 0
-    return decodes and run.age(0.95) <= KEEPS_UP_SECONDS + plan.doze_seconds
+    decodes = decoded >= KEEPS_UP_SHARE or plan.keyframe_seconds > 0
+    return decodes and run.age(0.95) <= KEEPS_UP_SECONDS + plan.keyframe_seconds
 
 
 def rising(
-    plan: Plan, first: int, most: int, steps: int, tell: Callable[[Run], None]
+    plan: Plan, first: int, most: int, steps: int, report: Callable[[Run], None]
 ) -> tuple[int, list[Run]]:
-    """Ever more cameras until it no longer keeps up, then in between; the most that it kept up with."""
+    """Double the cameras until the daemon falls behind, then bisect; the largest number it kept up with."""
     low, high, cameras = 0, most + 1, first
     runs: list[Run] = []
     while cameras > low and len(runs) < steps:
         run = measure(plan, cameras)
         runs.append(run)
-        tell(run)
+        report(run)
         if keeps_up(run, plan):
             low = cameras
         else:
@@ -44,55 +44,61 @@ def rising(
     return low, sorted(runs, key=lambda run: run.cameras)
 
 
-def run_rows(run: Run, plan: Plan, visits: Mapping[Path, Sequence[Visit]], first: Run) -> Iterator[Row]:
-    """What one number of cameras costs and gives. `first`: the run with the fewest, for ages to compare."""
+def run_rows(
+    run: Run, plan: Plan, visits: Mapping[Path, Sequence[ReferenceVisit]], first: Run
+) -> Iterator[Row]:
+    """Cost and results of one run. `first`: the run with the fewest cameras, the baseline of frame ages."""
     case = f"{run.cameras} cameras"
-    yield Row.of("CPU of the daemon beside decoding alone", case, run.cores, "cores", run.bare_cores)
+    yield Row.compare("CPU of the daemon beside decoding alone", case, run.cores, "cores", run.decode_cores)
     for part in ("cameras", "analysis", "store and the rest"):
-        yield Row.of(f"CPU: {part}, of it", case, run.cores_of(part), "cores", run.cores)
-    yield Row.of("CPU of mongod beside the daemon's", case, run.mongod_cores, "cores", run.cores)
+        yield Row.compare(f"CPU: {part}, of it", case, run.cores_of(part), "cores", run.cores)
+    yield Row.compare("CPU of mongod beside the daemon's", case, run.mongod_cores, "cores", run.cores)
     decoded = run.rate("facend_frames_decoded_total")
-    yield Row.of("frames decoded, of those due", case, decoded, "1/s", run.frames_due)
+    yield Row.compare("frames decoded, of those due", case, decoded, "1/s", run.frames_due)
     analysed = run.rate("facend_frames_analysed_total")
-    yield Row.of("frames analysed, of those decoded", case, analysed, "1/s", decoded)
+    yield Row.compare("frames analysed, of those decoded", case, analysed, "1/s", decoded)
     for reason in SKIPPED:
         skipped = run.rate("facend_frames_skipped_total", reason)
-        yield Row.of(f"frames skipped: {reason}", case, skipped, "1/s", decoded)
+        yield Row.compare(f"frames skipped: {reason}", case, skipped, "1/s", decoded)
     for share in (0.5, 0.95, 0.99):
-        yield Row.of(f"frame age p{100 * share:.0f}", case, run.age(share), "s", first.age(share))
+        yield Row.compare(f"frame age p{100 * share:.0f}", case, run.age(share), "s", first.age(share))
     for stage in STAGES:
         spent = run.rate("facend_stage_seconds_sum", stage)
-        yield Row.of(f"time in {stage}, of all cores", case, spent, "s/s", os.cpu_count() or 1)
+        yield Row.compare(f"time in {stage}, of all cores", case, spent, "s/s", os.cpu_count() or 1)
     promised = 400 + 40 * run.cameras
-    yield Row.of("memory of the daemon, of 400 + 40 each", case, run.end.memory_mib, "MiB", promised)
-    yield Row.of("memory of mongod", case, run.end.mongod_memory_mib, "MiB", first.end.mongod_memory_mib)
+    yield Row.compare("memory of the daemon, of 400 + 40 each", case, run.end.memory_mib, "MiB", promised)
+    yield Row.compare("memory of mongod", case, run.end.mongod_memory_mib, "MiB", first.end.mongod_memory_mib)
     yield from _recall_rows(recall(run, plan, visits), case)
 
 
 def _recall_rows(seen: Recall, case: str) -> Iterator[Row]:
-    yield Row.of("visits found, of a look at every frame", case, seen.found, "visits", seen.expected)
-    yield Row.of("persons, of as many people", case, seen.persons, "persons", seen.people)
-    yield Row.of("persons or people mixed up", case, seen.mixed, "persons", seen.people)
+    yield Row.compare("visits found, of a look at every frame", case, seen.found, "visits", seen.expected)
+    yield Row.compare("persons, of as many people", case, seen.persons, "persons", seen.people)
+    yield Row.compare("persons or people mixed up", case, seen.mixed, "persons", seen.people)
     for share in (0.5, 0.95):
         delay = _quantile(seen.delays, share)
-        yield Row.of(f"good look to stored face p{100 * share:.0f} (1.5 s)", case, delay, "s", 1.5)
+        yield Row.compare(f"good look to stored face p{100 * share:.0f} (1.5 s)", case, delay, "s", 1.5)
 
 
-def sum_rows(sustained: int, limit_fps: float, plain: Plain, clip: Clip) -> Iterator[Row]:
-    """The number that counts, beside what decoding alone and the plain loop would reach on all cores."""
+def sum_rows(sustained: int, limit_fps: float, naive: NaiveLoop, clip: Clip) -> Iterator[Row]:
+    """The number of cameras, compared with decoding alone and the naive loop on all cores."""
     case = f"{clip.fps:g} frames/s each"
-    yield Row.of("cameras sustained, of decoding alone", case, sustained, "cameras", limit_fps / clip.fps)
-    bare = plain.frames / plain.seconds / clip.fps
-    yield Row.of("cameras sustained beside the plain loop", case, sustained, "cameras", bare)
+    yield Row.compare(
+        "cameras sustained, of decoding alone", case, sustained, "cameras", limit_fps / clip.fps
+    )
+    bare = naive.frames / naive.seconds / clip.fps
+    yield Row.compare("cameras sustained beside the naive loop", case, sustained, "cameras", bare)
 
 
-def curves(runs: Sequence[Run], plain: Plain, clip: Clip) -> Iterator[tuple[str, list[float], list[float]]]:
-    """Cores over the number of cameras: the daemon, decoding alone, the plain loop as it would go on."""
+def curves(
+    runs: Sequence[Run], naive: NaiveLoop, clip: Clip
+) -> Iterator[tuple[str, list[float], list[float]]]:
+    """Cores over the number of cameras: the daemon, decoding alone, and the naive loop, extrapolated."""
     cameras = [float(run.cameras) for run in runs]
     yield "the daemon", cameras, [run.cores for run in runs]
-    yield "decoding alone", cameras, [run.bare_cores for run in runs]
-    each = plain.cpu_seconds / plain.frames * clip.fps
-    yield "the plain loop, by its cost a frame", cameras, [count * each for count in cameras]
+    yield "decoding alone", cameras, [run.decode_cores for run in runs]
+    each = naive.cpu_seconds / naive.frames * clip.fps
+    yield "the naive loop, by its cost a frame", cameras, [count * each for count in cameras]
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

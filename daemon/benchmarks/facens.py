@@ -1,7 +1,7 @@
-"""How fast, how large and how exact the facen storage is.
+"""Benchmarks of the facen storage: speed, memory and accuracy.
 
-Facens are made: `random` ones are as good as unrelated; `clustered` ones are those of people with twenty
-faces each, whose cosines to each other are about 0.7, as a day at a door gives them.
+Facens are generated: `random` ones are unrelated; `clustered` ones belong to people with twenty faces each,
+whose cosines to each other are about 0.7, as in a day at a door.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from daemon.benchmarks.facens_steady import longest_turn, measure_steady
+from daemon.benchmarks.facens_steady import longest_block, measure_steady
 from daemon.benchmarks.rows import Row, fastest_of, least_of
 from store.facens import FacenStorage, LocalFacens
 from store.facens.engine.gallery_array import Precision
 
-Kind = Literal["random", "clustered"]
+Distribution = Literal["random", "clustered"]
 Floats = NDArray[np.float32]
 
 GALLERY = "g"
@@ -28,28 +28,28 @@ LIMIT = 10
 THRESHOLD = 0.75
 FACES_OF_A_PERSON = 20
 WITHIN = 0.7
-"""The cosine of two faces of one person."""
+"""Cosine of two faces of one person."""
 PROBES = 1000
 LOOSE = 1e-4
-"""A person's face and itself, in half precision."""
+"""Expected deviation of a confidence in half precision."""
 
 
-def made(kind: Kind, count: int, size: int, seed: int = 0) -> Floats:
-    """(count, size), normalised."""
+def random_facens(kind: Distribution, count: int, size: int, seed: int = 0) -> Floats:
+    """(count, size), float32, normalised."""
     rng = np.random.default_rng(seed)
     if kind == "random":
         return _unit(rng.standard_normal((count, size), dtype=np.float32))
     people = _unit(rng.standard_normal((max(1, count // FACES_OF_A_PERSON), size), dtype=np.float32))
     aside = _unit(rng.standard_normal((count, size), dtype=np.float32))
-    # Unrelated directions in many dimensions are nearly upright to each other.
+    # Random directions in many dimensions are nearly orthogonal.
     mixed = np.sqrt(WITHIN) * people[rng.integers(0, len(people), count)] + np.sqrt(1 - WITHIN) * aside
     return _unit(mixed.astype(np.float32))
 
 
 def other_pictures(vectors: Floats) -> list[Floats]:
-    """Facens as those of other pictures of the same people would be."""
+    """Facens as of other pictures of the same people."""
     count, size = vectors.shape
-    aside = made("random", count, size, 9)
+    aside = random_facens("random", count, size, 9)
     return list(_unit((WITHIN * vectors + np.sqrt(1 - WITHIN**2) * aside).astype(np.float32)))
 
 
@@ -58,17 +58,17 @@ def _unit(vectors: Floats) -> Floats:
     return vectors
 
 
-async def measure_local(kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
-    """The storage in memory, for one gallery of so many facens."""
+async def measure_local(kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
+    """The storage in memory, with one gallery of `count` facens."""
     case = f"{kind} {count}×{size}"
-    owner, vectors = ObjectId(), made(kind, count, size)
+    owner, vectors = ObjectId(), random_facens(kind, count, size)
     storage = LocalFacens(size)
     since = time.perf_counter()
-    _, own = await longest_turn(storage.add_many(owner, GALLERY, enumerate(vectors)))
+    _, own = await longest_block(storage.add_many(owner, GALLERY, enumerate(vectors)))
     seconds = time.perf_counter() - since
-    yield Row.of("add one (at most 100 µs)", case, seconds / count * 1e6, "µs", 100)
-    yield Row.of("longest turn of the loop while adding", case, own * 1e3, "ms", 5)
-    yield Row.of(
+    yield Row.compare("add one (at most 100 µs)", case, seconds / count * 1e6, "µs", 100)
+    yield Row.compare("longest turn of the loop while adding", case, own * 1e3, "ms", 5)
+    yield Row.compare(
         "memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", vectors.nbytes / 2**20
     )
     query = vectors[count // 2]
@@ -86,25 +86,25 @@ async def measure_local(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
         vectors.view(np.int32).max()
 
     def threaded(work: Callable[[], object]) -> Callable[[], Awaitable[object]]:
-        """As an event loop has to call it, and ours is called."""
+        """Run in a thread, as an event loop must, for a fair comparison."""
         return lambda: asyncio.to_thread(work)
 
     rivals = [("numpy", numpy_one), ("faiss.IndexFlatIP", _faiss(vectors, query))]
     ours, reading, *others = await least_of([one, *map(threaded, (read, *(work for _, work in rivals)))])
     for (name, _), taken in zip(rivals, others, strict=True):
-        yield Row.of(f"search beside {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
-        yield Row.of(f"search beside {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
+        yield Row.compare(f"search beside {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
+        yield Row.compare(f"search beside {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
     for suffix, seconds, beside in (
         ("", ours.seconds, reading.seconds),
         (", own time", ours.own, reading.own),
     ):
         speeds = [vectors.nbytes / least / 1e9 for least in (seconds, beside)]
-        yield Row.of(f"search beside reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
+        yield Row.compare(f"search beside reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
     queries = list(vectors[:QUERIES])
     many, alone = await fastest_of(
         [lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD), one], 5
     )
-    yield Row.of(f"a query of {QUERIES} beside one alone", case, many / QUERIES * 1e3, "ms", alone * 1e3)
+    yield Row.compare(f"a query of {QUERIES} beside one alone", case, many / QUERIES * 1e3, "ms", alone * 1e3)
     async for row in _filtered(storage, owner, query, count, case, one):
         yield row
     async for row in _half(owner, vectors, case, storage, one):
@@ -130,8 +130,8 @@ async def _filtered(
 
         some, all_ = await least_of([filtered, unfiltered], 5)
         name = f"search among {what} beside all"
-        yield Row.of(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
-        yield Row.of(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
+        yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
+        yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
 
 
 async def _half(
@@ -145,15 +145,15 @@ async def _half(
         await half.search(owner, GALLERY, query, LIMIT, THRESHOLD)
 
     some, all_ = await fastest_of([half_one, one], 5)
-    yield Row.of("half precision: search beside full", case, some * 1e3, "ms", all_ * 1e3)
-    yield Row.of(
+    yield Row.compare("half precision: search beside full", case, some * 1e3, "ms", all_ * 1e3)
+    yield Row.compare(
         "half precision: memory beside full",
         case,
         (await half.memory()) / 2**20,
         "MiB",
         (await full.memory()) / 2**20,
     )
-    probes = _unit(vectors[:QUERIES] + 0.05 * made("random", QUERIES, vectors.shape[1], 9))
+    probes = _unit(vectors[:QUERIES] + 0.05 * random_facens("random", QUERIES, vectors.shape[1], 9))
     exact = await full.search_many(owner, GALLERY, list(probes), 1, 0)
     near = await half.search_many(owner, GALLERY, list(probes), 1, 0)
     same = sum(mine.hits[0].id == theirs.hits[0].id for mine, theirs in zip(near, exact, strict=True))
@@ -161,22 +161,24 @@ async def _half(
         abs(mine.hits[0].confidence - theirs.hits[0].confidence)
         for mine, theirs in zip(near, exact, strict=True)
     )
-    yield Row.of("half precision: the same nearest", case, same, "of 32", len(probes))
-    yield Row.of("half precision: confidence off by", case, off, "", LOOSE)
+    yield Row.compare("half precision: the same nearest", case, same, "of 32", len(probes))
+    yield Row.compare("half precision: confidence off by", case, off, "", LOOSE)
 
 
 async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator[Row]:
     """Many small galleries instead of one large one."""
     case = f"{number}{GALLERIES}{faces}×{size}"
-    owner, vectors = ObjectId(), made("random", faces, size)
+    owner, vectors = ObjectId(), random_facens("random", faces, size)
     storage = LocalFacens(size)
     since = time.perf_counter()
     for gallery in range(number):
         await storage.add_many(owner, f"g{gallery}", enumerate(vectors))
     each = (time.perf_counter() - since) / number / faces
     raw = number * vectors.nbytes
-    yield Row.of("add one (at most 100 µs)", case, each * 1e6, "µs", 100)
-    yield Row.of("memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", raw / 2**20)
+    yield Row.compare("add one (at most 100 µs)", case, each * 1e6, "µs", 100)
+    yield Row.compare(
+        "memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", raw / 2**20
+    )
     alone = LocalFacens(size)
     await alone.add_many(owner, "g0", enumerate(vectors))
 
@@ -185,19 +187,21 @@ async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator
             await where.search(owner, "g0", vectors[3], LIMIT, THRESHOLD)
 
     many, one = await fastest_of([lambda: search(storage), lambda: search(alone)])
-    yield Row.of("search in one beside one alone", case, many * 10, "ms", one * 10)
+    yield Row.compare("search in one beside one alone", case, many * 10, "ms", one * 10)
 
 
-async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
-    """A storage on a server, beside the one in memory. What is brought there is removed again."""
+async def measure_server(
+    storage: FacenStorage, kind: Distribution, count: int, size: int
+) -> AsyncIterator[Row]:
+    """A storage on a server, compared with the one in memory. Removes what it added."""
     case = f"{kind} {count}×{size}"
-    owner, vectors, local = ObjectId(), made(kind, count, size), LocalFacens(size)
+    owner, vectors, local = ObjectId(), random_facens(kind, count, size), LocalFacens(size)
     await local.add_many(owner, GALLERY, enumerate(vectors))
     try:
         since = time.perf_counter()
         await storage.add_many(owner, GALLERY, enumerate(vectors))
         seconds = time.perf_counter() - since
-        yield Row.of("server: add one of many", case, seconds / count * 1e6, "µs", 100)
+        yield Row.compare("server: add one of many", case, seconds / count * 1e6, "µs", 100)
         query = vectors[count // 2]
         there, here = await fastest_of(
             [
@@ -205,7 +209,7 @@ async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: in
                 lambda: local.search(owner, GALLERY, query, LIMIT, THRESHOLD),
             ]
         )
-        yield Row.of("server: search beside local", case, there * 1e3, "ms", here * 1e3)
+        yield Row.compare("server: search beside local", case, there * 1e3, "ms", here * 1e3)
         queries = list(vectors[:QUERIES])
         there, here = await fastest_of(
             [
@@ -215,7 +219,7 @@ async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: in
             5,
         )
         name = f"server: a query of {QUERIES} beside local"
-        yield Row.of(name, case, there / QUERIES * 1e3, "ms", here / QUERIES * 1e3)
+        yield Row.compare(name, case, there / QUERIES * 1e3, "ms", here / QUERIES * 1e3)
         probes = other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
         exact = await local.search_many(owner, GALLERY, probes, 1, 0)
         found = await storage.search_many(owner, GALLERY, probes, 1, 0)
@@ -223,13 +227,13 @@ async def measure_server(storage: FacenStorage, kind: Kind, count: int, size: in
             [hit.id for hit in mine.hits] == [hit.id for hit in theirs.hits]
             for mine, theirs in zip(found, exact, strict=True)
         )
-        yield Row.of("server: recall@1 beside exact", case, same / len(probes), "", 1)
+        yield Row.compare("server: recall@1 beside exact", case, same / len(probes), "", 1)
     finally:
         await storage.drop(owner, GALLERY)
 
 
 def _faiss(vectors: Floats, query: Floats) -> Callable[[], object]:
-    import faiss  # takes a tenth of a second, which the other commands do not need
+    import faiss  # its import takes 0.1 s
 
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
@@ -237,7 +241,7 @@ def _faiss(vectors: Floats, query: Floats) -> Callable[[], object]:
 
 
 def curves(rows: list[Row], figures: dict[str, str]) -> Iterator[tuple[str, list[float], list[float]]]:
-    """For each figure and kind of facens, or of galleries, a line over the number of facens."""
+    """For each figure and distribution, or size of galleries, a curve over the number of facens."""
     for figure, name in figures.items():
         groups: dict[str, list[tuple[int, float]]] = {}
         for row in rows:

@@ -1,4 +1,4 @@
-"""How fast an approximate search in memory is, and how often it finds the nearest."""
+"""Speed and recall of the approximate search in memory."""
 
 import time
 from collections.abc import AsyncIterator
@@ -6,15 +6,23 @@ from itertools import cycle
 
 from bson import ObjectId
 
-from daemon.benchmarks.facens import GALLERY, LIMIT, PROBES, THRESHOLD, Kind, made, other_pictures
+from daemon.benchmarks.facens import (
+    GALLERY,
+    LIMIT,
+    PROBES,
+    THRESHOLD,
+    Distribution,
+    other_pictures,
+    random_facens,
+)
 from daemon.benchmarks.rows import Row, least_of
 from store.facens import LocalFacens
 
 
-async def measure_approximate(kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
-    """Beside the exact search in the same gallery; each query is another picture of somebody in it."""
+async def measure_approximate(kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
+    """Compare with the exact search in the same gallery; queries are other pictures of people in it."""
     case = f"{kind} {count}×{size}"
-    owner, vectors = ObjectId(), made(kind, count, size)
+    owner, vectors = ObjectId(), random_facens(kind, count, size)
     probes = other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
     exact, near = LocalFacens(size), LocalFacens(size, approximate_from=count)
     for storage in (exact, near):
@@ -22,11 +30,13 @@ async def measure_approximate(kind: Kind, count: int, size: int) -> AsyncIterato
     raw = vectors.nbytes / 2**20
     del vectors
     since = time.perf_counter()
-    await near.search_many(owner, GALLERY, probes, 1, THRESHOLD)  # the first search has the codes made
+    await near.search_many(owner, GALLERY, probes, 1, THRESHOLD)  # builds the codes
     searched = time.perf_counter()
     await near.approximations.ready()
-    yield Row.of("approximate: codes made", case, time.perf_counter() - searched, "s", searched - since)
-    yield Row.of("approximate: memory beside the raw facens", case, (await near.memory()) / 2**20, "MiB", raw)
+    yield Row.compare("approximate: codes made", case, time.perf_counter() - searched, "s", searched - since)
+    yield Row.compare(
+        "approximate: memory beside the raw facens", case, (await near.memory()) / 2**20, "MiB", raw
+    )
     queries = cycle(probes)
 
     async def search(storage: LocalFacens) -> None:
@@ -34,12 +44,12 @@ async def measure_approximate(kind: Kind, count: int, size: int) -> AsyncIterato
 
     some, all_ = await least_of([lambda: search(near), lambda: search(exact)])
     name = "approximate: search beside exact"
-    yield Row.of(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
-    yield Row.of(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
+    yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
+    yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
     expected = await exact.search_many(owner, GALLERY, probes, 1, THRESHOLD)
     same = 0
     for probe, right in zip(probes, expected, strict=True):
         found = await near.search(owner, GALLERY, probe, 1, THRESHOLD)
         same += [hit.id for hit in found.hits] == [hit.id for hit in right.hits]
-    yield Row.of("approximate: recall@1 beside exact", case, same / len(probes), "", 1)
+    yield Row.compare("approximate: recall@1 beside exact", case, same / len(probes), "", 1)
     await near.close()

@@ -1,4 +1,4 @@
-"""How long a start takes: from a snapshot, and from MongoDB alone."""
+"""Duration of the start, from a snapshot and from MongoDB alone."""
 
 import tempfile
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bson import ObjectId
 
-from daemon.benchmarks.facens import Kind, made
+from daemon.benchmarks.facens import Distribution, random_facens
 from daemon.benchmarks.rows import Row
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings
@@ -16,13 +16,13 @@ PACK = "benchmark"
 INSERT_AT_ONCE = 2000
 
 
-async def measure_start(kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
-    """With a MongoDB of its own, in a temporary folder."""
+async def measure_start(kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
+    """Start on a private MongoDB in a temporary folder."""
     case = f"{kind} {count}×{size}"
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
 
         async def start() -> float:
-            """Seconds of bringing the facens in, in a context that is closed again."""
+            """Seconds to load the facens into a new context."""
             async with Context.open(
                 StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, fill=False
             ) as ctx:
@@ -38,7 +38,7 @@ async def measure_start(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
         async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
             user = await ctx.users.add({})
             await ctx.galleries.ensure(user, "g")
-            vectors = made(kind, count, size)
+            vectors = random_facens(kind, count, size)
             for first in range(0, count, INSERT_AT_ONCE):
                 documents = [
                     {
@@ -55,4 +55,4 @@ async def measure_start(kind: Kind, count: int, size: int) -> AsyncIterator[Row]
                 await ctx.database["faces"].insert_many(documents, ordered=False)
         rebuilt = await start()
         from_snapshot = min([await start() for _ in range(2)])
-    yield Row.of("start from a snapshot beside MongoDB", case, from_snapshot, "s", rebuilt)
+    yield Row.compare("start from a snapshot beside MongoDB", case, from_snapshot, "s", rebuilt)

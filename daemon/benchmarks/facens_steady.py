@@ -1,4 +1,4 @@
-"""What remains when faces come and go in the facen storage, and how long that holds up the event loop."""
+"""Memory of the facen storage after removals and additions, and how long they block the event loop."""
 
 import asyncio
 import gc
@@ -20,10 +20,10 @@ THRESHOLD = 0.75
 async def measure_steady(
     storage: LocalFacens, owner: ObjectId, gallery: str, vectors: NDArray[np.float32], case: str
 ) -> AsyncIterator[Row]:
-    """The loop's longest turn while some add and remove and others search, and what that leaves behind."""
+    """The longest block of the event loop while faces change and are searched, and the memory afterwards."""
     before = await storage.memory()
     half = list(range(0, len(vectors), 2))
-    gc.freeze()  # a collection would go through this list, again and again
+    gc.freeze()  # keeps the garbage collector from scanning this list
 
     async def search(number: int) -> None:
         for allowed in (None, half, None):
@@ -40,30 +40,29 @@ async def measure_steady(
         await asyncio.gather(churn(), *(search(number) for number in range(4)))
 
     since = time.perf_counter()
-    wall, own = await longest_turn(busy())
+    wall, own = await longest_block(busy())
     seconds = time.perf_counter() - since
-    idle, _ = await longest_turn(asyncio.sleep(seconds))
-    yield Row.of("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
-    yield Row.of("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
-    yield Row.of("memory beside searches", case, (await storage.memory()) / 2**20, "MiB", before / 2**20)
-    yield Row.of("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
+    idle, _ = await longest_block(asyncio.sleep(seconds))
+    yield Row.compare("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
+    yield Row.compare("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
+    yield Row.compare("memory beside searches", case, (await storage.memory()) / 2**20, "MiB", before / 2**20)
+    yield Row.compare("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
     count = new = len(vectors)
     since = time.perf_counter()
-    for number in range(count):  # everybody leaves and somebody else comes
+    for number in range(count):  # replaces every face
         await storage.remove(owner, gallery, number)
         await storage.add(owner, gallery, new + number, vectors[number])
     seconds = time.perf_counter() - since
     same = await storage.ids(owner, gallery) == list(range(new, new + count))
-    yield Row.of(
+    yield Row.compare(
         "memory after removals and additions", case, (await storage.memory()) / 2**20, "MiB", before / 2**20
     )
-    yield Row.of("no ghosts after removals and additions", case, float(same), "", 1)
-    yield Row.of("removal and addition", case, seconds / count * 1e6, "µs", 100)
+    yield Row.compare("no ghosts after removals and additions", case, float(same), "", 1)
+    yield Row.compare("removal and addition", case, seconds / count * 1e6, "µs", 100)
 
 
-async def longest_turn(work: Coroutine[object, object, object]) -> tuple[float, float]:
-    """Seconds of the loop's longest turn during the work: by the clock, and of its thread's own time, which
-    does not count what other programs took."""
+async def longest_block(work: Coroutine[object, object, object]) -> tuple[float, float]:
+    """The longest block of the event loop during the work, in seconds: wall and CPU time."""
     task = asyncio.ensure_future(work)
     wall = own = 0.0
     last, last_own = time.perf_counter(), time.thread_time()

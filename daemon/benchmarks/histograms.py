@@ -1,14 +1,14 @@
-"""Quantiles of a histogram of the metrics."""
+"""Quantiles of Prometheus histograms."""
 
 import math
 from collections.abc import Sequence
 
 
 def quantile(buckets: Sequence[tuple[float, float]], share: float) -> float:
-    """The value that this share of what was observed has at most; NaN where nothing was observed.
+    """The quantile of a histogram, interpolated linearly within a bucket as Prometheus does.
 
-    `buckets`: upper edge, the last one infinite, and how many are at most that, or how many a second. Within
-    a bucket linear, as Prometheus does it; beyond the last finite edge infinite, since nobody knows how far.
+    `buckets`: upper edge, the last one infinite, and cumulative count or rate. NaN without observations;
+    infinite beyond the last finite edge.
     """
     if not buckets or not buckets[-1][1]:
         return math.nan

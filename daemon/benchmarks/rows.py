@@ -1,4 +1,4 @@
-"""The rows that a benchmark prints, and how time is taken."""
+"""The rows that benchmarks print, and timing of their parts."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,38 +14,37 @@ class Row:
     value: float
     unit: str
     baseline: float
-    """The same by the plainest means, or at the smallest size, as the figure says; in the same run."""
+    """The same by a simple baseline, or at the smallest size, as the figure says; from the same run."""
     ratio: float
 
     @classmethod
-    def of(cls, figure: str, case: str, value: float, unit: str, baseline: float) -> "Row":
+    def compare(cls, figure: str, case: str, value: float, unit: str, baseline: float) -> "Row":
         return cls(figure, case, value, unit, baseline, value / baseline if baseline else float("nan"))
 
 
 async def fastest_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[float]:
-    """Seconds of the fastest of several runs of each, since what else the machine does only ever adds to it;
-    they take turns, so that it meets all alike."""
+    """Wall time of the fastest run of each work. Runs alternate, so that other load affects all equally."""
     return [taken.seconds for taken in await least_of(works, times)]
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Timing:
     seconds: float
-    """By the clock."""
+    """Wall time."""
     own: float
-    """Of processors, by all threads of this process: what other programs take does not count."""
+    """CPU time of all threads of this process."""
 
 
-async def least_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[Taken]:
-    """The same, and by the time of processors."""
-    least = [Taken(float("inf"), float("inf"))] * len(works)
+async def least_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[Timing]:
+    """As `fastest_of`, with CPU time."""
+    least = [Timing(float("inf"), float("inf"))] * len(works)
     for _ in range(times):
         for number, work in enumerate(works):
             since, own_since = time.perf_counter(), time.process_time()
             await work()
             seconds, own = time.perf_counter() - since, time.process_time() - own_since
             before = least[number]
-            least[number] = Taken(min(before.seconds, seconds), min(before.own, own))
+            least[number] = Timing(min(before.seconds, seconds), min(before.own, own))
     return least
 
 

@@ -1,4 +1,4 @@
-"""`facend bench`: what this machine can do."""
+"""`facend bench`: benchmarks of this machine."""
 
 import asyncio
 import gc
@@ -12,14 +12,14 @@ from typing import ClassVar, Literal
 import click
 from pydantic import SecretStr, ValidationError
 
-from daemon.benchmarks.facens import Kind, curves, measure_galleries, measure_local, measure_server
+from daemon.benchmarks.facens import Distribution, curves, measure_galleries, measure_local, measure_server
 from daemon.benchmarks.facens_approximate import measure_approximate
 from daemon.benchmarks.facens_start import measure_start
 from daemon.benchmarks.rows import Row, table
 from daemon.cli import secrets as cli_secrets
-from daemon.cli.lazy import LazyGroup, Room
+from daemon.cli.groups import CommandGroup, LazyCommand
 from daemon.cli.options import json_option
-from daemon.cli.store import as_json as to_json
+from daemon.cli.output import to_json
 from daemon.errors import StartError
 from daemon.evaluation.plot import Axis, Plot
 from daemon.runtime import logs
@@ -27,8 +27,8 @@ from store import FacensSettings, StoreError
 from store.facens.sync.factory import open_storage
 
 SMALLEST = 2000
-"""So many faces are removed and added again."""
-KINDS: tuple[Kind, ...] = ("random", "clustered")
+"""The benchmark removes and adds this number of faces."""
+KINDS: tuple[Distribution, ...] = ("random", "clustered")
 Index = Literal["exact", "hnsw"]
 INDEXES: tuple[Index, ...] = ("exact", "hnsw")
 DRAWN = {
@@ -40,41 +40,42 @@ DRAWN = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Plan:
     sizes: tuple[int, ...]
     numbers: tuple[int, ...]
-    kinds: tuple[Kind, ...]
+    kinds: tuple[Distribution, ...]
     galleries: int
     start: bool
     milvus: str
     index: Index
 
 
-class _Lines:
-    """A table that grows by a line when a row is measured."""
+class _GrowingTable:
+    """Prints a table row by row, as they are measured."""
 
     def __init__(self) -> None:
-        self._begun = False
+        self._has_header = False
 
     def show(self, row: Row) -> None:
         header, line = table([row]).splitlines()
-        click.echo(line if self._begun else f"{header}\n{line}")
-        self._begun = True
+        click.echo(line if self._has_header else f"{header}\n{line}")
+        self._has_header = True
 
 
-class Bench(LazyGroup):
-    """Measuring cameras needs the models, which take a second to import."""
+class Bench(CommandGroup):
+    """Imports the benchmark of cameras on use: it needs the models, whose import takes a second."""
 
-    rooms: ClassVar = {
-        "cameras": Room(
-            "daemon.cli.bench_cameras", "How many cameras the daemon keeps up with, at what cost."
+    lazy_commands: ClassVar = {
+        "cameras": LazyCommand(
+            "daemon.cli.bench_cameras",
+            "Measure how many cameras the daemon can process, and the cost of each.",
         ),
     }
 
 
 @click.group(cls=Bench)
 def bench() -> None:
-    """What this machine can do, beside the plainest way to do the same."""
+    """Measure how fast this machine is, next to a simple baseline."""
 
 
 @bench.command("facens")
@@ -86,6 +87,7 @@ def bench() -> None:
     multiple=True,
     default=(10_000, 100_000),
     show_default=True,
+    help="Facens in a gallery. May be repeated.",
 )
 @click.option(
     "--numbers",
@@ -93,71 +95,93 @@ def bench() -> None:
     multiple=True,
     default=(128,),
     show_default=True,
-    help="How many numbers a facen has.",
+    help="Dimension of a facen. May be repeated.",
 )
-@click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, default=KINDS, show_default=True)
-@click.option("--galleries", type=click.IntRange(0), default=1000, show_default=True, help="Of 100 faces.")
-@click.option("--start", is_flag=True, help="Also starts, with a MongoDB of its own.")
-@click.option("--milvus", metavar="URL", default="", help="Also a Milvus server.")
 @click.option(
-    "--index", type=click.Choice(INDEXES), default="exact", show_default=True, help="Of the Milvus server."
+    "--kind",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    default=KINDS,
+    show_default=True,
+    help="Distribution of the facens: unrelated, or 20 for each person.",
 )
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Draw how it grows.")
+@click.option(
+    "--galleries",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Also measure this number of galleries of 100 faces.",
+)
+@click.option("--start", is_flag=True, help="Also measure the start, with a private MongoDB.")
+@click.option("--milvus", metavar="URL", default="", help="Also measure this Milvus server.")
+@click.option(
+    "--index",
+    type=click.Choice(INDEXES),
+    default="exact",
+    show_default=True,
+    help="Index of the Milvus server.",
+)
+@click.option(
+    "--png",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the growth over the size as a PNG file.",
+)
 def facens(
     as_json: bool,
     sizes: tuple[int, ...],
     numbers: tuple[int, ...],
-    kinds: tuple[Kind, ...],
+    kinds: tuple[Distribution, ...],
     galleries: int,
     start: bool,
     milvus: str,
     index: Index,
     png: Path | None,
 ) -> None:
-    """The facen storage: speed, memory, exactness, and how they grow.
+    """Measure speed, memory and accuracy of the facen storage.
 
-    Threads are those of the environment: OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 for one.
+    Environment variables set the number of threads: OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 for one.
     """
     if png is not None and len(set(sizes)) < 2:
-        raise StartError("--png needs two sizes or more: a curve has two points")
+        raise StartError("--png needs at least two sizes")
     logs.configure("console", "warning")
     milvus = cli_secrets.argument(milvus, "--milvus") if milvus else ""
-    asked = _Wanted(sizes, numbers, kinds, galleries, start, milvus, index)
-    rows = asyncio.run(_measured(asked, (lambda _: None) if as_json else _Lines().show))
+    plan = _Plan(sizes, numbers, kinds, galleries, start, milvus, index)
+    rows = asyncio.run(_measured(plan, (lambda _: None) if as_json else _GrowingTable().show))
     if as_json:
         click.echo(to_json([asdict(row) for row in rows]))
     if png is not None:
         _draw(rows, png)
 
 
-async def _measured(asked: _Wanted, show: Callable[[Row], None]) -> list[Row]:
+async def _measured(plan: _Plan, show: Callable[[Row], None]) -> list[Row]:
     gc.freeze()  # as the daemon does, see `daemon.service.ready`
     rows = []
-    async for row in _all(asked):
+    async for row in _all(plan):
         show(row)
         rows.append(row)
     return rows
 
 
-async def _all(asked: _Wanted) -> AsyncIterator[Row]:
-    for size, count, kind in product(asked.numbers, sorted(asked.sizes), asked.kinds):
+async def _all(plan: _Plan) -> AsyncIterator[Row]:
+    for size, count, kind in product(plan.numbers, sorted(plan.sizes), plan.kinds):
         measures = [measure_local(kind, count, size), measure_approximate(kind, count, size)]
-        if asked.start:
+        if plan.start:
             measures.append(measure_start(kind, count, size))
-        if asked.milvus:
-            measures.append(_server(asked, kind, count, size))
+        if plan.milvus:
+            measures.append(_server(plan, kind, count, size))
         for measure in measures:
             async for row in measure:
                 yield row
-    numbers = [number for part in (100, 10, 1) if (number := asked.galleries // part)]
-    for size, number in product(asked.numbers, numbers):
+    numbers = [number for part in (100, 10, 1) if (number := plan.galleries // part)]
+    for size, number in product(plan.numbers, numbers):
         async for row in measure_galleries(number, 100, size):
             yield row
 
 
-async def _server(asked: _Wanted, kind: Kind, count: int, size: int) -> AsyncIterator[Row]:
+async def _server(plan: _Plan, kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
     try:
-        settings = FacensSettings(url=SecretStr(asked.milvus), index=asked.index)
+        settings = FacensSettings(url=SecretStr(plan.milvus), index=plan.index)
         storage = await open_storage(settings, size, None)
         try:
             async for row in measure_server(storage, kind, count, size):

@@ -1,4 +1,4 @@
-"""`facend bench cameras`: how many cameras this machine takes."""
+"""`facend bench cameras`: how many cameras this machine can process."""
 
 import math
 import os
@@ -10,13 +10,13 @@ import click
 
 from cameras.errors import ClipError
 from daemon.benchmarks.camera_clips import Clip, given_clip, hall_clip, playing
-from daemon.benchmarks.camera_reference import People, plain_loop, visits_in
+from daemon.benchmarks.camera_reference import PersonIndex, naive_loop, visits_in
 from daemon.benchmarks.camera_runs import Plan, Run, decoding_limit
 from daemon.benchmarks.cameras import curves, keeps_up, rising, run_rows, sum_rows
 from daemon.benchmarks.rows import Row, table
-from daemon.cli.evaluate import chosen_settings
+from daemon.cli.context import settings_or_defaults
 from daemon.cli.options import json_option, settings_option
-from daemon.cli.store import as_json as to_json
+from daemon.cli.output import count, to_json
 from daemon.config.settings import Settings
 from daemon.demo.clip import DemoClipError
 from daemon.errors import StartError
@@ -36,31 +36,39 @@ LIMIT_SECONDS = 5.0
     "clips",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A clip to play; one of a hall is made unless told. Several take turns.",
+    help="Clip to play; may be repeated. Default: a generated clip of a hall.",
 )
 @click.option(
     "--busy",
     type=click.FloatRange(0, 0.7),
     default=0.1,
     show_default=True,
-    help="For which share of the time somebody is in view, in the made clip.",
+    help="Share of the time with a person in view, in the generated clip.",
 )
 @click.option(
     "--decode",
     type=click.Choice(["all", "keyframes"]),
     default="all",
     show_default=True,
-    help="The cameras' setting.",
+    help="The decode setting of the cameras.",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(1), default=30, show_default=True, help="Measured each time."
+    "--seconds", type=click.FloatRange(1), default=30, show_default=True, help="Duration of each step."
 )
-@click.option("--from", "first", type=click.IntRange(1), default=2, show_default=True, help="Cameras.")
-@click.option("--to", "most", type=click.IntRange(1), default=256, show_default=True, help="Cameras.")
 @click.option(
-    "--steps", type=click.IntRange(1), default=10, show_default=True, help="How many numbers at most."
+    "--from", "first", type=click.IntRange(1), default=2, show_default=True, help="Cameras in the first step."
 )
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw the cost as a PNG.")
+@click.option(
+    "--to", "most", type=click.IntRange(1), default=256, show_default=True, help="Maximum number of cameras."
+)
+@click.option(
+    "--steps", type=click.IntRange(1), default=10, show_default=True, help="Maximum number of steps."
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the cost over the cameras as a PNG file.",
+)
 def cameras(
     settings_path: Path | None,
     as_json: bool,
@@ -73,20 +81,19 @@ def cameras(
     steps: int,
     plot: Path | None,
 ) -> None:
-    """How many cameras the daemon keeps up with, beside decoding alone and the plain loop.
+    """Measure how many cameras the daemon can process, and the cost of each.
 
-    Clips are played as fast as they were taken, each camera from another moment on, through the whole
-    daemon with a MongoDB of its own; ever more of them, until it no longer keeps up.
+    Clips play in real time, each camera from another position, through the whole daemon with a private
+    MongoDB. The number of cameras rises until the daemon falls behind. The baselines are decoding alone, and
+    a naive loop that analyses every frame.
     """
-    settings = chosen_settings(settings_path)
+    settings = settings_or_defaults(settings_path)
     logs.configure("console", "warning")
     with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
         folder = Path(scratch)
         try:
             shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
-            rows, runs, lines = _measured(
-                settings, shown, folder, _Wanted(decode, seconds, first, most, steps)
-            )
+            rows, runs, lines = _measured(settings, shown, folder, _Plan(decode, seconds, first, most, steps))
         except (ClipError, DemoClipError) as error:
             raise StartError(f"clip: {error}") from error
     click.echo(to_json([asdict(row) for row in rows]) if as_json else table(rows))
@@ -95,7 +102,7 @@ def cameras(
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Plan:
     decode: str
     seconds: float
     first: int
@@ -107,42 +114,44 @@ Lines = list[tuple[str, list[float], list[float]]]
 
 
 def _measured(
-    settings: Settings, clips: list[Clip], folder: Path, wanted: _Wanted
+    settings: Settings, clips: list[Clip], folder: Path, options: _Plan
 ) -> tuple[list[Row], list[Run], Lines]:
     cores = os.cpu_count() or 1
     limit = decoding_limit(clips[0].path, cores, LIMIT_SECONDS)
     models = load_models(settings)
-    people = People(models.pack.thresholds.medium)
+    people = PersonIndex(models.pack.thresholds.medium)
     visits = {clip.path: visits_in(clip, models, settings.pipeline, people) for clip in clips}
     pack = models.pack
-    plain = plain_loop(
+    naive = naive_loop(
         clips[0].path, engine.load(pack, models_folder(settings), cores), settings.pipeline.detect_size
     )
     given = settings.models.model_copy(update={"folder": models_folder(settings)})
     interval = limit.frames / limit.key_frames / clips[0].fps
     plan = Plan(
         playing(clips, folder),
-        wanted.seconds,
-        {"posting": "realtime", "decode": wanted.decode},
+        options.seconds,
+        {"posting": "realtime", "decode": options.decode},
         given.model_dump(mode="json", exclude_none=True),
-        interval if wanted.decode == "keyframes" else 0.0,
+        interval if options.decode == "keyframes" else 0.0,
     )
-    sustained, runs = rising(plan, wanted.first, wanted.most, wanted.steps, lambda run: _tell(run, plan))
-    rows = [*sum_rows(sustained, limit.frames / limit.seconds, plain, clips[0])]
+    sustained, runs = rising(
+        plan, options.first, options.most, options.steps, lambda run: _echo_run(run, plan)
+    )
+    rows = [*sum_rows(sustained, limit.frames / limit.seconds, naive, clips[0])]
     for run in runs:
         rows += run_rows(run, plan, visits, runs[0])
-    return rows, runs, list(curves(runs, plain, clips[0]))
+    return rows, runs, list(curves(runs, naive, clips[0]))
 
 
-def _tell(run: Run, plan: Plan) -> None:
-    """A line while a person waits; stdout is for the results."""
-    fate = "keeps up" if keeps_up(run, plan) else "falls behind"
-    click.echo(f"{run.cameras} cameras: {run.cores:.2f} cores, {fate}", err=True)
+def _echo_run(run: Run, plan: Plan) -> None:
+    """Report progress on stderr; stdout is for the results."""
+    verdict = "keeps up" if keeps_up(run, plan) else "falls behind"
+    click.echo(f"{count(run.cameras, 'camera')}: {run.cores:.2f} cores, {verdict}", err=True)
 
 
 def _draw(runs: list[Run], lines: Lines, path: Path) -> None:
     if len(runs) < 2:
-        raise StartError("--plot needs two numbers of cameras or more: a curve has two points")
+        raise StartError("--plot needs at least two steps")
     across = max(run.cameras for run in runs)
     upright = math.ceil(max(run.cores for run in runs))
     step = max(1, across // 8)

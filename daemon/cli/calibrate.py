@@ -4,19 +4,28 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.evaluate import chosen_settings, folder_argument
-from daemon.cli.options import json_option, settings_option
-from daemon.cli.store import as_json as to_json
+from daemon.cli.context import settings_or_defaults
+from daemon.cli.options import folder_argument, json_option, settings_option
+from daemon.cli.output import echo_table, progress, to_json
 from daemon.evaluation import calibration_report, curves
-from daemon.evaluation.calibration import Comparisons, check_labels, compare, suggest
+from daemon.evaluation.calibration import (
+    Comparisons,
+    Suggestion,
+    check_labels,
+    compare,
+    oddities,
+    suggest,
+    table,
+)
 from daemon.evaluation.discard import DiscardCurve, discard_curve, starting_threshold
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.labelled import labelled
-from daemon.evaluation.people import look_at_people, thresholds_of, without_face
-from daemon.evaluation.rates import Roc, roc
+from daemon.evaluation.faces import labelled_faces, thresholds_of, without_face
+from daemon.evaluation.inputs import InputError, labelled_pictures
+from daemon.evaluation.rates import Point, Roc, roc
 from daemon.models import load_models
 
 FALSE_ACCEPT_RATES = (1e-3, 1e-4)
+BARS, BAR_CHARACTERS = 25, 50
+"""Bars of the histogram on a terminal, and length of the longest one."""
 
 
 @click.command()
@@ -28,20 +37,22 @@ FALSE_ACCEPT_RATES = (1e-3, 1e-4)
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("calibration.toml"),
     show_default=True,
-    help="Where the suggested threshold goes; the diagrams lie beside it, as PNG.",
+    help="File for the suggested threshold; diagrams are written beside it as PNG.",
 )
-@click.option("--discard", is_flag=True, help="Also show whether the quality score is worth something.")
+@click.option("--discard", is_flag=True, help="Also measure the quality score: error versus discard.")
 def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path, discard: bool) -> None:
-    """Measure thresholds on the pictures in DIR: sub-folders by person, or files NAME_VARIANT.jpg.
+    """Measure thresholds on your own labelled pictures.
 
-    Every picture is compared with every other one. The most central face of each counts.
+    DIR holds a sub-folder for each person, or files NAME_VARIANT.jpg. Every picture is compared with every
+    other one, by its most central face.
     """
-    settings = chosen_settings(settings_path)
-    pictures = labelled(folder)
+    settings = settings_or_defaults(settings_path)
+    pictures = labelled_pictures(folder)
     check_labels(pictures)
     models = load_models(settings)
-    looks = look_at_people(pictures, models, settings, "pictures")
-    compared = compare(looks)
+    with progress(len(pictures), "pictures") as step:
+        faces = labelled_faces(pictures, models, settings, step)
+    compared = compare(faces)
     named = thresholds_of(models, settings)
     curve = roc(compared.genuine, compared.impostor)
     suggestions = [suggest(compared, far) for far in FALSE_ACCEPT_RATES]
@@ -52,17 +63,17 @@ def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path
     if as_json:
         report = calibration_report.as_dict(compared, curve, named, suggestions, discarding)
         written = [str(path) for path in (out, *drawn)]
-        click.echo(to_json({**report, "without_face": without_face(looks), "written": written}))
+        click.echo(to_json({**report, "without_face": without_face(faces), "written": written}))
         return
-    calibration_report.echo(compared, curve, named, suggestions, discarding)
-    for line in without_face(looks):
+    _echo(compared, curve, named, suggestions, discarding)
+    for line in without_face(faces):
         click.echo(f"not used: {line}")
     click.echo(f"written: {', '.join(map(str, (out, *drawn)))}")
 
 
 def _discarding(compared: Comparisons, named: dict[str, float]) -> list[DiscardCurve]:
     quality, genuine = compared.genuine_quality, compared.genuine
-    chosen = {**named, "5 % at first": starting_threshold(genuine)}
+    chosen = {**named, "FNMR 5 %": starting_threshold(genuine)}
     return [discard_curve(name, genuine, quality, threshold) for name, threshold in chosen.items()]
 
 
@@ -90,6 +101,101 @@ def _write(out: Path, text: str) -> None:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+
+
+def _echo(
+    compared: Comparisons,
+    curve: Roc,
+    named: dict[str, float],
+    suggestions: list[Suggestion],
+    discarding: list[DiscardCurve],
+) -> None:
+    """Print the whole calibration as text."""
+    _echo_confidences(compared, curve)
+    _echo_rates("this pack's thresholds", calibration_report.pack_points(compared, named), list(named))
+    _echo_suggestions(suggestions)
+    _echo_oddities(compared)
+    for discarded in discarding:
+        _echo_discard(discarded)
+
+
+def _echo_confidences(compared: Comparisons, curve: Roc) -> None:
+    click.echo(
+        f"{len(compared.faces)} pictures of {len({item.person for item in compared.faces})} people: "
+        f"{len(compared.genuine)} genuine pairs, {len(compared.impostor)} impostor pairs; "
+        f"EER {100 * curve.eer:.2f} %, AUC {curve.auc:.5f}\n"
+    )
+    edges = [number / BARS for number in range(BARS + 1)]
+    kinds = [
+        [
+            ((kind >= low) & (kind < high)).mean()
+            for low, high in zip(edges, [*edges[1:-1], 2.0], strict=False)
+        ]
+        for kind in (compared.impostor, compared.genuine)
+    ]
+    most = max(max(kind) for kind in kinds)
+    click.echo("confidence  impostor pairs (x), genuine pairs (o)")
+    for low, *shares in zip(edges, *kinds, strict=False):
+        bars = [
+            mark * round(BAR_CHARACTERS * share / most) or "."
+            for mark, share in zip("xo", shares, strict=True)
+            if share
+        ]
+        if bars:
+            click.echo(f"{low:10.2f}  {' '.join(bars)}")
+    click.echo("")
+    _echo_rates("thresholds", table(compared), [""] * len(table(compared)))
+
+
+def _echo_rates(title: str, points: list[Point], names: list[str]) -> None:
+    head = (title, "threshold", "FAR", "bound (95 %)", "false accepts", "FRR", "false rejects")
+    rows: list[tuple[object, ...]] = [head]
+    rows += [
+        (
+            name,
+            f"{point.threshold:.4f}",
+            f"{point.far:.2e}",
+            f"{point.far_bound:.2e}",
+            point.false_accepts,
+            f"{point.frr:.4f}",
+            point.false_rejects,
+        )
+        for name, point in zip(names, points, strict=True)
+    ]
+    echo_table(rows)
+    click.echo("")
+
+
+def _echo_suggestions(suggestions: list[Suggestion]) -> None:
+    _echo_rates(
+        "suggestions",
+        [suggestion.point for suggestion in suggestions],
+        [f"FAR {suggestion.wanted_far:g}" for suggestion in suggestions],
+    )
+    for suggestion in suggestions:
+        if not suggestion.carried:
+            click.echo(f"FAR {suggestion.wanted_far:g}: {calibration_report.too_few(suggestion)}")
+    click.echo("Pairs share people and pictures and are not independent: the true bounds are wider.\n")
+
+
+def _echo_oddities(compared: Comparisons) -> None:
+    alike, unlike = oddities(compared)
+    for title, pairs in (
+        ("most similar pictures of two people (is a label wrong?)", alike),
+        ("least similar pictures of one person", unlike),
+    ):
+        click.echo(title)
+        for oddity in pairs:
+            click.echo(f"  {oddity.confidence:.4f}  {oddity.one.face.path}  {oddity.other.face.path}")
+    click.echo("")
+
+
+def _echo_discard(curve: DiscardCurve) -> None:
+    click.echo(f"error versus discard, threshold {curve.name} ({curve.threshold:.4f})")
+    shares = "  ".join(f"{100 * share:5.0f} %" for share in curve.discarded)
+    rates = "  ".join(f"{rate:7.4f}" for rate in curve.fnmr)
+    click.echo(f"  discarded  {shares}\n  FNMR       {rates}")
+    click.echo(f"  {f'rises by up to {curve.largest_rise:.4f}' if curve.largest_rise else 'never rises'}\n")
 
 
 COMMANDS = (calibrate,)

@@ -1,4 +1,4 @@
-"""`facend cameras add`, `edit`, `disable` and `remove`: changing the cameras of the collection."""
+"""`facend cameras add`, `edit`, `disable` and `remove`: changes to the cameras of the collection."""
 
 import tomllib
 from collections.abc import Mapping
@@ -8,7 +8,10 @@ import click
 
 from cameras.settings import CameraSettings
 from daemon.cli import secrets as cli_secrets
-from daemon.cli.store import Asked, as_json, store_options, with_store
+from daemon.cli.context import CommandContext, store_options
+from daemon.cli.options import password_option
+from daemon.cli.output import to_json
+from daemon.cli.store import with_store
 from daemon.config import file as settings_file
 from daemon.config.camera_documents import KNOWN, SECRETS, document_of, plain
 from daemon.config.camera_secrets import CameraSecrets
@@ -16,11 +19,6 @@ from daemon.errors import SettingsError, StartError
 from pipeline.base.redaction import redact, redact_text
 from store import BadValueError, ConflictError, Context, Users
 
-password_option = click.option(
-    "--password-stdin",
-    is_flag=True,
-    help="Read the password from standard input; a terminal asks for it.",
-)
 changes_argument = click.argument("changes", metavar="[KEY=VALUE]...", nargs=-1)
 
 
@@ -30,27 +28,31 @@ changes_argument = click.argument("changes", metavar="[KEY=VALUE]...", nargs=-1)
 @click.argument("url")
 @changes_argument
 @password_option
-def add(asked: Asked, cam_id: str, url: str, changes: tuple[str, ...], password_stdin: bool) -> None:
+def add(
+    command: CommandContext, cam_id: str, url: str, changes: tuple[str, ...], password_stdin: bool
+) -> None:
     """Add a camera to the collection.
 
-    KEY=VALUE as in settings.toml's [[cameras]], such as max_fps=5 or 'roi=[[0.1, 0, 0.9, 1]]'. A password in
-    the URL is kept on this box, not in MongoDB. In an argument it shows in `ps`: give user=NAME and
-    --password-stdin, '${env:NAME}' or '${file:/path}' in the URL, or - to read the URL from standard input.
+    KEY=VALUE is a setting of [[cameras]] in settings.toml, such as max_fps=5 or 'roi=[[0.1, 0, 0.9, 1]]'.
+
+    A password is kept on this box, not in MongoDB. Arguments are visible in `ps`: instead of a password in
+    the URL, use user=NAME and --password-stdin, '${env:NAME}' or '${file:/path}' in the URL, or - to read the
+    URL from standard input.
     """
     url = cli_secrets.argument(url, "URL")
-    camera = _validated({**_read(changes), **_password(password_stdin), "id": cam_id, "url": url})
-    secrets = CameraSecrets(asked.settings.data_dir)
+    camera = _validated({**_parsed(changes), **_password(password_stdin), "id": cam_id, "url": url})
+    secrets = CameraSecrets(command.settings.data_dir)
 
     async def work(ctx: Context, user: Users.Model) -> None:
         if await ctx.cameras.count(user, {"id": cam_id}):
-            raise StartError(f"there is a camera {cam_id} already; `facend cameras edit` changes it")
+            raise StartError(f"camera {cam_id} exists already; `facend cameras edit` changes it")
         try:
             await ctx.cameras.add(user, document_of(camera, secrets))
         except (BadValueError, ConflictError) as error:
             raise StartError(str(error)) from error
 
-    with_store(asked, work)
-    _say(asked, camera, "added")
+    with_store(command, work)
+    _echo_camera(command, camera, "added")
 
 
 @click.command()
@@ -58,54 +60,59 @@ def add(asked: Asked, cam_id: str, url: str, changes: tuple[str, ...], password_
 @click.argument("cam_id", metavar="ID")
 @changes_argument
 @password_option
-def edit(asked: Asked, cam_id: str, changes: tuple[str, ...], password_stdin: bool) -> None:
-    """Change a camera of the collection: KEY=VALUE sets, KEY= goes back to the default."""
-    _say(asked, _change(asked, cam_id, {**_read(changes), **_password(password_stdin)}), "changed")
+def edit(command: CommandContext, cam_id: str, changes: tuple[str, ...], password_stdin: bool) -> None:
+    """Change settings of a camera of the collection.
+
+    KEY=VALUE sets a value, KEY= restores the default.
+    """
+    _echo_camera(
+        command, _change(command, cam_id, {**_parsed(changes), **_password(password_stdin)}), "changed"
+    )
 
 
 @click.command()
 @store_options()
 @click.argument("cam_id", metavar="ID")
-def disable(asked: Asked, cam_id: str) -> None:
-    """Read a camera of the collection no more, until `edit ID enabled=true`."""
-    _say(asked, _change(asked, cam_id, {"enabled": False}), "disabled")
+def disable(command: CommandContext, cam_id: str) -> None:
+    """Stop reading a camera of the collection; `edit ID enabled=true` enables it again."""
+    _echo_camera(command, _change(command, cam_id, {"enabled": False}), "disabled")
 
 
 @click.command()
 @store_options()
 @click.argument("cam_id", metavar="ID")
-def remove(asked: Asked, cam_id: str) -> None:
-    """Take a camera out of the collection; its faces and pictures stay."""
+def remove(command: CommandContext, cam_id: str) -> None:
+    """Remove a camera from the collection; its faces and pictures stay."""
 
     async def work(ctx: Context, user: Users.Model) -> dict[str, Any]:
         removed = await ctx.cameras.remove_one(user, {"id": cam_id})
         if removed is None:
-            raise _unknown(asked, cam_id)
+            raise _unknown(command, cam_id)
         return dict(removed)
 
-    document = with_store(asked, work)
-    secrets = CameraSecrets(asked.settings.data_dir)
+    document = with_store(command, work)
+    secrets = CameraSecrets(command.settings.data_dir)
     for name in (cam_id, f"{cam_id}.url"):
         secrets.forget(name)
-    if asked.as_json:
-        click.echo(as_json(redact(plain(document))))
+    if command.as_json:
+        click.echo(to_json(redact(plain(document))))
     else:
-        click.echo(f"the camera {cam_id} is removed")
+        click.echo(f"camera {cam_id} is removed")
 
 
-def _change(asked: Asked, cam_id: str, changes: Mapping[str, Any]) -> CameraSettings:
-    """Validated with what it was before, as a whole; then stored."""
+def _change(command: CommandContext, cam_id: str, changes: Mapping[str, Any]) -> CameraSettings:
+    """Validate the changed camera as a whole, then store it."""
     if "id" in changes:
-        raise StartError("a camera keeps its id, which its faces carry; add another camera instead")
-    secrets = CameraSecrets(asked.settings.data_dir)
+        raise StartError("the id of a camera cannot change: its faces refer to it; add another camera")
+    secrets = CameraSecrets(command.settings.data_dir)
 
     async def work(ctx: Context, user: Users.Model) -> CameraSettings:
         document = await ctx.cameras.find_one(user, {"id": cam_id})
         if document is None:
-            raise _unknown(asked, cam_id)
-        anew = {"password_secret": "password" in changes, "url_secret": "url" in changes}
-        # Those that stay need not be known here: another box may keep them.
-        kept = {name: document[name] for name in SECRETS if name in document and not anew[name]}
+            raise _unknown(command, cam_id)
+        changed = {"password_secret": "password" in changes, "url_secret": "url" in changes}
+        # Unchanged secrets may be held by another box.
+        kept = {name: document[name] for name in SECRETS if name in document and not changed[name]}
         before = {key: value for key, value in plain(document).items() if key in KNOWN}
         camera = _validated(
             {
@@ -115,32 +122,32 @@ def _change(asked: Asked, cam_id: str, changes: Mapping[str, Any]) -> CameraSett
             }
         )
         new = {**document_of(camera, secrets), **kept}
-        gone = dict.fromkeys(set(before) - set(new), "")
+        removed = dict.fromkeys(set(before) - set(new), "")
         del new["id"]
         await ctx.cameras.update_one(
-            user, {"id": cam_id}, {"$set": new, **({"$unset": gone} if gone else {})}
+            user, {"id": cam_id}, {"$set": new, **({"$unset": removed} if removed else {})}
         )
         return camera
 
-    return with_store(asked, work)
+    return with_store(command, work)
 
 
-def _unknown(asked: Asked, cam_id: str) -> StartError:
-    if any(camera.id == cam_id for camera in asked.settings.cameras):
-        return StartError(f"the camera {cam_id} stands in settings.toml: change it there")
-    return StartError(f"there is no camera {cam_id}; `facend cameras list` shows all")
+def _unknown(command: CommandContext, cam_id: str) -> StartError:
+    if any(camera.id == cam_id for camera in command.settings.cameras):
+        return StartError(f"camera {cam_id} is defined in settings.toml: change it there")
+    return StartError(f"there is no camera {cam_id}; `facend cameras list` shows all cameras")
 
 
 def _validated(raw: Mapping[str, Any]) -> CameraSettings:
     if set(raw) & set(SECRETS):
         raise SettingsError(
-            ["the names of secrets are not set by hand: give the password, or the URL with it"]
+            ["the names of secrets cannot be set: set the password, or the URL with a password"]
         )
-    return settings_file.validate_camera(raw, f"the camera {raw.get('id')}")
+    return settings_file.validate_camera(raw, f"camera {raw.get('id')}")
 
 
-def _read(changes: tuple[str, ...]) -> dict[str, Any]:
-    """KEY=VALUE as in TOML; what is no TOML value is a text; nothing after the = is None."""
+def _parsed(changes: tuple[str, ...]) -> dict[str, Any]:
+    """Parse KEY=VALUE: a TOML value, else a string; None if the value is empty."""
     read: dict[str, Any] = {}
     for change in map(cli_secrets.change, changes):
         key, equals, text = change.partition("=")
@@ -159,16 +166,16 @@ def _password(from_stdin: bool) -> dict[str, str]:
     return {"password": cli_secrets.read("password")}
 
 
-def _say(asked: Asked, camera: CameraSettings, done: str) -> None:
-    if asked.as_json:
-        click.echo(as_json(redact(camera.model_dump(mode="json", exclude={"password", "secret_end"}))))
+def _echo_camera(command: CommandContext, camera: CameraSettings, done: str) -> None:
+    if command.as_json:
+        click.echo(to_json(redact(camera.model_dump(mode="json", exclude={"password", "secret_end"}))))
     else:
-        click.echo(f"the camera {camera.id} is {done}: {camera.masked_url}")
-    if camera.id in {one.id for one in asked.settings.cameras}:
-        click.echo(f"settings.toml has a camera {camera.id}, too, and decides", err=True)
-    if camera.detector not in ("", asked.settings.box) and (camera.password or camera.secret_end):
+        click.echo(f"camera {camera.id} is {done}: {camera.masked_url}")
+    if camera.id in {other.id for other in command.settings.cameras}:
+        click.echo(f"settings.toml also defines camera {camera.id}, and takes precedence", err=True)
+    if camera.detector not in ("", command.settings.box) and (camera.password or camera.secret_end):
         click.echo(
-            f"its password lies on this box alone; on {camera.detector} say "
+            f"its password is stored on this box only; on {camera.detector}, run "
             f"`facend cameras edit {camera.id} --password-stdin`",
             err=True,
         )

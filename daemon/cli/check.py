@@ -1,4 +1,4 @@
-"""`facend check`: what is wrong with the settings, or what is in effect."""
+"""`facend check`: validates the settings."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,10 @@ from daemon.runtime.disk_space import require_possible_reserve
 @settings_option
 @json_option
 def check(settings_path: Path | None, as_json: bool) -> None:
-    """Say what is wrong with the settings, or show what is in effect, secrets masked."""
+    """Validate the settings and print the effective values, with secrets masked.
+
+    Errors are printed one per line, with exit status 2.
+    """
     path = settings_path or settings_file.find()
     shown = settings_file.effective(path)
     require_possible_reserve(settings_file.load(path).disk_folders, path)
@@ -23,11 +26,11 @@ def check(settings_path: Path | None, as_json: bool) -> None:
         return
     for key, value in _flat(shown):
         click.echo(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}")
-    click.echo(f"{path}: good", err=True)
+    click.echo(f"{path}: valid", err=True)
 
 
 def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
-    """`section.key` and value for each leaf; cameras are counted from 1."""
+    """`section.key` and value for each leaf; cameras are numbered from 1."""
     if isinstance(value, dict) and value:
         return [leaf for key, inner in value.items() for leaf in _flat(inner, f"{prefix}.{key}".lstrip("."))]
     if isinstance(value, list) and value and isinstance(value[0], dict):

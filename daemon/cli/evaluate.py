@@ -1,4 +1,4 @@
-"""`facend evaluate`: how well persons are told apart, on scenes, pairs and galleries."""
+"""`facend evaluate`: recognition accuracy on scenes, pairs and galleries."""
 
 import math
 import tempfile
@@ -9,67 +9,68 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import json_option, settings_option
-from daemon.cli.store import as_json as to_json
-from daemon.cli.store import echo_table
-from daemon.config import file as settings_file
+from daemon.cli.context import settings_or_defaults
+from daemon.cli.groups import CommandGroup
+from daemon.cli.options import folder_argument, json_option, settings_option
+from daemon.cli.output import count, echo_table, progress, to_json
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.evaluation import identify as identification
 from daemon.evaluation import pairs as pairs_protocol
-from daemon.evaluation.faces import Looker, extracting
-from daemon.evaluation.labelled import labelled
-from daemon.evaluation.opencv_faces import opencv_looking
-from daemon.evaluation.people import look_at_people, thresholds_of, without_face
-from daemon.evaluation.progress import progress
+from daemon.evaluation.faces import FaceFinder, facend_finder, labelled_faces, thresholds_of, without_face
+from daemon.evaluation.inputs import labelled_pictures
+from daemon.evaluation.opencv_faces import opencv_finder
 from daemon.evaluation.scene import ScenePlan, play
 from daemon.evaluation.scene_scores import SceneScores, score
 from daemon.evaluation.truth import clips_of, read_truth
 from daemon.models import fetch_with_progress, load_models, models_folder
-from daemon.runtime import logs
 from pipeline.errors import ModelError
 from pipeline.extractor import Extractor
 from pipeline.models.files import resolve
 from pipeline.visits.best_shot import Posting
 
-folder_argument = click.Path(path_type=Path, file_okay=False)
 
-
-@click.group()
+@click.group(cls=CommandGroup)
 def evaluate() -> None:
-    """Measure how well persons are told apart."""
+    """Measure recognition accuracy."""
 
 
 @evaluate.command()
 @settings_option
 @json_option
 @click.argument("folder", metavar="DIR", type=folder_argument)
-@click.option("--keep", type=folder_argument, help="Keep the data in this folder, empty or new.")
 @click.option(
-    "--posting", type=click.Choice([mode.value for mode in Posting]), default="overall", show_default=True
+    "--keep", type=folder_argument, help="Keep the data in this folder, which must be empty or new."
+)
+@click.option(
+    "--posting",
+    type=click.Choice([mode.value for mode in Posting]),
+    default="overall",
+    show_default=True,
+    help="Which shots of a visit are stored, as the setting of a camera.",
 )
 @click.option(
     "--min-face",
     type=click.FloatRange(min=0),
     default=60,
     show_default=True,
-    help="Visits whose face stays smaller, in pixels, do not count.",
+    help="Ignore visits whose face stays smaller than this, in pixels.",
 )
 def scene(
     settings_path: Path | None, as_json: bool, folder: Path, keep: Path | None, posting: str, min_face: float
 ) -> None:
-    """Run the clips in DIR through pipeline and store, and score it against DIR/truth.json.
+    """Play the clips in DIR through the daemon and score the result against DIR/truth.json.
 
-    As fast as possible, the cameras in step, so that the same clips and settings give the same persons. All
+    Clips play at full speed and in lockstep, so that the same clips and settings give the same persons. All
     cameras share their persons.
     """
-    settings = chosen_settings(settings_path)
+    settings = settings_or_defaults(settings_path)
     truth = read_truth(folder)
     clips = clips_of(folder, truth)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
         plan = ScenePlan(clips, keep or Path(scratch) / "data", Posting(posting))
-        with progress(math.ceil(truth.seconds), f"playing {len(clips)} clips") as step:
+        with progress(math.ceil(truth.seconds), f"playing {count(len(clips), 'clip')}") as step:
             done = 0
 
             def show(media_time: float) -> None:
@@ -84,7 +85,7 @@ def scene(
         click.echo(to_json({**_rounded(scores), "seconds_of_video": truth.seconds, "seconds_taken": seconds}))
         return
     echo_table([(name.replace("_", " "), value) for name, value in _rounded(scores).items()])
-    click.echo(f"{truth.seconds:.0f} s of {len(clips)} cameras in {seconds:.0f} s")
+    click.echo(f"{truth.seconds:.0f} s of {count(len(clips), 'camera')} in {seconds:.0f} s")
 
 
 @evaluate.command()
@@ -92,24 +93,25 @@ def scene(
 @json_option
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("folder", metavar="DIR", type=folder_argument)
-@click.option("--opencv", is_flag=True, help="Beside it, OpenCV's own detector and recogniser.")
+@click.option("--opencv", is_flag=True, help="Also evaluate OpenCV's own detector and recogniser.")
 def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, opencv: bool) -> None:
-    """Judge the pairs of FILE, in the format of LFW's pairs.txt, with pictures in DIR.
+    """Verify the pairs of pictures listed in FILE.
 
-    The most central face of each picture counts. A pair with an undetected face counts as not matched.
+    FILE has the format of LFW's pairs.txt, with pictures in DIR. The most central face of a picture counts;
+    a pair with an undetected face counts as not matched.
     """
-    settings = chosen_settings(settings_path)
+    settings = settings_or_defaults(settings_path)
     wanted = pairs_protocol.read_pairs(file, folder)
     models = load_models(settings)
     max_pixels = settings.pipeline.max_pixels
-    ways = {"facend": extracting(Extractor(models, max_pixels), max_pixels)}
+    finders = {"facend": facend_finder(Extractor(models, max_pixels), max_pixels)}
     if opencv:
-        ways["opencv"] = _opencv(settings)
+        finders["opencv"] = _opencv(settings)
     number = len({path for pair in wanted for path in (pair.one, pair.other)})
     reports = {}
-    for name, look in ways.items():
+    for name, find in finders.items():
         with progress(number, name) as step:
-            reports[name] = _pair_report(pairs_protocol.evaluate(wanted, look, step))
+            reports[name] = _pair_report(pairs_protocol.evaluate(wanted, find, step))
     if as_json:
         click.echo(to_json(reports))
         return
@@ -119,7 +121,7 @@ def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, o
         _list(f"no face, or no picture ({name})", report["without_face"])
     if opencv:
         points = 100 * (float(str(reports["facend"]["accuracy"])) - float(str(reports["opencv"]["accuracy"])))
-        click.echo(f"accuracy against OpenCV's own: {points:+.2f} points")
+        click.echo(f"accuracy compared with OpenCV's own: {points:+.2f} percentage points")
 
 
 @evaluate.command()
@@ -131,42 +133,30 @@ def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, o
     "--leave-out",
     type=click.FloatRange(0, 1, max_open=True),
     default=0.0,
-    help="Take this share of GALLERY's people for unknown: an open set where the folders have none.",
+    help="Treat this share of GALLERY's people as strangers, for an open set without other pictures.",
 )
 def identify(
     settings_path: Path | None, as_json: bool, gallery: Path, probes: Path, leave_out: float
 ) -> None:
-    """Look for the people of PROBES among those of GALLERY.
+    """Identify the people of PROBES among those of GALLERY.
 
-    Both are folders of people: sub-folders by name, or files NAME_VARIANT.jpg. People of PROBES who are not
-    in GALLERY make the open set.
+    Both are folders of people: a sub-folder for each person, or files NAME_VARIANT.jpg. People of PROBES who
+    are not in GALLERY form the open set.
     """
-    settings = chosen_settings(settings_path)
-    folders = labelled(gallery), labelled(probes)
+    settings = settings_or_defaults(settings_path)
+    folders = labelled_pictures(gallery), labelled_pictures(probes)
     models = load_models(settings)
-    known, asked = (
-        look_at_people(pictures, models, settings, label)
-        for pictures, label in zip(folders, ("gallery", "probes"), strict=True)
-    )
-    known = identification.leave_out(known, leave_out)
-    scores = identification.evaluate(known, asked, thresholds_of(models, settings))
+    faces = []
+    for pictures, label in zip(folders, ("gallery", "probes"), strict=True):
+        with progress(len(pictures), label) as step:
+            faces.append(labelled_faces(pictures, models, settings, step))
+    gallery_faces, probe_faces = identification.leave_out(faces[0], leave_out), faces[1]
+    scores = identification.evaluate(gallery_faces, probe_faces, thresholds_of(models, settings))
     if as_json:
-        click.echo(to_json({**asdict(scores), "without_face": without_face([*known, *asked])}))
+        click.echo(to_json({**asdict(scores), "without_face": without_face([*gallery_faces, *probe_faces])}))
         return
     _echo_identify(scores)
-    _list("no face, or no picture", without_face([*known, *asked]))
-
-
-def chosen_settings(settings_path: Path | None) -> Settings:
-    """Without a settings file the defaults do: one can measure before anything is set up."""
-    if settings_path is None:
-        try:
-            settings_path = settings_file.find()
-        except StartError:
-            settings_path = None
-    settings = settings_file.load(settings_path) if settings_path else Settings()
-    logs.configure(settings.log_format, "warning")
-    return settings
+    _list("no face, or no picture", without_face([*gallery_faces, *probe_faces]))
 
 
 def _rounded(scores: SceneScores) -> dict[str, object]:
@@ -177,7 +167,7 @@ def _rounded(scores: SceneScores) -> dict[str, object]:
     }
 
 
-def _opencv(settings: Settings) -> Looker:
+def _opencv(settings: Settings) -> FaceFinder:
     folder = models_folder(settings)
     try:
         pack = resolve("opencv-zoo", folder)
@@ -185,7 +175,7 @@ def _opencv(settings: Settings) -> Looker:
     except ModelError as error:
         raise StartError(f"models: {error}") from error
     yunet, sface = (folder / pack.name / file.name for file in pack.files)
-    return opencv_looking(yunet, sface, settings.pipeline.max_pixels)
+    return opencv_finder(yunet, sface, settings.pipeline.max_pixels)
 
 
 def _pair_report(scores: pairs_protocol.PairScores) -> dict[str, object]:
@@ -214,17 +204,17 @@ def _short(value: object) -> object:
 
 def _echo_identify(scores: identification.IdentifyScores) -> None:
     click.echo(
-        f"gallery: {scores.people} people, {scores.gallery_pictures} pictures, "
+        f"gallery: {count(scores.people, 'person', 'people')}, {count(scores.gallery_pictures, 'picture')}, "
         f"{scores.gallery_without_face} without a face"
     )
     click.echo(
-        f"probes: {scores.known} of these people, {scores.unknown} of others, "
+        f"probes: {scores.known} of people in the gallery, {scores.unknown} of strangers, "
         f"{scores.probes_without_face} without a face"
     )
     if scores.known:
         for name, hits in (("rank 1", scores.rank1), ("rank 5", scores.rank5)):
             click.echo(f"{name}: {hits / scores.known:.4f} ({hits} of {scores.known})")
-    rows: list[tuple[object, ...]] = [("", "threshold", "false accepts", "below (95 % sure)", "misses")]
+    rows: list[tuple[object, ...]] = [("", "threshold", "false accepts", "bound (95 %)", "misses")]
     rows += [
         (
             point.name,
@@ -237,9 +227,7 @@ def _echo_identify(scores: identification.IdentifyScores) -> None:
     ]
     echo_table(rows)
     if not scores.unknown:
-        click.echo(
-            "PROBES has nobody who is not in GALLERY: nothing is said about strangers (--leave-out 0.5)"
-        )
+        click.echo("PROBES has no strangers, so the open set was not measured; --leave-out 0.5 makes some")
 
 
 def _list(title: str, lines: object) -> None:

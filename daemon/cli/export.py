@@ -1,4 +1,4 @@
-"""`facend export`: what is stored, as a JSON object a line, however much it is."""
+"""`facend export`: stored faces and persons as JSON lines, in constant memory."""
 
 import os
 import sys
@@ -7,33 +7,36 @@ from typing import Any
 
 import click
 
-from daemon.cli.store import Asked, as_json, read_rows, store_options
+from daemon.cli.context import CommandContext, store_options
+from daemon.cli.groups import CommandGroup
+from daemon.cli.output import to_json
+from daemon.cli.store import read_rows
 from store import Context, Face, Person, Users
 
 PAGE = 500
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def export() -> None:
-    """Print what is stored, one JSON object a line."""
+    """Print stored faces or persons as JSON, one object per line."""
 
 
 @export.command()
 @store_options(as_json=False)
-def faces(asked: Asked) -> None:
-    """Every stored face, oldest first."""
-    _print(asked, exported_faces)
+def faces(command: CommandContext) -> None:
+    """Print every stored face, oldest first."""
+    _print(command, exported_faces)
 
 
 @export.command()
 @store_options(as_json=False)
-def persons(asked: Asked) -> None:
-    """Every person, with the number of their faces and when they were first and last seen."""
-    _print(asked, exported_persons)
+def persons(command: CommandContext) -> None:
+    """Print every person, with the number of faces and when first and last seen."""
+    _print(command, exported_persons)
 
 
 def exported_face(face: Face) -> dict[str, Any]:
-    """The promised keys of a face."""
+    """The documented keys of an exported face."""
     return {
         "id": face["_id"],
         "cam_id": face.get("cam_id"),
@@ -54,24 +57,24 @@ def exported_face(face: Face) -> dict[str, Any]:
 Rows = Callable[[Context, Users.Model], AsyncIterator[dict[str, Any]]]
 
 
-def _print(asked: Asked, rows: Rows) -> None:
+def _print(command: CommandContext, rows: Rows) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[None]:
         async for row in rows(ctx, user):
-            sys.stdout.write(as_json(row, indent=None) + "\n")
+            sys.stdout.write(to_json(row, indent=None) + "\n")
         sys.stdout.flush()
         return []
 
     try:
-        read_rows(asked, work)
+        read_rows(command, work)
     except BrokenPipeError:
-        # The reader has seen enough, as `head` does. What is still in the buffer goes nowhere.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        # The reader closed the pipe, as `head` does. The rest of the buffer is discarded.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 async def exported_faces(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
-    """In pages by id, which grows with time: constant memory, and no cursor that dies of old age."""
+    """Faces in pages by id, which grows with time: constant memory, and no cursor that can expire."""
     last = -1
     while page := await ctx.faces.find(user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=PAGE):
         for face in page:

@@ -1,4 +1,4 @@
-"""`facend facens`: the storage that is searched for who looks alike."""
+"""`facend facens`: the facen storage, which is searched for similar faces."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -9,10 +9,12 @@ import click
 from pydantic import SecretStr, ValidationError
 
 from daemon.cli import secrets as cli_secrets
-from daemon.cli.store import Asked, as_json, echo_table, read_all, store_options, with_store
+from daemon.cli.context import CommandContext, store_options
+from daemon.cli.groups import CommandGroup
+from daemon.cli.output import count, echo_table, progress, to_json
+from daemon.cli.store import read_all, with_store
 from daemon.config.settings import Settings
 from daemon.errors import StartError
-from daemon.evaluation.progress import progress
 from daemon.http import client as daemon_client
 from daemon.http.client import NoAnswerError
 from daemon.models import load_models, pack_in_settings
@@ -33,69 +35,72 @@ from store.upkeep.reembedding import Reembedded, Reembedding
 T = TypeVar("T")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def facens() -> None:
-    """The storage that is searched for who looks alike."""
+    """Inspect, rebuild or migrate the facen storage.
+
+    A facen is a face's embedding, a feature vector. The facen storage is searched for similar faces.
+    """
 
 
 @facens.command()
 @store_options(user=False)
-def stats(asked: Asked) -> None:
-    """What is searched, where, and how much of it there is."""
+def stats(command: CommandContext) -> None:
+    """Show where the facens are stored, and how many there are."""
 
     async def work(ctx: Context) -> dict[str, object]:
-        settings, held = asked.settings.facens, await stored_pack(ctx.database)
+        settings, held = command.settings.facens, await stored_pack(ctx.database)
         faces, galleries = await entries_listed(ctx.database["faces"]), []
         known = await listed_galleries(ctx.database, ctx.facens)
-        with progress(len(known), "counting facens") as told:
+        with progress(len(known), "counting facens") as step:
             for key in known:
                 there = await ctx.facens.count(*key) if settings.is_remote else None
                 galleries.append(
                     {"owner": key[0], "gallery": key[1], "faces": faces.get(key, 0), "facens": there}
                 )
-                told(1)
+                step(1)
         return {
             "engine": settings.where,
             "pack": held and held.name,
-            "pack_in_settings": asked.settings.models.pack,
+            "pack_in_settings": command.settings.models.pack,
             "shards": [asdict(shard) for shard in await ctx.facens.health()] if settings.is_remote else None,
-            "snapshots": _snapshots(asked.settings),
+            "snapshots": _snapshots(command.settings),
             "galleries": galleries,
         }
 
-    told = read_all(asked, work)
-    if asked.as_json:
-        click.echo(as_json(told))
+    report = read_all(command, work)
+    if command.as_json:
+        click.echo(to_json(report))
         return
-    echo_table([(key.replace("_", " "), told[key]) for key in ("engine", "pack", "pack_in_settings")])
+    echo_table([(key.replace("_", " "), report[key]) for key in ("engine", "pack", "pack_in_settings")])
     for name in ("snapshots", "shards", "galleries"):
-        rows = told[name]
+        rows = report[name]
         if isinstance(rows, list) and rows:
             click.echo(f"{name}:")
             echo_table([tuple(rows[0]), *(tuple(row.values()) for row in rows)])
 
 
 def _snapshots(settings: Settings) -> list[dict[str, object]]:
-    told: list[dict[str, object]] = []
+    snapshots: list[dict[str, object]] = []
     for path in sorted((settings.data_dir / "facens").glob("*.facens")):
         try:
-            told.append({"file": path.name, **asdict(summary(path))})
+            snapshots.append({"file": path.name, **asdict(summary(path))})
         except (SnapshotError, OSError) as error:
-            told.append({"file": path.name, "trouble": str(error)})
-    return told
+            snapshots.append({"file": path.name, "trouble": str(error)})
+    return snapshots
 
 
 @facens.command()
 @store_options(user=False)
-def rebuild(asked: Asked) -> None:
-    """Put the facens that are searched right by MongoDB, and prove that both are equal.
+def rebuild(command: CommandContext) -> None:
+    """Rebuild the facen storage from MongoDB and verify that both are equal.
 
-    Beside the running daemon every face is compared, and only what differs is exchanged: searches miss
-    nobody meanwhile. Without it all is thrown away and made anew. A run that was broken off is begun again.
+    While the daemon runs, faces are compared and only differences are replaced; searches stay complete.
+    Otherwise the storage is emptied and filled again. An interrupted run starts over.
     """
-    pack = _pack(asked)
-    if data_folder.is_held(asked.settings.data_dir):
-        _tell(asked, _rebuilt_by_daemon(asked, pack))
+    pack = _pack(command)
+    if data_folder.is_held(command.settings.data_dir):
+        _echo_proof(command, _rebuilt_by_daemon(command, pack))
         return
 
     async def clear(ctx: Context, _: Users.Model) -> None:
@@ -104,53 +109,54 @@ def rebuild(asked: Asked) -> None:
 
     async def work(ctx: Context, _: Users.Model) -> Proof:
         ctx.keeping.forget()
-        proof = await _brought(ctx, ctx.facens)
+        proof = await _copied(ctx, ctx.facens)
         await ctx.keeping.save()
         return proof
 
-    _worked(asked, clear, None)  # of whichever pack they are
-    _tell(asked, _worked(asked, work, pack))
+    _with_facens(command, clear, None)  # of any pack
+    _echo_proof(command, _with_facens(command, work, pack))
 
 
 @facens.command()
 @store_options(user=False)
-@click.option("--to", "url", required=True, metavar="URL", help="milvus://host:19530, or `local`.")
-def migrate(asked: Asked, url: str) -> None:
-    """Bring the facens to another storage, and prove that it is equal. The daemon may run on meanwhile.
+@click.option("--to", "url", required=True, metavar="URL", help="Target: milvus://host:19530 or local.")
+def migrate(command: CommandContext, url: str) -> None:
+    """Copy the facens to another storage and verify the copy.
 
-    Afterwards set facens.url and start the daemon anew: it brings in what was stored in between. A run that
-    was broken off goes on where it was; to `local` it begins anew.
+    The daemon may keep running. Afterwards, set facens.url and restart the daemon, which adds what was stored
+    in the meantime. An interrupted run resumes where it stopped; to `local` it starts over.
     """
     url = cli_secrets.argument(url, "--to")
     shown = mask_url(url)
-    pack = _pack(asked)
+    pack = _pack(command)
     try:
         wanted = FacensSettings.model_validate(
-            {**asked.settings.facens.model_dump(), "url": SecretStr("" if url == LOCAL else url)}
+            {**command.settings.facens.model_dump(), "url": SecretStr("" if url == LOCAL else url)}
         )
     except ValidationError as error:
         raise StartError(f"--to {shown}: {error.errors()[0]['msg']}") from error
-    if wanted == asked.settings.facens:
+    if wanted == command.settings.facens:
         raise StartError(
-            f"--to {shown}: this is where the facens are; `facend facens rebuild` puts them right"
+            f"--to {shown}: the facens are stored there already; `facend facens rebuild` repairs them"
         )
 
     async def work(ctx: Context, _: Users.Model) -> Proof:
         target = await open_storage(wanted, pack.facen_size, pack.name)
         try:
             if wanted.is_remote:
-                return await _brought(ctx, target)
+                return await _copied(ctx, target)
             local = ctx.keeping.of(target)
-            await local.open(asked.settings.data_dir / "facens", pack.name, pack.facen_size)
-            proof = await _brought(ctx, target)
+            await local.open(command.settings.data_dir / "facens", pack.name, pack.facen_size)
+            proof = await _copied(ctx, target)
             await local.save()
             return proof
         finally:
             await target.close()
 
-    _tell(asked, _worked(asked, work, pack))
-    if not asked.as_json:
-        click.echo(f"set facens.url to {'nothing' if url == LOCAL else 'it'} and start the daemon anew")
+    _echo_proof(command, _with_facens(command, work, pack))
+    if not command.as_json:
+        step = "remove facens.url" if url == LOCAL else "set facens.url to this URL"
+        click.echo(f"next: {step} and restart the daemon")
 
 
 @facens.command("re-embed")
@@ -158,34 +164,34 @@ def migrate(asked: Asked, url: str) -> None:
 @click.option(
     "--force",
     is_flag=True,
-    help="Leave faces out of their galleries whose pictures lie at another place, such as another box.",
+    help="Remove faces from their galleries if their pictures are at another location, such as another box.",
 )
-def reembed(asked: Asked, force: bool) -> None:
-    """Make every facen anew with the model pack of the settings, from the stored pictures.
+def reembed(command: CommandContext, force: bool) -> None:
+    """Recompute every facen from the stored pictures, with the model pack of the settings.
 
-    The daemon must not run. A run that was broken off goes on where it was.
+    Stop the daemon first. An interrupted run resumes where it stopped.
     """
-    _alone(asked)
-    models = load_models(asked.settings)
+    _require_no_daemon(command)
+    models = load_models(command.settings)
 
     async def work(ctx: Context, _: Users.Model) -> Reembedded:
         again = Reembedding(ctx.database, ctx.uploads, models.embedder, models.pack.name)
         await _clear(ctx)
-        with progress(await again.left(), "making facens anew") as told:
-            return await again.run(told, force=force)
+        with progress(await again.left(), "computing facens") as step:
+            return await again.run(step, force=force)
 
-    done = _worked(asked, work, None)
-    if asked.as_json:
-        click.echo(as_json(asdict(done)))
+    done = _with_facens(command, work, None)
+    if command.as_json:
+        click.echo(to_json(asdict(done)))
     else:
         click.echo(
-            f"{done.done} facens are of {models.pack.name} now; {done.without_picture} faces have no picture "
-            "any more and are left out of their galleries"
+            f"recomputed {count(done.done, 'facen')} with {models.pack.name}; removed "
+            f"{count(done.without_picture, 'face')} without a picture from their galleries"
         )
 
 
-def _rebuilt_by_daemon(asked: Asked, pack: Pack) -> Proof:
-    """The facens are in the daemon's memory, and only it can hold a face still while that is exchanged."""
+def _rebuilt_by_daemon(command: CommandContext, pack: Pack) -> Proof:
+    """Rebuild in the daemon, which holds the facens and can lock a face while it is replaced."""
 
     async def own_token(ctx: Context, user: Users.Model) -> str:
         held = await stored_pack(ctx.database)
@@ -196,23 +202,23 @@ def _rebuilt_by_daemon(asked: Asked, pack: Pack) -> Proof:
             )
         return str(user["token"])
 
-    token = _worked(asked, own_token, None)
-    bar: list[Callable[[int], None]] = []  # made when it is known how long it is
+    token = _with_facens(command, own_token, None)
+    bar: list[Callable[..., None]] = []  # created once the total is known
     before = 0
-    with ExitStack() as shown:
+    with ExitStack() as stack:
 
-        def told(done: int, of: int) -> None:
+        def show(done: int, total: int) -> None:
             nonlocal before
-            if of and not bar:
-                bar.append(shown.enter_context(progress(of, "comparing facens")))
+            if total and not bar:
+                bar.append(stack.enter_context(progress(total, "comparing facens")))
             if bar:
                 bar[0](done - before)
                 before = done
 
         try:
-            return daemon_client.rebuild(asked.settings, token, told)
+            return daemon_client.rebuild(command.settings, token, show)
         except NoAnswerError as error:
-            raise StartError(f"facens: a daemon runs on {asked.settings.data_dir}, but {error}") from error
+            raise StartError(f"facens: a daemon runs on {command.settings.data_dir}, but {error}") from error
 
 
 async def _clear(ctx: Context) -> None:
@@ -220,47 +226,49 @@ async def _clear(ctx: Context) -> None:
         await ctx.facens.drop(owner, gallery)
 
 
-async def _brought(ctx: Context, target: FacenStorage) -> Proof:
+async def _copied(ctx: Context, target: FacenStorage) -> Proof:
     entries = sum((await entries_listed(ctx.database["faces"])).values())
-    with progress(entries, "bringing facens") as told:
-        return await bring_over(ctx.database, target, told)
+    with progress(entries, "copying facens") as step:
+        return await bring_over(ctx.database, target, step)
 
 
-def _tell(asked: Asked, proof: Proof) -> None:
-    if asked.as_json:
-        click.echo(as_json(asdict(proof)))
+def _echo_proof(command: CommandContext, proof: Proof) -> None:
+    if command.as_json:
+        click.echo(to_json(asdict(proof)))
         return
-    if proof.put_right == 1:
-        click.echo("put right: 1 face that was searched by another facen than MongoDB's")
-    elif proof.put_right:
-        click.echo(f"put right: {proof.put_right} faces that were searched by other facens than MongoDB's")
+    if proof.put_right:
+        click.echo(f"corrected: {count(proof.put_right, 'face')} whose facen differed from MongoDB's")
     if proof.unusable:
-        click.echo(f"left out, without a usable facen: {proof.unusable}; `facend doctor` names them")
+        click.echo(
+            f"skipped: {count(proof.unusable, 'face')} without a usable facen; `facend doctor` lists them"
+        )
     click.echo(
-        f"equal: {proof.entries} facens in {proof.galleries} galleries, each compared with MongoDB's; "
-        f"{proof.looked_for} of them were looked for and found"
+        f"verified: {count(proof.entries, 'facen')} in {count(proof.galleries, 'gallery', 'galleries')} "
+        f"equal MongoDB's; {proof.looked_for} were also found by a search"
     )
 
 
-def _worked(asked: Asked, work: Callable[[Context, Users.Model], Awaitable[T]], pack: Pack | None) -> T:
+def _with_facens(
+    command: CommandContext, work: Callable[[Context, Users.Model], Awaitable[T]], pack: Pack | None
+) -> T:
     try:
         size, name = (pack.facen_size, pack.name) if pack else (None, None)
-        return with_store(asked, work, facen_size=size, pack=name)
+        return with_store(command, work, facen_size=size, pack=name)
     except (TimeoutError, OSError) as error:
         raise StartError(f"facens: {error}") from error
 
 
-def _alone(asked: Asked) -> None:
-    if data_folder.is_held(asked.settings.data_dir):
+def _require_no_daemon(command: CommandContext) -> None:
+    if data_folder.is_held(command.settings.data_dir):
         raise StartError(
-            "the daemon runs, and searches the facens that would be replaced one by one: stop it first"
+            "the daemon is running and searches the facens that would be replaced: stop it first"
         )
 
 
-def _pack(asked: Asked) -> Pack:
-    pack = pack_in_settings(asked.settings)
+def _pack(command: CommandContext) -> Pack:
+    pack = pack_in_settings(command.settings)
     if pack is None:
-        raise StartError(f"models: nothing is known of the pack {asked.settings.models.pack}")
+        raise StartError(f"models: unknown model pack {command.settings.models.pack}")
     return pack
 
 

@@ -2,60 +2,64 @@
 
 import click
 
-from daemon.cli.store import (
-    Asked,
-    as_json,
-    echo_table,
-    read_rows,
-    read_store,
-    store_options,
-    with_store,
-    yes_option,
-)
+from daemon.cli.context import CommandContext, store_options
+from daemon.cli.groups import CommandGroup
+from daemon.cli.options import yes_option
+from daemon.cli.output import count, echo_table, to_json
+from daemon.cli.store import read_rows, read_store, with_store
 from daemon.errors import StartError
 from store import Context, Gallery, Users
 from store.identity.history import persons_in
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def galleries() -> None:
-    """Named sets of faces."""
+    """List and change galleries, named sets of faces."""
 
 
 @galleries.command("list")
 @store_options()
-def list_galleries(asked: Asked) -> None:
-    """Every gallery, and how many faces and persons are in it."""
+def list_galleries(command: CommandContext) -> None:
+    """List the galleries, with their numbers of faces and persons."""
 
     async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
         found = await ctx.galleries.find(user, None, sort=[("name", 1)])
         return [await _row(ctx, user, gallery) for gallery in found]
 
-    rows = read_rows(asked, work)
-    if asked.as_json:
-        click.echo(as_json(rows))
+    rows = read_rows(command, work)
+    if command.as_json:
+        click.echo(to_json(rows))
     else:
-        echo_table([(row["name"], f"{row['faces']} faces", f"{row['persons']} persons") for row in rows])
+        echo_table(
+            [
+                (
+                    row["name"],
+                    count(int(str(row["faces"])), "face"),
+                    count(int(str(row["persons"])), "person"),
+                )
+                for row in rows
+            ]
+        )
 
 
 @galleries.command("add")
 @store_options()
 @click.argument("name")
-def add(asked: Asked, name: str) -> None:
-    """Make a gallery: 1 to 48 characters of A-Z a-z 0-9 _ -."""
+def add(command: CommandContext, name: str) -> None:
+    """Create a gallery; its name has 1 to 48 characters of A-Z a-z 0-9 _ -."""
 
     async def work(ctx: Context, user: Users.Model) -> dict[str, object]:
         return await _row(ctx, user, await ctx.galleries.add(user, name))
 
-    row = with_store(asked, work)
-    click.echo(as_json(row) if asked.as_json else f"made the gallery {name}")
+    row = with_store(command, work)
+    click.echo(to_json(row) if command.as_json else f"created gallery {name}")
 
 
 @galleries.command("show")
 @store_options()
 @click.argument("name")
-def show(asked: Asked, name: str) -> None:
-    """How many faces and persons are in a gallery, and since when."""
+def show(command: CommandContext, name: str) -> None:
+    """Show the numbers of faces and persons in a gallery, and its dates."""
 
     async def work(ctx: Context, user: Users.Model) -> dict[str, object]:
         row = await _row(ctx, user, await _gallery(ctx, user, name))
@@ -67,9 +71,9 @@ def show(asked: Asked, name: str) -> None:
             "last_face": last and last.timestamp,
         }
 
-    row = read_store(asked, work)
-    if asked.as_json:
-        click.echo(as_json(row))
+    row = read_store(command, work)
+    if command.as_json:
+        click.echo(to_json(row))
     else:
         echo_table([(key.replace("_", " "), value) for key, value in row.items()])
 
@@ -78,30 +82,30 @@ def show(asked: Asked, name: str) -> None:
 @store_options()
 @click.argument("name")
 @yes_option
-def drop(asked: Asked, name: str, yes: bool) -> None:
-    """Remove a gallery; its faces stay, in their other galleries."""
+def drop(command: CommandContext, name: str, yes: bool) -> None:
+    """Remove a gallery; its faces stay in their other galleries."""
 
-    async def count(ctx: Context, user: Users.Model) -> int:
+    async def count_faces(ctx: Context, user: Users.Model) -> int:
         await _gallery(ctx, user, name)
         return await ctx.faces.count(user, {"gallery": name})
 
     async def remove(ctx: Context, user: Users.Model) -> None:
         await ctx.galleries.remove_one(user, {"name": name})
 
-    faces = read_store(asked, count)
+    faces = read_store(command, count_faces)
     if not yes:
-        if asked.as_json:
-            raise StartError("with --json nobody is asked: say --yes")
-        click.confirm(f"Drop the gallery {name}, with {faces} faces in it?", abort=True, err=True)
-    with_store(asked, remove)
+        if command.as_json:
+            raise StartError("--json cannot ask for confirmation: add --yes")
+        click.confirm(f"Drop gallery {name}, which contains {count(faces, 'face')}?", abort=True, err=True)
+    with_store(command, remove)
     row = {"name": name, "faces": faces, "dropped": True}
-    click.echo(as_json(row) if asked.as_json else f"dropped the gallery {name}; its {faces} faces stay")
+    click.echo(to_json(row) if command.as_json else f"dropped gallery {name} ({count(faces, 'face')} kept)")
 
 
 async def _gallery(ctx: Context, user: Users.Model, name: str) -> Gallery:
     found = await ctx.galleries.find_one(user, {"name": name})
     if found is None:
-        raise StartError(f"there is no gallery {name}; `facend galleries list` shows all")
+        raise StartError(f"there is no gallery {name}; `facend galleries list` shows all galleries")
     return found
 
 

@@ -1,6 +1,6 @@
 """The command `facend`.
 
-Nothing is imported here that a command may not need: `facend --help` shows at once.
+Slow modules are imported by the commands that need them, so that `facend --help` is fast.
 """
 
 import errno
@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import click
 
-from daemon.cli.lazy import LazyGroup, Room
-from daemon.cli.options import WARNINGS, settings_option
+from daemon.cli.groups import CommandGroup, LazyCommand
+from daemon.cli.options import settings_option
+from daemon.cli.output import echo_warnings
 from daemon.errors import StartError, printable
 from daemon.runtime import terminal
 from daemon.runtime.signals import Terminated, leave, terminated, uninterrupted
@@ -27,45 +28,49 @@ NOT_OURS = (errno.EACCES, errno.EPERM)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Facend(LazyGroup):
-    """All commands, with the first sentence of what each does."""
+class Facend(CommandGroup):
+    """All commands, with the first sentence of the help of each."""
 
-    rooms: ClassVar = {
-        "bench": Room("daemon.cli.bench", "How fast this machine is."),
-        "calibrate": Room("daemon.cli.calibrate", "Measure thresholds on your own labelled pictures."),
-        "cameras": Room("daemon.cli.cameras", "List the cameras of the settings, and how they are."),
-        "check": Room("daemon.cli.check", "Say what is wrong with the settings, or show what is in effect."),
-        "doctor": Room("daemon.cli.doctor", "Look at the box, and whether everything stored agrees."),
-        "enroll": Room("daemon.cli.enroll", "Enrol people from folders of pictures."),
-        "evaluate": Room("daemon.cli.evaluate", "Measure how well persons are told apart."),
-        "export": Room("daemon.cli.export", "Print what is stored, one JSON object a line."),
-        "facens": Room("daemon.cli.facens", "The facen storage: how it is, and moving it."),
-        "galleries": Room("daemon.cli.galleries", "Named sets of faces."),
-        "models": Room("daemon.cli.models", "List the model packs, with licence and thresholds."),
-        "persons": Room("daemon.cli.person_changes", "Those who were seen or enrolled."),
-        "probe": Room("daemon.cli.probe", "Connect to a camera and say what it sends."),
-        "users": Room("daemon.cli.users", "Those who own faces and may ask for them."),
+    lazy_commands: ClassVar = {
+        "bench": LazyCommand("daemon.cli.bench", "Measure how fast this machine is."),
+        "calibrate": LazyCommand("daemon.cli.calibrate", "Measure thresholds on your own labelled pictures."),
+        "cameras": LazyCommand("daemon.cli.cameras", "List the cameras and their state, and change them."),
+        "check": LazyCommand("daemon.cli.check", "Validate the settings and print the effective values."),
+        "doctor": LazyCommand("daemon.cli.doctor", "Check this box and the stored data for problems."),
+        "enroll": LazyCommand("daemon.cli.enroll", "Enrol people from a folder of pictures."),
+        "evaluate": LazyCommand("daemon.cli.evaluate", "Measure recognition accuracy."),
+        "export": LazyCommand(
+            "daemon.cli.export", "Print stored faces or persons as JSON, one object per line."
+        ),
+        "facens": LazyCommand("daemon.cli.facens", "Inspect, rebuild or migrate the facen storage."),
+        "galleries": LazyCommand("daemon.cli.galleries", "List and change galleries, named sets of faces."),
+        "models": LazyCommand("daemon.cli.models", "List the model packs, with licence and thresholds."),
+        "persons": LazyCommand("daemon.cli.person_changes", "List, show, correct and erase persons."),
+        "probe": LazyCommand("daemon.cli.probe", "Connect to a camera and report what it sends."),
+        "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
     }
 
 
 @click.group(cls=Facend, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="facend")
 def facend() -> None:
-    """Cameras in, persons out."""
+    """Camera ingestion daemon: cameras in, persons out.
+
+    Facend reads cameras, stores a face for every visit of a person, and recognises persons who come back.
+    """
 
 
 @facend.result_callback()
 @click.pass_context
-def warn(context: click.Context, _result: object) -> None:
-    """Say after the command what a person should know."""
-    for warning in context.meta.get(WARNINGS, ()):
-        click.echo(warning, err=True)
+def print_warnings(context: click.Context, _result: object) -> None:
+    """Print the warnings of a command that succeeded."""
+    echo_warnings(context)
 
 
 @facend.command()
 @settings_option
 def run(settings_path: Path | None) -> None:
-    """Read the cameras and store who visits, until a signal comes."""
+    """Run the daemon: read the cameras and store visits until SIGTERM or Ctrl-C."""
     with uninterrupted():
         from daemon import service
 
@@ -78,25 +83,27 @@ def run(settings_path: Path | None) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("data/demo"),
     show_default=True,
+    help="Folder for the clip and everything that the demo stores.",
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=None, help="HTTP port; the usual one unless told."
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="HTTP port. Default: 9464.")
 def demo(data_dir: Path, port: int | None) -> None:
-    """Show the main job on a camera made of a clip: six people who walk by again and again."""
-    with uninterrupted():
-        from daemon.demo import demo as show
+    """Run the daemon on a built-in clip and print a line for each visit.
 
-    show.run(data_dir, port)
+    In the clip, six people walk past a camera again and again.
+    """
+    with uninterrupted():
+        from daemon.demo import demo as demonstration
+
+    demonstration.run(data_dir, port)
 
 
 def main() -> None:
-    os.umask(0o077)  # pictures, facens and passwords are for their owner alone, in whatever file
+    os.umask(0o077)  # every new file is private to its owner
     _stand_in_for_closed_files()
     terminal.protect()
     if sys.argv[1:2] == ["run"]:
-        # A wish to read the settings again, which come anyway while it loads. Left alone it would end the
-        # process, and systemd takes that for a clean end.
+        # SIGHUP reloads the settings, which are about to be read. Its default action would end the process,
+        # and systemd takes that for a clean exit.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminated)
     try:
@@ -106,24 +113,24 @@ def main() -> None:
             from daemon.runtime import logs
 
             logs.configure()
-        logging.getLogger(__name__).exception("this is a fault in Facend itself")
+        logging.getLogger(__name__).exception("unexpected error: this is a bug in Facend")
         status = 1
     leave(status)
 
 
 def _stand_in_for_closed_files() -> None:
-    """Where standard error or output is closed, the next file that is opened would get what is printed."""
+    """Open /dev/null for closed standard streams; the next file opened would otherwise receive the output."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process runs
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open until the process ends
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
 def _status_of_command() -> int:
-    """Run the command that was asked for; its exit status."""
+    """Run the command of the arguments; its exit status."""
     try:
         facend.main(standalone_mode=False)
         sys.stdout.flush()
@@ -133,7 +140,7 @@ def _status_of_command() -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Terminated:
-        # A service does what it was asked to, also before it runs; work was broken off.
+        # A service that is stopped has succeeded; any other command was interrupted.
         return 0 if SERVICES.intersection(sys.argv[1:2]) else TERMINATED
     except OSError as error:
         if error.errno in NOT_OURS and isinstance(error.filename, str | bytes):

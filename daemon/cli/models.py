@@ -1,4 +1,4 @@
-"""`facend models`: which model packs there are, and having one ready."""
+"""`facend models`: lists and downloads model packs."""
 
 import json
 from pathlib import Path
@@ -18,9 +18,9 @@ from pipeline.models.files import Pack, is_present, known_packs, resolve
 @click.command()
 @settings_option
 @json_option
-@click.option("--fetch", "wanted", metavar="PACK", help="Fetch this pack's files now.")
+@click.option("--fetch", "wanted", metavar="PACK", help="Download the files of this pack now.")
 def models(settings_path: Path | None, as_json: bool, wanted: str | None) -> None:
-    """List the model packs, with the licence and the thresholds of each."""
+    """List the model packs, with licence and thresholds."""
     settings = _settings(settings_path)
     folder = models_folder(settings)
     logs.configure(settings.log_format, settings.log_level)
@@ -41,7 +41,7 @@ def models(settings_path: Path | None, as_json: bool, wanted: str | None) -> Non
 
 
 def _settings(settings_path: Path | None) -> Settings:
-    """Without a settings file the defaults do: packs can be looked at before anything is set up."""
+    """The settings, or the defaults if there is no settings file yet."""
     if settings_path is None:
         try:
             settings_path = settings_file.find()
@@ -74,7 +74,7 @@ def _text(row: dict[str, object]) -> str:
         f"  licence   {row['licence']}",
     ]
     if row["research_only"]:
-        lines.append("  WARNING   for research only: a service needs another licence from its makers")
+        lines.append("  WARNING   for research only: other uses need a licence from its authors")
     if isinstance(thresholds, dict) and isinstance(rates, dict):
         lines += [
             f"  {name:<8}  confidence {value:.2f}"

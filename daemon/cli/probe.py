@@ -1,4 +1,4 @@
-"""`facend probe`: a first look at a camera."""
+"""`facend probe`: connects to a camera and reports what it sends."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source.probe import ProbeResult, probe
 from daemon.cli import secrets as cli_secrets
-from daemon.cli.options import json_option, settings_option
-from daemon.cli.store import echo_table
+from daemon.cli.options import json_option, password_option, settings_option
+from daemon.cli.output import echo_table
 from daemon.config import file as settings_file
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError, StartError
@@ -30,25 +30,29 @@ GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
 
 @click.command("probe")
 @click.argument("url")
-@click.option("--transport", type=click.Choice(["tcp", "udp"]), default="tcp", show_default=True)
+@click.option(
+    "--transport",
+    type=click.Choice(["tcp", "udp"]),
+    default="tcp",
+    show_default=True,
+    help="RTSP transport.",
+)
 @click.option(
     "--tls-verify",
     metavar="true|false|FILE",
     default="true",
     show_default=True,
-    help="https, rtsps: the authorities to check the certificate against, or no check.",
+    help="For https and rtsps: verify the certificate, or a CA file to verify it against.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("probe.jpg"),
     show_default=True,
-    help="Where the picture goes.",
+    help="File for the picture.",
 )
-@click.option("--user", default=None, help="Instead of a user in the URL.")
-@click.option(
-    "--password-stdin", is_flag=True, help="Read the password from standard input; a terminal asks for it."
-)
+@click.option("--user", metavar="NAME", default=None, help="User name, instead of one in the URL.")
+@password_option
 @settings_option
 @json_option
 def probe_command(
@@ -61,10 +65,12 @@ def probe_command(
     settings_path: Path | None,
     as_json: bool,
 ) -> None:
-    """Connect to a camera, say what it sends, and write one picture with the faces in it.
+    """Connect to a camera and report what it sends.
 
-    A password in the URL shows in `ps`: give --user and --password-stdin, '${env:NAME}' or '${file:/path}' in
-    the URL, or - to read the URL from standard input.
+    One picture is written to a file, with the detected faces and their quality scores marked.
+
+    Arguments are visible in `ps`: instead of a password in the URL, use --user and --password-stdin,
+    '${env:NAME}' or '${file:/path}' in the URL, or - to read the URL from standard input.
     """
     url = cli_secrets.argument(url, "URL")
     login = {"user": user} if user else {}
@@ -103,7 +109,7 @@ def probe_command(
 
 
 def _row(number: int, face: ExtractionFace, quality: Quality) -> tuple[object, ...]:
-    """One face, its score, and what each part takes away from it."""
+    """One face: position, quality score, and the share of each part in it."""
     box = face["bbox"]
     where = f"{box.width:.0f}x{box.height:.0f}", f"{box.left:.0f},{box.top:.0f}"
     shares = (quality.score, *(quality.parts[name] for name in PARTS))
@@ -126,7 +132,7 @@ def _report(seen: ProbeResult, faces: list[tuple[ExtractionFace, Quality]], out:
 
 
 def drawn(picture: Picture, faces: list[ExtractionFace]) -> Picture:
-    """A copy of the picture with a box and the quality score for each face."""
+    """A copy of the picture with the box and quality score of each face."""
     shown = picture.copy()
     thick = max(1, round(max(picture.shape[:2]) / 640))
     for face in faces:

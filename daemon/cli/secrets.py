@@ -1,7 +1,7 @@
-"""Secrets that commands are given: from a file, the environment, standard input or a prompt.
+"""Secrets for commands, from a file, the environment, standard input or a prompt.
 
-What stands in an argument shows in `ps` and in the shell's history. It still works, with a warning, and is
-overwritten in the list of processes as soon as the command knows it.
+A secret in an argument is visible in `ps` and in the shell's history. It works with a warning, and is
+overwritten in the list of processes as soon as it is read.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from daemon.cli.options import WARNINGS
+from daemon.cli.output import warn_at_end
 from daemon.config.secrets import SecretFault, filled_in
 from daemon.errors import StartError
 from pipeline.base.redaction import KNOWN
@@ -20,18 +20,11 @@ from pipeline.base.urls import UrlError, split_url
 
 STANDARD_INPUT = "-"
 _ID_LENGTH = 24
-WAYS = "${env:NAME} or ${file:/path} in its place (in single quotes)"
-
-token_file_option = click.option(
-    "--token-file",
-    "user_token_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Read the user's token from this file.",
-)
+REFERENCES = "${env:NAME} or ${file:/path} in its place (in single quotes)"
 
 
 def token(argument: str, file: Path | None, *, instead: str) -> str:
-    """The token or id of a user: from the file, else the argument, which may be empty."""
+    """The token or id of a user: from the file if given, else the argument, which may be empty."""
     if file is not None:
         try:
             with file.open(encoding="utf-8") as lines:
@@ -48,9 +41,9 @@ def token(argument: str, file: Path | None, *, instead: str) -> str:
 
 
 def argument(text: str, what: str, *, secret: bool = False) -> str:
-    """An argument that may hold a secret, with references such as ${env:NAME} filled in.
+    """An argument that may hold a secret, with references such as ${env:NAME} resolved.
 
-    `-` stands for a line of standard input. `secret` says that the whole text is one.
+    `-` reads a line of standard input. `secret`: the whole text is a secret.
     """
     if text == STANDARD_INPUT:
         return read(what)
@@ -59,12 +52,12 @@ def argument(text: str, what: str, *, secret: bool = False) -> str:
     if faults:
         raise StartError(f"{what}: {faults[0].text}")
     if filled == text and (secret or _holds_secret(text)):
-        warn(text, what, f"give - to read it from standard input, or {WAYS}")
+        warn(text, what, f"give - to read it from standard input, or {REFERENCES}")
     return filled
 
 
 def change(text: str) -> str:
-    """KEY=VALUE, in which the value may hold a secret."""
+    """KEY=VALUE whose value may hold a secret, resolved."""
     key, equals, value = text.partition("=")
     if not equals or not value:
         return text
@@ -72,7 +65,7 @@ def change(text: str) -> str:
 
 
 def read(what: str) -> str:
-    """A line of standard input; asked for without an echo where a person sits there."""
+    """A line of standard input; on a terminal a prompt without echo."""
     if sys.stdin.isatty():
         secret = str(click.prompt(what, hide_input=True, err=True))
     else:
@@ -82,12 +75,10 @@ def read(what: str) -> str:
 
 
 def warn(secret: str, what: str, instead: str) -> None:
-    """Hide the secret from now on, and say that it showed once the command has done its work."""
+    """Hide the secret from now on, and warn at the end of the command that it was visible."""
     KNOWN.add(secret)
     _hide(secret)
-    warning = f"{what} in an argument shows in `ps` and in the shell's history: {instead}"
-    if (context := click.get_current_context(silent=True)) is not None:
-        context.meta.setdefault(WARNINGS, []).append(warning)
+    warn_at_end(f"{what} in an argument is visible in `ps` and in the shell's history: {instead}")
 
 
 def _holds_secret(text: str) -> bool:
@@ -99,10 +90,10 @@ def _holds_secret(text: str) -> bool:
 
 
 def _hide(secret: str) -> None:
-    """Overwrite the secret in the arguments of this process, as far as the system tells where they are."""
+    """Overwrite the secret in the arguments of this process, if the system says where they are."""
     try:
         shown = Path("/proc/self/cmdline").read_bytes()
-        # proc(5): arg_start is the 48th field, and the second may hold spaces and brackets.
+        # proc(5): arg_start is the 48th field; the second field may contain spaces and brackets.
         begin = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45])
     except (OSError, ValueError, IndexError):
         return

@@ -1,1 +1,1 @@
-"""Measuring how well persons are told apart: on made scenes, pairs, galleries and the user's own pictures."""
+"""Measures recognition accuracy on scenes, pairs, galleries and the user's own pictures."""

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.identify import PersonLook
-from daemon.evaluation.labelled import Labelled
+from daemon.evaluation.faces import LabelledFace
+from daemon.evaluation.inputs import InputError, LabelledPicture
 from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
 from pipeline.faces import facen
 
 MOST_PICTURES = 5000
-"""Twelve million pairs; the memory for them grows with the square."""
+"""12.5 million pairs; memory grows with the square of the number of pictures."""
 
 TABLE = tuple(round(0.5 + 0.025 * step, 3) for step in range(19))
-"""Thresholds of the table: 0.5, which is unrelated, to 0.95."""
+"""Thresholds of the table, from 0.5 (unrelated faces) to 0.95."""
 
 Indices = NDArray[np.intp]
 
@@ -26,29 +25,29 @@ Indices = NDArray[np.intp]
 class Comparisons:
     """All pairs of pictures with a face."""
 
-    looks: tuple[PersonLook, ...]
+    faces: tuple[LabelledFace, ...]
     genuine: Numbers
     """Confidences of pairs of one person."""
     genuine_pairs: Indices
-    """(n, 2): which of `looks`."""
+    """(n, 2): indices into `faces`."""
     impostor: Numbers
     impostor_pairs: Indices
 
     @property
     def genuine_quality(self) -> Numbers:
         """The quality score of the poorer picture of each genuine pair."""
-        scores = np.array([item.look.score for item in self.looks])
+        scores = np.array([item.face.score for item in self.faces])
         return np.asarray(scores[self.genuine_pairs].min(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A threshold for a false accept rate that is wanted."""
+    """A threshold for a target false accept rate."""
 
     wanted_far: float
     point: Point
     carried: bool
-    """Whether there are enough impostor pairs to show so low a rate: three over the rate (rule of three)."""
+    """Whether the number of impostor pairs can demonstrate the rate: at least 3 / rate (rule of three)."""
 
     @property
     def threshold(self) -> float:
@@ -58,25 +57,33 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A pair to look at: perhaps one of its labels is wrong."""
+    """A pair that may be labelled wrongly."""
 
     confidence: float
-    one: PersonLook
-    other: PersonLook
+    one: LabelledFace
+    other: LabelledFace
 
 
-def check_labels(pictures: Sequence[Labelled]) -> None:
-    """InputError where it is plain, before any picture is looked at, that they cannot be compared."""
+def check_labels(pictures: Sequence[LabelledPicture]) -> None:
+    """Check the labels before any picture is read.
+
+    Raises:
+        InputError: too many pictures, or too few people or pictures to compare.
+    """
     if len(pictures) > MOST_PICTURES:
         raise InputError(f"there are {len(pictures)} pictures; at most {MOST_PICTURES} can be compared")
     _check_people([picture.person for picture in pictures], "pictures")
 
 
-def compare(looks: Sequence[PersonLook]) -> Comparisons:
-    """InputError where there are not at least two pictures of one person, and two persons."""
-    usable = tuple(item for item in looks if item.look.facen is not None)
-    people = _check_people([item.person for item in usable], f"pictures with a face among {len(looks)}")
-    matrix = np.stack([item.look.facen for item in usable if item.look.facen is not None])
+def compare(faces: Sequence[LabelledFace]) -> Comparisons:
+    """Compare every picture with every other one.
+
+    Raises:
+        InputError: there are not two people, or no person has two pictures with a face.
+    """
+    usable = tuple(item for item in faces if item.face.facen is not None)
+    people = _check_people([item.person for item in usable], f"pictures with a face among {len(faces)}")
+    matrix = np.stack([item.face.facen for item in usable if item.face.facen is not None])
     names = sorted(people)
     labels = np.array([names.index(item.person) for item in usable])
     rows, columns = np.triu_indices(len(usable), k=1)
@@ -88,13 +95,13 @@ def compare(looks: Sequence[PersonLook]) -> Comparisons:
 
 
 def _check_people(labels: Sequence[str], what: str) -> Counter[str]:
-    """How many pictures there are of each person, where there are enough."""
+    """The number of pictures of each person. Raises InputError if there are too few."""
     people = Counter(labels)
     if len(people) < 2 or max(people.values()) < 2:
         count = "1 person" if len(people) == 1 else f"{len(people)} people"
         raise InputError(
-            f"there are {len(labels)} {what}, of {count}; it takes two people, and two pictures of at least "
-            "one of them"
+            f"found {len(labels)} {what}, of {count}; at least two people are needed, and two pictures "
+            "of one of them"
         )
     return people
 
@@ -109,12 +116,12 @@ def suggest(compared: Comparisons, wanted_far: float) -> Suggestion:
 
 
 def oddities(compared: Comparisons, number: int = 3) -> tuple[list[Oddity], list[Oddity]]:
-    """The most alike pictures of two people, and the least alike of one."""
+    """The most similar pictures of two people, and the least similar pictures of one person."""
 
     def pick(confidences: Numbers, pairs: Indices, sign: float) -> list[Oddity]:
         order = np.argsort(sign * confidences, kind="stable")[:number]
         return [
-            Oddity(float(confidences[at]), compared.looks[pairs[at, 0]], compared.looks[pairs[at, 1]])
+            Oddity(float(confidences[at]), compared.faces[pairs[at, 0]], compared.faces[pairs[at, 1]])
             for at in order
         ]
 

@@ -1,4 +1,4 @@
-"""The diagrams of a calibration, as PNG files."""
+"""The diagrams of a calibration: ROC, DET, histogram, error versus discard."""
 
 import math
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ import numpy as np
 from PIL import Image
 
 from daemon.evaluation.discard import DiscardCurve
-from daemon.evaluation.errors import InputError
+from daemon.evaluation.inputs import InputError
 from daemon.evaluation.plot import Plot, linear_axis, log_axis
 from daemon.evaluation.rates import Numbers, Roc
 
 _BINS = 100
 _MOST_POINTS = 4000
-"""More are not to be seen in a picture of 900 px."""
+"""More points are indistinguishable at 900 px."""
 
 
 def roc_picture(curve: Roc, impostors: int) -> Image.Image:
-    """TAR over FAR, the FAR by powers of ten, down to one impostor pair."""
+    """TAR over FAR; FAR is logarithmic, down to one impostor pair."""
     far, tar = _thinned(curve.far, curve.tar)
     lowest = _lowest_power(impostors)
     low = min(0.9, math.floor(10 * _first(far, tar, 10.0**lowest)) / 10)
@@ -32,7 +32,7 @@ def roc_picture(curve: Roc, impostors: int) -> Image.Image:
 
 
 def det_picture(curve: Roc, impostors: int, genuines: int) -> Image.Image:
-    """FRR over FAR, both by powers of ten."""
+    """FRR over FAR, both logarithmic."""
     far, frr = _thinned(curve.far, 1 - curve.tar)
     lowest, floor = _lowest_power(impostors), _lowest_power(genuines)
     plot = Plot(
@@ -46,7 +46,7 @@ def det_picture(curve: Roc, impostors: int, genuines: int) -> Image.Image:
 
 
 def histogram_picture(genuine: Numbers, impostor: Numbers, marks: Sequence[tuple[str, float]]) -> Image.Image:
-    """How the confidences of both kinds of pairs lie, each kind's bars adding up to one."""
+    """The distributions of genuine and impostor confidences; each adds up to one."""
     low = min(0.3, math.floor(10 * min(genuine.min(), impostor.min())) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     shares = [np.histogram(kind, edges)[0] / len(kind) for kind in (impostor, genuine)]
@@ -64,7 +64,7 @@ def histogram_picture(genuine: Numbers, impostor: Numbers, marks: Sequence[tuple
 
 
 def discard_picture(curves: Sequence[DiscardCurve]) -> Image.Image:
-    """FNMR among the pairs that are left, over the share that was discarded by quality."""
+    """FNMR of the remaining pairs over the share discarded by quality."""
     high = max(0.01, max(max(curve.fnmr) for curve in curves))
     step = 10.0 ** math.floor(math.log10(high))
     step = step if high / step >= 4 else step / 2 if high / step >= 2 else step / 5
@@ -79,7 +79,7 @@ def discard_picture(curves: Sequence[DiscardCurve]) -> Image.Image:
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """InputError where it cannot be written."""
+    """Write a PNG file. Raises InputError if that fails."""
     try:
         picture.save(path, format="PNG")
     except OSError as error:
@@ -87,17 +87,17 @@ def save(picture: Image.Image, path: Path) -> None:
 
 
 def _lowest_power(pairs: int) -> int:
-    """The power of ten at or below one in so many."""
+    """The largest power of ten not above 1 / pairs."""
     return min(-1, math.floor(math.log10(1 / max(pairs, 1)) + 1e-9))
 
 
 def _first(far: Numbers, tar: Numbers, least: float) -> float:
-    """The TAR where the picture begins."""
+    """The TAR at the left edge of the picture."""
     return float(tar[max(0, int(np.searchsorted(far, least, side="right")) - 1)])
 
 
 def _thinned(far: Numbers, other: Numbers) -> tuple[Numbers, Numbers]:
-    """Only the corners, and not more of them than can be seen."""
+    """At most as many points as can be distinguished."""
     if len(far) <= _MOST_POINTS:
         return far, other
     keep = np.unique(np.geomspace(1, len(far), _MOST_POINTS).astype(int) - 1)
@@ -105,5 +105,5 @@ def _thinned(far: Numbers, other: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _stairs(xs: Numbers, ys: Numbers) -> tuple[list[float], list[float]]:
-    """A step to the right, then up or down: between two thresholds nothing was measured."""
+    """The points of a step function: nothing is measured between two thresholds."""
     return np.repeat(xs, 2)[1:].tolist(), np.repeat(ys, 2)[:-1].tolist()

@@ -1,4 +1,4 @@
-"""Accuracy by ten folds, as LFW has it: the threshold from nine, measured on the tenth.
+"""Accuracy by cross-validation as in LFW: the threshold from nine folds, the accuracy on the tenth.
 
 Huang et al. 2007, "Labeled Faces in the Wild" (UMass Amherst, technical report 07-49), section 4.2.
 """
@@ -17,7 +17,7 @@ FoldNumbers = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Shares of pairs that were judged right, one a fold, and the thresholds that judged them."""
+    """The share of correctly classified pairs and the threshold used, for each fold."""
 
     folds: tuple[float, ...]
     thresholds: tuple[float, ...]
@@ -28,12 +28,12 @@ class Accuracy:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean: the folds' standard deviation (n − 1) over the root of their number."""
+        """Standard error of the mean: the folds' sample standard deviation over the root of their number."""
         return float(np.std(self.folds, ddof=1)) / math.sqrt(len(self.folds))
 
 
 def accuracy(confidences: Numbers, same: Booleans, fold: FoldNumbers) -> Accuracy:
-    """The accuracy over pairs with a confidence, whether they are one person's, and the number of a fold."""
+    """Cross-validated accuracy over pairs, given for each: confidence, same person or not, fold number."""
     shares, thresholds = [], []
     for number in np.unique(fold):
         held_out = fold == number
@@ -45,9 +45,9 @@ def accuracy(confidences: Numbers, same: Booleans, fold: FoldNumbers) -> Accurac
 
 
 def best_threshold(confidences: Numbers, same: Booleans) -> float:
-    """The threshold, 0 or more, that judges most pairs right; the middle one where several do.
+    """The threshold, 0 or more, that classifies most pairs correctly; the middle one of several.
 
-    Thresholds lie halfway between neighbouring confidences, so that they favour neither.
+    Candidates lie halfway between neighbouring confidences.
     """
     order = np.argsort(confidences)
     ranked, is_same = confidences[order], same[order]

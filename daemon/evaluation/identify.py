@@ -1,11 +1,11 @@
-"""Identification: who of the gallery is this, and what of those who are not in it?
+"""Identification: who of the gallery is this, and are strangers rejected?
 
-Words as in ISO/IEC 19795-1. A person of the gallery is as alike to a probe as the most alike of their
-pictures. Closed set: how often the right person comes first, or among the first five. Open set: people whom
-the gallery does not have must not reach the threshold (false positive identification, FPIR), and those whom
-it has must reach it and come first (else a false negative identification, FNIR).
+Terms as in ISO/IEC 19795-1. The confidence of a person for a probe is that of the most similar of their
+pictures. Closed set: how often the right person is ranked first, or among the first five. Open set: a probe
+of a person outside the gallery must not reach the threshold (otherwise a false positive identification,
+FPIR); a probe of a person inside must reach it at rank 1 (otherwise a false negative one, FNIR).
 
-A picture that is both in the gallery and a probe is not compared with itself: one folder can be both.
+A picture that is both in the gallery and a probe is not compared with itself, so one folder can be both.
 """
 
 import math
@@ -17,23 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look
+from daemon.evaluation.faces import LabelledFace
+from daemon.evaluation.inputs import InputError
 from daemon.evaluation.rates import NO_FACE, Numbers, upper_bound
 from pipeline.faces import facen
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PersonLook:
-    """What was found in a picture of a person."""
-
-    person: str
-    look: Look
-
-
 @dataclass(frozen=True, slots=True)
 class OpenSetPoint:
-    """What one threshold gives."""
+    """Error counts at one threshold."""
 
     name: str
     threshold: float
@@ -42,7 +34,7 @@ class OpenSetPoint:
     """Probes of people who are not in the gallery."""
     misses: int
     known: int
-    """Probes of people who are."""
+    """Probes of people in the gallery."""
 
     @property
     def fpir(self) -> float:
@@ -54,7 +46,7 @@ class OpenSetPoint:
 
     @property
     def fpir_bound(self) -> float:
-        """The FPIR is lower than this, 95 % sure, were the probes independent."""
+        """Upper bound of the FPIR at 95 % confidence, assuming independent probes."""
         return upper_bound(self.false_accepts, self.unknown)
 
 
@@ -67,28 +59,32 @@ class IdentifyScores:
     known: int
     unknown: int
     probes_without_face: int
-    """They count as not found, and as no false accept."""
+    """These count as misses, not as false accepts."""
     rank1: int
     rank5: int
-    """Known probes whose person is the most alike one, or among the five most alike."""
+    """Known probes whose person is ranked first, or among the first five."""
     at_thresholds: tuple[OpenSetPoint, ...]
     det: tuple[OpenSetPoint, ...]
-    """At the lowest threshold for each FPIR that the unknown probes can show."""
+    """At the lowest threshold for each FPIR that the number of unknown probes can demonstrate."""
 
 
 def evaluate(
-    gallery: Sequence[PersonLook], probes: Sequence[PersonLook], thresholds: dict[str, float]
+    gallery: Sequence[LabelledFace], probes: Sequence[LabelledFace], thresholds: dict[str, float]
 ) -> IdentifyScores:
-    """The scores of these probes. InputError where the gallery has no face, or there are no probes."""
-    usable = [item for item in gallery if item.look.facen is not None]
+    """The scores of these probes.
+
+    Raises:
+        InputError: the gallery has no face, or there are no probes.
+    """
+    usable = [item for item in gallery if item.face.facen is not None]
     if not usable or not probes:
         raise InputError("there is no face in the gallery" if probes else "there are no probes")
     people = sorted({item.person for item in usable})
     best = _best_by_person(usable, people, probes)
     paths: dict[str, set[Path]] = defaultdict(set)
     for item in gallery:
-        paths[item.person].add(item.look.path.resolve())
-    known = np.array([bool(paths[probe.person] - {probe.look.path.resolve()}) for probe in probes])
+        paths[item.person].add(item.face.path.resolve())
+    known = np.array([bool(paths[probe.person] - {probe.face.path.resolve()}) for probe in probes])
     ranks = np.array([_rank(row, people, probe.person) for row, probe in zip(best, probes, strict=True)])
     top = best.max(axis=1)
     hits = np.where(known & (ranks == 1), top, NO_FACE)[known]
@@ -109,7 +105,7 @@ def evaluate(
         gallery_without_face=len(gallery) - len(usable),
         known=len(hits),
         unknown=int(np.count_nonzero(~known)),
-        probes_without_face=sum(probe.look.facen is None for probe in probes),
+        probes_without_face=sum(probe.face.facen is None for probe in probes),
         rank1=int(np.count_nonzero(ranks[known] <= 1)),
         rank5=int(np.count_nonzero(ranks[known] <= 5)),
         at_thresholds=tuple(point(name, threshold) for name, threshold in thresholds.items()),
@@ -117,41 +113,43 @@ def evaluate(
     )
 
 
-def leave_out(gallery: Sequence[PersonLook], share: float, seed: int = 0) -> list[PersonLook]:
-    """The gallery without this share of its people, drawn by chance, the same in every run."""
+def leave_out(gallery: Sequence[LabelledFace], share: float, seed: int = 0) -> list[LabelledFace]:
+    """The gallery without a random share of its people; the same ones for the same seed."""
     people = sorted({item.person for item in gallery})
-    # Chance decides nothing secret here.
+    # Not used for security.
     gone = set(random.Random(seed).sample(people, round(len(people) * share)))  # noqa: S311
     return [item for item in gallery if item.person not in gone]
 
 
 def _best_by_person(
-    gallery: Sequence[PersonLook], people: list[str], probes: Sequence[PersonLook]
+    gallery: Sequence[LabelledFace], people: list[str], probes: Sequence[LabelledFace]
 ) -> Numbers:
-    """(probes, people): the confidence of each person's most alike picture; NO_FACE for a faceless probe, and
-    where the person has no other picture than the probe itself."""
-    matrix = np.stack([item.look.facen for item in gallery if item.look.facen is not None])
+    """(probes, people): the confidence of each person's most similar picture.
+
+    NO_FACE for a probe without a face, and for a person whose only picture is the probe itself.
+    """
+    matrix = np.stack([item.face.facen for item in gallery if item.face.facen is not None])
     columns = np.array([people.index(item.person) for item in gallery])
-    row_of = {item.look.path.resolve(): number for number, item in enumerate(gallery)}
+    row_of = {item.face.path.resolve(): number for number, item in enumerate(gallery)}
     best = np.full((len(probes), len(people)), NO_FACE)
     for row, probe in zip(best, probes, strict=True):
-        if probe.look.facen is not None:
-            confidences = facen.confidence(matrix @ probe.look.facen).astype(np.float64)
-            if (itself := row_of.get(probe.look.path.resolve())) is not None:
+        if probe.face.facen is not None:
+            confidences = facen.confidence(matrix @ probe.face.facen).astype(np.float64)
+            if (itself := row_of.get(probe.face.path.resolve())) is not None:
                 confidences[itself] = NO_FACE
             np.maximum.at(row, columns, confidences)
     return best
 
 
 def _rank(row: Numbers, people: list[str], person: str) -> float:
-    """At which place the person comes, from 1; of equals the worst place. Infinite where they do not come."""
+    """The rank of the person, from 1; the worst one of equals. Infinite if the person is not ranked."""
     if person not in people or row[people.index(person)] == NO_FACE:
         return math.inf
     return float(np.count_nonzero(row >= row[people.index(person)]))
 
 
 def _det_steps(unknown: Numbers) -> list[tuple[str, float]]:
-    """Names and thresholds of FPIR 10 %, 5 %, 2 %, 1 % … as far down as one false accept, and of none."""
+    """Names and thresholds of FPIR 10 %, 5 %, 2 %, 1 % … down to one false accept, and of no false accept."""
     steps = []
     highest = np.sort(unknown)[::-1]
     for rate in (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001):

@@ -1,8 +1,8 @@
-"""The cameras of a scene in step: their frames are analysed in the order of media time, and each sighting is
-stored before the next frame is looked at.
+"""Analyses the cameras of a scene in lockstep, which makes evaluations repeatable.
 
-Recordings that play as fast as they can drift apart, differently in every run, and who becomes a person
-first depends on whose sighting comes first. In step, the same clips make the same persons.
+Frames are analysed in the order of media time, and each sighting is stored before the next frame is analysed.
+Recordings that play at full speed drift apart, differently in every run, and the order of sightings decides
+which persons are created.
 """
 
 import threading
@@ -16,20 +16,20 @@ from pipeline.types import Frame, Sighting
 
 
 @dataclass(eq=False)
-class _Line:
-    """One camera, and what comes next from it."""
+class _Camera:
+    """One camera and its next frame."""
 
-    slot: LatestFrame
+    frames: LatestFrame
     stages: CameraStages
     next: Frame | EndOfStream | None = None
     media_time: float = 0.0
     over: bool = False
 
-    def look(self) -> bool:
-        """Whether it is known what comes next, be it nothing."""
+    def fetch_next(self) -> bool:
+        """Whether the next frame, or the end of the recording, is known."""
         if self.next is None and not self.over:
-            closed = self.slot.closed  # before the look: what was put before is found by it
-            self.next = self.slot.take()
+            closed = self.frames.closed  # read first: a frame put before closing is then still found
+            self.next = self.frames.take()
             self.over = closed and self.next is None
             if isinstance(self.next, Frame):
                 self.media_time = self.next.media_time
@@ -37,60 +37,60 @@ class _Line:
 
 
 class Lockstep:
-    """Takes the place of the daemon's analysis thread. Every camera has to be added before `run`."""
+    """Replaces the daemon's analysis thread. Every camera must be added before `run`."""
 
     def __init__(
         self, began: datetime, store: Callable[[Sighting], None], progress: Callable[[float], None]
     ) -> None:
-        """`store` keeps a sighting and returns when it is stored; `progress` is told the media time."""
+        """`store` returns once the sighting is stored; `progress` is called with the media time."""
         self._began = began
         self._store = store
         self._progress = progress
-        self._lines: list[_Line] = []
+        self._cameras: list[_Camera] = []
         self._ready = threading.Condition()
         self._woken = False
         self._stopping = False
 
-    def add(self, cam_id: str, slot: LatestFrame, stages: CameraStages) -> None:
-        self._lines.append(_Line(slot, stages))
+    def add(self, cam_id: str, frames: LatestFrame, stages: CameraStages) -> None:
+        self._cameras.append(_Camera(frames, stages))
 
     def remove(self, cam_id: str) -> None:
-        """Nothing to do: recordings that were played to their end have left by themselves."""
+        """Nothing to do: a recording ends by itself."""
 
     def wake(self) -> None:
-        """A slot has something: the slots call this."""
+        """Called when a camera has a new frame."""
         with self._ready:
             self._woken = True
             self._ready.notify()
 
     def stop(self) -> None:
-        """Let `run` return after the frame in work."""
+        """Make `run` return after the current frame."""
         self._stopping = True
         self.wake()
 
     def run(self) -> None:
-        """Analyse every frame of every camera; returns when all recordings have ended. Blocks."""
+        """Analyse every frame of every camera; block until all recordings have ended."""
         while not self._stopping:
             with self._ready:
                 self._woken = False
-            known = [line.look() for line in self._lines]
+            known = [camera.fetch_next() for camera in self._cameras]
             if not all(known):
                 with self._ready:
                     self._ready.wait_for(lambda: self._woken)
                 continue
-            going = [line for line in self._lines if not line.over]
+            going = [camera for camera in self._cameras if not camera.over]
             if not going:
                 return
-            self._serve(min(going, key=lambda line: line.media_time))
+            self._serve(min(going, key=lambda camera: camera.media_time))
 
-    def _serve(self, line: _Line) -> None:
-        item, line.next = line.next, None
+    def _serve(self, camera: _Camera) -> None:
+        item, camera.next = camera.next, None
         if isinstance(item, Frame):
-            # The recordings began when they were opened, a moment apart; in the scene they began together.
+            # Recordings are opened one after another, but began together in the scene.
             at = self._began + timedelta(seconds=item.media_time)
-            sightings = line.stages.process(replace(item, captured_at=at))
+            sightings = camera.stages.process(replace(item, captured_at=at))
             self._progress(item.media_time)
         else:
-            sightings = line.stages.finish()
+            sightings = camera.stages.finish()
         for sighting in sightings:
             self._store(sighting)

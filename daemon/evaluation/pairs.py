@@ -1,8 +1,8 @@
 """The pairs protocol of LFW: are these two pictures of one person?
 
-pairs.txt begins with a line `10 300` (ten folds, each of 300 pairs of one person and then 300 of two) or
-`2200` (one set: so many pairs of one person, then as many of two). A pair of one person is `name i j`, of two
-`name1 i name2 j`; the pictures are called name/name_0001.jpg.
+pairs.txt begins with the line `10 300` (ten folds, each of 300 genuine pairs and then 300 impostor pairs) or
+`2200` (one set of 2200 genuine pairs and then 2200 impostor pairs). A genuine pair is `name i j`, an impostor
+pair `name1 i name2 j`; the pictures are named name/name_0001.jpg.
 """
 
 import time
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look, Looker, Progress, confidence, look_at
+from daemon.evaluation.faces import FaceFinder, PictureFace, Progress, confidence, find_faces
 from daemon.evaluation.folds import Accuracy, accuracy
+from daemon.evaluation.inputs import InputError
 from daemon.evaluation.rates import NO_FACE, Numbers, Point, Roc, at_far, roc
 
 FOLDS = 10
@@ -47,7 +47,11 @@ class PairScores:
 
 
 def read_pairs(file: Path, folder: Path) -> list[Pair]:
-    """InputError names the line that is wrong, or the picture or folder that is missing."""
+    """The pairs of a file, with pictures in `folder`.
+
+    Raises:
+        InputError: names the wrong line, or the missing picture or folder.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
     try:
@@ -55,10 +59,10 @@ def read_pairs(file: Path, folder: Path) -> list[Pair]:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{file}: this is no text: {error}") from error
+        raise InputError(f"{file}: not a text file: {error}") from error
     numbered = [(number, _fields(line)) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
-        raise InputError(f"{file}: there are no pairs in it")
+        raise InputError(f"{file}: it contains no pairs")
     folds, each = _header(file, *numbered[0])
     rows = numbered[1:]
     if len(rows) != folds * each * 2:
@@ -68,21 +72,27 @@ def read_pairs(file: Path, folder: Path) -> list[Pair]:
     pairs = []
     for count, (number, fields) in enumerate(rows):
         same = count // each % 2 == 0
-        # One set without folds is dealt out, so that each fold has as many of both kinds.
+        # A single set is dealt into folds with equal numbers of both kinds.
         fold = count // (2 * each) if folds > 1 else count % each % FOLDS
         pairs.append(_pair(f"{file}, line {number}", fields, same, fold, folder))
     return pairs
 
 
-def evaluate(pairs: Sequence[Pair], look: Looker, progress: Progress) -> PairScores:
-    """The scores of one way to look at faces. InputError where hardly a face was found."""
+def evaluate(pairs: Sequence[Pair], find: FaceFinder, progress: Progress) -> PairScores:
+    """The scores of one face finder.
+
+    Raises:
+        InputError: no genuine pair, or no impostor pair, has both faces.
+    """
     began = time.perf_counter()
-    looks = look_at((path for pair in pairs for path in (pair.one, pair.other)), look, progress)
+    faces = find_faces((path for pair in pairs for path in (pair.one, pair.other)), find, progress)
     seconds = time.perf_counter() - began
-    confidences = _confidences(pairs, looks)
+    confidences = _confidences(pairs, faces)
     same = np.array([pair.same for pair in pairs])
     if not (confidences[same] >= 0).any() or not (confidences[~same] >= 0).any():
-        raise InputError("in no pair of one of the two kinds both faces were found; are these face pictures?")
+        raise InputError(
+            "no genuine pair, or no impostor pair, has both faces detected; are these face pictures?"
+        )
     genuine, impostor = confidences[same], confidences[~same]
     return PairScores(
         accuracy=accuracy(confidences, same, np.array([pair.fold for pair in pairs])),
@@ -90,20 +100,20 @@ def evaluate(pairs: Sequence[Pair], look: Looker, progress: Progress) -> PairSco
         at_far=tuple(at_far(genuine, impostor, far) for far in (1e-2, 1e-3)),
         genuines=len(genuine),
         impostors=len(impostor),
-        pictures=len(looks),
-        pictures_without_face=tuple(sorted(path for path, seen in looks.items() if seen.facen is None)),
+        pictures=len(faces),
+        pictures_without_face=tuple(sorted(path for path, seen in faces.items() if seen.facen is None)),
         pairs_without_face=int(np.count_nonzero(confidences == NO_FACE)),
         seconds=seconds,
     )
 
 
-def _confidences(pairs: Sequence[Pair], looks: dict[Path, Look]) -> Numbers:
-    found = (confidence(looks[pair.one], looks[pair.other]) for pair in pairs)
+def _confidences(pairs: Sequence[Pair], faces: dict[Path, PictureFace]) -> Numbers:
+    found = (confidence(faces[pair.one], faces[pair.other]) for pair in pairs)
     return np.array([NO_FACE if value is None else value for value in found])
 
 
 def _fields(line: str) -> list[str]:
-    """By tabs where there are any, so that a name may have spaces in it."""
+    """Split at tabs if there are any, so that names may contain spaces."""
     return [field.strip() for field in (line.split("\t") if "\t" in line else line.split())]
 
 
@@ -135,7 +145,7 @@ def _pair(where: str, fields: list[str], same: bool, fold: int, folder: Path) ->
 
 def _picture(where: str, folder: Path, name: str, number: int) -> Path:
     if "/" in name or name in ("", ".", ".."):
-        raise InputError(f"{where}: {name!r} is no name")
+        raise InputError(f"{where}: {name!r} is not a valid name")
     for place in (folder / name, folder):
         for suffix in _SUFFIXES:
             path = place / f"{name}_{number:04d}{suffix}"

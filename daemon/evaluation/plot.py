@@ -1,6 +1,6 @@
-"""A plain diagram: axes with ticks, lines, bars and a legend, as a picture.
+"""Diagrams with axes, lines, bars and a legend, drawn with Pillow.
 
-Drawn at twice the size and then made smaller, so that lines and letters are smooth.
+Drawn at twice the size and scaled down, for smooth lines and letters.
 """
 
 import math
@@ -22,11 +22,11 @@ class Axis:
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
-    """Values and what is written there."""
+    """Values and their labels."""
     log: bool = False
 
     def place(self, value: float) -> float:
-        """Where the value lies, 0 to 1; what is outside lies at the edge."""
+        """Position of a value on the axis, 0 to 1; values outside are clipped."""
         low, high = self._scaled(self.low), self._scaled(self.high)
         return (self._scaled(min(max(value, self.low), self.high)) - low) / (high - low)
 
@@ -41,7 +41,7 @@ def linear_axis(label: str, low: float, high: float, step: float) -> Axis:
 
 
 def log_axis(label: str, lowest_power: int, highest_power: int) -> Axis:
-    """Powers of ten, written as shares: 1e-5, 0.0001 …"""
+    """A logarithmic axis with ticks at powers of ten: 1e-5, 0.0001 …"""
     powers = range(lowest_power, highest_power + 1)
     ticks = tuple((10.0**power, f"1e{power}" if power < -4 else f"{10.0**power:g}") for power in powers)
     return Axis(label, 10.0**lowest_power, 10.0**highest_power, ticks, log=True)
@@ -62,13 +62,13 @@ class Plot:
         self._frame()
 
     def line(self, name: str, xs: Sequence[float], ys: Sequence[float]) -> None:
-        """A line, named in the legend."""
+        """Draw a line and add it to the legend."""
         colour = self._colour(name)
         points = list(dict.fromkeys(self._at(x, y) for x, y in zip(xs, ys, strict=True)))
         self._draw.line(points, fill=colour, width=3 * _SMOOTH, joint="curve")
 
     def bars(self, name: str, edges: Sequence[float], heights: Sequence[float]) -> None:
-        """A histogram's outline, filled lightly; one more edge than heights."""
+        """Draw a histogram, lightly filled; `edges` has one more value than `heights`."""
         colour = self._colour(name)
         outline = [self._at(edges[0], self.y.low)]
         for left, right, height in zip(edges, edges[1:], heights, strict=False):
@@ -80,12 +80,12 @@ class Plot:
         self._draw.line(outline, fill=colour, width=2 * _SMOOTH)
 
     def guide(self, xs: Sequence[float], ys: Sequence[float]) -> None:
-        """A thin grey line, to compare with; not in the legend."""
+        """Draw a thin grey reference line that is not in the legend."""
         points = [self._at(x, y) for x, y in zip(xs, ys, strict=True)]
         self._draw.line(points, fill=_GUIDE, width=2 * _SMOOTH)
 
     def mark(self, x: float, text: str, row: int = 0) -> None:
-        """A dashed line upright at x, with a word at its top, in a row below the words of others."""
+        """Draw a dashed vertical line at x with a label at its top; `row` keeps labels apart."""
         left, top = self._at(x, self.y.high)
         bottom = self._at(x, self.y.low)[1]
         for start in range(int(top), int(bottom), 12 * _SMOOTH):
@@ -93,7 +93,7 @@ class Plot:
         self._text((left + 4 * _SMOOTH, top + (4 + 18 * row) * _SMOOTH), text, 14, "la")
 
     def png(self, corner: str) -> Image.Image:
-        """The picture, with the legend in a corner: `top right`, `bottom right` or `bottom left`."""
+        """The picture with the legend in a corner, such as `top right`."""
         self._legend(corner)
         return self._image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
@@ -111,9 +111,9 @@ class Plot:
         middle = (WIDTH + _LEFT - _RIGHT) * _SMOOTH / 2
         self._text((middle, 20 * _SMOOTH), self.title, 19, "ma")
         self._text((middle, (HEIGHT - 16) * _SMOOTH), self.x.label, 16, "ms")
-        self._upright_label()
+        self._vertical_label()
 
-    def _upright_label(self) -> None:
+    def _vertical_label(self) -> None:
         font = _font(16)
         box = font.getbbox(self.y.label)
         label = Image.new("RGB", (math.ceil(box[2]) + 4, math.ceil(box[3]) + 4), _PAPER)
@@ -161,5 +161,5 @@ class Plot:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size * _SMOOTH)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise TypeError("Pillow was built without FreeType")  # never so in its wheels
+        raise TypeError("Pillow was built without FreeType")  # not the case for its wheels
     return font

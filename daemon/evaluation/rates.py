@@ -1,9 +1,9 @@
-"""Error rates of a comparison: how often different people pass, and how often the same person does not.
+"""Error rates of face comparison: false accepts and false rejects.
 
-Words as in ISO/IEC 19795-1. FAR is the share of impostor comparisons (two people) whose confidence reaches
-the threshold, TAR the share of genuine ones (one person) that do, FRR = 1 − TAR. Here every comparison is
-counted, those without a face as `NO_FACE`, which reaches no threshold; so the FRR includes what ISO counts
-apart as failures to acquire.
+Terms as in ISO/IEC 19795-1. FAR is the share of impostor comparisons (two people) whose confidence reaches
+the threshold, TAR the share of genuine ones (one person) that do, FRR = 1 − TAR. Comparisons without a face
+count as `NO_FACE`, which reaches no threshold, so the FRR includes what ISO counts separately as failures to
+acquire.
 """
 
 import math
@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 NO_FACE = -1.0
-"""Stands for the confidence of a comparison in which a face was not found: below every real one."""
+"""The confidence of a comparison in which a face was not found: below every real confidence."""
 
 SURE = 0.95
-"""How sure the bounds are."""
+"""Confidence level of the bounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What one threshold gives."""
+    """Error counts at one threshold."""
 
     threshold: float
     false_accepts: int
@@ -45,13 +45,13 @@ class Point:
 
     @property
     def far_bound(self) -> float:
-        """The FAR is lower than this, 95 % sure, were the comparisons independent."""
+        """Upper bound of the FAR at 95 % confidence, assuming independent comparisons."""
         return upper_bound(self.false_accepts, self.impostors)
 
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """Every threshold that makes a difference, the highest first; the first one lets nobody pass."""
+    """FAR and TAR at every distinct threshold, highest first; nothing reaches the first one."""
 
     thresholds: Numbers
     far: Numbers
@@ -59,12 +59,12 @@ class Roc:
 
     @property
     def auc(self) -> float:
-        """Area under TAR over FAR: how probably a genuine confidence is higher than an impostor one."""
+        """Area under the curve: the probability that a genuine confidence exceeds an impostor one."""
         return float(np.trapezoid(self.tar, self.far))
 
     @property
     def eer(self) -> float:
-        """The rate at which FAR and FRR are equal, between two thresholds in a straight line."""
+        """Equal error rate: where FAR equals FRR, interpolated linearly between two thresholds."""
         gap = self.far - (1 - self.tar)  # grows from −1 to 1
         after = int(np.argmax(gap >= 0))
         before = after - 1
@@ -73,7 +73,7 @@ class Roc:
 
 
 def roc(genuine: Numbers, impostor: Numbers) -> Roc:
-    """The curve of these confidences; each kind needs at least one."""
+    """The ROC of these confidences; each array needs at least one."""
     thresholds = np.unique(np.concatenate([genuine, impostor]))[::-1]
     return Roc(
         np.concatenate([[math.inf], thresholds]),
@@ -93,7 +93,7 @@ def at_threshold(genuine: Numbers, impostor: Numbers, threshold: float) -> Point
 
 
 def at_far(genuine: Numbers, impostor: Numbers, far: float) -> Point:
-    """The lowest threshold at which no larger share of the impostors passes."""
+    """The lowest threshold at which the FAR does not exceed `far`."""
     highest = np.sort(impostor)[::-1]
     allowed = math.floor(far * len(highest) + 1e-9)
     if allowed >= len(highest):
@@ -103,9 +103,11 @@ def at_far(genuine: Numbers, impostor: Numbers, far: float) -> Point:
 
 
 def upper_bound(events: int, trials: int) -> float:
-    """The probability behind so many events is lower than this, 95 % sure (Clopper and Pearson 1934, doi
-    10.1093/biomet/26.4.404). Without events it is 3 / trials, near enough: the rule of three."""
-    from scipy.stats import beta  # takes a second to load, which every other command would pay
+    """Upper bound of a probability at 95 % confidence, from the number of events in a number of trials.
+
+    Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404. Without events about 3 / trials, the rule of three.
+    """
+    from scipy.stats import beta  # its import takes a second
 
     if events >= trials:
         return 1.0
@@ -113,7 +115,7 @@ def upper_bound(events: int, trials: int) -> float:
 
 
 def carries(trials: int, rate: float) -> bool:
-    """Whether so many trials can show a rate this low at all: the rule of three."""
+    """Whether this number of trials can demonstrate a rate this low (rule of three)."""
     return trials >= 3 / rate
 
 

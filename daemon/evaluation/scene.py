@@ -1,4 +1,4 @@
-"""A made scene through the daemon's own cameras, pipeline and store, and what came of it."""
+"""Runs a recorded scene through the daemon's cameras, pipeline and store, and reads the stored faces."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from cameras.errors import Reason
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from daemon.app import RUNTIME
-from daemon.cli.export import exported_faces
-from daemon.cli.store import Asked, with_store
+from daemon.config.service_user import service_user
 from daemon.config.settings import PluginsSettings, Settings, SpoolSettings, UploadsSettings
+from daemon.config.store_context import open_context
 from daemon.errors import StartError
-from daemon.evaluation.errors import InputError
+from daemon.evaluation.inputs import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
 from daemon.models import load_models, models_folder
@@ -29,47 +29,55 @@ from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep
 from pipeline.types import Rectangle, Sighting
 from pipeline.visits.best_shot import Posting
-from store import Context, Users
+from store import StoreError
 from store.settings import StoreSettings
 from store.spool.spool import Spool, SpoolError
 
 OPEN_SECONDS = 60.0
 STORE_SECONDS = 60.0
-"""A private mongod starts within seconds, and stores a sighting within a fraction of one."""
+"""Generous: a private mongod starts within seconds and stores a sighting in a fraction of one."""
 STOP_SECONDS = 2.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 Progress = Callable[[float], None]
-"""Told the media time, in seconds, that has been analysed."""
+"""Called with the media time analysed so far, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScenePlan:
-    """What is played, and how."""
+    """The clips to play, and how."""
 
     clips: list[Path]
     data_dir: Path
-    """An empty folder; the daemon's data of this one run."""
+    """An empty folder for the data of this run."""
     posting: Posting = Posting.OVERALL
 
 
 def play(settings: Settings, plan: ScenePlan, progress: Progress) -> list[SceneFace]:
-    """Every face that is stored in the end, oldest first. StartError where something cannot be done."""
+    """Play the scene; every stored face, oldest first.
+
+    Raises:
+        InputError: `data_dir` is not empty, or a clip cannot be read.
+        StartError: the store cannot be opened, or a sighting was not stored.
+    """
     data_folder.prepare(plan.data_dir)
     if any(plan.data_dir.iterdir()):
-        raise InputError(f"{plan.data_dir} is not empty; an evaluation needs a data folder of its own")
-    mine = settings_for(settings, plan)
-    accepted = asyncio.run(_Run(mine).play(progress))
-    faces = with_store(Asked(mine), _faces)
+        raise InputError(f"{plan.data_dir} is not empty; an evaluation needs an empty data folder")
+    scene_settings = settings_for(settings, plan)
+    accepted = asyncio.run(_Run(scene_settings).play(progress))
+    try:
+        faces = asyncio.run(_stored_faces(scene_settings))
+    except StoreError as error:
+        raise StartError(f"store: {error}") from error
     if len(faces) != accepted:
         raise StartError(
-            f"of {accepted} sightings {len(faces)} became faces; look into {mine.data_dir}/spool"
+            f"only {len(faces)} of {accepted} sightings became faces; see {scene_settings.data_dir}/spool"
         )
     return faces
 
 
 def settings_for(settings: Settings, plan: ScenePlan) -> Settings:
-    """The given pipeline, models and persons; a store, pictures and cameras that are the scene's own."""
+    """The given pipeline, models and persons, with a store, uploads and cameras for the scene alone."""
     cameras = tuple(
         CameraSettings(id=clip.stem, url=clip.absolute().as_uri(), speed="fast", posting=plan.posting.value)
         for clip in plan.clips
@@ -87,22 +95,25 @@ def settings_for(settings: Settings, plan: ScenePlan) -> Settings:
     return settings.model_copy(update=own)
 
 
-async def _faces(ctx: Context, user: Users.Model) -> list[SceneFace]:
-    return [
-        SceneFace(row["cam_id"], row["person_id"], Rectangle(*row["bbox"]), row["media_time"])
-        async for row in exported_faces(ctx, user)
-    ]
+async def _stored_faces(settings: Settings) -> list[SceneFace]:
+    async with open_context(settings) as ctx:
+        user = await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+        return [
+            SceneFace(face["cam_id"], face.get("person_id"), Rectangle(*face.bbox), face["media_time"])
+            for face in await ctx.faces.find(user, None, sort=[("_id", 1)])
+            if face.bbox is not None
+        ]
 
 
 class _Run:
-    """The parts of the daemon that a scene needs; of the jobs only the look at withheld faces, once."""
+    """The parts of the daemon that a scene needs. Withheld faces are reconsidered once, at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._accepted = 0
 
     async def play(self, progress: Progress) -> int:
-        """Play the clips to their end; the number of sightings that were accepted."""
+        """Play the clips to their end; the number of accepted sightings."""
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._crash: asyncio.Future[None] = self._loop.create_future()
@@ -148,10 +159,10 @@ class _Run:
             raise StartError(f"store: {self._storing.trouble}")
 
     async def _played(self, played: "asyncio.Future[None]") -> None:
-        """Wait for the end of all clips, and look meanwhile whether one of them cannot be read."""
+        """Wait until all clips have ended. Raises InputError if one of them cannot be read."""
         while not played.done():
             await asyncio.wait(
-                [played, self._crash], timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                [played, self._crash], timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
             if self._crash.done():
                 self._crash.result()
@@ -161,7 +172,7 @@ class _Run:
         played.result()
 
     def _store(self, sighting: Sighting) -> None:
-        """Through the spool into the store; runs on the thread of the analysis."""
+        """Put a sighting through the spool into the store. Called on the analysis thread."""
         try:
             self._spool.put(sighting)
         except SpoolError as error:

@@ -1,18 +1,17 @@
-"""What was stored of a made scene, scored against its truth."""
+"""Scores of the faces stored from a scene, against its ground truth."""
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from daemon.evaluation.bcubed import bcubed
 from daemon.evaluation.truth import Truth, VisitorIndex
 from pipeline.types import Rectangle
 
 
 @dataclass(frozen=True, slots=True)
 class SceneFace:
-    """A stored face, as far as the scores need it."""
+    """The fields of a stored face that are scored."""
 
     cam_id: str
     person_id: int | None
@@ -23,30 +22,30 @@ class SceneFace:
 @dataclass(frozen=True, slots=True)
 class SceneScores:
     visits: int
-    """Visits whose face grew large enough to count."""
+    """Visits whose face is large enough to count."""
     visits_found: int
-    """Those with a stored face."""
+    """Visits with a stored face."""
     visit_recall: float
     stray_faces: int
-    """Stored faces where no visitor stood."""
+    """Stored faces that belong to no visit."""
     faces_per_visit: float
-    """Stored faces a found visit."""
+    """Mean number of stored faces of a found visit."""
     visits_withheld: int
     """Found visits without a person."""
     identities: int
     """Identities of the visits with a person."""
     persons: int
-    """Persons made for them."""
+    """Persons that these visits were assigned to."""
     bcubed_precision: float
     bcubed_recall: float
     bcubed_f1: float
-    """Over visits with a person, each with the person that most of its faces have."""
+    """Over visits with a person; each visit counts with the person of most of its faces."""
     seconds_to_first_face: float | None
-    """Median of the first stored face minus the visit's begin, in media time."""
+    """Median of the media time from the begin of a visit to its first stored face."""
 
 
 def score(truth: Truth, faces: Iterable[SceneFace], min_face_px: float) -> SceneScores:
-    """Visits whose face stays smaller than `min_face_px` count neither as found nor as stray."""
+    """Score the faces. Visits whose face stays smaller than `min_face_px` are ignored."""
     index = VisitorIndex(truth)
     visits = {visit.visit: visit for visit in truth.visits if visit.max_face_px >= min_face_px}
     moments: dict[int, list[float]] = defaultdict(list)
@@ -77,3 +76,34 @@ def score(truth: Truth, faces: Iterable[SceneFace], min_face_px: float) -> Scene
         bcubed_f1=agreement.f1,
         seconds_to_first_face=statistics.median(waits) if waits else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BCubed:
+    """How well predicted groups agree with true ones, averaged over items.
+
+    Bagga and Baldwin 1998, "Algorithms for Scoring Coreference Chains". For an item, precision is the share
+    of its group that has its identity, recall the share of its identity that is in its group.
+    """
+
+    precision: float
+    recall: float
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean; 0 if both are 0."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
+
+
+def bcubed(items: Sequence[tuple[Hashable, Hashable]]) -> BCubed:
+    """The agreement of one (identity, group) pair for each item; 0 without items."""
+    if not items:
+        return BCubed(0.0, 0.0)
+    identities = Counter(identity for identity, _ in items)
+    groups = Counter(group for _, group in items)
+    # All items of one identity in one group have the same precision and recall.
+    cells = Counter(items).items()
+    precision = sum(number**2 / groups[group] for (_, group), number in cells)
+    recall = sum(number**2 / identities[identity] for (identity, _), number in cells)
+    return BCubed(precision / len(items), recall / len(items))

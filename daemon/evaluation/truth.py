@@ -1,4 +1,4 @@
-"""What is known about a made scene: truth.json beside its clips.
+"""Ground truth of a scene: truth.json beside its clips.
 
 fps, size
 visits  [{visit, id, camera, start, end, variant, max_face_px}]   frame numbers
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from daemon.evaluation.errors import InputError
+from daemon.evaluation.inputs import InputError
 from pipeline.types import Rectangle
 
 CLIP_SUFFIX = ".mp4"
 _NEAR_FRAMES = 2
-"""The shot and the truth may count frames a little differently."""
+"""Tolerance: shot and ground truth may number frames differently by this much."""
 _LEAST_OVERLAP = 0.2
-"""IoU from which a stored face is a visitor's."""
+"""Minimum IoU for a stored face to belong to a visitor."""
 
 
-class Visit(BaseModel):
+class TrueVisit(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     visit: int
@@ -31,25 +31,25 @@ class Visit(BaseModel):
     end: int = Field(ge=0)
     """First frame, and the frame after the last."""
     max_face_px: float
-    """How large the face becomes."""
+    """Largest size of the face."""
 
 
 class Truth(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     fps: float = Field(gt=0)
-    visits: tuple[Visit, ...] = Field(min_length=1)
+    visits: tuple[TrueVisit, ...] = Field(min_length=1)
     boxes: dict[str, list[tuple[int, int, str, float, float, float, float]]]
     """By camera: frame, visit, identity, left, top, width, height."""
 
     @property
     def seconds(self) -> float:
-        """When the last visit ends, in media time."""
+        """Media time at which the last visit ends."""
         return max(visit.end for visit in self.visits) / self.fps
 
 
 def read_truth(folder: Path) -> Truth:
-    """InputError says what is wrong with the scene's truth.json."""
+    """The ground truth of a scene. Raises InputError if truth.json cannot be read or is invalid."""
     path = folder / "truth.json"
     try:
         return Truth.model_validate_json(path.read_bytes())
@@ -62,7 +62,7 @@ def read_truth(folder: Path) -> Truth:
 
 
 def clips_of(folder: Path, truth: Truth) -> list[Path]:
-    """The clip of each camera of the truth, by name. InputError where one is missing."""
+    """The clip of each camera, sorted by name. Raises InputError if one is missing."""
     clips = [folder / f"{camera}{CLIP_SUFFIX}" for camera in sorted(truth.boxes)]
     missing = [clip.name for clip in clips if not clip.is_file()]
     if missing or not clips:
@@ -71,7 +71,7 @@ def clips_of(folder: Path, truth: Truth) -> list[Path]:
 
 
 class VisitorIndex:
-    """Finds whose face a box is."""
+    """Finds the visit that a face belongs to."""
 
     def __init__(self, truth: Truth) -> None:
         self._fps = truth.fps
@@ -81,7 +81,7 @@ class VisitorIndex:
                 self._boxes[camera, frame].append((visit, Rectangle(x, y, x + width, y + height)))
 
     def visit_at(self, camera: str, media_time: float, bbox: Rectangle) -> int | None:
-        """The visit whose face overlaps best near this moment; None where nobody stood."""
+        """The visit whose face overlaps best near this moment; None if there is none."""
         middle = round(media_time * self._fps)
         candidates = [
             (bbox.iou(box), visit)

@@ -122,7 +122,7 @@ def measure(size: Callable[[float], float], posting: Posting, rounds: int) -> Ro
         ends = milliseconds(camera.finish) / (rounds + 1)
     ours, theirs = median(pair[0] for pair in pairs) + ends, median(pair[1] for pair in pairs)
     case = f"six people, {size.__name__.replace('_', ' ')}, {posting}"
-    return Row.of("a frame decoded and analysed", case, ours, "ms", theirs)
+    return Row.compare("a frame decoded and analysed", case, ours, "ms", theirs)
 
 
 def main() -> None:

@@ -52,12 +52,12 @@ async def measure(persons: int, references: int, size: int) -> list[Row]:
     case = f"{persons:,} × {references} × {size}"
     what = "compare persons"
     return [
-        Row.of(f"{what}: time", case, seconds, "s", bare),
-        Row.of(f"{what}: processor time", case, own, "s", bare_own),
-        Row.of(f"{what}: more memory", case, memory, "MiB", 0),
-        Row.of(f"{what}: event loop late, p99", case, float(np.quantile(late, 0.99)) * 1000, "ms", 0),
-        Row.of(f"{what}: event loop late, most", case, max(late) * 1000, "ms", 0),
-        Row.of(f"{what}: doubles found", case, len(found), "pairs", min(DOUBLES, persons // 2)),
+        Row.compare(f"{what}: time", case, seconds, "s", bare),
+        Row.compare(f"{what}: processor time", case, own, "s", bare_own),
+        Row.compare(f"{what}: more memory", case, memory, "MiB", 0),
+        Row.compare(f"{what}: event loop late, p99", case, float(np.quantile(late, 0.99)) * 1000, "ms", 0),
+        Row.compare(f"{what}: event loop late, most", case, max(late) * 1000, "ms", 0),
+        Row.compare(f"{what}: doubles found", case, len(found), "pairs", min(DOUBLES, persons // 2)),
     ]
 
 

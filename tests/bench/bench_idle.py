@@ -77,7 +77,7 @@ async def measure(cameras: Sequence[CameraSettings], clip: Path, seconds: float)
     base = sum(one.cpu_seconds for one in alone) / sum(one.frames for one in alone)
     case = f"{len(cameras)} cameras, {how}"
     return [
-        Row.of(figure, case, time_spent / due * 1e6, "µs a frame", base * 1e6)
+        Row.compare(figure, case, time_spent / due * 1e6, "µs a frame", base * 1e6)
         for figure, time_spent in (
             ("the cameras' threads", own),
             ("the analysis", looking),

@@ -62,7 +62,9 @@ async def compared(
             seconds[which].append(perf_counter() - since)
     least = median(seconds[0]) * 1000
     return (
-        Row.of(f"store a sighting {what}", f"{number:,} persons known", median(taken) * 1000, "ms", least)
+        Row.compare(
+            f"store a sighting {what}", f"{number:,} persons known", median(taken) * 1000, "ms", least
+        )
         for number, taken in zip(numbers, seconds, strict=True)
     )
 

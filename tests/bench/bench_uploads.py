@@ -75,10 +75,10 @@ async def compared(
     assert found == count
     names = count * 140 / 2**20  # a key is a string of 91 characters: 140 bytes
     return [
-        Row.of("time", case, seconds, "s", baseline),
-        Row.of("loop late, 99 %", case, _share(late, 0.99), "ms", _share(idle, 0.99)),
-        Row.of("loop late, longest", case, late[-1] * 1000, "ms", idle[-1] * 1000),
-        Row.of("memory added", case, memory, "MiB", names),
+        Row.compare("time", case, seconds, "s", baseline),
+        Row.compare("loop late, 99 %", case, _share(late, 0.99), "ms", _share(idle, 0.99)),
+        Row.compare("loop late, longest", case, late[-1] * 1000, "ms", idle[-1] * 1000),
+        Row.compare("memory added", case, memory, "MiB", names),
     ]
 
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from cameras.clips.write import write_clip
 from daemon.cli import main as cli
-from daemon.cli.store import Asked, with_store
+from daemon.cli.context import CommandContext
+from daemon.cli.store import with_store
 from daemon.config.file import load
 from daemon.errors import StartError
 from tests.clips import moving_pictures
@@ -66,7 +67,7 @@ class Box:
         async def work(ctx, user):
             return [dict(camera) for camera in await ctx.cameras.find(user, None, sort="id")]
 
-        return with_store(Asked(load(self.settings)), work)
+        return with_store(CommandContext(load(self.settings)), work)
 
     def write_document(self, filters: dict[str, Any], update: dict[str, Any]) -> None:
         """As another program might, which knows nothing of Facend's rules."""
@@ -74,7 +75,7 @@ class Box:
         async def work(ctx, _user):
             await ctx.database["cameras"].update_one(filters, update)
 
-        with_store(Asked(load(self.settings)), work)
+        with_store(CommandContext(load(self.settings)), work)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from daemon.cli import main as cli
-from daemon.cli.lazy import LazyGroup
+from daemon.cli.groups import CommandGroup
 from tests.daemon_process import FACEND, write_settings
 from tests.faces import default_models
 
@@ -27,7 +27,7 @@ def test_check_shows_what_is_in_effect_with_secrets_masked(facend, tmp_path):
     assert 'cameras[1].url = "rtsp://10.0.0.7/main"\n' in out
     assert 'cameras[1].password = "***"\n' in out
     assert "s3cret" not in out + err
-    assert err == f"{path}: good\n"
+    assert err == f"{path}: valid\n"
 
 
 def test_check_prints_json(facend, tmp_path):
@@ -111,9 +111,12 @@ def test_no_command_is_left_out_of_the_list():
         module = f"daemon.cli.{path.stem}"
         for command in getattr(importlib.import_module(module), "COMMANDS", ()):
             offered.add((command.name, module))
-    groups = [cli.facend.get_command(click.Context(cli.facend), name) for name in cli.facend.rooms]
-    tables = [cli.facend.rooms, *(group.rooms for group in groups if isinstance(group, LazyGroup))]
-    assert offered == {(name, room.module) for rooms in tables for name, room in rooms.items()}
+    groups = [cli.facend.get_command(click.Context(cli.facend), name) for name in cli.facend.lazy_commands]
+    tables = [
+        cli.facend.lazy_commands,
+        *(group.lazy_commands for group in groups if isinstance(group, CommandGroup)),
+    ]
+    assert offered == {(name, lazy.module) for commands in tables for name, lazy in commands.items()}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_a_command_loads_what_it_needs_and_no_more(tmp_path, arguments, not_load
     command = [word.format(settings) for word in arguments.split()]
     program = f"""
 import sys
-from daemon import cli
+from daemon.cli import main as cli
 sys.argv = {["facend", *command]!r}
 try:
     cli.main()
@@ -163,4 +166,4 @@ def test_the_file_in_the_current_folder_is_the_settings(facend, tmp_path, monkey
     status, out, err = facend("check")
     assert status == 0
     assert "http.port = 4321" in out
-    assert err == f"{Path('settings.toml')}: good\n"
+    assert err == f"{Path('settings.toml')}: valid\n"

@@ -192,7 +192,7 @@ def test_a_persons_times_are_those_of_the_days_that_count(box: Box) -> None:
     text = box.text("persons", "show", str(person))
     assert f"{seen:%a %Y-%m-%d}" in text.splitlines()[3]
     assert text.count(f"{seen:%Y-%m-%d %H:%M:%S}") == 3
-    assert text.splitlines()[-1] == f"days and times are those of {zone}"
+    assert text.splitlines()[-1] == f"times are in {zone}"
 
 
 def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
@@ -218,7 +218,7 @@ def test_a_person_is_renamed_and_split(box: Box) -> None:
     box.text("persons", "undo")
     assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
     faces = [json.loads(line)["id"] for line in box.text("export", "faces").splitlines()]
-    assert "--faces takes" in box.error("persons", "split", str(person), "--faces", "")
+    assert "--faces: expected" in box.error("persons", "split", str(person), "--faces", "")
     (split,) = box.json("persons", "split", str(person), "--faces", str(faces[1]))
     assert (split["kind"], split["faces"], split["state"]) == ("split", 1, "done")
     assert [one["faces"] for one in box.json("persons", "list")] == [1, 1]
@@ -252,8 +252,8 @@ def test_persons_who_look_the_same_are_erased_where_that_is_confirmed(box: Box) 
     """One by one at the prompt, with name, faces and confidence; with `--yes` only those that are named."""
     first, third, second = visits(box, (1, 0, "door"), (1, 1, "gate"), (2, 0, "door"))  # by camera
     told = box.run("persons", "erase", str(first), input="y\nn\n").output
-    assert f"Erase person {second}, 1 face, seen" in told and "confidence 1.00, too?" in told
-    assert f"stays: person {second}" in told and "not checked: backups" in told
+    assert f"Also erase person {second}, 1 face, seen" in told and "confidence 1.00?" in told
+    assert f"kept: person {second}" in told and "not checked: backups" in told
     assert {one["id"] for one in box.json("persons", "list")} == {second, third}
     (again,) = visits(box, (1, 2, "door"))
     erased = box.json("persons", "erase", str(again), "--yes")
@@ -276,7 +276,7 @@ def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, t
     assert (report["taken"], report["known"], report["refused"], report["persons"]) == (2, 0, 1, 2)
     text = box.text("enroll", str(people), "--gallery", "staff")
     assert "notes.txt: unreadable" in text
-    assert "0 taken, 2 known already, 1 refused" in text
+    assert "0 enrolled, 2 already known, 1 refused" in text
     assert [one["name"] for one in box.json("persons", "list")] == ["Ann", "Bob"]
     (tmp_path / "empty").mkdir()
     assert "no pictures" in box.error("enroll", str(tmp_path / "empty"), "--gallery", "staff")

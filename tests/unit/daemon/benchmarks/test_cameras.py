@@ -3,23 +3,23 @@ from pathlib import Path
 
 import pytest
 
-from daemon.benchmarks.camera_clips import Clip, Playing
-from daemon.benchmarks.camera_process import Look, Stored
+from daemon.benchmarks.camera_clips import Clip, PlayedClip
+from daemon.benchmarks.camera_process import DaemonSample, Stored
 from daemon.benchmarks.camera_recall import recall
-from daemon.benchmarks.camera_reference import Visit
+from daemon.benchmarks.camera_reference import ReferenceVisit
 from daemon.benchmarks.camera_runs import Plan, Run
 from daemon.benchmarks.cameras import keeps_up, rising
 
 CLIP = Clip(Path("hall.mp4"), 25.0, 20.0, ())
-PLAN = Plan(lambda camera: Playing(CLIP, CLIP.path, (0.0, 8.0)[camera % 2]), 30.0, {}, {})
-VISITS = {CLIP.path: [Visit(5.0, 7.0, 0), Visit(15.0, 17.0, 1)]}
+PLAN = Plan(lambda camera: PlayedClip(CLIP, CLIP.path, (0.0, 8.0)[camera % 2]), 30.0, {}, {})
+VISITS = {CLIP.path: [ReferenceVisit(5.0, 7.0, 0), ReferenceVisit(15.0, 17.0, 1)]}
 
 
-def look(at: float) -> Look:
-    return Look(at, {}, 0.0, 0.0, 0.0, {})
+def look(at: float) -> DaemonSample:
+    return DaemonSample(at, {}, 0.0, 0.0, 0.0, {})
 
 
-def run(stored: list[Stored], end: Look | None = None, cameras: int = 2) -> Run:
+def run(stored: list[Stored], end: DaemonSample | None = None, cameras: int = 2) -> Run:
     began = {f"c{number}": 1000.0 for number in range(cameras)}
     return Run(cameras, look(1000.0), end or look(1030.0), began, stored, 1.0, 25.0 * cameras)
 
@@ -45,12 +45,14 @@ def test_two_people_in_one_person_are_told() -> None:
     assert (seen.people, seen.persons, seen.mixed) == (2, 1, 1)
 
 
-def aged(seconds: str, decoded: float = 50.0) -> Look:
+def aged(seconds: str, decoded: float = 50.0) -> DaemonSample:
     """At the end of ten seconds: every frame's age was below so many seconds."""
     ages = {
         ("facend_frame_age_seconds_bucket", edge): 100.0 * (float(edge) >= float(seconds)) for edge in EDGES
     }
-    return Look(1010.0, {}, 0.0, 0.0, 0.0, {**ages, ("facend_frames_decoded_total", ""): 10 * decoded})
+    return DaemonSample(
+        1010.0, {}, 0.0, 0.0, 0.0, {**ages, ("facend_frames_decoded_total", ""): 10 * decoded}
+    )
 
 
 EDGES = ("0.1", "0.2", "0.5", "1.0", "+Inf")
@@ -67,9 +69,9 @@ def test_keeping_up_is_to_decode_what_falls_due_and_to_analyse_it_soon(
 
 def test_who_dozes_may_decode_less_and_late() -> None:
     """By an interval of key frames, and no more."""
-    dozing = replace(PLAN, doze_seconds=0.6)
+    dozing = replace(PLAN, keyframe_seconds=0.6)
     assert keeps_up(run([], aged("1.0", 2)), dozing)
-    assert not keeps_up(run([], aged("1.0", 2)), replace(PLAN, doze_seconds=0.1))
+    assert not keeps_up(run([], aged("1.0", 2)), replace(PLAN, keyframe_seconds=0.1))
 
 
 def test_an_age_lies_within_its_bucket() -> None:

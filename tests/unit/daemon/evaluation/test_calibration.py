@@ -11,43 +11,43 @@ from hypothesis import strategies as st
 from daemon.evaluation import calibration_report, curves
 from daemon.evaluation.calibration import check_labels, compare, oddities, suggest
 from daemon.evaluation.discard import SHARES, discard_curve, starting_threshold
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look
-from daemon.evaluation.identify import PersonLook
-from daemon.evaluation.labelled import Labelled
+from daemon.evaluation.faces import LabelledFace, PictureFace
+from daemon.evaluation.inputs import InputError, LabelledPicture
 from daemon.evaluation.rates import roc
 from pipeline.faces.facen import normalise
 
 
-def people(number: int, pictures: int, spread: float = 0.1, size: int = 32) -> list[PersonLook]:
+def people(number: int, pictures: int, spread: float = 0.1, size: int = 32) -> list[LabelledFace]:
     """Made-up people: random directions, each picture a little off; a poorer one is farther off."""
     chance = np.random.default_rng(3)
-    looks = []
+    faces = []
     for person in range(number):
         middle = chance.normal(size=size)
         for picture in range(pictures):
             off = spread * (1 + picture)
             facen = normalise((middle + off * chance.normal(size=size)).astype(np.float32))
-            looks.append(PersonLook(f"p{person}", Look(Path(f"p{person}_{picture}"), facen, score=-off)))
-    return looks
+            faces.append(
+                LabelledFace(f"p{person}", PictureFace(Path(f"p{person}_{picture}"), facen, score=-off))
+            )
+    return faces
 
 
-def faceless(person: str) -> PersonLook:
-    return PersonLook(person, Look(Path(f"{person}_x"), None, trouble="no face found"))
+def faceless(person: str) -> LabelledFace:
+    return LabelledFace(person, PictureFace(Path(f"{person}_x"), None, trouble="no face found"))
 
 
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["anna_1.jpg", "anna_2.jpg"], "2 pictures, of 1 person; it takes two people"),
-        (["anna_1.jpg", "bert_1.jpg"], "2 pictures, of 2 people; it takes two people"),
+        (["anna_1.jpg", "anna_2.jpg"], "2 pictures, of 1 person; at least two people"),
+        (["anna_1.jpg", "bert_1.jpg"], "2 pictures, of 2 people; at least two people"),
         (["anna_1.jpg"] * 5001, "there are 5001 pictures; at most 5000"),
     ],
 )
 def test_labels_that_cannot_be_compared_are_told_before_any_picture_is_looked_at(names, told):
     """By the names alone: a minute saved, or an hour."""
     with pytest.raises(InputError, match=told):
-        check_labels([Labelled(Path(name), name.partition("_")[0]) for name in names])
+        check_labels([LabelledPicture(Path(name), name.partition("_")[0]) for name in names])
 
 
 def test_every_picture_is_compared_with_every_other_one_once():
@@ -55,20 +55,20 @@ def test_every_picture_is_compared_with_every_other_one_once():
     compared = compare([*people(4, 3), faceless("p0")])
     assert (len(compared.genuine), len(compared.impostor)) == (12, 54)
     for pairs, same in ((compared.genuine_pairs, True), (compared.impostor_pairs, False)):
-        owners = [[compared.looks[at].person for at in pair] for pair in pairs]
+        owners = [[compared.faces[at].person for at in pair] for pair in pairs]
         assert all((one == other) is same for one, other in owners)
     first = (
-        compared.looks[compared.genuine_pairs[0, 0]].look,
-        compared.looks[compared.genuine_pairs[0, 1]].look,
+        compared.faces[compared.genuine_pairs[0, 0]].face,
+        compared.faces[compared.genuine_pairs[0, 1]].face,
     )
     assert compared.genuine[0] == pytest.approx((1 + float(np.dot(first[0].facen, first[1].facen))) / 2)
 
 
-@pytest.mark.parametrize("looks", [[], people(1, 5), people(5, 1), [faceless("a"), faceless("b")]])
-def test_too_few_pictures_are_said(looks):
+@pytest.mark.parametrize("faces", [[], people(1, 5), people(5, 1), [faceless("a"), faceless("b")]])
+def test_too_few_pictures_are_said(faces):
     """One person alone, or one picture each, gives only one kind of pair."""
-    with pytest.raises(InputError, match=f"pictures with a face among {len(looks)}, .* it takes two people"):
-        compare(looks)
+    with pytest.raises(InputError, match=f"pictures with a face among {len(faces)}, .* at least two people"):
+        compare(faces)
 
 
 def test_a_suggestion_keeps_the_rate_and_rounding_keeps_it_too():
@@ -80,13 +80,13 @@ def test_a_suggestion_keeps_the_rate_and_rounding_keeps_it_too():
     assert (compared.impostor >= suggestion.threshold).mean() <= 1e-2
 
 
-def test_a_rate_that_the_pairs_cannot_carry_is_not_suggested():
+def test_a_rate_that_the_pairs_cannot_demonstrate_is_not_suggested():
     """Forty people with three pictures give 7,020 impostor pairs: enough for 1e-3, not for 1e-4."""
     compared = compare(people(40, 3))
     suggestions = [suggest(compared, far) for far in (1e-3, 1e-4)]
     assert [suggestion.carried for suggestion in suggestions] == [True, False]
     lax = calibration_report.suggestion_text(suggestions, compared, "pack", medium=0.99)
-    assert 'threshold = "medium"' in lax and "NOT CARRIED: 7020 impostor pairs" in lax
+    assert 'threshold = "medium"' in lax and "NOT DEMONSTRATED: 7020 impostor pairs" in lax
     strict = calibration_report.suggestion_text(suggestions, compared, "pack", medium=0.1)
     assert f"\nthreshold = {suggestions[0].threshold:.4f}\n" in strict
     carried = calibration_report.suggestion_text(suggestions[:1], compared, "pack", medium=0.99)
@@ -95,10 +95,10 @@ def test_a_rate_that_the_pairs_cannot_carry_is_not_suggested():
 
 def test_a_wrong_label_comes_first_among_the_oddities():
     """Two pictures of one person under two names are the most alike of all strangers."""
-    looks = people(6, 3)
-    looks.append(PersonLook("somebody else", Look(Path("wrong"), looks[0].look.facen, 0)))
-    alike, unlike = oddities(compare(looks))
-    assert {alike[0].one.look.path, alike[0].other.look.path} == {Path("wrong"), Path("p0_0")}
+    faces = people(6, 3)
+    faces.append(LabelledFace("somebody else", PictureFace(Path("wrong"), faces[0].face.facen, 0)))
+    alike, unlike = oddities(compare(faces))
+    assert {alike[0].one.face.path, alike[0].other.face.path} == {Path("wrong"), Path("p0_0")}
     assert unlike[0].one.person == unlike[0].other.person
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look
-from daemon.evaluation.identify import PersonLook, evaluate, leave_out
+from daemon.evaluation.faces import LabelledFace, PictureFace
+from daemon.evaluation.identify import evaluate, leave_out
+from daemon.evaluation.inputs import InputError
 from pipeline.faces.facen import normalise
 
 THRESHOLDS = {"medium": 0.75}
 
 
-def seen(person: str, *degrees: float | None) -> list[PersonLook]:
+def seen(person: str, *degrees: float | None) -> list[LabelledFace]:
     """Pictures of a person, each a direction in the plane: 0° apart is confidence 1, 60° is 0.75."""
     return [
-        PersonLook(person, Look(Path(f"{person}_{angle}"), None if angle is None else facen(angle)))
+        LabelledFace(person, PictureFace(Path(f"{person}_{angle}"), None if angle is None else facen(angle)))
         for angle in degrees
     ]
 
@@ -64,7 +64,7 @@ def test_strangers_who_reach_the_threshold_are_false_accepts():
 
 
 def test_a_probe_that_is_taken_for_another_is_a_miss_however_sure():
-    """Anna looks like Bert: above the threshold, and wrong."""
+    """Anna faces like Bert: above the threshold, and wrong."""
     (point,) = evaluate([*seen("anna", 90), *seen("bert", 5)], seen("anna", 0), THRESHOLDS).at_thresholds
     assert point.misses == 1
 

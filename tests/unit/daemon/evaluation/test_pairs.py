@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.faces import Look, most_central
+from daemon.evaluation.faces import PictureFace, most_central
+from daemon.evaluation.inputs import InputError
 from daemon.evaluation.pairs import Pair, evaluate, read_pairs
 from pipeline.faces.facen import normalise
 from pipeline.types import Rectangle
@@ -59,8 +59,8 @@ def test_one_set_without_folds_is_dealt_out_to_ten(people):
         (["2 1", "Anna 1 2", "Anna 1 2", "Anna 1 2", "Anna 1 Carl 1"], "line 3: expected `name1 i name2 j`"),
         (["2 1", "Anna 1 x", *["Anna 1 Carl 1"] * 3], "line 2: expected `name i j` with numbers"),
         (["2 1", "Anna 1 3", *["Anna 1 Carl 1"] * 3], "line 2: there is no Anna/Anna_0003.jpg"),
-        (["2 1", "../x 1 2", *["Anna 1 Carl 1"] * 3], "line 2: '../x' is no name"),
-        ([""], "there are no pairs in it"),
+        (["2 1", "../x 1 2", *["Anna 1 Carl 1"] * 3], "line 2: '../x' is not a valid name"),
+        ([""], "it contains no pairs"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_with_its_line(people, lines, told):
@@ -86,7 +86,7 @@ def test_a_pair_without_a_face_counts_as_not_matched():
         pairs += [Pair(Path("a"), Path("b"), True, fold), Pair(Path("a"), Path("c"), False, fold)]
         pairs += [Pair(Path("a"), Path("d"), True, fold), Pair(Path("c"), Path("d"), False, fold)]
     done = []
-    scores = evaluate(pairs, lambda path: Look(path, facens[path.name]), done.append)
+    scores = evaluate(pairs, lambda path: PictureFace(path, facens[path.name]), done.append)
     assert scores.accuracy.mean == 0.75
     assert [point.tar for point in scores.at_far] == [0.5, 0.5]
     assert (scores.pictures, sum(done)) == (4, 4)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from cameras.latest_frame import LatestFrame
-from daemon.evaluation.errors import InputError
-from daemon.evaluation.labelled import labelled
+from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace, score
 from daemon.evaluation.truth import Truth, clips_of, read_truth
@@ -111,14 +110,14 @@ def test_people_are_folders_or_the_first_part_of_a_name(tmp_path):
     (tmp_path / "Anna").mkdir()
     for name in ("Anna/x.JPG", "Bert_von_B_0001.png", "Carl.jpg", ".hidden.jpg", "boxes.json"):
         (tmp_path / name).touch()
-    found = {picture.path.name: picture.person for picture in labelled(tmp_path)}
+    found = {picture.path.name: picture.person for picture in labelled_pictures(tmp_path)}
     assert found == {"x.JPG": "Anna", "Bert_von_B_0001.png": "Bert_von_B", "Carl.jpg": "Carl"}
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(InputError, match="no pictures in it"):
-        labelled(empty)
+    with pytest.raises(InputError, match="contains no pictures"):
+        labelled_pictures(empty)
     with pytest.raises(InputError, match="cannot be read"):
-        labelled(tmp_path / "nowhere")
+        labelled_pictures(tmp_path / "nowhere")
 
 
 class Diary:

@@ -9,7 +9,7 @@ import click
 import pytest
 import structlog
 
-from daemon.cli.store import echo_table
+from daemon.cli.output import echo_table
 from daemon.runtime import logs, terminal
 
 STEERING = [

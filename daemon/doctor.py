@@ -1,14 +1,21 @@
-"""A first look at the box: is there everything that the service needs?"""
+"""The checks of `facend doctor` on this box: folders, disks, models, MongoDB, daemon and cameras."""
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from cameras.errors import SourceError
+from cameras.settings import CameraSettings
+from cameras.source.ffmpeg import FFmpegSource
+from daemon.config.camera_documents import ReadCameras
+from daemon.config.collection_cameras import copied
 from daemon.config.settings import Settings
-from daemon.doctor import cameras as camera_checks
-from daemon.doctor.finding import Check
-from daemon.errors import StartError
+from daemon.config.wanted_cameras import WantedCameras
+from daemon.errors import SettingsError, StartError
 from daemon.http import client as daemon_client
 from daemon.http.server import listen
 from daemon.models import fetch_with_progress, models_folder
@@ -19,9 +26,21 @@ from pipeline.models.files import Pack, folder_of, is_present, resolve
 from store.errors import StoreError
 from store.mongod.program import find_mongod
 
+CAMERA_TIMEOUT_SECONDS = 5.0
+CAMERAS_AT_ONCE = 16
 
-def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
-    """Looks at one thing after the other."""
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of one check."""
+
+    name: str
+    state: Literal["good", "warning", "bad", "repaired"]
+    detail: str
+
+
+def check_box(settings: Settings, *, repair: bool) -> Iterator[Check]:
+    """Run all checks of the box, one after another."""
     running = data_folder.is_held(settings.data_dir)
     yield _data_folder(settings.data_dir, repair=repair)
     yield from _disks(settings)
@@ -32,13 +51,13 @@ def look(settings: Settings, *, repair: bool) -> Iterator[Check]:
         yield from _daemon(settings)
     else:
         yield _port(settings)
-        yield Check("daemon", "good", "does not run; where it should, `systemctl status facend` says why")
-        yield from camera_checks.look(settings)
+        yield Check("daemon", "good", "not running; if it should be, see `systemctl status facend`")
+        yield from check_cameras(settings)
 
 
 def _data_folder(folder: Path, *, repair: bool) -> Check:
     if not repair and not folder.exists():
-        return Check("data folder", "good", f"{folder} is not there yet; `facend run` makes it")
+        return Check("data folder", "good", f"{folder} does not exist yet; `facend run` creates it")
     try:
         if repair:
             data_folder.prepare(folder)
@@ -70,11 +89,11 @@ def _models(settings: Settings, *, repair: bool) -> Check:
             return Check("models", "good", f"{pack.name} in {folder_of(pack, folder)}")
         detail = f"{pack.name}: {', '.join(wrong)}"
         if not repair:
-            return Check("models", "bad", f"{detail}; `facend models --fetch {pack.name}` brings them")
+            return Check("models", "bad", f"{detail}; `facend models --fetch {pack.name}` downloads them")
         fetch_with_progress(pack, folder, settings.models.sources)
     except (ModelError, OSError) as error:
         return Check("models", "bad", str(error))
-    return Check("models", "repaired", f"{detail}; fetched again")
+    return Check("models", "repaired", f"{detail}; downloaded again")
 
 
 def _wrong_files(pack: Pack, folder: Path) -> list[str]:
@@ -88,7 +107,7 @@ def _wrong_files(pack: Pack, folder: Path) -> list[str]:
             continue
         with path.open("rb") as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-                wrong.append(f"{file.name} has a wrong digest")
+                wrong.append(f"{file.name} has the wrong digest")
     return wrong
 
 
@@ -103,10 +122,11 @@ def _mongod(settings: Settings) -> Check:
 
 def _spool(folder: Path) -> Check:
     waiting, dead = (len(list(folder.glob(pattern))) for pattern in ("*.sighting", "dead/*.reason"))
+    pending = f"{waiting} sighting{'' if waiting == 1 else 's'} pending"
     if dead:
-        told = f"{dead} can never be stored, see {folder / 'dead'}, where each has its reason beside it"
-        return Check("spool", "bad", f"{waiting} sightings wait; {told}")
-    return Check("spool", "good", f"{waiting} sightings wait")
+        text = f"{dead} cannot be stored; {folder / 'dead'} has each with its reason"
+        return Check("spool", "bad", f"{pending}; {text}")
+    return Check("spool", "good", pending)
 
 
 def _port(settings: Settings) -> Check:
@@ -121,24 +141,58 @@ def _daemon(settings: Settings) -> Iterator[Check]:
     try:
         status = daemon_client.status(settings)
     except daemon_client.NoAnswerError as error:
-        yield Check("daemon", "bad", f"runs, but {error}")
+        yield Check("daemon", "bad", f"running, but {error}")
         return
-    yield Check("daemon", "good", f"runs since {status['started_at']}, {status['summary']}")
+    yield Check("daemon", "good", f"running since {status['started_at']}, {status['summary']}")
     spool = status["spool"]
     trouble = status["store"]["trouble"] or spool["fault"]
     if spool["dropped"]:
-        told = f"full with {spool['bytes']} bytes, {spool['dropped']} sightings were dropped"
-        yield Check("room in the spool", "bad", told)
-    yield Check("storing", "bad" if trouble else "good", trouble or "the store answers")
+        text = f"full with {spool['bytes']} bytes, {spool['dropped']} sightings were dropped"
+        yield Check("spool size", "bad", text)
+    yield Check("storing", "bad" if trouble else "good", trouble or "the store is available")
     for source, refused in status["configuration"].items():
         if refused:
-            yield Check(source, "bad", f"refused, and the old ones stay: {refused}")
+            yield Check(source, "bad", f"change refused, previous settings stay: {refused}")
     for camera in status["cameras"]:
-        told = " ".join(filter(None, (camera["state"], camera.get("reason"), camera.get("detail"))))
-        yield Check(f"camera {camera['cam_id']}", "bad" if camera["state"] == "red" else "good", told)
+        text = " ".join(filter(None, (camera["state"], camera.get("reason"), camera.get("detail"))))
+        yield Check(f"camera {camera['cam_id']}", "bad" if camera["state"] == "red" else "good", text)
     for plugin in status["plugins"]:
         if plugin["state"] in ("resting", "failed"):
             yield Check(f"plugin {plugin['name']}", "bad", f"{plugin['state']}: {plugin['error']}")
     for name, job in status["jobs"].items():
         if job["last_error"]:
             yield Check(f"job {name}", "bad", job["last_error"])
+
+
+def check_cameras(settings: Settings) -> Iterator[Check]:
+    """Open every camera that this box reads, several at once. Used while no daemon reads them."""
+    stored = ReadCameras()
+    try:
+        stored = copied(settings.data_dir)
+    except SettingsError as error:
+        yield Check("stored cameras", "bad", f"the copy of the last run is unusable: {error}")
+    for cam_id, problem in stored.refused.items():
+        yield Check(f"camera {cam_id}", "bad", problem)
+    wanted = WantedCameras(settings.box).together(settings.cameras, stored.cameras)
+    cameras = [camera for camera in wanted if camera.enabled]
+    if not cameras:
+        yield Check("cameras", "good", "this box has no cameras to read")
+        return
+    with ThreadPoolExecutor(min(CAMERAS_AT_ONCE, len(cameras))) as pool:
+        yield from pool.map(_camera, cameras)
+
+
+def _camera(camera: CameraSettings) -> Check:
+    name = f"camera {camera.id}"
+    if camera.password is not None and not camera.password.get_secret_value():
+        return Check(name, "good", "not checked: only the service gets its password, from systemd")
+    timeouts = {
+        key: min(getattr(camera, key), CAMERA_TIMEOUT_SECONDS)
+        for key in ("connect_timeout_seconds", "read_timeout_seconds")
+    }
+    try:
+        with closing(FFmpegSource(camera.model_copy(update=timeouts))) as source:
+            info = source.info
+    except SourceError as error:
+        return Check(name, "bad", f"{error.reason} {error}")
+    return Check(name, "good", f"sends {info.codec}, {info.width}x{info.height}")

@@ -1,4 +1,4 @@
-"""What the first look at a box says while no daemon runs, and of one that runs."""
+"""The checks of the doctor on a box, with and without a running daemon."""
 
 import json
 import socket
@@ -16,8 +16,7 @@ from daemon.config import file as settings_file
 from daemon.config.camera_documents import document_of
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.settings import Settings
-from daemon.doctor import box as box_checks
-from daemon.doctor import cameras as camera_checks
+from daemon.doctor import check_box, check_cameras
 from daemon.errors import SettingsError
 from daemon.runtime import data_folder
 from pipeline.base.files import write_durably
@@ -36,9 +35,9 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, closed_port: int) -> None:
-    """Each says with what it answers, or why it does not; in the order of the settings, those of the
-    collection last. Left out are disabled ones, and those of other boxes."""
+def test_every_camera_of_the_box_is_checked_while_no_daemon_runs(tmp_path: Path, closed_port: int) -> None:
+    """Cameras are checked in the order of the settings, then those of the collection; each result says what
+    the camera sends or why it does not. Disabled cameras and those of other boxes are skipped."""
     clip = tmp_path / "clip.mp4"
     write_clip(clip, moving_pictures(10, 160, 120), 10)
     away = f"rtsp://cam:s3cr3t@127.0.0.1:{closed_port}/main"
@@ -47,7 +46,7 @@ def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, c
     copy = CameraSettings(id="hall", url="rtsp://127.0.0.1/overruled")
     documents = [document, document_of(copy, CameraSecrets(tmp_path))]
     write_durably(tmp_path / "cameras.json", json.dumps(documents).encode())
-    checks = camera_checks.look(
+    checks = check_cameras(
         settings(
             tmp_path,
             {"id": "door", "url": away},
@@ -59,8 +58,8 @@ def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, c
     )
     told = {check.name: (check.state, check.detail) for check in checks}
     assert list(told) == ["camera door", "camera hall", "camera gate", "camera yard"]
-    assert told["camera hall"] == ("good", "answers with h264, 160x120")
-    assert told["camera gate"] == ("good", "not asked: systemd hands its password to the service alone")
+    assert told["camera hall"] == ("good", "sends h264, 160x120")
+    assert told["camera gate"] == ("good", "not checked: only the service gets its password, from systemd")
     for name in ("camera door", "camera yard"):
         assert told[name][0] == "bad"
         assert told[name][1].startswith(
@@ -68,31 +67,31 @@ def test_every_camera_of_the_box_is_asked_while_no_daemon_runs(tmp_path: Path, c
         )
 
 
-def test_a_copy_of_the_stored_cameras_that_is_of_no_use_is_told(tmp_path: Path) -> None:
-    """Those cameras cannot be asked, which is not to say that there are none."""
+def test_an_unusable_copy_of_the_stored_cameras_is_reported(tmp_path: Path) -> None:
+    """The cameras of the collection cannot be checked, and the file is named."""
     (tmp_path / "cameras.json").write_text("[{")
-    told = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}
+    told = {check.name: check for check in check_box(settings(tmp_path), repair=False)}
     assert told["stored cameras"].state == "bad"
     assert str(tmp_path / "cameras.json") in told["stored cameras"].detail
 
 
-def test_sightings_that_were_put_aside_are_told(tmp_path: Path) -> None:
-    """They are visits that nobody will ever see, so something is wrong."""
+def test_dead_sightings_are_reported(tmp_path: Path) -> None:
+    """A visit that cannot be stored is a problem; pending ones are not."""
     (tmp_path / "spool" / "dead").mkdir(parents=True)
     (tmp_path / "spool" / "one.sighting").touch()
-    spool = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}["spool"]
-    assert (spool.state, spool.detail) == ("good", "1 sightings wait")
+    spool = {check.name: check for check in check_box(settings(tmp_path), repair=False)}["spool"]
+    assert (spool.state, spool.detail) == ("good", "1 sighting pending")
     (tmp_path / "spool" / "dead" / "two.sighting.reason").touch()
-    spool = {check.name: check for check in box_checks.look(settings(tmp_path), repair=False)}["spool"]
+    spool = {check.name: check for check in check_box(settings(tmp_path), repair=False)}["spool"]
     assert spool.state == "bad"
-    assert "1 can never be stored" in spool.detail and str(tmp_path / "spool" / "dead") in spool.detail
+    assert "1 cannot be stored" in spool.detail and str(tmp_path / "spool" / "dead") in spool.detail
 
 
 def test_a_reserve_larger_than_the_disk_is_bad(tmp_path: Path) -> None:
     """Doctor and `facend check` name the setting; the rest of the report stays."""
     path = tmp_path / "settings.toml"
     path.write_text('data_dir = "data"\n[uploads]\nmin_free_bytes = 1_000_000_000_000_000_000\n')
-    checks = {check.name: check for check in box_checks.look(settings_file.load(path), repair=False)}
+    checks = {check.name: check for check in check_box(settings_file.load(path), repair=False)}
     assert checks["disk"].state == "bad" and "uploads.min_free_bytes" in checks["disk"].detail
     done = CliRunner().invoke(check, ["--settings", str(path)])
     assert done.exit_code and isinstance(done.exception, SettingsError)
@@ -118,7 +117,7 @@ STATUS: dict[str, Any] = {
         ({}, "", ""),
         ({"store": {"trouble": "MongoDB is away"}}, "storing", "MongoDB is away"),
         ({"spool": {**SPOOL, "fault": "a full disk"}}, "storing", "a full disk"),
-        ({"spool": {**SPOOL, "dropped": 3}}, "room in the spool", "3 sightings were dropped"),
+        ({"spool": {**SPOOL, "dropped": 3}}, "spool size", "3 sightings were dropped"),
         ({"configuration": {"collection": "the camera x: url"}}, "collection", "the camera x: url"),
         (
             {"cameras": [{"cam_id": "door", "state": "red", "reason": "refused", "detail": "nobody"}]},
@@ -129,13 +128,13 @@ STATUS: dict[str, Any] = {
         ({"jobs": {"doctor": {"last_error": "it broke"}}}, "job doctor", "it broke"),
     ],
 )
-def test_what_the_running_daemon_says_is_passed_on(
+def test_problems_of_the_running_daemon_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any], name: str, detail: str
 ) -> None:
-    """Whatever troubles it is bad, under its name, and nothing else is."""
+    """Each problem in the status is bad under its name, and nothing else is."""
     monkeypatch.setattr("daemon.http.client.status", lambda _settings: {**STATUS, **trouble})
     with data_folder.held(tmp_path):
-        checks = list(box_checks.look(settings(tmp_path), repair=False))
+        checks = list(check_box(settings(tmp_path), repair=False))
     bad = [check for check in checks if check.state == "bad" and check.name != "models"]
     assert [check.name for check in bad] == ([name] if name else [])
     assert all(detail in check.detail for check in bad)

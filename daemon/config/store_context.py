@@ -1,0 +1,43 @@
+"""Opening the store as the settings say, for commands and evaluations."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from daemon.config.camera_documents import check_document
+from daemon.config.settings import Settings
+from daemon.config.uploads import uploads_of
+from store import Context
+from store.collections.extraction import PictureExtractor
+
+
+@asynccontextmanager
+async def open_context(
+    settings: Settings,
+    *,
+    extractor: PictureExtractor | None = None,
+    facen_size: int | None = None,
+    pack: str | None = None,
+    fill: bool = False,
+    read_only: bool = False,
+) -> AsyncIterator[Context]:
+    """The open store, until the end of the block. `fill` loads the facens, `read_only` writes nothing."""
+    async with (
+        uploads_of(settings) as uploads,
+        Context.open(
+            settings.store,
+            persons=settings.persons,
+            data_dir=settings.data_dir,
+            uploads=uploads,
+            extractor=extractor,
+            facens_settings=settings.facens,
+            facen_size=facen_size,
+            pack=pack,
+            max_pixels=settings.pipeline.max_pixels,
+            thumbnail_hosts=settings.uploads.thumbnail_hosts,
+            check_camera=check_document,
+            fill=fill,
+            box=settings.box,
+            read_only=read_only,
+        ) as ctx,
+    ):
+        yield ctx

@@ -1,0 +1,54 @@
+"""LabelledPicture pictures: folders of people, and the error of an input that cannot be used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.errors import StartError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+
+
+class InputError(StartError):
+    """A file or folder that an evaluation cannot use; the message names it. Exit status 2."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPicture:
+    path: Path
+    person: str
+
+
+def labelled_pictures(folder: Path) -> list[LabelledPicture]:
+    """The pictures in a folder with their persons, sorted by name.
+
+    A sub-folder is a person of that name. A file beside the sub-folders is named PERSON_VARIANT; the variant
+    follows the last underscore. Hidden files and files without a picture's suffix are ignored.
+
+    Raises:
+        InputError: there is no such folder, or it holds no picture.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
+    found = []
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            found += [
+                LabelledPicture(path, entry.name)
+                for path in sorted(entry.rglob("[!.]*"))
+                if _is_picture(path)
+            ]
+        elif _is_picture(entry):
+            found.append(LabelledPicture(entry, entry.stem.rpartition("_")[0] or entry.stem))
+    if not found:
+        raise InputError(f"{folder}: it contains no pictures; expected PERSON/*.jpg or PERSON_VARIANT.jpg")
+    return found
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
