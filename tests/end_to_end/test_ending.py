@@ -7,7 +7,7 @@ import pytest
 HANGING = """
 import threading
 import click
-from daemon import cli
+from daemon.cli import main as cli
 from daemon.errors import SettingsError
 @cli.facend.command("hang")
 def hang():
