@@ -122,7 +122,7 @@ class Storing:
     @property
     def not_followed(self) -> str:
         """Why changes by other processes are not seen at present; empty otherwise."""
-        return self.trouble if self.session is None else self.session.ctx.keeping.fault
+        return self.trouble if self.session is None else self.session.ctx.facens_lifecycle.fault
 
     def require_session(self) -> StoreSession:
         """The open store.
@@ -244,7 +244,7 @@ class Storing:
     async def _save_at_end(self, ctx: Context) -> None:
         """Save a snapshot of the facens; without one the next start reads them from MongoDB."""
         try:
-            await ctx.keeping.save()
+            await ctx.facens_lifecycle.save()
         except OSError as error:
             log.warning("the facens were not saved to disk", reason=str(error))
 

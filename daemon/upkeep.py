@@ -15,7 +15,7 @@ from store import AuthenticationError, Context, FacenStorageError, StoreError, S
 from store.facens.sync.diff import entries_listed
 from store.facens.sync.migrate import Proof, bring_over
 from store.identity.evidence import PersonEvidence
-from store.identity.unassigned import Withheld
+from store.identity.unassigned import UnassignedFaces
 from store.mongo.term_leases import TermLeases
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
@@ -51,7 +51,7 @@ class Upkeep:
     async def save_facens(self) -> None:
         """Save a snapshot of the facens in memory."""
         if (session := self._storing.session) is not None:
-            await session.ctx.keeping.save()
+            await session.ctx.facens_lifecycle.save()
 
     async def retention(self) -> None:
         """Remove faces and pictures beyond the limits of the settings."""
@@ -78,7 +78,7 @@ class Upkeep:
         enough = threshold(self._settings.persons, self._models.pack)
         async with self._exclusive(session, "look_again") as exclusive:
             if exclusive:
-                await Withheld(session.ctx, session.owner, enough).look_again()
+                await UnassignedFaces(session.ctx, session.owner, enough).reassess()
         if self._storing.session is not None:  # not closed meanwhile
             await session.ctx.locations.carry_out()
 
@@ -191,7 +191,7 @@ async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]
     compared(0)
     proof = await bring_over(ctx.database, ctx.facens, compared, ctx.faces.locks)
     try:
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
     except OSError as error:
         raise StoreUnavailableError(
             f"the facens are in order, but the snapshot cannot be written ({error.strerror})"

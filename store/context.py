@@ -19,7 +19,7 @@ from store.collections.server_faces import ServerFaces
 from store.collections.users import Users
 from store.facens.storage import FacenStorage
 from store.facens.sync.factory import open_storage
-from store.facens.sync.lifecycle import FacensKeeping
+from store.facens.sync.lifecycle import FacensLifecycle
 from store.mongo.client import Database, connect, ping
 from store.mongo.counters import Counters
 from store.mongo.indexes import create_indexes
@@ -56,7 +56,7 @@ class Context:
     locations: Locations
     """At which place each picture lies, and which boxes use it."""
     extractor: Extractor
-    keeping: FacensKeeping
+    facens_lifecycle: FacensLifecycle
     """Keeps the facen storage in step with MongoDB."""
     malformed: MalformedDocuments
     """The documents that every reader passes over."""
@@ -141,10 +141,10 @@ class Context:
                 QueryLimiter(settings.query_timeout_seconds),
             )
             await (ctx._check() if read_only else ctx._prepare())
-            await ctx.keeping.open(data_dir / "facens", pack, facen_size, claim=not read_only)
+            await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
             if fill and not (read_only and wanted.is_remote):
                 # A storage that was passed in is followed by whoever passed it.
-                await stack.enter_async_context(ctx.keeping.filled(follow=facens is None))
+                await stack.enter_async_context(ctx.facens_lifecycle.filled(follow=facens is None))
             yield ctx
 
     @staticmethod
@@ -186,9 +186,11 @@ class Context:
         persons = Persons(database, users, faces, galleries, counters, facens, settings, observer)
         cameras = Cameras(database, users, observer, check_camera)
         malformed = MalformedDocuments(database)
-        keeping = FacensKeeping(database, facens, faces.locks, malformed.notice)
+        lifecycle = FacensLifecycle(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
-        return cls(*collections, facens, uploads, locations, extractor, keeping, malformed, database, mongod)
+        return cls(
+            *collections, facens, uploads, locations, extractor, lifecycle, malformed, database, mongod
+        )
 
     async def _check(self) -> None:
         await refuse_newer(self.database)

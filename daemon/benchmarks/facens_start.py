@@ -27,12 +27,12 @@ async def measure_start(kind: Distribution, count: int, size: int) -> AsyncItera
                 StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, fill=False
             ) as ctx:
                 since = time.perf_counter()
-                async with ctx.keeping.filled(follow=True):
+                async with ctx.facens_lifecycle.filled(follow=True):
                     seconds = time.perf_counter() - since
                     held = sum(shard.facens for shard in await ctx.facens.health())
                     if held != count:
                         raise RuntimeError(f"{held} facens came in, not {count}")
-                    await ctx.keeping.save()
+                    await ctx.facens_lifecycle.save()
                 return seconds
 
         async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:

@@ -108,9 +108,9 @@ def rebuild(command: CommandContext) -> None:
         await _clear(ctx)
 
     async def work(ctx: Context, _: Users.Model) -> Proof:
-        ctx.keeping.forget()
+        ctx.facens_lifecycle.forget()
         proof = await _copied(ctx, ctx.facens)
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
         return proof
 
     _with_facens(command, clear, None)  # of any pack
@@ -145,7 +145,7 @@ def migrate(command: CommandContext, url: str) -> None:
         try:
             if wanted.is_remote:
                 return await _copied(ctx, target)
-            local = ctx.keeping.of(target)
+            local = ctx.facens_lifecycle.of(target)
             await local.open(command.settings.data_dir / "facens", pack.name, pack.facen_size)
             proof = await _copied(ctx, target)
             await local.save()

@@ -91,7 +91,7 @@ class StoreHealth:
     async def _count_facens(self, ctx: Context) -> None:
         health = await ctx.facens.health()
         self.shards = {"live": sum(shard.live for shard in health), "total": len(health)}
-        await ctx.keeping.heal()
+        await ctx.facens_lifecycle.heal()
         facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
         for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
             if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:

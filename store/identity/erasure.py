@@ -258,7 +258,7 @@ class Erasure:
     async def _forget_snapshots(self) -> None:
         """The facens on disk: those of before are still among them, and the next start does without."""
         try:
-            await asyncio.to_thread(self._ctx.keeping.forget)
+            await asyncio.to_thread(self._ctx.facens_lifecycle.forget)
         except OSError as error:
             raise StoreError(
                 f"the snapshots of the facens cannot be removed: {error}; erase again"

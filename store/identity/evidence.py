@@ -24,8 +24,7 @@ from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadValueError
 from store.face import Face, co_visible_visits, facen_of, usable_facen, visit_of
-from store.identity.changes import Change, PersonChanges
-from store.identity.distinct_pairs import told_apart
+from store.identity.changes import CHANGES, Change, PersonChanges
 from store.identity.neighbours import neighbours
 from store.identity.references import References
 from store.mongo.client import Collection
@@ -114,10 +113,10 @@ class PersonEvidence:
             kept = await self._proposals.find({"owner": owner}).sort("_id", 1).to_list(None)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "person_proposals.find") from error
-        apart = await told_apart(self._ctx, self._user)
+        distinct = await distinct_pairs(self._ctx, self._user)
         found = []
         for one in kept:
-            if frozenset((one["person"], one["other"])) in apart:
+            if frozenset((one["person"], one["other"])) in distinct:
                 continue
             both = {"_id": {"$in": [one["person"], one["other"]]}}
             if await self._ctx.persons.count(owner, both) == 2:
@@ -126,9 +125,9 @@ class PersonEvidence:
 
     async def look(self) -> AsyncIterator[Proposal]:
         """Pairs of persons whose visits say that they are one, and whom nobody has told apart."""
-        apart = await told_apart(self._ctx, self._user)
+        distinct = await distinct_pairs(self._ctx, self._user)
         for one, other in sorted(await self._neighbours()):
-            if frozenset((one, other)) in apart:
+            if frozenset((one, other)) in distinct:
                 continue
             proposal = await self._judge(one, other)
             if proposal is not None:
@@ -230,3 +229,32 @@ class PersonEvidence:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "person_proposals.write") from error
         log.info("persons were compared", proposals=len(found))
+
+
+async def distinct_pairs(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
+    """Pairs that an operator marked as different persons, by present ids: a split, or an undone merge."""
+    query = {
+        "owner": await ctx.users.owner(user),
+        "kind": {"$in": ["merge", "split"]},
+        "other": {"$ne": None},
+    }
+    merged: dict[int, int] = {}
+    pairs: list[tuple[int, int]] = []
+    try:
+        async for change in ctx.database[CHANGES].find(query):
+            person, other, state = change["person"], change["other"], change["state"]
+            if change["kind"] == "merge" and state == "done":
+                merged[other] = person
+            elif (change["kind"], state) in (("merge", "undone"), ("split", "done")):
+                pairs.append((person, other))
+    except DRIVER_ERRORS as error:
+        raise translate_error(error, "person_changes.find") from error
+
+    def present_id(person: int) -> int:
+        seen = {person}
+        while (into := merged.get(person)) is not None and into not in seen:  # damaged documents make rings
+            seen.add(into)
+            person = into
+        return person
+
+    return {frozenset((present_id(one), present_id(other))) for one, other in pairs}

@@ -1,4 +1,4 @@
-"""Who else looks like a person: faces without a person, and other persons.
+"""Faces without a person and other persons that look like a given person.
 
 Every facen is compared, without a search index: an erasure must not miss what an index has not seen yet.
 """
@@ -18,11 +18,10 @@ from pipeline.models.packs import known_packs
 from pipeline.types import Facen, Sighting
 from store.context import Context
 from store.face import Face, usable_facen, visit_of
+from store.identity.unassigned import SAME_VISIT_CONFIDENCE
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 BATCH = 500
-SAME_VISIT = 0.6
-"""Confidence that is enough within one visit: the track says that both faces are one person's."""
 FIELDS = {"facen": 1, "person_id": 1, "cam_id": 1, "detector_info": 1}
 
 
@@ -90,7 +89,7 @@ class Lookalikes:
         """Whether a facen is alike enough, and the confidence of the best match."""
         assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
         alike = float(confidence(float((self._known @ facen).max())))
-        least = min(SAME_VISIT, self.threshold) if visit in self._visits else self.threshold
+        least = min(SAME_VISIT_CONFIDENCE, self.threshold) if visit in self._visits else self.threshold
         return alike >= least, alike
 
     async def unassigned(self) -> AsyncIterator[Face]:

@@ -1,4 +1,4 @@
-"""Faces without a person get one when somebody better seen says who it was."""
+"""Assigns faces without a person once a better face of the same person is known."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,23 +15,22 @@ from store.identity.removal import FaceRemoval
 log = structlog.get_logger()
 
 WAITING = ("withheld", "ambiguous")
-AGAIN_DAYS = 30
-"""Who was not recognised for so long is not looked at again."""
-SAME_VISIT = 0.6
-"""A track says that two faces are one person's; the facens only must not say the opposite."""
+MAX_AGE_DAYS = 30
+"""Older faces without a person are not compared again."""
+SAME_VISIT_CONFIDENCE = 0.6
+"""Enough within one visit, where tracking already says that both faces are one person's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a look at the withheld faces gave, in numbers."""
+class Reassessed:
+    """Counts of a reassessment."""
 
-    looked_at: int
-    found: int
-    """Faces that have a person now."""
+    examined: int
+    assigned: int
 
 
-class Withheld:
-    """Gives the faces that one user's cameras withheld to their persons."""
+class UnassignedFaces:
+    """Assigns the faces of one user that recognition withheld or found ambiguous."""
 
     def __init__(self, ctx: Context, user: UserArgument, threshold: float) -> None:
         """`threshold`: the confidence from which a face is a known person's."""
@@ -39,8 +38,8 @@ class Withheld:
         self._user = user
         self._threshold = threshold
 
-    async def of_visit(self, known: Face) -> int:
-        """Gives the other faces of a visit to the person that this one of its faces has; how many."""
+    async def assign_visit(self, known: Face) -> int:
+        """Assigns the other faces of a face's visit to the same person; returns their number."""
         visit = visit_of(known)
         if visit is None:
             return 0
@@ -51,43 +50,42 @@ class Withheld:
             if facen is None:
                 continue
             alike = float(confidence(float(facen @ facen_of(known))))
-            if alike >= SAME_VISIT:
-                count += await self.give(face, known["person_id"], alike)
+            if alike >= SAME_VISIT_CONFIDENCE:
+                count += await self.assign(face, known["person_id"], alike)
         return count
 
-    async def look_again(self, now: datetime | None = None) -> Resolved:
-        """Looks once more at the faces without a person; made for a periodic job."""
-        since = (now or datetime.now(UTC)) - timedelta(days=AGAIN_DAYS)
+    async def reassess(self, now: datetime | None = None) -> Reassessed:
+        """Compares recent faces without a person again. For a periodic job."""
+        since = (now or datetime.now(UTC)) - timedelta(days=MAX_AGE_DAYS)
         query = {
             "person_id": None,
             "person_outcome": {"$in": list(WAITING)},
             "timestamp": {"$gte": since},
             "cam_id": {"$type": "string"},
         }
-        looked_at = found = 0
+        examined = assigned = 0
         async for face in FaceRemoval(self._ctx, self._user).faces(query):
-            looked_at += 1
+            examined += 1
             try:
-                found += await self._look_at(face)
-            except BadFilterError:  # this says something about the server, not about the face
+                assigned += await self._reassess_face(face)
+            except BadFilterError:  # the same for every face
                 raise
             except BadValueError as error:
                 log.debug("a face without a person cannot be compared", face=face["_id"], reason=str(error))
-        resolved = Resolved(looked_at, found)
-        if found:
-            log.info("faces without a person have one now", found=found, of=looked_at)
-        return resolved
+        if assigned:
+            log.info("assigned faces that had no person", assigned=assigned, examined=examined)
+        return Reassessed(examined, assigned)
 
-    async def _look_at(self, face: Face) -> bool:
-        """Whether it has a person now."""
+    async def _reassess_face(self, face: Face) -> bool:
+        """Whether it was assigned."""
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         await self._ctx.galleries.ensure(self._user, gallery)
         match = await self._ctx.persons.resolve(self._user, face, gallery, self._threshold)
-        return match.person_id is not None and await self.give(face, match.person_id, match.confidence)
+        return match.person_id is not None and await self.assign(face, match.person_id, match.confidence)
 
-    async def give(self, face: Face, person_id: int, alike: float | None) -> bool:
-        """Gives a face that has no person to this one; False where somebody else was faster."""
-        # The gallery first: a face without a person does no harm there, and the next look completes it.
+    async def assign(self, face: Face, person_id: int, alike: float | None) -> bool:
+        """Assigns a face without a person to this one; False where it was assigned or removed meanwhile."""
+        # The gallery first: after a crash in between, the next run completes a face without a person in it.
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         if gallery not in face.galleries:
             await self._ctx.galleries.ensure(self._user, gallery)

@@ -1,4 +1,4 @@
-"""The driver's errors as ours."""
+"""Translates errors of the MongoDB driver into StoreError."""
 
 from bson.errors import BSONError, InvalidDocument
 from pymongo.errors import (
@@ -45,11 +45,11 @@ STATE_CODES = frozenset(
 )
 
 DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)
-"""What the driver raises, for its own reasons or while it encodes what it was given."""
+"""What the driver raises, also while it encodes arguments."""
 
 
 def translate_error(error: Exception, operation: str) -> StoreError:
-    """The error to raise instead of one of DRIVER_ERRORS in an operation such as `faces.find`."""
+    """The StoreError for one of DRIVER_ERRORS. `operation`: for the message, such as `faces.find`."""
     if isinstance(error, DuplicateKeyError):
         fields = tuple((error.details or {}).get("keyPattern", {}))
         return ConflictError(

@@ -35,7 +35,7 @@ from store.face import Face, checked_bbox
 from store.identity.changes import PersonChanges
 from store.identity.references import References
 from store.identity.removal import FaceRemoval
-from store.identity.unassigned import Withheld
+from store.identity.unassigned import UnassignedFaces
 from store.mongo.guard import checked_threshold
 from store.mongo.malformed import malformed_document
 from store.observer import PersonOutcome, StoreObserver, StoreStage
@@ -117,7 +117,7 @@ class Recording:
         self._settings = settings
         self._observer = observer
         self._references = References(ctx, user, ctx.persons.rules.references)
-        self._withheld = Withheld(ctx, user, settings.threshold)
+        self._unassigned = UnassignedFaces(ctx, user, settings.threshold)
         self._changes = PersonChanges(ctx, user, ctx.persons.rules.references)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
@@ -141,7 +141,7 @@ class Recording:
                 await self._complete_galleries(face, galleries)
                 if known:
                     await self._references.consider(face, gallery)
-                    await self._withheld.of_visit(face)
+                    await self._unassigned.assign_visit(face)
             with self._timed("upload"):
                 face.normalized = sighting.normalized
                 await self._ctx.faces.upload(face, image)

@@ -114,7 +114,7 @@ async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
     await asyncio.to_thread(opened.__exit__, None, None, None)
 
 
-class FacensKeeping:
+class FacensLifecycle:
     """Keeps one facen storage in step with the faces of one database."""
 
     def __init__(
@@ -195,9 +195,9 @@ class FacensKeeping:
         if self._snapshots is not None:
             await self._snapshots.save()
 
-    def of(self, facens: FacenStorage) -> "FacensKeeping":
+    def of(self, facens: FacenStorage) -> "FacensLifecycle":
         """For another storage beside the same database."""
-        return FacensKeeping(self._database, facens, self._locks)
+        return FacensLifecycle(self._database, facens, self._locks)
 
     def forget(self) -> None:
         """Removes what is on disk, so that the next start reads everything from MongoDB. Raises OSError."""

@@ -32,12 +32,11 @@ from store.facens.engine.local import LocalFacens
 from store.facens.sync.migrate import bring_over
 from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot, summary
 from store.identity.changes import PersonChanges
-from store.identity.distinct_pairs import told_apart
 from store.identity.erasure import Erasure
-from store.identity.evidence import EvidenceRules, PersonEvidence
+from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
 from store.identity.history import history
 from store.identity.references import ReferenceRules, References
-from store.identity.unassigned import Withheld
+from store.identity.unassigned import UnassignedFaces
 from store.observer import Unobserved
 from store.settings import RetentionSettings
 from store.spool.codec import decode, encode
@@ -98,8 +97,8 @@ async def read_everything(ctx: Context, user: User, box: Path) -> None:
     await ctx.persons.identify(user, face(person_facen(90)), "staff", 0.99, create=True)
     await ctx.malformed.search()
     references = References(ctx, user, RULES)
-    await Withheld(ctx, user, 0.8).look_again()
-    await told_apart(ctx, user)
+    await UnassignedFaces(ctx, user, 0.8).reassess()
+    await distinct_pairs(ctx, user)
     changes = PersonChanges(ctx, user, RULES)
     await changes.made()
     evidence = PersonEvidence(ctx, user, EvidenceRules(0.8, 0.9), RULES)
@@ -143,7 +142,9 @@ async def test_documents_of_any_content_end_nothing(
                         break
                     await asyncio.sleep(0.02)
                 else:
-                    raise AssertionError(f"the follower is behind or stopped: {running.keeping.fault}")
+                    raise AssertionError(
+                        f"the follower is behind or stopped: {running.facens_lifecycle.fault}"
+                    )
             await read_everything(running, user, tmp_path)
 
 

@@ -162,7 +162,7 @@ async def test_a_shard_out_of_service_is_named(store_settings: StoreArguments) -
         ) as caught:
             await rebuild_facens(ctx, lambda *_: None)
         assert caught.value.shard == "shard 2"
-        await ctx.keeping.heal()
+        await ctx.facens_lifecycle.heal()
         assert (await rebuild_facens(ctx, lambda *_: None)).entries == 1
 
 

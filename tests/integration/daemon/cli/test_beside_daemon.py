@@ -59,7 +59,7 @@ async def add_anew(data_dir: Path) -> None:
         user = await service_user(ctx, "", data_dir)
         for face_id in (CHANGED, SAME):
             await stored(ctx, user, person_facen(face_id), ["door"], _id=face_id, **elsewhere)
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
         assert await other.faces.remove_one(user, {"_id": CHANGED})
         await stored(other, user, person_facen(1), ["door"], _id=CHANGED, **elsewhere)
 

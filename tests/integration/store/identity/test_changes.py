@@ -12,9 +12,8 @@ from store.collections.users import User
 from store.context import Context
 from store.identity import neighbours as person_neighbours
 from store.identity.changes import CHANGES, Change, PersonChanges
-from store.identity.distinct_pairs import told_apart
 from store.identity.erasure import Erasure
-from store.identity.evidence import EvidenceRules, PersonEvidence
+from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
 from store.observer import Unobserved
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
@@ -274,7 +273,7 @@ async def test_malformed_documents_keep_no_night_from_its_work(
     assert (found.person, found.other, found.visits) == (expected.person, expected.other, expected.visits)
 
 
-async def test_whom_somebody_told_apart_the_night_leaves_apart(
+async def test_pairs_marked_as_distinct_are_not_merged_at_night(
     ctx: Context, user: User, changes: PersonChanges, evidence: PersonEvidence, tmp_path: Path
 ) -> None:
     """A merge that was taken back, or a person that was split off: not proposed, nor made, once more; also
@@ -288,13 +287,13 @@ async def test_whom_somebody_told_apart_the_night_leaves_apart(
     assert await evidence.proposals() == []
     assert await evidence.night("make") == []
     await changes.merge(third, other)
-    assert await told_apart(ctx, user) == {frozenset((one, third))}
+    assert await distinct_pairs(ctx, user) == {frozenset((one, third))}
     await changes.undo()
     await changes.merge(one, other)
     split = await changes.split(one, [seen[2].face_id, seen[3].face_id])
     assert await evidence.night("make") == []
     await changes.undo(split.number)
-    assert frozenset((one, split.other)) not in await told_apart(ctx, user)
+    assert frozenset((one, split.other)) not in await distinct_pairs(ctx, user)
 
 
 async def test_an_erased_person_leaves_no_change_behind(

@@ -12,7 +12,7 @@ from store import Context, NotFoundError, User
 from store.collections.server_faces import PICTURES
 from store.errors import StoreError, UploadError
 from store.identity.erasure import Erasure
-from store.identity.unassigned import Resolved, Withheld
+from store.identity.unassigned import Reassessed, UnassignedFaces
 from store.spool.files import SpoolFiles
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
@@ -181,8 +181,8 @@ async def test_faces_that_were_withheld_go_with_the_person(
         assert files_below(uploads) == {picture_path(left[field]) for field in PICTURES}
         again = spool.put(sighting(1, 30))
         await asyncio.wait_for(running.recorder.drained(), 20)
-    withheld = Withheld(ctx, user, RECORDING.threshold)
-    assert await withheld.look_again(START + timedelta(days=1)) == Resolved(1, 0)
+    unassigned = UnassignedFaces(ctx, user, RECORDING.threshold)
+    assert await unassigned.reassess(START + timedelta(days=1)) == Reassessed(1, 0)
     assert await ctx.faces.count(user, {"person_id": await person_of(ctx, user, again)}) == 1
 
 

@@ -116,7 +116,7 @@ async def test_the_follower_survives_every_malformed_face(
         async with asyncio.timeout(10):
             while await ctx.facens.ids(user["_id"], "staff") != [new["_id"]]:  # noqa: ASYNC110  another's doing
                 await asyncio.sleep(0.01)
-    assert ctx.keeping.fault == ""
+    assert ctx.facens_lifecycle.fault == ""
 
 
 @pytest.mark.parametrize(("collection", "fields"), OTHERS)

@@ -17,7 +17,7 @@ from store.collections.persons import Persons
 from store.collections.users import User
 from store.context import Context
 from store.face import Face
-from store.identity.unassigned import Resolved, Withheld
+from store.identity.unassigned import Reassessed, UnassignedFaces
 from store.observer import Unobserved
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
@@ -68,8 +68,8 @@ async def only_face(ctx: Context, user: User, stored: StoredSighting) -> Face:
     return found
 
 
-async def look_again(ctx: Context, user: User) -> Resolved:
-    return await Withheld(ctx, user, RECORDING.threshold).look_again(START)
+async def look_again(ctx: Context, user: User) -> Reassessed:
+    return await UnassignedFaces(ctx, user, RECORDING.threshold).reassess(START)
 
 
 @pytest.mark.parametrize("facts", [{"score": POOR}, {"shots": 1}])
@@ -106,12 +106,12 @@ async def test_a_visit_is_one_person_where_the_facens_do_not_say_otherwise(recor
 async def test_a_later_visit_says_who_it_was(ctx: Context, user: User, record: Record) -> None:
     """The job finds the person of a face that was withheld before that person was known."""
     poor = await record(at(ANNA, 0.9), score=POOR)
-    assert await look_again(ctx, user) == Resolved(looked_at=1, found=0)
+    assert await look_again(ctx, user) == Reassessed(examined=1, assigned=0)
     known = await record(ANNA)
     assert known.outcome == "created"
-    assert await look_again(ctx, user) == Resolved(looked_at=1, found=1)
+    assert await look_again(ctx, user) == Reassessed(examined=1, assigned=1)
     assert (await only_face(ctx, user, poor))["person_id"] == known.person_id
-    assert await look_again(ctx, user) == Resolved(looked_at=0, found=0)
+    assert await look_again(ctx, user) == Reassessed(examined=0, assigned=0)
 
 
 async def test_between_same_and_different_a_poor_look_decides_nothing(
@@ -154,7 +154,7 @@ async def test_two_in_one_frame_are_never_the_same_person(ctx: Context, user: Us
     other = await record(at(ANNA, 0.78, seed=7), visit_id="right2", beside=("left", "elsewhere"))
     assert other.outcome == "created"
     assert (await record(at(ANNA, 0.95), visit_id="right3")).person_id == anna.person_id
-    assert await look_again(ctx, user) == Resolved(looked_at=1, found=0)
+    assert await look_again(ctx, user) == Reassessed(examined=1, assigned=0)
 
 
 async def test_somebody_else_than_the_one_beside_is_recognised(record: Record) -> None:

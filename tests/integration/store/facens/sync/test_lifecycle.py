@@ -51,7 +51,7 @@ async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArg
         person = await ctx.persons.add(user, {})
         await stored(ctx, user, facen, ["a"], person_id=person["_id"])
         await stored(ctx, user, person_facen(2), ["a"])
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
         assert on_disk()
         async with store_settings.open(fill=False) as other:
             await Erasure(other, user).erase(person["_id"])
@@ -59,7 +59,7 @@ async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArg
         async with asyncio.timeout(10):
             while len(await ctx.facens.ids(user["_id"], "a")) > 1:  # noqa: ASYNC110  nothing tells of it
                 await asyncio.sleep(0.05)
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
         assert [path.name for path in folder.iterdir()]
         assert not on_disk()
 
@@ -72,7 +72,7 @@ async def test_a_snapshot_and_what_is_newer(store_settings: StoreArguments, sett
         faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(20)]
         await stored(ctx, user, person_facen(90), ["gone"])
         old = await ctx.faces.add(user, face(person_facen(77)))
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
     async with opened(store_settings, facens_settings=settings, fill=False) as ctx:
         for name in ("a", "b"):  # these three write to MongoDB only
             await ctx.facens.drop(user["_id"], name)
@@ -100,14 +100,14 @@ async def test_a_torn_snapshot_is_noticed_and_rebuilt(store_settings: StoreArgum
     async with opened(store_settings) as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"])
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
     (path,) = (store_settings.data_dir / "facens").iterdir()
     path.write_bytes(path.read_bytes()[:-40])
     with capture_logs() as logs:
         async with opened(store_settings) as ctx:
             await assert_in_step(ctx)
             assert await ctx.facens.count(user["_id"], "a") == 1
-            await ctx.keeping.save()
+            await ctx.facens_lifecycle.save()
     assert [line["reason"] for line in logs if "of no use" in line["event"]] == [
         "it is torn: it ends too early"
     ]
@@ -121,7 +121,7 @@ async def test_a_snapshot_of_another_database_is_noticed(store_settings: StoreAr
     async with opened(store_settings) as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"])
-        await ctx.keeping.save()
+        await ctx.facens_lifecycle.save()
     other = replace(
         store_settings, settings=store_settings.settings.model_copy(update={"database": "test-other"})
     )
@@ -183,7 +183,7 @@ async def test_a_shard_out_of_service_catches_up_before_it_counts(store_settings
         with pytest.raises(FacenStorageError, match="shard 2"):
             await ctx.faces.remove_one(user, {"_id": away["_id"]})  # it goes from MongoDB all the same
         assert [(shard.name, shard.live) for shard in await ctx.facens.health()][1] == ("shard 2", False)
-        await ctx.keeping.heal()
+        await ctx.facens_lifecycle.heal()
         await assert_in_step(ctx)
         assert all(shard.live for shard in await ctx.facens.health())
         found = await ctx.faces.identify(user, "a", away, 3, 0.9, ignore_errors=True)
@@ -208,7 +208,7 @@ async def test_a_shard_is_not_live_while_it_catches_up(
             return await listed(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
         monkeypatch.setattr(reconciling, "listed_galleries", held)
-        healing = asyncio.create_task(ctx.keeping.heal())
+        healing = asyncio.create_task(ctx.facens_lifecycle.heal())
         await asyncio.wait_for(reached.wait(), 5)
         more = [await stored(ctx, user, person_facen(number), ["a"]) for number in range(1, 12)]
         found = await ctx.faces.identify(user, "a", first, 20, 0.0, ignore_errors=True)
@@ -240,7 +240,7 @@ async def main(url, database, folder, owner, shards):
     async with Context.open(settings, data_dir=Path(folder), facens_settings=facens, **PACK) as ctx:
         async def save():
             while True:
-                await ctx.keeping.save()
+                await ctx.facens_lifecycle.save()
                 await asyncio.sleep(0)
         asyncio.get_running_loop().create_task(save())
         for number in range(10 ** 6):
