@@ -1,5 +1,7 @@
 """Why the daemon does not start. Each error carries the exit status that systemd sees."""
 
+from daemon.runtime.terminal import visible
+
 
 class StartError(Exception):
     """Something outside is not as it must be; a later try may succeed. Exit status 1."""
@@ -8,8 +10,8 @@ class StartError(Exception):
 
     @property
     def lines(self) -> list[str]:
-        """The error as a person reads it; a file's name in it may hold line ends and more."""
-        return [printable(str(self))]
+        """The error as shown; control characters, such as those of a file's name, are escaped."""
+        return [visible(str(self), one_line=True)]
 
 
 class SettingsError(StartError):
@@ -21,14 +23,9 @@ class SettingsError(StartError):
     exit_status = 2
 
     def __init__(self, problems: list[str]) -> None:
-        self.problems = [printable(problem) for problem in problems]
+        self.problems = [visible(problem, one_line=True) for problem in problems]
         super().__init__("\n".join(self.problems))
 
     @property
     def lines(self) -> list[str]:
         return self.problems
-
-
-def printable(text: str) -> str:
-    """One line, whatever was typed into a file: line ends, control and invisible characters as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -16,7 +16,7 @@ import click
 from daemon.cli.groups import CommandGroup, LazyCommand
 from daemon.cli.options import settings_option
 from daemon.cli.output import echo_warnings
-from daemon.errors import StartError, printable
+from daemon.errors import StartError
 from daemon.runtime import terminal
 from daemon.runtime.signals import Terminated, leave, terminated, uninterrupted
 from pipeline.base.redaction import redact_text
@@ -147,7 +147,8 @@ def _status_of_command() -> int:
             from daemon.runtime.data_folder import advice
 
             path = Path(os.fsdecode(error.filename))
-            click.echo(f"facend: {printable(f'{path}: {error.strerror}{advice(path)}')}", err=True)
+            problem = terminal.visible(f"{path}: {error.strerror}{advice(path)}", one_line=True)
+            click.echo(f"facend: {problem}", err=True)
             return 1
         if error.errno not in NO_ROOM:
             raise

@@ -11,7 +11,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from secrets import compare_digest
 from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -27,6 +27,7 @@ from daemon.errors import SettingsError, StartError
 from daemon.http.connections import ConnectionLimits, Connections, protocol_for
 from daemon.http.credentials import credentials
 from pipeline.base.background import supervised
+from pipeline.base.hosts import split_authority
 from pipeline.base.redaction import redact
 
 STOP_SECONDS = 1
@@ -131,19 +132,16 @@ def _with_local_host(endpoint: Endpoint, allowed_hosts: Sequence[str]) -> Endpoi
     allowed = {host.lower().rstrip(".") for host in ("localhost", *allowed_hosts)}
 
     def is_local(authority: str) -> bool:
-        host = (urlsplit(f"//{authority}").hostname or "").rstrip(".")
         try:
+            host = split_authority(authority)[0].lower().rstrip(".")
             return host in allowed or ip_address(host).is_loopback
-        except ValueError:
+        except ValueError:  # UrlError, or a name that is no address
             return False
 
     async def guarded(request: Request) -> Response:
         named = [*request.headers.getlist("host")]
         named += [origin.rpartition("://")[2] for origin in request.headers.getlist("origin")]
-        try:
-            local = all(is_local(authority) for authority in named)
-        except ValueError:  # a bracket that is not closed
-            local = False
+        local = all(is_local(authority) for authority in named)
         if local and request.headers.get("sec-fetch-site") != "cross-site":
             return await endpoint(request)
         text = "a request under another name than this machine's; see http.allowed_hosts and http.token\n"

@@ -10,7 +10,6 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from daemon.errors import printable
 from daemon.runtime.terminal import steering, visible
 from pipeline.base.redaction import redact
 
@@ -165,4 +164,4 @@ def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str
     pairs = " ".join(f"{key}={value}" for key, value in event.items())
     first, *more = f"{text} {pairs}".strip().splitlines() or [""]
     lines = [first, *(f"    {line}" for line in more), *(str(exception).splitlines() if exception else ())]
-    return "\n".join(f"<{priority}>{printable(line)}" for line in lines)
+    return "\n".join(f"<{priority}>{visible(line, one_line=True)}" for line in lines)

@@ -6,7 +6,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
 
-from daemon.errors import printable
+from daemon.runtime.terminal import visible
 from store.spool.recorder import StoredSighting
 
 log = structlog.get_logger(__name__)
@@ -60,4 +60,4 @@ def shown_path(url: str) -> str:
         return url
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return printable(str(shown))
+    return visible(str(shown), one_line=True)

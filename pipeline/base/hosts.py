@@ -9,7 +9,6 @@ DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 """By URL scheme."""
 
 LONGEST_HOST = 253
-LONGEST_LABEL = 63
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 NUMBERS = re.compile(r"[0-9.]+")
 

@@ -7,9 +7,9 @@ from typing import Any, TypeGuard
 
 from store.face import co_visible_visits, score_of, visit_of
 
-PLAIN, HIDDEN = 1.2, 2.2
-"""What size, sharpness and exposure take from the quality score of a face that is plain to see, and of one of
-which hardly anything is: 40 px high, blurred by 2 px and dark."""
+PLAIN_PENALTY, OBSCURED_PENALTY = 1.2, 2.2
+"""What size, sharpness and exposure deduct from the quality score of a clearly visible face, and of a hardly
+visible one: 40 px high, blurred by 2 px and dark."""
 QUALITY_PARTS = ("size", "sharpness", "exposure")
 
 
@@ -58,7 +58,7 @@ def obscurity(face: Mapping[str, Any]) -> float:
     if not isinstance(parts, Mapping):
         return 0.0
     taken = [-part for name in QUALITY_PARTS if _is_number(part := parts.get(name))]
-    return min(1.0, max(0.0, (float(sum(taken)) - PLAIN) / (HIDDEN - PLAIN)))
+    return min(1.0, max(0.0, (float(sum(taken)) - PLAIN_PENALTY) / (OBSCURED_PENALTY - PLAIN_PENALTY)))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

@@ -7,14 +7,14 @@ address, not to what the name resolves to a moment later.
 
 import asyncio
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from urllib.parse import SplitResult, urlsplit
 
-from pipeline.base.hosts import DEFAULT_PORTS
+from pipeline.base.hosts import DEFAULT_PORTS, split_authority
+from pipeline.base.urls import UrlError, mask_url
 from store.errors import BadValueError, PictureRefusedError, UploadError
 
 SETTING = "uploads.thumbnail_hosts"
@@ -22,7 +22,6 @@ TIMEOUT_SECONDS = 20.0
 """For name resolution, connection, transfer and answer together."""
 _SCHEMES = ("http", "https")
 
-_HOST = re.compile(r"[a-z0-9._:-]{1,253}")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -51,18 +50,11 @@ class AllowedHosts:
             except ValueError:
                 pass
             try:
-                parts = urlsplit(f"//{entry}")
-                port, host = parts.port, parts.hostname
-            except ValueError:
-                host = port = None
-            shown = f"[{host}]" if host and ":" in host else host
-            if (
-                not host
-                or not _HOST.fullmatch(host)
-                or entry.lower() != (shown if port is None else f"{shown}:{port}")
-            ):
-                raise ValueError(f"{entry!r:.80} is not a host, host:port, IP address or network")
-            names.add((host, port))
+                host, port = split_authority(entry)
+            except UrlError as error:
+                shown = mask_url(entry)
+                raise ValueError(f"{shown!r:.80} is not a host, host:port, IP address or network") from error
+            names.add((host.lower(), port))
         return cls(frozenset(names), tuple(networks))
 
     def name(self, host: str, port: int) -> bool:
@@ -85,7 +77,7 @@ async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> 
     parts = _checked(url)
     host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
     await asyncio.to_thread(import_module, "httpx")  # takes a while the first time; not on the event loop
-    shown = f"{parts.scheme}://{parts.netloc}{parts.path}"  # a query may hold a signature
+    shown = mask_url(f"{parts.scheme}://{parts.netloc}{parts.path}")  # a query may hold a signature
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             address = await _resolved(hosts, host, port)
@@ -112,9 +104,14 @@ def _checked(url: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable or "\\" in url or " " in url:
-        raise BadValueError(f"{url!r:.200} is no URL of these uploads, and no http:// or https:// URL")
+        shown = mask_url(url)
+        raise BadValueError(f"{shown!r:.200} is no URL of these uploads, and no http:// or https:// URL")
     if parts.username is not None or parts.password is not None:
         raise BadValueError("a thumbnail's URL has no user and password in it")
+    try:
+        split_authority(parts.netloc)
+    except UrlError as error:
+        raise BadValueError(f"a thumbnail's URL is refused: {error}") from error
     return parts
 
 

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import httpx
 
+from pipeline.base.urls import mask_url
 from store.errors import PictureRefusedError, UploadError
 from store.uploads.folder import MARKER, Addresses, Entry, checked_key, key_below, location_in, new_marker
 
@@ -248,7 +249,8 @@ def retry_after_seconds(value: str | None) -> float | None:
 def _advice(answer: httpx.Response) -> str:
     status = answer.status_code
     if answer.is_redirect:
-        return f"it redirects to {answer.headers['Location']:.200}; set uploads.url to the final address"
+        target = mask_url(answer.headers["Location"])
+        return f"it redirects to {target:.200}; set uploads.url to the final address"
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return "uploads.user and uploads.password must be allowed to do that"
     if status == httpx.codes.NOT_FOUND:

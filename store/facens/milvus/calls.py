@@ -11,6 +11,7 @@ from grpc import Call, RpcError
 from pymilvus import DataType, MilvusClient
 from pymilvus.exceptions import MilvusException
 
+from pipeline.base.hosts import split_authority
 from pipeline.base.tls import ca_file
 from pipeline.types import Facen
 from store.errors import FacenStorageError, StoreUnavailableError
@@ -56,8 +57,8 @@ class MilvusCalls:
         """StoreUnavailableError where the server does not answer."""
         parts = urlsplit(settings.url.get_secret_value())
         scheme = "https" if parts.scheme == "https" else "http"
-        host = parts.hostname or ""
-        address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORT}"
+        host, port = split_authority(parts.netloc.rpartition("@")[2])
+        address = f"{f'[{host}]' if ':' in host else host}:{port or PORT}"
 
         def connect() -> MilvusClient:
             return MilvusClient(

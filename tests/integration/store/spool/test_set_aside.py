@@ -125,12 +125,14 @@ async def test_trouble_of_the_server_is_a_state(
     ctx: Context, user: User, spool: Spool, server: AnsweringServer, status: int
 ) -> None:
     """While it refuses everything nothing is given up, and the reason shows; then everything is stored."""
-    server.answer = lambda path, body: (status, {"Location": "https://example.org/"})
+    location = "https://bob:hush@example.org/?X-Amz-Signature=hush"
+    server.answer = lambda path, body: (status, {"Location": location})
     ids = {spool.put(sighting(person)) for person in range(1, 5)}
     async with recording(ctx, user, spool) as running:
         await until(lambda: len(running.observer.sightings) >= 12)
         assert running.recorder.fault is not None
         assert f": {status} " in running.recorder.fault
+        assert "hush" not in running.recorder.fault
         assert not dead(spool)
         assert set(spool.pending()) == ids
         server.answer = lambda path, body: STORED

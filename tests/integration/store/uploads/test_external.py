@@ -156,11 +156,39 @@ async def test_other_urls_are_refused(url: str) -> None:
         await external.put(AllowedHosts.parse(["h", "x"]), url, b"x", "image/jpeg")
 
 
-@pytest.mark.parametrize("entry", ["http://h", "h/x", "", "u@h", "h:port", "10.0.0.0/99", "a b"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *("http://h", "h/x", "", "u@h", "h:port", "10.0.0.0/99", "a b", "a..b", "-a", "1.2.3", "h:0", "h:"),
+        *("ftp://bob:hush@h/x", "bob:hush@h"),
+    ],
+)
 def test_an_entry_that_is_no_host_is_named(entry: str) -> None:
     """The setting is checked as a whole."""
-    with pytest.raises(ValueError, match="not a host"):
+    with pytest.raises(ValueError, match="not a host") as refused:
         AllowedHosts.parse([entry])
+    assert "hush" not in str(refused.value)
+
+
+def test_entries_are_hosts_ports_addresses_and_networks() -> None:
+    """In any case, since names of hosts have none."""
+    hosts = AllowedHosts.parse(["Box.LAN", "nas:8080", "[::1]:80", "10.0.0.0/8", "192.168.0.7"])
+    assert hosts.name("box.lan", 443)
+    assert hosts.name("nas", 8080)
+    assert not hosts.name("nas", 80)
+    assert hosts.name("::1", 80)
+    assert len(hosts.networks) == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://bob:hush@h/x", "ftp://h/x?X-Amz-Signature=hush", "x://bob:hush@h", "http://a..b/?token=hush"],
+)
+async def test_a_refused_url_shows_no_secret(url: str) -> None:
+    """Neither a login nor a signature in its query."""
+    with pytest.raises(BadValueError) as refused:
+        await external.put(AllowedHosts.parse(["h"]), url, b"x", "image/jpeg")
+    assert "hush" not in str(refused.value)
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ def problems(tmp_path, text, environment=None):
         ("a = " + "[" * 5000, "this is no TOML that can be read: it is nested too deeply"),
         ("data_dir = '~nobody-of-this-name/data'", 'data_dir = "~nobody-of-this-name/data": expected ~/'),
         ('[http]\nhost = "a\\u0000"', "http.host: expected no character NUL"),
-        ('[http]\nhost = "${file:\\u0000}"', "http.host = ${file:\\x00}: cannot be read"),
+        ('[http]\nhost = "${file:\\u0000}"', "http.host = ${file:\\u0000}: cannot be read"),
         ('"a\\nb" = 1', "a\\nb: unknown key"),
     ],
 )

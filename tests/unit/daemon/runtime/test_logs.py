@@ -38,7 +38,7 @@ def test_nobody_outside_begins_a_line_of_the_journal(capsys):
     structlog.get_logger("x").info("camera gives no frames", detail="no\n<0>gone\x1b[2J\n", attempts=1)
     assert capsys.readouterr().err.splitlines() == [
         "<6>camera gives no frames detail=no",
-        "<6>    <0>gone\\x1b[2J",
+        "<6>    <0>gone\\u001b[2J",
         "<6>     attempts=1",
     ]
 
