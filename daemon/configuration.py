@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -12,6 +12,7 @@ from daemon.config.file_watch import FileWatch
 from daemon.config.settings import Settings
 from daemon.config.wanted_cameras import WantedCameras
 from daemon.errors import SettingsError
+from daemon.status import CameraReport
 from daemon.supervisor import Supervisor
 
 log = structlog.get_logger(__name__)
@@ -65,12 +66,12 @@ class Configuration:
         self._collection.look_again()
         self.changed.set()
 
-    def look_at_file(self) -> None:
+    def check_file(self) -> None:
         """To be called every few seconds."""
         if self._watch is not None and self._watch.changed():
             self.reload()
 
-    async def take_changes(self) -> None:
+    async def apply_changes(self) -> None:
         """Bring into effect what has changed. A fault in the settings changes nothing, and is told."""
         self.changed.clear()
         reload, self.reload_wanted = self.reload_wanted, False
@@ -84,16 +85,16 @@ class Configuration:
         """Why settings.toml, and the collection, are not in effect as they are now; texts may be empty."""
         return {"settings": self._refused, "collection": "; ".join(self._collection.refused.values())}
 
-    def cameras(self) -> list[dict[str, Any]]:
+    def cameras(self) -> list[CameraReport]:
         """Each camera's status and its source; a refused change of it is a hint."""
-        shown = []
+        reports = []
         for camera in self._supervisor.status():
-            source = self._wanted.source_of(camera["cam_id"])
-            problem = self._collection.refused.get(camera["cam_id"]) if source == "collection" else None
-            hint = f"a change is refused, and the settings from before stay: {problem}" if problem else ""
-            both = "; ".join(filter(None, (camera["hint"], hint)))
-            shown.append({**camera, "hint": both, "source": source})
-        return shown
+            source = self._wanted.source_of(camera.cam_id)
+            problem = self._collection.refused.get(camera.cam_id) if source == "collection" else None
+            refused = f"a change is refused, and the previous settings stay: {problem}" if problem else ""
+            hint = "; ".join(filter(None, (camera.hint, refused)))
+            reports.append(camera.model_copy(update={"hint": hint, "source": source}))
+        return reports
 
     async def _take_settings(self) -> bool:
         if self._watch is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from threading import BoundedSemaphore
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -22,6 +22,7 @@ from cameras.worker import CameraWorker
 from daemon.config.settings import PipelineSettings
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.metrics import Metrics
+from daemon.status import CameraReport
 from pipeline.base.background import in_thread
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, Watch
@@ -142,9 +143,12 @@ class Supervisor:
             camera.worker.ask_to_stop()
         await self._ended(leaving, timeout_seconds)
 
-    def status(self) -> list[dict[str, Any]]:
-        """Each camera's `CameraStatus` as plain values, and a `hint`, in the order of the settings."""
-        return [{**asdict(camera.worker.status), "hint": camera.hint} for camera in self._running.values()]
+    def status(self) -> list[CameraReport]:
+        """Each camera's status, in the order of the settings."""
+        return [
+            CameraReport.model_validate({**asdict(camera.worker.status), "hint": camera.hint})
+            for camera in self._running.values()
+        ]
 
     def overloaded(self) -> dict[str, float]:
         """1 for each camera of which not everything is decoded for lack of time, 0 for the others."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from cameras.errors import Reason
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
-from daemon.app import RUNTIME
 from daemon.config.service_user import service_user
 from daemon.config.settings import PluginsSettings, Settings, SpoolSettings, UploadsSettings
 from daemon.config.store_context import open_context
@@ -20,6 +19,7 @@ from daemon.evaluation.inputs import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
 from daemon.models import load_models, models_folder
+from daemon.parts import RUNTIME
 from daemon.plugins.host import Plugins
 from daemon.runtime import data_folder
 from daemon.runtime.metrics import Metrics
@@ -167,8 +167,8 @@ class _Run:
             if self._crash.done():
                 self._crash.result()
             for camera in self._supervisor.status():
-                if camera["state"] != CameraState.GREY and camera["reason"] in set(Reason):
-                    raise InputError(f"{camera['cam_id']}: {camera['detail']}")
+                if camera.state != CameraState.GREY and camera.reason in set(Reason):
+                    raise InputError(f"{camera.cam_id}: {camera.detail}")
         played.result()
 
     def _store(self, sighting: Sighting) -> None:

@@ -69,7 +69,7 @@ class ShutdownLimit:
     def _end_late(self) -> NoReturn:
         self._asked.wait()
         time.sleep(LATE_SECONDS)
-        log.error("the shutdown took too long and is broken off; what was accepted is in the spool")
+        log.error("the shutdown took too long and is broken off; accepted sightings are in the spool")
         faulthandler.dump_traceback(file=STDERR, all_threads=True)
         os._exit(self._status())
 

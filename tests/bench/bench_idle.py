@@ -87,7 +87,7 @@ async def measure(cameras: Sequence[CameraSettings], clip: Path, seconds: float)
 
 
 def frames_of(supervisor: Supervisor) -> int:
-    return sum(camera["frames_decoded"] for camera in supervisor.status())
+    return sum(camera.frames_decoded for camera in supervisor.status())
 
 
 def main() -> None:

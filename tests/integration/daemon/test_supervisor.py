@@ -42,10 +42,10 @@ class Box:
         self.supervisor = Supervisor(default_models(), PipelineSettings(), self.analysis, self.metrics)
 
     def camera(self, cam_id):
-        return next(camera for camera in self.supervisor.status() if camera["cam_id"] == cam_id)
+        return next(camera for camera in self.supervisor.status() if camera.cam_id == cam_id)
 
     def ids(self):
-        return [camera["cam_id"] for camera in self.supervisor.status()]
+        return [camera.cam_id for camera in self.supervisor.status()]
 
     def shown_states(self):
         """The cameras that have a state in the metrics."""
@@ -133,10 +133,10 @@ async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_an
         looking_out = asyncio.create_task(supervisor.probe_reachability())
         await supervisor.apply([CameraSettings(id="hall", url=url)])
         await asyncio.sleep(1)
-        assert supervisor.status()[0]["reconnects"] == 0
+        assert supervisor.status()[0].reconnects == 0
         back = True
         async with asyncio.timeout(5):
-            while not supervisor.status()[0]["reconnects"]:  # noqa: ASYNC110 - a look from outside
+            while not supervisor.status()[0].reconnects:  # noqa: ASYNC110 - a look from outside
                 await asyncio.sleep(0.05)
         looking_out.cancel()
         await supervisor.stop(1)
@@ -167,7 +167,7 @@ async def test_a_changed_camera_is_shown_while_its_old_connection_ends(box, clip
     wanted[2] = wanted[2].model_copy(update={"enabled": False})
     change = asyncio.create_task(box.supervisor.apply(wanted, stop_seconds=0.5))
     await asyncio.sleep(0.1)
-    shown = [(camera["cam_id"], camera["state"], camera["reason"]) for camera in box.supervisor.status()]
+    shown = [(camera.cam_id, camera.state, camera.reason) for camera in box.supervisor.status()]
     assert not change.done()
     assert shown == [
         ("gate", "yellow", "connecting"),
@@ -189,7 +189,7 @@ async def test_many_cameras_that_hang_are_left_behind_as_soon_as_one(box, silent
     began = time.monotonic()
     await box.supervisor.stop(1)
     assert time.monotonic() - began < 2
-    assert {camera["reason"] for camera in box.supervisor.status()} == {"stopped"}
+    assert {camera.reason for camera in box.supervisor.status()} == {"stopped"}
 
 
 async def test_a_camera_that_is_not_wanted_any_more_leaves_no_trace(box, clip):

@@ -1,0 +1,93 @@
+"""Whether the daemon works, and what `/status` shows."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from daemon.parts import Parts
+from daemon.status import DaemonReport, DiskReport, JobReport, PluginReport, SpoolReport, StoreReport
+
+STUCK_SECONDS = 30.0
+"""An analysis turn takes a fraction of a second; after this long it hangs."""
+
+
+class DaemonHealth:
+    """Implements `daemon.http.server.Health`. Its methods change nothing."""
+
+    def __init__(self, parts: Parts, spool_max_bytes: int, watchdog_seconds: float | None) -> None:
+        self._parts = parts
+        self._spool_max_bytes = spool_max_bytes
+        self._stuck_seconds = min(STUCK_SECONDS, watchdog_seconds or STUCK_SECONDS)
+        self._started_at = datetime.now(UTC)
+
+    def stuck(self) -> str:
+        """Why the process no longer works; empty if it does."""
+        analysis = self._parts.analysis
+        silent_seconds = time.monotonic() - analysis.turned_at
+        if silent_seconds > self._stuck_seconds:
+            return (
+                f"analysis has been busy with one turn for {silent_seconds:.0f} s, "
+                f"that of the camera {analysis.busy_with}"
+            )
+        if (hung := self._parts.supervisor.hung()) is None:
+            return ""
+        camera, seconds = hung
+        return f"the thread of the camera {camera.id} has hung for {seconds:.0f} s"
+
+    def not_ready(self) -> str:
+        """Why sightings cannot be stored at present; empty if they can."""
+        return self._parts.storing.trouble or self._parts.spool.fault or ""
+
+    def status(self) -> Mapping[str, Any]:
+        return self.report().model_dump()
+
+    def report(self) -> DaemonReport:
+        parts = self._parts
+        return DaemonReport(
+            version=version("facend"),
+            started_at=self._started_at,
+            summary=self.summary(),
+            cameras=parts.configuration.cameras(),
+            configuration=parts.configuration.refused,
+            store=self._store(),
+            spool=self._spool(),
+            disks=[DiskReport.model_validate(row) for row in parts.disks.status()],
+            jobs={name: JobReport.model_validate(row) for name, row in parts.jobs.status().items()},
+            plugins=[PluginReport.model_validate(row) for row in parts.plugins.status()],
+        )
+
+    def summary(self) -> str:
+        """One line: the number of cameras in each state, and what is wrong."""
+        parts = self._parts
+        states = Counter(camera.state for camera in parts.supervisor.status())
+        cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
+        refused = "changed cameras are refused" if any(parts.configuration.refused.values()) else ""
+        dropped = parts.spool.dropped
+        full = f"the spool is full, {dropped} sightings were dropped" if dropped else ""
+        trouble = self.stuck() or self.not_ready()
+        texts = (f"cameras: {cameras}", trouble, full, refused, parts.disks.trouble)
+        return "; ".join(text for text in texts if text)
+
+    def _store(self) -> StoreReport:
+        storing = self._parts.storing
+        return StoreReport(
+            ready=not storing.trouble,
+            trouble=storing.trouble,
+            changes_not_seen=storing.not_followed,
+            malformed_documents={name: number for name, number in storing.malformed.items() if number},
+        )
+
+    def _spool(self) -> SpoolReport:
+        spool = self._parts.spool
+        return SpoolReport(
+            sightings=len(spool),
+            bytes=spool.bytes_waiting,
+            max_bytes=self._spool_max_bytes,
+            dropped=spool.dropped,
+            oldest_seconds=spool.oldest_seconds(),
+            fault=spool.fault,
+            set_aside=self._parts.storing.set_aside,
+        )

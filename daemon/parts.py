@@ -1,0 +1,113 @@
+"""The parts of the daemon, and how they are connected. Nothing runs yet."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from daemon.analysis import Analysis
+from daemon.config.file_watch import FileWatch
+from daemon.config.settings import Settings
+from daemon.configuration import Configuration
+from daemon.errors import StartError
+from daemon.plugins.host import Plugins
+from daemon.runtime.crashes import CrashNotes
+from daemon.runtime.disk_reserve import DiskReserve
+from daemon.runtime.jobs import Jobs
+from daemon.runtime.metrics import Metrics
+from daemon.runtime.tasks import TaskGroup
+from daemon.stored_cameras import StoredCameras
+from daemon.storing import Storing
+from daemon.supervisor import Supervisor
+from daemon.upkeep import Upkeep
+from pipeline.models.engine import Models
+from store.spool.recording import StoredSighting
+from store.spool.spool import Spool, SpoolError
+
+RUNTIME = "onnxruntime"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    crashes: CrashNotes
+    metrics: Metrics
+    spool: Spool
+    jobs: Jobs
+    analysis: Analysis
+    supervisor: Supervisor
+    plugins: Plugins
+    storing: Storing
+    upkeep: Upkeep
+    stored_cameras: StoredCameras
+    disks: DiskReserve
+    configuration: Configuration
+
+
+def build_parts(
+    settings: Settings,
+    models: Models,
+    plugins: Plugins,
+    tasks: TaskGroup,
+    *,
+    on_stored: Callable[[StoredSighting], None],
+    on_crash: Callable[[BaseException], None],
+    reread: Callable[[], Settings],
+    watch: FileWatch | None,
+) -> Parts:
+    """Make the parts; `on_crash` gets a fault of the analysis thread.
+
+    Raises:
+        StartError: the spool's folder cannot be used.
+    """
+    crashes = CrashNotes(settings.data_dir)
+    crashes.begin()
+    metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
+    spool = _open_spool(settings, metrics)
+    analysis = Analysis(spool, metrics, on_crash)
+    supervisor = Supervisor(models, settings.pipeline, analysis, metrics, crashes)
+    storing = Storing(settings, models, spool, metrics, on_stored, plugins)
+    upkeep = Upkeep(settings, models, spool, storing)
+    stored_cameras = StoredCameras(storing)
+    parts = Parts(
+        crashes=crashes,
+        metrics=metrics,
+        spool=spool,
+        jobs=Jobs(metrics, tasks),
+        analysis=analysis,
+        supervisor=supervisor,
+        plugins=plugins,
+        storing=storing,
+        upkeep=upkeep,
+        stored_cameras=stored_cameras,
+        disks=DiskReserve(settings.disk_folders, upkeep.free_pictures),
+        configuration=Configuration(settings, supervisor, stored_cameras, reread, watch),
+    )
+    _register_gauges(parts, settings.spool.max_bytes)
+    return parts
+
+
+def _open_spool(settings: Settings, metrics: Metrics) -> Spool:
+    wanted = settings.spool
+    try:
+        return Spool(settings.data_dir / "spool", wanted.max_bytes, metrics, wanted.when_full)
+    except SpoolError as error:
+        raise StartError(str(error)) from error
+
+
+def _register_gauges(parts: Parts, spool_max_bytes: int) -> None:
+    gauges, spool, storing = parts.metrics.gauges, parts.spool, parts.storing
+    loop = asyncio.get_running_loop()
+    gauges.add("facend_spool_sightings", lambda: {"": len(spool)})
+    gauges.add("facend_spool_oldest_seconds", lambda: {"": spool.oldest_seconds()})
+    gauges.add("facend_spool_bytes", lambda: {"": spool.bytes_waiting})
+    gauges.add("facend_spool_max_bytes", lambda: {"": spool_max_bytes})
+    gauges.add("facend_disk_free_bytes", parts.disks.free_bytes)
+    gauges.add("facend_disk_size_bytes", parts.disks.size_bytes)
+    gauges.add("facend_disk_reserve_bytes", parts.disks.reserve_bytes)
+    gauges.add("facend_facen_shards", lambda: storing.health.shards)
+    gauges.add("facend_facens", lambda: storing.health.facens)
+    gauges.add("facend_facens_bytes", lambda: {"": storing.health.facens_bytes})
+    gauges.add("facend_malformed_documents", lambda: storing.malformed)
+    gauges.add("facend_changes_followed", lambda: {"": float(not storing.not_followed)})
+    gauges.add("facend_camera_overloaded", parts.supervisor.overloaded)
+    gauges.add("facend_event_loop_tasks", lambda: {"": len(asyncio.all_tasks(loop))})

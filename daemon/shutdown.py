@@ -1,0 +1,63 @@
+"""The order in which the daemon shuts down."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+
+import structlog
+
+from daemon.parts import Parts
+from daemon.runtime.shutdown import side_by_side
+from daemon.runtime.tasks import TaskGroup
+from pipeline.base.background import in_thread, supervised
+from pipeline.base.deadline import Deadline
+
+log = structlog.get_logger(__name__)
+
+CAMERAS_STOP_SECONDS = 1.0
+
+MARGIN_SECONDS = 0.3
+"""Kept of the deadline after the last visits are finished."""
+
+STORE_CLOSE_SECONDS = 4.8
+"""Kept for closing the store after all producers of sightings have ended."""
+
+
+async def shut_down(parts: Parts, tasks: TaskGroup, http: AsyncExitStack, deadline: Deadline) -> None:
+    """Stop what makes sightings and what uses the store, then the store, all by one deadline."""
+    log.info("facend stops")
+    parts.jobs.stop()
+    tasks.cancel()
+    frames = supervised(_end_frames(parts, deadline.leaving(MARGIN_SECONDS)), "end of frames")
+    first = deadline.leaving(STORE_CLOSE_SECONDS)
+    await side_by_side(
+        first,
+        storing=_store_the_rest(parts, frames, first.leaving(MARGIN_SECONDS)),
+        background_tasks=tasks.ended(first.leaving(MARGIN_SECONDS)),
+        http=http.aclose(),
+    )
+    await parts.storing.close(deadline)
+    await asyncio.wait({frames}, timeout=deadline.remaining())
+    if left := len(parts.spool):
+        log.info("sightings wait in the spool for the next start", sightings=left)
+
+
+async def _end_frames(parts: Parts, deadline: Deadline) -> None:
+    """Stop the cameras, and spool the visits in progress; needs no store."""
+    await side_by_side(
+        deadline,
+        cameras=parts.supervisor.stop(deadline.at_most(CAMERAS_STOP_SECONDS).remaining()),
+        analysis=_end_analysis(parts, deadline),
+    )
+
+
+async def _end_analysis(parts: Parts, deadline: Deadline) -> None:
+    if not await in_thread(partial(parts.analysis.stop, deadline.remaining()), "end of the analysis"):
+        log.warning("the analysis did not end in time; visits in progress are not stored")
+
+
+async def _store_the_rest(parts: Parts, frames: asyncio.Task[None], deadline: Deadline) -> None:
+    """Store the sightings in the spool and the last ones, as far as time allows."""
+    await asyncio.wait({frames}, timeout=deadline.remaining())
+    await deadline.wait(parts.stored_cameras.release())
+    await parts.storing.drain(deadline.remaining())
