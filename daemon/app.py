@@ -164,7 +164,7 @@ class Application:
                 self._parts.supervisor.posting_failed(fault)
             self._notify_systemd()
             await self._note_hung_camera()
-            pause = self._systemd.often_enough(WATCH_SECONDS)
+            pause = self._systemd.interval_seconds(WATCH_SECONDS)
             if self.started.is_set():
                 await asyncio.sleep(pause)
             else:

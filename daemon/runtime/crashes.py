@@ -1,8 +1,8 @@
-"""What a crash leaves behind, so that one camera's stream cannot end the process for ever.
+"""Crash reports, so that one camera's stream cannot crash the process again and again.
 
-A fault inside FFmpeg takes the whole process, and systemd starts it again. Python's faulthandler writes where
-the thread was that crashed, and for which camera (`cameras.source.crash_tag`). A camera to which that happens
-twice is left out for an hour, and the others run on.
+A crash inside FFmpeg ends the process, and systemd restarts it. Python's faulthandler writes the stack of the
+crashed thread, which names the camera (`cameras.source.crash_tag`). A camera with two crashes is not opened
+for an hour; the others run.
 """
 
 import faulthandler
@@ -22,11 +22,11 @@ from pipeline.base.files import read_json_object, write_durably
 log = structlog.get_logger(__name__)
 
 CRASHES = 2
-"""So many, and a camera is held back."""
+"""Crashes after which a camera is held back."""
 HOLD_SECONDS = 3600.0
 FORGET_SECONDS = 24 * 3600.0
 LATEST = 1e11
-"""Unix time of the year 5138; a later one is no time of a crash."""
+"""Unix time of the year 5138; later times are malformed."""
 SHOWN_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
@@ -39,7 +39,7 @@ class _Blame(TypedDict):
     at: float
     """Unix time of the last one."""
     settings: str
-    """The camera's settings then; changed ones are a new chance."""
+    """Fingerprint of the camera's settings at that time; changed settings clear the count."""
 
 
 class CrashNotes:
@@ -48,28 +48,26 @@ class CrashNotes:
         self._blames = data_dir / "crashes.json"
         self._now = now
         self._open: IO[str] | None = None
-        self._told_of_damage = False
+        self._damage_logged = False
 
     def begin(self) -> None:
-        """Tell how the last run ended, if it crashed; from now on a crash of this one is written down."""
-        self._learn()
+        """Log how the last run ended if it crashed, and record a crash of this one."""
+        self._read_report()
         try:
             self._open = self._report.open("w")
-        except OSError as error:  # the log of the service still has what faulthandler writes to stderr
-            log.warning(
-                "a crash of this run cannot be written down", path=str(self._report), reason=str(error)
-            )
+        except OSError as error:  # faulthandler still writes to stderr, the service's log
+            log.warning("a crash of this run cannot be recorded", path=str(self._report), reason=str(error))
             return
-        # The thread that crashed, and no other: those run on meanwhile, and to walk the stack of a thread
-        # that runs may crash in turn, which breaks the report off before it names the camera.
+        # Only the crashed thread: walking the stack of a running thread may crash in turn, before the report
+        # names the camera.
         faulthandler.enable(file=self._open, all_threads=False)
-        # WatchdogSignal in the unit: where something hangs, all threads are worth that risk. Then it ends the
-        # process, also where whoever started us had it ignored.
+        # WatchdogSignal in the unit: for a hang, all threads are worth that risk. The signal then ends the
+        # process, even if the parent process had it ignored.
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         faulthandler.register(signal.SIGQUIT, file=self._open, all_threads=True, chain=True)
 
     def blame(self, camera: CameraSettings) -> None:
-        """This camera is about to be the reason that the process is ended."""
+        """Count a crash for a camera whose hang is about to end the process."""
         self._count(camera.id, camera.fingerprint)
 
     def held_seconds(self, camera: CameraSettings) -> float:
@@ -77,16 +75,18 @@ class CrashNotes:
         blame = self._known().get(camera.id)
         if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.fingerprint:
             return 0.0
-        # Never longer than that, also where the clock was ahead at the crash.
+        # At most HOLD_SECONDS, even if the clock was ahead at the crash.
         return min(HOLD_SECONDS, max(0.0, blame["at"] + HOLD_SECONDS - self._now()))
 
-    def _learn(self) -> None:
+    def _read_report(self) -> None:
         try:
             report = self._report.read_text(errors="replace")
         except FileNotFoundError:
             return
         except OSError as error:
-            log.warning("how the last run ended is unknown", path=str(self._report), reason=str(error))
+            log.warning(
+                "the crash report of the last run cannot be read", path=str(self._report), reason=str(error)
+            )
             return
         if not report:
             return
@@ -100,20 +100,20 @@ class CrashNotes:
         if camera is not None:
             self._count(camera[1], camera[2])
 
-    def _count(self, cam_id: str, mark: str) -> None:
+    def _count(self, cam_id: str, fingerprint: str) -> None:
         known = self._known()
         before = known.get(cam_id)
-        same = before is not None and before["settings"] == mark
+        same = before is not None and before["settings"] == fingerprint
         recent = before is not None and self._now() - before["at"] < FORGET_SECONDS
         crashes = before["crashes"] + 1 if before is not None and same and recent else 1
-        known[cam_id] = {"crashes": crashes, "at": self._now(), "settings": mark}
+        known[cam_id] = {"crashes": crashes, "at": self._now(), "settings": fingerprint}
         try:
             write_durably(self._blames, json.dumps(known).encode())
         except OSError as error:
             log.warning("a crash cannot be noted", camera=cam_id, reason=str(error))
 
     def _known(self) -> dict[str, _Blame]:
-        """What is noted, by camera. Notes that are damaged count as none."""
+        """Notes by camera, without damaged ones."""
         try:
             noted = read_json_object(self._blames)
         except (OSError, ValueError) as error:
@@ -121,17 +121,17 @@ class CrashNotes:
             return {}
         known = {cam_id: blame for cam_id, one in noted.items() if (blame := _blame(one)) is not None}
         if len(known) < len(noted):
-            self._damaged("some of its notes are none")
+            self._damaged("some notes are malformed")
         return known
 
     def _damaged(self, reason: str) -> None:
-        if not self._told_of_damage:
+        if not self._damage_logged:
             log.warning("the notes of earlier crashes are damaged", path=str(self._blames), reason=reason)
-        self._told_of_damage = True
+        self._damage_logged = True
 
 
 def _blame(noted: object) -> _Blame | None:
-    """One camera's note; None where it is none."""
+    """One camera's note; None if it is malformed."""
     if not isinstance(noted, dict):
         return None
     crashes, at, settings = noted.get("crashes"), noted.get("at"), noted.get("settings")

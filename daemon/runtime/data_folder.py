@@ -1,4 +1,4 @@
-"""The data folder: one daemon at a time, and nobody else reads in it."""
+"""The data folder: used by one daemon at a time, and readable by its owner only."""
 
 import contextlib
 import errno
@@ -14,20 +14,22 @@ from typing import IO
 
 from daemon.errors import SettingsError, StartError
 
-LOOKS, PAUSE_SECONDS = 3, 0.1
+LOCK_ATTEMPTS, PAUSE_SECONDS = 3, 0.1
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, readable by its owner only. SettingsError where that cannot be.
+    """Create the folder, readable by its owner only.
 
-    StartError where the folder, or a file in it, is another user's: nothing is made then.
+    Raises:
+        SettingsError: the folder cannot be created or written.
+        StartError: the folder, or a file in it, belongs to another user; nothing is created then.
     """
     require_own(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".writable.{os.getpid()}"
         try:
-            probe.write_bytes(b"is there room?")  # an empty file finds its place on a full disk, too
+            probe.write_bytes(b"is there room?")  # an empty file fits on a full disk, too
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
@@ -41,20 +43,24 @@ def prepare(folder: Path) -> None:
 
 
 def require_usable(folder: Path) -> None:
-    """StartError where the folder, or something in it, cannot be read and written by us."""
+    """Check that this process can read and write the folder and what is in it.
+
+    Raises:
+        StartError: it cannot; the message names the remedy.
+    """
     require_own(folder)
     try:
         inside = [*folder.iterdir(), *(folder / "mongod").glob("*"), *(folder / "mongod" / "db").glob("*")]
     except OSError as error:
         raise StartError(f"data_dir {folder} cannot be read ({error.strerror}){advice(folder)}") from error
     for path in (folder, *inside):
-        # A file that has just been removed, or a link that leads nowhere, is in nobody's way.
+        # A file that has just been removed, or a dangling link, does no harm.
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise StartError(f"{path} cannot be read and written by {_user()}{advice(path)}")
 
 
 def advice(path: Path) -> str:
-    """What to do about a file that we may not use, to be put behind the error."""
+    """The remedy for a file that this process may not use, to append to an error."""
     try:
         status = path.lstat()
     except OSError:
@@ -66,9 +72,10 @@ def advice(path: Path) -> str:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold the folder alone until the end. StartError where another daemon holds it.
+    """Hold the folder's lock for the block. The kernel releases it when the process ends.
 
-    The kernel lets go of the lock when the process ends, however it ends.
+    Raises:
+        StartError: another daemon holds it.
     """
     with (folder / "daemon.lock").open("a+b", buffering=0) as lock:
         try:
@@ -81,14 +88,14 @@ def held(folder: Path) -> Iterator[None]:
                 "stop it or set another data_dir"
             ) from error
         lock.truncate(0)
-        with contextlib.suppress(OSError):  # only to say who holds it; a full disk has no room for that
+        with contextlib.suppress(OSError):  # only informative; fails on a full disk
             lock.write(str(os.getpid()).encode())
         yield
 
 
 def _lock(lock: IO[bytes]) -> None:
-    """BlockingIOError where somebody holds it; a command that only looks (`is_held`) does so for a moment."""
-    for _ in range(LOOKS):
+    """Raises BlockingIOError if another process holds it. `is_held` holds it for a moment: try again."""
+    for _ in range(LOCK_ATTEMPTS):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
@@ -97,7 +104,11 @@ def _lock(lock: IO[bytes]) -> None:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a daemon runs on this folder. StartError where it belongs to another user."""
+    """Whether a daemon runs on this folder.
+
+    Raises:
+        StartError: the folder belongs to another user.
+    """
     try:
         with (folder / "daemon.lock").open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -111,7 +122,11 @@ def is_held(folder: Path) -> bool:
 
 
 def require_own(folder: Path) -> None:
-    """StartError for root in somebody else's folder: what root makes there is closed to its owner."""
+    """Refuse root in another user's folder: files that root creates there are closed to its owner.
+
+    Raises:
+        StartError: root runs this in another user's folder.
+    """
     if os.geteuid() == 0 and folder.exists() and folder.stat().st_uid != 0:
         owner = _owner_of(folder)
         raise StartError(
@@ -130,7 +145,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _user() -> str:
-    """Who we are, whatever the environment says: sudo and systemd differ in that."""
+    """Name of the effective user; environment variables differ between sudo and systemd."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

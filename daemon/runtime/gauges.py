@@ -1,4 +1,4 @@
-"""Gauges that are read when somebody scrapes."""
+"""Gauges whose values are read at scrape time."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,38 +6,38 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 GAUGES: dict[str, tuple[str, str | None]] = {
-    "facend_spool_sightings": ("Sightings that wait for the store", None),
-    "facend_spool_oldest_seconds": ("Age of the oldest sighting that waits", None),
-    "facend_spool_bytes": ("Bytes of the sightings that wait", None),
-    "facend_spool_max_bytes": ("How many bytes may wait, before poor and old sightings are dropped", None),
+    "facend_spool_sightings": ("Sightings in the spool", None),
+    "facend_spool_oldest_seconds": ("Age of the oldest sighting in the spool", None),
+    "facend_spool_bytes": ("Size of the sightings in the spool", None),
+    "facend_spool_max_bytes": ("Size of the spool at which poor and old sightings are dropped", None),
     "facend_disk_free_bytes": ("Free bytes on a disk that the daemon writes to", "folder"),
     "facend_disk_size_bytes": ("Size of a disk that the daemon writes to", "folder"),
     "facend_disk_reserve_bytes": ("Bytes that pictures leave free on their disk", "folder"),
     "facend_facen_shards": ("Shards of the facen storage", "state"),
     "facend_facens": ("Facens in the facen storage", "gallery_kind"),
-    "facend_facens_bytes": ("Memory of this process that the facens take", None),
-    "facend_malformed_documents": ("Documents in MongoDB that no reader takes", "collection"),
+    "facend_facens_bytes": ("Memory of this process used by facens", None),
+    "facend_malformed_documents": ("Malformed documents in MongoDB, which readers skip", "collection"),
     "facend_changes_followed": ("1 while changes by other processes reach the facens in memory", None),
     "facend_camera_overloaded": (
-        "1 while only key frames are decoded where nothing happens, for lack of time",
+        "1 while decoding is limited to key frames for lack of processor time",
         "camera",
     ),
     "facend_http_connections": ("Open HTTP connections", None),
-    "facend_event_loop_tasks": ("Tasks on the event loop that are not done", None),
+    "facend_event_loop_tasks": ("Unfinished tasks on the event loop", None),
 }
-"""What is read when somebody scrapes: the text, and the label where there is one."""
+"""Help text of each gauge, and its label or None."""
 
 
 class Gauges(Collector):
-    """Gauges that are read when somebody scrapes, so that they cannot go stale."""
+    """Reads its gauges at scrape time, so that they are never stale."""
 
     def __init__(self) -> None:
         self._readers: dict[str, Callable[[], dict[str, float]]] = {}
 
     def add(self, name: str, read: Callable[[], dict[str, float]]) -> None:
-        """One of `GAUGES`. `read` gives a value by label value; without a label its only key is ""."""
+        """Register one of `GAUGES`. `read` returns values by label value; without a label the key is ""."""
         if name not in GAUGES:
-            raise KeyError(f"{name} is no metric of Facend: name it in daemon.runtime.gauges.GAUGES")
+            raise KeyError(f"{name} is not a metric of Facend: add it to daemon.runtime.gauges.GAUGES")
         self._readers[name] = read
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -46,7 +46,7 @@ class Gauges(Collector):
             family = GaugeMetricFamily(name, text, labels=[label] if label else None)
             try:
                 values = read()
-            except OSError:  # a disk that is gone has no free bytes to tell of; the other metrics matter more
+            except OSError:  # such as a disk that is gone; the other metrics stay
                 values = {}
             for key, value in values.items():
                 family.add_metric([key] if label else [], value)

@@ -1,8 +1,7 @@
-"""Periodic jobs, by APScheduler. One run of a job at a time.
+"""Periodic jobs, run by APScheduler. Runs of one job do not overlap.
 
-A job that the environment keeps from its work (MongoDB is away, the disk is full) is tried again after
-growing pauses, and stops no other. Any other error is a fault in our code, and ends the process as everywhere
-else.
+A job that fails because of its environment (MongoDB is away, the disk is full) is retried with backoff and
+affects no other job. Any other error is a programming error and ends the process.
 """
 
 import asyncio
@@ -26,10 +25,10 @@ from store.mongo.driver_errors import DRIVER_ERRORS
 log = structlog.get_logger(__name__)
 
 EXPECTED = (StoreError, OSError, *DRIVER_ERRORS)
-"""What is no fault of ours: the store, its database or the disk cannot do something at present."""
+"""Errors of the environment: the store, its database or the disk."""
 
 FIRST_PAUSE_SECONDS = 60.0
-LONGEST_PAUSE_SECONDS = 3600.0
+MAX_PAUSE_SECONDS = 3600.0
 
 JobFunction = Callable[[], Awaitable[object]]
 
@@ -48,8 +47,7 @@ class Jobs:
         self._tasks = tasks
         self._scheduler = AsyncIOScheduler(
             timezone=UTC,
-            # A run that was missed (the box slept, or its clock was set) is made up for once, however late it
-            # is then, and not as often as it was missed.
+            # Missed runs (the box slept, or its clock was set) are made up for once, however late.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         self._status: dict[str, JobStatus] = {}
@@ -57,24 +55,24 @@ class Jobs:
 
     def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
         self._status[name] = JobStatus()
-        self._backoffs[name] = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self._backoffs[name] = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         self._metrics.add_job(name)
         self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
 
     def add_every(self, minutes: float, name: str, function: JobFunction) -> None:
-        # A trigger of no zone asks for the machine's own, and fails where TZ holds none that Python knows.
+        # Without a zone the trigger uses the machine's, and fails if TZ is unknown to Python.
         self.add(name, function, IntervalTrigger(minutes=minutes, timezone=UTC))
 
     def start(self) -> None:
         self._scheduler.start()
 
     def stop(self) -> None:
-        """No job begins any more. Those at work are cancelled with the group's other tasks."""
+        """Start no more jobs. Running ones are cancelled with the group's other tasks."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
 
-    def no_later(self, name: str, at: datetime) -> bool:
-        """Let the job run at this time, unless it is to run before; True where that is new."""
+    def run_by(self, name: str, at: datetime) -> bool:
+        """Move the job's next run forward to `at` if it is later; returns whether it was moved."""
         job = self._scheduler.get_job(name)
         if job is None or job.next_run_time <= at:
             return False
@@ -82,11 +80,11 @@ class Jobs:
         return True
 
     def follow_clock(self) -> None:
-        """To be called now and then: where the clock was set back, jobs would wait for what it showed."""
+        """Correct next runs after the clock was set back; call periodically."""
         now = datetime.now(UTC)
         for job in self._scheduler.get_jobs():
-            # As if it had just run, which is the latest that it can be.
-            self.no_later(job.id, job.trigger.get_next_fire_time(now, now))
+            # The latest possible time: as if it had just run.
+            self.run_by(job.id, job.trigger.get_next_fire_time(now, now))
 
     def status(self) -> dict[str, dict[str, Any]]:
         """By job name: runs, failures, last_run, last_error, next_run."""
@@ -97,9 +95,9 @@ class Jobs:
         return shown
 
     async def _run(self, name: str, function: JobFunction) -> None:
-        # The group cancels it, and ends the process where it fails; the scheduler would only log that.
+        # A failure in the task group ends the process; the scheduler would only log it.
         work = self._tasks.start(self._work(name, function), f"job {name}")
-        # A scheduler that is stopped cancels its own part.
+        # A stopped scheduler cancels this wait.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({work})
 
@@ -116,13 +114,13 @@ class Jobs:
             self._succeeded(name)
 
     def _failed(self, name: str, reason: str) -> None:
-        """Something beyond this program is in the way: run the job again after a pause."""
+        """Retry the job after a pause."""
         status, pause = self._status[name], self._backoffs[name].pause_seconds()
         if not status.last_error:
-            log.warning("a job failed and is tried again", job=name, reason=reason, in_seconds=round(pause))
+            log.warning("a job failed and will be retried", job=name, reason=reason, in_seconds=round(pause))
         status.failures += 1
         status.last_error = reason
-        self.no_later(name, datetime.now(UTC) + timedelta(seconds=pause))
+        self.run_by(name, datetime.now(UTC) + timedelta(seconds=pause))
 
     def _succeeded(self, name: str) -> None:
         status = self._status[name]

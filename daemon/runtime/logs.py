@@ -1,4 +1,4 @@
-"""Logs: readable on a terminal, priorities for the journal, JSON where it is asked for."""
+"""Log formats: text for a terminal, lines with priorities for the journal, JSON."""
 
 import logging
 import math
@@ -17,17 +17,17 @@ LogFormat = Literal["auto", "console", "journal", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-"""sd-daemon(3): a line that begins with <N> is stored with that syslog priority."""
+"""sd-daemon(3): the journal stores a line that begins with <N> with that syslog priority."""
 
 
 CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL")
-"""Libraries that log a line for each event, of which others may cause thousands."""
+"""Libraries that log each event; clients may cause thousands."""
 REPEAT_SECONDS = 10.0
 KEPT_LINES = 256
 
 
 def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
-    """Send every log line of the process, the libraries' too, to standard error in one format."""
+    """Send all log lines of the process and its libraries to standard error in one format."""
     chosen = _format_for_stderr() if log_format == "auto" else log_format
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -62,7 +62,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
 
 
 class RepeatLimiter(logging.Filter):
-    """Passes a line of a chatty library once in `REPEAT_SECONDS`; the next one says how many there were."""
+    """Passes repeated lines of chatty libraries once per `REPEAT_SECONDS`, with the number of repeats."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The last line of defence: no secret that is known, or named as one, gets into a line."""
+    """Mask known secrets, and values whose key names a secret, in every line."""
     return {key: redact(_plain(value), key) for key, value in event.items()}
 
 
@@ -126,11 +126,11 @@ def _plain(value: object) -> object:
 
 
 def _visible_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    return visible(str(line))  # what the renderer before it made of the event
+    return visible(str(line))  # the output of the previous renderer
 
 
 def _visible_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Before colours are added: nothing from outside steers the terminal or begins a line."""
+    """Escape control characters from outside before colours are added."""
     shown: EventDict = {key: _visible(value) for key, value in event.items()}
     shown["event"] = str(shown["event"]).replace("\n", "\n    ")
     return shown
@@ -145,16 +145,16 @@ def _visible(value: object) -> object:
 
 
 def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """The clock alone: on a terminal the day is known."""
+    """Time without the date."""
     event["time"] = str(event["time"])[11:19]
     event.pop("logger", None)
     return event
 
 
 def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """`<priority>event key=value …`; the journal adds the time itself.
+    """`<priority>event key=value …`; the journal adds the time.
 
-    What cameras and servers said stays part of its line, and is shown: the journal hides what is no text.
+    Line breaks and control characters are escaped: the journal hides entries that are not text.
     """
     event.pop("time", None)
     event.pop("logger", None)

@@ -1,4 +1,4 @@
-"""The daemon's event loop, on which plugins run too: they do not end it, keep it, or take its threads."""
+"""The daemon's event loop. Plugins share it, but cannot end it, delay its end, or use up its threads."""
 
 import asyncio
 import threading
@@ -18,17 +18,16 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 TASKS_SECONDS = 0.3
-"""At the end, for tasks that were cancelled: all of ours have ended by then."""
+"""Time at exit for cancelled tasks; the daemon's own have ended by then."""
 THREADS_SECONDS = 0.3
-"""At the end, for threads that are still at work."""
+"""Time at exit for threads of the pool."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """As asyncio.run, but a plugin can neither end the loop by an exit nor hold up its end.
+    """Like asyncio.run, but a plugin can neither end the loop with SystemExit nor delay its end.
 
-    What a plugin leaves behind, a task that refuses to be cancelled or a thread that hangs, may still be
-    there afterwards: `daemon.runtime.signals.leave` is what ends the process then. One that blocks the loop
-    even now is left to `daemon.runtime.shutdown.ShutdownLimit`.
+    Tasks that refuse to be cancelled and threads that hang may remain: `daemon.runtime.signals.leave` ends
+    the process despite them, and `daemon.runtime.shutdown.ShutdownLimit` despite code that blocks the loop.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -62,9 +61,9 @@ RUNNING_PLUGIN: ContextVar[RunningPlugin | None] = ContextVar("running plugin", 
 
 
 class Threads(ThreadPoolExecutor):
-    """The loop's default executor. What a plugin sends there runs in threads of the plugin's own.
+    """The loop's default executor. A plugin's work runs in threads of its own.
 
-    So threads of a plugin that hang leave ours free, and those of other plugins.
+    Threads that hang in one plugin do not use up those of the daemon and of other plugins.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -75,10 +74,10 @@ class Threads(ThreadPoolExecutor):
 
 
 def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
-    """Runs the loop until the task has ended, also through exits out of callbacks and other tasks.
+    """Run the loop until the task has ended, despite SystemExit in callbacks and other tasks.
 
-    The loop lets a SystemExit or KeyboardInterrupt of a callback through and is sound afterwards: it goes on
-    with the next callback when it is run again.
+    A SystemExit or KeyboardInterrupt of a callback leaves the loop consistent: it continues with the next
+    callback when it is run again.
     """
     while True:
         try:
@@ -89,13 +88,13 @@ def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
 
 
 def _contained(error: BaseException) -> bool:
-    """Names whoever tried to end the process. False where that is what shall happen."""
+    """Report a plugin that tried to end the process. False if the process shall end."""
     if (caller := _culprit(error)) is not None:
         caller.failed("background", error)
         return True
     if isinstance(error, Terminated | KeyboardInterrupt):
         return False
-    # A plugin's thread may call without a context; nothing of ours exits on the loop.
+    # A plugin's thread may call without a context; the daemon itself never exits on the loop.
     log.error("something on the event loop tried to end the process", exc_info=error)
     return True
 
@@ -111,7 +110,7 @@ def _culprit(error: BaseException) -> RunningPlugin | None:
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancels what is left, which gets a moment, and no more, to end."""
+    """Cancel the remaining tasks, and wait for `TASKS_SECONDS`."""
     if left := asyncio.all_tasks(loop):
         for task in left:
             task.cancel()
@@ -122,7 +121,7 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     _, pending = await asyncio.wait(tasks, timeout=TASKS_SECONDS)
     for task in pending:
-        log.warning("a task does not end and is left behind", task=task.get_name())
+        log.warning("a task does not end and is abandoned", task=task.get_name())
 
 
 async def _generators_ended(loop: asyncio.AbstractEventLoop) -> None:
@@ -131,9 +130,9 @@ async def _generators_ended(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _end_threads(pool: ThreadPoolExecutor) -> None:
-    """Its own `shutdown` knows no limit; nor does the loop's."""
+    """Shut the pool down within `THREADS_SECONDS`; its own `shutdown` has no timeout."""
     ending = threading.Thread(target=pool.shutdown, name="ending threads", daemon=True)
     ending.start()
     ending.join(THREADS_SECONDS)
     if ending.is_alive():
-        log.warning("a thread does not end and is left behind")
+        log.warning("a thread does not end and is abandoned")

@@ -1,15 +1,15 @@
-"""How late the event loop is: whoever blocks it makes everybody on it wait."""
+"""Measures how late the event loop runs its timers; code that blocks the loop delays all of them."""
 
 import asyncio
 from collections.abc import Callable
 
-EVERY_SECONDS = 0.25
+INTERVAL_SECONDS = 0.25
 
 
-async def measure(observe: Callable[[float], None], every_seconds: float = EVERY_SECONDS) -> None:
-    """Until it is cancelled: ask to be woken, and tell by how many seconds that came late."""
+async def measure(observe: Callable[[float], None], interval_seconds: float = INTERVAL_SECONDS) -> None:
+    """Pass the delay of a timer, in seconds, to `observe` at each interval until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + every_seconds
-        await asyncio.sleep(every_seconds)
+        due = loop.time() + interval_seconds
+        await asyncio.sleep(interval_seconds)
         observe(max(0.0, loop.time() - due))

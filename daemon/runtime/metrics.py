@@ -1,6 +1,6 @@
-"""Every metric of Facend. Their names are a promise to dashboards.
+"""All metrics of Facend. Dashboards and alert rules depend on their names.
 
-`Metrics` is the observer of every room: the rooms say what happened, this counts it.
+`Metrics` is the observer of the pipeline, the cameras and the store.
 """
 
 import time
@@ -48,16 +48,15 @@ STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 JOB_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-"""Nightly work on a full store takes from a moment to hours."""
+"""Nightly work takes from a moment to hours on a full store."""
 
 
 class Metrics:
     """One process's metrics, and the observer of the pipeline, the cameras and the store."""
 
     def __init__(self, *, version: str, pack: str, runtime: str) -> None:
-        # The library's own switch, for the whole process: when a series began is of no use to anybody here,
-        # and it doubles what is scraped.
-        disable_created_metrics()  # type: ignore[no-untyped-call] # the library says nothing of its type
+        # A switch of the whole process: creation times are not used, and double the size of a scrape.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no annotation for it
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
@@ -73,56 +72,54 @@ class Metrics:
 
         build = Gauge(
             "facend_build_info",
-            "What runs here, always 1",
+            "Version, model pack and runtime; always 1",
             ("version", "pack", "runtime"),
             registry=registry,
         )
         build.labels(version, pack, runtime).set(1)
         self._state = Gauge(
             "facend_camera_state",
-            "1 for the state that the camera is in",
+            "1 for the current state of the camera",
             ("camera", "state"),
             registry=registry,
         )
         self._reconnects = counter(
             "facend_camera_reconnects_total",
-            "Connections that ended and were tried again",
+            "Lost connections that were retried",
             "camera",
             "reason",
         )
         self._decoded = counter("facend_frames_decoded_total", "Frames decoded", "camera")
-        self._analysed = counter("facend_frames_analysed_total", "Frames that the detector saw", "camera")
+        self._analysed = counter("facend_frames_analysed_total", "Frames passed to the detector", "camera")
         self._skipped = counter(
-            "facend_frames_skipped_total", "Frames that were not analysed, and why", "camera", "reason"
+            "facend_frames_skipped_total", "Frames that were not analysed, by reason", "camera", "reason"
         )
         self._age = histogram(
-            "facend_frame_age_seconds", "From capture to the end of analysis", AGE_BUCKETS, "camera"
+            "facend_frame_age_seconds", "Time from capture to the end of analysis", AGE_BUCKETS, "camera"
         )
         self._stage = histogram("facend_stage_seconds", "Time spent in a stage", STAGE_BUCKETS, "stage")
-        self._faces = counter("facend_faces_detected_total", "Faces found in frames", "camera")
+        self._faces = counter("facend_faces_detected_total", "Faces detected in frames", "camera")
         self._visits = counter("facend_visits_total", "Visits that ended", "camera")
-        self._shots = counter("facend_shots_total", "Shots, and what became of them", "camera", "outcome")
-        self._sightings = counter(
-            "facend_sightings_total", "Sightings, and what became of them", "camera", "outcome"
-        )
+        self._shots = counter("facend_shots_total", "Shots by outcome", "camera", "outcome")
+        self._sightings = counter("facend_sightings_total", "Sightings by outcome", "camera", "outcome")
         self._persons = counter(
-            "facend_persons_total", "How sightings were linked to persons", "camera", "outcome"
+            "facend_persons_total", "Identified sightings by outcome", "camera", "outcome"
         )
         self._friends = counter("facend_friends_total", "Sightings of a friend of the camera", "camera")
         self._store = histogram(
-            "facend_store_seconds", "Time of a store operation", STAGE_BUCKETS, "operation"
+            "facend_store_seconds", "Duration of a store operation", STAGE_BUCKETS, "operation"
         )
         self._store_errors = counter(
             "facend_store_errors_total", "Store operations that failed", "operation", "kind"
         )
         self._uploaded = counter("facend_uploads_bytes_total", "Bytes of pictures stored")
-        self._job = histogram("facend_job_seconds", "Time of a periodic job", JOB_BUCKETS, "job")
-        self._job_failures = counter("facend_job_failures_total", "Periodic jobs that failed", "job")
+        self._job = histogram("facend_job_seconds", "Duration of a periodic job", JOB_BUCKETS, "job")
+        self._job_failures = counter("facend_job_failures_total", "Failed runs of a periodic job", "job")
         self._lag = histogram(
-            "facend_event_loop_lag_seconds", "How late the event loop wakes up who asked for it", LAG_BUCKETS
+            "facend_event_loop_lag_seconds", "Delay of timers on the event loop", LAG_BUCKETS
         )
         self._connections_ended = counter(
-            "facend_http_connections_ended_total", "HTTP connections ended by the daemon, and why", "reason"
+            "facend_http_connections_ended_total", "HTTP connections ended by the daemon, by reason", "reason"
         )
         for reason in CONNECTION_ENDS:
             self._connections_ended.labels(reason)
@@ -130,10 +127,10 @@ class Metrics:
             self._stage.labels(stage)
 
     def add_camera(self, cam_id: str) -> None:
-        """Every series of a camera is there from the start, at 0.
+        """Create all series of a camera at 0.
 
-        Else the first event would bring a series that begins at 1, of which rate() sees nothing, and a sum
-        over what never happened would be empty instead of 0.
+        A series that begins at 1 with the first event would hide that event from rate(), and a sum over
+        events that never happened would be empty instead of 0.
         """
         for plain in (self._decoded, self._analysed, self._faces, self._visits, self._friends, self._age):
             plain.labels(cam_id)
@@ -148,7 +145,7 @@ class Metrics:
                 counter.labels(cam_id, value)
 
     def add_job(self, name: str) -> None:
-        """As `add_camera`: a nightly job's first failure has to be seen."""
+        """Create all series of a job at 0, as `add_camera` does."""
         self._job.labels(name)
         self._job_failures.labels(name)
 
@@ -216,7 +213,7 @@ class Metrics:
 
     @contextmanager
     def job(self, name: str) -> Iterator[None]:
-        """Time a job; one that raises counts as failed, and the error goes on."""
+        """Measure a job; an exception counts as a failure and propagates."""
         started = time.perf_counter()
         failures = self._job_failures.labels(name)
         try:
@@ -228,6 +225,6 @@ class Metrics:
             self._job.labels(name).observe(time.perf_counter() - started)
 
     def forget_camera(self, cam_id: str) -> None:
-        """A camera that is gone shows no state; what it counted stays."""
+        """Remove the state of a camera that is gone; its counters stay."""
         for name in CAMERA_STATES:
             self._state.remove(cam_id, name)

@@ -1,4 +1,4 @@
-"""Nightly jobs, and what becomes of them on a box that is switched off at night."""
+"""Nightly jobs, and runs in the day for those that a box missed while it was off."""
 
 import asyncio
 import time
@@ -17,22 +17,22 @@ from store.upkeep.job_runs import JobRuns
 log = structlog.get_logger(__name__)
 
 AFTER_START = timedelta(hours=1)
-"""Nothing is made up for sooner: a box that restarts all the time shall have the time for its cameras."""
+"""Missed jobs run after this delay, so that a box that keeps restarting spends its time on cameras."""
 
 LATE = timedelta(hours=1)
-"""A job that has not begun so long after its time has missed it."""
+"""A job that has not begun this long after its time counts as missed."""
 
-LOOK_SECONDS = 3600.0
+CHECK_SECONDS = 3600.0
 
 
 class NightlyJobs:
-    """A job that missed its time runs in the day; MongoDB knows when it ran last.
+    """Runs jobs at a time of the day, and a missed job later in the day; MongoDB keeps the last runs.
 
-    Looks go by the monotonic clock: that of the wall may be wrong at the start, and be set at any moment.
+    Polls on monotonic time; wall time may jump.
     """
 
     def __init__(self, jobs: Jobs, runs: Callable[[], JobRuns | None], zone: tzinfo) -> None:
-        """`runs`: None while the store is not open. Times of the day are in this zone."""
+        """`runs` returns None while the store is not open. Times of the day are in `zone`."""
         self._jobs = jobs
         self._runs = runs
         self._zone = zone
@@ -40,7 +40,7 @@ class NightlyJobs:
         self._times: dict[str, CronTrigger] = {}
 
     def add(self, name: str, at: str, work: JobFunction, *, after_each_start: bool = False) -> None:
-        """A job at this time of the day, such as 03:30."""
+        """Add a job at a time of the day, such as 03:30."""
 
         async def run() -> None:
             if (runs := self._runs()) is not None:
@@ -53,32 +53,35 @@ class NightlyJobs:
         self._jobs.add(name, run, OrTrigger([soon, nightly]) if after_each_start else nightly)
 
     async def run_missed(self, opened: asyncio.Event) -> None:
-        """For ever, once the store was opened: let those run that missed their time, and all by the clock as
-        it is now."""
+        """Schedule missed jobs and follow changes of the clock until cancelled, once the store is open."""
         await opened.wait()
         while True:
             self._jobs.follow_clock()
             try:
-                await self.look()
+                await self.schedule_missed()
             except StoreError as error:
-                log.debug("when nightly jobs ran last is not known at present", reason=str(error))
-            await asyncio.sleep(LOOK_SECONDS)
+                log.debug("the last runs of nightly jobs cannot be read", reason=str(error))
+            await asyncio.sleep(CHECK_SECONDS)
 
-    async def look(self) -> None:
-        """Let those run soon that have missed their time. StoreError where MongoDB does not answer."""
+    async def schedule_missed(self) -> None:
+        """Schedule the jobs that missed their time.
+
+        Raises:
+            StoreError: MongoDB does not answer.
+        """
         if (runs := self._runs()) is None:
             return
         now = datetime.now(UTC)
         soon = now + max(AFTER_START - timedelta(seconds=time.monotonic() - self._started), timedelta())
         for name, nightly in self._times.items():
             last = await runs.last(name)
-            if last is None:  # what never ran before has missed nothing
+            if last is None:  # a job that never ran has missed nothing
                 await runs.begins(name, now)
-            elif missed(nightly, last, now) and self._jobs.no_later(name, soon):
-                log.info("a nightly job missed its time and runs in the day", job=name, last_run=str(last))
+            elif missed(nightly, last, now) and self._jobs.run_by(name, soon):
+                log.info("a nightly job missed its time and runs later today", job=name, last_run=str(last))
 
 
 def missed(nightly: CronTrigger, last: datetime, now: datetime) -> bool:
-    """Whether the job has not run since it should have; so it is where it ran by a clock that was ahead."""
+    """Whether the job has not run since its last due time; True also if the last run is in the future."""
     due = nightly.get_next_fire_time(None, now - LATE - timedelta(days=1))
     return last > now or (due <= now - LATE and last < due)

@@ -1,4 +1,4 @@
-"""The shutdown: one deadline for all steps, and an end for a process that misses it."""
+"""One deadline for all steps of the shutdown, and a forced end for a process that misses it."""
 
 import asyncio
 import faulthandler
@@ -18,38 +18,38 @@ from pipeline.base.deadline import Deadline
 log = structlog.get_logger(__name__)
 
 STOP_SECONDS = 7.5
-"""For all steps of an orderly shutdown together."""
+"""Deadline of an orderly shutdown, all steps together."""
 LATE_SECONDS = 8.5
-"""After this long the process is ended although steps are not over."""
+"""The process is ended after this time although steps are unfinished."""
 FORCED_SECONDS = 9.5
-"""After this long it is ended by code that needs no interpreter."""
+"""The process is ended after this time by code that needs no interpreter."""
 
 
 class ShutdownLimit:
-    """A signal handler: the first signal, or the first call, begins the shutdown and limits its time.
+    """Signal handler: the first signal, or the first call, begins the shutdown and limits its time.
 
-    All steps of the shutdown share one deadline. A process that still runs after `LATE_SECONDS`, because
-    something blocks the event loop, is ended by a thread: everything that was accepted is in the spool, so
-    that is no failure. Only code that never releases the interpreter needs `end_within`.
+    All steps of the shutdown share one deadline. If something blocks the event loop, a thread ends the
+    process after `LATE_SECONDS`; accepted sightings are in the spool, so this is no failure. `end_within` is
+    for code that never releases the interpreter.
     """
 
     def __init__(
         self, on_begin: Callable[[], None] = lambda: None, status: Callable[[], int] = lambda: 0
     ) -> None:
-        """`on_begin` runs inside the signal handler. `status` gives the exit status of a late end."""
+        """`on_begin` runs inside the signal handler. `status` returns the exit status of a forced end."""
         self._on_begin = on_begin
         self._status = status
-        self._asked = threading.Event()
+        self._begun = threading.Event()
         self._deadline: Deadline | None = None
 
     def enforce(self) -> None:
-        """From now on a process that is late is ended."""
-        # Not started by the signal handler, which must not take the locks that starting a thread needs.
+        """Start the thread that ends a late process."""
+        # Starting a thread takes locks, which a signal handler must not.
         threading.Thread(target=self._end_late, name="shutdown limit", daemon=True).start()
 
     @property
     def deadline(self) -> Deadline:
-        """By when all steps of the shutdown must be over; begins now if it has not begun yet."""
+        """Deadline of all steps; begins the shutdown if it has not begun."""
         self()
         assert self._deadline is not None  # noqa: S101  the line above has set it
         return self._deadline
@@ -59,25 +59,25 @@ class ShutdownLimit:
             self._deadline = Deadline.within(STOP_SECONDS)
             end_within(FORCED_SECONDS)
             self._on_begin()
-            self._asked.set()
+            self._begun.set()
 
     @classmethod
     def runs_in(cls, frame: FrameType) -> bool:
-        """Whether this is its frame: on top of whatever the signal came into, which has no part in it."""
+        """Whether this is the handler's own frame, on top of the code that the signal interrupted."""
         return frame.f_code is cls.__call__.__code__
 
     def _end_late(self) -> NoReturn:
-        self._asked.wait()
+        self._begun.wait()
         time.sleep(LATE_SECONDS)
-        log.error("the shutdown took too long and is broken off; accepted sightings are in the spool")
+        log.error("the shutdown took too long and is aborted; accepted sightings are in the spool")
         faulthandler.dump_traceback(file=STDERR, all_threads=True)
         os._exit(self._status())
 
 
 async def side_by_side(deadline: Deadline, **steps: Coroutine[Any, Any, object]) -> None:
-    """Runs the steps of a shutdown at the same time. A step that is late is cancelled and logged."""
+    """Run the steps of a shutdown concurrently. A late step is cancelled and logged."""
     tasks = [supervised(work, name.replace("_", " ")) for name, work in steps.items()]
     _, late = await asyncio.wait(tasks, timeout=deadline.remaining())
     for task in late:
         task.cancel()
-        log.warning("a step of the shutdown took too long and is left behind", step=task.get_name())
+        log.warning("a step of the shutdown took too long and is abandoned", step=task.get_name())

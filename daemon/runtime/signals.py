@@ -1,4 +1,4 @@
-"""The end of the process, which nothing may hold up."""
+"""Ending the process, whatever its threads do."""
 
 import faulthandler
 import logging
@@ -15,20 +15,20 @@ STDERR = 2
 
 
 class Terminated(SystemExit):
-    """SIGTERM came, as KeyboardInterrupt stands for SIGINT. An event loop lets a SystemExit through."""
+    """Raised by SIGTERM, as KeyboardInterrupt is by SIGINT. Event loops let a SystemExit through."""
 
 
 def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    """A signal handler: what is going on is broken off, and cleans up after itself."""
+    """Signal handler that raises Terminated, so that cleanup code runs."""
     raise Terminated
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for its end. For imports, in the main thread.
+    """Block SIGINT and SIGTERM during imports; for the main thread.
 
-    A library that is interrupted while it loads raises an ImportError of its own, or goes on as if a part of
-    it were not installed.
+    A library that is interrupted while it loads may raise an ImportError, or continue as if a part of it
+    were not installed.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -38,18 +38,17 @@ def uninterrupted() -> Iterator[None]:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process with this exit status, at once.
+    """End the process with this exit status at once.
 
-    A thread that is still inside FFmpeg or a model, or waits for a server that hangs, cannot be
-    ended. The interpreter would wait for it, or take itself apart under it and crash; by now there
-    is nothing left to wait for.
+    A thread inside FFmpeg or a model, or waiting for a server that hangs, cannot be ended. The interpreter
+    would wait for it, or crash when it is torn down under the thread.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # a full disk, or nobody who reads
-            # The interpreter would try again at its end, and have a status of its own for that.
+        except OSError:  # a full disk, or a closed pipe
+            # The interpreter would flush again at exit, and fail with a status of its own.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if threading.active_count() > 1:
         os._exit(status)
@@ -57,8 +56,8 @@ def leave(status: int) -> NoReturn:
 
 
 def end_within(seconds: float) -> None:
-    """Ends the process with status 1 where it still runs after so many seconds, whatever it is at.
+    """End the process with status 1 if it still runs after `seconds`, and log the stack of each thread.
 
-    The log shows where each thread was. It needs no interpreter: code that never gives it back is ended too.
+    Needs no interpreter: also ends code that never releases it.
     """
     faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)

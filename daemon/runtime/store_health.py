@@ -1,4 +1,4 @@
-"""How the store is, MongoDB and the facen storage, looked at also while nobody comes by."""
+"""Health of MongoDB and the facen storage, checked also while no sightings arrive."""
 
 import asyncio
 import time
@@ -16,43 +16,45 @@ log = structlog.get_logger(__name__)
 PING_SECONDS = 3.0
 
 FACENS_SECONDS = 5.0
-"""For a look at the facen storage, which may be on another machine."""
+"""Timeout of a check of the facen storage, which may be on another machine."""
 
 PAUSE_SHARE = 10
-"""The pause after such a look, measured in how long it took."""
+"""Pause after a check of the facen storage, as a multiple of its duration."""
 
 GALLERY_KINDS = ("default", "person", "reference", "other")
 
 
 def gallery_kind(name: str) -> str:
-    """What a gallery is for: everybody, persons, comparing with them, or a purpose of the user's own."""
+    """The purpose of a gallery: all faces, persons, references to compare with, or the user's own."""
     if name == DEFAULT_GALLERY:
         return "default"
     if name == REFERENCES or name.startswith(CAMERA_REFERENCES):
         return "reference"
-    tells_apart = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
-    return "person" if tells_apart else "other"
+    of_persons = name in (PERSON_GALLERY, ENROLLED_GALLERY) or name.startswith(CAMERA_GALLERY)
+    return "person" if of_persons else "other"
 
 
 class StoreHealth:
-    """What was seen last."""
+    """The result of the last check."""
 
     def __init__(self) -> None:
         self.away = ""
-        """Why MongoDB does not answer, or the empty string."""
+        """Why MongoDB does not answer; empty if it does."""
         self.shards: dict[str, float] = {"live": 0, "total": 0}
         self.facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
         self.facens_bytes = 0
-        """What they take of this process's memory."""
+        """Memory of this process used by facens."""
         self._facens_trouble = False
         self._next_check = 0.0
 
     async def check(self, ctx: Context | None) -> None:
-        """Look once more; `ctx`: None while the store is not open. Brings back shards that are out of
-        service."""
+        """Check MongoDB and the facen storage, and restore shards that are out of service.
+
+        `ctx`: None while the store is not open.
+        """
         if ctx is None or not await self._mongodb_answers(ctx):
             self.shards = {"live": 0, "total": self.shards["total"]}
-            self._next_check = 0.0  # once MongoDB is back, what is live shows at once
+            self._next_check = 0.0  # check the shards as soon as MongoDB is back
         else:
             await self._check_facens(ctx)
 
@@ -84,7 +86,7 @@ class StoreHealth:
             if self._facens_trouble:
                 log.info("the facen storage answers again")
             self._facens_trouble = False
-        # Many galleries on another machine take their time: the look shall cost little of it.
+        # A check of many galleries on another machine is slow: keep its share of the load small.
         now = time.monotonic()
         self._next_check = now + PAUSE_SHARE * (now - since)
 
@@ -95,7 +97,7 @@ class StoreHealth:
         facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
         for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
             if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
-                await asyncio.sleep(0)  # in memory nobody waits for an answer
+                await asyncio.sleep(0)  # calls in memory never yield to the loop
             facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
         self.facens = facens
         self.facens_bytes = sum([await shard.memory() for shard in local_shards(ctx.facens)])

@@ -1,8 +1,7 @@
-"""What systemd hears from us: sd_notify(3), one datagram a message.
+"""Notifications to systemd: sd_notify(3).
 
-The protocol is a datagram of `KEY=value` lines to the socket in NOTIFY_SOCKET; a
-name that begins with `@` is in the abstract namespace. Without that variable
-nothing is sent.
+A message is a datagram of `KEY=value` lines to the socket in NOTIFY_SOCKET; a name that begins with `@` is
+in the abstract namespace. Without that variable nothing is sent.
 """
 
 import os
@@ -14,12 +13,12 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-PATIENCE_SECONDS = 60
-"""How long systemd waits for the next word of a start that takes its time."""
+START_EXTENSION_SECONDS = 60
+"""By how much each message extends the start timeout."""
 
 
 class Systemd:
-    """The service manager's socket, or nobody."""
+    """The service manager, if there is one."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
@@ -27,28 +26,28 @@ class Systemd:
         meant_for = environment.get("WATCHDOG_PID", str(os.getpid()))
         wanted = microseconds.isdigit() and meant_for == str(os.getpid())
         self.watchdog_seconds: float | None = int(microseconds) / 1e6 if wanted else None
-        self._unheard = False
+        self._failing = False
 
-    def often_enough(self, seconds: float) -> float:
-        """So many seconds, or fewer where the watchdog wants to hear from us more often than that."""
+    def interval_seconds(self, seconds: float) -> float:
+        """The given interval, or a third of the watchdog's if that is shorter."""
         return min(seconds, (self.watchdog_seconds or seconds * 3) / 3)
 
     def still_starting(self, status: str) -> None:
-        """Not ready yet, and no reason to give up: the start may take longer than TimeoutStartSec."""
-        self._send(f"EXTEND_TIMEOUT_USEC={PATIENCE_SECONDS * 1_000_000}\nSTATUS={_line(status)}")
+        """Extend the start beyond TimeoutStartSec."""
+        self._send(f"EXTEND_TIMEOUT_USEC={START_EXTENSION_SECONDS * 1_000_000}\nSTATUS={_line(status)}")
 
     def ready(self, status: str) -> None:
-        """The start, or reading the settings again, is over."""
+        """The start or a reload is complete."""
         self._send(f"READY=1\nSTATUS={_line(status)}")
 
     def reloading(self) -> None:
-        """The settings are read again; `ready` has to follow, however that ends."""
-        # The time lets systemd tell this reload from an earlier one; Type=notify-reload demands it.
+        """A reload begins; `ready` must follow, whatever its result."""
+        # Type=notify-reload requires the time, which identifies the reload.
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}\nSTATUS=reading the settings again")
 
     def status(self, status: str) -> None:
-        """One plain line for `systemctl status`."""
+        """The line in `systemctl status`."""
         self._send(f"STATUS={_line(status)}")
 
     def alive(self) -> None:
@@ -63,17 +62,17 @@ class Systemd:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                channel.setblocking(False)  # a service manager that does not read must not stop the loop
+                channel.setblocking(False)  # a service manager that does not read must not block the loop
                 channel.connect(address)
                 channel.send(message.encode())
         except OSError as error:
-            if not self._unheard:
-                log.warning("systemd cannot be told how we are", reason=str(error))
-            self._unheard = True
+            if not self._failing:
+                log.warning("systemd cannot be notified", reason=str(error))
+            self._failing = True
         else:
-            self._unheard = False
+            self._failing = False
 
 
 def _line(status: str) -> str:
-    """A line break would begin another assignment of the protocol."""
+    """One line: a line break would begin another assignment."""
     return " ".join(status.split())

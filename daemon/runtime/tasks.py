@@ -14,13 +14,13 @@ from pipeline.base.deadline import Deadline
 log = structlog.get_logger(__name__)
 
 OWN_CODE = ("apscheduler", "cameras", "daemon", "pipeline", "store")
-"""Packages whose callbacks must not fail: those of libraries that read from the network may."""
+"""Packages whose callbacks must not fail; callbacks of network libraries may."""
 
 
 class TaskGroup:
-    """Tasks that are cancelled together. A task that fails ends the process, as `exception_handler` sees to.
+    """Tasks that are cancelled together. A task that fails ends the process through `exception_handler`.
 
-    So does a task that ends although it should run until it is cancelled.
+    So does an endless task that returns.
     """
 
     def __init__(self, on_crash: Callable[[BaseException], None]) -> None:
@@ -30,7 +30,7 @@ class TaskGroup:
     def start(
         self, work: Coroutine[Any, Any, object], name: str, *, endless: bool = False
     ) -> asyncio.Task[Any]:
-        """Starts a task. `endless`: it runs until it is cancelled."""
+        """Start a task. `endless`: it runs until it is cancelled."""
         task = supervised(work, name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -43,23 +43,25 @@ class TaskGroup:
             task.cancel()
 
     async def ended(self, deadline: Deadline) -> None:
-        """Waits for cancelled tasks to end. A task that does not end in time is left behind and logged."""
+        """Wait for cancelled tasks to end. A task that does not end in time is abandoned and logged."""
         if tasks := set(self._tasks):
             _, late = await asyncio.wait(tasks, timeout=deadline.remaining())
             for task in late:
-                log.warning("a task does not end and is left behind", task=task.get_name())
+                log.warning("a task does not end and is abandoned", task=task.get_name())
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and task.exception() is None:
-            self._on_crash(RuntimeError(f"the task {task.get_name()!r} ended, but it should run for ever"))
+            self._on_crash(
+                RuntimeError(f"the task {task.get_name()!r} returned, but it should run until cancelled")
+            )
 
 
 def exception_handler(
     on_crash: Callable[[BaseException], None],
 ) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """The event loop's exception handler: a fault in our own tasks and callbacks is passed to `on_crash`.
+    """The event loop's exception handler: passes errors in Facend's tasks and callbacks to `on_crash`.
 
-    Faults of plugins and libraries are logged.
+    Errors of plugins and libraries are logged.
     """
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

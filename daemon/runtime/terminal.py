@@ -1,4 +1,4 @@
-"""What is printed may come from cameras, servers and strangers; none of it may steer a terminal."""
+"""Escapes control characters in output that may come from cameras, servers and strangers."""
 
 import io
 import json
@@ -9,36 +9,36 @@ from typing import TextIO
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 )
-"""Control characters but tab and line feed, overrides of the writing direction, and what is invisible."""
+"""Control characters except tab and line feed, overrides of the writing direction, invisible characters."""
 
 
 def visible(text: str, *, one_line: bool = False) -> str:
-    """The text with steering characters as the escapes of JSON, which leaves JSON what it means.
+    """The text with control characters as JSON escapes, so that JSON keeps its meaning.
 
-    With `one_line` tabs and line feeds are escaped as well.
+    `one_line` also escapes tabs and line feeds.
     """
     text = _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
     return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
 
 
 class VisibleText(io.TextIOWrapper):
-    """A standard stream that shows steering characters instead of sending them."""
+    """A standard stream that escapes control characters."""
 
     def write(self, text: str, /) -> int:
-        # Progress is drawn over by a line that begins with a carriage return of our own.
+        # A progress bar begins its lines with a carriage return.
         begin = "\r" if text.startswith("\r") else ""
         super().write(begin + visible(text.removeprefix(begin)))
         return len(text)
 
 
 def protect() -> None:
-    """Make the standard streams of the process visible text."""
+    """Escape control characters on the standard streams of the process."""
     sys.stdout = _visible_text(sys.stdout)
     sys.stderr = _visible_text(sys.stderr)
 
 
 def steering(stream: TextIO) -> TextIO:
-    """The stream for what we write ourselves to steer the terminal: colours and progress bars."""
+    """The stream without escapes, for Facend's own colours and progress bars."""
     if not isinstance(stream, VisibleText):
         return stream
     return open(

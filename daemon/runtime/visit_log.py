@@ -1,4 +1,4 @@
-"""A stored sighting in one line: for a log, and for a person who watches."""
+"""A stored sighting as one line, for the log and for a terminal."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from store.spool.recorder import StoredSighting
 log = structlog.get_logger(__name__)
 
 OUTCOMES = {"matched": "known", "created": "new", "ambiguous": "ambiguous", "withheld": "withheld"}
-"""How a line calls them; the last two wait for a better look."""
+"""Words for the outcomes; the last two wait for a better sighting."""
 
 
 def log_visit(stored: StoredSighting) -> None:
@@ -32,7 +32,7 @@ def log_visit(stored: StoredSighting) -> None:
 
 
 def visit_line(stored: StoredSighting) -> str:
-    """Local time, camera, person, new, known or why nobody, friend or not, confidence, quality, thumbnail."""
+    """Local time, camera, person, outcome, friend, confidence, quality and thumbnail."""
     confidence = "   –" if not known(stored) or stored.confidence is None else f"{stored.confidence:.2f}"
     person = "nobody" if stored.person_id is None else f"person {stored.person_id}"
     return "  ".join(
@@ -54,7 +54,7 @@ def known(stored: StoredSighting) -> bool:
 
 
 def shown_path(url: str) -> str:
-    """A local file as a path that can be opened from here; any other URL as it is."""
+    """A local file as a path relative to the current folder; any other URL unchanged."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return url

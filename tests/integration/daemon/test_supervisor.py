@@ -58,9 +58,9 @@ class Box:
 
     async def frames(self, cam_id, more=3):
         """Wait until the camera has given so many more frames."""
-        wanted = self.camera(cam_id)["frames_decoded"] + more
+        wanted = self.camera(cam_id).frames_decoded + more
         async with asyncio.timeout(20):
-            while self.camera(cam_id)["frames_decoded"] < wanted:  # noqa: ASYNC110 - a look from outside
+            while self.camera(cam_id).frames_decoded < wanted:  # noqa: ASYNC110 - a look from outside
                 await asyncio.sleep(0.02)
 
 
@@ -83,7 +83,7 @@ async def test_the_cameras_that_are_wanted_run(box, clip):
     await box.frames("hall")
     await box.frames("door")
     assert box.ids() == ["hall", "door"]
-    assert box.camera("hall")["state"] == "green"
+    assert box.camera("hall").state == "green"
     wait_for("an analysed frame", lambda: box.analysed("hall") and box.analysed("door"), 20)
 
 
@@ -96,8 +96,8 @@ async def test_a_camera_whose_settings_stay_is_not_touched(box, clip):
         [settings(clip, "gate"), settings(clip, "hall"), settings(clip, "door", max_fps=1)]
     )
     after = box.camera("hall")
-    assert after["frames_decoded"] >= before["frames_decoded"] >= 5
-    assert after["since"] == before["since"]
+    assert after.frames_decoded >= before.frames_decoded >= 5
+    assert after.since == before.since
     assert box.ids() == ["gate", "hall", "door"]
     await box.frames("gate")
 
@@ -111,7 +111,7 @@ async def test_a_camera_with_other_settings_begins_anew(box, clip):
         await box.supervisor.apply([settings(clip, "hall", max_fps=1), settings(clip, "door")])
     (said,) = [line for line in lines if line["event"] == "these cameras change"]
     assert (said["added"], said["changed"], said["removed"]) == (["door"], ["hall"], ["gate"])
-    assert box.camera("hall")["frames_decoded"] < 5
+    assert box.camera("hall").frames_decoded < 5
     await box.frames("hall")
 
 
@@ -179,7 +179,7 @@ async def test_a_changed_camera_is_shown_while_its_old_connection_ends(box, clip
         assert box.metrics.registry.get_sample_value("facend_camera_state", labels) == 1
     await change
     await box.frames("gate")
-    assert box.camera("hall")["state"] == "yellow"
+    assert box.camera("hall").state == "yellow"
 
 
 async def test_many_cameras_that_hang_are_left_behind_as_soon_as_one(box, silent):
@@ -205,8 +205,8 @@ async def test_a_camera_that_is_not_wanted_any_more_leaves_no_trace(box, clip):
 async def test_a_disabled_camera_is_grey(box, clip):
     """It is in the list, and nothing is read from it."""
     await box.supervisor.apply([settings(clip, "hall", enabled=False)])
-    assert (box.camera("hall")["state"], box.camera("hall")["reason"]) == ("grey", "disabled")
-    assert box.camera("hall")["frames_decoded"] == 0
+    assert (box.camera("hall").state, box.camera("hall").reason) == ("grey", "disabled")
+    assert box.camera("hall").frames_decoded == 0
 
 
 async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
@@ -215,10 +215,10 @@ async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
     turned = tmp_path / "turned.mp4"
     write_clip(turned, [np.asarray(cv2.rotate(one, cv2.ROTATE_180), np.uint8) for one in frames], 4)
     await box.supervisor.apply([settings(turned, "door", speed="fast"), settings(clip, "hall")])
-    hint = await asyncio.to_thread(wait_for, "a hint", lambda: box.camera("door")["hint"], 20)
+    hint = await asyncio.to_thread(wait_for, "a hint", lambda: box.camera("door").hint, 20)
     assert hint == "the camera hangs upside down: faces are found only when its picture is turned by 180°"
-    assert box.camera("door")["state"] == "green"
-    assert box.camera("hall")["hint"] == ""
+    assert box.camera("door").state == "green"
+    assert box.camera("hall").hint == ""
 
 
 async def test_a_camera_that_cannot_be_decoded_in_time_says_so(box, clip, monkeypatch):
@@ -226,7 +226,7 @@ async def test_a_camera_that_cannot_be_decoded_in_time_says_so(box, clip, monkey
     monkeypatch.setattr(DecodeLoad, "overloaded", True)
     await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door", decode="keyframes")])
     await box.frames("hall")
-    assert "only key frames while nothing happens" in box.camera("hall")["hint"]
-    assert box.camera("hall")["state"] == "green"
-    assert box.camera("door")["hint"] == ""
+    assert "only key frames while nothing happens" in box.camera("hall").hint
+    assert box.camera("hall").state == "green"
+    assert box.camera("door").hint == ""
     assert box.supervisor.overloaded() == {"hall": 1, "door": 0}

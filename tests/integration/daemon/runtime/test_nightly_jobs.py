@@ -36,21 +36,21 @@ class Box:
 async def test_a_missed_job_runs_once_after_a_later_start(ctx: Context) -> None:
     """Within an hour, and not again after the next start; a box that never ran before has missed nothing."""
     first = Box(ctx)
-    await first.nights.look()
+    await first.nights.schedule_missed()
     assert first.due_in() > 20 * HOUR
     assert datetime.now(UTC) - await first.runs.last("doctor") < HOUR
     first.jobs.stop()
 
     await first.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
     second = Box(ctx)
-    await second.nights.look()
+    await second.nights.schedule_missed()
     assert HOUR / 2 < second.due_in() <= HOUR
-    assert second.jobs.no_later("doctor", datetime.now(UTC))
+    assert second.jobs.run_by("doctor", datetime.now(UTC))
     await asyncio.wait_for(second.ran.wait(), 10)
     second.jobs.stop()
 
     third = Box(ctx)
-    await third.nights.look()
+    await third.nights.schedule_missed()
     assert third.due_in() > 20 * HOUR
     third.jobs.stop()
 
@@ -60,6 +60,6 @@ async def test_boxes_on_one_database_miss_their_own_nights(ctx: Context) -> None
     await JobRuns(ctx.database, "another box").begins("doctor", datetime.now(UTC))
     box = Box(ctx)
     await box.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
-    await box.nights.look()
+    await box.nights.schedule_missed()
     assert box.due_in() <= HOUR
     box.jobs.stop()

@@ -36,7 +36,7 @@ async def test_a_job_that_the_environment_stops_is_counted_and_tried_again(error
     jobs.add("fails", fails, IntervalTrigger(days=1))
     jobs.add("works", works, IntervalTrigger(seconds=0.12))
     jobs.start()
-    jobs.no_later("fails", datetime.now(UTC))
+    jobs.run_by("fails", datetime.now(UTC))
     await asyncio.wait_for(ran.wait(), 5)
     status = jobs.status()
     jobs.stop()
@@ -63,7 +63,7 @@ async def test_a_job_that_keeps_failing_is_logged_when_it_begins_and_when_it_wor
     jobs.start()
     with capture_logs() as logs:
         for failed in range(1, 5):
-            jobs.no_later("recovers", datetime.now(UTC))
+            jobs.run_by("recovers", datetime.now(UTC))
             while jobs.status()["recovers"]["runs"] < failed:  # noqa: ASYNC110  it offers no event
                 await asyncio.sleep(0.01)
         await asyncio.wait_for(worked.wait(), 5)
@@ -144,7 +144,7 @@ async def test_a_run_that_was_missed_for_a_night_is_made_up_for_once():
 
     jobs.add("doctor", work, IntervalTrigger(days=1))
     jobs.start()
-    jobs.no_later("doctor", datetime.now(UTC) - timedelta(hours=14))
+    jobs.run_by("doctor", datetime.now(UTC) - timedelta(hours=14))
     await asyncio.wait_for(ran.wait(), 5)
     status = jobs.status()["doctor"]
     jobs.stop()

@@ -52,9 +52,9 @@ def test_the_watchdog_interval_counts_only_when_it_is_meant_for_this_process():
 
 def test_a_short_watchdog_hears_from_us_more_often():
     """Three signs of life fit into the watchdog's interval, and without one the usual pace is kept."""
-    assert Systemd({"WATCHDOG_USEC": "3000000"}).often_enough(2) == 1
-    assert Systemd({"WATCHDOG_USEC": "30000000"}).often_enough(2) == 2
-    assert Systemd({}).often_enough(2) == 2
+    assert Systemd({"WATCHDOG_USEC": "3000000"}).interval_seconds(2) == 1
+    assert Systemd({"WATCHDOG_USEC": "30000000"}).interval_seconds(2) == 2
+    assert Systemd({}).interval_seconds(2) == 2
 
 
 def test_a_line_break_in_a_status_is_no_second_assignment(socket_folder):
@@ -72,7 +72,7 @@ def test_a_service_manager_that_cannot_be_reached_stops_nothing(socket_folder):
         full = Systemd({"NOTIFY_SOCKET": str(socket_folder / "full")})
         for _ in range(2000):
             full.alive()
-    assert [line["event"] for line in logs] == ["systemd cannot be told how we are"]
+    assert [line["event"] for line in logs] == ["systemd cannot be notified"]
 
     gone = Systemd({"NOTIFY_SOCKET": str(socket_folder / "gone")})
     with capture_logs() as logs:
