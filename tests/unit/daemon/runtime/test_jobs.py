@@ -68,7 +68,7 @@ async def test_a_job_that_keeps_failing_is_logged_when_it_begins_and_when_it_wor
                 await asyncio.sleep(0.01)
         await asyncio.wait_for(worked.wait(), 5)
     jobs.stop()
-    assert [line["event"] for line in logs] == ["a job failed and is tried again", "a job works again"]
+    assert [line["event"] for line in logs] == ["a job failed and will be retried", "a job works again"]
     assert jobs.status()["recovers"]["last_error"] == ""
 
 
