@@ -1,9 +1,9 @@
-"""A sighting as bytes: how it lies in the spool.
+"""The file format of a sighting in the spool.
 
-A fixed head (magic, version, lengths, sha256), a small BSON document that the spool
-needs to know without reading the pictures, and a BSON document with the sighting. The
-sha256 is taken over both documents, so a torn, changed or foreign file is noticed.
-Times are microseconds since 1970 UTC: BSON's own time type keeps milliseconds only.
+A fixed header (magic, version, lengths, sha256), a small BSON document that the spool
+reads without the pictures, and a BSON document with the sighting. The sha256 covers both
+documents, so that a torn, changed or foreign file is detected.
+Times are microseconds since 1970 UTC, because BSON's time type has milliseconds only.
 Files of earlier versions lack `shots`, `beside` and `attributes`: one shot, nobody beside,
 no attributes.
 """
@@ -34,7 +34,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the spool knows of a sighting without reading it whole."""
+    """What the spool reads of a sighting without its pictures."""
 
     cam_id: str
     score: float
@@ -44,7 +44,11 @@ class Head:
 
 
 def encode(sighting: Sighting) -> bytes:
-    """The file's bytes. ValueError for a time without zone or details that BSON cannot hold."""
+    """The bytes of the file.
+
+    Raises:
+        ValueError: the time has no zone, or BSON cannot encode detector_info.
+    """
     if sighting.captured_at.tzinfo is None:
         raise ValueError("a sighting's captured_at needs a time zone (UTC)")
     head = bson.encode({"cam_id": sighting.cam_id, "score": float(sighting.score)})
@@ -68,15 +72,17 @@ def encode(sighting: Sighting) -> bytes:
             }
         )
     except (BSONError, OverflowError) as error:
-        raise ValueError(f"a sighting's detector_info holds what cannot be stored: {error}") from error
+        raise ValueError(f"a sighting's detector_info cannot be stored: {error}") from error
     digest = hashlib.sha256(head + body).digest()
     return _FIXED.pack(_MAGIC, _VERSION, len(head), len(body), digest) + head + body
 
 
 def read_head(path: Path) -> Head:
-    """The head of a file, checked against the file's length.
+    """The head of a file whose length matches it.
 
-    MalformedSightingError says what is wrong with it; OSError where it cannot be read.
+    Raises:
+        MalformedSightingError: the file is damaged.
+        OSError: it cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(_FIXED.size + _LONGEST_HEAD)
@@ -84,25 +90,23 @@ def read_head(path: Path) -> Head:
     size = _FIXED.size + head_length + body_length
     found = path.stat().st_size
     if found != size:
-        raise MalformedSightingError(f"it has {found} bytes where {size} were written")
+        raise MalformedSightingError(f"it has {found} bytes instead of {size}")
     document = _document(start[_FIXED.size : _FIXED.size + head_length])
     return Head(_text(document, "cam_id"), _number(document, "score"), size)
 
 
 def decode(data: bytes) -> Sighting:
-    """The sighting behind `encode`. MalformedSightingError says what is wrong with the bytes."""
+    """The inverse of `encode`. MalformedSightingError names the damage."""
     head_length, body_length, digest = _unpack(data)
     rest = data[_FIXED.size :]
     if len(rest) != head_length + body_length:
-        raise MalformedSightingError(
-            f"it has {len(rest)} bytes where {head_length + body_length} were written"
-        )
+        raise MalformedSightingError(f"it has {len(rest)} bytes instead of {head_length + body_length}")
     if hashlib.sha256(rest).digest() != digest:
-        raise MalformedSightingError("its sha256 is not the one that was written with it")
+        raise MalformedSightingError("its sha256 does not match")
     document = _document(rest[head_length:])
     facen = _field(document, "facen", bytes)
     if not facen or len(facen) % 4:
-        raise MalformedSightingError(f"its facen has {len(facen)} bytes, which are no float32 numbers")
+        raise MalformedSightingError(f"its facen has {len(facen)} bytes, not a multiple of float32")
     bbox = _field(document, "bbox", list)
     if len(bbox) != 4 or not all(isinstance(side, float) for side in bbox):
         raise MalformedSightingError(f"its bbox is {bbox!r:.80}, not four numbers")
@@ -129,7 +133,7 @@ def decode(data: bytes) -> Sighting:
 
 
 def _attributes_document(attributes: FaceAttributes) -> dict[str, Any]:
-    """The attributes that are known."""
+    """The known attributes."""
     emotions = attributes.emotions
     known = {
         "gender": attributes.gender,
@@ -159,7 +163,7 @@ def _attributes(document: Mapping[str, Any]) -> FaceAttributes:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - details are free-form: numbers, strings, lists, mappings
-    """The value with numpy's numbers and arrays as Python's own, which is what BSON knows."""
+    """The value with numpy numbers and arrays as Python's own types, for BSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -174,9 +178,9 @@ def _unpack(data: bytes) -> tuple[int, int, bytes]:
         raise MalformedSightingError(f"it has {len(data)} bytes, fewer than a head")
     magic, version, head_length, body_length, digest = _FIXED.unpack_from(data)
     if magic != _MAGIC:
-        raise MalformedSightingError("it does not begin as a sighting does")
+        raise MalformedSightingError("it does not begin with the magic of a sighting")
     if version != _VERSION:
-        raise MalformedSightingError(f"it has version {version}, and this program reads version {_VERSION}")
+        raise MalformedSightingError(f"it has version {version}, this program reads version {_VERSION}")
     if head_length > _LONGEST_HEAD:
         raise MalformedSightingError(f"its head has {head_length} bytes, more than {_LONGEST_HEAD}")
     return head_length, body_length, digest
@@ -203,7 +207,7 @@ def _text(document: Mapping[str, Any], name: str) -> str:
 def _texts(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = _field(document, name, list)
     if not all(isinstance(value, str) for value in values):
-        raise MalformedSightingError(f"its {name} is {values!r:.80}, not a list of texts")
+        raise MalformedSightingError(f"its {name} is {values!r:.80}, not a list of text")
     return tuple(values)
 
 

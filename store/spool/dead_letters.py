@@ -1,7 +1,7 @@
-"""Where the spool puts what can never be stored: each file with its reason beside it.
+"""The folder of sightings that can never be stored, each with its reason in a file beside it.
 
-An operator looks at them; nothing reads them back. The folder is bounded too, so that a
-flood of unusable sightings cannot fill the disk.
+They are kept for an operator; nothing reads them back. The folder is bounded, so that a flood of unusable
+sightings cannot fill the disk.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ log = structlog.get_logger()
 
 REASON_SUFFIX = ".reason"
 _LONGEST_NAME = 200
-"""In bytes; what is added for the reason and on the way there stays below the 255 of a file system."""
+"""In bytes. With the suffixes of the reason and of a temporary file it stays below a file system's 255."""
 
 
 class DeadLetters:
-    """A folder of unusable files. Its methods raise OSError where the folder cannot be used."""
+    """A bounded folder of unusable files. Methods raise OSError where the folder cannot be used."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
@@ -31,20 +31,22 @@ class DeadLetters:
     def prepare(self) -> None:
         make_folder(self.folder)
 
-    def take(self, path: Path, reason: str) -> None:
-        """Moves the file here. The reason comes first, so that no file lies here without one."""
-        self.prepare()  # somebody may have removed the folder
+    def add(self, path: Path, reason: str) -> None:
+        """Moves the file here. The reason is written first, so that no file is here without one."""
+        self.prepare()  # the folder may have been removed
         target = self.folder / _short(path.name)
         write_durably(target.with_name(f"{target.name}{REASON_SUFFIX}"), f"{reason}\n".encode())
-        with contextlib.suppress(FileNotFoundError):  # the reason alone tells of a file that is gone
+        with contextlib.suppress(FileNotFoundError):  # a file that is gone leaves its reason alone
             path.replace(target)
         sync_folder(self.folder)
         sync_folder(path.parent)
-        log.warning("a sighting can never be stored and was put aside", path=str(target), reason=reason)
+        log.warning(
+            "moved a sighting that can never be stored to the dead letters", path=str(target), reason=reason
+        )
         self._trim()
 
     def remove_older_than(self, seconds: float) -> int:
-        """Removes what has lain here for longer, and returns how many sightings that were."""
+        """Removes letters that were moved here earlier than that; returns their number."""
         newest = time.time() - seconds
         removed = 0
         for moved_at, _, path in self._letters():
@@ -54,7 +56,7 @@ class DeadLetters:
         return removed
 
     def _letters(self) -> list[tuple[float, int, Path]]:
-        """(moved at, bytes, path of the letter) of each, the oldest first."""
+        """Time of the move, bytes and path of each letter, the oldest first."""
         letters = []
         for note in self.folder.glob(f"*{REASON_SUFFIX}"):
             path = note.with_name(note.name.removesuffix(REASON_SUFFIX))
@@ -71,7 +73,7 @@ class DeadLetters:
                 return
             self._remove(path)
             excess -= size
-            log.warning("the folder of unusable sightings is full, the oldest was removed", path=str(path))
+            log.warning("removed the oldest dead letter because their folder is full", path=str(path))
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -79,7 +81,7 @@ class DeadLetters:
 
 
 def _short(name: str) -> str:
-    """The name, or the beginning of one that is too long, told apart from others by a digest."""
+    """The name; one that is too long becomes its beginning and a digest."""
     encoded = os.fsencode(name)
     if len(encoded) <= _LONGEST_NAME:
         return name

@@ -83,7 +83,7 @@ class SpoolIndex:
             excess = self._bytes + self._reserved + size - self.max_bytes
             evicted: dict[str, Head] = {}
             if excess > 0 and self._eviction_key is None:
-                raise SpoolError(f"the spool is full ({self.max_bytes} bytes) and keeps what it has")
+                raise SpoolError(f'the spool is full ({self.max_bytes} bytes), and spool.when_full is "keep"')
             if excess > 0:
                 for sighting_id in sorted(self._heads.keys() - self._held, key=self._eviction_key):
                     evicted[sighting_id] = self._heads[sighting_id]
@@ -91,7 +91,9 @@ class SpoolIndex:
                     if excess <= 0:
                         break
                 else:
-                    raise SpoolError(f"the spool's {self.max_bytes} bytes are all in work; try again")
+                    raise SpoolError(
+                        f"all sightings in the spool ({self.max_bytes} bytes) are being stored; try again"
+                    )
             for sighting_id in evicted:
                 self._remove(sighting_id)
             self._reserved += size

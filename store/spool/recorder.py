@@ -1,9 +1,9 @@
-"""From the spool into the store, one sighting after the other, until each is stored.
+"""Moves sightings from the spool into the store.
 
 One at a time and the oldest first, so that two sightings of one new person make one
-person. A sighting that fails is set aside, with a growing pause of its own, and the
-others go on; while the store is away all of them wait, and one is tried at a time.
-What can never be stored goes to the spool's `dead` folder with its reason.
+person. A sighting that fails is set aside with a growing delay of its own, and the
+others continue. During an outage of the store all wait, and one is tried at a time.
+Sightings that can never be stored become dead letters.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ log = structlog.get_logger()
 _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 30.0
 _CRASHES = 3
-"""A sighting that ended the process so often, while others were stored, is given up."""
+"""A sighting that ended the process this often, while others were stored, is given up."""
 
 
 class Recorder:
-    """Call `run` once, on the loop of the context. The other methods belong to the same loop."""
+    """Stores sightings while `run` runs, once, on the context's event loop. Not thread-safe."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Recorder:
         longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
         gate: SightingGate | None = None,
     ) -> None:
-        """`on_event` is called with each stored sighting, after it has left the spool.
+        """`on_event` is called with each stored sighting after its removal from the spool.
 
         A crash in between loses the call, never the sighting.
         """
@@ -60,7 +60,7 @@ class Recorder:
         self._retries = Retries(first_pause_seconds, longest_pause_seconds)
         self._prefers_fresh = False
         self._evicted: set[str] = set()
-        """Sightings that failed and then had to go: an attempt may have stored a part of them."""
+        """Sightings that were evicted after a failed attempt, which may have stored a part of them."""
         self._crashes = CrashMarks(spool.folder)
         self._has_stored = False
         self._wake = asyncio.Event()
@@ -73,27 +73,24 @@ class Recorder:
 
     @property
     def fault(self) -> str | None:
-        """Why nothing can be stored at the moment; None while all is well."""
+        """Why nothing can be stored at present; None while it works."""
         return self._fault
 
     @property
     def set_aside(self) -> int:
-        """How many sightings failed and wait for their next attempt, while others go on."""
+        """Number of sightings whose last attempt failed."""
         return len(self._retries)
 
     async def run(self) -> None:
-        """Stores what waits and what comes, until `stop`.
+        """Stores pending and new sightings until `stop`.
 
-        An exception means that our own code is wrong; the next run tries the sighting that met it after
-        another one was stored. It may be cancelled at any moment: what was begun is completed after the next
-        start.
+        An exception is a programming error; the next run tries that sighting after another one was stored.
+        May be cancelled at any moment: the next start completes what was begun.
         """
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
-            with contextlib.suppress(
-                RuntimeError
-            ):  # the loop has ended; the sighting waits for the next start
+            with contextlib.suppress(RuntimeError):  # the loop has ended; the next start finds the sighting
                 loop.call_soon_threadsafe(self._wake.set)
 
         self._spool.on_put = wake
@@ -102,7 +99,7 @@ class Recorder:
                 self._wake.clear()
                 sighting_id = self._next()
                 if sighting_id is None:
-                    await self._rest()
+                    await self._wait()
                 else:
                     await self._attempt(sighting_id)
         finally:
@@ -111,21 +108,18 @@ class Recorder:
             self._empty.set()
 
     def stop(self) -> None:
-        """Ends `run` after the sighting in work, or at once where it waits; the rest stays in the spool."""
+        """Ends `run` after the current sighting, or at once while it waits."""
         self._stopping.set()
         self._wake.set()
 
     async def drained(self) -> None:
-        """Returns when nothing waits in the spool any more, or `run` has ended.
-
-        Give it a deadline: the store may be away.
-        """
+        """Returns once the spool is empty or `run` has ended. Use a deadline: the store may be down."""
         while len(self._spool) and not self._ended:
             self._empty.clear()
             await self._empty.wait()
 
     def _next(self) -> str | None:
-        """The sighting to try now: after a failure one without failures, else the oldest that is due."""
+        """The sighting to try now: after a failure one that has not failed, else the oldest that is due."""
         for sighting_id in self._retries.ids():
             if sighting_id not in self._spool:
                 self._retries.remove(sighting_id)
@@ -137,8 +131,8 @@ class Recorder:
                 return fresh
         return self._spool.oldest(self._retries.not_due() | suspects)
 
-    async def _rest(self) -> None:
-        """Returns when a sighting has come or is due, or because of `stop`."""
+    async def _wait(self) -> None:
+        """Waits until a sighting is put or due, or for `stop`."""
         due = self._retries.next_due_seconds()
         if due is None:
             self._healed()
@@ -148,7 +142,7 @@ class Recorder:
         self._empty.clear()
 
     async def _attempt(self, sighting_id: str) -> None:
-        """Brings one sighting into the store, or to `dead`, or sets it aside."""
+        """Stores one sighting, makes it a dead letter, or sets it aside."""
         try:
             await self._try(sighting_id)
         except StoreError as error:
@@ -191,7 +185,7 @@ class Recorder:
         await self._forget_evicted()
 
     async def _forget_evicted(self) -> None:
-        """Removes what attempts stored of sightings that were evicted; the store answers at this moment."""
+        """Removes what attempts stored of evicted sightings. Called when the store works."""
         while self._evicted:
             sighting_id = self._evicted.pop()
             try:
@@ -230,17 +224,17 @@ class Recorder:
             await self._pause(error)
         elif failure.attempts == 1:
             log.warning(
-                "a sighting cannot be stored at present and is set aside; others go on",
+                "set aside a sighting that cannot be stored at present",
                 sighting=sighting_id,
                 reason=str(error),
             )
 
     async def _pause(self, error: StoreError) -> None:
-        """Waits before the next attempt, because nothing can be stored; returns early because of `stop`."""
+        """Waits before the next attempt during an outage; `stop` ends the wait."""
         if self._fault is None:
             self._failing_since = time.monotonic()
             log.warning(
-                "sightings cannot be stored at present and wait in the spool",
+                "sightings wait in the spool: the store does not accept them",
                 reason=str(error),
                 waiting=len(self._spool),
             )

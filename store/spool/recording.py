@@ -1,9 +1,9 @@
-"""The steps of one sighting into the store: person, friend, face, galleries, pictures.
+"""The steps that store one sighting: person, friend, face, galleries, pictures.
 
 Every step can be repeated after a crash at any moment. The face document carries the
-sighting's id, unique, and the URLs of its pictures before they are uploaded: a second
+unique id of the sighting, and the URLs of its pictures before they are uploaded: a second
 attempt finds the document, completes its galleries and writes the same pictures again.
-A person made for a sighting carries its id too, and is taken up by the second attempt.
+A person created for a sighting carries its id too, and is reused by the second attempt.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, slots=True)
 class StoredSighting:
-    """A sighting that is stored: everything that a readable line about it needs."""
+    """The result of storing a sighting."""
 
     sighting_id: str
     face_id: int
@@ -59,12 +59,12 @@ class StoredSighting:
     media_time: float
     person_id: int | None
     created: bool
-    """The person was made for this sighting; otherwise it was known."""
+    """The person was created for this sighting."""
     outcome: PersonOutcome
-    """Of the recognition; the face of a withheld or ambiguous sighting has no person yet."""
+    """Outcome of the recognition. A withheld or ambiguous face has no person yet."""
     friend: bool
     confidence: float | None
-    """How alike the face is to the known person's, 0 to 1; None where nobody was similar."""
+    """Confidence of the match, 0 to 1; None without one."""
     score: float
     """The quality score."""
     bbox: Rectangle
@@ -76,32 +76,32 @@ class StoredSighting:
 
 @dataclass(frozen=True, slots=True)
 class RecordingSettings:
-    """What sightings have to be like, and when two faces are one person."""
+    """What sightings are checked against, and the recognition threshold."""
 
     pack: str
-    """The model pack; facens of another one cannot be compared."""
+    """The model pack. Facens of other packs are not comparable."""
     facen_size: int
     threshold: float
-    """The confidence, 0 to 1, from which a face is a known person's."""
+    """Minimum confidence, 0 to 1, for a match with a known person."""
 
     def __post_init__(self) -> None:
         checked_threshold(self.threshold)
 
 
 class SightingGate(Protocol):
-    """Who is asked before a sighting is stored."""
+    """Decides whether a sighting is stored."""
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
-        """May add to the face, which belongs to nobody and has no person yet.
+        """Called once per attempt while the face is not stored. May add fields to the face.
 
-        Called for a sighting whose face is not stored, once at each attempt to store it.
-        RefusedSightingError where it shall not be stored, now and at any later time.
+        Raises:
+            RefusedSightingError: the sighting must never be stored.
         """
         ...
 
 
 class Recording:
-    """Brings one sighting after the other into the store."""
+    """Stores sightings for one user."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Recording:
         self._changes = PersonChanges(ctx, user, ctx.persons.rules.references)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
-        """Stores the sighting once, however often this is called with the same id.
+        """Stores the sighting. Idempotent for one id.
 
         Raises:
             MalformedSightingError: it can never be stored.
@@ -153,9 +153,9 @@ class Recording:
         return _stored(sighting_id, sighting, face)
 
     async def forget(self, sighting_id: str) -> None:
-        """Removes what attempts left of a sighting that is given up: its face, pictures, and its new person.
+        """Removes what failed attempts stored of a sighting: its face, pictures and new person.
 
-        A face whose pictures are all there was stored before, and stays.
+        A face with all of its pictures was stored completely, and stays.
         """
         face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
         if face is not None:
@@ -176,7 +176,7 @@ class Recording:
             await self._ctx.faces.complete_galleries(face, galleries)
 
     def _examine(self, sighting: Sighting) -> Image:
-        """The photo, decoded, of a sighting that can be stored; MalformedSightingError for any other."""
+        """The decoded photo. MalformedSightingError for a sighting that can never be stored."""
         wanted = self._settings
         if sighting.pack != wanted.pack:
             raise MalformedSightingError(
@@ -186,12 +186,12 @@ class Recording:
             raise MalformedSightingError(
                 f"its facen has {len(sighting.facen)} numbers, one of {wanted.pack} has {wanted.facen_size}"
             )
-        image = _part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # from our own camera
-        _part("facen", lambda: normalise(sighting.facen))
-        _part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
-        _part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
-        _part("aligned face", lambda: decode(sighting.normalized))
-        _part("photo", lambda: image.md5)  # here, off the loop; it is kept
+        image = _checked_part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # decoded by this program
+        _checked_part("facen", lambda: normalise(sighting.facen))
+        _checked_part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
+        _checked_part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
+        _checked_part("aligned face", lambda: decode(sighting.normalized))
+        _checked_part("photo", lambda: image.md5)  # computed and cached off the event loop
         return image
 
     async def _add_face(self, sighting_id: str, sighting: Sighting, image: Image, gallery: str) -> Face:
@@ -235,9 +235,9 @@ class Recording:
             self._observer.stage(stage, time.perf_counter() - since)
 
 
-def _part(name: str, look: Callable[[], _Result]) -> _Result:
+def _checked_part(name: str, check: Callable[[], _Result]) -> _Result:
     try:
-        return look()
+        return check()
     except (FacenError, BadValueError) as error:
         raise MalformedSightingError(f"its {name}: {error}") from error
 

@@ -1,8 +1,8 @@
-"""Sightings that could not be stored: when each is tried again, and when it is given up.
+"""Retry policy for sightings that could not be stored: when each is tried again, and when it is given up.
 
-A failure may be about the store (MongoDB is away, the upload server refuses everything) or about one
-sighting (its picture is too large for the server). The kind of error says which is likelier, and the others
-decide: a sighting that fails again after others were stored has trouble of its own.
+A failure may concern the store (MongoDB is down) or one sighting (its picture is too large for the server).
+The kind of error says which is likelier, and the other sightings decide: one that fails again after others
+were stored is itself at fault.
 """
 
 import time
@@ -28,22 +28,22 @@ ABOUT_THE_STORE = (
     BadFilterError,  # the recorder's queries are the same for all sightings
     FacenStorageError,
     PackError,
-    QueryTimeoutError,  # a busy MongoDB: what the recorder asks is quick otherwise
+    QueryTimeoutError,  # a busy MongoDB: the recorder's queries are quick otherwise
     SpoolError,
     StoreStateError,
     StoreUnavailableError,
     UploadError,
 )
-"""Errors that most likely meet every sighting; a PictureRefusedError, though an UploadError, does not."""
+"""Errors that likely concern every sighting. PictureRefusedError, a subclass of UploadError, does not."""
 
 IN_PLACE = 3
-"""Attempts at the oldest sighting, while the store is away, before another one is tried."""
+"""Attempts at the oldest sighting during an outage before another one is tried."""
 DIFFERENT = 3
-"""When this number of different sightings fail in a row, the store is at fault, whatever the errors say."""
+"""Different sightings that fail in a row before the store counts as at fault, whatever the errors say."""
 STRIKES = 10
 """Failures, each after others were stored, after which a sighting is given up."""
 KNOWN_TROUBLE_SECONDS = 24 * 3600.0
-"""Trouble of the store, though met by one sighting alone, may pass: it is not given up before this."""
+"""A sighting that alone meets errors of the store is kept at least this long."""
 OWN_PAUSE_FACTOR = 20
 """Maximum pause between attempts at one sighting, in longest pauses of the recorder."""
 
@@ -56,38 +56,38 @@ class _Failing:
     due: float = 0.0
     attempts: int = 0
     strikes: int = 0
-    """Failures since which others were stored, and after which this one failed again."""
+    """Failures after others were stored since the previous attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What follows from a failed attempt."""
+    """The consequence of a failed attempt."""
 
     hopeless: bool = False
-    """The sighting is to be given up; it is forgotten here."""
+    """Give the sighting up; its state here is removed."""
     of_store: bool = False
-    """No other one is likely to be stored now."""
+    """The store is likely at fault: pause before any other attempt."""
     in_place: bool = False
-    """The same one is to be tried next."""
+    """Try the same sighting next."""
     attempts: int = 0
 
 
 @dataclass(slots=True)
 class Retries:
-    """The sightings whose last attempt failed. Times are monotonic, in seconds."""
+    """Sightings whose last attempt failed. Monotonic times, in seconds."""
 
     first_pause_seconds: float
     longest_pause_seconds: float
     _failing: dict[str, _Failing] = field(default_factory=dict)
     _in_a_row: set[str] = field(default_factory=set)
-    """Different sightings that failed since one was stored."""
+    """Different sightings that failed since the last success."""
     _stored: int = 0
 
     def __len__(self) -> int:
         return len(self._failing)
 
     def failed(self, sighting_id: str, error: StoreError) -> Failure:
-        """Sets the sighting aside, or gives it up."""
+        """Records a failed attempt, and sets the sighting aside or gives it up."""
         now = time.monotonic()
         one = self._failing.get(sighting_id)
         if one is None:
@@ -111,12 +111,12 @@ class Retries:
 
     def _is_hopeless(self, one: _Failing, error: StoreError, is_long_enough: bool) -> bool:
         if isinstance(error, PictureRefusedError):
-            # Three different ones in a row: the server accepts nothing, and nothing is given up for that.
+            # Several different ones in a row mean that the server accepts nothing; none is given up for that.
             return one.strikes > 0 or len(self._in_a_row) < DIFFERENT
         return one.strikes >= STRIKES and is_long_enough
 
     def stored(self, sighting_id: str) -> None:
-        """One was stored; those that failed because of the store are due at once."""
+        """Records a success. Sightings that failed because of the store are due at once."""
         self.remove(sighting_id)
         if self._in_a_row:
             self._in_a_row.clear()
@@ -130,16 +130,16 @@ class Retries:
         self._failing.pop(sighting_id, None)
 
     def not_due(self) -> set[str]:
-        """Those that are not to be tried yet."""
+        """Sightings whose next attempt is in the future."""
         now = time.monotonic()
         return {key for key, one in self._failing.items() if one.due > now}
 
     def ids(self) -> set[str]:
-        """Those that failed, due or not."""
+        """Sightings whose last attempt failed, due or not."""
         return set(self._failing)
 
     def next_due_seconds(self) -> float | None:
-        """How long until one may be tried again; None where none failed."""
+        """Time until the next one is due; None where none failed."""
         if not self._failing:
             return None
         return max(0.0, min(one.due for one in self._failing.values()) - time.monotonic())

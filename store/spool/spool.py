@@ -1,11 +1,11 @@
-"""The durable queue between the pipeline and the store: one file a sighting.
+"""The durable queue between the pipeline and the store: one file per sighting.
 
-What `put` has accepted survives a kill and a power cut, until `done` or `dead`. Files
-lie in one folder, named so that they sort by capture time; what cannot be read goes to
-the folder `dead` beside them, with its reason in a text file.
+A sighting that `put` accepted survives a kill and a power cut, until `done` or `dead`.
+File names sort by capture time. Unreadable files go to the folder `dead`, with the reason
+in a text file.
 
-The queue is bounded by `max_bytes`. Who goes when it is full is a setting (`WhenFull`). Each is
-counted; the log says when that begins, and how many it were when it ends.
+The queue is bounded by `max_bytes`. Its eviction policy is a setting (`WhenFull`). Each evicted sighting is
+counted; the log has the begin of an overflow, and the number when it ends.
 """
 
 import contextlib
@@ -36,18 +36,18 @@ log = structlog.get_logger()
 SUFFIX = ".sighting"
 DEAD_FOLDER = "dead"
 _ID = re.compile(r"[0-9]{15}_[0-9a-f]{32}")
-_ROOM_AGAIN = 0.9
-"""Below this part of `max_bytes` a full spool counts as relieved."""
-_DEAD_PART = 0.25
-"""How much of `max_bytes` the unusable ones may take beside the spool."""
+_RELIEVED_SHARE = 0.9
+"""Below this share of `max_bytes` a full spool counts as relieved."""
+_DEAD_SHARE = 0.25
+"""Share of `max_bytes` that dead letters may take in addition."""
 _LOST = (errno.ENOENT, errno.EIO, errno.EISDIR)
-"""Trying again does not bring such a file back."""
+"""Errors after which the file counts as lost."""
 
 
 class Spool:
-    """A folder of sightings that wait for the store. Every method may be called from any thread.
+    """A folder of sightings that wait for the store. Thread-safe.
 
-    `on_put` is called, on the thread that puts, after each sighting that was accepted.
+    `on_put` is called after each accepted sighting, on the calling thread.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Spool:
         observer: StoreObserver,
         when_full: WhenFull = "drop_poorest",
     ) -> None:
-        """Takes up what an earlier run left. SpoolError where the folder cannot be used."""
+        """Reads what an earlier run left. SpoolError where the folder cannot be used."""
         self.on_put: Callable[[], None] | None = None
         self.folder = folder
         self._index = SpoolIndex(max_bytes, when_full)
-        self._dead = DeadLetters(folder / DEAD_FOLDER, int(max_bytes * _DEAD_PART))
+        self._dead = DeadLetters(folder / DEAD_FOLDER, int(max_bytes * _DEAD_SHARE))
         self._observer = observer
         self._lock = threading.Lock()
         self._dropped = 0
@@ -69,7 +69,7 @@ class Spool:
         try:
             make_folder(folder)
             self._dead.prepare()
-            self._take_up()
+            self._read_folder()
         except OSError as error:
             raise SpoolError(
                 f"the spool folder {folder} cannot be used: {_reason(error)}; {_ADVICE}"
@@ -77,12 +77,12 @@ class Spool:
 
     @property
     def fault(self) -> str | None:
-        """Why nothing can be put at the moment; None while all is well."""
+        """Why `put` fails at present; None while it works."""
         return self._fault
 
     @property
     def dropped(self) -> int:
-        """How many had to go since the spool became full; 0 once there is room again."""
+        """Sightings evicted since the spool became full; 0 once it is relieved."""
         return self._dropped
 
     @property
@@ -93,15 +93,15 @@ class Spool:
         return len(self._index)
 
     def oldest_seconds(self) -> float:
-        """Seconds since the capture of the oldest sighting that waits; 0 when none does."""
+        """Age of the oldest pending sighting; 0 where there is none."""
         oldest = self.oldest()
         return 0.0 if oldest is None else max(0.0, time.time() - int(oldest[:15]) / 1000)
 
     def put(self, sighting: Sighting) -> str:
-        """Stores the sighting and returns its id; then it survives a kill and a power cut.
+        """Writes the sighting durably and returns its id.
 
         SpoolError where the disk is full, the folder cannot be written, or the sighting alone is
-        larger than the spool: nothing of it is kept then, and the same call may succeed later.
+        larger than the spool. Nothing of it is kept then, and the call may succeed later.
         """
         content = sighting_file.encode(sighting)
         head = sighting_file.Head(sighting.cam_id, sighting.score, len(content))
@@ -109,7 +109,7 @@ class Spool:
         try:
             dropped = self._index.reserve(head.size)
         except SpoolError as error:
-            self._refuses(error)
+            self._set_fault(error)
             raise
         path = self._path(sighting_id)
         accepted = False
@@ -118,18 +118,18 @@ class Spool:
             write_durably(path, content)
             accepted = True
         except OSError as error:
-            with contextlib.suppress(OSError):  # it may be there, though it is not sure to survive
+            with contextlib.suppress(OSError):  # it may exist without being durable
                 path.unlink(missing_ok=True)
             raise self._failed(error) from error
         finally:
             self._index.settle(sighting_id, head, accepted)
-        self._healed()
+        self._clear_fault()
         if (on_put := self.on_put) is not None:
             on_put()
         return sighting_id
 
     def pending(self) -> list[str]:
-        """The ids that wait, oldest capture first."""
+        """The ids in the spool, by capture time."""
         return self._index.ids()
 
     def oldest(self, excluded: Container[str] = ()) -> str | None:
@@ -137,7 +137,7 @@ class Spool:
         return self._index.oldest(excluded)
 
     def camera_of(self, sighting_id: str) -> str:
-        """The cam_id of a sighting that waits; empty for any other."""
+        """The cam_id of a pending sighting; empty for any other."""
         head = self._index.head(sighting_id)
         return head.cam_id if head else ""
 
@@ -166,9 +166,9 @@ class Spool:
         return self._index.head(sighting_id) is not None
 
     def done(self, sighting_id: str) -> None:
-        """The sighting is stored: it leaves the spool. Nothing happens where it has left already.
+        """Removes a stored sighting. Idempotent.
 
-        A power cut may bring it back; then it is found to be stored already, and leaves again.
+        A power cut may bring the file back; the store recognises the sighting then.
         """
         path = self._path(sighting_id)
         try:
@@ -178,41 +178,41 @@ class Spool:
         self._forget(sighting_id)
 
     def dead(self, sighting_id: str, reason: str) -> None:
-        """The sighting can never be stored: it goes to the folder `dead`, with the reason beside it."""
+        """Moves a sighting that can never be stored to the dead letters."""
         path = self._path(sighting_id)
         try:
-            self._dead.take(path, reason)
+            self._dead.add(path, reason)
         except OSError as error:
             raise SpoolError(
-                f"{path} cannot go to {self._dead.folder}: {_reason(error)}; {_ADVICE}"
+                f"{path} cannot be moved to {self._dead.folder}: {_reason(error)}; {_ADVICE}"
             ) from error
         head = self._forget(sighting_id)
         self._observer.sighting(head.cam_id if head else "", "dead")
 
     def remove_dead(self, older_than_seconds: float) -> int:
-        """Removes unusable sightings that were put aside longer ago, and returns how many."""
+        """Removes dead letters older than that; returns their number."""
         return self._dead.remove_older_than(older_than_seconds)
 
-    def _take_up(self) -> None:
+    def _read_folder(self) -> None:
         for path in sorted(self.folder.iterdir()):
             if path in (self._dead.folder, *(self.folder / name for name in crash_marks.NAMES)):
                 continue
             if not path.is_file() or path.is_symlink():
-                log.warning("something that is no sighting lies in the spool", path=str(path))
+                log.warning("the spool folder holds something other than a sighting", path=str(path))
             elif is_temporary(path):
                 path.unlink(missing_ok=True)
             elif path.suffix != SUFFIX or not _ID.fullmatch(path.stem):
-                self._refuse(path, "its name is not one of a sighting")
+                self._refuse(path, "its name is not that of a sighting")
             else:
                 try:
                     self._index.add(path.stem, sighting_file.read_head(path))
                 except MalformedSightingError as error:
                     self._refuse(path, str(error))
         if self._index:
-            log.info("sightings of an earlier run wait in the spool", count=len(self._index))
+            log.info("the spool holds sightings of an earlier run", count=len(self._index))
 
     def _refuse(self, path: Path, reason: str) -> None:
-        self._dead.take(path, reason)
+        self._dead.add(path, reason)
         self._observer.sighting("", "dead")
 
     def _discard(self, dropped: dict[str, sighting_file.Head]) -> None:
@@ -222,44 +222,44 @@ class Spool:
                 begins, self._dropped = self._dropped == 0, self._dropped + 1
             if begins:
                 log.warning(
-                    "the spool is full, poor and old sightings are dropped", max_bytes=self._index.max_bytes
+                    "the spool is full and drops poor and old sightings", max_bytes=self._index.max_bytes
                 )
             self._path(sighting_id).unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> SpoolError:
-        if error.errno == errno.ENOENT:  # somebody removed it; the next try finds another one
+        if error.errno == errno.ENOENT:  # the folder was removed; the next call finds it again
             with contextlib.suppress(OSError):
                 self.folder.mkdir(mode=0o700)
         fault = SpoolError(f"the spool folder {self.folder} cannot be written: {_reason(error)}; {_ADVICE}")
-        self._refuses(fault)
+        self._set_fault(fault)
         return fault
 
-    def _refuses(self, error: SpoolError) -> None:
+    def _set_fault(self, error: SpoolError) -> None:
         with self._lock:
             begins, self._fault = self._fault is None, str(error)
         if begins:
-            log.error("the spool takes nothing", folder=str(self.folder), reason=str(error))
+            log.error("the spool refuses sightings", folder=str(self.folder), reason=str(error))
 
-    def _healed(self) -> None:
+    def _clear_fault(self) -> None:
         if self._fault:
             with self._lock:
-                healed, self._fault = self._fault, None
-            if healed:
-                log.info("the spool takes sightings again", folder=str(self.folder))
+                had_fault, self._fault = self._fault, None
+            if had_fault:
+                log.info("the spool accepts sightings again", folder=str(self.folder))
 
     def _path(self, sighting_id: str) -> Path:
         if not _ID.fullmatch(sighting_id):
-            raise ValueError(f"{sighting_id!r:.80} is no sighting's id")
+            raise ValueError(f"{sighting_id!r:.80} is not the id of a sighting")
         return self.folder / f"{sighting_id}{SUFFIX}"
 
     def _forget(self, sighting_id: str) -> sighting_file.Head | None:
         head = self._index.remove(sighting_id)
         with self._lock:
-            has_room = self._index.bytes_waiting < self._index.max_bytes * _ROOM_AGAIN
+            has_room = self._index.bytes_waiting < self._index.max_bytes * _RELIEVED_SHARE
             relieved = self._dropped if has_room else 0
             self._dropped -= relieved
         if relieved:
-            log.info("the spool has room again", dropped=relieved)
+            log.info("the spool is no longer full", dropped=relieved)
         return head
 
 

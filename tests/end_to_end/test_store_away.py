@@ -83,7 +83,7 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
     assert not files_below(tmp_path / "data" / "spool")
     for said_once in (
         "the store cannot be opened; sightings wait in the spool",
-        "sightings cannot be stored at present and wait in the spool",
+        "sightings wait in the spool: the store does not accept them",
         "sightings are stored again",
     ):
         assert len(process.log(said_once)) == 1, said_once
