@@ -24,8 +24,6 @@ from pipeline.models.engine import Models
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool, SpoolError
 
-RUNTIME = "onnxruntime"
-
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -61,7 +59,7 @@ def build_parts(
     """
     crashes = CrashNotes(settings.data_dir)
     crashes.begin()
-    metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
+    metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=models.runtime)
     spool = _open_spool(settings, metrics)
     analysis = Analysis(spool, metrics, on_crash)
     supervisor = Supervisor(models, settings.pipeline, analysis, metrics, crashes)

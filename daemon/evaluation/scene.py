@@ -19,7 +19,6 @@ from daemon.evaluation.inputs import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
 from daemon.models import load_models, models_folder
-from daemon.parts import RUNTIME
 from daemon.plugins.host import Plugins
 from daemon.runtime import data_folder
 from daemon.runtime.metrics import Metrics
@@ -119,7 +118,7 @@ class _Run:
         self._crash: asyncio.Future[None] = self._loop.create_future()
         self._loop.set_exception_handler(exception_handler(self._crashed))
         models = await asyncio.to_thread(load_models, settings)
-        metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=RUNTIME)
+        metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=models.runtime)
         async with AsyncExitStack() as stack:
             stack.enter_context(data_folder.held(settings.data_dir))
             self._spool = self._new_spool(metrics)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ModelError
 from pipeline.faces.alignment import ALIGNED_SIZE
 from pipeline.inference.onnx_graph import cleaned
-from pipeline.inference.runtime import InferenceSession, OnnxSession, Tensor
+from pipeline.inference.runtime import InferenceSession, OnnxRuntime, Runtime, Tensor
 from pipeline.types import Emotions, FaceAttributes, Picture, Rectangle
 
 _ZOO_ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -29,11 +29,11 @@ class GenderAge:
     """insightface's `genderage` model (research licence), run by insightface's own code. ModelError where the
     file holds another model."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        # insightface loads slowly and brings much with it, so only those pay for it who use it.
+    def __init__(self, path: Path, runtime: OnnxRuntime) -> None:
+        # Imported only where it is used: insightface loads slowly.
         from insightface.model_zoo.attribute import Attribute
 
-        session = OnnxSession(cleaned(path), str(path), threads)
+        session = runtime.load(cleaned(path), str(path))
         outputs = list(session.output_shapes.values())
         if len(session.input_shape) != 4 or len(outputs) != 1 or outputs[0][-1] != 3:
             raise ModelError(
@@ -90,15 +90,21 @@ class ModelAttributes:
         return FaceAttributes(gender, age, emotions)
 
 
-def load_attributes(genderage: Path | None, emotions: Path | None, threads: int) -> Attributes | None:
-    """The attribute models in these files; None where there are none. ModelError where a file is another
-    model."""
+def load_attributes(genderage: Path | None, emotions: Path | None, runtime: Runtime) -> Attributes | None:
+    """Loads the attribute models in these files; None if there are no files.
+
+    Raises:
+        ModelError: a file holds another model, or the runtime cannot run it.
+    """
     if genderage is None and emotions is None:
         return None
-    return ModelAttributes(
-        None if genderage is None else GenderAge(genderage, threads),
-        None if emotions is None else Expression(OnnxSession(cleaned(emotions), str(emotions), threads)),
-    )
+    model = None
+    if genderage is not None:
+        if not isinstance(runtime, OnnxRuntime):
+            raise ModelError(f"insightface runs {genderage} in ONNX Runtime only, not in {runtime.name}")
+        model = GenderAge(genderage, runtime)
+    expression = None if emotions is None else Expression(runtime.load(cleaned(emotions), str(emotions)))
+    return ModelAttributes(model, expression)
 
 
 def _softmax(scores: Tensor) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The inference session: what the pipeline asks of a runtime, and ONNX Runtime as the one that answers."""
+"""The inference runtime as a protocol, and its implementation by ONNX Runtime."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,12 +17,12 @@ class InferenceSession(Protocol):
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """Sizes of the input; None where any size will do."""
+        """Shape of the input; None for a dimension of any size."""
         ...
 
     @property
     def output_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Sizes of each output by its name, in the model's order."""
+        """Shape of each output by its name, in the model's order."""
         ...
 
     def run(self, blob: Tensor) -> dict[str, Tensor]:
@@ -30,42 +30,75 @@ class InferenceSession(Protocol):
         ...
 
 
-class OnnxSession:
-    """A model in ONNX Runtime.
+class Runtime(Protocol):
+    """Loads models into sessions. The pipeline knows a runtime by this alone."""
 
-    `model` is a serialised model (see `pipeline.inference.onnx_graph`), `name` is what errors call it.
-    `threads` work on one run. `providers` are ONNX Runtime's names, the first that can take an operation
-    takes it.
+    @property
+    def name(self) -> str:
+        """As the metric `facend_build_info` shows it."""
+        ...
+
+    def load(self, model: bytes, label: str) -> InferenceSession:
+        """A session of a serialised ONNX model (see `pipeline.inference.onnx_graph`).
+
+        `label` is what errors call the model. Raises ModelError if the model cannot be loaded.
+        """
+        ...
+
+
+class OnnxRuntime:
+    """ONNX Runtime; the only module that imports it.
+
+    `threads` work on one run. Of `providers` (ONNX Runtime's names) the first that supports an operation runs
+    it.
     """
 
-    def __init__(
-        self,
-        model: bytes,
-        name: str,
-        threads: int = 1,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
-    ) -> None:
-        missing = set(providers) - set(onnxruntime.get_available_providers())
-        if missing:
+    name = "onnxruntime"
+
+    def __init__(self, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+        available = onnxruntime.get_available_providers()
+        if missing := set(providers) - set(available):
             raise ModelError(
-                f"ONNX Runtime here has no {', '.join(sorted(missing))}; "
-                f"it has {', '.join(onnxruntime.get_available_providers())}"
+                f"ONNX Runtime here has no {', '.join(sorted(missing))}; it has {', '.join(available)}"
             )
+        self.providers = tuple(providers)
+        self._threads = threads
+
+    def load(self, model: bytes, label: str) -> "OnnxSession":
+        return OnnxSession(model, label, self.options(), self.providers)
+
+    def options(self) -> "onnxruntime.SessionOptions":
+        """Session options for a service that shares its machine."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # errors; the warnings are about the exporter's style
+        # Threads that spin while they wait for the next run take the core from the decoders.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return options
+
+
+class OnnxSession:
+    """A model in ONNX Runtime, loaded by `OnnxRuntime.load`."""
+
+    def __init__(
+        self, model: bytes, label: str, options: "onnxruntime.SessionOptions", providers: Sequence[str]
+    ) -> None:
         try:
-            self._session = onnxruntime.InferenceSession(model, session_options(threads), list(providers))
+            self._session = onnxruntime.InferenceSession(model, options, list(providers))
         except Exception as error:
             # ONNX Runtime raises a dozen types that share no parent but Exception.
-            raise ModelError(f"ONNX Runtime cannot load {name}: {error}") from error
+            raise ModelError(f"ONNX Runtime cannot load {label}: {error}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
-            raise ModelError(f"{name} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), not 1")
+            raise ModelError(f"{label} has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), not 1")
         self._input: str = inputs[0].name
         self._input_shape = _sizes(inputs[0].shape)
         self._output_shapes = {output.name: _sizes(output.shape) for output in self._session.get_outputs()}
 
     @property
     def native(self) -> "onnxruntime.InferenceSession":
-        """ONNX Runtime's own session, for code that asks for one."""
+        """ONNX Runtime's own session, for insightface, which needs one."""
         return self._session
 
     @property
@@ -79,17 +112,6 @@ class OnnxSession:
     def run(self, blob: Tensor) -> dict[str, Tensor]:
         values = self._session.run(None, {self._input: blob})
         return dict(zip(self._output_shapes, values, strict=True))
-
-
-def session_options(threads: int) -> "onnxruntime.SessionOptions":
-    """ONNX Runtime's options for a service that shares its machine."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; the warnings are about the exporter's style
-    # Its threads otherwise spin while they wait for the next run, and take the core from the decoders.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 def _sizes(shape: Sequence[int | str | None]) -> tuple[int | None, ...]:

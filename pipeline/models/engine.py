@@ -8,7 +8,7 @@ from pipeline.faces.attributes import Attributes, load_attributes
 from pipeline.faces.detector import Detector, YuNetDetector
 from pipeline.faces.embedder import Embedder, SFaceEmbedder
 from pipeline.inference.onnx_graph import cleaned
-from pipeline.inference.runtime import OnnxSession
+from pipeline.inference.runtime import OnnxRuntime, Runtime
 from pipeline.models.files import folder_of, is_present
 from pipeline.models.insightface import load_insightface
 from pipeline.models.packs import Engine, Pack
@@ -28,6 +28,8 @@ class Models:
     landmarks stay as the first look found them, and nobody checks which way up a face is."""
     embedder: Embedder
     attributes: Attributes | None = None
+    runtime: str = OnnxRuntime.name
+    """The name of the inference runtime that runs them."""
 
 
 def load(
@@ -37,21 +39,28 @@ def load(
     *,
     genderage: Path | None = None,
     emotions: Path | None = None,
+    runtime: Runtime | None = None,
 ) -> Models:
-    """Loads a pack that was fetched before; `threads` work on one inference.
+    """Loads a pack that is on disk; `threads` work on one inference.
 
-    `genderage` and `emotions` are optional model files (see `pipeline.faces.attributes`). ModelError names
-    what is missing or wrong.
+    `genderage` and `emotions` are optional model files (see `pipeline.faces.attributes`). `runtime` replaces
+    ONNX Runtime; insightface's packs need ONNX Runtime itself.
+
+    Raises:
+        ModelError: a file is missing or wrong.
     """
     folder = folder_of(pack, models_dir)
     if not is_present(pack, models_dir):
         raise ModelError(f"the model pack {pack.name} is not in {folder}; fetch it first")
-    extras = load_attributes(genderage, emotions, threads)
+    runtime = runtime or OnnxRuntime(threads)
+    extras = load_attributes(genderage, emotions, runtime)
     if pack.engine is Engine.INSIGHTFACE:
-        detector, near, embedder, attributes = load_insightface(folder, threads)
-        return Models(pack, detector, near, embedder, extras or attributes)
+        if not isinstance(runtime, OnnxRuntime):
+            raise ModelError(f"the pack {pack.name} runs in ONNX Runtime only, not in {runtime.name}")
+        detector, near, embedder, attributes = load_insightface(folder, runtime)
+        return Models(pack, detector, near, embedder, extras or attributes, runtime.name)
     yunet, sface = (folder / file.name for file in pack.files)
-    session = OnnxSession(cleaned(yunet, free_size=True), str(yunet), threads)
+    session = runtime.load(cleaned(yunet, free_size=True), str(yunet))
     zoo_detector = YuNetDetector(session, _MIN_SCORE)
-    zoo_embedder = SFaceEmbedder(OnnxSession(cleaned(sface), str(sface), threads))
-    return Models(pack, zoo_detector, zoo_detector, zoo_embedder, extras)
+    zoo_embedder = SFaceEmbedder(runtime.load(cleaned(sface), str(sface)))
+    return Models(pack, zoo_detector, zoo_detector, zoo_embedder, extras, runtime.name)

@@ -18,7 +18,7 @@ from pipeline.errors import ModelError
 from pipeline.faces.alignment import ALIGNED_SIZE
 from pipeline.faces.attributes import Attributes, load_attributes
 from pipeline.faces.embedder import normalised
-from pipeline.inference.runtime import Tensor, session_options
+from pipeline.inference.runtime import OnnxRuntime, Tensor
 from pipeline.types import Detection, Picture, Rectangle
 
 _MIN_SCORE = 0.3
@@ -71,7 +71,7 @@ def facen_size_of(directory: Path) -> int:
 
 
 def load_insightface(
-    directory: Path, threads: int
+    directory: Path, runtime: OnnxRuntime
 ) -> "tuple[InsightFaceDetector, InsightFaceDetector | None, InsightFaceEmbedder, Attributes | None]":
     """The detector, the same for small cut-outs where its input size is free, the embedder, and gender and
     age where the pack has a model for them. ModelError where the directory is no whole pack."""
@@ -83,8 +83,8 @@ def load_insightface(
         analysis = FaceAnalysis(
             name=str(directory),
             allowed_modules=["detection", "recognition", "genderage"],
-            providers=["CPUExecutionProvider"],
-            sess_options=session_options(threads),
+            providers=list(runtime.providers),
+            sess_options=runtime.options(),
         )
         analysis.prepare(ctx_id=0, det_thresh=_MIN_SCORE)
     except Exception as error:
@@ -98,7 +98,7 @@ def load_insightface(
         InsightFaceDetector(detector, None),
         InsightFaceDetector(detector, (128, 128)) if detector.static_input_size is None else None,
         InsightFaceEmbedder(analysis.models["recognition"]),
-        load_attributes(None if genderage is None else Path(genderage.model_file), None, threads),
+        load_attributes(None if genderage is None else Path(genderage.model_file), None, runtime),
     )
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline.inference.onnx_graph import cleaned
-from pipeline.inference.runtime import OnnxSession
+from pipeline.inference.runtime import OnnxRuntime
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, models_dir
 
@@ -17,8 +17,8 @@ from tests.faces import default_models, models_dir
 async def measure(rounds: int) -> list[Row]:
     pack = default_models().pack
     path = models_dir() / pack.name / pack.files[1].name
-    ours = OnnxSession(cleaned(path), "as we run it")
-    plain = OnnxSession(path.read_bytes(), "as it is")
+    ours = OnnxRuntime().load(cleaned(path), "as we run it")
+    plain = OnnxRuntime().load(path.read_bytes(), "as it is")
     cv2.setNumThreads(1)
     network = cv2.dnn.readNetFromONNX(str(path))
     blob = np.random.default_rng(1).uniform(0, 255, (1, 3, 112, 112)).astype(np.float32)

@@ -10,8 +10,8 @@ from tests.faces import default_models, models_dir
 LOAD = """
 import sys
 from pathlib import Path
-from pipeline.inference.runtime import OnnxSession
-OnnxSession(Path(sys.argv[1]).read_bytes(), "YuNet")
+from pipeline.inference.runtime import OnnxRuntime
+OnnxRuntime().load(Path(sys.argv[1]).read_bytes(), "YuNet")
 """
 
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline.errors import ModelError
 from pipeline.extractor import Extractor
 from pipeline.faces.attributes import load_attributes
+from pipeline.inference.runtime import OnnxRuntime
 from pipeline.types import Emotions, Rectangle
 from tests.faces import default_models, portrait
 
@@ -60,7 +61,7 @@ def emotions(tmp_path: Path) -> Path:
 
 def test_tells_gender_and_age_from_rgb(genderage: Path) -> None:
     """The channels arrive in the order red, green, blue, and the age in years."""
-    attributes = load_attributes(genderage, None, 1)
+    attributes = load_attributes(genderage, None, OnnxRuntime())
     assert attributes is not None
     red = attributes.describe(RED, BOX, RED[:112, :112])
     assert (red.gender, red.age, red.emotions) == ("male", 50, None)
@@ -70,7 +71,7 @@ def test_tells_gender_and_age_from_rgb(genderage: Path) -> None:
 
 def test_tells_emotions_as_probabilities(emotions: Path) -> None:
     """Emotions add up to 1, in the named order, and the two most prevalent ones come first."""
-    attributes = load_attributes(None, emotions, 1)
+    attributes = load_attributes(None, emotions, OnnxRuntime())
     assert attributes is not None
     told = attributes.describe(RED, BOX, RED[:112, :112])
     assert told.gender is None
@@ -84,19 +85,19 @@ def test_tells_emotions_as_probabilities(emotions: Path) -> None:
 def test_a_wrong_model_is_named(genderage: Path, emotions: Path) -> None:
     """A file that holds another kind of model is refused when it is loaded."""
     with pytest.raises(ModelError, match="does not tell gender and age"):
-        load_attributes(emotions, None, 1)
+        load_attributes(emotions, None, OnnxRuntime())
     with pytest.raises(ModelError, match="does not tell emotions"):
-        load_attributes(None, genderage, 1)
+        load_attributes(None, genderage, OnnxRuntime())
 
 
 def test_without_files_there_are_no_attributes() -> None:
     """Attributes are optional."""
-    assert load_attributes(None, None, 1) is None
+    assert load_attributes(None, None, OnnxRuntime()) is None
 
 
 def test_the_extractor_adds_what_the_models_tell(genderage: Path, emotions: Path) -> None:
     """With the optional models configured each extracted face has gender, age and emotions."""
-    models = replace(default_models(), attributes=load_attributes(genderage, emotions, 1))
+    models = replace(default_models(), attributes=load_attributes(genderage, emotions, OnnxRuntime()))
     (face,) = Extractor(models).extract(portrait(2, 80))
     assert face["gender"] == "male"  # the picture is warm in colour
     assert 5 < face["age"] < 50

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.inference.onnx_graph import cleaned
-from pipeline.inference.runtime import OnnxSession
+from pipeline.inference.runtime import OnnxRuntime
 from pipeline.models.engine import Models
 from tests.faces import models_dir
 
@@ -25,7 +25,7 @@ def test_cleaning_changes_no_number(models: Models) -> None:
     clean = cleaned(path)
     assert "PRelu" in {node.op_type for node in onnx.load(path).graph.node}
     assert "PRelu" not in {node.op_type for node in onnx.load_from_string(clean).graph.node}
-    session = OnnxSession(clean, "SFace")
+    session = OnnxRuntime().load(clean, "SFace")
     assert session.input_shape == (1, 3, 112, 112)
     given = np.concatenate([session.run(one[None])["fc1"] for one in blob])
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
@@ -42,14 +42,13 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
             cleaned(path)
 
 
-def test_an_unknown_provider_is_named(models: Models) -> None:
+def test_an_unknown_provider_is_named() -> None:
     """A provider that this machine's ONNX Runtime lacks is an error that says which ones it has."""
-    path = models_dir() / models.pack.name / models.pack.files[0].name
     with pytest.raises(ModelError, match=r"no MadeUpProvider; it has .*CPUExecutionProvider"):
-        OnnxSession(cleaned(path), "YuNet", providers=["MadeUpProvider"])
+        OnnxRuntime(providers=["MadeUpProvider"])
 
 
 def test_what_the_runtime_refuses_is_named() -> None:
     """A model that ONNX Runtime cannot load is named."""
     with pytest.raises(ModelError, match="cannot load the little one"):
-        OnnxSession(b"junk", "the little one")
+        OnnxRuntime().load(b"junk", "the little one")
