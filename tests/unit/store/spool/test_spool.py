@@ -327,9 +327,9 @@ def test_ids_never_leave_the_folder(tmp_path: Path, bad: str) -> None:
     outside.write_text("kept")
     with pytest.raises(KeyError):
         spool.get(bad)
-    with pytest.raises(ValueError, match="no sighting's id"):
+    with pytest.raises(ValueError, match="not the id of a sighting"):
         spool.done(bad)
-    with pytest.raises(ValueError, match="no sighting's id"):
+    with pytest.raises(ValueError, match="not the id of a sighting"):
         spool.dead(bad, "no reason")
     assert outside.read_text() == "kept"
 
