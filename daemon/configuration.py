@@ -49,7 +49,7 @@ class Configuration:
 
     async def start(self) -> int:
         """Let the cameras run that are known by now; how many they are."""
-        await asyncio.to_thread(self._collection.recall)
+        await asyncio.to_thread(self._collection.load_copy)
         return await self._apply()
 
     async def follow(self) -> None:
@@ -63,7 +63,7 @@ class Configuration:
     def reload(self) -> None:
         """Read the settings again, and the secrets of the collection's cameras."""
         self.reload_wanted = True
-        self._collection.look_again()
+        self._collection.refresh()
         self.changed.set()
 
     def check_file(self) -> None:
@@ -98,7 +98,7 @@ class Configuration:
 
     async def _take_settings(self) -> bool:
         if self._watch is not None:
-            self._watch.taken()
+            self._watch.mark_read()
         try:
             new = await asyncio.to_thread(self._reread)
         except SettingsError as error:
@@ -114,7 +114,7 @@ class Configuration:
         return True
 
     async def _apply(self) -> int:
-        wanted = self._wanted.together(self._settings.cameras, self._collection.cameras)
+        wanted = self._wanted.merge(self._settings.cameras, self._collection.cameras)
         self._leases.want([camera.id for camera in wanted if camera.enabled])
         await self._supervisor.apply(wanted, self._leases.read_elsewhere)
         return len(wanted)

@@ -12,7 +12,7 @@ from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from daemon.config.camera_documents import ReadCameras
-from daemon.config.collection_cameras import copied
+from daemon.config.collection_cameras import read_copy
 from daemon.config.settings import Settings
 from daemon.config.wanted_cameras import WantedCameras
 from daemon.errors import SettingsError, StartError
@@ -168,12 +168,12 @@ def check_cameras(settings: Settings) -> Iterator[Check]:
     """Open every camera that this box reads, several at once. Used while no daemon reads them."""
     stored = ReadCameras()
     try:
-        stored = copied(settings.data_dir)
+        stored = read_copy(settings.data_dir)
     except SettingsError as error:
         yield Check("stored cameras", "bad", f"the copy of the last run is unusable: {error}")
     for cam_id, problem in stored.refused.items():
         yield Check(f"camera {cam_id}", "bad", problem)
-    wanted = WantedCameras(settings.box).together(settings.cameras, stored.cameras)
+    wanted = WantedCameras(settings.box).merge(settings.cameras, stored.cameras)
     cameras = [camera for camera in wanted if camera.enabled]
     if not cameras:
         yield Check("cameras", "good", "this box has no cameras to read")

@@ -12,7 +12,7 @@ from daemon.config.camera_leases import LeasedSightings
 from daemon.config.rules import recording_settings
 from daemon.config.service_user import service_user
 from daemon.config.settings import Settings
-from daemon.config.uploads import uploads_of
+from daemon.config.uploads import open_uploads
 from daemon.errors import StartError
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
@@ -185,7 +185,7 @@ class Storing:
         """Open the store and store sightings until `close`."""
         settings, pack = self._settings, self._models.pack
         async with (
-            uploads_of(settings) as uploads,
+            open_uploads(settings) as uploads,
             Context.open(
                 settings.store,
                 persons=settings.persons,

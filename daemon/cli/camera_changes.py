@@ -13,7 +13,7 @@ from daemon.cli.options import password_option
 from daemon.cli.output import to_json
 from daemon.cli.store import with_store
 from daemon.config import file as settings_file
-from daemon.config.camera_documents import KNOWN, SECRETS, document_of, plain
+from daemon.config.camera_documents import KNOWN, SECRETS, plain, to_document
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError, StartError
 from pipeline.base.redaction import redact, redact_text
@@ -47,7 +47,7 @@ def add(
         if await ctx.cameras.count(user, {"id": cam_id}):
             raise StartError(f"camera {cam_id} exists already; `facend cameras edit` changes it")
         try:
-            await ctx.cameras.add(user, document_of(camera, secrets))
+            await ctx.cameras.add(user, to_document(camera, secrets))
         except (BadValueError, ConflictError) as error:
             raise StartError(str(error)) from error
 
@@ -121,7 +121,7 @@ def _change(command: CommandContext, cam_id: str, changes: Mapping[str, Any]) ->
                 if key not in SECRETS and value is not None
             }
         )
-        new = {**document_of(camera, secrets), **kept}
+        new = {**to_document(camera, secrets), **kept}
         removed = dict.fromkeys(set(before) - set(new), "")
         del new["id"]
         await ctx.cameras.update_one(

@@ -13,7 +13,7 @@ from daemon.cli.options import json_option, settings_option
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows
 from daemon.config import file as settings_file
-from daemon.config.camera_documents import SECRETS, camera_of, plain
+from daemon.config.camera_documents import SECRETS, plain, read_camera
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError, StartError
 from daemon.http import client as daemon_client
@@ -139,7 +139,7 @@ def _refusal(document: Mapping[str, Any], secrets: CameraSecrets) -> dict[str, s
     """Why the daemon refuses the document, if it does. Secrets are not checked: another box may hold them."""
     here = {key: value for key, value in document.items() if key not in SECRETS}
     try:
-        camera_of(here, secrets)
+        read_camera(here, secrets)
     except SettingsError as error:
         return {"refused": "; ".join(error.problems)}
     return {}

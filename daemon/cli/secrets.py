@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.output import warn_at_end
-from daemon.config.secrets import SecretFault, filled_in
+from daemon.config.secrets import SecretFault, resolve_references
 from daemon.errors import StartError
 from pipeline.base.redaction import KNOWN
 from pipeline.base.secret_names import is_secret_name
@@ -48,7 +48,7 @@ def argument(text: str, what: str, *, secret: bool = False) -> str:
     if text == STANDARD_INPUT:
         return read(what)
     faults: list[SecretFault] = []
-    filled = str(filled_in(text, os.environ, faults))
+    filled = str(resolve_references(text, os.environ, faults))
     if faults:
         raise StartError(f"{what}: {faults[0].text}")
     if filled == text and (secret or _holds_secret(text)):

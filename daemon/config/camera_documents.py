@@ -15,27 +15,27 @@ from store import BadValueError
 
 STORES_OWN = ("_id", "owner", "schema")
 SECRETS = {"password_secret": "password", "url_secret": "secret_end"}
-"""The name of a secret in a document, and what it stands for in the settings."""
+"""Field of a document that names a secret, and the setting that gets its value."""
 
 
 KNOWN = frozenset({*CameraSettings.model_fields, *SECRETS})
-"""What a document says to the daemon. All its other fields are data of the user's own."""
+"""Fields that the daemon reads. All others are the user's own data."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadCameras:
-    """What documents say: each camera that is in order, and why the others are not."""
+    """The valid cameras of a collection, and why the others are refused."""
 
     cameras: tuple[CameraSettings, ...] = ()
-    """In order of their ids."""
+    """Ordered by id."""
     copies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By id, the document of each as plain values."""
+    """Documents of the valid cameras by id, as plain values."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """By id, what is wrong with a document."""
+    """Error by id."""
 
 
-def cameras_of(documents: Iterable[object], secrets: CameraSecrets) -> ReadCameras:
-    """The documents' cameras. One that is at fault stands in the way of no other."""
+def read_cameras(documents: Iterable[object], secrets: CameraSecrets) -> ReadCameras:
+    """Validate each document by itself."""
     cameras: dict[str, CameraSettings] = {}
     copies, refused = {}, {}
     for document in documents:
@@ -43,7 +43,7 @@ def cameras_of(documents: Iterable[object], secrets: CameraSecrets) -> ReadCamer
             refused[_shown_id(document)] = "a camera of the collection: expected a mapping of fields"
             continue
         try:
-            camera = camera_of(document, secrets)
+            camera = read_camera(document, secrets)
         except SettingsError as error:
             refused[_shown_id(document.get("id"))] = "; ".join(error.problems)
             continue
@@ -58,16 +58,24 @@ def cameras_of(documents: Iterable[object], secrets: CameraSecrets) -> ReadCamer
     return ReadCameras(tuple(cameras[cam_id] for cam_id in sorted(cameras)), copies, refused)
 
 
-def camera_of(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSettings:
-    """One document's camera, with its secrets. SettingsError has a line for each fault."""
+def read_camera(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSettings:
+    """The settings of a document, with its secrets.
+
+    Raises:
+        SettingsError: with a line for each error.
+    """
     source = f"the camera {_shown_id(document.get('id'))} of the collection"
     raw = {key: value for key, value in document.items() if key in KNOWN and key not in SECRETS}
     for key in ("password", "secret_end"):
         if key in raw:
-            raise SettingsError([f"{source}: {key}: a document holds no secret, but the name of one"])
+            raise SettingsError(
+                [f"{source}: {key}: expected the name of a secret; a document holds no secrets"]
+            )
     url = raw.get("url")
     if isinstance(url, str) and holds_secret(url):
-        raise SettingsError([f"{source}: url: a document holds no secret; `facend cameras add` takes it out"])
+        raise SettingsError(
+            [f"{source}: url: a document holds no secrets; `facend cameras add` moves them out"]
+        )
     for name, key in SECRETS.items():
         if document.get(name):
             try:
@@ -78,7 +86,7 @@ def camera_of(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSett
 
 
 def misspelt(document: Mapping[str, Any]) -> dict[str, str]:
-    """Fields of the user's own that look like one of the daemon's, and which one."""
+    """Unknown fields that resemble a known one, and the known one."""
     own = [key for key in document if key not in KNOWN and key not in STORES_OWN]
     near = {key: difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.8) for key in own}
     return {key: found[0] for key, found in near.items() if found}
@@ -89,12 +97,12 @@ def _shown_id(cam_id: object) -> str:
 
 
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What a document says of its camera, without what the store adds."""
+    """The document without the fields that the store adds."""
     return {key: value for key, value in document.items() if key not in STORES_OWN}
 
 
-def document_of(camera: CameraSettings, secrets: CameraSecrets) -> dict[str, Any]:
-    """The camera as a document; its secrets are kept on this box, under names made of its id."""
+def to_document(camera: CameraSettings, secrets: CameraSecrets) -> dict[str, Any]:
+    """The camera as a document; its secrets are stored on this box under names derived from its id."""
     document = camera.model_dump(mode="json", exclude_defaults=True, exclude={"password", "secret_end"})
     for key, secret, name in (
         ("password_secret", camera.password, camera.id),
@@ -107,7 +115,11 @@ def document_of(camera: CameraSettings, secrets: CameraSecrets) -> dict[str, Any
 
 
 def check_document(document: Mapping[str, Any]) -> None:
-    """BadValueError where this is no camera that the daemon can read; fields of the user's own pass."""
+    """Validate the known fields of a camera's document.
+
+    Raises:
+        BadValueError: the daemon cannot use this camera.
+    """
     raw = {key: value for key, value in document.items() if key in CameraSettings.model_fields}
     try:
         settings_file.validate_camera(raw, "the camera")

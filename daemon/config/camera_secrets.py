@@ -1,7 +1,7 @@
-"""Passwords of the collection's cameras, which no document may hold: each box keeps those that it needs.
+"""Secrets of the collection's cameras. Documents hold only their names; each box keeps the values it needs.
 
-A document says the name of a secret. What stands behind it is a credential that systemd passed under this
-name, else a file below the data folder, readable by the service alone.
+The value is the systemd credential of that name, else a file in the data folder that only the service can
+read.
 """
 
 import contextlib
@@ -23,7 +23,11 @@ class CameraSecrets:
         self._environment = environment
 
     def get(self, name: object) -> str:
-        """The secret of this name. SecretError where there is none, or the name is no plain one."""
+        """The secret of this name.
+
+        Raises:
+            SecretError: there is none, or the name is malformed.
+        """
         secret = self._read(name)
         KNOWN.add(secret)
         return secret
@@ -43,20 +47,26 @@ class CameraSecrets:
             ) from error
 
     def put(self, name: str, secret: str) -> None:
-        """Keep it below the data folder, for the owner of that folder alone. SecretError for another name."""
+        """Store a secret in the data folder, readable by the owner of that folder only.
+
+        Raises:
+            SecretError: the name is malformed.
+        """
         path = self._path(name)
         make_folder(self._folder)
         write_durably(path, f"{secret}\n".encode())
-        if os.geteuid() == 0:  # a command of root's on the service's folder
+        if os.geteuid() == 0:  # a command run by root on the service's folder
             owner = self._folder.parent.stat()
             for one in (self._folder, path):
                 os.chown(one, owner.st_uid, owner.st_gid)
 
     def forget(self, name: str) -> None:
-        with contextlib.suppress(FileNotFoundError, SecretError):  # nothing of such a name was ever kept
+        with contextlib.suppress(FileNotFoundError, SecretError):  # it does not exist
             self._path(name).unlink()
 
     def _path(self, name: object) -> Path:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise SecretError(f"{name!r:.80} is no name of a secret: letters, digits, _ . and -, up to 64")
+            raise SecretError(
+                f"{name!r:.80} is not a valid name of a secret: expected up to 64 letters, digits, _ . and -"
+            )
         return self._folder / name

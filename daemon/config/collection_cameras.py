@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from cameras.settings import CameraSettings
-from daemon.config.camera_documents import ReadCameras, cameras_of, misspelt
+from daemon.config.camera_documents import ReadCameras, misspelt, read_cameras
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError
 from pipeline.base.background import supervised
@@ -19,11 +19,15 @@ from store import StoreError
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 10.0
-"""How often the collection is read where MongoDB tells of no changes; a new password is seen only so."""
+"""Interval of reading the collection; change streams may be missing and do not report new passwords."""
 
 
-def copied(data_dir: Path) -> ReadCameras:
-    """The collection's cameras as the last run knew them. SettingsError where its copy is of no use."""
+def read_copy(data_dir: Path) -> ReadCameras:
+    """The cameras of the collection in the last run.
+
+    Raises:
+        SettingsError: the copy is damaged.
+    """
     try:
         documents = json.loads(_copy(data_dir).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -32,7 +36,7 @@ def copied(data_dir: Path) -> ReadCameras:
         raise SettingsError([f"{_copy(data_dir)}: {error}"]) from error
     if not isinstance(documents, list):
         raise SettingsError([f"{_copy(data_dir)}: expected a list of cameras"])
-    return cameras_of(documents, CameraSecrets(data_dir))
+    return read_cameras(documents, CameraSecrets(data_dir))
 
 
 def _copy(data_dir: Path) -> Path:
@@ -43,19 +47,23 @@ class CameraStore(Protocol):
     opened: asyncio.Event
 
     async def camera_documents(self, box: str) -> Sequence[Mapping[str, Any]]:
-        """Those that this box reads. StoreError where the store is away."""
+        """The cameras that this box reads.
+
+        Raises:
+            StoreError: the store is away.
+        """
         ...
 
     async def watch_cameras(self, notify: Callable[[], None]) -> None:
-        """Calls `notify` at every change, until cancelled; returns where MongoDB tells of none."""
+        """Call `notify` at each change until cancelled; returns if MongoDB has no change streams."""
         ...
 
 
 class CollectionCameras:
-    """What the collection wants of this box.
+    """The collection's cameras that this box reads.
 
-    A camera whose document is at fault stays as it was, or does not run; all others follow their documents.
-    A copy lies in the data folder, so that a box that starts while MongoDB is away knows its cameras.
+    A camera with a faulty document keeps its previous settings or does not run; all others follow their
+    documents. A copy in the data folder serves a start while MongoDB is away.
     """
 
     def __init__(self, store: CameraStore, box: str, data_dir: Path, on_change: Callable[[], None]) -> None:
@@ -65,50 +73,50 @@ class CollectionCameras:
         self._data_dir = data_dir
         self._copy = _copy(data_dir)
         self._on_change = on_change
-        self._look_again = asyncio.Event()
+        self._refresh = asyncio.Event()
         self._known = ReadCameras()
         self._advised: set[tuple[str, str]] = set()
         self.refused: Mapping[str, str] = {}
-        """By camera, why its document as it is now is not in effect."""
+        """By camera, why its current document is not in effect."""
 
     @property
     def cameras(self) -> tuple[CameraSettings, ...]:
         return self._known.cameras
 
-    def recall(self) -> None:
-        """The cameras of the last run."""
+    def load_copy(self) -> None:
+        """Load the cameras of the last run."""
         try:
-            self._known = copied(self._data_dir)
+            self._known = read_copy(self._data_dir)
         except SettingsError as error:
-            log.warning("the last run's copy of the collection's cameras is of no use", reason=str(error))
+            log.warning("the copy of the collection's cameras cannot be used", reason=str(error))
         for cam_id, problem in self._known.refused.items():
-            log.warning("a camera of the last run's copy is of no use", camera=cam_id, problem=problem)
+            log.warning("a camera in the copy of the collection is refused", camera=cam_id, problem=problem)
 
-    def look_again(self) -> None:
-        self._look_again.set()
+    def refresh(self) -> None:
+        self._refresh.set()
 
     async def run(self) -> None:
         """Follow the collection until cancelled."""
         await self._store.opened.wait()
-        watching = supervised(self._store.watch_cameras(self.look_again), "camera changes")
+        watching = supervised(self._store.watch_cameras(self.refresh), "camera changes")
         try:
             while True:
-                self._look_again.clear()
-                await self._look()
+                self._refresh.clear()
+                await self._read()
                 try:
-                    await asyncio.wait_for(self._look_again.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(self._refresh.wait(), POLL_SECONDS)
                 except TimeoutError:
                     continue
         finally:
             watching.cancel()
 
-    async def _look(self) -> None:
+    async def _read(self) -> None:
         try:
             documents = await self._store.camera_documents(self._box)
-        except StoreError:  # it shows as the store's own trouble; the cameras go on as they are
+        except StoreError:  # shown as the store's trouble; the cameras stay as they are
             return
-        # It reads the secrets' files: not on the loop.
-        read = await asyncio.to_thread(cameras_of, documents, self._secrets)
+        # Reads the files of secrets: not on the event loop.
+        read = await asyncio.to_thread(read_cameras, documents, self._secrets)
         self._report(read, documents)
         kept = {camera.id: camera for camera in self.cameras if camera.id in read.refused}
         by_id = {**kept, **{camera.id: camera for camera in read.cameras}}
@@ -125,8 +133,8 @@ class CollectionCameras:
         runs = {camera.id for camera in self.cameras}
         for cam_id, problem in read.refused.items():
             if self.refused.get(cam_id) != problem:
-                then = "goes on as before" if cam_id in runs else "does not run"
-                log.error("a camera's document is refused", camera=cam_id, problem=problem, camera_then=then)
+                then = "keeps its previous settings" if cam_id in runs else "does not run"
+                log.error("a camera's document is refused", camera=cam_id, problem=problem, consequence=then)
         for cam_id in self.refused.keys() - read.refused.keys():
             log.info("a camera's document is no longer refused", camera=cam_id)
         self.refused = read.refused
@@ -135,7 +143,7 @@ class CollectionCameras:
                 cam_id = str(document.get("id"))
                 if (cam_id, key) not in self._advised:
                     self._advised.add((cam_id, key))
-                    log.warning("a camera has a field of its own", camera=cam_id, field=key, like=meant)
+                    log.warning("a camera has an unknown field", camera=cam_id, field=key, like=meant)
 
     def _remember(self) -> None:
         copies = self._known.copies

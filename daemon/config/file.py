@@ -15,7 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from cameras.settings import CameraSettings
-from daemon.config.secrets import Key, SecretFault, filled_in
+from daemon.config.secrets import Key, SecretFault, resolve_references
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError
 from pipeline.base.redaction import KNOWN, redact, redact_options, redact_text
@@ -69,7 +69,7 @@ def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple
         raise SettingsError([f"{path}: this is no TOML that can be read: it is nested too deeply"]) from None
     faults: list[SecretFault] = []
     hidden: dict[Key, str] = {}
-    filled = filled_in(raw, environment, faults, hidden)
+    filled = resolve_references(raw, environment, faults, hidden)
     if not service:
         faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
     if faults:
@@ -94,7 +94,7 @@ def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Setti
             found = HTTP_SECTION.search(text)
             section = tomllib.loads(found[0] if found else "").get("http", {})
         faults: list[SecretFault] = []
-        settings = validate({"http": filled_in(section, environment, faults)}, source=str(path))
+        settings = validate({"http": resolve_references(section, environment, faults)}, source=str(path))
     except (
         OSError,
         ValueError,

@@ -1,32 +1,34 @@
-"""Seeing that a file was changed."""
+"""Detects changes of a file by polling."""
 
 from pathlib import Path
 
-Mark = tuple[int, int, int] | None
+Fingerprint = tuple[int, int, int] | None
 
 
 class FileWatch:
-    """Looks at the file whenever it is asked. A change counts once it rests: editors write in steps."""
+    """Reports a change once the file is the same in two polls: editors write in steps."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._taken = self._seen = self._mark()
+        self._taken = self._seen = self._fingerprint()
 
     def changed(self) -> bool:
-        """Whether it has changed since the last time that this said so, and rests since the last look."""
-        before, self._seen = self._seen, self._mark()
+        """Whether it differs from the last reported content, and is unchanged since the last call."""
+        before, self._seen = self._seen, self._fingerprint()
         if self._seen is None or self._seen != before or self._seen == self._taken:
             return False
         self._taken = self._seen
         return True
 
-    def taken(self) -> None:
-        """Somebody has just read it."""
-        self._taken = self._seen = self._mark()
+    def mark_read(self) -> None:
+        """The current content has just been read; do not report it."""
+        self._taken = self._seen = self._fingerprint()
 
-    def _mark(self) -> Mark:
-        """None where there is no file: somebody is about to put a new one in its place. An empty one is as
-        good as none: what should stand in it is on its way, or found no room on the disk."""
+    def _fingerprint(self) -> Fingerprint:
+        """Modification time, size and inode; None for a missing or empty file.
+
+        A missing file is about to be replaced; an empty one is being written, or the disk is full.
+        """
         try:
             stat = self._path.stat()
         except OSError:

@@ -1,4 +1,4 @@
-"""What the settings and the model pack say about persons, as the store wants to know it."""
+"""The store's rules about persons, from settings and model pack."""
 
 from pipeline.models.files import Pack
 from store.identity.evidence import EvidenceRules
@@ -7,7 +7,7 @@ from store.spool.recording import RecordingSettings
 
 
 def threshold(persons: PersonsSettings, pack: Pack) -> float:
-    """The confidence from which two faces are one person's."""
+    """Minimum confidence at which two faces belong to one person."""
     chosen = persons.threshold
     return pack.thresholds.named(chosen) if isinstance(chosen, str) else chosen
 

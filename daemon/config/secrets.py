@@ -1,8 +1,7 @@
-"""Secrets that stand outside settings.toml.
+"""References in settings.toml to secrets outside of it.
 
-Any text in the settings may hold `${env:NAME}` (environment), `${file:/path}` (the
-file's first line) or `${credential:NAME}` (systemd's LoadCredential), and nothing
-of what they give is ever shown.
+Any text in the settings may contain `${env:NAME}` (environment), `${file:/path}` (first line of the file) or
+`${credential:NAME}` (systemd's LoadCredential). Their values are never shown.
 """
 
 import re
@@ -20,34 +19,34 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class SecretFault:
-    """A reference that leads nowhere."""
+    """A reference that cannot be resolved."""
 
     key: Key
-    """Where it stands in the settings."""
+    """Its place in the settings."""
     text: str
-    """The reference and what is wrong, never a value."""
+    """The reference and the reason, never a value."""
     not_passed: bool
-    """A credential, and systemd has passed none at all."""
+    """A credential, while systemd passed no credentials to this process."""
 
 
 class SecretError(ValueError):
-    """A reference that leads nowhere; says which one, never a value."""
+    """A reference that cannot be resolved; the message has the reason, never a value."""
 
 
 class NotPassedError(SecretError):
-    """systemd has passed no credentials to this process."""
+    """systemd passed no credentials to this process."""
 
 
-def filled_in(
+def resolve_references(
     value: object,
     environment: Mapping[str, str],
     faults: list[SecretFault],
     hidden: dict[Key, str] | None = None,
     key: Key = (),
 ) -> object:
-    """The same value with every reference in its texts replaced; `faults` gets those that lead nowhere.
+    """Replace each reference in the texts of a value; `faults` gets those that cannot be resolved.
 
-    `hidden` gets each text that holds a reference as it may be shown, with *** for what is behind it.
+    `hidden` gets each text that contains a reference, with *** in place of the reference.
     """
     if isinstance(value, str):
         if hidden is not None and REFERENCE.search(value):
@@ -55,11 +54,13 @@ def filled_in(
         return REFERENCE.sub(lambda match: _replacement(match[1], match[2], environment, faults, key), value)
     if isinstance(value, dict):
         return {
-            name: filled_in(inner, environment, faults, hidden, (*key, name)) for name, inner in value.items()
+            name: resolve_references(inner, environment, faults, hidden, (*key, name))
+            for name, inner in value.items()
         }
     if isinstance(value, list):
         return [
-            filled_in(inner, environment, faults, hidden, (*key, place)) for place, inner in enumerate(value)
+            resolve_references(inner, environment, faults, hidden, (*key, place))
+            for place, inner in enumerate(value)
         ]
     return value
 
@@ -88,9 +89,13 @@ def _value(kind: str, name: str, environment: Mapping[str, str]) -> str:
 
 
 def credential(name: str, environment: Mapping[str, str]) -> str:
-    """What systemd passed under this name. SecretError where it did not."""
+    """The credential that systemd passed under this name.
+
+    Raises:
+        SecretError: there is none.
+    """
     if "/" in name or name in ("", ".", ".."):
-        raise SecretError("a credential has a plain name")
+        raise SecretError("expected the plain name of a credential")
     folder = environment.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise NotPassedError("systemd passed no credentials (LoadCredential= in the unit)")
@@ -101,5 +106,5 @@ def _first_line(path: Path) -> str:
     try:
         with path.open(encoding="utf-8") as lines:
             return lines.readline().rstrip("\r\n")
-    except (OSError, ValueError) as error:  # no text, or a name that no file can have
+    except (OSError, ValueError) as error:  # not UTF-8, or an impossible file name
         raise SecretError(f"cannot be read ({getattr(error, 'strerror', 'not text')})") from error

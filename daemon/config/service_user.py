@@ -1,4 +1,4 @@
-"""The user in whose name this daemon stores what it sees."""
+"""The service user: the user in whose name this box stores."""
 
 import secrets
 from pathlib import Path
@@ -10,7 +10,7 @@ from store import ConflictError, Context, Users
 
 
 async def known_service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
-    """The user with this token, or with the one kept in the data folder; None where there is none yet."""
+    """The user with this token, default: the token in the data folder. None if there is none yet."""
     token = token or kept_token(data_dir / "token")
     if not token:
         return None
@@ -19,10 +19,13 @@ async def known_service_user(ctx: Context, token: str, data_dir: Path) -> Users.
 
 
 async def service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model:
-    """The user with this token, made on first use.
+    """The user with this token, created on first use.
 
-    Without a token in the settings one is drawn once and kept in the data folder, so
-    that the same user is found again after a restart.
+    Without a token in the settings, one is generated and kept in the data folder.
+
+    Raises:
+        StartError: the token file cannot be read or written.
+        StoreError: MongoDB does not answer.
     """
     token = token or own_token(data_dir / "token")
     KNOWN.add(token)
@@ -33,11 +36,11 @@ async def service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model:
     except ConflictError:
         if (known := await ctx.users.find_one({"token": token})) is None:
             raise
-        return known  # another box with this token was faster
+        return known  # another box with this token created it first
 
 
 def own_token(path: Path) -> str:
-    """Written whole or not at all: with half of it the box would be another user after a power cut."""
+    """The token in the file, generated on first use. Written atomically: a partial token names no user."""
     if token := kept_token(path):
         return token
     try:
@@ -49,7 +52,11 @@ def own_token(path: Path) -> str:
 
 
 def kept_token(path: Path) -> str:
-    """The token in the file; empty where there is no file. StartError where it holds none."""
+    """The token in the file; empty if there is no file.
+
+    Raises:
+        StartError: the file is empty or cannot be read.
+    """
     try:
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from daemon.config.camera_documents import check_document
 from daemon.config.settings import Settings
-from daemon.config.uploads import uploads_of
+from daemon.config.uploads import open_uploads
 from store import Context
 from store.collections.extraction import PictureExtractor
 
@@ -22,7 +22,7 @@ async def open_context(
 ) -> AsyncIterator[Context]:
     """The open store, until the end of the block. `fill` loads the facens, `read_only` writes nothing."""
     async with (
-        uploads_of(settings) as uploads,
+        open_uploads(settings) as uploads,
         Context.open(
             settings.store,
             persons=settings.persons,

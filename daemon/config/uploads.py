@@ -1,4 +1,4 @@
-"""Where the settings want the pictures: a folder, or an upload server."""
+"""Opens the uploads of the settings: a folder or an upload server."""
 
 import ssl
 from collections.abc import AsyncIterator
@@ -9,17 +9,21 @@ from daemon.errors import SettingsError
 from pipeline.base.tls import ca_file, client_context
 from store.uploads.folder import FolderUploads, Uploads
 
-AT_ONCE = 8
+MAX_CONNECTIONS = 8
 
 
 @asynccontextmanager
-async def uploads_of(settings: Settings) -> AsyncIterator[Uploads]:
-    """The uploads, until the end of the block."""
+async def open_uploads(settings: Settings) -> AsyncIterator[Uploads]:
+    """The uploads, open for the block.
+
+    Raises:
+        SettingsError: the file of certificate authorities cannot be used.
+    """
     wanted = settings.uploads
     if settings.pictures_folder is not None:
         yield FolderUploads(settings.pictures_folder, wanted.base_url)
         return
-    import httpx  # most boxes have a folder, and commands start faster without
+    import httpx  # most boxes use a folder; commands start faster without it
 
     from store.uploads.webdav import WebDavUploads
 
@@ -27,7 +31,7 @@ async def uploads_of(settings: Settings) -> AsyncIterator[Uploads]:
     async with httpx.AsyncClient(
         auth=login,
         timeout=wanted.timeout_seconds,
-        limits=httpx.Limits(max_connections=AT_ONCE),
+        limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
         verify=_verify(wanted),
     ) as client:
         yield WebDavUploads(client, wanted.url, wanted.base_url)

@@ -18,9 +18,9 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from cameras.settings import CameraSettings
 from cameras.urls import UrlKind, host_of
 from daemon.config import file as settings_file
-from daemon.config.camera_documents import cameras_of
+from daemon.config.camera_documents import read_cameras
 from daemon.config.camera_secrets import CameraSecrets
-from daemon.config.collection_cameras import copied
+from daemon.config.collection_cameras import read_copy
 from daemon.config.secrets import SecretError
 from daemon.config.service_user import own_token
 from daemon.errors import SettingsError, StartError
@@ -109,7 +109,7 @@ async def read_everything(ctx: Context, user: User, box: Path) -> None:
         await references.choose(person["_id"], "persons")
     for job in ("retention", "doctor"):
         await JobRuns(ctx.database, "box").last(job)
-    cameras_of(await ctx.database["cameras"].ungated.find({}).to_list(None), CameraSecrets(box, {}))
+    read_cameras(await ctx.database["cameras"].ungated.find({}).to_list(None), CameraSecrets(box, {}))
     await bring_over(ctx.database, LocalFacens(SIZE, pack=PACK))
     settings = RetentionSettings(faces_days=3000, pictures_days=2000, max_faces=5000, max_picture_bytes=1)
     await Retention(ctx, user, settings).run()
@@ -160,7 +160,7 @@ def test_settings_and_urls_of_any_content_are_taken_or_refused(tmp_path: Path) -
             json.dumps([camera.connect_url(), camera.masked_url, camera.fingerprint])
             if camera.kind in (UrlKind.RTSP, UrlKind.HTTP):
                 assert host_of(camera.url)
-        cameras_of([raw, {**raw, "id": made.plain()}, made.plain()], CameraSecrets(tmp_path, {}))
+        read_cameras([raw, {**raw, "id": made.plain()}, made.plain()], CameraSecrets(tmp_path, {}))
         section = made.one("store", "facens", "uploads", "http", "jobs", "persons", "pipeline", "spool")
         known = list(type(getattr(settings_file.Settings(), section)).model_fields)
         with contextlib.suppress(SettingsError):
@@ -219,7 +219,7 @@ def _read_crashes(folder: Path) -> None:
 
 def _read_cameras(folder: Path) -> None:
     with contextlib.suppress(SettingsError):
-        copied(folder)
+        read_copy(folder)
 
 
 def _read_settings(folder: Path) -> None:

@@ -13,7 +13,7 @@ from cameras.clips.write import write_clip
 from cameras.settings import CameraSettings
 from daemon.cli.check import check
 from daemon.config import file as settings_file
-from daemon.config.camera_documents import document_of
+from daemon.config.camera_documents import to_document
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.settings import Settings
 from daemon.doctor import check_box, check_cameras
@@ -42,9 +42,9 @@ def test_every_camera_of_the_box_is_checked_while_no_daemon_runs(tmp_path: Path,
     write_clip(clip, moving_pictures(10, 160, 120), 10)
     away = f"rtsp://cam:s3cr3t@127.0.0.1:{closed_port}/main"
     in_collection = CameraSettings(id="yard", url=away)
-    document = document_of(in_collection, CameraSecrets(tmp_path))
+    document = to_document(in_collection, CameraSecrets(tmp_path))
     copy = CameraSettings(id="hall", url="rtsp://127.0.0.1/overruled")
-    documents = [document, document_of(copy, CameraSecrets(tmp_path))]
+    documents = [document, to_document(copy, CameraSecrets(tmp_path))]
     write_durably(tmp_path / "cameras.json", json.dumps(documents).encode())
     checks = check_cameras(
         settings(

@@ -1,7 +1,7 @@
 import pytest
 
 from daemon.config.settings import Settings
-from daemon.config.uploads import uploads_of
+from daemon.config.uploads import open_uploads
 from daemon.errors import SettingsError
 from store import UploadError
 from tests.tls_server import Authority, file_server, tls_server
@@ -9,7 +9,7 @@ from tests.tls_server import Authority, file_server, tls_server
 
 async def fetched(url: str, tls_verify: object) -> bytes | None:
     settings = Settings.model_validate({"uploads": {"url": url, "tls_verify": tls_verify}})
-    async with uploads_of(settings) as uploads:
+    async with open_uploads(settings) as uploads:
         return await uploads.get("a.jpeg")
 
 

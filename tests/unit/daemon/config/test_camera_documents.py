@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from daemon.config.camera_documents import camera_of, cameras_of, document_of, misspelt
+from daemon.config.camera_documents import misspelt, read_camera, read_cameras, to_document
 from daemon.config.camera_secrets import CameraSecrets
-from daemon.config.collection_cameras import CollectionCameras, copied
+from daemon.config.collection_cameras import CollectionCameras, read_copy
 from daemon.config.file import validate_camera
 from daemon.config.secrets import SecretError
 from daemon.errors import SettingsError
@@ -33,11 +33,11 @@ def secrets(tmp_path: Path) -> CameraSecrets:
 def test_a_camera_comes_back_from_its_document_with_its_secrets(secrets: CameraSecrets) -> None:
     """The document holds none of them, only names."""
     camera = validate_camera(RAW, "test")
-    document = document_of(camera, secrets)
+    document = to_document(camera, secrets)
     assert "s3cret" not in str(document) and "t0p" not in str(document)
     assert (document["password_secret"], document["url_secret"]) == ("door", "door.url")
     stored = {**document, "_id": "x", "owner": "y", "schema": 1}
-    again = camera_of(stored, secrets)
+    again = read_camera(stored, secrets)
     assert again == camera
     assert again.connect_url() == camera.connect_url()
 
@@ -45,22 +45,22 @@ def test_a_camera_comes_back_from_its_document_with_its_secrets(secrets: CameraS
 def test_documents_are_in_order_of_their_ids(secrets: CameraSecrets) -> None:
     """However MongoDB gives them: an order that changes must not look like a change."""
     documents = [{"id": cam_id, "url": "/clip.mp4"} for cam_id in ("c", "a", "b")]
-    assert [camera.id for camera in cameras_of(documents, secrets).cameras] == ["a", "b", "c"]
+    assert [camera.id for camera in read_cameras(documents, secrets).cameras] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"url": "rtsp://viewer:s3cret@h/live"}, "url: a document holds no secret"),
-        ({"url": "rtsp://h/live?token=s3cret"}, "url: a document holds no secret"),
-        ({"password": "s3cret"}, "password: a document holds no secret"),
-        ({"secret_end": "s3cret"}, "secret_end: a document holds no secret"),
+        ({"url": "rtsp://viewer:s3cret@h/live"}, "url: a document holds no secrets"),
+        ({"url": "rtsp://h/live?token=s3cret"}, "url: a document holds no secrets"),
+        ({"password": "s3cret"}, "password: expected the name of a secret"),
+        ({"secret_end": "s3cret"}, "secret_end: expected the name of a secret"),
         (
             {"user": "viewer", "password_secret": "door"},
             "the secret door is not on this box",
         ),
-        ({"user": "viewer", "password_secret": "../token"}, "is no name of a secret"),
-        ({"user": "viewer", "password_secret": 7}, "is no name of a secret"),
+        ({"user": "viewer", "password_secret": "../token"}, "is not a valid name of a secret"),
+        ({"user": "viewer", "password_secret": 7}, "is not a valid name of a secret"),
         ({"max_fps": 0}, "max_fps = 0: "),
         ({"name": "a\0b"}, "name: expected no character NUL"),
         ({"detector": 5}, "detector = 5: "),
@@ -71,7 +71,7 @@ def test_a_faulty_document_says_what_is_wrong(
 ) -> None:
     """In a line that names the camera and holds no secret."""
     with pytest.raises(SettingsError) as caught:
-        camera_of({"id": "door", "url": "rtsp://h/live", **fields}, secrets)
+        read_camera({"id": "door", "url": "rtsp://h/live", **fields}, secrets)
     (line,) = caught.value.problems
     assert line.startswith("the camera door of the collection: ") and problem in line
     assert "s3cret" not in line
@@ -91,7 +91,7 @@ def test_a_faulty_document_stands_in_the_way_of_no_other(secrets: CameraSecrets)
         {"id": "e", "url": "/clip.mp4", "roi": "everywhere"},
         {"id": "f", "url": "/clip.mp4"},
     ]
-    read = cameras_of(documents, secrets)
+    read = read_cameras(documents, secrets)
     assert [(camera.id, camera.url) for camera in read.cameras] == [("b", "/clip.mp4"), ("f", "/clip.mp4")]
     assert set(read.refused) == {"a", "b", "c", "5", "None", "no mapping", "d", "e"}
     assert "used twice" in read.refused["b"]
@@ -101,7 +101,7 @@ def test_a_faulty_document_stands_in_the_way_of_no_other(secrets: CameraSecrets)
 def test_fields_of_the_users_own_are_no_fault(secrets: CameraSecrets) -> None:
     """A plugin keeps its data beside the camera's; the daemon's copy leaves it out."""
     own = {"group": "lobby", "seen": datetime(2026, 3, 1, tzinfo=UTC), "_internal": b"x", "schema": "odd"}
-    read = cameras_of([{"id": "door", "url": "/clip.mp4", "max_fsp": 3, **own}], secrets)
+    read = read_cameras([{"id": "door", "url": "/clip.mp4", "max_fsp": 3, **own}], secrets)
     assert [camera.id for camera in read.cameras] == ["door"] and not read.refused
     assert read.copies == {"door": {"id": "door", "url": "/clip.mp4"}}
 
@@ -114,8 +114,8 @@ def test_a_field_that_looks_like_one_of_ours_is_advised(secrets: CameraSecrets) 
 def test_the_copy_is_read_back(secrets: CameraSecrets) -> None:
     """What a run writes down is what the next one knows, secrets by their names."""
     camera = validate_camera(RAW, "test")
-    read = cameras_of([{**document_of(camera, secrets), "owner": "y"}], secrets)
-    again = cameras_of(json.loads(json.dumps(list(read.copies.values()))), secrets)
+    read = read_cameras([{**to_document(camera, secrets), "owner": "y"}], secrets)
+    again = read_cameras(json.loads(json.dumps(list(read.copies.values()))), secrets)
     assert again == read and again.cameras == (camera,)
 
 
@@ -168,7 +168,7 @@ async def test_a_camera_whose_document_is_damaged_stays_as_it_was(
     known = {camera.id: camera for camera in collection.cameras}
     assert set(known) == {"a", "b", "c"} and not known["b"].enabled
     assert set(collection.refused) == {"a", "d"} and "max_fps" in collection.refused["a"]
-    assert [camera.id for camera in copied(tmp_path).cameras] == ["a", "b", "c"]
+    assert [camera.id for camera in read_copy(tmp_path).cameras] == ["a", "b", "c"]
     store.documents = [{"id": "b", "url": "/b.mp4"}]
     changed.clear()
     store.notify()
@@ -185,7 +185,7 @@ def test_a_damaged_copy_is_an_error_of_its_own(tmp_path: Path, content: str) -> 
     """It ends nothing: the daemon asks MongoDB."""
     (tmp_path / "cameras.json").write_bytes(content.encode("latin-1"))
     try:
-        assert copied(tmp_path).cameras == ()
+        assert read_copy(tmp_path).cameras == ()
     except SettingsError as error:
         assert "cameras.json" in str(error)
 
@@ -205,5 +205,5 @@ def test_a_credential_of_systemd_comes_before_the_file(tmp_path: Path) -> None:
         secrets.get("gate")
     (tmp_path / "token").write_text("s3cret")
     for name in ("../token", "/etc/hostname", ".", "..", ".hidden", "", "a/b", None):
-        with pytest.raises(SecretError, match="no name of a secret"):
+        with pytest.raises(SecretError, match="not a valid name of a secret"):
             secrets.get(name)

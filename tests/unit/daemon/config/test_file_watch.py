@@ -41,5 +41,5 @@ def test_what_was_read_meanwhile_is_no_change(tmp_path: Path) -> None:
     watch = FileWatch(path)
     path.write_text("a = 22")
     assert not watch.changed()
-    watch.taken()
+    watch.mark_read()
     assert [watch.changed(), watch.changed()] == [False, False]

@@ -1,6 +1,6 @@
 import pytest
 
-from daemon.config.secrets import SecretFault, filled_in
+from daemon.config.secrets import SecretFault, resolve_references
 
 
 def test_references_are_filled_in_however_deep(tmp_path):
@@ -13,7 +13,7 @@ def test_references_are_filled_in_however_deep(tmp_path):
         "plain": f"${{file:{tmp_path}/token}}",
     }
     faults: list[SecretFault] = []
-    assert filled_in(raw, environment, faults) == {
+    assert resolve_references(raw, environment, faults) == {
         "cameras": [{"url": "rtsp://cam:x@host/1", "password": "t0ken"}],
         "number": 5,
         "plain": "t0ken",
@@ -32,7 +32,9 @@ def test_references_are_filled_in_however_deep(tmp_path):
 def test_a_reference_that_leads_nowhere_says_which_and_where(reference, said):
     """The fault has the key, the reference and what is missing."""
     faults: list[SecretFault] = []
-    assert filled_in({"cameras": [{"password": reference}]}, {}, faults) == {"cameras": [{"password": ""}]}
+    assert resolve_references({"cameras": [{"password": reference}]}, {}, faults) == {
+        "cameras": [{"password": ""}]
+    }
     assert [fault.key for fault in faults] == [("cameras", 0, "password")]
     assert faults[0].text.startswith(reference)
     assert said in faults[0].text
@@ -42,5 +44,5 @@ def test_a_reference_that_leads_nowhere_says_which_and_where(reference, said):
 def test_a_credential_cannot_leave_its_folder(tmp_path):
     """A name with a slash is refused."""
     faults: list[SecretFault] = []
-    filled_in("${credential:../shadow}", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, faults)
+    resolve_references("${credential:../shadow}", {"CREDENTIALS_DIRECTORY": str(tmp_path)}, faults)
     assert "plain name" in faults[0].text

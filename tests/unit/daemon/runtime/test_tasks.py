@@ -42,7 +42,7 @@ async def test_an_endless_task_that_ends_ends_the_process(crash) -> None:
     """Nobody would do its work any more."""
     group = TaskGroup(crash.set_result)
     group.start(asyncio.sleep(0), "store health", endless=True)
-    assert "'store health' ended" in str(await asyncio.wait_for(crash, 5))
+    assert "'store health' returned" in str(await asyncio.wait_for(crash, 5))
 
 
 async def test_a_task_that_has_done_its_work_ends_nothing(crash) -> None:
