@@ -20,7 +20,7 @@ from daemon.runtime import loop as event_loop
 from daemon.runtime.disk_space import require_possible_reserve
 from daemon.runtime.signals import STDERR
 from daemon.runtime.systemd import Systemd
-from daemon.runtime.visit_log import log_visit
+from daemon.runtime.visit_log import VisitLog
 from pipeline.models.engine import Models
 
 SWITCH_SECONDS = 0.001
@@ -42,7 +42,7 @@ def run(settings_path: Path | None) -> None:
             settings,
             models,
             Systemd(),
-            log_visit,
+            VisitLog(settings),
             reread=lambda: settings_file.load(path, service=True),
             watch=FileWatch(path),
         )

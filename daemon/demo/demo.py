@@ -1,4 +1,4 @@
-"""`facend demo`: the whole service on a built-in clip, told to a person who watches."""
+"""`facend demo`: the whole service on a built-in clip, with a line for each visit."""
 
 import asyncio
 import sys
@@ -19,36 +19,40 @@ from daemon.runtime.systemd import Systemd
 from daemon.runtime.visit_log import shown_path, visit_line
 from daemon.service import ready
 from pipeline.models.engine import Models
+from store.spool.recorder import StoredSighting
 
 CAMERA_ID = "demo"
 
 
 def run(data_dir: Path, port: int | None) -> None:
-    """Make the clip if there is none, and run the service on it until Ctrl-C."""
+    """Generate the clip if it does not exist, and run the service on it until Ctrl-C."""
     logs.configure("auto", "warning")
     data_folder.prepare(data_dir)
     clip = data_dir / "demo.mp4"
     if not clip.exists():
         _make(clip)
     settings = _settings(data_dir, clip, port)
-    _say("Starting the models, a private MongoDB and the camera ...")
+    _echo("Starting: loading two face models, then a private MongoDB and the camera ...")
     with ready(settings) as models:
         event_loop.run(_show(settings, models))
     folder = shown_path(settings.data_dir.as_uri())
-    _say(f"Ended. What was stored stays in {folder}, and the next run knows the same people.")
+    _echo(f"Stopped. The data stays in {folder}; the next run recognises the same people.")
 
 
 async def _show(settings: Settings, models: Models) -> None:
-    application = Application(settings, models, Systemd(), lambda stored: _say(visit_line(stored)))
-    guide = asyncio.create_task(_introduce(application, settings))
+    def on_stored(stored: StoredSighting) -> None:
+        _echo(visit_line(stored, settings.persons.zone))
+
+    application = Application(settings, models, Systemd(), on_stored)
+    introduction = asyncio.create_task(_introduce(application, settings))
     try:
         await application.run()
     finally:
-        guide.cancel()
+        introduction.cancel()
 
 
 def _make(clip: Path) -> None:
-    _say(f"Making the demo clip {clip}: six people, each of whom walks by twice.")
+    _echo(f"Generating the demo clip {clip}: six people, each of whom walks past twice ...")
     try:
         make_demo_clip(clip, _progress())
     except (DemoClipError, ClipError) as error:
@@ -56,7 +60,7 @@ def _make(clip: Path) -> None:
 
 
 def _progress() -> Callable[[int, int], None] | None:
-    """A percentage on a terminal; nothing in a file."""
+    """Shows a percentage if stdout is a terminal."""
     if not sys.stdout.isatty():
         return None
 
@@ -78,15 +82,16 @@ def _settings(data_dir: Path, clip: Path, port: int | None) -> Settings:
 async def _introduce(application: Application, settings: Settings) -> None:
     await application.started.wait()
     address = application.address
-    _say("")
-    _say(f"  metrics   {address}/metrics")
-    _say(f"  health    {address}/healthz  {address}/readyz  {address}/status")
-    _say(f"  pictures  {shown_path((settings.data_dir / 'uploads').as_uri())}")
-    _say("")
-    _say("A line for each visit, when it ends. The clip begins again every 40 seconds; Ctrl-C ends the demo.")
-    _say("")
+    _echo("")
+    _echo(f"  metrics   {address}/metrics")
+    _echo(f"  health    {address}/healthz  {address}/readyz  {address}/status")
+    _echo(f"  pictures  {shown_path((settings.data_dir / 'uploads').as_uri())}")
+    _echo("")
+    _echo("When a visit ends, a line shows time, camera, person, the reason, and the picture.")
+    _echo("The clip repeats every 40 seconds: persons are new once, then matched. Ctrl-C stops the demo.")
+    _echo("")
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     click.echo(text)
     sys.stdout.flush()

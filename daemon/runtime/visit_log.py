@@ -1,63 +1,97 @@
-"""A stored sighting as one line, for the log and for a terminal."""
+"""One log line for each visit: who came, where and when, and why this person."""
 
 import os
+from collections import OrderedDict
+from datetime import tzinfo
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import structlog
 
+from cameras.settings import CameraSettings
+from daemon.config.settings import Settings
 from daemon.runtime.terminal import visible
 from store.spool.recorder import StoredSighting
 
 log = structlog.get_logger(__name__)
 
-OUTCOMES = {"matched": "known", "created": "new", "ambiguous": "ambiguous", "withheld": "withheld"}
-"""Words for the outcomes; the last two wait for a better sighting."""
+REMEMBERED_VISITS = 1000
+LONGEST_NAME = 16
+"""Longer names of cameras and persons are shortened, so that a line stays under 160 characters."""
 
 
-def log_visit(stored: StoredSighting) -> None:
-    log.info(
-        "visit",
-        camera=stored.cam_id,
-        person=stored.person_id,
-        known=known(stored),
-        outcome=stored.outcome,
-        friend=stored.friend,
-        confidence=None if stored.confidence is None else round(stored.confidence, 3),
-        quality=round(stored.score, 2),
-        captured_at=stored.captured_at.isoformat(timespec="milliseconds"),
-        face=stored.face_id,
-        thumbnail=stored.thumbnail,
-    )
+class VisitLog:
+    """Logs the first sighting of a visit, and a later one if the person changes; others at level debug."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cameras = {camera.id: _camera_name(camera) for camera in settings.cameras}
+        self._zone = settings.persons.zone
+        self._persons: OrderedDict[tuple[str, str], int | None] = OrderedDict()
+
+    def __call__(self, stored: StoredSighting) -> None:
+        visit = stored.cam_id, stored.visit_id
+        is_news = visit not in self._persons or self._persons[visit] != stored.person_id
+        self._persons[visit] = stored.person_id
+        self._persons.move_to_end(visit)
+        if len(self._persons) > REMEMBERED_VISITS:
+            self._persons.popitem(last=False)
+        (log.info if is_news else log.debug)(
+            "visit",
+            camera=self._cameras.get(stored.cam_id, _short(stored.cam_id)),
+            person=stored.person_id,
+            **({"name": _short(stored.person_name)} if stored.person_name else {}),
+            **({"friend": True} if stored.friend else {}),
+            reason=reason(stored),
+            at=f"{stored.captured_at.astimezone(self._zone):%H:%M:%S}",
+            visit=stored.visit_id[:8],
+        )
+        score, thumbnail = round(stored.score, 2), stored.thumbnail
+        log.debug("face stored", face=stored.face_id, quality=score, thumbnail=thumbnail)
 
 
-def visit_line(stored: StoredSighting) -> str:
-    """Local time, camera, person, outcome, friend, confidence, quality and thumbnail."""
-    confidence = "   –" if not known(stored) or stored.confidence is None else f"{stored.confidence:.2f}"
+def reason(stored: StoredSighting) -> str:
+    """Why the visitor is this person, a new one, or none, in words."""
+    match stored.outcome:
+        case "matched":
+            confidence = "" if stored.confidence is None else f", confidence {stored.confidence:.2f}"
+            return f"matched{confidence}"
+        case "created":
+            return "new, no similar person"
+        case "ambiguous":
+            return "ambiguous, resembles a known person"
+        case "withheld":
+            return "withheld, too few good shots"
+
+
+def visit_line(stored: StoredSighting, zone: tzinfo) -> str:
+    """A visit for a person at a terminal: site time, camera, person, reason, picture."""
     person = "nobody" if stored.person_id is None else f"person {stored.person_id}"
+    name = f" ({_short(stored.person_name)})" if stored.person_name else ""
+    friend = ", friend" if stored.friend else ""
     return "  ".join(
         (
-            f"{stored.captured_at.astimezone():%H:%M:%S}",
-            f"camera {stored.cam_id}",
-            f"{person:<9}",
-            f"{OUTCOMES[stored.outcome]:<9}",
-            "friend      " if stored.friend else "not a friend",
-            f"confidence {confidence}",
-            f"quality {stored.score:5.2f}",
+            f"{stored.captured_at.astimezone(zone):%H:%M:%S}",
+            f"camera {_short(stored.cam_id)}",
+            f"{person + name:<9}",
+            f"{reason(stored) + friend:<24}",
             shown_path(stored.thumbnail),
         )
     )
 
 
-def known(stored: StoredSighting) -> bool:
-    return stored.person_id is not None and not stored.created
-
-
 def shown_path(url: str) -> str:
-    """A local file as a path relative to the current folder; any other URL unchanged."""
+    """A file URL as a path, relative to the current folder if it is below that; any other URL unchanged."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return url
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return visible(str(shown), one_line=True)
+
+
+def _camera_name(camera: CameraSettings) -> str:
+    return _short(camera.name or camera.id)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"

@@ -58,6 +58,8 @@ class StoredSighting:
     """UTC."""
     media_time: float
     person_id: int | None
+    person_name: str
+    """Empty for a person without a name."""
     created: bool
     """The person was created for this sighting."""
     outcome: PersonOutcome
@@ -139,6 +141,7 @@ class Recording:
             with self._timed("store"):
                 galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]
                 await self._complete_galleries(face, galleries)
+                name = await self._name_of(face)
                 if known:
                     await self._references.consider(face, gallery)
                     await self._unassigned.assign_visit(face)
@@ -150,7 +153,7 @@ class Recording:
         except (BadValueError, ConflictError, CounterMissingError) as error:
             # The sighting was examined: the fault is in what is stored.
             raise StoreStateError(f"{error}; see `facend doctor`") from error
-        return _stored(sighting_id, sighting, face)
+        return _stored(sighting_id, sighting, face, name)
 
     async def forget(self, sighting_id: str) -> None:
         """Removes what failed attempts stored of a sighting: its face, pictures and new person.
@@ -211,6 +214,15 @@ class Recording:
             await self._insert(face)
             await self._changes.follow(face)
         return face
+
+    async def _name_of(self, face: Face) -> str:
+        """The name of the face's person; empty without a person or a name, and for a new person."""
+        if face.get("person_id") is None or face.get("person_created"):
+            return ""
+        query = {"_id": face["person_id"], "owner": face["owner"]}
+        person = await self._ctx.database["persons"].find_one(query, {"name": 1})
+        name = None if person is None else person.get("name")
+        return name if isinstance(name, str) else ""
 
     async def _insert(self, face: Face) -> None:
         """Adds the face. MalformedSightingError where MongoDB cannot hold it, or holds its double."""
@@ -286,7 +298,7 @@ def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
     }
 
 
-def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
+def _stored(sighting_id: str, sighting: Sighting, face: Face, person_name: str) -> StoredSighting:
     return StoredSighting(
         sighting_id=sighting_id,
         face_id=face["_id"],
@@ -295,6 +307,7 @@ def _stored(sighting_id: str, sighting: Sighting, face: Face) -> StoredSighting:
         captured_at=sighting.captured_at,
         media_time=sighting.media_time,
         person_id=face.get("person_id"),
+        person_name=person_name,
         created=face.get("person_created") is True,
         outcome=face.get("person_outcome") or ("created" if face.get("person_created") else "matched"),
         friend=face.get("friend") is True,

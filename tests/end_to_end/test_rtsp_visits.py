@@ -259,4 +259,4 @@ def test_a_restart_knows_the_persons(watched: Watched, folder: Path, demo_clip: 
         visits = process.log("visit")
     assert len(visits) >= 3
     known = {face["person_id"] for face in watched.faces}
-    assert all(visit["known"] and visit["person"] in known for visit in visits)
+    assert all(visit["reason"].startswith("matched") and visit["person"] in known for visit in visits)

@@ -92,9 +92,7 @@ def rebuild(process: Daemon, token: str, *this: str) -> None:
         ended.set()
         thread.join()
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
-        "put right: 1 face that was searched by another facen than MongoDB's\nequal: "
-    )
+    assert done.stdout.startswith("corrected: 1 face whose facen differed from MongoDB's\nverified: ")
     assert len(searches) > 1
     assert all(found == [SAME] for found in searches)
     assert (looked_for(process, token, CHANGED), looked_for(process, token, 1)) == ([], [CHANGED])

@@ -1,9 +1,15 @@
+"""The log line of a visit, and the line of the demo."""
+
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from daemon.runtime.visit_log import known, shown_path, visit_line
+from daemon.config.settings import Settings
+from daemon.runtime.visit_log import VisitLog, reason, shown_path, visit_line
 from pipeline.types import Rectangle
 from store.spool.recording import StoredSighting
 
@@ -17,6 +23,7 @@ def stored(**changes):
         "captured_at": datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC),
         "media_time": 5.0,
         "person_id": 7,
+        "person_name": "",
         "created": False,
         "outcome": "matched",
         "friend": False,
@@ -30,45 +37,75 @@ def stored(**changes):
     return StoredSighting(**{**facts, **changes})
 
 
-def test_a_line_tells_time_camera_person_friend_confidence_quality_and_thumbnail(monkeypatch):
-    """All that a person who watches wants to know, the time in their own zone."""
-    line = visit_line(stored())
-    clock = stored().captured_at.astimezone()
-    assert line.startswith(f"{clock:%H:%M:%S}  camera hall  person 7")
-    for part in ("known", "not a friend", "confidence 0.87", "https://pictures.example/a_thumb.jpeg"):
-        assert part in line
-    assert "quality -0.6" in line
-    assert "\n" not in line
+def test_a_line_shows_site_time_camera_person_reason_and_picture():
+    """What a person at a terminal wants to know, in the site's time zone."""
+    line = visit_line(stored(person_name="Anna"), ZoneInfo("Asia/Tokyo"))
+    assert line.startswith("21:00:05  camera hall  person 7 (Anna)  matched, confidence 0.87")
+    assert line.endswith("  https://pictures.example/a_thumb.jpeg")
+    assert "friend" not in line
 
 
-def test_somebody_new_has_no_confidence_in_the_line():
-    """The nearest stranger's likeness would only mislead."""
-    line = visit_line(stored(created=True, outcome="created"))
-    assert "new" in line
-    assert "known" not in line
-    assert "0.87" not in line
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"outcome": "created", "created": True}, "new, no similar person"),
+        ({"outcome": "ambiguous", "person_id": None}, "ambiguous, resembles a known person"),
+        ({"outcome": "withheld", "person_id": None}, "withheld, too few good shots"),
+        ({"outcome": "matched", "confidence": None}, "matched"),
+    ],
+)
+def test_every_outcome_has_a_reason_in_words(changes, words):
+    """Also those without a person; a new person has no confidence, which would be a stranger's."""
+    assert reason(stored(**changes)) == words
+    assert words in visit_line(stored(**changes), UTC)
+    assert ("nobody" in visit_line(stored(**changes), UTC)) == ("person_id" in changes)
 
 
-def test_a_friend_is_called_one():
+def test_a_friend_is_marked():
     """And nobody else is."""
-    assert "not a friend" not in visit_line(stored(friend=True))
-    assert "friend" in visit_line(stored(friend=True))
+    assert ", friend" in visit_line(stored(friend=True), UTC)
 
 
-def test_columns_do_not_jump():
-    """Lines of new and known people, friends and others, are of one length."""
-    lines = [
-        stored(),
-        stored(created=True, outcome="created", confidence=None),
-        stored(friend=True, score=-4.9),
-    ]
-    assert len({len(visit_line(one)) for one in lines}) == 1
+def test_a_visit_is_one_line_with_camera_person_and_visit():
+    """Later sightings of a visit are logged only if the person changes; another visit is another line."""
+    settings = Settings.model_validate(
+        {
+            "cameras": [{"id": "hall", "url": "rtsp://127.0.0.1/x", "name": "Entrance hall"}],
+            "persons": {"time_zone": "Asia/Tokyo"},
+        }
+    )
+    visit_log = VisitLog(settings)
+    with capture_logs() as entries:
+        visit_log(stored(person_id=None, outcome="withheld"))
+        visit_log(stored(person_id=None, outcome="withheld"))
+        visit_log(stored(person_name="Anna"))
+        visit_log(stored(visit_id="w"))
+    lines = [entry for entry in entries if (entry["event"], entry["log_level"]) == ("visit", "info")]
+    assert [(line["visit"], line["person"]) for line in lines] == [("v", None), ("v", 7), ("w", 7)]
+    assert lines[1]["camera"] == "Entrance hall"
+    assert (lines[1]["name"], lines[1]["at"]) == ("Anna", "21:00:05")
 
 
-def test_a_face_without_a_person_is_nobody():
-    """No person id is neither new nor known."""
-    assert "nobody" in visit_line(stored(person_id=None, confidence=None))
-    assert not known(stored(person_id=None))
+def test_a_line_stays_under_160_characters():
+    """With long names, the longest reason and a whole visit id, as the journal shows it."""
+    settings = Settings.model_validate(
+        {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 200}]}
+    )
+    with capture_logs() as entries:
+        VisitLog(settings)(
+            stored(
+                cam_id="c" * 40,
+                person_id=123456,
+                person_name="p" * 200,
+                outcome="ambiguous",
+                friend=False,
+                visit_id="f" * 32,
+            )
+        )
+    entry = {**entries[0], "level": entries[0]["log_level"]}
+    del entry["log_level"]
+    line = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)(None, "", entry)
+    assert len(line) < 160, line
 
 
 @pytest.mark.parametrize(
