@@ -1,6 +1,6 @@
 """Why the daemon does not start. Each error carries the exit status that systemd sees."""
 
-from daemon.runtime.terminal import visible
+from pipeline.base.control_characters import visible
 
 
 class StartError(Exception):

@@ -12,7 +12,7 @@ from daemon.cli.store import with_store
 from daemon.errors import StartError
 from daemon.models import load_models
 from daemon.runtime import data_folder
-from daemon.runtime.terminal import visible
+from pipeline.base.control_characters import visible
 from pipeline.extractor import Extractor
 from store import Context, Users
 from store.identity.enrolment import Candidate, Enrolment, EnrolmentSettings, Outcome, candidates

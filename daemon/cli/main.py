@@ -19,6 +19,7 @@ from daemon.cli.output import echo_warnings
 from daemon.errors import StartError
 from daemon.runtime import terminal
 from daemon.runtime.signals import Terminated, leave, terminated, uninterrupted
+from pipeline.base.control_characters import visible
 from pipeline.base.redaction import redact_text
 
 INTERRUPTED = 128 + signal.SIGINT  # as shells count
@@ -147,7 +148,7 @@ def _status_of_command() -> int:
             from daemon.runtime.data_folder import advice
 
             path = Path(os.fsdecode(error.filename))
-            problem = terminal.visible(f"{path}: {error.strerror}{advice(path)}", one_line=True)
+            problem = visible(f"{path}: {error.strerror}{advice(path)}", one_line=True)
             click.echo(f"facend: {problem}", err=True)
             return 1
         if error.errno not in NO_ROOM:

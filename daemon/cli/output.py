@@ -8,7 +8,8 @@ from datetime import date, datetime, tzinfo
 
 import click
 
-from daemon.runtime.terminal import steering, visible
+from daemon.runtime.terminal import steering
+from pipeline.base.control_characters import visible
 
 _WARNINGS = "facend.warnings"
 

@@ -10,7 +10,8 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from daemon.runtime.terminal import steering, visible
+from daemon.runtime.terminal import steering
+from pipeline.base.control_characters import visible
 from pipeline.base.redaction import redact
 
 LogFormat = Literal["auto", "console", "journal", "json"]

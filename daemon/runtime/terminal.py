@@ -1,24 +1,10 @@
 """Escapes control characters in output that may come from cameras, servers and strangers."""
 
 import io
-import json
-import re
 import sys
 from typing import TextIO
 
-_STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
-)
-"""Control characters except tab and line feed, overrides of the writing direction, invisible characters."""
-
-
-def visible(text: str, *, one_line: bool = False) -> str:
-    """The text with control characters as JSON escapes, so that JSON keeps its meaning.
-
-    `one_line` also escapes tabs and line feeds.
-    """
-    text = _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
-    return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
+from pipeline.base.control_characters import visible
 
 
 class VisibleText(io.TextIOWrapper):

@@ -10,7 +10,7 @@ import structlog
 
 from cameras.settings import CameraSettings
 from daemon.config.settings import Settings
-from daemon.runtime.terminal import visible
+from pipeline.base.control_characters import visible
 from store.spool.recorder import StoredSighting
 
 log = structlog.get_logger(__name__)
