@@ -1,4 +1,4 @@
-"""The way to MongoDB: the only module that knows its driver."""
+"""The connection to MongoDB. No other module imports motor."""
 
 import asyncio
 import os
@@ -10,16 +10,16 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConnectionFailure, InvalidURI, OperationFailure, PyMongoError
-from pymongo.uri_parser import parse_uri
 
 from pipeline.base.background import in_thread
 from pipeline.base.deadline import Deadline
+from pipeline.base.urls import mask_url
 from store.errors import BadValueError, StoreUnavailableError
 from store.mongo.gate import GatedCollection, GatedDatabase
 from store.settings import StoreSettings
 
-# Motor reads this when it is imported. Each query in progress holds one of its threads, and its default, five
-# for each core, is so few that slow queries would hold up all others.
+# Motor reads this at import. Each query in progress holds a thread; the default of five for each core lets
+# slow queries block all others.
 os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 
 from motor.motor_asyncio import AsyncIOMotorClient
@@ -32,21 +32,24 @@ Database: TypeAlias = GatedDatabase
 
 ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
-SILENCE_MS = 30_000  # a server that keeps a connection open and says nothing for so long is as good as away
+SILENCE_MS = 30_000  # socket timeout; a server that hangs keeps its connections open
 NEW_CONFIGURATION_INCOMPATIBLE = 103
 LEAVE_SECONDS = 0.5
 
 
 @asynccontextmanager
 async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
-    """The database behind `url`, which has answered once; closed at the end.
+    """Connect to the database at `url`; yields once the server has answered, closes the client at the end.
 
-    Writes are acknowledged by a majority of the replica set and journaled: a server that is in none would
-    otherwise acknowledge what a power cut takes. They are repeated by the driver when a primary goes away in
-    the middle. Reads ask the primary, because who looks for a person before making one has to see the one
-    just made. Options in the URL that say otherwise do not count. Times carry their zone (UTC).
+    Writes are acknowledged by a majority of the replica set and journaled, so that a power cut loses none;
+    the driver repeats them when the primary changes. Reads go to the primary: a search for a person has to
+    see the one that was just created. Options in the URL do not change this. Times carry their zone (UTC).
+
+    Raises:
+        BadValueError: `url` is not a MongoDB URL.
+        StoreUnavailableError: the options of the URL cannot be used, or the server does not answer.
     """
-    where = masked(url)
+    where = mask_url(url).partition("?")[0]
     try:
         client: Client = AsyncIOMotorClient(
             url,
@@ -57,11 +60,12 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
             socketTimeoutMS=SILENCE_MS,
         )
+    except InvalidURI:
+        raise BadValueError("store.url is not a MongoDB URL; expected mongodb://host:port/?options") from None
     except (PyMongoError, OSError, ValueError, TypeError) as error:
-        # Options that exclude each other, a file of certificates that is not there. The driver's text may
-        # hold the password.
+        # Conflicting options, a missing file of certificates. The driver's text may hold the password.
         raise StoreUnavailableError(
-            f"MongoDB at {where} cannot be asked ({type(error).__name__}); check the options of store.url"
+            f"MongoDB at {where} cannot be used ({type(error).__name__}); check the options of store.url"
         ) from None
     try:
         try:
@@ -72,7 +76,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
                 f"MongoDB at {where} did not answer within {settings.connect_timeout_seconds:g} s "
                 f"({type(error).__name__}); check store.url and that the server runs"
             ) from error
-        # Times beyond Python's, and text that is no UTF-8, must not keep other documents from being read.
+        # Times outside Python's range and text that is not UTF-8 must not make other documents unreadable.
         options: CodecOptions[dict[str, Any]] = CodecOptions(
             tz_aware=True,
             datetime_conversion=DatetimeConversion.DATETIME_AUTO,
@@ -90,7 +94,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
 
 
 async def ping(database: Database, timeout_seconds: float) -> None:
-    """Returns where MongoDB answers in time; StoreUnavailableError where it does not."""
+    """Raises StoreUnavailableError if MongoDB does not answer in time."""
     try:
         with pymongo.timeout(timeout_seconds):
             await database.command("ping")
@@ -101,8 +105,8 @@ async def ping(database: Database, timeout_seconds: float) -> None:
 
 
 async def _leave(client: Client) -> None:
-    """Closes the client. It tells the server which sessions end, and a server that hangs must hold up neither
-    the event loop nor our own end."""
+    """Close the client, in a thread and within a deadline: it sends the server a message, and the server may
+    hang."""
 
     def close() -> None:
         with pymongo.timeout(LEAVE_SECONDS):
@@ -112,7 +116,7 @@ async def _leave(client: Client) -> None:
 
 
 class ReplicaSetOfOne:
-    """A server that is a whole replica set by itself, under the address of its unix socket."""
+    """A replica set with one member, whose address is the path of its unix socket."""
 
     name = "facend"
 
@@ -121,28 +125,28 @@ class ReplicaSetOfOne:
         self._address = address
 
     async def ready(self, timeout_seconds: float) -> None:
-        """Returns when the server takes writes; makes it a replica set the first time.
+        """Wait until the server accepts writes; initiate the replica set the first time.
 
         Raises:
-            StoreUnavailableError: it did not get that far in time.
+            StoreUnavailableError: it does not accept writes in time.
         """
         client: Client = AsyncIOMotorClient(self._url, serverSelectionTimeoutMS=1000, appname="facend start")
         try:
             async with asyncio.timeout(timeout_seconds):
-                # An election of one takes milliseconds, and the server offers no event to wait for.
-                while not await self._writable(client):  # noqa: ASYNC110  see above
+                # The election takes milliseconds, and the server offers no event to wait for.
+                while not await self._is_writable(client):  # noqa: ASYNC110  see above
                     await asyncio.sleep(0.02)
         except TimeoutError as error:
             raise StoreUnavailableError(
-                f"the private mongod at {self._address} takes no writes after {timeout_seconds:g} s"
+                f"the private mongod at {self._address} accepts no writes after {timeout_seconds:g} s"
             ) from error
         finally:
             await _leave(client)
 
-    async def _writable(self, client: Client) -> bool:
+    async def _is_writable(self, client: Client) -> bool:
         try:
             state = await client.admin.command("hello")
-            if state.get("isreplicaset"):  # it has no configuration, or one that does not name it
+            if state.get("isreplicaset"):  # no configuration, or one without this address
                 await self._configure(client)
             return bool(state["isWritablePrimary"])
         except ConnectionFailure:  # not yet listening
@@ -151,7 +155,7 @@ class ReplicaSetOfOne:
             if error.code in (ALREADY_INITIALISED, NOT_YET_INITIALISED, NEW_CONFIGURATION_INCOMPATIBLE):
                 return False
             raise StoreUnavailableError(
-                f"the private mongod at {self._address} refuses: {error.details}"
+                f"the private mongod at {self._address} refuses its configuration: {error.details}"
             ) from error
 
     async def _configure(self, client: Client) -> None:
@@ -163,22 +167,10 @@ class ReplicaSetOfOne:
             await client.admin.command("replSetInitiate", {"_id": self.name, "members": [self._self()]})
             return
         if [member["host"] for member in config["members"]] != [self._address]:
-            # The data folder has another path than last time.
+            # The data folder was moved.
             config["members"] = [self._self()]
             config["version"] += 1
             await client.admin.command("replSetReconfig", config, force=True)
 
     def _self(self) -> dict[str, object]:
         return {"_id": 0, "host": self._address}
-
-
-def masked(url: str) -> str:
-    """The hosts of a MongoDB URL, without user, password and options; BadValueError where it is none."""
-    try:
-        parsed = parse_uri(url, connect_timeout=0.001) if url.startswith("mongodb://") else None
-    except (InvalidURI, PyMongoError, ValueError) as error:
-        # The driver's message can hold the password, so it is not passed on.
-        raise BadValueError("store.url is no MongoDB URL; expected mongodb://host:port/?options") from error
-    if parsed is None:
-        return url.rsplit("@", 1)[-1].split("?", 1)[0]
-    return ", ".join(host if port is None else f"{host}:{port}" for host, port in parsed["nodelist"])

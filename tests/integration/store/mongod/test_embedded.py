@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from store.errors import StoreUnavailableError
 from store.mongo.client import connect
-from store.mongod.embedded import ROOM_SECONDS, PrivateMongod
+from store.mongod.embedded import DISK_CHECK_SECONDS, PrivateMongod
 from store.mongod.process_lock import orphans
 from store.mongod.program import find_mongod
 from store.mongod.socket_folder import MAX_SOCKET_BYTES, SOCKETS, socket_folder
@@ -289,7 +289,7 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
                 assert mongod.pid
                 os.kill(mongod.pid, signal.SIGKILL)
                 await until(lambda: "has no room" in mongod.fault)
-                await asyncio.sleep(2 * ROOM_SECONDS)
+                await asyncio.sleep(2 * DISK_CHECK_SECONDS)
                 assert mongod.pid is None
                 ballast.unlink()
                 await until(lambda: not mongod.fault)
