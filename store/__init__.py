@@ -4,8 +4,8 @@ from pipeline.types import Emotions, ExtractionFace, Rectangle
 from store.collections.cameras import Camera, Cameras
 from store.collections.faces import CoreFaces, Faces
 from store.collections.galleries import Galleries, Gallery
-from store.collections.identification import IdentifyResult, IdentifyResults
-from store.collections.persons import Person, PersonMatch, Persons
+from store.collections.person_resolution import PersonMatch
+from store.collections.persons import Person, Persons
 from store.collections.server_faces import ServerFaces
 from store.collections.users import User, Users, UserStore
 from store.context import Context
@@ -32,6 +32,7 @@ from store.face import Face
 from store.mongo.counters import Counter, Counters
 from store.mongo.model_store import Model, MongoStore
 from store.observer import StoreObserver
+from store.recognition.nearest import IdentifyResult, IdentifyResults
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.uploads.image import Image
 

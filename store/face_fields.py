@@ -1,10 +1,12 @@
-"""What the fields of a stored face may hold, whether they come with the face or by an update."""
+"""The fields of a stored face: what they may hold, and their values with types."""
 
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.faces.facen import FacenError, decode
+from pipeline.types import Facen, Rectangle
 from store.errors import BadFilterError, BadValueError
 from store.mongo.guard import LOGICAL, MAX_DEPTH, checked_id
 
@@ -143,3 +145,60 @@ def _as_time(value: object, depth: int) -> object:
     if isinstance(value, Mapping):
         return {key: part if key in TEXTUAL else _as_time(part, depth + 1) for key, part in value.items()}
     return [_as_time(part, depth + 1) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
+    """The facen of a face or extraction face, normalised."""
+    if not isinstance(face, Mapping):
+        raise BadValueError(f"a face is a mapping with a facen, not {type(face).__name__}")
+    text = face.get("facen")
+    if text is None:
+        raise BadValueError("this face has no facen; extract it first")
+    try:
+        return decode(text, size)
+    except FacenError as error:
+        raise BadValueError(str(error)) from error
+
+
+def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | None:
+    """The facen of a stored face; None where it has none that can be compared."""
+    try:
+        return facen_of(face, size)
+    except BadValueError:
+        return None
+
+
+def visit_of(face: Mapping[str, Any]) -> str | None:
+    """The id of the visit that a stored face is of; None where its document names none."""
+    visit = _details(face).get("visit_id")
+    return visit if isinstance(visit, str) and visit else None
+
+
+def co_visible_visits(face: Mapping[str, Any]) -> list[str]:
+    """The ids of the visits that were visible beside that of a stored face."""
+    visits = _details(face).get("beside")
+    return [visit for visit in visits if isinstance(visit, str)] if isinstance(visits, (list, tuple)) else []
+
+
+def score_of(face: Mapping[str, Any]) -> float:
+    """The quality score of a stored face; −∞ where it has none."""
+    score = face.get("score")
+    if not isinstance(score, (int, float)) or isinstance(score, bool) or math.isnan(score):
+        return -math.inf
+    return float(score)
+
+
+def _details(face: Mapping[str, Any]) -> Mapping[str, Any]:
+    details = face.get("detector_info")
+    return details if isinstance(details, Mapping) else {}
+
+
+def checked_bbox(value: object) -> Rectangle:
+    """Left, top, right and bottom as finite numbers."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 4:
+        sides = [
+            float(side) for side in value if isinstance(side, (int, float)) and not isinstance(side, bool)
+        ]
+        if len(sides) == 4 and all(map(math.isfinite, sides)):
+            return Rectangle(*sides)
+    raise BadValueError(f"a bbox is left, top, right and bottom as finite numbers, not {value!r:.80}")

@@ -11,7 +11,6 @@ from pymongo import ReturnDocument
 
 from pipeline.types import Facen
 from store.collections.galleries import Galleries, checked_names
-from store.collections.identification import IdentifyResult, IdentifyResults
 from store.collections.users import UserArgument, Users, UserStore
 from store.errors import (
     BadValueError,
@@ -23,8 +22,17 @@ from store.errors import (
     StoreUnavailableError,
 )
 from store.face import Face as Face
-from store.face import check_face, checked_bbox, facen_of
-from store.face_fields import CORNERS, check_changes, moment_of, stored_filters, stored_options, stored_sort
+from store.face import check_face
+from store.face_fields import (
+    CORNERS,
+    check_changes,
+    checked_bbox,
+    facen_of,
+    moment_of,
+    stored_filters,
+    stored_options,
+    stored_sort,
+)
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import FaceLocks
 from store.facens.sync.load import check_pack, fill
@@ -42,7 +50,7 @@ from store.mongo.ids import TimeOrderedIds, first_id_of
 from store.mongo.model_store import SCHEMA
 from store.mongo.query_limits import check_number, max_documents
 from store.observer import StoreObserver
-from store.recognition.nearest import nearest
+from store.recognition.nearest import IdentifyResult, IdentifyResults, nearest
 
 ID_TRIES = 4
 """The first, and three more after a conflict."""

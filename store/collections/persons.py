@@ -1,9 +1,8 @@
-"""The persons: who a face belongs to, and who is a friend."""
+"""The persons: whom a face shows, and who is a friend of a camera."""
 
 import copy
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
@@ -13,9 +12,10 @@ from store.collections.faces import Faces
 from store.collections.friends import FriendRule, days_seen
 from store.collections.galleries import Galleries, checked_names
 from store.collections.person_ids import PersonIds
+from store.collections.person_resolution import PersonMatch, PersonResolver
 from store.collections.users import UserArgument, Users, UserStore
 from store.errors import BadValueError, ConflictError, StoreStateError
-from store.face import facen_of
+from store.face_fields import facen_of
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
 from store.mongo.counters import Counters
@@ -23,37 +23,19 @@ from store.mongo.guard import Filters, Sort, checked_filters, checked_id, checke
 from store.mongo.lease import Leases
 from store.mongo.malformed import malformed_document
 from store.mongo.model_store import SCHEMA, Model, checked_mapping
-from store.observer import PersonOutcome, StoreObserver
+from store.observer import StoreObserver
 from store.recognition.question import Question
-from store.recognition.recognition import Recognition, Verdict
+from store.recognition.recognition import Recognition
 from store.recognition.rules import RecognitionRules
 from store.recognition.visit_evidence import VisitEvidence
-from store.settings import PersonsSettings, is_person_gallery, reference_gallery
+from store.settings import PersonsSettings
 
 FIELDS: Mapping[str, tuple[type, str]] = {"created": (datetime, "a time"), "sighting_id": (str, "text")}
-"""What these fields of a person hold."""
+"""Types of a person's fields, and their names in errors."""
 
 
 class Person(Model):
-    """A person: `_id` (the person_id, uint64), `owner`, `created` (a time), and what else is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class PersonMatch:
-    """Whose face it is."""
-
-    person_id: int | None
-    """None where nobody is similar and nobody was created."""
-    outcome: PersonOutcome
-    """`created` by this question, or by an earlier one about the same sighting; `withheld` where nobody is
-    similar and nobody was created; `ambiguous` where a camera's face is neither surely a known person's nor
-    surely a new one's."""
-    confidence: float | None
-    """How alike the nearest known person is, 0 to 1, enough or not; None where nobody is known."""
-
-    @property
-    def created(self) -> bool:
-        return self.outcome == "created"
+    """A person: `_id` (the person_id, uint64), `owner`, `created` (a time), and other fields."""
 
 
 class Persons(UserStore[Person]):
@@ -84,21 +66,22 @@ class Persons(UserStore[Person]):
         self._database = database
         self._ids = PersonIds(database, counters)
         self.rules = RecognitionRules.from_settings(settings)
-        self._recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
+        recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
+        self._resolver = PersonResolver(recognition, faces, Leases(database), self._query)
         self._friends = FriendRule(settings.friend_count, settings.friend_interval_days, settings.zone)
         self._settings = settings
-        self._leases = Leases(database)
         self._now = now
 
     def gallery_of(self, cam_id: str) -> str:
-        """The gallery in which a camera's visitors are looked for."""
+        """The gallery in which the visitors of a camera are searched."""
         return self._settings.person_gallery(cam_id)
 
     async def add(self, user: UserArgument | None, person: Mapping[str, Any]) -> Person:
         """Creates a person. Without an `_id` it gets the next free one.
 
         Raises:
-            BadValueError: the data is no mapping, the id no uint64 below 2^63, or a field is not what it is.
+            BadValueError: the data is not a mapping, the id not a uint64 below 2^63, or a field is of the
+                wrong type.
             ConflictError: the id, or the `sighting_id`, is taken.
         """
         owner = await self._users.owner(user)
@@ -139,18 +122,6 @@ class Persons(UserStore[Person]):
         _check_fields(changes.get("$set", {}))
         return changes
 
-    async def _make_for(self, owner: ObjectId, model: Person) -> Person:
-        """As `_make`; a malformed person of the same sighting, which no reader sees, is named."""
-        try:
-            return await self._make(owner, model)
-        except ConflictError as error:
-            same = {"owner": owner, "sighting_id": model.get("sighting_id")}
-            if stored := await malformed_document(self._database, self.name, same):
-                raise StoreStateError(
-                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
-                ) from error
-            raise
-
     async def identify(
         self,
         user: UserArgument | None,
@@ -160,15 +131,15 @@ class Persons(UserStore[Person]):
         create: bool = False,
         filters: Filters | None = None,
     ) -> int | list[int] | None:
-        """Whose face it is: the person_id of the most alike face that has one.
+        """The person_id of the most similar face that has one.
 
-        In one gallery given by its name: a person_id, or None where nobody is similar enough and
-        nobody was created. In a list of galleries: the person_ids found in them, each once, the
-        most alike first; with `create` and nobody found, the new one alone.
+        For the name of one gallery: a person_id, or None where no person is similar enough and none was
+        created. For a list of galleries: the person_ids found, each once, the most similar first; or the new
+        one alone.
 
-        With `create` a face from a picture makes a person wherever nobody is similar enough. A face of a
-        camera, which carries its visit in `detector_info`, makes one only where the camera's own sighting
-        would: see `resolve`. Calls at once for the same new face make one person. Errors as `resolve`.
+        With `create` a face from a picture creates a person where none is similar enough. A face of a camera,
+        which carries its visit in `detector_info`, creates one only where the camera's own sighting would:
+        see `resolve`. Concurrent calls for the same new face create one person. Raises as `resolve`.
         """
         if isinstance(gallery, str):
             return (await self.resolve(user, face, gallery, threshold, create, filters)).person_id
@@ -184,17 +155,18 @@ class Persons(UserStore[Person]):
         create: bool = False,
         filters: Filters | None = None,
     ) -> PersonMatch:
-        """As `identify`, and how sure it is.
+        """As `identify`, with the outcome and the confidence.
 
-        A face with a `sighting_id` whose person was created for it already gets that person again.
-        For a face of a camera a person gallery stands for the enrolled people, then the references of the
-        gallery's persons; who was co-visible is passed over, the person of the same visit is preferred, and
-        the rules for new persons hold (`person_rules.RecognitionRules`).
+        A face with a `sighting_id` for which a person was created already gets that person again. For a face
+        of a camera, a person gallery stands for the enrolled people, then for the references of its persons;
+        co-visible persons are excluded, the person of the same visit is preferred, and
+        `store.recognition.rules` decides about new persons.
 
         Raises:
             NotFoundError: there is no such gallery.
-            BadValueError: the face has no facen, or the threshold is none.
+            BadValueError: the face has no facen, or the threshold is not one.
             FacenStorageError: a shard is out of service.
+            StoreStateError: a malformed document has to be mended first.
         """
         matches = await self._resolve(user, face, checked_names([gallery]), threshold, create, filters)
         return matches[0]
@@ -208,7 +180,7 @@ class Persons(UserStore[Person]):
         create: bool,
         filters: Filters | None,
     ) -> list[PersonMatch]:
-        """The matches, best first; at least one, which may be of nobody."""
+        """The matches, best first; at least one, which may have no person."""
         if not isinstance(create, bool):
             raise BadValueError(f"create is True or False, not {type(create).__name__}")
         question = await self._question(user, face, galleries, threshold, filters)
@@ -219,10 +191,12 @@ class Persons(UserStore[Person]):
             made = await self._find_one({"owner": question.owner, "sighting_id": sighting})
             if made is not None:
                 return [PersonMatch(made["_id"], "created", confidence=None)]
-        verdict = await self._verdict("identify", question, create=create)
-        if verdict.outcome == "created":
-            return await self._find_or_create(question, sighting)
-        return _matches(verdict)
+
+        async def make(fields: Mapping[str, Any]) -> int:
+            person = Person(fields) if sighting is None else Person(fields, sighting_id=sighting)
+            return int((await self._make_for(question.owner, person))["_id"])
+
+        return await self._resolver.resolve(question, make if create else None)
 
     async def _question(
         self,
@@ -241,56 +215,29 @@ class Persons(UserStore[Person]):
         await self._galleries.require(owner, names)
         return question
 
-    async def _find_or_create(self, question: Question, sighting: str | None) -> list[PersonMatch]:
-        """Under locks, first here and then among all processes: looks again, and creates."""
-        async with AsyncExitStack() as stack:
-            await self._lock(stack, question.owner, question.galleries)
-            verdict = await self._verdict("identify_again", question, create=True, provisional=True)
-            if verdict.outcome == "created":
-                await self._lease(stack, question.owner, question.galleries)
-                verdict = await self._verdict("identify_again", question, create=True, provisional=True)
-            if verdict.outcome != "created":
-                return _matches(verdict)
-            person = Person(founding=question.provisional_mark()) | (
-                {"sighting_id": sighting} if sighting else {}
-            )
-            made = await self._make_for(question.owner, person)
-            return [PersonMatch(made["_id"], "created", verdict.confidence)]
+    async def _make_for(self, owner: ObjectId, model: Person) -> Person:
+        """As `_make`; a malformed person of the same sighting, which no reader sees, is named."""
+        try:
+            return await self._make(owner, model)
+        except ConflictError as error:
+            same = {"owner": owner, "sighting_id": model.get("sighting_id")}
+            if stored := await malformed_document(self._database, self.name, same):
+                raise StoreStateError(
+                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
+                ) from error
+            raise
 
-    @asynccontextmanager
-    async def exclusive(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
-        """Alone, here and among all processes, with making and joining persons of these person galleries.
+    def exclusive(self, owner: ObjectId, galleries: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        """Lock the creation and joining of persons of these person galleries, among all processes.
 
-        The facen storage has the faces that others have added. Not for longer than a few seconds.
+        The facen storage has the faces that other processes have added. Held for a few seconds at most.
         """
-        async with AsyncExitStack() as stack:
-            await self._lock(stack, owner, galleries)
-            await self._lease(stack, owner, galleries)
-            yield
-
-    async def _lock(self, stack: AsyncExitStack, owner: ObjectId, galleries: Iterable[str]) -> None:
-        for gallery in sorted(galleries):
-            await stack.enter_async_context(self._leases.local(f"{owner}/{gallery}"))
-
-    async def _lease(self, stack: AsyncExitStack, owner: ObjectId, galleries: Iterable[str]) -> None:
-        for gallery in sorted(galleries):
-            await stack.enter_async_context(self._leases.held(f"{owner}/{gallery}"))
-        for gallery in galleries:
-            await self._faces.catch_up(owner, gallery)
-            if is_person_gallery(gallery):
-                await self._faces.catch_up(owner, reference_gallery(gallery))
-
-    async def _verdict(
-        self, operation: str, question: Question, *, create: bool, provisional: bool = False
-    ) -> Verdict:
-        async with self._query(operation, question.query) as max_time_ms:
-            limited = replace(question, max_time_ms=max_time_ms)
-            return await self._recognition.verdict(limited, create=create, provisional=provisional)
+        return self._resolver.exclusive(owner, galleries)
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
     ) -> Person | None:
-        """Removes the first person that passes the filters; their faces stay, and are nobody's then."""
+        """Removes the first person that passes the filters; their faces stay, without a person."""
         owner = await self._users.owner(user)
         removed = await self._remove_one(owned(filters, owner), sort)
         if removed is not None:
@@ -301,9 +248,9 @@ class Persons(UserStore[Person]):
         return removed
 
     async def is_friend(self, user: UserArgument | None, person_id: int | None, cam_id: str) -> bool:
-        """Whether the camera has seen the person on enough different calendar days of late.
+        """Whether the camera has seen the person on enough calendar days of the friend interval.
 
-        Days are those of the site's time zone, today is one of them, and None is nobody's friend.
+        Days are in the site's time zone and include today. False for the person None.
         """
         owner = await self._users.owner(user)
         if person_id is None:
@@ -311,10 +258,9 @@ class Persons(UserStore[Person]):
         return self._friends.is_friend(await self._days(owner, person_id, cam_id, self._now()))
 
     def as_of(self, moment: datetime) -> "Persons":
-        """The same persons, judged as of this time.
+        """The same persons, with the friend interval of this time.
 
-        A sighting that waited for the store, over midnight or for days, is judged by the days that counted
-        when it was seen.
+        A sighting that waited in the spool, over midnight or for days, counts the days before its capture.
         """
         copied = copy.copy(self)
         copied._now = lambda: moment
@@ -339,12 +285,6 @@ def _check_fields(person: Mapping[str, Any]) -> None:
     for key, (allowed, expected) in FIELDS.items():
         if key in person and not isinstance(person[key], allowed):
             raise BadValueError(f"a person's {key} is {expected}, not {person[key]!r:.80}")
-
-
-def _matches(verdict: Verdict) -> list[PersonMatch]:
-    if not verdict.persons:
-        return [PersonMatch(None, verdict.outcome, verdict.confidence)]
-    return [PersonMatch(one.person_id, verdict.outcome, one.confidence) for one in verdict.persons]
 
 
 def _to_milliseconds(moment: datetime) -> datetime:

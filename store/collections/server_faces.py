@@ -15,7 +15,8 @@ from store.collections.faces import CoreFaces
 from store.collections.galleries import Galleries
 from store.collections.users import Users
 from store.errors import BadValueError, ImageError, UploadError
-from store.face import Face, PictureUrl, checked_bbox
+from store.face import Face, PictureUrl
+from store.face_fields import checked_bbox
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
 from store.mongo.guard import checked_id

@@ -25,7 +25,8 @@ from store.collections.persons import Persons
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError, StoreError
-from store.face import Face, co_visible_visits, visit_of
+from store.face import Face
+from store.face_fields import co_visible_visits, visit_of
 from store.identity.changes import CHANGES
 from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
 from store.identity.evidence import PROPOSALS

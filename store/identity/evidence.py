@@ -23,7 +23,8 @@ from store.collections.persons import Person
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadValueError
-from store.face import Face, co_visible_visits, facen_of, usable_facen, visit_of
+from store.face import Face
+from store.face_fields import co_visible_visits, facen_of, usable_facen, visit_of
 from store.identity.changes import CHANGES, Change, PersonChanges
 from store.identity.neighbours import neighbours
 from store.identity.references import References

@@ -9,7 +9,8 @@ from store.collections.persons import Person
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError
-from store.face import Face, visit_of
+from store.face import Face
+from store.face_fields import visit_of
 from store.identity.removal import FaceRemoval
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 

@@ -17,7 +17,8 @@ from pipeline.faces.facen import confidence, normalise
 from pipeline.models.packs import known_packs
 from pipeline.types import Facen, Sighting
 from store.context import Context
-from store.face import Face, usable_facen, visit_of
+from store.face import Face
+from store.face_fields import usable_facen, visit_of
 from store.identity.unassigned import SAME_VISIT_CONFIDENCE
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 

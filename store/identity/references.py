@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipeline.faces.facen import confidence
 from store.collections.users import UserArgument
 from store.context import Context
-from store.face import Face, facen_of, score_of, usable_facen
+from store.face import Face
+from store.face_fields import facen_of, score_of, usable_facen
 from store.recognition.rules import ReferenceRules
 from store.recognition.visit_evidence import shots_of
 from store.settings import reference_gallery

@@ -9,7 +9,8 @@ from pipeline.faces.facen import confidence
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadFilterError, BadValueError
-from store.face import Face, facen_of, usable_facen, visit_of
+from store.face import Face
+from store.face_fields import facen_of, usable_facen, visit_of
 from store.identity.removal import FaceRemoval
 
 log = structlog.get_logger()

@@ -1,18 +1,19 @@
 """The search for the nearest faces: the facen storage finds them, MongoDB confirms them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 
 from pipeline.types import Facen
+from store.face import Face
 from store.facens.storage import FacenStorage
 from store.facens.sync.reconcile import ids_of
 from store.mongo.client import Collection
 
-ASK_AT_ONCE = 10_000
-"""A question to MongoDB may have 16 MB, which a million ids would exceed."""
+IDS_PER_QUERY = 10_000
+"""A query to MongoDB has at most 16 MB, which a million ids exceed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,36 @@ class Nearest:
     total_servers: int
     more: bool
     """There may be others after the last one."""
+
+
+class IdentifyResult(NamedTuple):
+    """One face that resembles the given one."""
+
+    face: Face
+    confidence: float
+    """0 to 1."""
+
+
+class IdentifyResults(list[IdentifyResult]):
+    """The faces found, the best first, and the number of servers of the facen storage that took part.
+
+    `live_server` (the same as `live_servers`) and `total_servers` are None unless the search had
+    `ignore_errors=True`.
+    """
+
+    def __init__(
+        self,
+        results: Iterable[IdentifyResult] = (),
+        live_servers: int | None = None,
+        total_servers: int | None = None,
+    ) -> None:
+        super().__init__(results)
+        self.live_servers = live_servers
+        self.total_servers = total_servers
+
+    @property
+    def live_server(self) -> int | None:
+        return self.live_servers
 
 
 async def nearest(
@@ -37,12 +68,11 @@ async def nearest(
     ignore_errors: bool = False,
     max_time_ms: int | None = None,
 ) -> Nearest:
-    """The `limit` faces in these galleries most like the facen, with at least the threshold's confidence.
+    """The `limit` faces in these galleries nearest to the facen, with at least the threshold's confidence.
 
-    With a query, those that pass it are looked up first and the search is among them, so that
-    nothing that passes is missed. An entry of the storage whose face MongoDB does not have
-    (another process has removed it) is passed over, and the search goes on further down.
-    `max_time_ms` limits each query to MongoDB.
+    With a query, MongoDB first selects the faces that pass it and the search is among them, so that none is
+    missed. Entries of the storage without a face in MongoDB (another process has removed it) are skipped, and
+    the search continues further down. `max_time_ms` limits each query to MongoDB.
     """
     here: dict[str, Any] = {"owner": owner, "gallery": {"$in": list(galleries)}}
     if query:
@@ -71,8 +101,8 @@ async def _documents(
     faces: Collection, here: dict[str, Any], keys: list[int], max_time_ms: int | None
 ) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
-    for start in range(0, len(keys), ASK_AT_ONCE):
-        query = {"$and": [{"_id": {"$in": keys[start : start + ASK_AT_ONCE]}}, here]}
+    for start in range(0, len(keys), IDS_PER_QUERY):
+        query = {"$and": [{"_id": {"$in": keys[start : start + IDS_PER_QUERY]}}, here]}
         cursor = faces.find(query, max_time_ms=max_time_ms)
         found |= {document["_id"]: document async for document in cursor}
     return found

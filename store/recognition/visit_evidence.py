@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from store.face import co_visible_visits, score_of, visit_of
+from store.face_fields import co_visible_visits, score_of, visit_of
 
 PLAIN_PENALTY, OBSCURED_PENALTY = 1.2, 2.2
 """What size, sharpness and exposure deduct from the quality score of a clearly visible face, and of a hardly

@@ -18,7 +18,7 @@ from pipeline.faces.facen import FacenError, encode, normalise
 from pipeline.limits import MAX_PIXELS
 from pipeline.types import FaceAttributes, Rectangle, Sighting
 from store.collections.galleries import DEFAULT_GALLERY, checked_name
-from store.collections.persons import PersonMatch
+from store.collections.person_resolution import PersonMatch
 from store.collections.server_faces import PICTURES
 from store.collections.users import UserArgument
 from store.context import Context
@@ -31,7 +31,8 @@ from store.errors import (
     NotFoundError,
     StoreStateError,
 )
-from store.face import Face, checked_bbox
+from store.face import Face
+from store.face_fields import checked_bbox
 from store.identity.changes import PersonChanges
 from store.identity.references import References
 from store.identity.removal import FaceRemoval

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from store.context import Context
 from store.errors import BadValueError
-from store.face import facen_of
+from store.face_fields import facen_of
 from store.facens.sync.change_stream import Following
 from store.upkeep.doctor.findings import Finding, Kind, Scope
 
