@@ -187,7 +187,7 @@ async def test_references_are_few_and_differ(ctx: Context, user: User, record: R
         for again in (facen, facen):
             assert (await record(again)).person_id == person
     references = await ctx.faces.find(user, {"gallery": "ref_door"})
-    assert len(references) == ctx.persons.rules.references.most == 8
+    assert len(references) == ctx.persons.rules.references.max_count == 8
     facens = np.stack([decode(one["facen"]) for one in references])
     alike = (1 + facens @ facens.T) / 2
     assert alike[~np.eye(8, dtype=bool)].max() < 0.97
