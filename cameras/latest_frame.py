@@ -21,7 +21,7 @@ class EndOfStream:
 
 
 class LatestFrame:
-    """The latest frame of one camera. One thread puts, one takes.
+    """The latest frame of one camera. One thread writes, one takes.
 
     Each frame that is replaced before it is taken is reported to the observer. `on_ready` is called on the
     putting thread when an item can be taken.
@@ -41,6 +41,7 @@ class LatestFrame:
         self._waiting: deque[Frame | EndOfStream] = deque()
         self._closed = False
         self._dropped = 0
+        self._writer = 0
         self._at_break = True
 
     @property
@@ -60,15 +61,36 @@ class LatestFrame:
         with self._changed:
             return len(self._waiting)
 
-    def put(self, frame: Frame, wait: bool = False, timeout_seconds: float | None = None) -> bool:
-        """Put a frame; False once closed. With `wait`, first wait until the slot is empty, for up to
-        `timeout_seconds`, by default without limit."""
-        dropped = False
+    def writer(self) -> "FrameWriter":
+        """Hand the slot to a new writer, after a break. Earlier writers change nothing from now on."""
+        with self._changed:
+            self._writer += 1
+            made = FrameWriter(self, self._writer)
+            dropped = self._append_end() if not self._at_break and not self._closed else None
+            self._changed.notify_all()
+        if dropped is not None:
+            self._notify(dropped)
+        return made
+
+    def put(
+        self,
+        frame: Frame,
+        wait: bool = False,
+        timeout_seconds: float | None = None,
+        writer: int | None = None,
+    ) -> bool:
+        """Put a frame; False once closed or, for a `writer`, once another one has the slot.
+
+        wait: first wait until the slot is empty, for up to `timeout_seconds`, by default without limit.
+        """
         with self._changed:
             if wait:
-                self._changed.wait_for(lambda: not self._waiting or self._closed, timeout_seconds)
-            if self._closed:
+                self._changed.wait_for(
+                    lambda: not self._waiting or not self._accepts(writer), timeout_seconds
+                )
+            if not self._accepts(writer):
                 return False
+            dropped = False
             if self._waiting and isinstance(self._waiting[-1], Frame):
                 self._waiting.pop()
                 dropped = self._count_drop()
@@ -77,10 +99,10 @@ class LatestFrame:
         self._notify(dropped)
         return True
 
-    def end(self) -> None:
+    def end(self, writer: int | None = None) -> None:
         """Mark a break after the frames so far. A no-op if no frame came since the last one."""
         with self._changed:
-            if self._closed or self._at_break:
+            if not self._accepts(writer) or self._at_break:
                 return
             dropped = self._append_end()
         self._notify(dropped)
@@ -106,6 +128,9 @@ class LatestFrame:
             self._changed.notify_all()
             return item
 
+    def _accepts(self, writer: int | None) -> bool:
+        return not self._closed and writer in (None, self._writer)
+
     def _append_end(self) -> bool:
         self._at_break = True
         ends = [item for item in self._waiting if isinstance(item, EndOfStream)]
@@ -128,3 +153,19 @@ class LatestFrame:
             self._observer.skipped(self.cam_id, "busy")
         if self._on_ready is not None:
             self._on_ready()
+
+
+class FrameWriter:
+    """The right to write to a slot, until the slot is handed to another writer."""
+
+    def __init__(self, slot: LatestFrame, number: int) -> None:
+        self._slot = slot
+        self._number = number
+
+    def put(self, frame: Frame, wait: bool = False, timeout_seconds: float | None = None) -> bool:
+        """See `LatestFrame.put`."""
+        return self._slot.put(frame, wait, timeout_seconds, self._number)
+
+    def end(self) -> None:
+        """See `LatestFrame.end`."""
+        self._slot.end(self._number)

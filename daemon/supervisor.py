@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from cameras import roster
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.load.decode_load import DecodeLoad
 from cameras.load.motion import MotionGate
@@ -18,7 +19,6 @@ from cameras.roster import Assignment
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.reachability import ReachabilityProbe
-from cameras.worker import CameraWorker
 from daemon.config.settings import PipelineSettings
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.metrics import Metrics
@@ -53,7 +53,7 @@ class Analyst(Protocol):
 @dataclass
 class RunningCamera:
     settings: CameraSettings
-    worker: CameraWorker
+    handler: CameraHandler
     slot: LatestFrame
     stages: CameraStages
     read_by: str = ""
@@ -62,7 +62,7 @@ class RunningCamera:
     @property
     def hint(self) -> str:
         """What somebody should look at although frames arrive; empty where all is well."""
-        return "; ".join(filter(None, (self._turned, OVERLOADED if self.worker.overloaded else "")))
+        return "; ".join(filter(None, (self._turned, OVERLOADED if self.handler.overloaded else "")))
 
     @property
     def _turned(self) -> str:
@@ -114,7 +114,7 @@ class Supervisor:
             log.info("these cameras change", **told)
         leaving = [self._running[cam_id] for cam_id in (*change.removed, *change.changed)]
         for camera in leaving:
-            camera.worker.ask_to_stop()
+            camera.handler.ask_to_stop()
         coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
         # Whoever is wanted shows all the time, though those before them may take theirs to end.
         self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
@@ -128,36 +128,34 @@ class Supervisor:
     def posting_failed(self, message: str) -> None:
         """What any camera sees cannot be posted at present."""
         for camera in self._running.values():
-            camera.worker.report_posting_error(message)
+            camera.handler.report_posting_error(message)
 
     async def probe_reachability(self) -> None:
         """For ever: open those cameras anew that are back while their old connection stays silent."""
-        await ReachabilityProbe(
-            lambda: [camera.worker for camera in self._running.values()], self._reopen
-        ).run()
+        await ReachabilityProbe(lambda: [camera.handler for camera in self._running.values()]).run()
 
     async def stop(self, timeout_seconds: float) -> None:
         """End them all. They still show, as stopped."""
         leaving = list(self._running.values())
         for camera in leaving:
-            camera.worker.ask_to_stop()
+            camera.handler.ask_to_stop()
         await self._ended(leaving, timeout_seconds)
 
     def status(self) -> list[CameraReport]:
         """Each camera's status, in the order of the settings."""
         return [
-            CameraReport.model_validate({**asdict(camera.worker.status), "hint": camera.hint})
+            CameraReport.model_validate({**asdict(camera.handler.status), "hint": camera.hint})
             for camera in self._running.values()
         ]
 
     def overloaded(self) -> dict[str, float]:
         """1 for each camera of which not everything is decoded for lack of time, 0 for the others."""
-        return {camera.settings.id: float(camera.worker.overloaded) for camera in self._running.values()}
+        return {camera.settings.id: float(camera.handler.overloaded) for camera in self._running.values()}
 
     def hung(self) -> tuple[CameraSettings, float] | None:
         """A camera whose thread hangs, and for how many seconds; None where all go on."""
         for camera in self._running.values():
-            if seconds := camera.worker.hung_seconds():
+            if seconds := camera.handler.hung_seconds():
                 return camera.settings, seconds
         return None
 
@@ -176,7 +174,7 @@ class Supervisor:
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
         decode_load = DecodeLoad(self._decode_limiter)
         open_source = partial(FFmpegSource, in_view=lambda: stages.in_view, decode_load=decode_load)
-        worker = CameraWorker(
+        handler = CameraHandler(
             settings,
             slot,
             self._metrics,
@@ -186,22 +184,11 @@ class Supervisor:
             decode_load=decode_load,
             read_by=read_by,
         )
-        return RunningCamera(settings, worker, slot, stages, read_by)
+        return RunningCamera(settings, handler, slot, stages, read_by)
 
     def _start(self, camera: RunningCamera) -> None:
         self._analysis.add(camera.settings.id, camera.slot, camera.stages)
-        self._run(camera.worker)
-
-    def _reopen(self, worker: CameraWorker) -> None:
-        camera = self._running.get(worker.settings.id)
-        if camera is not None and camera.worker is worker:
-            camera.worker = worker.successor()
-            self._run(camera.worker)
-
-    def _run(self, worker: CameraWorker) -> None:
-        worker.start()
-        if worker.thread is not None:
-            log.debug("camera's thread begins", camera=worker.settings.id, thread=worker.thread)
+        camera.handler.start()
 
     async def _ended(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
         """Wait for the threads' ends, for so long in all, however many hang in a connect."""
@@ -209,7 +196,7 @@ class Supervisor:
 
         def wait() -> None:
             for camera in cameras:
-                camera.worker.join(max(0.0, end - time.monotonic()))
+                camera.handler.join(max(0.0, end - time.monotonic()))
 
         await in_thread(wait, "end of cameras")
         for camera in cameras:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.worker import CameraWorker
 from pipeline.base.backoff import Backoff
 from tests.daemon_process import wait_for
 from tests.own_memory import own_kibibytes
@@ -35,13 +35,13 @@ def held() -> Held:
 
 
 @contextmanager
-def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraWorker]]:
+def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraHandler]]:
     """Cameras that come back at once, and give frames."""
     cameras = []
     for number in range(count):
         settings = CameraSettings(id=f"camera-{number}", url=server.url("hall"))
         slot = LatestFrame(settings.id)
-        cameras.append(CameraWorker(settings, slot, UnobservedCamera(), backoff=Backoff(0.01, 0.02)))
+        cameras.append(CameraHandler(settings, slot, UnobservedCamera(), backoff=Backoff(0.01, 0.02)))
         cameras[-1].start()
     try:
         for camera in cameras:
@@ -52,13 +52,13 @@ def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraWorker]]:
             camera.stop(10)
 
 
-def lose_all(server: RtspServer, cameras: list[CameraWorker]) -> None:
+def lose_all(server: RtspServer, cameras: list[CameraHandler]) -> None:
     """Every connection ends; returns when all cameras give frames again."""
     before = [(camera.status.reconnects, camera.status.frames_decoded) for camera in cameras]
     server.command("cut")
     for camera, (reconnects, frames) in zip(cameras, before, strict=True):
 
-        def back(camera: CameraWorker = camera, reconnects: int = reconnects, frames: int = frames) -> bool:
+        def back(camera: CameraHandler = camera, reconnects: int = reconnects, frames: int = frames) -> bool:
             status = camera.status
             back = status.reconnects > reconnects and status.frames_decoded > frames
             return back and status.state is CameraState.GREEN

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from cameras.errors import Reason, SourceError
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
 from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
-from cameras.worker import CameraWorker
 from pipeline.base.backoff import Backoff
 from pipeline.types import ArrayPixels
 
@@ -100,8 +100,8 @@ class Quick(Backoff):
         super().__init__(0.01, 0.01)
 
 
-def worker(script: Script, notes: Notes, slot: LatestFrame | None = None, **given: object) -> CameraWorker:
-    return CameraWorker(settings(**given), slot or LatestFrame("hall", notes), notes, script, Quick())
+def handler(script: Script, notes: Notes, slot: LatestFrame | None = None, **given: object) -> CameraHandler:
+    return CameraHandler(settings(**given), slot or LatestFrame("hall", notes), notes, script, Quick())
 
 
 def take_all(slot: LatestFrame) -> list[object]:

@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from cameras.settings import CameraSettings
 from cameras.status.watchdog import Stall
@@ -35,12 +35,13 @@ class ProbedCamera(Protocol):
     @property
     def settings(self) -> CameraSettings: ...
 
-    def waiting(self) -> Stall | None:
+    def stall(self) -> Stall | None:
         """What the camera's thread waits for; None while it makes progress."""
         ...
 
-
-Probed = TypeVar("Probed", bound=ProbedCamera)
+    def reopen(self, stall: Stall) -> bool:
+        """Replace the connection that stalls by a new one."""
+        ...
 
 
 def is_reachable(settings: CameraSettings) -> bool:
@@ -59,21 +60,20 @@ def is_reachable(settings: CameraSettings) -> bool:
     return False
 
 
-class ReachabilityProbe(Generic[Probed]):
+class ReachabilityProbe:
     """Reopens cameras that answer a new connection while their own connection stalls."""
 
-    def __init__(self, cameras: Callable[[], Iterable[Probed]], reopen: Callable[[Probed], None]) -> None:
-        """cameras: those that run now. reopen: replaces the camera's connection by a new one."""
+    def __init__(self, cameras: Callable[[], Iterable[ProbedCamera]]) -> None:
+        """cameras: those that run now."""
         self._cameras = cameras
-        self._reopen = reopen
-        self._probes: dict[Probed, asyncio.Task[None]] = {}
+        self._probes: dict[ProbedCamera, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Probe until cancelled. Raises what `reopen` raises."""
+        """Probe until cancelled."""
         try:
             while True:
                 for camera in self._cameras():
-                    if camera not in self._probes and camera.waiting() is not None:
+                    if camera not in self._probes and camera.stall() is not None:
                         self._probes[camera] = asyncio.create_task(self._probe(camera), name="reachability")
                 await asyncio.sleep(INTERVAL_SECONDS)
                 for camera in [camera for camera, probe in self._probes.items() if probe.done()]:
@@ -82,10 +82,10 @@ class ReachabilityProbe(Generic[Probed]):
             for probe in self._probes.values():
                 probe.cancel()
 
-    async def _probe(self, camera: Probed) -> None:
+    async def _probe(self, camera: ProbedCamera) -> None:
         """Probe until the camera's thread makes progress, by itself or because it is reopened."""
         was_away = False
-        while (stall := camera.waiting()) is not None:
+        while (stall := camera.stall()) is not None:
             # In a thread of its own: a silent name server must delay neither other work nor the exit.
             probe = partial(is_reachable, camera.settings)
             if not await in_thread(probe, f"reachability of {camera.settings.id}"):
@@ -93,7 +93,6 @@ class ReachabilityProbe(Generic[Probed]):
             # A slow camera answers too, while it is being opened; only one that was away has come back.
             elif stall.gave_pictures or was_away:
                 await asyncio.sleep(GRACE_SECONDS)
-                if camera.waiting() == stall:
-                    self._reopen(camera)
+                if camera.reopen(stall):
                     return
             await asyncio.sleep(INTERVAL_SECONDS)

@@ -139,7 +139,7 @@ class CameraHealth:
         if trouble is not None or first:
             self.condition()
 
-    def kept(self) -> None:
+    def undecoded_packet(self) -> None:
         """A packet came that is not decoded: it says as much of the camera's life as a frame."""
         now = self._monotonic()
         with self._lock:

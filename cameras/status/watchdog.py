@@ -1,4 +1,4 @@
-"""When a camera's thread last did something, and what it waits for."""
+"""Detects that a camera's thread stalls or hangs."""
 
 import time
 from dataclasses import dataclass
@@ -7,70 +7,72 @@ from cameras.settings import CameraSettings
 from cameras.urls import UrlKind
 
 SILENT_SECONDS = 2.0
-"""Nothing for so long is worth a question whether the camera is there, unless it is always that slow."""
+"""Minimum silence that counts as a stall, unless the camera's frames are always that far apart."""
 
 USUAL_GAPS = 3
-"""So many times as long as usual is not slow, but silent."""
+"""Minimum silence in multiples of the camera's usual gap."""
 
 HUNG_SECONDS = 30.0
-"""A thread that did nothing for longer than its timeouts allow, and so long on top, hangs."""
+"""A thread hangs if it made no progress for its timeouts and this time in addition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A thread that waits inside FFmpeg for what does not come."""
+    """A thread waits inside FFmpeg for data."""
 
     since: float
-    """When the attempt began, or the last packet came; monotonic seconds."""
+    """Start of the attempt, or arrival of the last packet; monotonic seconds."""
     gave_pictures: bool
-    """On this connection."""
+    """Whether this connection has delivered pictures."""
 
 
 class Watchdog:
-    """The camera's thread tells it, anybody may ask."""
+    """Progress of one thread. The thread reports, any thread may read."""
 
     def __init__(self, settings: CameraSettings, patient: bool = False) -> None:
-        """`patient`: the first attempt is let alone until it gave pictures or failed."""
+        """patient: the first attempt does not count as stalled until it delivers pictures or fails."""
         self._settings = settings
         self._patient = patient
         self._network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
-        self._at: float | None = None
-        self._listens = self._gave_pictures = False
+        self._progress_at: float | None = None
+        self._receiving = self._gave_pictures = False
 
-    def attempt(self) -> None:
-        """It begins to open the camera."""
-        self.step()
-        self._listens, self._gave_pictures = self._network, False
+    def connecting(self) -> None:
+        """An attempt to open the camera begins."""
+        self.progress()
+        self._receiving, self._gave_pictures = self._network, False
 
-    def opened(self, live: bool) -> None:
-        self._listens = self._network and live
+    def connected(self, live: bool) -> None:
+        self._receiving = self._network and live
 
-    def step(self) -> float:
-        """A packet came, or the like; gives the time."""
-        self._at = now = time.monotonic()
+    def progress(self) -> float:
+        """A packet arrived; returns the monotonic time."""
+        self._progress_at = now = time.monotonic()
         return now
 
     def picture(self) -> None:
         self._gave_pictures, self._patient = True, False
 
-    def rests(self) -> None:
-        """It waits for its next attempt."""
-        self.step()
-        self._listens = self._patient = False
+    def pausing(self) -> None:
+        """The thread pauses before its next attempt."""
+        self.progress()
+        self._receiving = self._patient = False
 
-    def waiting(self, usual_gap: float) -> Stall | None:
-        """What it waits for, where that takes longer than the camera's usual gap allows; else None."""
-        if not self._listens or self._patient or self._at is None:
+    def stall(self, usual_gap: float) -> Stall | None:
+        """What the thread waits for, if for longer than the camera's usual gap allows; otherwise None."""
+        if not self._receiving or self._patient or self._progress_at is None:
             return None
-        longest = max(SILENT_SECONDS, USUAL_GAPS * usual_gap)
-        return Stall(self._at, self._gave_pictures) if time.monotonic() - self._at > longest else None
+        limit = max(SILENT_SECONDS, USUAL_GAPS * usual_gap)
+        if time.monotonic() - self._progress_at <= limit:
+            return None
+        return Stall(self._progress_at, self._gave_pictures)
 
     def hung_seconds(self) -> float:
-        """For how long nothing was done, where that is longer than all timeouts; else 0."""
-        if self._at is None:
+        """Time without progress if it exceeds all timeouts; otherwise 0."""
+        if self._progress_at is None:
             return 0.0
-        # FFmpeg waits twice: for the answer and the first packets, and after a read's timeout once more.
+        # FFmpeg waits twice: for the answer and the first packets, and once more after a read timeout.
         settings = self._settings
-        longest = 2 * max(settings.connect_timeout_seconds, settings.read_timeout_seconds)
-        silent = time.monotonic() - self._at
-        return silent if silent > longest + settings.reconnect_max_seconds + HUNG_SECONDS else 0.0
+        timeouts = 2 * max(settings.connect_timeout_seconds, settings.read_timeout_seconds)
+        silent = time.monotonic() - self._progress_at
+        return silent if silent > timeouts + settings.reconnect_max_seconds + HUNG_SECONDS else 0.0

@@ -11,26 +11,28 @@ MIN_EVENT_WAIT_SECONDS = 0.1
 
 
 class Playback:
-    """Waits until each frame is due, or until `stop` is set."""
+    """Maps the media time of a recording to the monotonic clock."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self) -> None:
         self._zero: float | None = None
+        """Monotonic time of media time 0."""
 
-    def wait_until_due(self, media_time: float) -> float:
-        """Wait until this frame is due.
-
-        Returns the delay in seconds by which the rest is played later: 0 unless the recording fell behind.
-        """
+    def schedule(self, media_time: float) -> tuple[float, float]:
+        """Seconds until the frame is due, and the delay by which the rest is played later: 0 unless the
+        recording fell behind."""
         now = time.monotonic()
         if self._zero is None:
             self._zero = now - media_time
         late = now - (self._zero + media_time)
         if late > MAX_DELAY_SECONDS:
             self._zero += late
-            return late
-        if late < -MIN_EVENT_WAIT_SECONDS:
-            self._stop.wait(-late)
-        elif late < 0:
-            time.sleep(-late)
-        return 0.0
+            return 0.0, late
+        return max(0.0, -late), 0.0
+
+
+def wait_or_stop(seconds: float, stop: threading.Event) -> None:
+    """Wait, but end a long wait when `stop` is set."""
+    if seconds > MIN_EVENT_WAIT_SECONDS:
+        stop.wait(seconds)
+    elif seconds > 0:
+        time.sleep(seconds)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from cameras.clips.write import write_clip
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, CameraStatus, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.worker import CameraWorker
 from tests.clips import moving_pictures
 
 
@@ -32,7 +32,7 @@ class Camera(UnobservedCamera):
     def __post_init__(self) -> None:
         self.filled = threading.Event()
         self.slot = LatestFrame(self.settings.id, self, self.filled.set)
-        self.worker = CameraWorker(self.settings, self.slot, self)
+        self.handler = CameraHandler(self.settings, self.slot, self)
 
     def reconnect(self, cam_id: str, reason: str) -> None:
         self.reconnects.append(reason)
@@ -44,11 +44,11 @@ class Camera(UnobservedCamera):
         """The first status for which the condition holds; fails after so many seconds."""
         patience = threading.Event()
         for _ in range(int(seconds * 50)):
-            status = self.worker.status
+            status = self.handler.status
             if condition(status):
                 return status
             patience.wait(0.02)
-        raise AssertionError(f"not within {seconds} s: {self.worker.status} {self.states} {self.reconnects}")
+        raise AssertionError(f"not within {seconds} s: {self.handler.status} {self.states} {self.reconnects}")
 
 
 @pytest.fixture
@@ -64,9 +64,9 @@ def start() -> Iterator[Callable[..., Camera]]:
             )
         )
         cameras.append(camera)
-        camera.worker.start()
+        camera.handler.start()
         return camera
 
     yield begin
     for camera in cameras:
-        camera.worker.stop()
+        camera.handler.stop()

@@ -214,11 +214,11 @@ def codec_change(stage: Stage) -> None:
     stage.server.command("mount", "changing", "hall")
     proxy = stage.proxy()
     camera = stage.green("changing", proxy)
-    assert camera.worker.status.codec == "h264"
+    assert camera.handler.status.codec == "h264"
     stage.server.command("mount", "changing", "hevc")
     proxy.cut()
     heals(camera)
-    assert camera.worker.status.codec == "hevc"
+    assert camera.handler.status.codec == "hevc"
     another_proxy = stage.proxy()
     goes_on = stage.green(proxy=another_proxy)
     another_proxy.spoil = as_h265
@@ -263,7 +263,7 @@ def timestamps_missing(stage: Stage) -> None:
         camera = stage.green(url=url)
         frames = keeps_time(camera, 2)
         assert abs(frames[-1].media_time - frames[0].media_time - 2) < 0.5
-        camera.worker.stop(5)
+        camera.handler.stop(5)
 
 
 @row(LOST, BACK)
@@ -280,9 +280,9 @@ def audio_only(stage: Stage) -> None:
 def sixty_a_second(stage: Stage) -> None:
     """Every frame is decoded; what the analysis leaves is counted."""
     camera = stage.green("fast")
-    before = camera.worker.status.frames_decoded
+    before = camera.handler.status.frames_decoded
     stays_green(camera, 3)
-    assert camera.worker.status.frames_decoded - before > 3 * 60 * 0.7
+    assert camera.handler.status.frames_decoded - before > 3 * 60 * 0.7
 
 
 @row(LOST, BACK)
@@ -291,9 +291,9 @@ def one_in_five_seconds(stage: Stage) -> None:
     camera = stage.camera("slow")
     shows(camera, "connecting", YELLOW)
     camera.wait_for(lambda status: status.state is GREEN, 15)
-    before = camera.worker.status.frames_decoded
+    before = camera.handler.status.frames_decoded
     stays_green(camera, 11)
-    assert camera.worker.status.frames_decoded > before, camera.worker.status
+    assert camera.handler.status.frames_decoded > before, camera.handler.status
     assert camera.reconnects == []
 
 

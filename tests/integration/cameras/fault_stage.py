@@ -90,8 +90,8 @@ class Stage:
         number = f"-{len(self.cameras)}" if self.cameras else ""
         camera = Camera(CameraSettings(id=self.name + number, url=url or place, max_fps=120))
         self.cameras.append(camera)
-        self.stack.callback(lambda: camera.worker.stop(15))
-        camera.worker.start()
+        self.stack.callback(lambda: camera.handler.stop(15))
+        camera.handler.start()
         return camera
 
     def green(self, *args: object, **given: object) -> Camera:
@@ -112,7 +112,7 @@ def shows(camera: Camera, reason: str, *states: CameraState) -> CameraStatus:
 
 def heals(camera: Camera) -> None:
     """It gives frames again in time."""
-    before = camera.worker.status.frames_decoded
+    before = camera.handler.status.frames_decoded
     camera.wait_for(lambda status: status.state is GREEN and status.frames_decoded > before, HEALED_SECONDS)
 
 
@@ -180,7 +180,7 @@ def stays_green(camera: Camera, seconds: float) -> None:
     seen = len(camera.states)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        assert camera.worker.status.state is GREEN, camera.worker.status
+        assert camera.handler.status.state is GREEN, camera.handler.status
         time.sleep(0.05)
     assert camera.states[seen:] == []
 

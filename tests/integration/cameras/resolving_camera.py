@@ -9,10 +9,10 @@ import sys
 
 import structlog
 
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.observer import CameraState, UnobservedCamera
 from cameras.settings import CameraSettings
-from cameras.worker import CameraWorker
 
 
 class Telling(UnobservedCamera):
@@ -23,7 +23,7 @@ class Telling(UnobservedCamera):
 def main() -> None:
     structlog.configure(processors=[structlog.processors.JSONRenderer()])
     settings = CameraSettings(id="dns", url=sys.argv[1])
-    worker = CameraWorker(settings, LatestFrame("dns"), Telling())
+    worker = CameraHandler(settings, LatestFrame("dns"), Telling())
     worker.start()
     sys.stdin.read()
     worker.stop()

@@ -111,3 +111,21 @@ def test_whoever_is_woken_finds_something() -> None:
     slot = LatestFrame("hall", on_ready=lambda: found.append(slot.waiting))
     slot.put(frame(1))
     assert found == [1]
+
+
+def test_a_frame_that_waits_for_the_slot_is_dropped() -> None:
+    """A takeover does not wait for the analysis, and the waiting frame does not come after the break."""
+    slot = LatestFrame("hall")
+    old, frames = slot.writer(), [frame(number) for number in range(2)]
+    assert old.put(frames[0])
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(old.put(frames[1], wait=True)), daemon=True)
+    waiting.start()
+    new = slot.writer()
+    waiting.join(10)
+    assert answers == [False]
+    old.end()
+    assert not old.put(frames[1])
+    assert take_all(slot) == [0.0, "end"]
+    assert new.put(frames[1])
+    assert take_all(slot) == [1.0]

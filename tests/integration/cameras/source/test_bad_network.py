@@ -100,18 +100,18 @@ def test_nobody_there_is_red_and_tried_again(start: Start) -> None:
     status = camera.wait_for(lambda status: status.state is CameraState.RED, 3)
     assert status.reason == "refused"
     camera.wait_for(lambda status: status.reconnects >= 2, 5)
-    assert camera.worker.status.reconnects < 10
+    assert camera.handler.status.reconnects < 10
 
 
 def test_stop_is_prompt_while_a_connect_hangs(start: Start, silent: int) -> None:
     """The camera is yellow while it connects; stopping it does not wait for the timeout."""
     camera = start(f"rtsp://127.0.0.1:{silent}/live", connect_timeout_seconds=3)
-    assert camera.worker.status.reason == "connecting"
+    assert camera.handler.status.reason == "connecting"
     time.sleep(0.3)
     began = time.monotonic()
-    assert camera.worker.stop(timeout=0.5) is False
+    assert camera.handler.stop(timeout=0.5) is False
     assert time.monotonic() - began < 1
-    assert camera.worker.join(5)
+    assert camera.handler.join(5)
     assert camera.states[-1] == "grey:stopped"
 
 
@@ -139,4 +139,4 @@ def test_a_recording_on_a_web_server_plays_like_a_file(start: Start, web: int, c
         while camera.slot.take() is not None:
             taken += 1
     assert taken == 101
-    assert camera.worker.status.reason == "ended"
+    assert camera.handler.status.reason == "ended"

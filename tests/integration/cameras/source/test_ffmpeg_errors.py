@@ -18,7 +18,6 @@ from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.reachability import ReachabilityProbe
-from cameras.worker import CameraWorker
 from tests.integration.cameras.conftest import Camera
 from tests.integration.cameras.fault_rows import ROWS, Row
 from tests.integration.cameras.fault_stage import BACK, LOGIN, LOST, Stage, resolve, write_clips
@@ -48,18 +47,8 @@ def open_files() -> int:
 
 async def probe_reachability(stages: list[Stage]) -> None:
     """As the daemon does."""
-    cameras = {}
-
-    def workers() -> list[CameraWorker]:
-        cameras.update({camera.worker: camera for stage in stages for camera in stage.cameras})
-        return [camera.worker for stage in stages for camera in stage.cameras]
-
-    def open_anew(worker: CameraWorker) -> None:
-        camera = cameras[worker]
-        camera.worker = worker.successor()
-        camera.worker.start()
-
-    await ReachabilityProbe(workers, open_anew).run()
+    probe = ReachabilityProbe(lambda: [camera.handler for stage in stages for camera in stage.cameras])
+    await probe.run()
 
 
 @contextmanager
@@ -90,7 +79,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     ):
         files = open_files()
         witness = Camera(CameraSettings(id="witness", url=server.url("hall", LOGIN)))
-        witness.worker.start()
+        witness.handler.start()
 
         stages: list[Stage] = []
 
@@ -105,7 +94,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             future.exception()
         stack.close()
         witness.wait_for(lambda status: status.state is CameraState.GREEN, 1)
-        witness.worker.stop(15)
+        witness.handler.stop(15)
         left = [f"thread {name}" for name in camera_threads()]
         left += [f"{open_files() - files} open files"] if open_files() > files else []
         gc.collect()

@@ -11,7 +11,6 @@ from cameras.errors import Reason
 from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.settings import CameraSettings
 from cameras.source.reachability import ReachabilityProbe, is_reachable
-from cameras.worker import CameraWorker
 from tests.daemon_process import wait_for
 from tests.scripted_camera import (
     Notes,
@@ -19,10 +18,10 @@ from tests.scripted_camera import (
     ScriptedSource,
     Step,
     fault,
+    handler,
     picture,
     settings,
     take_all,
-    worker,
 )
 
 
@@ -87,19 +86,14 @@ class Watched:
     def __init__(self, script: Script, url: str) -> None:
         self.notes = Notes()
         self.slot = LatestFrame("hall", self.notes)
-        self.worker = worker(script, self.notes, self.slot, url=url)
-        self.worker.start()
-        self._probe = asyncio.create_task(ReachabilityProbe(lambda: [self.worker], self._reopen).run())
-
-    def _reopen(self, waits: CameraWorker) -> None:
-        assert waits is self.worker
-        self.worker = waits.successor()
-        self.worker.start()
+        self.handler = handler(script, self.notes, self.slot, url=url)
+        self.handler.start()
+        self._probe = asyncio.create_task(ReachabilityProbe(lambda: [self.handler]).run())
 
     async def end(self) -> None:
         self._probe.cancel()
         await asyncio.wait([self._probe])
-        self.worker.stop()
+        self.handler.stop()
         assert self._probe.cancelled(), self._probe.exception()
 
 
@@ -126,15 +120,16 @@ async def test_the_old_thread_ends_without_a_trace(host: Host) -> None:
         [picture(0.0), lambda: hold.wait(20), fault(Reason.STALLED)], [*again, lambda: end.wait(20)]
     )
     camera = Watched(script, f"rtsp://{host.place}/live")
-    old = camera.worker
+    (old,) = (thread for thread in threading.enumerate() if thread.name == "camera hall")
     await asyncio.to_thread(wait_for, "the new thread's pictures", lambda: camera.notes.decoded > 5, 10)
     take_all(camera.slot)
     hold.set()
-    assert await asyncio.to_thread(old.join, 5)
+    await asyncio.to_thread(old.join, 5)
+    assert not old.is_alive()
     assert not any(isinstance(item, EndOfStream) for item in take_all(camera.slot))
     assert script.closed == 1
     assert camera.notes.states == ["green", "yellow:stalled", "green"]
-    assert camera.worker.status.reconnects == 1
+    assert camera.handler.status.reconnects == 1
     await camera.end()
     end.set()
 

@@ -64,9 +64,9 @@ def test_a_camera_is_green_within_seconds(server: RtspServer, start: Start, tran
     for earlier, later in pairwise(frames):
         assert later.captured_at > earlier.captured_at
         assert later.media_time > earlier.media_time
-    status = camera.worker.status
+    status = camera.handler.status
     assert (status.codec, status.width, status.height, status.fps) == ("h264", 320, 240, 25.0)
-    assert camera.worker.stop()
+    assert camera.handler.stop()
 
 
 @pytest.mark.parametrize("auth", ["digest", "basic"])
@@ -81,9 +81,9 @@ def test_the_right_password_opens_and_a_wrong_one_is_unauthorized(
         right.wait_for(lambda status: status.state is GREEN, 5)
         for camera in (wrong, nobody):
             camera.wait_for(lambda status: status.state is RED and status.reason == "unauthorized", 5)
-        told = str(lines) + str([(camera.worker.status, camera.states) for camera in (right, wrong, nobody)])
+        told = str(lines) + str([(camera.handler.status, camera.states) for camera in (right, wrong, nobody)])
     assert "s3cr3t" not in told and "wr0ng" not in told
-    assert f"rtsp://***@127.0.0.1:{server.port}/hall: user or password are wrong" in told
+    assert f"rtsp://***@127.0.0.1:{server.port}/hall: wrong user or password" in told
 
 
 @pytest.mark.parametrize(("path", "reason"), [("attic", "not_found"), ("audio", "no_video")])
@@ -137,10 +137,10 @@ def test_stopping_a_frozen_camera_takes_no_two_seconds(mortal: RtspServer, start
     mortal.freeze()
     time.sleep(0.3)
     began = time.monotonic()
-    camera.worker.stop(timeout=0.5)
+    camera.handler.stop(timeout=0.5)
     assert time.monotonic() - began < 1
-    assert camera.worker.status.state is CameraState.GREY
-    assert camera.worker.join(5)
+    assert camera.handler.status.state is CameraState.GREY
+    assert camera.handler.join(5)
 
 
 def test_probing_a_camera(server: RtspServer) -> None:

@@ -9,7 +9,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from cameras.source.pixels import Converter
-from tests.scripted_camera import Notes, Script, picture, worker
+from tests.scripted_camera import Notes, Script, handler, picture
 
 
 def test_a_cameras_thread_is_named_on_its_stack() -> None:
@@ -21,7 +21,7 @@ def test_a_cameras_thread_is_named_on_its_stack() -> None:
         seen.append([frame.name for frame in traceback.extract_stack(sys._getframe())])
         read.set()
 
-    camera = worker(Script([picture(0.0), look]), Notes())
+    camera = handler(Script([picture(0.0), look]), Notes())
     camera.start()
     assert read.wait(10)
     assert camera.stop(10)

@@ -8,11 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cameras.errors import Reason
+from cameras.handler import CameraHandler
 from cameras.latest_frame import EndOfStream, LatestFrame
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from cameras.stream import NoFrame, StreamInfo
-from cameras.worker import CameraWorker
 from pipeline.base.backoff import Backoff
 from pipeline.types import Frame
 from tests.scripted_camera import (
@@ -23,10 +23,10 @@ from tests.scripted_camera import (
     ScriptedSource,
     Step,
     fault,
+    handler,
     picture,
     settings,
     take_all,
-    worker,
 )
 
 
@@ -34,7 +34,7 @@ from tests.scripted_camera import (
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds on the workers' clock; it stands still unless the test moves it."""
     seconds = [0.0]
-    for module in ("cameras.worker", "cameras.status.watchdog"):
+    for module in ("cameras.run", "cameras.status.watchdog"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: seconds[0]))
     return seconds
 
@@ -49,7 +49,7 @@ def test_every_trouble_is_followed_by_another_attempt() -> None:
         [picture(0.0), lambda: hold.wait(10) and None],
     )
     notes = Notes()
-    camera = worker(script, notes)
+    camera = handler(script, notes)
     camera.start()
     notes.wait_for(lambda: notes.states[-1:] == ["green"] and script.opened == 4)
     status = camera.status
@@ -72,7 +72,7 @@ def test_a_frame_rate_that_the_stream_does_not_name_is_measured(now: list[float]
     notes = Notes()
     unnamed = StreamInfo("h264", 6, 4, None, recorded=False)
     steps: list[Step] = [part for _ in range(40) for part in (later, picture(0.0))]
-    camera = worker(Script([*steps, fault(Reason.ENDED)], info=unnamed), notes)
+    camera = handler(Script([*steps, fault(Reason.ENDED)], info=unnamed), notes)
     camera.start()
     notes.wait_for(lambda: len(notes.reconnects) >= 1)
     camera.stop()
@@ -83,7 +83,7 @@ def test_every_source_that_was_opened_is_closed() -> None:
     """Also those that broke."""
     script = Script([picture(), fault(Reason.BROKEN)])
     notes = Notes()
-    camera = worker(script, notes)
+    camera = handler(script, notes)
     camera.start()
     notes.wait_for(lambda: len(notes.reconnects) >= 5)
     camera.stop()
@@ -95,7 +95,7 @@ def test_a_break_ends_the_stream_in_the_slot() -> None:
     notes = Notes()
     slot = LatestFrame("hall", notes)
     hold = threading.Event()
-    camera = worker(
+    camera = handler(
         Script([picture(50.0), fault(Reason.ENDED)], [picture(0.0), lambda: hold.wait(10) and None]),
         notes,
         slot,
@@ -117,7 +117,7 @@ def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.04 * number) for number in range(26)], info=RECORDED)
-    camera = worker(script, notes, slot, url="file:/clip.mp4", speed="fast", max_fps=10)
+    camera = handler(script, notes, slot, url="file:/clip.mp4", speed="fast", max_fps=10)
     camera.start()
     taken: list[float] = []
     while not (slot.closed and not slot.waiting):
@@ -142,7 +142,7 @@ def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> Non
     for number in range(21):
         steps += [picture(0.04 * number), look]
     script = Script([*steps, fault(Reason.ENDED)])
-    camera = CameraWorker(settings(), slot, Notes(), script, Backoff(300, 300), wanted_fps=lambda: wanted[0])
+    camera = CameraHandler(settings(), slot, Notes(), script, Backoff(300, 300), wanted_fps=lambda: wanted[0])
     camera.start()
     while camera.status.reason != "ended":
         time.sleep(0.005)
@@ -155,7 +155,7 @@ def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
     hold = threading.Event()
     steps: list[Step] = [picture(0.04 * number) for number in range(60)]
     notes = Notes()
-    camera = worker(Script([*steps, lambda: hold.wait(10) and None]), notes, max_fps=0.1)
+    camera = handler(Script([*steps, lambda: hold.wait(10) and None]), notes, max_fps=0.1)
     camera.start()
     deadline = time.monotonic() + 10
     while camera.status.frames_decoded < 60 and time.monotonic() < deadline:
@@ -171,7 +171,7 @@ def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.0)], info=RECORDED)
-    camera = worker(script, notes, slot, url="file:/clip.mp4")
+    camera = handler(script, notes, slot, url="file:/clip.mp4")
     camera.start()
     assert camera.join(5)
     assert script.opened == 1
@@ -187,7 +187,7 @@ def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
-    camera = worker(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast", max_fps=30)
+    camera = handler(script, notes, slot, url="file:/clip.mp4", loop=True, speed="fast", max_fps=30)
     camera.start()
     taken: list[Frame] = []
     while len(taken) < 10:
@@ -203,7 +203,7 @@ def test_a_looped_picture_is_read_once_a_second() -> None:
     """A single picture has no pace of its own; it must not be opened as fast as the machine can."""
     notes = Notes()
     script = Script([picture(0.0)], info=RECORDED)
-    camera = worker(script, notes, url="file:/one.png", loop=True)
+    camera = handler(script, notes, url="file:/one.png", loop=True)
     camera.start()
     time.sleep(1.3)
     assert camera.stop()
@@ -214,7 +214,7 @@ def test_a_looped_recording_keeps_its_pace_from_round_to_round() -> None:
     """Two pictures at 25 a second, again and again, are 25 a second."""
     notes = Notes()
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
-    camera = worker(script, notes, url="file:/clip.mp4", loop=True)
+    camera = handler(script, notes, url="file:/clip.mp4", loop=True)
     camera.start()
     time.sleep(0.6)
     assert camera.stop()
@@ -229,7 +229,7 @@ def test_a_thread_that_hangs_says_for_how_long(now: list[float]) -> None:
         reading.set()
         hold.wait(10)
 
-    camera = worker(Script([picture(0.0), hang]), Notes())
+    camera = handler(Script([picture(0.0), hang]), Notes())
     camera.start()
     assert reading.wait(5)
     now[0] += 54
@@ -245,7 +245,7 @@ def test_at_media_speed_a_recording_takes_its_time() -> None:
     """Eleven frames at 25 a second last 0.4 s."""
     notes = Notes()
     script = Script([picture(i * 0.04) for i in range(11)], info=RECORDED)
-    camera = worker(script, notes, url="file:/clip.mp4")
+    camera = handler(script, notes, url="file:/clip.mp4")
     began = time.monotonic()
     camera.start()
     assert camera.join(5)
@@ -257,7 +257,7 @@ def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
     """Also when it is looped: it must not be opened a thousand times a second."""
     for loop in (False, True):
         notes = Notes()
-        camera = worker(Script([NoFrame(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
+        camera = handler(Script([NoFrame(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
         camera.start()
         notes.wait_for(lambda notes=notes: len(notes.reconnects) >= 2)  # type: ignore[misc]  # bound as a default
         camera.stop()
@@ -272,7 +272,7 @@ def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
         now[0] += 7
 
     notes = Notes()
-    camera = worker(Script([picture(0.0), NoFrame(True), later, NoFrame(True), later, NoFrame(True)]), notes)
+    camera = handler(Script([picture(0.0), NoFrame(True), later, NoFrame(True), later, NoFrame(True)]), notes)
     camera.start()
     notes.wait_for(lambda: len(notes.reconnects) >= 1)
     camera.stop()
@@ -286,7 +286,9 @@ def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
         now[0] += 12
 
     notes = Notes()
-    camera = worker(Script([NoFrame(False), later, NoFrame(False), picture(0.0), fault(Reason.ENDED)]), notes)
+    camera = handler(
+        Script([NoFrame(False), later, NoFrame(False), picture(0.0), fault(Reason.ENDED)]), notes
+    )
     camera.start()
     notes.wait_for(lambda: "green" in notes.states)
     camera.stop()
@@ -304,7 +306,7 @@ def test_stop_returns_soon_even_while_connecting() -> None:
 
     notes = Notes()
     slot = LatestFrame("hall", notes)
-    camera = CameraWorker(settings(), slot, notes, hanging, Quick())
+    camera = CameraHandler(settings(), slot, notes, hanging, Quick())
     camera.start()
     began = time.monotonic()
     assert camera.stop(timeout=0.2) is False
@@ -320,7 +322,7 @@ def test_stop_returns_soon_even_while_connecting() -> None:
 def test_stop_interrupts_the_wait_between_two_attempts() -> None:
     """However long that wait is."""
     notes = Notes()
-    camera = CameraWorker(
+    camera = CameraHandler(
         settings(), LatestFrame("hall"), notes, Script(fault(Reason.DNS)), Backoff(300, 300)
     )
     camera.start()
@@ -333,7 +335,7 @@ def test_stop_interrupts_a_recording_at_media_speed_and_a_waiting_put() -> None:
     for speed in ("media", "fast"):
         notes = Notes()
         script = Script([picture(0.0), picture(9.0), picture(18.0)], info=RECORDED)
-        camera = worker(script, notes, url="file:/clip.mp4", speed=speed)
+        camera = handler(script, notes, url="file:/clip.mp4", speed=speed)
         camera.start()
         notes.wait_for(lambda notes=notes: "green" in notes.states)  # type: ignore[misc]  # bound as a default
         assert camera.stop()
@@ -343,7 +345,7 @@ def test_stop_interrupts_a_recording_at_media_speed_and_a_waiting_put() -> None:
 def test_a_disabled_camera_is_grey_and_opens_nothing() -> None:
     """It can be stopped like any other."""
     script, notes = Script([picture()]), Notes()
-    camera = worker(script, notes, enabled=False)
+    camera = handler(script, notes, enabled=False)
     camera.start()
     assert (camera.status.state, camera.status.reason) == (CameraState.GREY, "disabled")
     assert camera.stop()
@@ -356,7 +358,7 @@ def test_a_programming_error_is_not_taken_for_trouble() -> None:
     seen: list[type[BaseException]] = []
     hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
     try:
-        camera = worker(Script([lambda: [][0]]), Notes())
+        camera = handler(Script([lambda: [][0]]), Notes())
         camera.start()
         camera.join(5)
     finally:
@@ -368,9 +370,13 @@ def test_no_log_line_holds_the_password() -> None:
     """From the first connection to the last trouble."""
     notes = Notes()
     with capture_logs() as lines:
-        camera = worker(Script([picture(0.0), fault(Reason.ENDED)], fault(Reason.UNAUTHORIZED)), notes)
+        camera = handler(Script([picture(0.0), fault(Reason.ENDED)], fault(Reason.UNAUTHORIZED)), notes)
         camera.start()
         notes.wait_for(lambda: len(notes.reconnects) >= 3)
         camera.stop()
-    assert {line["event"] for line in lines} == {"camera is connected", "camera gives no frames"}
+    assert {line["event"] for line in lines} == {
+        "camera's thread begins",
+        "camera is connected",
+        "camera gives no frames",
+    }
     assert "s3cr3t" not in str(lines) + repr(camera.status) + repr(camera.settings)

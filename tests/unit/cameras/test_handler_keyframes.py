@@ -6,19 +6,19 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.load.decode_load import DecodeLoad
 from cameras.stream import NoFrame, UndecodedPacket
-from cameras.worker import CameraWorker
 from tests.scripted_camera import (
     RECORDED,
     Notes,
     Script,
     Step,
+    handler,
     picture,
     settings,
     take_all,
-    worker,
 )
 
 
@@ -27,7 +27,7 @@ def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
     notes = Notes()
     kept: list[Step] = [UndecodedPacket(0.01 * number) for number in range(1, 30)]
     script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
-    camera = worker(script, notes, url="file:/clip.mp4")
+    camera = handler(script, notes, url="file:/clip.mp4")
     began = time.monotonic()
     camera.start()
     assert camera.join(5)
@@ -38,14 +38,14 @@ def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
 
 def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     """They come all at once; the newest would win over those for which they were kept."""
-    monkeypatch.setattr("cameras.worker.LATE_SECONDS", 10.0)
+    monkeypatch.setattr("cameras.handler.LATE_SECONDS", 10.0)
     notes = Notes()
     ready = threading.Event()
     slot = LatestFrame("hall", notes, on_ready=ready.set)
     late = [picture(0.04 * number).as_late() for number in range(1, 6)]
     hold = threading.Event()
     script = Script([picture(0.0), *late, lambda: hold.wait(10) and None])
-    camera = worker(script, notes, slot, max_fps=30)
+    camera = handler(script, notes, slot, max_fps=30)
     camera.start()
     taken: list[object] = []
     deadline = time.monotonic() + 10
@@ -76,7 +76,7 @@ def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
         picture(1.4),
         lambda: hold.wait(10) and None,
     ]
-    camera = worker(Script(steps), notes, read_timeout_seconds=1)
+    camera = handler(Script(steps), notes, read_timeout_seconds=1)
     camera.start()
     deadline = time.monotonic() + 10
     while notes.decoded < 2 and not notes.reconnects and time.monotonic() < deadline:
@@ -94,7 +94,7 @@ def test_what_is_left_out_is_counted() -> None:
         [picture(0.0), UndecodedPacket(0.04, dropped=True), UndecodedPacket(0.08), picture(0.12)],
         info=RECORDED,
     )
-    camera = worker(script, notes, url="file:/clip.mp4", max_fps=1)
+    camera = handler(script, notes, url="file:/clip.mp4", max_fps=1)
     camera.start()
     assert camera.join(5)
     assert notes.skips == ["busy"]
@@ -120,7 +120,7 @@ def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logg
     steps = [step for number in range(5) for step in (change, picture(0.2 * number))]
     script = Script(steps, info=RECORDED)
     clip = settings(decode=decode, url="file:/clip.mp4")
-    camera = CameraWorker(clip, LatestFrame("hall", notes), notes, script, decode_load=Scripted())
+    camera = CameraHandler(clip, LatestFrame("hall", notes), notes, script, decode_load=Scripted())
     with capture_logs() as lines:
         camera.start()
         assert camera.join(10)

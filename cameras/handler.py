@@ -1,0 +1,365 @@
+"""The handler of one camera: owns its state, its retries and the takeover from a stalled run."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from cameras.errors import Reason, SourceError
+from cameras.latest_frame import LatestFrame
+from cameras.load.decode_load import DecodeLoad
+from cameras.observer import CameraObserver, CameraStatus
+from cameras.run import SourceRun
+from cameras.settings import CameraSettings
+from cameras.source.crash_tag import with_crash_tag
+from cameras.source.ffmpeg import FFmpegSource
+from cameras.status.health import CameraHealth
+from cameras.status.stats import CameraStats
+from cameras.status.watchdog import Stall
+from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
+from cameras.timing.clock import Stamp, StreamClock
+from cameras.timing.playback import Playback, wait_or_stop
+from cameras.urls import UrlKind
+from pipeline.base.backoff import Backoff
+from pipeline.rate import Rate
+from pipeline.types import Frame
+
+FIRST_PAUSE_SECONDS = 0.5
+"""Pause before the first attempt to connect again."""
+
+STILL_SECONDS = 1.0
+"""Interval at which a looped recording of a single picture is read again."""
+
+LATE_SECONDS = 0.1
+"""Maximum time that a late frame waits for the slot to become free."""
+
+REPORT_SECONDS = 0.15
+"""Decoded frames are reported to the observer in batches of this media time, because a call for each frame
+would cost as much as all the rest between two frames."""
+
+log = structlog.get_logger()
+
+
+class CameraHandler:
+    """Reads one camera until it is stopped. Started once; changed settings need a new handler and slot.
+
+    Runs have generation numbers. Reports of another generation than the current one are dropped: each report
+    is checked and applied under one lock, and the slot takes frames of the newest writer only.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        slot: LatestFrame,
+        observer: CameraObserver,
+        open_source: Callable[[CameraSettings], Stream] = FFmpegSource,
+        backoff: Backoff | None = None,
+        held_seconds: float = 0.0,
+        wanted_fps: Callable[[], float] | None = None,
+        decode_load: DecodeLoad | None = None,
+        read_by: str = "",
+    ) -> None:
+        """held_seconds: delay before the first attempt, because the stream crashed the process. wanted_fps:
+        frame rate that the analysis wants now; default: `max_fps`. decode_load: that of the source. read_by:
+        another box that reads this camera; it is not opened then."""
+        self.settings = settings
+        self._held_seconds = held_seconds
+        self._slot = slot
+        self._observer = observer
+        self._open_source = open_source
+        self._backoff = backoff or Backoff(FIRST_PAUSE_SECONDS, settings.reconnect_max_seconds)
+        self._health = CameraHealth(settings.id, observer, live=settings.kind is not UrlKind.FILE)
+        self._stats = CameraStats(settings)
+        # Reentrant, because an observer may ask for the status.
+        self._lock = threading.RLock()
+        self._generation = 0
+        self._stopped = False
+        self._run: SourceRun | None = None
+        self._thread: threading.Thread | None = None
+        # These outlive a run, so that times keep growing over loops, reconnects and takeovers.
+        self._clock: StreamClock | None = None
+        self._playback: Playback | None = None
+        self._rate = Rate()
+        self._reported_at = 0.0
+        """Media time of the last report to the observer."""
+        self._unreported: list[float] = []
+        """Decode times that are not reported yet."""
+        self._decode_load = decode_load or DecodeLoad()
+        self._logged_overload = False
+        self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
+        self._wanted = settings.enabled and not read_by
+        if not settings.enabled:
+            self._health.finished("disabled", "disabled in its settings")
+        elif read_by:
+            self._health.finished("elsewhere", f"box {read_by} reads it")
+
+    @property
+    def status(self) -> CameraStatus:
+        """Snapshot of the camera."""
+        return self._stats.status(self._health.condition())
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether only key frames are decoded while nothing happens, for lack of time."""
+        return self.settings.decode == "all" and self._decode_load.overloaded
+
+    def start(self) -> None:
+        """Start the camera's thread. If the camera is not to be read, only close its slot."""
+        if not self._wanted:
+            self._slot.close()
+            return
+        with self._lock:
+            self._begin_run()
+
+    def ask_to_stop(self) -> None:
+        """Begin to stop; returns at once. The slot gets nothing after this but its end."""
+        with self._lock:
+            self._give_up_run()
+            self._stopped = True
+            self._slot.close()
+            if self._health.condition().reason not in ("disabled", "elsewhere", "ended"):
+                self._health.finished("stopped", "")
+
+    def stop(self, timeout: float = 1.5) -> bool:
+        """`ask_to_stop`, then wait for the thread for up to `timeout` seconds.
+
+        False if the thread is still inside FFmpeg, which cannot be interrupted while it connects or waits for
+        a stalled stream. It ends at its own timeout, changes nothing until then, and does not delay the exit
+        of the process.
+        """
+        self.ask_to_stop()
+        return self.join(timeout)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the thread; whether it has ended."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def hung_seconds(self) -> float:
+        """For how long the thread has hung; 0 while it works, waits within its timeouts, or has ended."""
+        run, thread = self._run, self._thread
+        if run is None or thread is None or not thread.is_alive() or run.stopping.is_set():
+            return 0.0
+        return run.watchdog.hung_seconds()
+
+    def stall(self) -> Stall | None:
+        """What the thread waits for, if longer than this camera's packets usually take; otherwise None."""
+        run = self._run
+        return None if run is None or run.stopping.is_set() else run.watchdog.stall(self._health.usual_gap)
+
+    def reopen(self, stall: Stall) -> bool:
+        """Give up the run that stalls and open the camera on a new thread; False if it stalls no more.
+
+        The old thread ends when FFmpeg returns. Whatever it still reports is dropped.
+        """
+        with self._lock:
+            if self._stopped or self.stall() != stall:
+                return False
+            self._give_up_run()
+            message = f"{self.settings.masked_url}: silent, but it answers a new connection; reopened"
+            self._health.failed(SourceError(Reason.STALLED, message), stall.since)
+            self._count_reconnect(Reason.STALLED)
+            # A camera that answers and still takes its time is not reopened again and again.
+            self._begin_run(patient=True)
+            return True
+
+    def report_posting_error(self, message: str) -> None:
+        """Show the camera as yellow for 30 s: sightings cannot be posted. The message holds no secrets."""
+        self._health.posting_failed(message)
+
+    def _begin_run(self, patient: bool = False) -> None:
+        run = SourceRun(
+            self.settings, self._generation, self._slot.writer(), self._open_source, self, patient
+        )
+        # A daemon thread: FFmpeg cannot be interrupted while it connects, and must not delay the exit.
+        thread = threading.Thread(
+            target=with_crash_tag(self.settings.crash_tag, self._read_until_stopped),
+            args=(run,),
+            name=f"camera {self.settings.id}",
+            daemon=True,
+        )
+        self._run, self._thread = run, thread
+        thread.start()
+        log.debug("camera's thread begins", camera=self.settings.id, thread=thread.native_id)
+
+    def _give_up_run(self) -> None:
+        self._report_decoded()
+        self._generation += 1
+        if self._run is not None:
+            self._run.stopping.set()
+
+    def _is_current(self, run: SourceRun) -> bool:
+        """Call and act on the answer while holding the lock."""
+        return run.generation == self._generation
+
+    def _read_until_stopped(self, run: SourceRun) -> None:
+        """The body of a run's thread."""
+        held_seconds, self._held_seconds = self._held_seconds, 0.0
+        if held_seconds:
+            self._hold(run, held_seconds)
+        while not run.stopping.is_set():
+            try:
+                self._play(run)
+            except SourceError as error:
+                self._retry_after(run, error)
+            else:
+                self._end(run)
+                return
+
+    def _hold(self, run: SourceRun, seconds: float) -> None:
+        minutes = f"{seconds / 60:.0f} minutes"
+        message = f"{self.settings.masked_url}: decoding it crashed the process; paused for {minutes}"
+        with self._lock:
+            if not self._is_current(run):
+                return
+            self._health.failed(SourceError(Reason.CRASHED, message))
+        self._reconnect_after(run, seconds, Reason.CRASHED)
+
+    def _retry_after(self, run: SourceRun, error: SourceError) -> None:
+        """Show the failure and pause before the next attempt."""
+        with self._lock:
+            if not self._is_current(run):
+                return
+            run.writer.end()
+            self._health.failed(error)
+            run.watchdog.pausing()
+            seconds = self._backoff.pause_seconds()
+        self._reconnect_after(run, seconds, error.reason)
+
+    def _reconnect_after(self, run: SourceRun, seconds: float, reason: Reason) -> None:
+        run.stopping.wait(seconds)
+        with self._lock:
+            if self._is_current(run):
+                self._count_reconnect(reason)
+
+    def _end(self, run: SourceRun) -> None:
+        with self._lock:
+            if self._is_current(run):
+                log.info("recording was played to its end", camera=self.settings.id)
+                self._health.finished("ended", "the recording was played to its end")
+                self._slot.close()
+
+    def _play(self, run: SourceRun) -> None:
+        """Play the source until it ends for good or the run is stopped. Raises SourceError."""
+        while not run.stopping.is_set():
+            try:
+                frames = run.play()
+            finally:
+                with self._lock:
+                    if self._is_current(run):
+                        self._report_decoded()
+            if frames == 0 and not run.stopping.is_set():
+                raise SourceError(Reason.CORRUPT, f"{self.settings.masked_url}: no picture could be decoded")
+            if not self.settings.loop:
+                return
+            if frames == 1:
+                run.stopping.wait(STILL_SECONDS)
+
+    # cameras.run.RunListener
+    def opened(self, run: SourceRun, info: StreamInfo) -> None:
+        with self._lock:
+            if not self._is_current(run):
+                return
+            self._health.connected(live=not info.recorded, frame_seconds=1 / info.fps if info.fps else 0.0)
+            self._stats.connected(info)
+            if self._clock is None:
+                self._clock = StreamClock(follow_arrival=not info.recorded)
+            elif not info.recorded:
+                self._clock.reconnected()
+                self._rate.restart()
+            if not info.recorded or self.settings.speed != "media":
+                self._playback = None
+            elif self._playback is None:
+                self._playback = Playback()
+
+    def frame(self, run: SourceRun, frame: DecodedFrame, info: StreamInfo) -> None:
+        lossless = info.recorded and self.settings.speed == "fast"
+        wait_seconds = 0.0
+        with self._lock:
+            if not self._is_current(run) or self._clock is None:
+                return
+            stamp = self._clock.stamp(frame.stream_seconds, frame.arrived_at, info.frame_seconds)
+            if not frame.late:
+                wait_seconds = self._schedule(stamp.media_time)
+        wait_or_stop(wait_seconds, run.stopping)
+        # Lossless playback must not depend on how busy the analysis is.
+        fps = self.settings.max_fps if lossless else self._wanted_fps()
+        if not self._count_frame(run, frame, stamp, fps):
+            return
+        made = Frame(self.settings.id, stamp.captured_at, stamp.media_time, frame.pixels)
+        # Late frames come in a burst: without a wait the newest would replace all others.
+        run.writer.put(made, lossless or frame.late, None if lossless else LATE_SECONDS)
+
+    def undecoded(self, run: SourceRun, packet: UndecodedPacket) -> None:
+        wait_seconds = 0.0
+        with self._lock:
+            if not self._is_current(run) or self._clock is None:
+                return
+            self._health.undecoded_packet()
+            if packet.dropped:
+                self._observer.skipped(self.settings.id, "busy")
+            if (due := self._clock.media_time(packet.stream_seconds)) is not None:
+                wait_seconds = self._schedule(due)
+        wait_or_stop(wait_seconds, run.stopping)
+
+    def damaged(self, run: SourceRun) -> None:
+        with self._lock:
+            if self._is_current(run):
+                self._health.damaged_frame()
+                self._observer.skipped(self.settings.id, "corrupt")
+
+    def fps_measured(self, run: SourceRun, fps: float) -> None:
+        with self._lock:
+            if self._is_current(run):
+                self._stats.measured(fps)
+
+    def steady(self, run: SourceRun) -> None:
+        with self._lock:
+            if self._is_current(run):
+                self._backoff.reset()
+
+    def _schedule(self, media_time: float) -> float:
+        """Seconds until a recording's frame is due; 0 for a live stream."""
+        if self._playback is None or self._clock is None:
+            return 0.0
+        wait_seconds, delay_seconds = self._playback.schedule(media_time)
+        self._clock.delay(delay_seconds)
+        return wait_seconds
+
+    def _count_frame(self, run: SourceRun, frame: DecodedFrame, stamp: Stamp, fps: float) -> bool:
+        """Count a frame; whether it is due for the analysis."""
+        with self._lock:
+            if not self._is_current(run):
+                return False
+            self._stats.frame()
+            self._health.frame()
+            self._unreported.append(frame.decode_seconds)
+            due = self._rate.is_due(stamp.media_time, fps)
+            if due or stamp.media_time - self._reported_at >= REPORT_SECONDS:
+                self._report_decoded()
+                self._reported_at = stamp.media_time
+            if due:
+                self._rate.taken(stamp.media_time, fps)
+                self._stats.picture((frame.pixels.width, frame.pixels.height))
+            return due
+
+    def _report_decoded(self) -> None:
+        if self._unreported:
+            self._observer.frames_decoded(self.settings.id, self._unreported)
+            self._unreported = []
+            self._log_overload()
+
+    def _log_overload(self) -> None:
+        if self._logged_overload == self.overloaded:
+            return
+        self._logged_overload = not self._logged_overload
+        if self._logged_overload:
+            log.warning("too much to decode: only key frames while nothing happens", camera=self.settings.id)
+        else:
+            log.info("every frame is decoded again", camera=self.settings.id)
+
+    def _count_reconnect(self, reason: Reason) -> None:
+        self._stats.reconnect()
+        self._observer.reconnect(self.settings.id, reason.value)

@@ -1,0 +1,121 @@
+"""One run of a camera's source: opens it, reads it to its end, and reports what happens.
+
+A run knows nothing of retries, of the camera's state or of other runs. The handler decides what a report
+means, and ignores the reports of a run that it has given up.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from cameras.errors import Reason, SourceError
+from cameras.latest_frame import FrameWriter
+from cameras.settings import CameraSettings
+from cameras.status.watchdog import Watchdog
+from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
+
+FIRST_PICTURE_SECONDS = 30.0
+"""Maximum time with packets but without a first picture; key frames may be rare."""
+
+FPS_WINDOW_SECONDS = 2.0
+"""Minimum time over which the frame rate is measured if the stream has no metadata."""
+
+STEADY_SECONDS = 10.0
+"""After frames for this time, the next failure is a new one, with short pauses again."""
+
+
+class RunListener(Protocol):
+    """Receives the reports of a run, on the run's thread."""
+
+    def opened(self, run: "SourceRun", info: StreamInfo) -> None: ...
+    def frame(self, run: "SourceRun", frame: DecodedFrame, info: StreamInfo) -> None:
+        """May block until the frame is due and, for lossless recordings, until the slot is free."""
+        ...
+
+    def undecoded(self, run: "SourceRun", packet: UndecodedPacket) -> None:
+        """May block until the packet is due."""
+        ...
+
+    def damaged(self, run: "SourceRun") -> None: ...
+    def fps_measured(self, run: "SourceRun", fps: float) -> None: ...
+    def steady(self, run: "SourceRun") -> None:
+        """Frames have arrived for STEADY_SECONDS; called repeatedly."""
+        ...
+
+
+class SourceRun:
+    """A thread's use of one camera, until it is stopped or given up."""
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        generation: int,
+        writer: FrameWriter,
+        open_source: Callable[[CameraSettings], Stream],
+        listener: RunListener,
+        patient: bool = False,
+    ) -> None:
+        """patient: see `Watchdog`."""
+        self.generation = generation
+        self.writer = writer
+        self.stopping = threading.Event()
+        self.watchdog = Watchdog(settings, patient)
+        self._settings = settings
+        self._open_source = open_source
+        self._listener = listener
+
+    def play(self) -> int:
+        """Open the source and read it to its end, or until `stopping` is set; the number of frames.
+
+        Raises:
+            SourceError: the source cannot be opened, breaks or stalls.
+        """
+        self.watchdog.connecting()
+        source = self._open_source(self._settings)
+        try:
+            if self.stopping.is_set():
+                return 0
+            self._listener.opened(self, source.info)
+            self.watchdog.connected(live=not source.info.recorded)
+            return self._read(source)
+        finally:
+            source.close()
+
+    def _read(self, source: Stream) -> int:
+        info = source.info
+        frames = punctual = 0
+        began = last = time.monotonic()
+        for item in source.frames():
+            if self.stopping.is_set():
+                break
+            now = self.watchdog.progress()
+            if isinstance(item, UndecodedPacket):
+                punctual += 1
+                self._listener.undecoded(self, item)
+                last = time.monotonic()
+                continue
+            if not isinstance(item, DecodedFrame):
+                if item.corrupt:
+                    self._listener.damaged(self)
+                self._check_silence(now - last, frames, info)
+                continue
+            frames += 1
+            punctual += not item.late
+            self.watchdog.picture()
+            self._listener.frame(self, item, info)
+            last = time.monotonic()
+            if info.fps is None and last - began >= FPS_WINDOW_SECONDS:
+                self._listener.fps_measured(self, punctual / (last - began))
+            if last - began > STEADY_SECONDS:
+                self._listener.steady(self)
+        return frames
+
+    def _check_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
+        """Raises SourceError if packets, but no pictures, have arrived for too long."""
+        limit = self._settings.read_timeout_seconds
+        if frames == 0:
+            limit = max(limit, FIRST_PICTURE_SECONDS)
+        if seconds > limit and not info.recorded:
+            message = f"{self._settings.masked_url}: packets arrive, but no picture for {limit:g} s"
+            raise SourceError(Reason.STALLED, message)
