@@ -31,6 +31,8 @@ trap 'rm -rf "$copy"' EXIT
 cp -R pyproject.toml README.md LICENSE daemon cameras pipeline store "$copy"
 log=$("$new/bin/python" -m pip install -q --no-deps --no-build-isolation --no-compile --force-reinstall "$copy" 2>&1) ||
   fail "$log"
+"$new/bin/python" .ci/man "$root/usr/local/share/man/man1/facend.1"
+.ci/completion "$new/bin/python" "$root/usr/local/share"
 # Scripts and compiled files name the place where they will be.
 grep -rlIF "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -r sed -i "s|$new|$home/venv|g"
 # A package may carry files for another Python that don't compile; they are of no use here.

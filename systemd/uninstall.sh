@@ -15,6 +15,9 @@ if [ -z "$root" ] && [ -e /etc/systemd/system/facend.service ] && command -v sys
   systemctl disable --quiet facend.service
 fi
 rm -rf "$root/opt/facend" "$root/usr/local/share/facend"
+rm -f "$root/usr/local/share/man/man1/facend.1" "$root/usr/local/share/bash-completion/completions/facend" \
+  "$root/usr/local/share/zsh/site-functions/_facend" \
+  "$root/usr/local/share/fish/vendor_completions.d/facend.fish"
 rm -f "$root/usr/local/bin/facend" "$root/etc/systemd/system/facend.service" \
   "$root/etc/sysusers.d/facend.conf" "$root/etc/tmpfiles.d/facend.conf"
 if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

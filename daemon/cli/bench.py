@@ -75,7 +75,10 @@ class Bench(CommandGroup):
 
 @click.group(cls=Bench)
 def bench() -> None:
-    """Measure how fast this machine is, next to a simple baseline."""
+    """Measure how fast this machine is.
+
+    Results are compared with simple baselines.
+    """
 
 
 @bench.command("facens")

@@ -9,6 +9,7 @@ import click
 from cameras.settings import CameraSettings
 from daemon.cli import camera_changes as cli_camera_changes
 from daemon.cli.context import CommandContext, store_options
+from daemon.cli.groups import CommandGroup
 from daemon.cli.options import json_option, settings_option
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows
@@ -23,7 +24,7 @@ from store import Context, Users
 STATUS_FIELDS = ("since", "codec", "width", "height", "fps", "frames_decoded")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @settings_option
 @json_option
 @click.pass_context

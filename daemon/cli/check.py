@@ -14,9 +14,9 @@ from daemon.runtime.disk_space import require_possible_reserve
 @settings_option
 @json_option
 def check(settings_path: Path | None, as_json: bool) -> None:
-    """Validate the settings and print the effective values, with secrets masked.
+    """Validate the settings and print the effective values.
 
-    Errors are printed one per line, with exit status 2.
+    Secrets are masked. Errors are printed one per line, with exit status 2.
     """
     path = settings_path or settings_file.find()
     shown = settings_file.effective(path)

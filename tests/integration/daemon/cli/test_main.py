@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from daemon.cli.groups import CommandGroup
 from tests.daemon_process import FACEND, write_settings
 from tests.faces import default_models
 
+ROOT = Path(cli.__file__).parents[2]
 CAMERA = {"id": "hall", "url": "rtsp://viewer:s3cret@10.0.0.7/main"}
 
 
@@ -143,6 +145,86 @@ finally:
         [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50
     )
     assert set(done.stdout.splitlines()[-1].split()) & not_loaded == set()
+
+
+def completions(*words):
+    """What click's completion for bash offers for the last word, and the modules that it imported."""
+    environment = {
+        **os.environ,
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+        "_FACEND_COMPLETE": "bash_complete",
+    }
+    program = """
+import sys
+from daemon.cli import main as cli
+sys.argv = ["facend"]
+try:
+    cli.main()
+finally:
+    print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=environment,
+    )
+    *offered, modules = done.stdout.splitlines()
+    return [line.partition(",")[2] for line in offered], set(modules.split())
+
+
+def test_completion_offers_commands_without_importing_them():
+    """The shell waits for it at each press of the tab key."""
+    offered, modules = completions("facend", "")
+    assert {"run", "cameras", "persons"} <= set(offered)
+    assert modules & {"numpy", "pydantic", "structlog", "store", "asyncio"} == set()
+    assert completions("facend", "ca")[0] == ["calibrate", "cameras"]
+    assert completions("facend", "persons", "er")[0] == ["erase"]
+    assert "--yes" in completions("facend", "persons", "erase", "--")[0]
+
+
+def every_command(command, path=("facend",)):
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from every_command(command.get_command(context, name), (*path, name))
+
+
+def test_no_help_is_cut_off_and_every_option_is_explained():
+    """At 80 columns every line of every help is whole, and no option lacks its sentence."""
+    for path, command in every_command(cli.facend):
+        context = click.Context(command, info_name=" ".join(path), terminal_width=80)
+        lines = command.get_help(context).splitlines()
+        assert not [
+            line for line in lines if len(line) > 80 or (line.endswith("...") and "ARGS" not in line)
+        ], path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{path}: {parameter.opts} has no help"
+
+
+def test_the_summary_of_a_lazy_command_is_the_first_sentence_of_its_help():
+    """The list of commands, which imports none, says the same as the command."""
+    for path, command in every_command(cli.facend):
+        for name, lazy in getattr(command, "lazy_commands", {}).items():
+            subcommand = command.get_command(click.Context(command), name)
+            assert subcommand.get_short_help_str(200) == lazy.summary, (path, name)
+
+
+def test_the_man_page_has_every_command_and_option(tmp_path):
+    """It is made from the help of all commands."""
+    page = tmp_path / "facend.1"
+    subprocess.run([sys.executable, ROOT / ".ci" / "man", page], check=True, timeout=50)
+    text = page.read_text().replace("\\-", "-")
+    for path, command in every_command(cli.facend):
+        assert path == ("facend",) or f'.SS "{" ".join(path)}"' in text
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and path != ("facend",):
+                assert parameter.opts[-1] in text
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", "2>&- <&-", ">&- 2>&- <&-"])
