@@ -11,6 +11,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from store.mongod.program import find_mongod
 from tests.daemon_process import Daemon, busy_camera, daemon, free_port, mongods, write_settings
@@ -140,7 +142,7 @@ def store_at_start(scene: Scene) -> None:
 
 
 def camera(scene: Scene) -> None:
-    clip = Path(scene.cameras[0]["url"].removeprefix("file://"))
+    clip = Path(url2pathname(urlsplit(scene.cameras[0]["url"]).path))
     names = ("left", "right")
     server = scene.stack.enter_context(rtsp_server(dict.fromkeys(names, clip)))
     scene.cameras += [{**busy_camera(name, clip), "url": server.url(name), "loop": False} for name in names]

@@ -210,7 +210,8 @@ def test_frames_add_up(watched: Watched) -> None:
 def test_health_and_status_tell_of_a_daemon_that_works(watched: Watched) -> None:
     """Alive, ready, and a green camera with its codec, size and rate."""
     assert watched.healthz == watched.readyz == (200, "ok\n")
-    assert watched.status["store"] == {"ready": True, "trouble": ""}
+    store = watched.status["store"]
+    assert (store["ready"], store["trouble"], store["malformed_documents"]) == (True, "", {})
     assert watched.status["spool"]["fault"] is None
     (camera,) = watched.status["cameras"]
     assert (camera["cam_id"], camera["state"], camera["codec"]) == ("hall", "green", "h264")

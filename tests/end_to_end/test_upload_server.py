@@ -37,7 +37,9 @@ def test_sightings_wait_for_an_upload_server_that_is_away(short_clip: Path, tmp_
             checked = facend("doctor", "--settings", settings, "--grace-minutes", "0")
             assert process.stop() == 0
         pictures = sorted(path for path in files_below(server.root))
-    assert "MongoDB, facen storage and uploads agree" in checked.stdout, checked.stdout + checked.stderr
+    assert "MongoDB, facen storage and uploads are consistent" in checked.stdout, (
+        checked.stdout + checked.stderr
+    )
     assert len(pictures) == 3 * stored
     for picture in pictures:
         assert cv2.imdecode(np.frombuffer(picture.read_bytes(), np.uint8), cv2.IMREAD_COLOR) is not None, (
