@@ -90,7 +90,7 @@ class Upkeep:
         rules, references = evidence_rules(persons, pack), session.ctx.persons.rules.references
         async with self._exclusive(session, "merge") as exclusive:
             if exclusive:
-                await PersonEvidence(session.ctx, session.owner, rules, references).night(persons.merge)
+                await PersonEvidence(session.ctx, session.owner, rules, references).run_nightly(persons.merge)
 
     async def check(self) -> None:
         """Check the consistency of everything that is stored."""

@@ -19,7 +19,7 @@ from daemon.models import pack_in_settings
 from daemon.runtime import data_folder
 from store import Context, Users
 from store.upkeep.doctor.doctor import GRACE, Doctor
-from store.upkeep.doctor.findings import Finding, Kind
+from store.upkeep.doctor.findings import Finding, FindingKind
 
 SHOWN = 10
 """Findings of one kind that are listed individually."""
@@ -67,7 +67,7 @@ def doctor(command: CommandContext, repair: bool, force: bool, grace_minutes: fl
         click.echo(f"BAD       {error_text}" if error_text else _text(findings, grace_minutes))
         if left and not repair:
             click.echo("`facend doctor --repair` repairs this")
-        if repair and any(finding.kind == Kind.REFUSED for finding in findings):
+        if repair and any(finding.kind == FindingKind.REFUSED for finding in findings):
             click.echo("`facend doctor --repair --force` repairs it regardless")
     sys.exit(1 if wrong else 0)
 
@@ -104,7 +104,7 @@ async def _own_token(_: Context, user: Users.Model) -> str:
 
 def _text(findings: Iterable[Finding], grace_minutes: float) -> str:
     """Each kind of finding with its number and the first few findings."""
-    kinds: dict[Kind, list[Finding]] = {}
+    kinds: dict[FindingKind, list[Finding]] = {}
     for finding in findings:
         kinds.setdefault(finding.kind, []).append(finding)
     lines = []

@@ -15,7 +15,13 @@ from daemon.runtime import data_folder
 from pipeline.base.control_characters import visible
 from pipeline.extractor import Extractor
 from store import Context, Users
-from store.identity.enrolment import Candidate, Enrolment, EnrolmentSettings, Outcome, candidates
+from store.identity.enrolment import (
+    Enrolment,
+    EnrolmentPicture,
+    EnrolmentResult,
+    EnrolmentSettings,
+    pictures_in,
+)
 from store.mongod.process_lock import OwnerLock
 
 RESULTS = ("taken", "known", "refused")
@@ -41,7 +47,7 @@ def enroll(command: CommandContext, folder: Path, gallery: str, min_score: float
     again adds its new pictures only.
     """
     try:
-        pictures = candidates(folder)
+        pictures = pictures_in(folder)
     except OSError as error:
         raise StartError(f"{folder}: cannot be read ({error.strerror})") from error
     if not pictures:
@@ -54,8 +60,8 @@ def enroll(command: CommandContext, folder: Path, gallery: str, min_score: float
 
 
 def _enrolled(
-    command: CommandContext, pictures: list[Candidate], gallery: str, min_score: float
-) -> list[Outcome]:
+    command: CommandContext, pictures: list[EnrolmentPicture], gallery: str, min_score: float
+) -> list[EnrolmentResult]:
     settings = command.settings
     data_folder.prepare(settings.data_dir)
     lock = OwnerLock(settings.data_dir / "enroll.lock")
@@ -71,7 +77,7 @@ def _enrolled(
             min_score=min_score,
         )
 
-        async def work(ctx: Context, user: Users.Model) -> list[Outcome]:
+        async def work(ctx: Context, user: Users.Model) -> list[EnrolmentResult]:
             outcomes = []
             with progress(len(pictures), "enrolling") as step:
                 async for outcome in Enrolment(ctx, user, how).run(pictures):
@@ -85,7 +91,7 @@ def _enrolled(
         lock.release()
 
 
-def _report(outcomes: list[Outcome], gallery: str) -> dict[str, object]:
+def _report(outcomes: list[EnrolmentResult], gallery: str) -> dict[str, object]:
     numbers = Counter[str](outcome.result for outcome in outcomes)
     return {
         "gallery": gallery,
@@ -95,11 +101,11 @@ def _report(outcomes: list[Outcome], gallery: str) -> dict[str, object]:
     }
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: EnrolmentResult) -> str:
     return visible(f"{outcome.label}: {outcome.reason}", one_line=True)
 
 
-def _text(outcomes: list[Outcome], gallery: str) -> str:
+def _text(outcomes: list[EnrolmentResult], gallery: str) -> str:
     lines = [_line(outcome) for outcome in outcomes if outcome.result == "refused"]
     if lines:
         lines = ["refused", *(f"  {line}" for line in lines)]

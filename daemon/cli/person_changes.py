@@ -46,7 +46,7 @@ def split(command: CommandContext, person_id: int, faces: str | None) -> None:
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
         changes, evidence = _changes(ctx, user), _evidence(command, ctx, user, pack)
-        parts = await evidence.parts(person_id) if chosen is None else [chosen]
+        parts = await evidence.partition(person_id) if chosen is None else [chosen]
         return [await changes.split(person_id, part) for part in parts]
 
     _echo_changes(command, with_store(command, work))
@@ -75,7 +75,7 @@ def changes(command: CommandContext) -> None:
     """List all merges, splits and renamings, latest first."""
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        return await _changes(ctx, user).made()
+        return await _changes(ctx, user).list_changes()
 
     made = read_rows(command, work)
     if command.as_json:
@@ -97,7 +97,7 @@ def proposals(command: CommandContext, now: bool) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[Proposal]:
         evidence = _evidence(command, ctx, user, pack)
         if now:
-            await evidence.night("propose")
+            await evidence.run_nightly("propose")
         return await evidence.proposals()
 
     found = with_store(command, work, fill=True) if now else read_rows(command, work)

@@ -17,7 +17,7 @@ from daemon.models import pack_in_settings
 from store import Context, Users
 from store.identity.erasure import Erasure
 from store.identity.erasure_report import Erased, Preview
-from store.identity.history import AtCamera, History, history
+from store.identity.history import CameraHistory, History, history
 from store.identity.lookalikes import Double
 from store.spool.files import SpoolFiles
 
@@ -198,7 +198,7 @@ def _double(one: Double, command: CommandContext) -> str:
     return f"{person}{seen}, confidence {one.confidence:.2f}"
 
 
-def _friendship(camera: AtCamera, settings: Settings) -> str:
+def _friendship(camera: CameraHistory, settings: Settings) -> str:
     needed, interval = settings.persons.friend_count, settings.persons.friend_interval_days
     days = ", ".join(f"{day:%a %Y-%m-%d}" for day in camera.days) or "none"
     return (

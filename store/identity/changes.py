@@ -1,9 +1,8 @@
-"""Merging, splitting and renaming persons, each recorded so that it can be undone.
+"""Merges, splits and renames persons. Each change is recorded and can be undone.
 
-A change is written down before it is made, and made in steps that can be repeated: what a crash cuts off is
-completed by the next change, or by the nightly job. A face that was moved carries the numbers of the changes
-that moved it, so that it can be moved back however many there are. Faces, galleries and the days of
-friendship hang on the face's `person_id` and follow; references are chosen anew.
+A change is written before it is applied, in idempotent steps: the next change, or the nightly job, completes
+what a crash interrupted. A moved face carries the numbers of the changes that moved it, so that it can be
+moved back. Galleries and days of friendship depend on the face's `person_id`; references are chosen again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,23 +35,23 @@ WHOLE: dict[str, Any] = {
         {"kind": "rename"},
     ]
 }
-"""The changes whose documents say all that it takes to make them, or to take them back."""
+"""Changes whose documents are complete enough to apply or revert."""
 LONGEST_LIST = 10_000
-"""Faces that are split off at once by their ids."""
+"""Maximum number of faces in one split."""
 
-Kind = Literal["merge", "split", "rename"]
+ChangeKind = Literal["merge", "split", "rename"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done to a person."""
+    """One recorded change."""
 
     number: int
-    kind: Kind
+    kind: ChangeKind
     person: int
-    """Who is there before and after."""
+    """The person that exists before and after."""
     other: int | None
-    """Who was merged into them, or was split off."""
+    """The person that was merged into it, or split off."""
     at: datetime
     by: str
     """`command`, or `night` for the job."""
@@ -60,7 +59,7 @@ class Change:
     """`begun`, `done` or `undone`."""
     name: str | None = None
     faces: int = 0
-    """How many faces it moved."""
+    """Number of moved faces."""
 
 
 class PersonChanges:
@@ -84,7 +83,7 @@ class PersonChanges:
         self._faces: Collection = ctx.database["faces"]
 
     async def merge(self, person_id: int, other: int) -> Change:
-        """The faces of `other` become those of the person, and `other` is no more.
+        """Moves the faces of `other` to the person and removes `other`.
 
         Raises:
             NotFoundError: one of them does not exist.
@@ -100,7 +99,7 @@ class PersonChanges:
         )
 
     async def split(self, person_id: int, faces: Sequence[int]) -> Change:
-        """These faces of the person become those of a new one.
+        """Moves these faces of the person to a new person.
 
         Raises:
             NotFoundError: there is no such person.
@@ -122,7 +121,7 @@ class PersonChanges:
         return await self._begin(owner, "split", person_id, new["_id"], faces=ids)
 
     async def rename(self, person_id: int, name: str) -> Change:
-        """Gives the person a name; an empty one takes it away. NotFoundError where there is none."""
+        """Sets the person's name; an empty one removes it. NotFoundError where there is no such person."""
         owner = await self._ctx.users.owner(self._user)
         person = await self._person(owner, person_id)
         if name != "":
@@ -131,9 +130,9 @@ class PersonChanges:
         return await self._begin(owner, "rename", person_id, None, before=person.get("name"), name=name)
 
     async def undo(self, number: int | None = None) -> Change:
-        """Takes back a change, the latest that was not taken back unless one is named.
+        """Undoes a change. Default: the latest that is not undone.
 
-        Faces that a merged person got since stay with them; those that a split-off person got go with it.
+        Faces that a merged person got since stay; those of a split-off person move back with it.
 
         Raises:
             NotFoundError: there is no such change.
@@ -165,17 +164,17 @@ class PersonChanges:
         await self._person(owner, change["person"])
         return await self._advance(owner, change, "undoing", "undone")
 
-    async def made(self) -> list[Change]:
-        """Every change, the latest first."""
+    async def list_changes(self) -> list[Change]:
+        """All changes, the latest first."""
         owner = await self._ctx.users.owner(self._user)
         try:
             found = self._changes.find({"owner": owner}).sort("_id", -1)
-            return [_told(change) async for change in found]
+            return [_to_change(change) async for change in found]
         except DRIVER_ERRORS as error:
             raise translate_error(error, "person_changes.find") from error
 
     async def resume(self) -> None:
-        """Completes what a crash cut off."""
+        """Completes interrupted changes."""
         owner = await self._ctx.users.owner(self._user)
         while (
             change := await self._find_one({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
@@ -184,17 +183,17 @@ class PersonChanges:
             try:
                 await self._advance(owner, change, change["state"], then)
             except (BadValueError, ConflictError, NotFoundError) as error:
-                # Its document is damaged; it must not stand in the way of every later change.
+                # Its document is damaged; it must not block every later change.
                 log.error("a change of persons cannot be completed", change=change["_id"], reason=str(error))
                 await self._set_state(change, "failed")
 
-    async def follow(self, face: Face) -> None:
-        """Gives a face that was just stored to whoever its person was merged into meanwhile."""
+    async def follow_merges(self, face: Face) -> None:
+        """Moves a newly stored face to the person that its person was merged into meanwhile."""
         owner = await self._ctx.users.owner(self._user)
         passed: set[int] = set()
         while face.get("person_id") is not None and face["person_id"] not in passed:
             person = face["person_id"]
-            passed.add(person)  # damaged documents make rings
+            passed.add(person)  # damaged documents may form cycles
             if await self._persons_find(owner, person) is not None:
                 return
             merged = {"owner": owner, "kind": "merge", "other": person, "state": {"$in": ["begun", "done"]}}
@@ -207,7 +206,7 @@ class PersonChanges:
             face["person_id"] = change["person"]
 
     async def _begin(
-        self, owner: ObjectId, kind: Kind, person: int, other: int | None, **facts: object
+        self, owner: ObjectId, kind: ChangeKind, person: int, other: int | None, **facts: object
     ) -> Change:
         await self._ctx.counters.ensure(CHANGES)
         change = {
@@ -228,12 +227,12 @@ class PersonChanges:
         return await self._advance(owner, change, "begun", "done")
 
     async def _advance(self, owner: ObjectId, change: dict[str, Any], on_the_way: str, then: str) -> Change:
-        """Makes the change, or takes it back, from wherever it stands."""
+        """Applies or reverts the change, from whatever step it reached."""
         await self._set_state(change, on_the_way)
         galleries = await self._galleries(owner, change)
         async with self._ctx.persons.exclusive(owner, galleries):
             try:
-                await (self._make if then == "done" else self._take_back)(owner, change)
+                await (self._apply if then == "done" else self._revert)(owner, change)
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "person_changes.apply") from error
         if change["other"] is not None:
@@ -244,9 +243,9 @@ class PersonChanges:
             change["moved"] = await self._ctx.faces.count(owner, {"person_changes": change["_id"]})
         await self._set_state(change, then, moved=change.get("moved", 0))
         log.info("persons were changed", change=change["_id"], kind=change["kind"], state=then)
-        return _told({**change, "state": then})
+        return _to_change({**change, "state": then})
 
-    async def _make(self, owner: ObjectId, change: dict[str, Any]) -> None:
+    async def _apply(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]
         if change["kind"] == "merge":
             await self._persons.delete_one({"_id": other, "owner": owner})
@@ -258,7 +257,7 @@ class PersonChanges:
         else:
             await self._set_name(owner, person, change.get("name") or None)
 
-    async def _take_back(self, owner: ObjectId, change: dict[str, Any]) -> None:
+    async def _revert(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]
         if change["kind"] == "merge":
             document = change["document"]
@@ -287,7 +286,7 @@ class PersonChanges:
         await self._persons.update_one({"_id": person, "owner": owner}, update)
 
     async def _galleries(self, owner: ObjectId, change: dict[str, Any]) -> list[str]:
-        """The person galleries that these persons' faces are looked for in."""
+        """The person galleries of the cameras that saw these persons."""
         both = [one for one in (change["person"], change["other"]) if one is not None]
         query = {"owner": owner, "person_id": {"$in": both}, "cam_id": {"$type": "string"}}
         try:
@@ -306,7 +305,7 @@ class PersonChanges:
         return await self._ctx.persons.find_one(owner, {"_id": person_id})
 
     async def _find_one(self, query: dict[str, Any]) -> dict[str, Any] | None:
-        """The latest change that passes."""
+        """The latest change that matches."""
         try:
             found: dict[str, Any] | None = await self._changes.find_one(
                 {"$and": [query, WHOLE]}, sort=[("_id", -1)]
@@ -323,7 +322,7 @@ class PersonChanges:
             raise translate_error(error, "person_changes.update") from error
 
 
-def _told(change: Mapping[str, Any]) -> Change:
+def _to_change(change: Mapping[str, Any]) -> Change:
     return Change(
         change["_id"],
         change["kind"],

@@ -1,9 +1,8 @@
-"""People from pictures: each picture's face becomes a stored face of a person whom every camera knows then.
+"""Enrols people from pictures, so that every camera recognises them.
 
-A picture's face goes into three galleries: `default`, the one that was asked for, and
-`enrolled`. Before a camera looks for a visitor among its own persons it looks in `enrolled`
-(`store.spool.recording`), so that people are known at every camera, also at those added later,
-and whether the cameras share their persons or not.
+The face of a picture is added to three galleries: `default`, the requested one, and `enrolled`. Recognition
+searches `enrolled` before the camera's own person gallery, so that enrolled people are known at every camera,
+also at those added later, whether or not cameras share their persons.
 """
 
 import asyncio
@@ -23,31 +22,31 @@ from store.mongo.guard import checked_label
 from store.settings import ENROLLED_GALLERY
 from store.uploads.image import Image
 
-MAIN_FACE = 2.0
-"""Of several faces the largest one is meant if its area is so many times that of the next."""
+MAIN_FACE_RATIO = 2.0
+"""Minimum ratio of the largest face's area to the next, for it to be the main face."""
 MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class EnrolmentPicture:
     """A picture to enrol."""
 
     path: Path
     label: str
-    """How it is called in reports, and in the face's `meta`."""
+    """Its name in reports and in the face's `meta`."""
     person: str | None = None
     """The name of the person in it; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one picture."""
+class EnrolmentResult:
+    """The result for one picture."""
 
     label: str
     result: Literal["taken", "known", "refused"]
     """`known`: this picture was enrolled into this gallery before."""
     reason: str = ""
-    """Why it was refused, or what is doubtful about it."""
+    """Reason of a refusal, or a doubt."""
     person: str | None = None
     person_id: int | None = None
     face_id: int | None = None
@@ -59,16 +58,16 @@ class EnrolmentSettings:
     pack: str
     """The model pack that makes the facens."""
     threshold: float
-    """The confidence, 0 to 1, from which two pictures show one person."""
+    """Minimum confidence, 0 to 1, of a match."""
     min_score: float = -3.0
-    """Pictures of a lower quality score are refused."""
+    """Minimum quality score."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """A picture that was looked at: the face in it, or why there is none to take."""
+class _Examined:
+    """An examined picture: its face, or the reason of its refusal."""
 
-    candidate: Candidate
+    picture: EnrolmentPicture
     key: str = ""
     known: Face | None = None
     face: ExtractionFace | None = None
@@ -78,10 +77,10 @@ class _Look:
     refusal: str = ""
 
 
-def candidates(folder: Path) -> list[Candidate]:
-    """The pictures of a folder, and those of its sub-folders, each of which is called like a person.
+def pictures_in(folder: Path) -> list[EnrolmentPicture]:
+    """The pictures of a folder and of its sub-folders, which are named after persons.
 
-    Hidden files are left out. OSError where the folder cannot be read.
+    Skips hidden files. OSError where the folder cannot be read.
     """
     found = []
     for entry in sorted(folder.iterdir()):
@@ -89,9 +88,9 @@ def candidates(folder: Path) -> list[Candidate]:
             continue
         if entry.is_dir():
             inside = (path for path in sorted(entry.rglob("[!.]*")) if path.is_file())
-            found += [Candidate(path, str(path.relative_to(folder)), entry.name) for path in inside]
+            found += [EnrolmentPicture(path, str(path.relative_to(folder)), entry.name) for path in inside]
         else:
-            found.append(Candidate(entry, entry.name))
+            found.append(EnrolmentPicture(entry, entry.name))
     return found
 
 
@@ -105,91 +104,93 @@ class Enrolment:
         self._galleries = list(dict.fromkeys([DEFAULT_GALLERY, settings.gallery, ENROLLED_GALLERY]))
         self._persons: dict[str, int] = {}
 
-    async def run(self, pictures: Sequence[Candidate]) -> AsyncIterator[Outcome]:
-        """Takes one picture after the other; while one is stored the next one is looked at.
+    async def run(self, pictures: Sequence[EnrolmentPicture]) -> AsyncIterator[EnrolmentResult]:
+        """Enrols the pictures in order; examines the next one while one is stored.
 
-        StoreError where the store cannot be reached; a second run goes on from there.
+        StoreError where the store cannot be reached; a second run continues from there.
         """
         for gallery in self._galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
         await self._ctx.faces.catch_up(self._user, ENROLLED_GALLERY, everything=True)
-        next_look: asyncio.Task[_Look] | None = None
+        next_picture: asyncio.Task[_Examined] | None = None
         try:
             for number, picture in enumerate(pictures):
-                look = await (next_look or self._look(picture))
+                examined = await (next_picture or self._examine(picture))
                 following = pictures[number + 1 : number + 2]
-                next_look = asyncio.create_task(self._look(following[0])) if following else None
-                yield await self._take(look)
+                next_picture = asyncio.create_task(self._examine(following[0])) if following else None
+                yield await self._enrol(examined)
         finally:
-            if next_look is not None:
-                next_look.cancel()
-                await asyncio.gather(next_look, return_exceptions=True)
+            if next_picture is not None:
+                next_picture.cancel()
+                await asyncio.gather(next_picture, return_exceptions=True)
 
-    async def _look(self, candidate: Candidate) -> _Look:
+    async def _examine(self, picture: EnrolmentPicture) -> _Examined:
         try:
-            for name in filter(None, (candidate.label, candidate.person)):
+            for name in filter(None, (picture.label, picture.person)):
                 checked_label(name, "the name of a picture or a person")
         except BadValueError as error:
-            return _Look(candidate, refusal=str(error))
+            return _Examined(picture, refusal=str(error))
         try:
-            data = await asyncio.to_thread(_read, candidate.path)
+            data = await asyncio.to_thread(_read, picture.path)
         except OSError as error:
-            return _Look(candidate, refusal=f"unreadable: {error.strerror or error}")
+            return _Examined(picture, refusal=f"unreadable: {error.strerror or error}")
         if len(data) > MAX_BYTES:
-            return _Look(candidate, refusal=f"unreadable: larger than {MAX_BYTES // 2**20} MiB")
+            return _Examined(picture, refusal=f"unreadable: larger than {MAX_BYTES // 2**20} MiB")
         key = f"enrol_{self._settings.gallery}_{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
         known = await self._find(key)
         if known is not None and await self._is_whole(known):
-            return _Look(candidate, key, known)
+            return _Examined(picture, key, known)
         try:
             image = Image(data, self._ctx.faces.max_pixels)
             judged = await self._ctx.extractor.judged(data)
             face = main_face([one for one, _ in judged])
             await asyncio.to_thread(image.crop, face["bbox"])
         except BadValueError as error:
-            return _Look(candidate, key, refusal=f"unreadable: {error}")
+            return _Examined(picture, key, refusal=f"unreadable: {error}")
         except NoMainFaceError as error:
-            return _Look(candidate, key, refusal=str(error))
+            return _Examined(picture, key, refusal=str(error))
         if face["score"] < self._settings.min_score:
             worse = f"quality {face['score']:.2f} is below {self._settings.min_score:g}"
-            return _Look(candidate, key, refusal=f"poor picture: {worse}")
+            return _Examined(picture, key, refusal=f"poor picture: {worse}")
         (parts,) = (quality.parts for one, quality in judged if one is face)
-        return _Look(candidate, key, known, face, parts, image)
+        return _Examined(picture, key, known, face, parts, image)
 
     async def _is_whole(self, face: Face) -> bool:
-        """Whether an earlier run came to its end with this face."""
+        """Whether an earlier run completed this face."""
         return set(self._galleries) <= set(face.galleries) and not await self._ctx.faces.missing(face)
 
-    async def _take(self, look: _Look) -> Outcome:
-        candidate = look.candidate
-        if look.refusal:
-            return Outcome(candidate.label, "refused", look.refusal, candidate.person)
-        if look.face is None or look.image is None:
-            assert look.known is not None  # noqa: S101  what is not refused was found or is known
-            return await self._known(candidate, look.known)
-        face, doubt = look.known, ""
+    async def _enrol(self, examined: _Examined) -> EnrolmentResult:
+        picture = examined.picture
+        if examined.refusal:
+            return EnrolmentResult(picture.label, "refused", examined.refusal, picture.person)
+        if examined.face is None or examined.image is None:
+            assert examined.known is not None  # noqa: S101  what is not refused was found or is known
+            return await self._known(picture, examined.known)
+        face, doubt = examined.known, ""
         if face is None:
-            if (stored := await self._find(look.key)) is not None:  # the same picture twice in this folder
-                return await self._known(candidate, stored)
-            face = Face.from_extraction_face(look.face)
+            if (
+                stored := await self._find(examined.key)
+            ) is not None:  # the same picture twice in this folder
+                return await self._known(picture, stored)
+            face = Face.from_extraction_face(examined.face)
             face.update(
-                sighting_id=look.key,
-                meta=candidate.label,
+                sighting_id=examined.key,
+                meta=picture.label,
                 detector_info={
                     "pack": self._settings.pack,
                     "enrolled": self._settings.gallery,
-                    "quality": {name: round(value, 4) for name, value in look.quality.items()},
+                    "quality": {name: round(value, 4) for name, value in examined.quality.items()},
                 },
             )
-            face["person_id"], doubt = await self._person(candidate.person, face)
+            face["person_id"], doubt = await self._person(picture.person, face)
             try:
                 face = await self._ctx.faces.add(self._user, face)
-            except ConflictError:  # another process enrols it in this moment
-                return await self._known(candidate, await self._stored(look.key))
+            except ConflictError:  # another process enrols it at this moment
+                return await self._known(picture, await self._stored(examined.key))
         await self._ctx.faces.complete_galleries(face, self._galleries)
-        face.normalized = look.face["normalized"]
-        await self._ctx.faces.upload(face, look.image)
-        return Outcome(candidate.label, "taken", doubt, candidate.person, face["person_id"], face["_id"])
+        face.normalized = examined.face["normalized"]
+        await self._ctx.faces.upload(face, examined.image)
+        return EnrolmentResult(picture.label, "taken", doubt, picture.person, face["person_id"], face["_id"])
 
     async def _find(self, key: str) -> Face | None:
         return await self._ctx.faces.find_one(self._user, {"sighting_id": key})
@@ -197,19 +198,19 @@ class Enrolment:
     async def _stored(self, key: str) -> Face:
         face = await self._find(key)
         if face is None:
-            raise ConflictError(f"the enrolled face {key} was removed in this moment; enrol again")
+            raise ConflictError(f"the enrolled face {key} was removed at this moment; enrol again")
         return face
 
-    async def _known(self, candidate: Candidate, face: Face) -> Outcome:
+    async def _known(self, picture: EnrolmentPicture, face: Face) -> EnrolmentResult:
         person_id = face.get("person_id")
         name = await self._name_of(person_id)
-        if candidate.person is not None and name != candidate.person:
+        if picture.person is not None and name != picture.person:
             reason = f"the same picture is enrolled as {name or f'person {person_id}'}"
-            return Outcome(candidate.label, "refused", reason, candidate.person)
-        return Outcome(candidate.label, "known", "", name, person_id, face["_id"])
+            return EnrolmentResult(picture.label, "refused", reason, picture.person)
+        return EnrolmentResult(picture.label, "known", "", name, person_id, face["_id"])
 
     async def _person(self, name: str | None, face: Face) -> tuple[int, str]:
-        """The person of a face, made where there is none yet, and what is doubtful about it."""
+        """The person of a face, created if necessary, and a doubt, if any."""
         match = await self._ctx.persons.resolve(
             self._user, face, ENROLLED_GALLERY, self._settings.threshold, create=name is None
         )
@@ -232,21 +233,21 @@ class Enrolment:
 
 
 class NoMainFaceError(Exception):
-    """A picture without a face that is clearly the one that is meant."""
+    """The picture has no face that is clearly the main one."""
 
 
 def main_face(faces: Sequence[ExtractionFace]) -> ExtractionFace:
-    """The face that a picture is of. NoMainFaceError where there is none, or none stands out."""
+    """The main face of a picture. NoMainFaceError where there is none, or none stands out."""
     if not faces:
         raise NoMainFaceError("no face found")
     largest, *others = sorted(faces, key=lambda face: -face["bbox"].area)
-    if others and largest["bbox"].area < MAIN_FACE * others[0]["bbox"].area:
+    if others and largest["bbox"].area < MAIN_FACE_RATIO * others[0]["bbox"].area:
         raise NoMainFaceError(f"{len(faces)} faces, none clearly the main one; cut one out")
     return largest
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():  # a pipe would keep us waiting for ever
+    if not path.is_file():  # reading a pipe would block for ever
         raise OSError("no regular file")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)

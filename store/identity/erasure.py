@@ -1,13 +1,13 @@
-"""Erasing a person: everything of theirs that can be found goes, and what was not reached is reported.
+"""Erases a person, and reports what was not reached.
 
-Faces without a person that look like them go too, by the low threshold of the model pack: a camera withheld
-them. Other persons who look the same are shown, and erased where that is asked for. The photo of a sighting
-is the whole frame: where another face was cut from the same frame, or its visit was seen beside one of
-theirs, its photo shows the erased person too and goes; that face keeps its own cut pictures.
+Similar faces without a person, by the low threshold of the model pack, are erased too. Similar other persons
+are reported, and erased on request. A sighting's photo is the whole frame: where another face is of the same
+frame, or of a visit recorded together with one of the person's, its photo is removed and its cut pictures
+stay.
 
-What stays: the id of the person with the time of the erasure (collection `erased`, by which
-`facend doctor` removes a face that was on its way meanwhile), and what MongoDB's own log of
-operations and the disk's free blocks hold until they are written over.
+What remains: the id of the person with the time of the erasure (collection `erased`, by which `facend doctor`
+finds a face that was being stored), and what MongoDB's log of operations and free disk blocks hold until they
+are overwritten.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ log = structlog.get_logger()
 ERASED = "erased"
 """The collection of the erased persons' ids."""
 ROUNDS = 5
-"""A recorder in the middle of a sighting may add another face while the first ones go."""
+"""Maximum passes: a recorder may add another face during the first ones."""
 BATCH = 100
 VISIT_LENGTH = timedelta(hours=12)
-"""Two visits that were seen beside each other have pictures at most this far apart."""
+"""Maximum time between pictures of two co-visible visits."""
 
 
 class StoredSightings(Protocol):
@@ -88,7 +88,7 @@ class Erasure:
         self._faces = ctx.database["faces"].ungated
 
     async def preview(self, person_id: int) -> Preview:
-        """What erasing the person would remove, and who looks the same. NotFoundError as in `erase`."""
+        """What `erase` would remove, and similar persons. NotFoundError as in `erase`."""
         owner = await self._ctx.users.owner(self._user)
         name = await self._name(owner, person_id)
         alike = Lookalikes(self._ctx, owner, self._low)
@@ -238,17 +238,17 @@ class Erasure:
             raise translate_error(error, "erased.update_one") from error
 
     async def _remove_person(self, owner: ObjectId, person_id: int) -> None:
-        # Not by Persons.remove_one, which makes a face that comes in meanwhile nobody's: it must go, too.
+        # Not Persons.remove_one, which unassigns faces stored meanwhile: those must be erased too.
         try:
             await self._ctx.database[Persons.name].delete_one({"_id": person_id, "owner": owner})
             involved = {"owner": owner, "$or": [{"person": person_id}, {"other": person_id}]}
-            for notes in (CHANGES, PROPOSALS):  # they may hold a name, and cannot be undone any more
+            for notes in (CHANGES, PROPOSALS):  # they may hold a name
                 await self._ctx.database[notes].delete_many(involved)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "persons.delete_one") from error
 
     async def _sweep(self, owner: ObjectId, gone: set[int]) -> int:
-        """Pictures of these faces that no document named."""
+        """Removes pictures of these faces that no document names."""
         removed = 0
         if gone:
             async for key in self._ctx.uploads.list_keys(str(owner)):
@@ -257,7 +257,7 @@ class Erasure:
         return removed
 
     async def _forget_snapshots(self) -> None:
-        """The facens on disk: those of before are still among them, and the next start does without."""
+        """Removes the snapshots of facens, which hold the erased ones; the next start works without."""
         try:
             await asyncio.to_thread(self._ctx.facens_lifecycle.forget)
         except OSError as error:
@@ -292,7 +292,7 @@ class Erasure:
 
 
 class _Work:
-    """Removes the faces of some persons, and those without a person that look like them."""
+    """Removes the faces of some persons, and similar faces without a person."""
 
     def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: Lookalikes) -> None:
         self._ctx = ctx

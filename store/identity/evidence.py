@@ -1,7 +1,7 @@
-"""Whether two persons are one, or one is two, by all their visits.
+"""Finds persons that are the same human being, and persons that are several, by all their visits.
 
-One look can be wrong about somebody; the visits of weeks hardly can. A visit is worth one facen, the mean of
-its good faces, however long it lasted.
+One face can mislead; the visits of weeks hardly do. Each visit counts as one facen, the mean of its good
+faces.
 """
 
 import asyncio
@@ -36,50 +36,50 @@ from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
 log = structlog.get_logger()
 
 PROPOSALS = "person_proposals"
-LATEST_FACES = 300
-"""So many of a person's faces are looked at."""
-LEAST_PAIRS = 3
-"""So many pairs of visits, one of each person, have to be compared before anything is said."""
+MAX_FACES = 300
+"""Latest faces of a person that are compared."""
+MIN_PAIRS = 3
+"""Pairs of visits, one of each person, that a proposal needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvidenceRules:
     threshold: float
-    """The confidence from which two faces are one person's."""
+    """Minimum confidence of a match."""
     strong: float
-    """The confidence that half of the pairs of visits must have."""
+    """Minimum median confidence of the pairs of visits."""
     band: float = 0.05
-    """So far below the threshold no pair of visits may be; and what is split lies below that."""
+    """No pair of visits may be lower than the threshold by more than this. Splits are below that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Two persons who seem to be one."""
+    """Two persons that are probably the same human being."""
 
     person: int
-    """Who would stay: the one with a name, else the older one."""
+    """The one that would stay: with a name, else the older one."""
     other: int
     visits: int
     other_visits: int
     confidence: float
-    """Of the middle one of all pairs of visits."""
+    """Median over all pairs of visits."""
     lowest: float
 
 
 @dataclass(slots=True)
 class _Visits:
-    """A person's visits: ids, one facen each, and who was visible beside."""
+    """A person's visits: ids, one facen each, and co-visible visits."""
 
     ids: list[str]
     facens: NDArray[np.float32]
-    beside: set[str]
+    co_visible: set[str]
     faces: list[list[int]]
     name: str | None
     enrolled: bool
 
 
 class PersonEvidence:
-    """Looks at the persons of one user."""
+    """Compares the persons of one user."""
 
     def __init__(
         self, ctx: Context, user: UserArgument, rules: EvidenceRules, references: ReferenceRules
@@ -91,24 +91,24 @@ class PersonEvidence:
         self._references = References(ctx, user, references)
         self._proposals: Collection = ctx.database[PROPOSALS]
 
-    async def night(self, mode: str) -> list[Proposal] | list[Change]:
-        """Looks at everybody; keeps what it finds as proposals, or makes the merges (`make`)."""
+    async def run_nightly(self, mode: str) -> list[Proposal] | list[Change]:
+        """Compares all persons; stores proposals, or merges them at once where `mode` is `make`."""
         changes = PersonChanges(self._ctx, self._user, self._reference_rules, by="night")
         await changes.resume()
-        found = [proposal async for proposal in self.look()]
+        found = [proposal async for proposal in self.find_proposals()]
         if mode != "make":
             await self._keep(found)
             return found
         made, gone = [], set[int]()
         for proposal in found:
-            if not gone & {proposal.person, proposal.other}:  # who was changed is looked at the next night
+            if not gone & {proposal.person, proposal.other}:  # changed persons are compared the next night
                 made.append(await changes.merge(proposal.person, proposal.other))
                 gone |= {proposal.person, proposal.other}
         await self._keep([])
         return made
 
     async def proposals(self) -> list[Proposal]:
-        """What the last night found, of persons who are still there and whom nobody has told apart since."""
+        """The proposals of the last night whose persons still exist and are not marked as distinct."""
         owner = await self._ctx.users.owner(self._user)
         try:
             kept = await self._proposals.find({"owner": owner}).sort("_id", 1).to_list(None)
@@ -124,20 +124,21 @@ class PersonEvidence:
                 found.append(Proposal(**{name: one[name] for name in Proposal.__slots__}))
         return found
 
-    async def look(self) -> AsyncIterator[Proposal]:
-        """Pairs of persons whose visits say that they are one, and whom nobody has told apart."""
+    async def find_proposals(self) -> AsyncIterator[Proposal]:
+        """Pairs of persons whose visits match and that are not marked as distinct."""
         distinct = await distinct_pairs(self._ctx, self._user)
         for one, other in sorted(await self._neighbours()):
             if frozenset((one, other)) in distinct:
                 continue
-            proposal = await self._judge(one, other)
+            proposal = await self._compare(one, other)
             if proposal is not None:
                 yield proposal
 
-    async def parts(self, person_id: int) -> list[list[int]]:
-        """The faces of each human being that the person seems to be, without those of the largest part.
+    async def partition(self, person_id: int) -> list[list[int]]:
+        """Clusters the person's visits; returns the faces of each cluster but the largest.
 
-        BadValueError where all visits look like one human being's.
+        Raises:
+            BadValueError: all visits form one cluster.
         """
         visits = await self._visits(person_id)
         groups: dict[int, list[int]] = defaultdict(list)
@@ -156,7 +157,7 @@ class PersonEvidence:
         return [[face for visit in group for face in visits.faces[visit]] for group in ordered[1:]]
 
     async def _neighbours(self) -> set[tuple[int, int]]:
-        """Pairs of persons, the lower id first, who have a reference that is like one of the other's."""
+        """Pairs of persons with similar references, the lower id first."""
         owner = await self._ctx.users.owner(self._user)
         pairs: set[tuple[int, int]] = set()
         for gallery in await self._ctx.galleries.find(owner, None):
@@ -172,13 +173,13 @@ class PersonEvidence:
                 )
         return pairs
 
-    async def _judge(self, one: int, other: int) -> Proposal | None:
+    async def _compare(self, one: int, other: int) -> Proposal | None:
         here, there = await self._visits(one), await self._visits(other)
-        met = here.beside & set(there.ids) or there.beside & set(here.ids)
+        met = here.co_visible & set(there.ids) or there.co_visible & set(here.ids)
         both_known = (here.name and there.name and here.name != there.name) or (
             here.enrolled and there.enrolled
         )
-        if met or both_known or len(here.ids) * len(there.ids) < LEAST_PAIRS:
+        if met or both_known or len(here.ids) * len(there.ids) < MIN_PAIRS:
             return None
         alike = np.asarray(confidence((here.facens @ there.facens.T).astype(np.float32))).ravel().tolist()
         if median(alike) < self._rules.strong or min(alike) < self._rules.threshold - self._rules.band:
@@ -190,13 +191,13 @@ class PersonEvidence:
     async def _visits(self, person_id: int) -> _Visits:
         owner = await self._ctx.users.owner(self._user)
         faces = await self._ctx.faces.find(
-            owner, {"person_id": person_id}, sort=[("_id", -1)], limit=LATEST_FACES
+            owner, {"person_id": person_id}, sort=[("_id", -1)], limit=MAX_FACES
         )
         found = await self._ctx.persons.find_one(owner, {"_id": person_id})
         return await asyncio.to_thread(self._grouped, faces, found)
 
     def _grouped(self, faces: Sequence[Face], found: Person | None) -> _Visits:
-        """The latest faces of a person, newest first, by their visits; it decodes each face's facen."""
+        """Groups a person's latest faces, newest first, by visit. CPU-bound: decodes each facen."""
         by_visit: dict[str, list[Face]] = defaultdict(list)
         for face in filter(self._is_usable, reversed(faces)):
             by_visit[visit_of(face) or str(face["_id"])].append(face)

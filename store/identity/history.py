@@ -1,4 +1,4 @@
-"""What is known about a person: their visits, their cameras, and where they are a friend and why."""
+"""The history of a person: visits, cameras, and the days that count for friendship."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 @dataclass(slots=True)
-class Visit:
-    """One stay in front of one camera."""
+class VisitSummary:
+    """One visit at one camera."""
 
     cam_id: str
     visit_id: str
@@ -29,7 +29,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class AtCamera:
+class CameraHistory:
     cam_id: str
     visits: int
     faces: int
@@ -45,14 +45,14 @@ class History:
     person: Person
     faces: int
     enrolled: int
-    """Faces that come from pictures, not from a camera."""
-    visits: list[Visit]
+    """Enrolled faces, which no camera recorded."""
+    visits: list[VisitSummary]
     """The latest first."""
-    cameras: list[AtCamera]
+    cameras: list[CameraHistory]
 
 
 async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
-    """How many persons have a face in the gallery."""
+    """The number of persons with a face in the gallery."""
     here: dict[str, Any] = {
         "owner": await ctx.users.owner(user),
         "gallery": gallery,
@@ -67,21 +67,21 @@ async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
 
 
 async def history(ctx: Context, user: UserArgument, person_id: int) -> History:
-    """NotFoundError where the user has no such person."""
+    """The person's history. NotFoundError where the user has no such person."""
     person = await ctx.persons.find_one(user, {"_id": person_id})
     if person is None:
         raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
-    visits: dict[tuple[str, str], Visit] = {}
+    visits: dict[tuple[str, str], VisitSummary] = {}
     faces = enrolled = 0
     async for face in _faces(ctx, user, person_id):
         faces += 1
         if not isinstance(face.get("cam_id"), str) or face.timestamp is None:
             enrolled += 1
         else:
-            _count_in(visits, face, face.timestamp)
+            _add_face(visits, face, face.timestamp)
     ordered = sorted(visits.values(), key=lambda visit: visit.last, reverse=True)
     names = sorted({visit.cam_id for visit in ordered})
-    cameras = [await _at_camera(ctx, user, person_id, name, ordered) for name in names]
+    cameras = [await _camera_history(ctx, user, person_id, name, ordered) for name in names]
     return History(person, faces, enrolled, ordered, cameras)
 
 
@@ -89,12 +89,14 @@ def _faces(ctx: Context, user: UserArgument, person_id: int) -> AsyncIterator[Fa
     return FaceRemoval(ctx, user).faces({"person_id": person_id})
 
 
-def _count_in(visits: dict[tuple[str, str], Visit], face: Face, moment: datetime) -> None:
+def _add_face(visits: dict[tuple[str, str], VisitSummary], face: Face, moment: datetime) -> None:
     visit_id = visit_of(face) or str(face["_id"])
     thumbnail = face.get("thumbnail")
     visit = visits.get((face["cam_id"], visit_id))
     if visit is None:
-        visits[face["cam_id"], visit_id] = Visit(face["cam_id"], visit_id, moment, moment, 1, thumbnail)
+        visits[face["cam_id"], visit_id] = VisitSummary(
+            face["cam_id"], visit_id, moment, moment, 1, thumbnail
+        )
         return
     visit.faces += 1
     visit.first = min(visit.first, moment)
@@ -102,11 +104,11 @@ def _count_in(visits: dict[tuple[str, str], Visit], face: Face, moment: datetime
         visit.last, visit.thumbnail = moment, thumbnail
 
 
-async def _at_camera(
-    ctx: Context, user: UserArgument, person_id: int, cam_id: str, visits: list[Visit]
-) -> AtCamera:
+async def _camera_history(
+    ctx: Context, user: UserArgument, person_id: int, cam_id: str, visits: list[VisitSummary]
+) -> CameraHistory:
     here = [visit for visit in visits if visit.cam_id == cam_id]
-    return AtCamera(
+    return CameraHistory(
         cam_id,
         len(here),
         sum(visit.faces for visit in here),

@@ -28,12 +28,12 @@ FIELDS = {"facen": 1, "person_id": 1, "cam_id": 1, "detector_info": 1}
 
 @dataclass(frozen=True, slots=True)
 class Double:
-    """Another person who looks the same."""
+    """Another person with a similar face."""
 
     person_id: int
     name: str | None
     confidence: float
-    """Of their two most similar faces, 0 to 1."""
+    """Of the two most similar faces, 0 to 1."""
     faces: int
     first_seen: datetime | None
     last_seen: datetime | None
@@ -43,8 +43,8 @@ class Lookalikes:
     """Compares persons of one user with every other face of that user."""
 
     def __init__(self, ctx: Context, owner: ObjectId, threshold: float | None = None) -> None:
-        """`threshold`: the confidence from which a face is compared as alike; by default the low threshold
-        of the model pack that made the persons' facens."""
+        """`threshold`: minimum confidence of similar faces. Default: the low threshold of the model pack that
+        made the persons' facens."""
         self._ctx = ctx
         self._owner = owner
         self._faces = ctx.database["faces"]
@@ -76,7 +76,7 @@ class Lookalikes:
         return self._known is not None and self.threshold is not None
 
     def matches(self, sighting: Sighting) -> bool | None:
-        """Whether a sighting looks like them; None where it cannot be compared."""
+        """Whether a sighting shows a similar face; None where it cannot be compared."""
         if self._known is None or self.threshold is None:
             return None
         if not self._packs & {sighting.pack, None}:  # None: stored before faces recorded their pack
@@ -87,21 +87,21 @@ class Lookalikes:
         return self._is_alike(normalise(facen), (sighting.cam_id, sighting.visit_id))[0]
 
     def _is_alike(self, facen: Facen, visit: tuple[object, str | None]) -> tuple[bool, float]:
-        """Whether a facen is alike enough, and the confidence of the best match."""
+        """Whether a facen is similar enough, and the confidence of the best match."""
         assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
         alike = float(confidence(float((self._known @ facen).max())))
         least = min(SAME_VISIT_CONFIDENCE, self.threshold) if visit in self._visits else self.threshold
         return alike >= least, alike
 
     async def unassigned(self) -> AsyncIterator[Face]:
-        """The faces without a person that look like them."""
+        """Similar faces without a person."""
         query = {"owner": self._owner, "person_id": None}
         async for ids, _ in self._alike(query):
             for document in await self._documents(ids):
                 yield self._ctx.faces.wrap_in_model(document)
 
     async def doubles(self, persons: Collection[int]) -> list[Double]:
-        """Other persons than these with a face that looks like them, the most similar first."""
+        """Other persons with a similar face, the most similar first."""
         best: dict[int, float] = {}
         query = {"owner": self._owner, "person_id": {"$nin": [*persons, None]}}
         async for _, found in self._alike(query):
@@ -113,7 +113,7 @@ class Lookalikes:
         )
 
     async def _alike(self, query: dict[str, Any]) -> AsyncIterator[tuple[list[int], list[tuple[int, float]]]]:
-        """Of each batch of faces the ids of those that are alike, and their persons with the confidence."""
+        """For each batch: the ids of similar faces, and their persons with the confidence."""
         if not self.is_comparable:
             return
         batch: list[dict[str, Any]] = []

@@ -1,11 +1,11 @@
-"""Which persons have references that are like another person's.
+"""Finds pairs of persons with similar references.
 
 A gallery with few references is searched for each of them. In a large one the mean of each person's
 references is compared with all other means first, and only persons with similar means have their references
 compared. Nothing that `store.identity.evidence` would propose is missed: where all pairs of visits of two
 persons have at least some confidence, so have their means.
 
-Everything that takes long runs in threads, a part at a time, on the arrays of the facen storage.
+CPU-bound parts run in threads, in slices, on the arrays of the facen storage.
 """
 
 import asyncio
@@ -32,19 +32,18 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 log = structlog.get_logger()
 
 NEIGHBOURS = 16
-"""How many faces are looked for that are like a reference."""
-SEARCHED = 20_000
-"""Up to this many references each is searched for: all of them are compared with each other."""
-AT_ONCE = 256
-"""References that are searched for at once, and pairs of persons whose references are compared at once."""
+"""Nearest faces requested per reference."""
+MAX_SEARCHED = 20_000
+"""Up to this number of references each is searched for; above it means are compared first."""
+BATCH_REFERENCES = 256
+"""References that are searched for at once, and pairs of persons owners references are compared at once."""
 BATCH = 5_000
 ROWS, COLUMNS = 512, 1 << 14
-"""Means that are compared at once. Products are large, since the threads of each wait for each other at its
-end, which takes long on a busy machine."""
+"""Shape of one matrix product of means. Large, because BLAS threads synchronise at the end of each."""
 MEANS_AT_ONCE = 1 << 26
-"""Products after which others have the thread."""
-MOST = 64
-"""Persons with similar means that are kept for each person, where very many have similar ones."""
+"""Products per call to the thread pool."""
+MAX_SIMILAR = 64
+"""Maximum number of persons with similar means kept per person."""
 PRUNED_FROM = 4_000_000
 
 Floats = NDArray[np.float32]
@@ -65,15 +64,15 @@ class Assigned:
 async def neighbours(
     faces: Collection, facens: FacenStorage, owner: ObjectId, gallery: str, threshold: float, least: float
 ) -> Pairs:
-    """Pairs of persons of whom a face in the gallery is like one of the other's.
+    """Pairs of persons with similar faces in the gallery.
 
     Args:
-        threshold: the confidence that two faces need.
-        least: the confidence that all pairs of visits have of persons who are to be found for certain.
+        threshold: minimum confidence of two faces.
+        least: pairs whose visits all have this confidence are found for certain.
     """
     assigned = await assigned_faces(faces, owner, gallery)
     shards = local_shards(facens)
-    if len(assigned.ids) <= SEARCHED or not shards:
+    if len(assigned.ids) <= MAX_SEARCHED or not shards:
         return await _searched(faces, facens, owner, gallery, assigned, threshold)
     return await _compared(shards, owner, gallery, assigned, threshold, least)
 
@@ -122,10 +121,10 @@ async def _searched(
 
 
 async def _stored(faces: Collection, owner: ObjectId, ids: Ints) -> AsyncIterator[list[tuple[int, Facen]]]:
-    """The facens of these faces, some at a time; faces that have none are left out."""
-    for start in range(0, len(ids), AT_ONCE):
-        query = {"_id": {"$in": ids[start : start + AT_ONCE].tolist()}, "owner": owner}
-        cursor = faces.find_raw_batches(query, {"facen": 1}, batch_size=AT_ONCE)
+    """The facens of these faces in batches; faces without one are skipped."""
+    for start in range(0, len(ids), BATCH_REFERENCES):
+        query = {"_id": {"$in": ids[start : start + BATCH_REFERENCES].tolist()}, "owner": owner}
+        cursor = faces.find_raw_batches(query, {"facen": 1}, batch_size=BATCH_REFERENCES)
         try:
             batches = [batch async for batch in cursor]
         except DRIVER_ERRORS as error:
@@ -168,8 +167,8 @@ async def _compared(
             await asyncio.to_thread(similar.compare, start)
         one, other = await asyncio.to_thread(similar.pairs)
         pairs: Pairs = set()
-        for start in range(0, len(one), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
+        for start in range(0, len(one), BATCH_REFERENCES):
+            some = slice(start, start + BATCH_REFERENCES)
             pairs |= await asyncio.to_thread(
                 references.alike, one[some], other[some], cosine(threshold) - slack
             )
@@ -177,7 +176,7 @@ async def _compared(
 
 
 class _References:
-    """The facens of persons, where they lie in memory."""
+    """The facens of persons, read in place from the storage's blocks."""
 
     def __init__(self, views: Sequence[View], assigned: Assigned) -> None:
         self._blocks: list[tuple[int, Block, View]] = []
@@ -191,13 +190,13 @@ class _References:
         held = np.concatenate(ids) if ids else np.empty(0, np.int64)
         places = np.minimum(np.searchsorted(assigned.ids, held), len(assigned.ids) - 1)
         known = assigned.ids[places] == held
-        self.persons, whose = np.unique(assigned.persons[places[known]], return_inverse=True)
+        self.persons, owners = np.unique(assigned.persons[places[known]], return_inverse=True)
         self._person = np.full(len(held), -1, dtype=np.int64)
-        self._person[known] = whose
+        self._person[known] = owners
         rows = np.flatnonzero(known)
-        self._rows = rows[np.argsort(whose, kind="stable")]
+        self._rows = rows[np.argsort(owners, kind="stable")]
         """The rows of each person, one after the other."""
-        self._counts = np.bincount(whose, minlength=len(self.persons))
+        self._counts = np.bincount(owners, minlength=len(self.persons))
         self._firsts = np.cumsum(self._counts) - self._counts
         size = self._blocks[0][1].vectors.shape[1] if self._blocks else 0
         self._sums = np.zeros((len(self.persons), size), dtype=np.float32)
@@ -206,14 +205,14 @@ class _References:
         return list(range(len(self._blocks)))
 
     def add(self, part: int) -> None:
-        """Takes the facens of a block into the means."""
+        """Adds the facens of a block to the means."""
         start, block, view = self._blocks[part]
-        whose = self._person[start : start + len(block.ids)]
-        order = np.argsort(whose, kind="stable")
-        order = order[np.searchsorted(whose[order], 0) :]
+        owners = self._person[start : start + len(block.ids)]
+        order = np.argsort(owners, kind="stable")
+        order = order[np.searchsorted(owners[order], 0) :]
         if not len(order):
             return
-        persons, firsts = np.unique(whose[order], return_index=True)
+        persons, firsts = np.unique(owners[order], return_index=True)
         vectors = widened(block.vectors[: len(block.ids)][order], view.precision)
         self._sums[persons] += np.add.reduceat(vectors, firsts, axis=0)
 
@@ -224,7 +223,7 @@ class _References:
         return self._sums
 
     def alike(self, one: Ints, other: Ints, least: float) -> Pairs:
-        """Those of these pairs, numbers of persons, who have a reference like one of the other's."""
+        """The pairs, given as indices of persons, with a pair of similar references."""
         pair, left = self._expanded(one)
         again, right = self._expanded(other[pair])
         left, pair = left[again], pair[again]
@@ -236,7 +235,7 @@ class _References:
         return {(min(pair), max(pair)) for pair in found}
 
     def _expanded(self, persons: Ints) -> tuple[Ints, Ints]:
-        """For each row of each of these persons the place of the person among them, and the row."""
+        """For each row of each of these persons: the index into `persons`, and the row."""
         counts = self._counts[persons]
         place = np.repeat(np.arange(len(persons)), counts)
         within = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -268,7 +267,7 @@ class _Similar:
 
     def compare(self, start: int) -> None:
         """Compares some means with each other and with all after them."""
-        # Used again for each product: memory that is new has to be found by the system first.
+        # Reused for each product: fresh memory costs page faults.
         room = np.empty(ROWS * min(COLUMNS, len(self._means)), dtype=np.float32)
         for top in range(start, min(start + self._rows, len(self._means)), ROWS):
             some = self._means[top : top + ROWS]
@@ -294,15 +293,15 @@ class _Similar:
         return one, other
 
     def _prune(self) -> None:
-        """Keeps the `MOST` best of each person: a pair stays that is among those of one of the two."""
+        """Keeps the `MAX_SIMILAR` best pairs of each person; a pair stays if it is among those of either."""
         if not self._found:
             return
         one, other, values = (np.concatenate(part) for part in zip(*self._found, strict=True))
         kept = np.zeros(len(one), dtype=np.bool_)
-        for whose in (one, other):
-            order = np.lexsort((-values, whose))
-            first = np.searchsorted(whose[order], whose[order])
-            kept[order[np.arange(len(order)) - first < MOST]] = True
+        for owners in (one, other):
+            order = np.lexsort((-values, owners))
+            first = np.searchsorted(owners[order], owners[order])
+            kept[order[np.arange(len(order)) - first < MAX_SIMILAR]] = True
         self._found = [(one[kept], other[kept], values[kept])]
         self._waiting = int(kept.sum())
         self._bound = max(self._bound, 2 * self._waiting)

@@ -1,8 +1,8 @@
-"""The reference facens of a person: the few good, differing faces that new ones are compared with.
+"""The references of a person: the few good, differing faces that new ones are compared with.
 
-They lie in a gallery of their own beside each person gallery, so that the facen storage searches among them
-alone, however many faces a person has. A face of poor quality is never one of them: it would be like
-everybody a little, and pull strangers in.
+They are in a gallery of their own beside each person gallery, so that a search is independent of the number
+of a person's faces. A face of poor quality is never a reference: it resembles many persons and attracts
+strangers.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from store.recognition.visit_evidence import shots_of
 from store.settings import reference_gallery
 
 SAME_PICTURE = 0.97
-"""From this confidence on two faces are the same look; the better one is enough."""
+"""From this confidence two faces show the same view; the better one suffices."""
 BETTER_BY = 0.5
-"""A reference gives way to another picture of the same look that is better by so much."""
-CANDIDATES = 200
-"""Of so many faces, the best ones, references are chosen anew."""
+"""Minimum gain in quality score that replaces a reference of the same view."""
+MAX_CANDIDATES = 200
+"""References are chosen from this number of the best faces."""
 
 
 class References:
@@ -36,10 +36,10 @@ class References:
         self._rules = rules
 
     def is_good(self, face: Face) -> bool:
-        """Whether a face says enough about somebody to be compared with others later."""
+        """Whether the face is good enough for a reference."""
         return self._rules.accept(score_of(face), shots_of(face))
 
-    async def of(self, person_id: int, gallery: str) -> list[Face]:
+    async def current(self, person_id: int, gallery: str) -> list[Face]:
         """A person's references for this person gallery."""
         query = {"person_id": person_id, "gallery": reference_gallery(gallery)}
         found = await self._ctx.faces.find(self._user, query, sort=[("_id", 1)])
@@ -49,12 +49,12 @@ class References:
         return usable_facen(face, self._ctx.faces.facen_size) is not None
 
     async def consider(self, face: Face, gallery: str) -> None:
-        """Takes a stored face of a known person among their references if they are the better for it."""
+        """Makes a stored face a reference of its person if that improves them."""
         known = reference_gallery(gallery) in face.galleries
         if known or not self.is_good(face) or not self._is_usable(face):
             return
-        references = await self.of(face["person_id"], gallery)
-        out = leaving([*references, face], self._rules.max_count)
+        references = await self.current(face["person_id"], gallery)
+        out = redundant([*references, face], self._rules.max_count)
         if out is face:
             return
         await self._join(face, gallery)
@@ -62,23 +62,20 @@ class References:
             await self._leave(out, gallery)
 
     async def choose(self, person_id: int, gallery: str) -> None:
-        """Chooses a person's references anew, among their best faces in the person gallery.
-
-        What was a reference and belongs to somebody else now has to be among that person's faces.
-        """
+        """Chooses a person's references again from their best faces in the person gallery."""
         query = {"person_id": person_id, "gallery": gallery, "score": {"$gte": self._rules.min_score}}
         best = await self._ctx.faces.find(
-            self._user, query, sort=[("score", -1), ("_id", 1)], limit=CANDIDATES
+            self._user, query, sort=[("score", -1), ("_id", 1)], limit=MAX_CANDIDATES
         )
         chosen: list[Face] = []
         for face in best:
             if not self.is_good(face) or not self._is_usable(face):
                 continue
             chosen.append(face)
-            if (out := leaving(chosen, self._rules.max_count)) is not None:
+            if (out := redundant(chosen, self._rules.max_count)) is not None:
                 chosen.remove(out)
         wanted = {face["_id"] for face in chosen}
-        for face in await self.of(person_id, gallery):
+        for face in await self.current(person_id, gallery):
             if face["_id"] not in wanted:
                 await self._leave(face, gallery)
         for face in chosen:
@@ -95,11 +92,11 @@ class References:
         await self._ctx.faces.del_from_galleries(face, [reference_gallery(gallery)])
 
 
-def leaving(faces: Sequence[Face], most: int) -> Face | None:
-    """Which of these faces, the last of which is new, should not be a reference; None where all may stay.
+def redundant(faces: Sequence[Face], most: int) -> Face | None:
+    """The face that should not be a reference; None where all may stay. The last face is the new one.
 
-    Of two that are the same look the older stays unless the new one is clearly better; where there are too
-    many, the poorer of the two that are most alike goes.
+    Of two faces of the same view the older stays unless the new one is clearly better. Above `most`, it is
+    the poorer of the two most similar faces.
     """
     if len(faces) < 2:
         return None

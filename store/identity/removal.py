@@ -1,8 +1,8 @@
-"""The end of a face: out of the galleries, out of MongoDB, then its pictures.
+"""Removes faces: from the galleries, from MongoDB, then their pictures.
 
-Nobody finds it any more from the first step on. A crash in between leaves a face in no
-gallery, or pictures without a document; retention and `facend doctor` find both. Pictures that
-this box cannot reach are noted for the box that can (`store.uploads.locations`).
+Searches do not find the face after the first step. A crash in between leaves a face in no gallery, or
+pictures without a document; retention and `facend doctor` find both. Pictures that this box cannot reach are
+noted for the box that can (`store.uploads.locations`).
 """
 
 import re
@@ -31,18 +31,18 @@ class FaceRemoval:
         self._ctx = ctx
         self._user = user
         self.left_to_others: Counter[str | None] = Counter()
-        """How many pictures were noted for another box, by the id of their place."""
+        """Number of pictures noted for another box, by the id of their place."""
 
     async def remove(self, face: Face) -> tuple[bool, int]:
-        """Removes a face everywhere. Returns whether it was still there, and how many pictures went."""
+        """Removes a face everywhere. Returns whether it still existed, and the number of removed pictures."""
         try:
             if face.galleries:
                 await self._ctx.faces.del_from_galleries(face, face.galleries)
-        except NotFoundError:  # somebody else removed it meanwhile
+        except NotFoundError:  # removed meanwhile
             pass
         pictures = self._pictures(face, tuple(PICTURES))
         here = await self._ctx.uploads.location()
-        # Noted first: after a crash the note is all that leads to them.
+        # Noted first: after a crash only the note leads to them.
         await self._leave_to_others(face, [one for one in pictures if one.location not in (None, here)])
         removed = await self._ctx.faces.remove_one(self._user, {"_id": face["_id"]})
         return removed is not None, await self._delete(face, pictures, here)
@@ -50,9 +50,9 @@ class FaceRemoval:
     async def strip(
         self, face: Face, fields: tuple[str, ...] = tuple(PICTURES), *, everywhere: bool = False
     ) -> int:
-        """Removes pictures of a face that stays, and returns how many there were at this box's place.
+        """Removes pictures of a face that stays; returns the number at this box's place.
 
-        Pictures first, then their URLs: after a crash in between the next run finds them by these. Pictures
+        Pictures first, then their URLs, by which the next run finds them after a crash. Pictures
         at another place stay, or are noted for removal and no longer named where `everywhere`.
         """
         here = await self._ctx.uploads.location()

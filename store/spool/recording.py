@@ -213,7 +213,7 @@ class Recording:
         face.update(_identity(match, friend))
         with self._timed("store"):
             await self._insert(face)
-            await self._changes.follow(face)
+            await self._changes.follow_merges(face)
         return face
 
     async def _name_of(self, face: Face) -> str:

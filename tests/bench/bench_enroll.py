@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.extractor import Extractor
 from store import Context, StoreSettings
-from store.identity.enrolment import Candidate, Enrolment, EnrolmentSettings
+from store.identity.enrolment import Enrolment, EnrolmentPicture, EnrolmentSettings
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, portrait
 
@@ -52,7 +52,7 @@ async def _enrol(ctx: Context, folder: Path, rounds: int, side: int) -> Row:
     return Row("enrolment", case, PICTURES / ours, "pictures/s", PICTURES / bare, ratio)
 
 
-def _pictures(folder: Path, side: int, turn: int) -> list[Candidate]:
+def _pictures(folder: Path, side: int, turn: int) -> list[EnrolmentPicture]:
     """The turn's own pictures: the same in every turn but for one pixel, so that none is known already."""
     made = []
     for number in range(PICTURES):
@@ -61,7 +61,7 @@ def _pictures(folder: Path, side: int, turn: int) -> list[Candidate]:
             picture = np.array(portrait(number % 6, round(side / 1.8)))
             picture[0, 0] = (turn % 256, number, 0)
             cv2.imwrite(str(path), picture)
-        made.append(Candidate(path, path.name, f"person {number % 6}"))
+        made.append(EnrolmentPicture(path, path.name, f"person {number % 6}"))
     return made
 
 

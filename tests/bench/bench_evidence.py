@@ -43,7 +43,7 @@ async def measure(persons: int, references: int, size: int) -> list[Row]:
             lag = asyncio.create_task(loop_lag.measure(late.append, EVERY_SECONDS))
             before, since, own = peak_mib(), perf_counter(), process_time()
             evidence = PersonEvidence(ctx, user, RULES, ReferenceRules())
-            found = [proposal async for proposal in evidence.look()]
+            found = [proposal async for proposal in evidence.find_proposals()]
             seconds, own, memory = perf_counter() - since, process_time() - own, peak_mib() - before
             lag.cancel()
             since, bare_own = perf_counter(), process_time()

@@ -18,7 +18,7 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.shapes import SHAPES
 from store.upkeep.doctor.documents import DocumentsCheck
 from store.upkeep.doctor.facens import FacensCheck
-from store.upkeep.doctor.findings import Finding, Kind, Scope
+from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 from store.upkeep.doctor.pictures import PicturesCheck
 from store.upkeep.orphans import GRACE as GRACE
 
@@ -66,13 +66,13 @@ class Doctor:
         """What no reader takes. It is never mended here: only a person knows what was meant."""
         for name in SHAPES:
             async for one in self._ctx.malformed.found(name):
-                yield Finding(Kind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
+                yield Finding(FindingKind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
         for index in self._ctx.malformed.indexes:
-            yield Finding(Kind.NO_INDEX, *index.split(": ", 1))
+            yield Finding(FindingKind.NO_INDEX, *index.split(": ", 1))
 
-    async def nightly(self) -> Counter[Kind]:
+    async def nightly(self) -> Counter[FindingKind]:
         """Checks, mends the facen storage, and logs the rest for a person to look at; the numbers by kind."""
-        found: Counter[Kind] = Counter()
+        found: Counter[FindingKind] = Counter()
         async for finding in self.findings(repair_facens=True):
             if finding.kind.is_note:
                 log.info("the nightly check left out", **finding.as_json())

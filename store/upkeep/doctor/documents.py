@@ -9,7 +9,7 @@ from bson import ObjectId
 from store.collections.galleries import DEFAULT_GALLERY
 from store.context import Context
 from store.identity.erasure import ERASED, Erasure
-from store.upkeep.doctor.findings import Finding, Kind, Scope
+from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 from store.upkeep.orphans import Orphans
 from store.uploads.locations import pictures_of
 
@@ -56,10 +56,10 @@ class DocumentsCheck:
             if owner in unknown and not self._scope.force:
                 reason = reason or "this database never knew the user: is it the right one?"
             if reason or not self._scope.repair:
-                yield Finding(Kind.DELETED_USER, subject, f"{detail}; {reason}" if reason else detail)
+                yield Finding(FindingKind.DELETED_USER, subject, f"{detail}; {reason}" if reason else detail)
             else:
                 await self._remove_user(owner)
-                yield Finding(Kind.DELETED_USER, subject, detail, "removed all of it")
+                yield Finding(FindingKind.DELETED_USER, subject, detail, "removed all of it")
 
     async def _numbers(self, owner: ObjectId, *, with_pictures: bool) -> dict[str, int]:
         numbers = {name: await self._database[name].count_documents({"owner": owner}) for name in OWNED}
@@ -113,15 +113,15 @@ class DocumentsCheck:
             return None
         subject, detail = f"face {face_id}", f"gallery {name} of user {owner}"
         if not self._scope.repair:
-            return Finding(Kind.NO_GALLERY, subject, detail)
+            return Finding(FindingKind.NO_GALLERY, subject, detail)
         if name == DEFAULT_GALLERY:  # every user has it
             await self._ctx.galleries.ensure(owner, name)
-            return Finding(Kind.NO_GALLERY, subject, detail, "made the gallery")
+            return Finding(FindingKind.NO_GALLERY, subject, detail, "made the gallery")
         # Its removal was cut off half-way; completed, as in Galleries.remove_one.
         async with self._ctx.faces.locks.of(face_id):
             await self._ctx.facens.remove(owner, name, face_id)
             await self._database["faces"].update_one(this, {"$pull": {"gallery": name}})
-        return Finding(Kind.NO_GALLERY, subject, detail, "took the face out of it")
+        return Finding(FindingKind.NO_GALLERY, subject, detail, "took the face out of it")
 
     async def _no_person(self, owner: ObjectId, face_id: int, person: object) -> Finding | None:
         this = {"_id": face_id, "owner": owner, "person_id": person}
@@ -131,7 +131,7 @@ class DocumentsCheck:
             return None
         subject, detail = f"face {face_id}", f"person {person}"
         erased = await self._database[ERASED].find_one({"_id": person, "owner": owner}) is not None
-        kind = Kind.ERASED_PERSON if erased else Kind.NO_PERSON
+        kind = FindingKind.ERASED_PERSON if erased else FindingKind.NO_PERSON
         if not self._scope.repair:
             return Finding(kind, subject, detail)
         if erased and isinstance(person, int) and await self._is_active(owner):
@@ -164,9 +164,9 @@ class DocumentsCheck:
         subject = f"person {person}"
         if not self._scope.repair:
             present = await self._database["persons"].find_one({"_id": person, "owner": owner}, {"_id": 1})
-            return Finding(Kind.NO_FACES, subject) if present else None
+            return Finding(FindingKind.NO_FACES, subject) if present else None
         removed = await self._database["persons"].find_one_and_delete({"_id": person, "owner": owner})
-        return Finding(Kind.NO_FACES, subject, "", "removed the person") if removed else None
+        return Finding(FindingKind.NO_FACES, subject, "", "removed the person") if removed else None
 
     async def _page(self, name: str, owner: ObjectId, last: int) -> Sequence[Document]:
         query = {"owner": owner, "_id": {"$gt": last}}

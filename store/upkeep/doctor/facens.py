@@ -11,7 +11,7 @@ from store.context import Context
 from store.errors import BadValueError
 from store.face_fields import facen_of
 from store.facens.sync.change_stream import Following
-from store.upkeep.doctor.findings import Finding, Kind, Scope
+from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 
 Ids = NDArray[np.int64]
 
@@ -60,9 +60,11 @@ class FacensCheck:
             try:
                 facen_of(face, self._ctx.faces.facen_size)
             except BadValueError as error:
-                yield Finding(Kind.UNUSABLE_FACEN, subject, f"{detail}: {error}")
+                yield Finding(FindingKind.UNUSABLE_FACEN, subject, f"{detail}: {error}")
                 continue
-            yield Finding(Kind.NO_ENTRY, subject, detail, await self._settled(face_id, "added the entry"))
+            yield Finding(
+                FindingKind.NO_ENTRY, subject, detail, await self._settled(face_id, "added the entry")
+            )
 
     async def _without_face(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
         held = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
@@ -73,7 +75,7 @@ class FacensCheck:
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             if face_id in held and not listed:
                 done = await self._settled(face_id, "removed the entry")
-                yield Finding(Kind.NO_FACE, f"face {face_id}", f"gallery {gallery}", done)
+                yield Finding(FindingKind.NO_FACE, f"face {face_id}", f"gallery {gallery}", done)
 
     async def _settled(self, face_id: int, what: str) -> str:
         if not (self._scope.repair or self._scope.repair_facens):

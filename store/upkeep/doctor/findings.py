@@ -11,7 +11,7 @@ from bson import ObjectId
 from store.mongo.ids import first_id_of
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """Each reads as a noun: it is what a report counts."""
 
     MALFORMED = "malformed document"
@@ -36,14 +36,14 @@ class Kind(StrEnum):
     @property
     def is_note(self) -> bool:
         """Whether it says what was not checked, and nothing is known to be wrong."""
-        return self in {Kind.ELSEWHERE, Kind.UNKNOWN_PLACE}
+        return self in {FindingKind.ELSEWHERE, FindingKind.UNKNOWN_PLACE}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that does not agree."""
 
-    kind: Kind
+    kind: FindingKind
     subject: str
     """What it is about, such as `face 123`."""
     detail: str = ""
@@ -60,7 +60,7 @@ class Finding:
 
     @classmethod
     def of_json(cls, data: Mapping[str, Any]) -> "Finding":
-        return cls(Kind(data["kind"]), data["subject"], data["detail"], data["repaired"])
+        return cls(FindingKind(data["kind"]), data["subject"], data["detail"], data["repaired"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pipeline.limits import MAX_PIXELS
 from store.context import Context
 from store.errors import BadValueError
 from store.face import Face
-from store.upkeep.doctor.findings import Finding, Kind, Scope
+from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 from store.upkeep.orphans import ALWAYS_ALLOWED, LARGEST_SHARE, Orphans
 from store.uploads.image import Image
 from store.uploads.locations import LOCATIONS, PICTURES, Picture, Places, pictures_of
@@ -53,7 +53,7 @@ class PicturesCheck:
         places = await self._places()
         if number := await self._ctx.locations.waiting(places.here):
             done = "removed" if self._scope.repair and await self._ctx.locations.carry_out() else ""
-            yield Finding(Kind.WAITING_PICTURE, places.describe(places.here), _pictures(number), done)
+            yield Finding(FindingKind.WAITING_PICTURE, places.describe(places.here), _pictures(number), done)
         async for finding in self._named(places):
             yield finding
         for note in self._notes(places):
@@ -65,7 +65,7 @@ class PicturesCheck:
     async def _named(self, places: Places) -> AsyncIterator[Finding]:
         refusal = await self._refusal_to_unname(places)
         if refusal:
-            yield Finding(Kind.REFUSED, "missing pictures", refusal)
+            yield Finding(FindingKind.REFUSED, "missing pictures", refusal)
         self._elsewhere.clear()
         for owner in sorted(self._scope.checked):
             async for checked in self._checked(owner, places):
@@ -77,7 +77,7 @@ class PicturesCheck:
                 self._other_address += 0 if places.shared_with else len(self._moved(checked))
         if number := self._other_address:
             done = "the faces name the present address" if self._scope.repair else ""
-            yield Finding(Kind.OTHER_ADDRESS, self._ctx.uploads.address, _pictures(number), done)
+            yield Finding(FindingKind.OTHER_ADDRESS, self._ctx.uploads.address, _pictures(number), done)
 
     async def _places(self) -> Places:
         """The places; a folder from before places had ids gets one where this check may write."""
@@ -158,11 +158,11 @@ class PicturesCheck:
             return None
         subject, detail = f"face {face['_id']}", f"{picture.field} {picture.url}"
         if not self._scope.repair or refusal:
-            return Finding(Kind.MISSING_PICTURE, subject, detail)
+            return Finding(FindingKind.MISSING_PICTURE, subject, detail)
         if picture.field == "thumbnail" and await self._cut_again(Face(document)):
-            return Finding(Kind.MISSING_PICTURE, subject, detail, "cut it from the photo again")
+            return Finding(FindingKind.MISSING_PICTURE, subject, detail, "cut it from the photo again")
         await self._faces.update_one(this, {"$unset": {picture.field: ""}})
-        return Finding(Kind.MISSING_PICTURE, subject, detail, "the face does not name it any more")
+        return Finding(FindingKind.MISSING_PICTURE, subject, detail, "the face does not name it any more")
 
     async def _cut_again(self, face: Face) -> bool:
         photo = pictures_of(self._ctx.uploads, face, ["photo"])
@@ -200,13 +200,13 @@ class PicturesCheck:
         for location, number in self._elsewhere.items():
             if location is None:
                 detail = f"{_pictures(number)} of faces without a record of the place, and not found here"
-                notes.append(Finding(Kind.UNKNOWN_PLACE, "uploads", f"{detail}; left alone"))
+                notes.append(Finding(FindingKind.UNKNOWN_PLACE, "uploads", f"{detail}; left alone"))
             elif location in places.mine:
                 detail = f"{_pictures(number)}; is the disk mounted?"
-                notes.append(Finding(Kind.NOT_MOUNTED, places.describe(location), detail))
+                notes.append(Finding(FindingKind.NOT_MOUNTED, places.describe(location), detail))
             else:
                 subject = places.describe(location)
-                notes.append(Finding(Kind.ELSEWHERE, subject, f"{_pictures(number)}; left alone"))
+                notes.append(Finding(FindingKind.ELSEWHERE, subject, f"{_pictures(number)}; left alone"))
         return notes
 
     async def _unnamed(self) -> AsyncIterator[Finding]:
@@ -221,7 +221,7 @@ class PicturesCheck:
             refusal = await self._orphans.too_many(await self._orphans.count(folders, old))
             if refusal:
                 repair = False
-                yield Finding(Kind.REFUSED, "orphaned pictures", refusal)
+                yield Finding(FindingKind.REFUSED, "orphaned pictures", refusal)
         for folder in folders:
             async for orphan in self._orphans.below(folder, old):
                 done = ""
@@ -229,7 +229,7 @@ class PicturesCheck:
                     done = "removed it" if await uploads.delete(orphan.key) else ""
                 elif await uploads.missing([orphan.key]):
                     continue  # removed with its face at this moment
-                yield Finding(Kind.ORPHANED_PICTURE, f"face {orphan.face_id}", orphan.key, done)
+                yield Finding(FindingKind.ORPHANED_PICTURE, f"face {orphan.face_id}", orphan.key, done)
 
 
 def _may_be_here(picture: Picture, places: Places) -> bool:

@@ -100,9 +100,9 @@ async def read_everything(ctx: Context, user: User, box: Path) -> None:
     await UnassignedFaces(ctx, user, 0.8).reassess()
     await distinct_pairs(ctx, user)
     changes = PersonChanges(ctx, user, RULES)
-    await changes.made()
+    await changes.list_changes()
     evidence = PersonEvidence(ctx, user, EvidenceRules(0.8, 0.9), RULES)
-    await evidence.night("propose")
+    await evidence.run_nightly("propose")
     await evidence.proposals()
     for person in (await ctx.persons.find(user, None, limit=3)) or []:
         await history(ctx, user, person["_id"])

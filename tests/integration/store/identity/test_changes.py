@@ -107,7 +107,7 @@ async def test_a_split_makes_a_person_of_some_faces_and_can_be_undone(
     one, other = seen[0].person_id, seen[2].person_id
     assert one is not None and other is not None
     await changes.merge(one, other)
-    (part,) = await evidence.parts(one)
+    (part,) = await evidence.partition(one)
     assert set(part) == {seen[2].face_id, seen[4].face_id}
     split = await changes.split(one, part)
     new = split.other
@@ -127,7 +127,7 @@ async def test_a_person_of_one_human_being_is_not_split(
     """Automatic splitting says so instead."""
     seen = await visits(ctx, user, tmp_path, ANNA, like(ANNA, 0.9))
     with pytest.raises(BadValueError, match="one human being"):
-        await evidence.parts(seen[0].person_id or 0)
+        await evidence.partition(seen[0].person_id or 0)
 
 
 async def test_wrong_changes_are_refused(
@@ -158,7 +158,7 @@ async def test_wrong_changes_are_refused(
     assert "name" not in (await ctx.persons.find(user, {"_id": one}))[0]
 
 
-@pytest.mark.parametrize("step", ["_make", "_set_state"])
+@pytest.mark.parametrize("step", ["_apply", "_set_state"])
 async def test_a_merge_that_was_cut_off_is_completed(
     ctx: Context,
     user: User,
@@ -180,7 +180,7 @@ async def test_a_merge_that_was_cut_off_is_completed(
             await changes.merge(one, other)
     await changes.resume()
     assert set(await persons_of(ctx, user, seen)) == {one}
-    assert [change.state for change in await changes.made()] == ["done"]
+    assert [change.state for change in await changes.list_changes()] == ["done"]
     await agreed(ctx)
 
 
@@ -203,7 +203,7 @@ async def test_a_sighting_of_a_person_who_is_merged_meanwhile_follows(
     await agreed(ctx)
 
 
-@pytest.mark.parametrize("searched", [person_neighbours.SEARCHED, 0], ids=["searched", "compared"])
+@pytest.mark.parametrize("searched", [person_neighbours.MAX_SEARCHED, 0], ids=["searched", "compared"])
 async def test_strong_evidence_is_proposed_and_made(
     ctx: Context,
     user: User,
@@ -215,30 +215,30 @@ async def test_strong_evidence_is_proposed_and_made(
 ) -> None:
     """Visits of two persons that are like each other, over several days: proposed, or merged; never who was
     visible beside the other, nor people with different names. So in small galleries and in large ones."""
-    monkeypatch.setattr(person_neighbours, "SEARCHED", searched)
+    monkeypatch.setattr(person_neighbours, "MAX_SEARCHED", searched)
     seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
     one, other = seen[0].person_id or 0, seen[3].person_id or 0
-    (found,) = [found async for found in evidence.look()]
+    (found,) = [found async for found in evidence.find_proposals()]
     assert (found.person, found.other, found.visits, found.other_visits) == (one, other, 2, 2)
     assert 0.7 < found.confidence < 0.8
-    await evidence.night("propose")
+    await evidence.run_nightly("propose")
     assert await evidence.proposals() == [found]
     assert await ctx.persons.count(user, {"_id": other}) == 1
     await changes.rename(one, "Anna")
     await changes.rename(other, "Anne")
-    assert await evidence.night("propose") == []
+    assert await evidence.run_nightly("propose") == []
     await changes.undo()
     beside = {"$set": {"detector_info.beside": [seen[0].visit_id]}}
     await ctx.database["faces"].update_one({"_id": seen[3].face_id}, beside)
-    assert await evidence.night("make") == []
+    assert await evidence.run_nightly("make") == []
     await ctx.database["faces"].update_one({"_id": seen[3].face_id}, {"$set": {"detector_info.beside": []}})
-    (made,) = await evidence.night("make")
+    (made,) = await evidence.run_nightly("make")
     assert isinstance(made, Change)
     assert set(await persons_of(ctx, user, seen)) == {one, seen[1].person_id}
-    assert [change.by for change in await changes.made()][:1] == ["night"]
+    assert [change.by for change in await changes.list_changes()][:1] == ["night"]
 
 
-@pytest.mark.parametrize("searched", [person_neighbours.SEARCHED, 0], ids=["searched", "compared"])
+@pytest.mark.parametrize("searched", [person_neighbours.MAX_SEARCHED, 0], ids=["searched", "compared"])
 async def test_malformed_documents_keep_no_night_from_its_work(
     ctx: Context,
     user: User,
@@ -248,9 +248,9 @@ async def test_malformed_documents_keep_no_night_from_its_work(
     searched: int,
 ) -> None:
     """Faces and galleries with a wrong field are passed over, and what all others say is found."""
-    monkeypatch.setattr(person_neighbours, "SEARCHED", searched)
+    monkeypatch.setattr(person_neighbours, "MAX_SEARCHED", searched)
     seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
-    (expected,) = [found async for found in evidence.look()]
+    (expected,) = [found async for found in evidence.find_proposals()]
     face = await ctx.database["faces"].find_one({"_id": seen[3].face_id}) or {}
     face.pop("sighting_id")
     wrong: list[dict[str, object]] = [
@@ -269,7 +269,7 @@ async def test_malformed_documents_keep_no_night_from_its_work(
     await ctx.database["faces"].insert_many(documents)
     galleries = [{"owner": user["_id"], "name": name} for name in (5, [], None)]
     await ctx.database["galleries"].insert_many(galleries)
-    (found,) = [found async for found in evidence.look()]
+    (found,) = [found async for found in evidence.find_proposals()]
     assert (found.person, found.other, found.visits) == (expected.person, expected.other, expected.visits)
 
 
@@ -280,18 +280,18 @@ async def test_pairs_marked_as_distinct_are_not_merged_at_night(
     after one of them has become another person."""
     seen = await visits(ctx, user, tmp_path, ANNA, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2), BERT)
     one, other, third = (seen[number].person_id or 0 for number in (0, 2, 4))
-    await evidence.night("propose")
+    await evidence.run_nightly("propose")
     assert len(await evidence.proposals()) == 1
     await changes.merge(one, other)
     await changes.undo()
     assert await evidence.proposals() == []
-    assert await evidence.night("make") == []
+    assert await evidence.run_nightly("make") == []
     await changes.merge(third, other)
     assert await distinct_pairs(ctx, user) == {frozenset((one, third))}
     await changes.undo()
     await changes.merge(one, other)
     split = await changes.split(one, [seen[2].face_id, seen[3].face_id])
-    assert await evidence.night("make") == []
+    assert await evidence.run_nightly("make") == []
     await changes.undo(split.number)
     assert frozenset((one, split.other)) not in await distinct_pairs(ctx, user)
 

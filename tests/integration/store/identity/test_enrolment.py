@@ -13,7 +13,7 @@ import pytest
 from pipeline.extractor import Extractor
 from pipeline.faces.quality import PARTS
 from store import Context, PersonsSettings, User
-from store.identity.enrolment import Enrolment, EnrolmentSettings, Outcome, candidates
+from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings, pictures_in
 from store.observer import Unobserved
 from store.settings import ENROLLED_GALLERY, RetentionSettings
 from store.spool.spool import Spool
@@ -45,8 +45,8 @@ def people(tmp_path: Path) -> Path:
     return folder
 
 
-async def enrol(ctx: Context, user: User, folder: Path) -> dict[str, Outcome]:
-    run = Enrolment(ctx, user, SETTINGS).run(candidates(folder))
+async def enrol(ctx: Context, user: User, folder: Path) -> dict[str, EnrolmentResult]:
+    run = Enrolment(ctx, user, SETTINGS).run(pictures_in(folder))
     return {outcome.label: outcome async for outcome in run}
 
 

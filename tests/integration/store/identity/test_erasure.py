@@ -16,7 +16,7 @@ from store.identity.unassigned import Reassessed, UnassignedFaces
 from store.spool.files import SpoolFiles
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
-from store.upkeep.doctor.findings import Kind
+from store.upkeep.doctor.findings import FindingKind
 from tests.facens import face, like, stored
 from tests.integration.store.recorders import recording
 from tests.sightings import RECORDING, START, person_facen, photo, sighting
@@ -141,7 +141,7 @@ async def test_a_face_that_came_too_late_is_erased_by_the_doctor(ctx: Context, u
     late = face(person_facen(1), person_id=person["_id"])
     await ctx.faces.add(user, late)
     (finding,) = [one async for one in Doctor(ctx, timedelta(0)).findings(repair=True)]
-    assert finding.kind == Kind.ERASED_PERSON
+    assert finding.kind == FindingKind.ERASED_PERSON
     assert await ctx.faces.count(user, None) == 0
 
 

@@ -15,7 +15,7 @@ from store.facens.sync import change_stream as following
 from store.mongo.shapes import SHAPES
 from store.settings import RetentionSettings
 from store.upkeep.doctor.doctor import Doctor
-from store.upkeep.doctor.findings import Kind
+from store.upkeep.doctor.findings import FindingKind
 from store.upkeep.retention import Retention
 from tests.facens import face, person_facen, stored
 from tests.mongo import StoreArguments
@@ -80,7 +80,7 @@ async def kinds(ctx: Context, **options: bool) -> list[str]:
     return [
         f"{finding.subject}: {finding.detail}"
         async for finding in Doctor(ctx, timedelta()).findings(**options)
-        if finding.kind in (Kind.MALFORMED, Kind.NO_INDEX)
+        if finding.kind in (FindingKind.MALFORMED, FindingKind.NO_INDEX)
     ]
 
 
@@ -165,7 +165,7 @@ async def test_a_user_who_is_malformed_is_not_deleted(ctx: Context, user: User, 
     await stored(ctx, user, person_facen(1), ["default"])
     raw.users.update_one({"_id": user["_id"]}, {"$unset": {"token": ""}})
     found = [finding.kind async for finding in Doctor(ctx, timedelta()).findings(repair=True)]
-    assert Kind.MALFORMED in found and Kind.DELETED_USER not in found
+    assert FindingKind.MALFORMED in found and FindingKind.DELETED_USER not in found
     assert raw.faces.count_documents({}) == 1
 
 

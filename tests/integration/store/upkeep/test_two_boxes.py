@@ -15,7 +15,7 @@ from store.errors import StoreError
 from store.identity.erasure import Erasure
 from store.settings import RetentionSettings
 from store.upkeep.doctor.doctor import Doctor
-from store.upkeep.doctor.findings import Finding, Kind
+from store.upkeep.doctor.findings import Finding, FindingKind
 from store.upkeep.reembedding import Reembedded, Reembedding
 from store.upkeep.retention import Retention
 from store.uploads.folder import MARKER, FolderUploads
@@ -91,8 +91,8 @@ async def test_doctor_leaves_the_pictures_of_another_box_alone(site: Site, share
     await two.store(2)
     for box in (one, two, one):
         kinds = {finding.kind for finding in await box.doctor()}
-        assert kinds <= {Kind.ELSEWHERE}
-        assert (Kind.ELSEWHERE in kinds) == shared
+        assert kinds <= {FindingKind.ELSEWHERE}
+        assert (FindingKind.ELSEWHERE in kinds) == shared
     assert await one.pictures() == await two.pictures() == (6 if shared else 3)
     assert one.files() == two.files() == 3
 
@@ -119,14 +119,14 @@ async def test_a_disk_that_is_not_mounted_loses_no_picture(site: Site) -> None:
     disk = box.folder.rename(box.folder.with_name("disk"))
     box.folder.mkdir()
     (found,) = await box.doctor()
-    assert (found.kind, found.repaired) == (Kind.NOT_MOUNTED, "")
+    assert (found.kind, found.repaired) == (FindingKind.NOT_MOUNTED, "")
     assert "3 pictures; is the disk mounted?" in found.detail
     await box.store(2)
     await box.doctor()
     under = box.folder.rename(box.folder.with_name("under"))
     disk.rename(box.folder)
     (found,) = await box.doctor()
-    assert found.kind == Kind.NOT_MOUNTED
+    assert found.kind == FindingKind.NOT_MOUNTED
     assert await box.pictures() == 6
     assert len(files_below(under)) == box.files() == 3
 
@@ -140,8 +140,8 @@ async def test_a_moved_folder_keeps_its_pictures(store_settings: StoreArguments)
     first.rename(second)
     async with store_settings.open(uploads=FolderUploads(second)) as ctx:
         box = Box(ctx, box.user, second)
-        assert [one.kind for one in await box.doctor(repair=False)] == [Kind.OTHER_ADDRESS]
-        assert [one.kind for one in await box.doctor()] == [Kind.OTHER_ADDRESS]
+        assert [one.kind for one in await box.doctor(repair=False)] == [FindingKind.OTHER_ADDRESS]
+        assert [one.kind for one in await box.doctor()] == [FindingKind.OTHER_ADDRESS]
         assert await box.doctor() == []
         assert box.files() == await box.pictures() == 3
         assert all(
@@ -167,10 +167,10 @@ async def test_faces_without_a_record_are_this_boxs_where_a_picture_is_here(site
     await one.ctx.database["faces"].update_many({}, {"$unset": {LOCATIONS: ""}})
     await one.ctx.database["upload_locations"].delete_many({})
     found = await one.doctor()
-    assert [(one.kind, one.repaired) for one in found] == [(Kind.UNKNOWN_PLACE, "")]
+    assert [(one.kind, one.repaired) for one in found] == [(FindingKind.UNKNOWN_PLACE, "")]
     assert "3 pictures" in found[0].detail
     assert [face.get(LOCATIONS) is None for face in (*await one.faces(), *await two.faces())] == [False, True]
-    assert {one.kind for one in await two.doctor()} <= {Kind.ELSEWHERE}
+    assert {one.kind for one in await two.doctor()} <= {FindingKind.ELSEWHERE}
     assert one.files() == two.files() == await one.pictures() == await two.pictures() == 3
 
 
@@ -184,7 +184,7 @@ async def test_a_cloned_box_does_not_make_the_other_forget(site: Site) -> None:
     for box in (one, two):
         await box.doctor()
         assert await box.pictures() == 6
-    assert Kind.REFUSED in {one.kind for one in await one.doctor()}
+    assert FindingKind.REFUSED in {one.kind for one in await one.doctor()}
     await one.doctor(force=True)
     assert await one.pictures() == 3
 
@@ -199,8 +199,8 @@ async def test_a_wrong_database_removes_no_pictures(site: Site) -> None:
     await faces.delete_many({})
     await faces.insert_many(kept)  # an older backup
     found = await box.doctor()
-    assert Kind.REFUSED in {one.kind for one in found}
-    assert not any(one.repaired for one in found if one.kind == Kind.ORPHANED_PICTURE)
+    assert FindingKind.REFUSED in {one.kind for one in found}
+    assert not any(one.repaired for one in found if one.kind == FindingKind.ORPHANED_PICTURE)
     assert box.files() == 15
     old = RetentionSettings(pictures_days=0.000_000_1)
     await Retention(box.ctx, box.user, old).run()
@@ -208,7 +208,7 @@ async def test_a_wrong_database_removes_no_pictures(site: Site) -> None:
     for name in ("users", "faces", "galleries", "persons", "upload_locations"):
         await box.ctx.database[name].delete_many({})  # another database
     found = await box.doctor()
-    assert [(one.kind, one.repaired) for one in found] == [(Kind.DELETED_USER, "")]
+    assert [(one.kind, one.repaired) for one in found] == [(FindingKind.DELETED_USER, "")]
     assert box.files() == 12
     await box.doctor(force=True)
     assert box.files() == 0

@@ -15,7 +15,7 @@ from store import (
     ImageError,
     User,
 )
-from store.identity.enrolment import Enrolment, EnrolmentSettings, candidates
+from store.identity.enrolment import Enrolment, EnrolmentSettings, pictures_in
 from tests.facens import face, person_facen
 from tests.mongo import StoreArguments
 from tests.sightings import photo
@@ -71,7 +71,7 @@ async def test_a_picture_with_an_unreadable_name_is_refused_and_the_others_go_on
     for name in ("a\nb.png", "An\x1bn/1.png", "plain.png"):
         (folder / name).touch()
     enrolment = Enrolment(ctx, user, EnrolmentSettings("staff", "opencv-zoo", 0.8))
-    outcomes = {one.label: one async for one in enrolment.run(candidates(folder))}
+    outcomes = {one.label: one async for one in enrolment.run(pictures_in(folder))}
     assert {one.result for one in outcomes.values()} == {"refused"}
     assert "control characters" in outcomes["a\nb.png"].reason
     assert "control characters" in outcomes["An\x1bn/1.png"].reason

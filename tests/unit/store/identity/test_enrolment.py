@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.types import ExtractionFace, Rectangle
-from store.identity.enrolment import Candidate, NoMainFaceError, candidates, main_face
+from store.identity.enrolment import EnrolmentPicture, NoMainFaceError, main_face, pictures_in
 
 
 def seen(width: float, height: float = 100.0) -> ExtractionFace:
@@ -27,11 +27,11 @@ def test_sub_folders_are_people(tmp_path: Path) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert candidates(tmp_path) == [
-        Candidate(tmp_path / "Ann/1.jpg", "Ann/1.jpg", "Ann"),
-        Candidate(tmp_path / "Ann/2.jpg", "Ann/2.jpg", "Ann"),
-        Candidate(tmp_path / "Ann/old/0.jpg", "Ann/old/0.jpg", "Ann"),
-        Candidate(tmp_path / "b.jpg", "b.jpg"),
+    assert pictures_in(tmp_path) == [
+        EnrolmentPicture(tmp_path / "Ann/1.jpg", "Ann/1.jpg", "Ann"),
+        EnrolmentPicture(tmp_path / "Ann/2.jpg", "Ann/2.jpg", "Ann"),
+        EnrolmentPicture(tmp_path / "Ann/old/0.jpg", "Ann/old/0.jpg", "Ann"),
+        EnrolmentPicture(tmp_path / "b.jpg", "b.jpg"),
     ]
 
 

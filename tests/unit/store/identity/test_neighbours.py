@@ -77,7 +77,7 @@ def test_parts_that_are_compared_one_after_the_other_miss_no_pair(monkeypatch: p
     """More persons than are compared at once, and more pairs than are looked at at once."""
     gallery = Gallery(7, 300, 4)
     expected = gallery.expected()
-    for name, value in {"ROWS": 16, "COLUMNS": 32, "AT_ONCE": 5, "MEANS_AT_ONCE": 1}.items():
+    for name, value in {"ROWS": 16, "COLUMNS": 32, "BATCH_REFERENCES": 5, "MEANS_AT_ONCE": 1}.items():
         monkeypatch.setattr(person_neighbours, name, value)
     assert len(expected) > 20
     assert compared(gallery) == expected
@@ -88,7 +88,7 @@ def test_where_everybody_is_alike_each_keeps_the_most_similar(monkeypatch: pytes
     gallery = Gallery(7, 100, 1)
     gallery.facens[:] = gallery.facens[0] + 0.02 * gallery.facens
     gallery.facens /= np.linalg.norm(gallery.facens, axis=1, keepdims=True)
-    for name, value in {"ROWS": 16, "COLUMNS": 32, "MOST": 3, "PRUNED_FROM": 200}.items():
+    for name, value in {"ROWS": 16, "COLUMNS": 32, "MAX_SIMILAR": 3, "PRUNED_FROM": 200}.items():
         monkeypatch.setattr(person_neighbours, name, value)
     found = compared(gallery)
     cosines = gallery.facens @ gallery.facens.T

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.faces.facen import encode
 from store.face import Face
-from store.identity.references import leaving, shots_of
+from store.identity.references import redundant, shots_of
 from tests.facens import like, person_facen
 
 
@@ -20,7 +20,7 @@ def looks(count: int) -> list[Face]:
 
 def test_differing_looks_stay_while_there_is_room() -> None:
     """Up to the limit nobody has to go."""
-    assert leaving(looks(4), most=4) is None
+    assert redundant(looks(4), most=4) is None
 
 
 @pytest.mark.parametrize(("score", "gone"), [(-1.2, 2), (-0.9, 2), (-0.2, 0)])
@@ -30,7 +30,7 @@ def test_of_the_same_look_the_older_stays_unless_the_new_one_is_clearly_better(
     """A picture that is nearly the same adds nothing; a much better one replaces it."""
     first, second = looks(2)
     again = face(2, like(person_facen(1), 0.8, seed=0), score)
-    out = leaving([first, second, again], most=8)
+    out = redundant([first, second, again], most=8)
     assert out is not None
     assert out["_id"] == gone
 
@@ -40,7 +40,7 @@ def test_of_too_many_the_poorer_of_the_most_alike_two_goes() -> None:
     faces = looks(3)
     base = like(person_facen(1), 0.8, seed=0)
     faces.append(face(3, like(base, 0.9, seed=9), score=-2.0))
-    out = leaving(faces, most=3)
+    out = redundant(faces, most=3)
     assert out is not None
     assert out["_id"] == 3
 

@@ -14,7 +14,7 @@ from store.collections.server_faces import PICTURES
 from store.observer import Unobserved
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
-from store.upkeep.doctor.findings import Finding, Kind
+from store.upkeep.doctor.findings import Finding, FindingKind
 from tests.facens import person_facen, stored
 from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
@@ -102,17 +102,17 @@ async def lose_user(box: Box) -> None:
     await box.ctx.users.remove_one({"_id": other["_id"]})
 
 
-DAMAGE: dict[str, tuple[Callable[[Box], Awaitable[None]], Kind]] = {
-    "a facen entry is lost": (lose_entry, Kind.NO_ENTRY),
-    "an entry without face": (leave_entry, Kind.NO_FACE),
-    "a thumbnail is lost": (lose_thumbnail, Kind.MISSING_PICTURE),
-    "a photo is lost": (lose_photo, Kind.MISSING_PICTURE),
-    "a picture that its face does not name": (leave_picture, Kind.ORPHANED_PICTURE),
-    "a picture without face": (leave_picture_without_face, Kind.ORPHANED_PICTURE),
-    "a person without faces": (lose_faces_of_person, Kind.NO_FACES),
-    "a face of nobody": (lose_person, Kind.NO_PERSON),
-    "a gallery is lost": (lose_gallery, Kind.NO_GALLERY),
-    "a user is lost": (lose_user, Kind.DELETED_USER),
+DAMAGE: dict[str, tuple[Callable[[Box], Awaitable[None]], FindingKind]] = {
+    "a facen entry is lost": (lose_entry, FindingKind.NO_ENTRY),
+    "an entry without face": (leave_entry, FindingKind.NO_FACE),
+    "a thumbnail is lost": (lose_thumbnail, FindingKind.MISSING_PICTURE),
+    "a photo is lost": (lose_photo, FindingKind.MISSING_PICTURE),
+    "a picture that its face does not name": (leave_picture, FindingKind.ORPHANED_PICTURE),
+    "a picture without face": (leave_picture_without_face, FindingKind.ORPHANED_PICTURE),
+    "a person without faces": (lose_faces_of_person, FindingKind.NO_FACES),
+    "a face of nobody": (lose_person, FindingKind.NO_PERSON),
+    "a gallery is lost": (lose_gallery, FindingKind.NO_GALLERY),
+    "a user is lost": (lose_user, FindingKind.DELETED_USER),
 }
 
 
@@ -203,15 +203,15 @@ async def test_the_nightly_check_mends_the_facen_storage_alone(box: Box) -> None
     await lose_photo(box)
     later = datetime.now(UTC) + timedelta(hours=1)
     doctor = Doctor(box.ctx, NOW)
-    assert await doctor.nightly() == {Kind.NO_ENTRY: 1, Kind.MISSING_PICTURE: 1}
-    assert [one.kind async for one in doctor.findings(now=later)] == [Kind.MISSING_PICTURE]
+    assert await doctor.nightly() == {FindingKind.NO_ENTRY: 1, FindingKind.MISSING_PICTURE: 1}
+    assert [one.kind async for one in doctor.findings(now=later)] == [FindingKind.MISSING_PICTURE]
 
 
 async def test_an_unusable_facen_is_reported(box: Box, store_settings: StoreArguments) -> None:
     """A face of another model pack, which cannot be searched, is named and left as it is."""
     async with store_settings.open(facen_size=256) as other:
         found = [finding async for finding in Doctor(other, NOW).findings(repair=True)]
-    assert {finding.kind for finding in found} == {Kind.UNUSABLE_FACEN}
+    assert {finding.kind for finding in found} == {FindingKind.UNUSABLE_FACEN}
     assert not any(finding.repaired for finding in found)
     galleries = [name for face in await box.faces() for name in face["gallery"]]
     assert len(found) == len(galleries) >= 6
