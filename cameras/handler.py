@@ -21,7 +21,7 @@ from cameras.timing.clock import Stamp, StreamClock
 from cameras.timing.playback import Playback, wait_or_stop
 from cameras.urls import UrlKind
 from pipeline.base.backoff import Backoff
-from pipeline.rate import Rate
+from pipeline.rate import FrameSampler
 from pipeline.types import Frame
 
 FIRST_PAUSE_SECONDS = 0.5
@@ -79,7 +79,7 @@ class CameraHandler:
         # These outlive a run, so that times keep growing over loops, reconnects and takeovers.
         self._clock: StreamClock | None = None
         self._playback: Playback | None = None
-        self._rate = Rate()
+        self._rate = FrameSampler()
         self._reported_at = 0.0
         """Media time of the last report to the observer."""
         self._unreported: list[float] = []
@@ -341,7 +341,7 @@ class CameraHandler:
                 self._report_decoded()
                 self._reported_at = stamp.media_time
             if due:
-                self._rate.taken(stamp.media_time, fps)
+                self._rate.record(stamp.media_time, fps)
                 self._stats.picture((frame.pixels.width, frame.pixels.height))
             return due
 

@@ -30,12 +30,12 @@ Polygon = tuple[tuple[float, float], ...]
 def _validate_shapes(shapes: object) -> object:
     """Validate the shapes; returns them unchanged. RegionError names the invalid one."""
     if isinstance(shapes, list | tuple):
-        Region.of(shapes)
+        Region.from_shapes(shapes)
     return shapes
 
 
 Shapes = Annotated[tuple[Box | Polygon, ...], BeforeValidator(_validate_shapes)]
-"""Shapes as `pipeline.visits.regions.Region.of` accepts them."""
+"""Shapes as `pipeline.visits.regions.Region.from_shapes` accepts them."""
 
 
 class CameraSettings(BaseModel):

@@ -21,7 +21,7 @@ from daemon.runtime.store_health import StoreHealth
 from pipeline.base.background import supervised
 from pipeline.base.backoff import Backoff
 from pipeline.base.deadline import Deadline
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.models.engine import Models
 from store import (
     BadValueError,
@@ -191,7 +191,7 @@ class Storing:
                 persons=settings.persons,
                 data_dir=settings.data_dir,
                 uploads=uploads,
-                extractor=Extractor(self._models, settings.pipeline.max_pixels),
+                extractor=FaceExtractor(self._models, settings.pipeline.max_pixels),
                 facens_settings=settings.facens,
                 facen_size=pack.facen_size,
                 pack=pack.name,

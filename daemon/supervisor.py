@@ -66,7 +66,7 @@ class RunningCamera:
 
     @property
     def _turned(self) -> str:
-        turned = self.stages.turned_degrees
+        turned = self.stages.orientation_degrees
         if not turned:
             return ""
         if turned == 180:

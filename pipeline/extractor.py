@@ -11,7 +11,7 @@ from pipeline.faces import facen
 from pipeline.faces.alignment import align
 from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess
-from pipeline.faces.refine import look_closer
+from pipeline.faces.refine import refine
 from pipeline.limits import MAX_PIXELS
 from pipeline.models.engine import Models
 from pipeline.pictures import decode as pictures
@@ -25,7 +25,7 @@ _SAME_FACE = 0.6
 """Share of the smaller of two boxes that lies in the other one, from which they are one face."""
 
 
-class Extractor:
+class FaceExtractor:
     """Finds the faces in still pictures. Thread-safe."""
 
     def __init__(self, models: Models, max_pixels: int = MAX_PIXELS, min_score: float = 0.6) -> None:
@@ -63,7 +63,7 @@ class Extractor:
         luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         near = self._models.near_detector
         full = max(luma.shape) <= _LONG_SIDES[-1]
-        exact = [look_closer(near, luma, face, found_in_full=full) for face in found] if near else found
+        exact = [refine(near, luma, face, found_in_full=full) for face in found] if near else found
         aligned = [align(picture, face.landmarks) for face in exact]
         facens = self._models.embedder.embed(aligned)
         faces = []

@@ -6,7 +6,7 @@ EARLY_SECONDS = 0.01
 """Frames come a little early or late; that must not cost a whole one."""
 
 
-class Rate:
+class FrameSampler:
     """Chooses among the frames of one camera by their media time, in order. The rate may change from frame to
     frame."""
 
@@ -18,7 +18,7 @@ class Rate:
         """Whether a frame of this time is wanted."""
         return media_time + EARLY_SECONDS >= self._beat + 1 / per_second
 
-    def taken(self, media_time: float, per_second: float) -> None:
+    def record(self, media_time: float, per_second: float) -> None:
         """It was. What it was late, less than a whole frame, does not put off the next one."""
         due = self._beat + 1 / per_second
         self._beat = due if media_time < due + 1 / per_second else media_time

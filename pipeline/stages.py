@@ -10,13 +10,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.extractor import moved, scaled
-from pipeline.faces.orientation import TurnedWatch
+from pipeline.faces.orientation import OrientationMonitor
 from pipeline.models.engine import Models
-from pipeline.rate import EARLY_SECONDS, Rate
-from pipeline.tracking.search_areas import Search
+from pipeline.rate import EARLY_SECONDS, FrameSampler
+from pipeline.tracking.search_areas import SearchAreas
 from pipeline.tracking.tracker import Track, Tracker, TrackerSettings
 from pipeline.types import Detection, Frame, Observer, Rectangle, Scene, Sighting
-from pipeline.visits.appearance import Appearance
+from pipeline.visits.appearance import AppearanceMatcher
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.poster import Poster, timed
 from pipeline.visits.regions import EVERYWHERE, Region
@@ -54,7 +54,7 @@ class StageSettings:
     """So often, at most, it is asked whether something moves while nothing does and no face is in view."""
     idle_fps: float = 2.0
     """The same while faces are in view and nothing moves."""
-    whole_seconds: float = 0.5
+    full_search_seconds: float = 0.5
     """All of the picture is searched so often, in media time, while faces are in view."""
     start_score: float = 0.6
     """The detector's score from which something is taken for a face."""
@@ -92,15 +92,15 @@ class CameraStages:
         )
         self._visits = Visits(cam_id, rules, models.near_detector, observer)
         self._poster = Poster(cam_id, models, observer)
-        self._appearance = Appearance(
+        self._appearance = AppearanceMatcher(
             self._visits, self._poster, models.near_detector, models.pack.thresholds.low
         )
-        self._turned = TurnedWatch(models.detector)
+        self._orientation = OrientationMonitor(models.detector)
         self._last_frame: float | None = None
         self._size: tuple[int, int] | None = None
         self._last_analysed: float | None = None
-        self._rate = Rate()
-        self._search = Search(settings.whole_seconds)
+        self._rate = FrameSampler()
+        self._search = SearchAreas(settings.full_search_seconds)
         self._places: list[Rectangle] = []
         """Where the faces are, if a look there alone is enough; see `pipeline.tracking.search_areas`."""
         self._seen = False
@@ -128,9 +128,9 @@ class CameraStages:
         return min(settings.max_fps, settings.still_fps if self._still else settings.search_fps)
 
     @property
-    def turned_degrees(self) -> int:
+    def orientation_degrees(self) -> int:
         """How far, clockwise, the faces of this camera are turned: 0, or 90, 180, 270 if it hangs wrong."""
-        return self._turned.degrees
+        return self._orientation.degrees
 
     def process(self, frame: Frame) -> list[Sighting]:
         """Takes the next frame; gives the sightings that are due with it."""
@@ -139,7 +139,7 @@ class CameraStages:
         self._last_frame = now
         if not self._rate.is_due(now, self.wanted_fps):
             return sightings
-        self._rate.taken(now, self.wanted_fps)
+        self._rate.record(now, self.wanted_fps)
         scene = self._scene(frame)
         self._still = scene is not Scene.MOVING and not self.busy
         if scene is Scene.STILL:
@@ -148,13 +148,13 @@ class CameraStages:
         self._last_analysed = now
         detections = self._detect(frame, scene)
         with self._timed("track"):
-            seen, ended = self._tracker.update(detections, now, self._appearance.of(frame))
+            seen, ended = self._tracker.update(detections, now, self._appearance.check(frame))
         self._seen, self._in_view = bool(detections), bool(seen)
         self._places = self._known_places(seen)
         with self._timed("quality"):
-            self._visits.see(seen, frame)
-        self._poster.cut(self._visits.ripe(now))
-        posts = [*self._visits.end(ended), *self._visits.due(self._tracker.tracks, now)]
+            self._visits.observe(seen, frame)
+        self._poster.cut(self._visits.due_crops(now))
+        posts = [*self._visits.end(ended), *self._visits.due_posts(self._tracker.tracks, now)]
         self._observer.analysed(self._cam_id)
         return sightings + self._poster.sightings(posts)
 
@@ -203,15 +203,15 @@ class CameraStages:
         width, height = frame.pixels.width, frame.pixels.height
         factor = min(1.0, self._settings.detect_size / max(width, height))
         size = max(1, round(width * factor)), max(1, round(height * factor))
-        part = self._search.part(self._places, *size, factor, frame.media_time)
+        area = self._search.next_area(self._places, *size, factor, frame.media_time)
         with self._timed("convert"):
             small = frame.pixels.bgr(*size)
         with self._timed("detect"):
-            found = self._models.detector.detect(small if part is None else part.of(small))
-            if part is None and scene is Scene.MOVING:
-                self._turned.look(small, frame.media_time, upright=self._visits.any_good)
-        if part is not None:
-            found = [moved(face, part.left, part.top) for face in found]
+            found = self._models.detector.detect(small if area is None else area.crop(small))
+            if area is None and scene is Scene.MOVING:
+                self._orientation.update(small, frame.media_time, upright=self._visits.any_good)
+        if area is not None:
+            found = [moved(face, area.left, area.top) for face in found]
         faces = [scaled(face, width / size[0], height / size[1]) for face in found]
         faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
         sure = sum(face.score >= self._settings.start_score for face in faces)

@@ -73,7 +73,7 @@ class Rectangle(NamedTuple):
         return Rectangle(self.left - more, self.top - more, self.right + more, self.bottom + more)
 
 
-def around(rectangles: Iterable[Rectangle]) -> Rectangle:
+def bounding_box(rectangles: Iterable[Rectangle]) -> Rectangle:
     """The smallest rectangle that holds all of these, of which there is one at least."""
     lefts, tops, rights, bottoms = zip(*rectangles, strict=True)
     return Rectangle(min(lefts), min(tops), max(rights), max(bottoms))
@@ -136,7 +136,7 @@ class Frame:
 
     cam_id: str
     captured_at: datetime
-    """When the camera took it, UTC, never earlier than the frame before."""
+    """Capture time in UTC; never earlier than that of the previous frame."""
     media_time: float
     """Seconds from the stream's start."""
     pixels: Pixels
@@ -160,7 +160,7 @@ class Quality:
 
     score: float
     parts: Mapping[str, float]
-    """What each measure took away, by name, and the measures themselves."""
+    """The deduction of each measure by its name, and the measures themselves."""
 
 
 class Emotions(NamedTuple):

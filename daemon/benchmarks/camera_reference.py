@@ -87,7 +87,7 @@ def _visits(
         posting="realtime",
         post_interval_seconds=SHOT_SECONDS,
     )
-    settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, whole_seconds=0.0)
+    settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, full_search_seconds=0.0)
     stages = CameraStages(camera.id, models, settings, Unobserved())
     sightings: list[Sighting] = []
     source = FFmpegSource(camera)

@@ -13,7 +13,7 @@ from daemon.errors import StartError
 from daemon.models import load_models
 from daemon.runtime import data_folder
 from pipeline.base.control_characters import visible
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from store import Context, Users
 from store.identity.enrolment import (
     Enrolment,
@@ -85,7 +85,7 @@ def _enrolled(
                     step(1, outcome.label)
             return outcomes
 
-        extractor = Extractor(models, settings.pipeline.max_pixels)
+        extractor = FaceExtractor(models, settings.pipeline.max_pixels)
         return with_store(command, work, extractor, models.pack.facen_size, pack=models.pack.name)
     finally:
         lock.release()

@@ -25,7 +25,7 @@ from daemon.evaluation.scene_scores import SceneScores, score
 from daemon.evaluation.truth import clips_of, read_truth
 from daemon.models import fetch_with_progress, load_models, models_folder
 from pipeline.errors import ModelError
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.models.files import resolve
 from pipeline.visits.best_shot import Posting
 
@@ -104,7 +104,7 @@ def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, o
     wanted = pairs_protocol.read_pairs(file, folder)
     models = load_models(settings)
     max_pixels = settings.pipeline.max_pixels
-    finders = {"facend": facend_finder(Extractor(models, max_pixels), max_pixels)}
+    finders = {"facend": facend_finder(FaceExtractor(models, max_pixels), max_pixels)}
     if opencv:
         finders["opencv"] = _opencv(settings)
     number = len({path for pair in wanted for path in (pair.one, pair.other)})

@@ -21,7 +21,7 @@ from daemon.errors import SettingsError, StartError
 from daemon.models import load_models
 from daemon.runtime import logs
 from pipeline.base.urls import mask_url
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
 from pipeline.types import ExtractionFace, Picture, Quality
 
@@ -93,7 +93,7 @@ def probe_command(
         raise SettingsError([f"{mask_url(url)}: {reasons}"]) from None
     except SourceError as error:
         raise StartError(f"{error} ({error.reason.value})") from error
-    faces = Extractor(load_models(settings)).judged(seen.picture)
+    faces = FaceExtractor(load_models(settings)).judged(seen.picture)
     _write(out, drawn(seen.picture, [face for face, _ in faces]))
     report = _report(seen, faces, out)
     if as_json:

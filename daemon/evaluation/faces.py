@@ -11,7 +11,7 @@ import numpy as np
 from daemon.config.settings import Settings
 from daemon.evaluation.inputs import LabelledPicture
 from pipeline.errors import PictureError
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces import facen
 from pipeline.models.engine import Models
 from pipeline.pictures import decode as picture_files
@@ -45,7 +45,7 @@ class LabelledFace:
 FaceFinder = Callable[[Path], PictureFace]
 
 
-def facend_finder(extractor: Extractor, max_pixels: int) -> FaceFinder:
+def facend_finder(extractor: FaceExtractor, max_pixels: int) -> FaceFinder:
     """Finds faces with Facend's own extractor."""
 
     def find(path: Path) -> PictureFace:
@@ -95,7 +95,7 @@ def labelled_faces(
 ) -> list[LabelledFace]:
     """The most central face of each picture, found with Facend's own models."""
     max_pixels = settings.pipeline.max_pixels
-    find = facend_finder(Extractor(models, max_pixels), max_pixels)
+    find = facend_finder(FaceExtractor(models, max_pixels), max_pixels)
     faces = find_faces((picture.path for picture in pictures), find, progress)
     return [LabelledFace(picture.person, faces[picture.path]) for picture in pictures]
 

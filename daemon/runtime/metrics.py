@@ -17,13 +17,13 @@ from prometheus_client.process_collector import ProcessCollector
 from cameras.errors import Reason
 from cameras.observer import CameraState
 from daemon.runtime.gauges import Gauges
-from pipeline.visits.best_shot import Outcome
+from pipeline.visits.best_shot import ShotOutcome
 from store.observer import PersonOutcome, SightingOutcome
 
 CAMERA_STATES = tuple(state.value for state in CameraState)
 RECONNECT_REASONS = tuple(reason.value for reason in Reason)
 SKIP_REASONS = ("motion", "busy", "corrupt")
-SHOT_OUTCOMES = tuple(outcome.value for outcome in Outcome)
+SHOT_OUTCOMES = tuple(outcome.value for outcome in ShotOutcome)
 SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
 PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
 ConnectionEnd = Literal["refused", "evicted", "slow_request", "slow_reader"]

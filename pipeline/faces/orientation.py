@@ -20,7 +20,7 @@ _SURE = 0.75
 _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
-class TurnedWatch:
+class OrientationMonitor:
     """Watches one camera."""
 
     def __init__(self, detector: Detector) -> None:
@@ -30,7 +30,7 @@ class TurnedWatch:
         self.degrees = 0
         """How far, clockwise, faces are turned: 0, 90, 180 or 270."""
 
-    def look(self, picture: Picture, now: float, *, upright: bool) -> None:
+    def update(self, picture: Picture, now: float, *, upright: bool) -> None:
         """Takes a picture, BGR, of the media time `now`. `upright`: a good face is in view, all is well."""
         if upright:
             self._votes, self.degrees = (0, 0), 0

@@ -103,7 +103,7 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
     aligning = similarity(detection.landmarks)
     scale = math.hypot(*aligning[:, 0].tolist())
     outside = _outside(aligning, width, height)
-    took = {
+    penalties = {
         "detector": 5 * max(0.0, 0.9 - detection.score),
         "yaw": (head.yaw / 30) ** 2,
         "pitch": (head.pitch / 25) ** 2,
@@ -119,7 +119,7 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
         "scale": scale,
         "share_outside": outside,
     }
-    return _quality(took, measures)
+    return _quality(penalties, measures)
 
 
 def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
@@ -130,18 +130,20 @@ def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
     usual = max(_CONTRAST * mean, 1.0) ** 2
     sharpness = max(edges - _ROUNDING, 0.0) / max(variance, 1.0) + _ROUNDING / usual
     burnt = int(np.count_nonzero(core >= _BURNT_OUT)) / core.size
-    took = {
+    penalties = {
         "sharpness": 0.4 * math.log2(1 + 0.1 / sharpness),
         "exposure": math.log2(1 + (20 / max(mean, 1.0)) ** 2) + 4 * burnt,
     }
     measures = {"sharpness_ratio": sharpness, "brightness": mean, "share_burnt_out": burnt}
-    seen = _quality(took, measures)
+    seen = _quality(penalties, measures)
     geometry = bound(detection, luma.shape[1], luma.shape[0])
     return Quality(geometry.score + seen.score, {**geometry.parts, **seen.parts})
 
 
-def _quality(took: dict[str, float], measures: dict[str, float]) -> Quality:
-    return Quality(-sum(took.values()), {**{name: -value for name, value in took.items()}, **measures})
+def _quality(penalties: dict[str, float], measures: dict[str, float]) -> Quality:
+    return Quality(
+        -sum(penalties.values()), {**{name: -value for name, value in penalties.items()}, **measures}
+    )
 
 
 def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:

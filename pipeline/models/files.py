@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import ModelError
-from pipeline.models.download import SourceError, take
+from pipeline.models.download import DownloadError, obtain
 from pipeline.models.insightface import facen_size_of, fetch_named, model_folder
 from pipeline.models.packs import (
     Engine,
@@ -63,7 +63,7 @@ def folder_of(pack: Pack, models_dir: Path) -> Path:
 
 
 def is_present(pack: Pack, models_dir: Path) -> bool:
-    """Whether everything of the pack is there. Looks at sizes, not at digests, so that it is quick."""
+    """Whether all files of the pack exist. Compares sizes, not digests, because that is fast."""
     folder = folder_of(pack, models_dir)
     if pack.engine is Engine.INSIGHTFACE:
         return any(folder.glob("*.onnx"))
@@ -127,8 +127,8 @@ def _fetch_file(
     tried = []
     for source in sources:
         try:
-            taken = take(file, source, scratch, lambda come, of: progress(file.name, come, of))
-        except SourceError as error:
+            taken = obtain(file, source, scratch, lambda come, of: progress(file.name, come, of))
+        except DownloadError as error:
             tried.append(f"{source}: {error}")
             continue
         found = _digest(taken)

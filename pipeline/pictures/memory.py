@@ -31,7 +31,7 @@ class DecodeMemory:
         """The result of `decode`, which takes `cost` bytes at most, once there is room for them.
 
         Raises:
-            PicturesBusyError: others took all the room for `WAIT_SECONDS`.
+            PicturesBusyError: others penalties all the room for `WAIT_SECONDS`.
         """
         self._acquire(cost)
         kept = 0

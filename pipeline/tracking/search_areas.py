@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.types import Picture, Rectangle, around
+from pipeline.types import Picture, Rectangle, bounding_box
 
 _GRID = 64
 """Parts begin and end at multiples of this, pixels of the detector's picture. Its coarsest grid is 32; few
@@ -22,7 +22,7 @@ _ROOM = 1.0
 """Beyond a face's box, of its longer side: so far may it have gone since it was seen."""
 
 
-class Part(NamedTuple):
+class SearchArea(NamedTuple):
     """Of the detector's picture, in its pixels."""
 
     left: int
@@ -30,32 +30,35 @@ class Part(NamedTuple):
     right: int
     bottom: int
 
-    def of(self, picture: Picture) -> Picture:
+    def crop(self, picture: Picture) -> Picture:
         """A view of it."""
         return picture[self.top : self.bottom, self.left : self.right]
 
 
-class Search:
-    """One camera's. Everything is looked at every `whole_seconds` of media time: others may have come."""
+class SearchAreas:
+    """Search areas of one camera.
 
-    def __init__(self, whole_seconds: float) -> None:
-        self._whole_seconds = whole_seconds
+    The whole picture is searched every `full_search_seconds` of media time: other faces may have appeared.
+    """
+
+    def __init__(self, full_search_seconds: float) -> None:
+        self._whole_seconds = full_search_seconds
         self._whole_at = -math.inf
 
-    def part(
+    def next_area(
         self, faces: Sequence[Rectangle], width: int, height: int, scale: float, now: float
-    ) -> Part | None:
+    ) -> SearchArea | None:
         """What to look at of the detector's picture, which has this width and height; None for all of it.
 
         `faces` are where faces were seen in the frame before, in pixels of the frame, none where one of them
         is lost; `scale` is how many pixels of the detector's picture are one of the frame's.
         """
         if faces and 0 <= now - self._whole_at < self._whole_seconds:
-            wide = around([face.widened(_ROOM) for face in faces])
+            wide = bounding_box([face.widened(_ROOM) for face in faces])
             left, right = _lines(wide.left * scale, wide.right * scale, width)
             top, bottom = _lines(wide.top * scale, wide.bottom * scale, height)
             if (right - left) * (bottom - top) <= _WORTH * width * height:
-                return Part(left, top, right, bottom)
+                return SearchArea(left, top, right, bottom)
         self._whole_at = now
         return None
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pipeline.types import Detection, Rectangle
 
-Alike = Callable[["Track", Detection], bool]
+AppearanceCheck = Callable[["Track", Detection], bool]
 """Whether a detection looks like the face of the track whose place it is in; True if that cannot be told."""
 
 _IMPOSSIBLE = 1e6
@@ -75,11 +75,11 @@ class Track:
         """How long, up to when it was last seen, the face has not moved."""
         return self.last_seen - self._still_since
 
-    def missing_seconds(self, time: float) -> float:
+    def unexplained_seconds(self, time: float) -> float:
         """For how long nothing tells why the face is not seen."""
         return time - self._accounted
 
-    def hide(self, time: float) -> None:
+    def occlude(self, time: float) -> None:
         """Somebody stands in front of it now."""
         if time - self.last_seen <= _LONGEST_HIDDEN_SECONDS:
             self._accounted = time
@@ -95,7 +95,7 @@ class Track:
             x - box.width * size, y - box.height * size, x + box.width * size, y + box.height * size
         )
 
-    def see(self, detection: Detection, time: float) -> None:
+    def update(self, detection: Detection, time: float) -> None:
         """The face is here now."""
         passed = time - self.last_seen
         if passed > 0:
@@ -131,7 +131,7 @@ class Tracker:
         return self._tracks
 
     def update(
-        self, detections: Sequence[Detection], time: float, alike: Alike | None = None
+        self, detections: Sequence[Detection], time: float, alike: AppearanceCheck | None = None
     ) -> tuple[list[Track], list[Track]]:
         """The faces of the frame at this time: the tracks that were seen in it, and those that ended before
         it.
@@ -149,11 +149,11 @@ class Tracker:
         more, _, _ = _pair(waiting, doubtful, time)
         seen = []
         for track, detection in [*pairs, *more]:
-            track.see(detection, time)
+            track.update(detection, time)
             seen.append(track)
         for track in self._tracks:
             if track not in seen and any(_hides(one.detection.bbox, track.predict(time)) for one in seen):
-                track.hide(time)
+                track.occlude(time)
         for detection in new:
             self._last_number += 1
             track = Track(self._last_number, detection, time)
@@ -165,7 +165,7 @@ class Tracker:
         settings = self._settings
         still = track.still_seconds >= _STILL_SECONDS
         patience = settings.still_timeout_seconds if still else settings.timeout_seconds
-        return track.missing_seconds(time) > max(patience, settings.timeout_seconds)
+        return track.unexplained_seconds(time) > max(patience, settings.timeout_seconds)
 
     def _checked(
         self,
@@ -173,7 +173,7 @@ class Tracker:
         waiting: Sequence[Track],
         new: list[Detection],
         time: float,
-        alike: Alike,
+        alike: AppearanceCheck,
     ) -> tuple[list[tuple[Track, Detection]], list[Detection]]:
         """The pairs that look alike, and the detections without a track.
 

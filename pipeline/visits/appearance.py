@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pipeline.faces.detector import Detector
 from pipeline.faces.facen import confidence
 from pipeline.faces.quality import assess
-from pipeline.tracking.appearance_cache import small_look
-from pipeline.tracking.tracker import Alike, Track
+from pipeline.tracking.appearance_cache import face_thumbnail
+from pipeline.tracking.tracker import AppearanceCheck, Track
 from pipeline.types import Detection, Frame
 from pipeline.visits.poster import Poster, facen_of
-from pipeline.visits.visit_shots import Cut
-from pipeline.visits.visits import Visit, Visits
+from pipeline.visits.visit_shots import FaceCrop
+from pipeline.visits.visits import OngoingVisit, Visits
 
 _TELLING_SCORE = -2.0
 """The quality score that both pictures need for their facens to say that they are two people's: a face that
@@ -24,7 +24,7 @@ comes into the picture, or from behind somebody, half covered, is like nobody. N
 is cut off by the edge of the frame."""
 
 
-class Appearance:
+class AppearanceMatcher:
     """Compares the faces of one camera with those of its tracks. Not thread-safe."""
 
     def __init__(
@@ -36,35 +36,35 @@ class Appearance:
         self._near_detector = near_detector
         self._threshold = threshold
 
-    def of(self, frame: Frame) -> Alike:
+    def check(self, frame: Frame) -> AppearanceCheck:
         """Whether a face of this frame looks like that of a track."""
         return lambda track, found: self._is_alike(track, found, frame)
 
     def _is_alike(self, track: Track, found: Detection, frame: Frame) -> bool:
-        visit = self._visits.of(track)
+        visit = self._visits.visit_of(track)
         if visit is None:
             return True
         luma = frame.pixels.luma()
-        now = small_look(luma, found)
-        is_same = None if visit.looks.know(now) else self._is_same_person(visit, luma, found, frame)
+        now = face_thumbnail(luma, found)
+        is_same = None if visit.appearance.matches(now) else self._is_same_person(visit, luma, found, frame)
         if is_same is None:
-            visit.looks.see(now)
+            visit.appearance.update(now)
         elif is_same:
-            visit.looks.confirm(now)
+            visit.appearance.confirm(now)
         return is_same is not False
 
     def _is_same_person(
-        self, visit: Visit, luma: NDArray[np.uint8], found: Detection, frame: Frame
+        self, visit: OngoingVisit, luma: NDArray[np.uint8], found: Detection, frame: Frame
     ) -> bool | None:
         """By the facens, which take a conversion and a face or two to embed; None where they cannot tell."""
-        known = visit.shots.best_cut()
+        known = visit.shots.best_crop()
         if known is None or not known.whole or known.score < _TELLING_SCORE:
             return None
         if assess(luma, found).score < _TELLING_SCORE:
             return None
         if self._near_detector is not None:
-            found = visit.look_closer(self._near_detector, luma, found)
-        now = Cut.out_of(frame.pixels.bgr(), found.landmarks, _TELLING_SCORE, frame.media_time)
+            found = visit.refine(self._near_detector, luma, found)
+        now = FaceCrop.from_frame(frame.pixels.bgr(), found.landmarks, _TELLING_SCORE, frame.media_time)
         if not now.whole:
             return None
         self._poster.embed([known, now])

@@ -22,7 +22,7 @@ class Posting(StrEnum):
     BOTH = "both"
 
 
-class Outcome(StrEnum):
+class ShotOutcome(StrEnum):
     """What became of a shot."""
 
     POSTED = "posted"
@@ -65,7 +65,7 @@ class BestShot:
         """Whether a shot with this quality score would become the best."""
         return self._best_score is None or score > self._best_score + BETTER_BY
 
-    def take(self, shot: Shot) -> bool:
+    def replace(self, shot: Shot) -> bool:
         """Makes the shot the best, which it must be (see `beaten_by`). True: the one before was never posted,
         and now never will be."""
         replaced = self._waiting is not None
@@ -81,12 +81,12 @@ class BestShot:
         self._next_post = time + self._interval
         return self._posted()
 
-    def last(self) -> tuple[Shot | None, Outcome | None]:
+    def last(self) -> tuple[Shot | None, ShotOutcome | None]:
         """The visit has ended: the shot to post, or what became of the best one instead."""
         if self._waiting is not None:
             return self._posted(), None
         was_posted = self._best_score is not None
-        return None, Outcome.DUPLICATE if was_posted and self._overall else None
+        return None, ShotOutcome.DUPLICATE if was_posted and self._overall else None
 
     def _posted(self) -> Shot | None:
         shot, self._waiting = self._waiting, None

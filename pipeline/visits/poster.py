@@ -10,9 +10,9 @@ import numpy as np
 from pipeline.models.engine import Models
 from pipeline.pictures import decode as pictures
 from pipeline.types import FaceAttributes, Facen, Frame, Observer, Picture, Sighting
-from pipeline.visits.best_shot import Outcome, Shot
-from pipeline.visits.visit_shots import Cut, VisitFacen, visit_facen
-from pipeline.visits.visits import Post, Visit
+from pipeline.visits.best_shot import Shot, ShotOutcome
+from pipeline.visits.visit_shots import FaceCrop, VisitFacen, visit_facen
+from pipeline.visits.visits import OngoingVisit, Post
 
 
 class Poster:
@@ -23,7 +23,7 @@ class Poster:
         self._models = models
         self._observer = observer
 
-    def cut(self, ripe: Sequence[tuple[Visit, Shot]]) -> None:
+    def cut(self, ripe: Sequence[tuple[OngoingVisit, Shot]]) -> None:
         """Cuts shots out of their frames for their visits' facens."""
         if not ripe:
             return
@@ -49,7 +49,7 @@ class Poster:
         for plan in plans:
             attributes = self._describe(plan, colours)
             sightings.append(self._sighting(plan, photos[id(plan.post.shot.frame)], attributes))
-            self._observer.shot(self._cam_id, Outcome.POSTED.value)
+            self._observer.shot(self._cam_id, ShotOutcome.POSTED.value)
         return sightings
 
     def _plan(self, post: Post, colours: "_Colours") -> "_Plan":
@@ -62,7 +62,7 @@ class Poster:
         posted = same[0] if same else _cut(colours.of(shot.frame), shot)
         return _Plan(post, [posted, *others][: shots.most])
 
-    def embed(self, cuts: Sequence[Cut]) -> None:
+    def embed(self, cuts: Sequence[FaceCrop]) -> None:
         """Makes the facens of those that have none."""
         new = [cut for cut in cuts if cut.facen is None]
         with timed(self._observer, "embed"):
@@ -110,7 +110,7 @@ class _Plan:
     """A post, and the cuts its facen is made of, that of the posted shot first."""
 
     post: Post
-    cuts: list[Cut]
+    cuts: list[FaceCrop]
 
 
 class _Colours:
@@ -125,7 +125,7 @@ class _Colours:
         return self._pictures[id(frame)][1]
 
 
-def facen_of(cut: Cut) -> Facen:
+def facen_of(cut: FaceCrop) -> Facen:
     """The facen of a cut that was embedded."""
     if cut.facen is None:
         raise ValueError("this cut was not embedded")
@@ -134,14 +134,14 @@ def facen_of(cut: Cut) -> Facen:
 
 @contextmanager
 def timed(observer: Observer, stage: str) -> Iterator[None]:
-    """Tells the observer how long it took."""
+    """Reports the duration of the block to the observer."""
     start = time.perf_counter()
     yield
     observer.stage(stage, time.perf_counter() - start)
 
 
-def _cut(picture: Picture, shot: Shot) -> Cut:
-    return Cut.out_of(picture, shot.detection.landmarks, shot.quality.score, shot.frame.media_time)
+def _cut(picture: Picture, shot: Shot) -> FaceCrop:
+    return FaceCrop.from_frame(picture, shot.detection.landmarks, shot.quality.score, shot.frame.media_time)
 
 
 def _info(post: Post, together: VisitFacen) -> dict[str, object]:

@@ -21,7 +21,7 @@ class Region:
     outlines: tuple[Outline, ...] = ()
 
     @classmethod
-    def of(cls, shapes: Sequence[Sequence[object]]) -> "Region":
+    def from_shapes(cls, shapes: Sequence[Sequence[object]]) -> "Region":
         """From rectangles [left, top, right, bottom] and polygons [[x, y], [x, y], [x, y], ...], in fractions
         of the picture. RegionError says which one is wrong and why."""
         return cls(tuple(_outline(number, shape) for number, shape in enumerate(shapes, 1)))

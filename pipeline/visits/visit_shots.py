@@ -23,7 +23,7 @@ INTERVAL_SECONDS = 0.4
 
 
 @dataclass(slots=True, eq=False)
-class Cut:
+class FaceCrop:
     """An aligned face, 112 × 112 BGR, and its facen once it is known."""
 
     face: Picture
@@ -34,9 +34,9 @@ class Cut:
     facen: Facen | None = None
 
     @classmethod
-    def out_of(
+    def from_frame(
         cls, picture: Picture, landmarks: NDArray[np.float32], score: float, media_time: float
-    ) -> "Cut":
+    ) -> "FaceCrop":
         """The face with these (5, 2) landmarks, cut out of a frame in BGR."""
         height, width = picture.shape[:2]
         return cls(align(picture, landmarks), is_whole(landmarks, width, height), score, media_time)
@@ -49,14 +49,14 @@ class VisitShots:
         self.most = most
         self._open: Shot | None = None
         self._until = 0.0
-        self._cuts: list[Cut] = []
+        self._cuts: list[FaceCrop] = []
 
     @property
-    def cuts(self) -> Sequence[Cut]:
+    def cuts(self) -> Sequence[FaceCrop]:
         """What was cut, the best first."""
         return self._cuts
 
-    def best_cut(self) -> Cut | None:
+    def best_crop(self) -> FaceCrop | None:
         """The best of those that were cut already."""
         return self._cuts[0] if self._cuts else None
 
@@ -66,13 +66,13 @@ class VisitShots:
             return score > self._open.quality.score + BETTER_BY
         return len(self._cuts) < self.most or score > self._cuts[-1].score + BETTER_BY
 
-    def take(self, shot: Shot) -> None:
+    def hold(self, shot: Shot) -> None:
         """Holds the shot, which must be wanted, until its interval is over."""
         if self._open is None:
             self._until = shot.frame.media_time + INTERVAL_SECONDS
         self._open = shot
 
-    def ripe(self, time: float) -> Shot | None:
+    def due(self, time: float) -> Shot | None:
         """The shot to be cut and kept now, since its interval is over."""
         return self.last() if self._open is not None and time >= self._until else None
 
@@ -81,7 +81,7 @@ class VisitShots:
         shot, self._open = self._open, None
         return shot
 
-    def keep(self, cut: Cut) -> None:
+    def keep(self, cut: FaceCrop) -> None:
         """Keeps what was cut of a shot, in the place of the poorest if there are enough."""
         self._cuts = sorted([*self._cuts, cut], key=lambda one: -one.score)[: self.most]
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess, bound, pose
-from pipeline.faces.refine import look_closer
-from pipeline.tracking.appearance_cache import Looks
+from pipeline.faces.refine import refine
+from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
 from pipeline.types import Detection, Frame, Observer, Quality
-from pipeline.visits.best_shot import BestShot, Outcome, Posting, Shot
+from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
 
@@ -29,7 +29,7 @@ frames."""
 _HALF_A_QUARTER = 45.0
 """Degrees."""
 
-_REMEMBERED_BESIDE = 200
+_MAX_CO_VISIBLE = 200
 """Of so many others who were visible at once, the latest, a visit in a crowd knows."""
 
 
@@ -47,7 +47,7 @@ class ShotRules:
 
 
 @dataclass(slots=True)
-class Visit:
+class OngoingVisit:
     id: str
     started_at: datetime
     best: BestShot
@@ -58,12 +58,12 @@ class Visit:
     """The best score that the detector gave."""
     upright: bool = False
     """Whether a closer look has shown that the face is not turned by a quarter or more."""
-    looks: Looks = field(default_factory=Looks)
+    appearance: AppearanceCache = field(default_factory=AppearanceCache)
     """What the face looked like."""
 
-    def look_closer(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
+    def refine(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
         """As `pipeline.faces.refine`, but that the face is upright has to be found only once."""
-        seen = look_closer(detector, luma, found, upright=self.upright)
+        seen = refine(detector, luma, found, upright=self.upright)
         self.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
         return seen
 
@@ -72,7 +72,7 @@ class Visit:
 class Post:
     """A shot that is to be posted, and why now."""
 
-    visit: Visit
+    visit: OngoingVisit
     shot: Shot
     mode: Posting
 
@@ -87,19 +87,19 @@ class Visits:
         self._rules = rules
         self._near_detector = near_detector
         self._observer = observer
-        self._visits: dict[int, Visit] = {}
+        self._visits: dict[int, OngoingVisit] = {}
 
-    def see(self, tracks: Sequence[Track], frame: Frame) -> None:
+    def observe(self, tracks: Sequence[Track], frame: Frame) -> None:
         """Judges what was just seen of these tracks, and counts what became of it."""
         luma: NDArray[np.uint8] | None = None
         for track in tracks:
             if track.number not in self._visits:
                 self._visits[track.number] = self._begin(track, frame)
-        self._meet(tracks)
+        self._record_co_visibility(tracks)
         for track in tracks:
             detection, visit = track.detection, self._visits[track.number]
             visit.surest = max(visit.surest, detection.score)
-            outcome = self._glance(visit, detection, frame)
+            outcome = self._prefilter(visit, detection, frame)
             if outcome is None:
                 luma = frame.pixels.luma() if luma is None else luma
                 outcome = self._judge(visit, detection, frame, luma)
@@ -111,17 +111,17 @@ class Visits:
         """Whether a visit that goes on has a shot worth posting."""
         return any(visit.best.has_shot for visit in self._visits.values())
 
-    def of(self, track: Track) -> Visit | None:
+    def visit_of(self, track: Track) -> OngoingVisit | None:
         """The visit that a track stands for."""
         return self._visits.get(track.number)
 
-    def ripe(self, now: float) -> list[tuple[Visit, Shot]]:
+    def due_crops(self, now: float) -> list[tuple[OngoingVisit, Shot]]:
         """The shots that have to be cut out now, at this media time, because their frames are let go."""
         return [
-            (visit, shot) for visit in self._visits.values() if (shot := visit.shots.ripe(now)) is not None
+            (visit, shot) for visit in self._visits.values() if (shot := visit.shots.due(now)) is not None
         ]
 
-    def due(self, tracks: Sequence[Track], now: float) -> list[Post]:
+    def due_posts(self, tracks: Sequence[Track], now: float) -> list[Post]:
         """What to post while these visits go on, at this media time."""
         posts = []
         for track in tracks:
@@ -139,7 +139,7 @@ class Visits:
             shot, outcome = visit.best.last()
             if not _is_face(track, visit):
                 if shot is not None:
-                    self._count(Outcome.LOW_QUALITY)
+                    self._count(ShotOutcome.LOW_QUALITY)
                 continue
             self._observer.visit(self._cam_id)
             if shot is not None:
@@ -148,59 +148,59 @@ class Visits:
                 self._count(outcome)
         return posts
 
-    def _begin(self, track: Track, frame: Frame) -> Visit:
+    def _begin(self, track: Track, frame: Frame) -> OngoingVisit:
         moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         best = BestShot(self._rules.posting, self._rules.post_interval_seconds)
         shots = VisitShots(self._rules.shots)
-        return Visit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best, shots)
+        return OngoingVisit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best, shots)
 
-    def _meet(self, tracks: Sequence[Track]) -> None:
+    def _record_co_visibility(self, tracks: Sequence[Track]) -> None:
         """Notes who was visible with whom. Boxes that overlap may be one face found twice."""
         for one, other in combinations(tracks, 2):
             here, there = self._visits[one.number], self._visits[other.number]
             if there.id in here.beside and here.id in there.beside:
                 continue
             if one.detection.bbox.intersection(other.detection.bbox).area == 0:
-                _remember(here, there)
-                _remember(there, here)
+                _add_co_visible(here, there)
+                _add_co_visible(there, here)
 
-    def _glance(self, visit: Visit, detection: Detection, frame: Frame) -> Outcome | None:
+    def _prefilter(self, visit: OngoingVisit, detection: Detection, frame: Frame) -> ShotOutcome | None:
         """Judges a shot without looking at its pixels; None where it may still win."""
         if min(detection.bbox.width, detection.bbox.height) < self._rules.min_face_px:
-            return Outcome.SMALL
+            return ShotOutcome.SMALL
         if not lies_in(self._rules.roi, detection, frame):
-            return Outcome.OUTSIDE_ROI
+            return ShotOutcome.OUTSIDE_ROI
         quality = bound(detection, frame.pixels.width, frame.pixels.height)
-        return self._verdict(visit, quality)
+        return self._rejection(visit, quality)
 
     def _judge(
-        self, visit: Visit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
-    ) -> Outcome | None:
+        self, visit: OngoingVisit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
+    ) -> ShotOutcome | None:
         """Judges a shot by its pixels, and keeps it if it wins; None where there is nothing to count yet."""
         quality = assess(luma, detection)
-        if (outcome := self._verdict(visit, quality)) is not None:
+        if (outcome := self._rejection(visit, quality)) is not None:
             return outcome
         if self._near_detector is not None:
-            detection = visit.look_closer(self._near_detector, luma, detection)
+            detection = visit.refine(self._near_detector, luma, detection)
             quality = assess(luma, detection)
-            if (outcome := self._verdict(visit, quality)) is not None:
+            if (outcome := self._rejection(visit, quality)) is not None:
                 return outcome
         shot = Shot(frame, detection, quality)
         if visit.shots.wants(quality.score):
-            visit.shots.take(shot)
+            visit.shots.hold(shot)
         if not visit.best.beaten_by(quality.score):
-            return Outcome.NOT_BETTER
+            return ShotOutcome.NOT_BETTER
         # A shot that wins has no outcome until it is posted; the one that it replaces has.
-        return Outcome.NOT_BETTER if visit.best.take(shot) else None
+        return ShotOutcome.NOT_BETTER if visit.best.replace(shot) else None
 
-    def _verdict(self, visit: Visit, quality: Quality) -> Outcome | None:
+    def _rejection(self, visit: OngoingVisit, quality: Quality) -> ShotOutcome | None:
         """What becomes of a shot that can win no more, neither to be posted nor to be in the facen."""
         if quality.score < self._rules.min_score:
-            return Outcome.LOW_QUALITY
+            return ShotOutcome.LOW_QUALITY
         may_win = visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
-        return None if may_win else Outcome.NOT_BETTER
+        return None if may_win else ShotOutcome.NOT_BETTER
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: ShotOutcome) -> None:
         self._observer.shot(self._cam_id, outcome.value)
 
 
@@ -210,13 +210,13 @@ def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
     return region.contains(x / frame.pixels.width, y / frame.pixels.height)
 
 
-def _remember(visit: Visit, other: Visit) -> None:
+def _add_co_visible(visit: OngoingVisit, other: OngoingVisit) -> None:
     visit.beside.pop(other.id, None)
     visit.beside[other.id] = None
-    if len(visit.beside) > _REMEMBERED_BESIDE:
+    if len(visit.beside) > _MAX_CO_VISIBLE:
         del visit.beside[next(iter(visit.beside))]
 
 
-def _is_face(track: Track, visit: Visit) -> bool:
+def _is_face(track: Track, visit: OngoingVisit) -> bool:
     """Whether the track stands for a face: seen more than once, or very surely."""
     return track.hits > 1 or visit.surest >= _CERTAIN

@@ -13,7 +13,7 @@ ImageSource = bytes | Path | str | Picture
 
 
 class PictureExtractor(Protocol):
-    """What finds the faces; `pipeline.extractor.Extractor` is one."""
+    """What finds the faces; `pipeline.extractor.FaceExtractor` is one."""
 
     def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]: ...
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from store import Context, StoreSettings
 from store.identity.enrolment import Enrolment, EnrolmentPicture, EnrolmentSettings
 from tests.bench.rows import Row, arguments, compared, show
@@ -23,7 +23,7 @@ SIDES = (240, 900)
 
 
 async def measure(rounds: int) -> list[Row]:
-    extractor = Extractor(default_models())
+    extractor = FaceExtractor(default_models())
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
         here = Path(folder)
         async with Context.open(StoreSettings(), data_dir=here, extractor=extractor, fill=False) as ctx:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.alignment import align
-from pipeline.faces.refine import look_closer
+from pipeline.faces.refine import refine
 from pipeline.models.engine import Models, load
 from pipeline.models.files import resolve
 from pipeline.types import Detection, Picture
@@ -20,7 +20,7 @@ def _insightface() -> Models:
 
 def _cut(picture: Picture, face: Detection) -> Picture:
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-    return align(picture, look_closer(default_models().detector, luma, face).landmarks)
+    return align(picture, refine(default_models().detector, luma, face).landmarks)
 
 
 @pytest.fixture(

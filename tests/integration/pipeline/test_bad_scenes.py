@@ -153,9 +153,9 @@ def test_a_camera_that_hangs_wrong_is_noticed(models: Models, turn: int | None, 
         picture = one.pixels.bgr()
         turned = picture if turn is None else np.asarray(cv2.rotate(picture, turn), np.uint8)
         stages.process(frame(turned, one.media_time))
-    assert stages.turned_degrees == degrees
+    assert stages.orientation_degrees == degrees
     run(stages, walk(1, 1, start=20), finish=False)
-    assert stages.turned_degrees == 0
+    assert stages.orientation_degrees == 0
 
 
 def test_hardly_visible_faces_give_sightings_that_say_so(models: Models) -> None:

@@ -10,7 +10,7 @@ from bson import ObjectId
 from pydantic import SecretStr
 from pymongo import MongoClient, ReadPreference, ReturnDocument
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces.facen import decode
 from pipeline.types import Facen, Rectangle
 from store import (
@@ -113,7 +113,7 @@ async def test_each_object_has_its_documented_properties(ctx: Context, user: Use
 
 async def test_the_references_own_lines_work(store_settings: StoreArguments) -> None:
     """Extract a picture, make a face of it, add it, put it into a gallery, upload it, identify it."""
-    async with store_settings.open(extractor=Extractor(default_models()), facen_size=128) as ctx:
+    async with store_settings.open(extractor=FaceExtractor(default_models()), facen_size=128) as ctx:
         user = await ctx.users.add({"token": "secret", "active": True})
         data = sample_path("Tom_Hanks_54745.png").read_bytes()
         (eface,) = await ctx.extractor.extract(data)

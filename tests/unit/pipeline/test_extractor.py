@@ -12,22 +12,22 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import PictureError
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces.facen import decode
 from pipeline.models.engine import Models
 from tests.faces import portrait, sample_path, six_faces
 
 
 @pytest.fixture(scope="module")
-def extractor(models: Models) -> Extractor:
-    return Extractor(models)
+def extractor(models: Models) -> FaceExtractor:
+    return FaceExtractor(models)
 
 
 def encoded(picture: np.ndarray, suffix: str) -> bytes:
     return bytes(cv2.imencode(suffix, picture)[1])
 
 
-def test_finds_everybody_with_everything(extractor: Extractor) -> None:
+def test_finds_everybody_with_everything(extractor: FaceExtractor) -> None:
     """Six people: six faces with box, aligned PNG, facen, score and the hash of the file."""
     data = sample_path().read_bytes()
     faces = extractor.extract(data)
@@ -45,7 +45,7 @@ def test_finds_everybody_with_everything(extractor: Extractor) -> None:
     assert areas == sorted(areas, reverse=True)
 
 
-def test_bytes_path_and_array_give_the_same(extractor: Extractor, tmp_path: Path) -> None:
+def test_bytes_path_and_array_give_the_same(extractor: FaceExtractor, tmp_path: Path) -> None:
     """The same picture, however it is given, has the same faces."""
     person = portrait(2, 80)
     data = encoded(person, ".png")
@@ -59,7 +59,7 @@ def test_bytes_path_and_array_give_the_same(extractor: Extractor, tmp_path: Path
     assert results[3][0]["photo_hash"] == results[4][0]["photo_hash"]
 
 
-def test_turned_photographs_are_put_upright(extractor: Extractor) -> None:
+def test_turned_photographs_are_put_upright(extractor: FaceExtractor) -> None:
     """A photo that lies and says so in its EXIF data has the faces of the upright one."""
     lying = Image.fromarray(cv2.cvtColor(np.rot90(portrait(2, 80)).copy(), cv2.COLOR_BGR2RGB))
     exif = Image.Exif()
@@ -71,19 +71,19 @@ def test_turned_photographs_are_put_upright(extractor: Extractor) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
-def test_takes_the_common_formats(extractor: Extractor, suffix: str) -> None:
+def test_takes_the_common_formats(extractor: FaceExtractor, suffix: str) -> None:
     """What cameras and people send can be read."""
     assert len(extractor.extract(encoded(portrait(2, 80), suffix))) == 1
 
 
-def test_takes_grey_pictures(extractor: Extractor) -> None:
+def test_takes_grey_pictures(extractor: FaceExtractor) -> None:
     """A grey picture, as a file or as an array, has its faces, too."""
     grey = cv2.cvtColor(portrait(2, 80), cv2.COLOR_BGR2GRAY)
     assert len(extractor.extract(encoded(grey, ".png"))) == 1
     assert len(extractor.extract(np.asarray(grey, np.uint8))) == 1
 
 
-def test_a_picture_of_one_pixel_has_no_face(extractor: Extractor) -> None:
+def test_a_picture_of_one_pixel_has_no_face(extractor: FaceExtractor) -> None:
     """It is a picture all the same, and no error."""
     assert extractor.extract(encoded(np.zeros((1, 1, 3), np.uint8), ".png")) == []
 
@@ -119,7 +119,7 @@ def _png_of(width: int, height: int) -> bytes:
         (None, "NoneType"),
     ],
 )
-def test_what_is_no_picture_is_one_error(extractor: Extractor, image: bytes, hint: str) -> None:
+def test_what_is_no_picture_is_one_error(extractor: FaceExtractor, image: bytes, hint: str) -> None:
     """Empty, cut short, not a picture, too large, of a wrong kind: a PictureError that says so."""
     with pytest.raises(PictureError, match=hint):
         extractor.extract(image)
@@ -128,6 +128,6 @@ def test_what_is_no_picture_is_one_error(extractor: Extractor, image: bytes, hin
 def test_the_limit_is_judged_before_pixels_are_made(models: Models) -> None:
     """A picture over the limit is refused by its header; one pixel less is not."""
     data = encoded(np.zeros((40, 50, 3), np.uint8), ".png")
-    assert Extractor(models, max_pixels=2000).extract(data) == []
+    assert FaceExtractor(models, max_pixels=2000).extract(data) == []
     with pytest.raises(PictureError, match="50 × 40 pixels; the limit is 1999"):
-        Extractor(models, max_pixels=1999).extract(data)
+        FaceExtractor(models, max_pixels=1999).extract(data)

@@ -151,7 +151,7 @@ def test_small_bad_and_outside_shots_are_counted_and_not_posted(models: Models) 
     for settings, outcome in (
         (StageSettings(min_face_px=200), "small"),
         (StageSettings(min_score=-0.01), "low_quality"),
-        (StageSettings(roi=Region.of([[0, 0, 0.1, 0.1]])), "outside_roi"),
+        (StageSettings(roi=Region.from_shapes([[0, 0, 0.1, 0.1]])), "outside_roi"),
     ):
         observer = Counting()
         assert run(CameraStages("gate", models, settings, observer), walk(2, 1)) == []
@@ -162,7 +162,7 @@ def test_small_bad_and_outside_shots_are_counted_and_not_posted(models: Models) 
 def test_nobody_is_tracked_outside_the_region_of_tracking(models: Models) -> None:
     """A face outside `rot` makes no visit and no shot."""
     observer = Counting()
-    settings = StageSettings(rot=Region.of([[0, 0, 0.1, 1]]))
+    settings = StageSettings(rot=Region.from_shapes([[0, 0, 0.1, 1]]))
     assert run(CameraStages("gate", models, settings, observer), walk(2, 1)) == []
     assert (observer.shots, observer.counts["visits"]) == (Counter(), 0)
 

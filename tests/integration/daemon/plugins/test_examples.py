@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from store import Context, User
 from store.spool.spool import Spool
 from tests.faces import default_models, portrait, sample_path
@@ -23,7 +23,7 @@ from tests.sightings import FACEN_SIZE, sighting
 @pytest.fixture
 async def seeing(store_settings: StoreArguments) -> AsyncIterator[Context]:
     """A context that finds faces in pictures."""
-    extractor = Extractor(default_models(), max_pixels=4_000_000)
+    extractor = FaceExtractor(default_models(), max_pixels=4_000_000)
     async with store_settings.open(extractor=extractor, facen_size=FACEN_SIZE) as ctx:
         yield ctx
 

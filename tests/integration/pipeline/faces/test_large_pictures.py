@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from tests.faces import default_models, six_people
 
 
@@ -12,6 +12,6 @@ def test_faces_are_found_near_and_far_in_48_million_pixels() -> None:
     large = np.full((6000, 8000, 3), 110, np.uint8)
     large[200:1086, 300:1580] = six_people()
     large[1500:5930, 1000:7400] = cv2.resize(six_people(), (6400, 4430))
-    faces = Extractor(default_models()).extract(large)
+    faces = FaceExtractor(default_models()).extract(large)
     assert sum(face["bbox"].top > 1500 for face in faces) == 6
     assert sum(face["bbox"].bottom < 1200 for face in faces) >= 4

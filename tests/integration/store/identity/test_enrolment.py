@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
 from store import Context, PersonsSettings, User
 from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings, pictures_in
@@ -30,7 +30,7 @@ SETTINGS = EnrolmentSettings(gallery="staff", pack="opencv-zoo", threshold=0.8)
 
 @pytest.fixture
 async def ctx(store_settings: StoreArguments) -> AsyncIterator[Context]:
-    async with store_settings.open(extractor=Extractor(default_models()), facen_size=128) as context:
+    async with store_settings.open(extractor=FaceExtractor(default_models()), facen_size=128) as context:
         yield context
 
 
@@ -167,7 +167,7 @@ async def test_enrolled_people_are_known_at_every_camera(
     persons = PersonsSettings.model_validate({"time_zone": "UTC", "scope": scope})
     here = StoreArguments(store_settings.settings, persons, store_settings.data_dir)
     spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
-    extractor = Extractor(default_models())
+    extractor = FaceExtractor(default_models())
     ann = extractor.extract(people / "Ann" / "small.jpg")[0]
     async with here.open() as ctx, here.open(extractor=extractor, fill=False) as command:
         user = await ctx.users.add({})

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.models.engine import load
 from pipeline.types import Emotions, Picture, Rectangle
 from store import Context, StoreError
@@ -32,7 +32,7 @@ async def seeing(store_settings: StoreArguments, tmp_path: Path) -> AsyncIterato
         genderage=averaging_model(tmp_path / "genderage.onnx", 96, redness, np.zeros(3)),
         emotions=averaging_model(tmp_path / "emotions.onnx", 112, np.zeros((7, 3)), angry_then_sad),
     )
-    async with store_settings.open(extractor=Extractor(models, MAX_PIXELS), facen_size=128) as ctx:
+    async with store_settings.open(extractor=FaceExtractor(models, MAX_PIXELS), facen_size=128) as ctx:
         yield ctx
 
 

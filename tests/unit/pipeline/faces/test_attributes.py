@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.errors import ModelError
-from pipeline.extractor import Extractor
+from pipeline.extractor import FaceExtractor
 from pipeline.faces.attributes import load_attributes
 from pipeline.inference.runtime import OnnxRuntime
 from pipeline.types import Emotions, Rectangle
@@ -98,7 +98,7 @@ def test_without_files_there_are_no_attributes() -> None:
 def test_the_extractor_adds_what_the_models_tell(genderage: Path, emotions: Path) -> None:
     """With the optional models configured each extracted face has gender, age and emotions."""
     models = replace(default_models(), attributes=load_attributes(genderage, emotions, OnnxRuntime()))
-    (face,) = Extractor(models).extract(portrait(2, 80))
+    (face,) = FaceExtractor(models).extract(portrait(2, 80))
     assert face["gender"] == "male"  # the picture is warm in colour
     assert 5 < face["age"] < 50
     assert len(face["emotions"]) == 7

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.quality import Pose, assess, bound, pose
-from pipeline.faces.refine import look_closer
+from pipeline.faces.refine import refine
 from pipeline.models.engine import Models
 from pipeline.types import Picture, Quality
 from tests.faces import portrait, wall
@@ -23,7 +23,7 @@ def quality(models: Models, picture: Picture) -> Quality | None:
     if found is None:
         return None
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-    return assess(luma, look_closer(models.detector, luma, found))
+    return assess(luma, refine(models.detector, luma, found))
 
 
 def scene(person: int, face_px: int = 110) -> Picture:
@@ -151,7 +151,7 @@ def test_a_closer_look_puts_landmarks_where_they_are(models: Models) -> None:
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
     (face, *_) = models.detector.detect(picture)
     shifted = type(face)(face.bbox, face.score, face.landmarks + np.float32(7))
-    assert np.abs(look_closer(models.detector, luma, shifted).landmarks - face.landmarks).max() < 4
+    assert np.abs(refine(models.detector, luma, shifted).landmarks - face.landmarks).max() < 4
 
 
 def test_a_closer_look_never_takes_the_neighbour(models: Models) -> None:
@@ -161,7 +161,7 @@ def test_a_closer_look_never_takes_the_neighbour(models: Models) -> None:
     (face, *_) = models.detector.detect(picture)
     box = face.bbox._replace(left=face.bbox.left + 90, right=face.bbox.right + 90)
     beside = type(face)(box, 0.9, face.landmarks)
-    assert look_closer(models.detector, luma, beside) is beside
+    assert refine(models.detector, luma, beside) is beside
 
 
 def test_pose_has_signs_and_sizes() -> None:

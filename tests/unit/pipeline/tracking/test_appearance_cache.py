@@ -7,11 +7,11 @@ import numpy as np
 
 from pipeline.faces.detector import Detector
 from pipeline.models.engine import Models
-from pipeline.tracking.appearance_cache import Looks, small_look
+from pipeline.tracking.appearance_cache import AppearanceCache, face_thumbnail
 from pipeline.types import Detection, Picture, Rectangle
 from pipeline.visits.best_shot import BestShot, Posting
 from pipeline.visits.visit_shots import VisitShots
-from pipeline.visits.visits import Visit
+from pipeline.visits.visits import OngoingVisit
 from tests.faces import START, six_faces, six_people
 
 
@@ -27,33 +27,33 @@ class Counting:
         return self._detector.detect(picture)
 
 
-def a_visit() -> Visit:
-    return Visit("gate-1", START, BestShot(Posting.OVERALL, 1.0), VisitShots(4))
+def a_visit() -> OngoingVisit:
+    return OngoingVisit("gate-1", START, BestShot(Posting.OVERALL, 1.0), VisitShots(4))
 
 
 def test_a_look_that_was_confirmed_is_known_again() -> None:
     """A face that looks different for a moment is asked about once, another face each time."""
     luma = np.asarray(cv2.cvtColor(six_people(), cv2.COLOR_BGR2GRAY), np.uint8)
-    usual, covered, stranger = (small_look(luma, face) for face in six_faces()[:3])
-    looks = Looks()
-    assert looks.know(usual)
-    looks.see(usual)
-    assert looks.know(usual)
-    assert not looks.know(covered)
+    usual, covered, stranger = (face_thumbnail(luma, face) for face in six_faces()[:3])
+    looks = AppearanceCache()
+    assert looks.matches(usual)
+    looks.update(usual)
+    assert looks.matches(usual)
+    assert not looks.matches(covered)
     looks.confirm(covered)
-    looks.see(usual)
-    assert looks.know(covered)
-    assert not looks.know(stranger)
+    looks.update(usual)
+    assert looks.matches(covered)
+    assert not looks.matches(stranger)
 
 
 def test_that_a_face_is_upright_is_found_out_once(models: Models) -> None:
     """The first closer look tries four ways up, the later ones of the same visit only the right one."""
     luma = np.asarray(cv2.cvtColor(six_people(), cv2.COLOR_BGR2GRAY), np.uint8)
     visit, detector, face = a_visit(), Counting(models.detector), six_faces()[0]
-    first = visit.look_closer(detector, luma, face)
+    first = visit.refine(detector, luma, face)
     assert detector.asked == 4
     assert visit.upright
-    again = visit.look_closer(detector, luma, face)
+    again = visit.refine(detector, luma, face)
     assert detector.asked == 5
     np.testing.assert_array_equal(again.landmarks, first.landmarks)
 
@@ -68,7 +68,7 @@ def test_a_face_on_its_head_is_looked_at_from_all_sides_each_time(models: Models
     )
     inverted = replace(face, bbox=box)
     for times in (1, 2):
-        seen = visit.look_closer(detector, luma, inverted)
+        seen = visit.refine(detector, luma, inverted)
         assert seen.landmarks[0, 1] > seen.landmarks[3, 1]  # the eye below the mouth
         assert detector.asked == 4 * times
         assert not visit.upright

@@ -11,7 +11,7 @@ import pytest
 from pipeline.faces.detector import Detector
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.tracking.search_areas import Part, Search
+from pipeline.tracking.search_areas import SearchArea, SearchAreas
 from pipeline.types import Detection, Frame, Picture, Rectangle, Scene, Sighting, Unobserved
 from tests.faces import frame, placed, portrait, wall
 
@@ -31,8 +31,8 @@ class Noting:
         return self._detector.detect(picture)
 
 
-def part(search: Search, now: float, *faces: Rectangle) -> Part | None:
-    return search.part(faces, 640, 360, 1 / 3, now)
+def part(search: SearchAreas, now: float, *faces: Rectangle) -> SearchArea | None:
+    return search.next_area(faces, 640, 360, 1 / 3, now)
 
 
 def run(stages: CameraStages, frames: Iterable[Frame]) -> list[Sighting]:
@@ -40,14 +40,14 @@ def run(stages: CameraStages, frames: Iterable[Frame]) -> list[Sighting]:
 
 
 def test_a_part_holds_the_face_and_as_much_around_it_on_the_detectors_grid() -> None:
-    search = Search(0.5)
+    search = SearchAreas(0.5)
     assert part(search, 0.0) is None
     assert part(search, 0.1, FACE) == (256, 64, 384, 192)
 
 
 def test_everything_is_looked_at_twice_a_second_and_where_no_face_is_known() -> None:
     """Also where the media time began anew."""
-    search = Search(0.5)
+    search = SearchAreas(0.5)
     assert part(search, 5.0, FACE) is None
     assert part(search, 5.4, FACE) is not None
     assert part(search, 5.5, FACE) is None
@@ -62,7 +62,7 @@ def test_everything_is_looked_at_twice_a_second_and_where_no_face_is_known() -> 
 )
 def test_a_part_at_the_edge_lies_in_the_picture(face: Rectangle) -> None:
     """Faces that are half outside, or gone beyond it."""
-    search = Search(0.5)
+    search = SearchAreas(0.5)
     part(search, 0.0)
     found = part(search, 0.1, face)
     assert found is not None
@@ -72,7 +72,7 @@ def test_a_part_at_the_edge_lies_in_the_picture(face: Rectangle) -> None:
 
 def test_faces_far_apart_or_large_are_looked_for_everywhere() -> None:
     """A part that is nearly all would cost more than it spares."""
-    search = Search(0.5)
+    search = SearchAreas(0.5)
     part(search, 0.0)
     assert part(search, 0.1, Rectangle(1700, 90, 1790, 180), Rectangle(20, 900, 90, 990)) is None
     assert part(search, 0.2, Rectangle(500, 200, 1100, 900)) is None

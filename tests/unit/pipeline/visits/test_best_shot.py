@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.types import Detection, Quality, Rectangle
-from pipeline.visits.best_shot import BestShot, Outcome, Posting, Shot
+from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from tests.faces import frame, wall
 
 
@@ -20,7 +20,7 @@ def run(best: BestShot, scores: list[float]) -> list[float]:
     posted = []
     for number, score in enumerate(scores):
         if best.beaten_by(score):
-            best.take(shot(score, number / 10))
+            best.replace(shot(score, number / 10))
         if (due := best.due(number / 10)) is not None:
             posted.append(due.quality.score)
     return posted
@@ -33,7 +33,7 @@ def test_overall_posts_the_best_once_at_the_end() -> None:
     last, outcome = best.last()
     assert last is not None
     assert (last.quality.score, last.frame.media_time, outcome) == (-0.5, 0.1, None)
-    assert best.last() == (None, Outcome.DUPLICATE)
+    assert best.last() == (None, ShotOutcome.DUPLICATE)
 
 
 def test_realtime_posts_only_what_got_better() -> None:
@@ -57,7 +57,7 @@ def test_both_does_not_post_the_same_picture_twice() -> None:
     """If the best shot was posted meanwhile, the end adds a duplicate to the counts and no post."""
     best = BestShot(Posting.BOTH, 1.0)
     assert run(best, [-1.0] * 20) == [-1.0]
-    assert best.last() == (None, Outcome.DUPLICATE)
+    assert best.last() == (None, ShotOutcome.DUPLICATE)
     better = BestShot(Posting.BOTH, 10.0)
     assert run(better, [-2.0] * 6 + [-1.0] * 3) == [-2.0]
     last, _ = better.last()
@@ -74,7 +74,7 @@ def test_a_trembling_score_changes_nothing() -> None:
 def test_a_posted_frame_is_let_go() -> None:
     """A face that stays for an hour does not keep the decoder's picture of it, only its score."""
     best = BestShot(Posting.BOTH, 1.0)
-    best.take(posted := shot(-1.0, 0))
+    best.replace(posted := shot(-1.0, 0))
     pixels = weakref.ref(posted.frame.pixels)
     assert best.due(0.5) is posted
     del posted
@@ -86,7 +86,7 @@ def test_a_posted_frame_is_let_go() -> None:
 def test_a_replaced_shot_is_counted_unless_it_was_posted(posted_before: bool, expected: bool) -> None:
     """Every shot has one outcome: what is replaced was either posted or not better."""
     best = BestShot(Posting.REALTIME, 0.0)
-    assert best.take(shot(-2.0, 0)) is False
+    assert best.replace(shot(-2.0, 0)) is False
     if posted_before:
         assert best.due(0.1) is not None
-    assert best.take(shot(-1.0, 0.2)) is expected
+    assert best.replace(shot(-1.0, 0.2)) is expected

@@ -8,13 +8,13 @@ from pipeline.visits.regions import EVERYWHERE, Region
 
 def test_no_shapes_mean_everywhere() -> None:
     """Without shapes every point lies in the region, outside the picture, too."""
-    assert Region.of([]) == EVERYWHERE
+    assert Region.from_shapes([]) == EVERYWHERE
     assert EVERYWHERE.contains(-0.1, 2)
 
 
 def test_rectangles_and_polygons_are_joined() -> None:
     """A point lies in the region if any of its shapes has it; edges belong to it."""
-    region = Region.of([[0, 0, 0.25, 0.5], [[0.5, 0.5], [1, 0.5], [1, 1]]])
+    region = Region.from_shapes([[0, 0, 0.25, 0.5], [[0.5, 0.5], [1, 0.5], [1, 1]]])
     assert region.contains(0.1, 0.1)
     assert region.contains(0.25, 0.5)
     assert region.contains(0.9, 0.6)
@@ -37,4 +37,4 @@ def test_rectangles_and_polygons_are_joined() -> None:
 def test_bad_shapes_are_named(shapes: list[list[object]], hint: str) -> None:
     """A shape that is none says which one it is and what was expected."""
     with pytest.raises(RegionError, match=hint):
-        Region.of(shapes)
+        Region.from_shapes(shapes)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.types import Detection, Quality, Rectangle
 from pipeline.visits.best_shot import Shot
-from pipeline.visits.visit_shots import Cut, VisitShots, visit_facen
+from pipeline.visits.visit_shots import FaceCrop, VisitShots, visit_facen
 from tests.facens import like, person_facen
 from tests.faces import frame, wall
 
@@ -22,9 +22,9 @@ def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
     for number, score in enumerate(scores):
         now = number / 10
         if shots.wants(score):
-            shots.take(shot(score, now))
-        if (ripe := shots.ripe(now)) is not None:
-            shots.keep(Cut(wall(8, 8), True, ripe.quality.score, ripe.frame.media_time))
+            shots.hold(shot(score, now))
+        if (ripe := shots.due(now)) is not None:
+            shots.keep(FaceCrop(wall(8, 8), True, ripe.quality.score, ripe.frame.media_time))
     return [(cut.score, cut.media_time) for cut in shots.cuts]
 
 
@@ -52,12 +52,12 @@ def test_a_visit_that_lasts_costs_nothing_more() -> None:
 def test_a_frame_is_let_go_when_its_interval_is_over() -> None:
     """Megabytes wait for a fraction of a second."""
     shots = VisitShots(4)
-    shots.take(held := shot(-1.0, 0.0))
+    shots.hold(held := shot(-1.0, 0.0))
     pixels = weakref.ref(held.frame.pixels)
     del held
-    assert shots.ripe(0.3) is None
+    assert shots.due(0.3) is None
     assert pixels() is not None
-    assert shots.ripe(0.5) is not None
+    assert shots.due(0.5) is not None
     assert pixels() is None
 
 
