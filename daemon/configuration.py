@@ -1,4 +1,4 @@
-"""Which cameras run, while settings.toml and the Cameras collection change."""
+"""Applies changes of settings.toml and of the Cameras collection to the running cameras."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,11 +19,11 @@ log = structlog.get_logger(__name__)
 
 
 class ConfigurationStore(CameraStore, LeaseStore, Protocol):
-    """The collection of cameras, and which box reads each of them."""
+    """The Cameras collection and the leases on its cameras."""
 
 
 class Configuration:
-    """Cameras that changed begin anew, the others are not touched; everything else needs a restart."""
+    """Changed cameras are restarted, the others continue; all other settings take effect after a restart."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Configuration:
         reread: Callable[[], Settings],
         watch: FileWatch | None,
     ) -> None:
-        """`reread` gives the settings as they are now; `watch` sees that the file was changed."""
+        """`reread` reads the settings again; `watch` detects changes of their file."""
         self._settings = settings
         self._supervisor = supervisor
         self._reread = reread
@@ -41,14 +41,14 @@ class Configuration:
         self._wanted = WantedCameras(settings.box)
         self._refused = ""
         self.changed = asyncio.Event()
-        """There is something to take."""
+        """Set when there are changes to apply."""
         self.reload_wanted = False
-        """It is the settings."""
+        """The settings are to be read again."""
         self._collection = CollectionCameras(store, settings.box, settings.data_dir, self.changed.set)
         self._leases = CameraLeases(store, settings.box, self.changed.set)
 
     async def start(self) -> int:
-        """Let the cameras run that are known by now; how many they are."""
+        """Start the cameras that are known by now; returns their number."""
         await asyncio.to_thread(self._collection.load_copy)
         return await self._apply()
 
@@ -61,28 +61,28 @@ class Configuration:
         await self._leases.run()
 
     def reload(self) -> None:
-        """Read the settings again, and the secrets of the collection's cameras."""
+        """Request a reload of the settings and of the secrets of the collection's cameras."""
         self.reload_wanted = True
         self._collection.refresh()
         self.changed.set()
 
     def check_file(self) -> None:
-        """To be called every few seconds."""
+        """Request a reload if the settings file has changed; call every few seconds."""
         if self._watch is not None and self._watch.changed():
             self.reload()
 
     async def apply_changes(self) -> None:
-        """Bring into effect what has changed. A fault in the settings changes nothing, and is told."""
+        """Apply what has changed. Faulty settings change nothing and are logged."""
         self.changed.clear()
         reload, self.reload_wanted = self.reload_wanted, False
-        read = reload and await self._take_settings()
+        read = reload and await self._read_settings()
         await self._apply()
         if read:
             log.info("the settings were read again", cameras=len(self._settings.cameras))
 
     @property
     def refused(self) -> dict[str, str]:
-        """Why settings.toml, and the collection, are not in effect as they are now; texts may be empty."""
+        """Why the current `settings` and `collection` are not in effect; empty texts if they are."""
         return {"settings": self._refused, "collection": "; ".join(self._collection.refused.values())}
 
     def cameras(self) -> list[CameraReport]:
@@ -96,7 +96,7 @@ class Configuration:
             reports.append(camera.model_copy(update={"hint": hint, "source": source}))
         return reports
 
-    async def _take_settings(self) -> bool:
+    async def _read_settings(self) -> bool:
         if self._watch is not None:
             self._watch.mark_read()
         try:

@@ -1,10 +1,10 @@
-"""Why the daemon does not start. Each error carries the exit status that systemd sees."""
+"""Errors that keep the daemon or a command from starting, with their exit statuses."""
 
 from pipeline.base.control_characters import visible
 
 
 class StartError(Exception):
-    """Something outside is not as it must be; a later try may succeed. Exit status 1."""
+    """The environment prevents the start; a later attempt may succeed. Exit status 1."""
 
     exit_status = 1
 
@@ -15,9 +15,9 @@ class StartError(Exception):
 
 
 class SettingsError(StartError):
-    """A person has to change something first; systemd must not try again. Exit status 2.
+    """The settings must be changed first; systemd does not restart the service. Exit status 2.
 
-    `problems` has one line for each fault: file, key, value, what was expected.
+    `problems` has one line per error: file, key, value, what was expected.
     """
 
     exit_status = 2

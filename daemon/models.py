@@ -1,4 +1,4 @@
-"""Having the models ready: resolve the pack, fetch what is missing, load it."""
+"""Resolves, fetches and loads the model pack of the settings."""
 
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def models_folder(settings: Settings) -> Path:
 
 
 def pack_in_settings(settings: Settings) -> Pack | None:
-    """The pack that the settings name, loaded or not; None where nothing is known of it."""
+    """The pack of the settings, fetched or not; None for an unknown pack."""
     try:
         return resolve(settings.models.pack, models_folder(settings))
     except ModelError:
@@ -31,7 +31,11 @@ def pack_in_settings(settings: Settings) -> Pack | None:
 
 
 def load_models(settings: Settings) -> engine.Models:
-    """The models of the pack in the settings, fetched if missing. StartError says what is wrong."""
+    """Load the models of the pack in the settings, and fetch missing files.
+
+    Raises:
+        StartError: the pack is unknown, or a file cannot be fetched or loaded.
+    """
     folder = models_folder(settings)
     try:
         pack = resolve(settings.models.pack, folder)
@@ -50,7 +54,7 @@ def load_models(settings: Settings) -> engine.Models:
 
 
 def fetch_with_progress(pack: Pack, folder: Path, sources: tuple[Path, ...]) -> None:
-    """Fetch what is missing, saying so: a bar on a terminal, a log line otherwise."""
+    """Fetch missing files, with a progress bar on a terminal."""
     if not is_present(pack, folder):
         data_folder.require_own(folder)
         data_folder.require_own(folder.parent)
@@ -59,9 +63,9 @@ def fetch_with_progress(pack: Pack, folder: Path, sources: tuple[Path, ...]) -> 
 
 
 def _bar() -> Callable[[str, int, int], None]:
-    def show(name: str, come: int, expected: int) -> None:
-        share = f"{100 * come // expected:3d} %" if expected else f"{come / MEBIBYTE:.0f} MiB"
-        end = "\n" if expected and come >= expected else ""
+    def show(name: str, received: int, expected: int) -> None:
+        share = f"{100 * received // expected:3d} %" if expected else f"{received / MEBIBYTE:.0f} MiB"
+        end = "\n" if expected and received >= expected else ""
         print(f"\r{name}  {share}", end=end, file=sys.stderr, flush=True)  # noqa: T201 - a progress bar
 
     return show

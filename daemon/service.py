@@ -1,4 +1,4 @@
-"""`facend run`: the service, as systemd starts it."""
+"""`facend run`: the service that systemd starts."""
 
 import faulthandler
 import gc
@@ -24,14 +24,13 @@ from daemon.runtime.visit_log import VisitLog
 from pipeline.models.engine import Models
 
 SWITCH_SECONDS = 0.001
-"""How long a thread that computes may keep the interpreter from the event loop. Python's own 5 ms, once for
-each busy thread in front, add up to a loop that is late; see docs/endurance.md."""
+"""Switch interval of the interpreter. The default, 5 ms for each busy thread, delays the event loop; see
+docs/endurance.md."""
 
 
 def run(settings_path: Path | None) -> None:
-    """Read the cameras and store who visits, until a signal comes."""
-    # A crash in a library tells the log where it was, until there is a file for that
-    # (`daemon.runtime.crashes`).
+    """Read the cameras and store visits until a signal."""
+    # Crashes in libraries are written to the log until `daemon.runtime.crashes` has its file.
     faulthandler.enable(file=STDERR)
     path = settings_path or settings_file.find()
     settings = settings_file.load(path, service=True)
@@ -51,20 +50,20 @@ def run(settings_path: Path | None) -> None:
 
 @contextmanager
 def ready(settings: Settings) -> Iterator[Models]:
-    """The models, the data folder for this process alone, and an interpreter that threads share fairly.
+    """Prepare the process, lock the data folder, and load the models.
 
-    Before the event loop takes the signals: models may have to be downloaded, and a signal breaks that off.
+    Runs before the event loop handles signals, so that a signal interrupts a download of models.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_descriptor_limit()
-    # OpenCV would spread each small step over all cores, which takes a tenth more of their time, and wait for
-    # those that decode.
+    # With more threads, OpenCV uses a tenth more processor time for its small steps, and waits for cores that
+    # decode.
     cv2.setNumThreads(1)
     data_folder.prepare(settings.data_dir)
     with data_folder.held(settings.data_dir):
         models = load_models(settings)
-        # What is there by now stays. To look through it again and again for what nobody needs any more took
-        # 75 ms each time, in which every thread and the loop stood still.
+        # Objects up to here live as long as the process. Scanning them took 75 ms per full collection, during
+        # which all threads stopped.
         gc.collect()
         gc.freeze()
         yield models

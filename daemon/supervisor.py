@@ -1,4 +1,4 @@
-"""Which cameras run: starts, replaces and ends their threads, and knows how each one is."""
+"""Starts, replaces and stops the cameras' threads, and reports their status."""
 
 import os
 import time
@@ -30,20 +30,20 @@ from pipeline.stages import CameraStages, Watch
 log = structlog.get_logger(__name__)
 
 
-OVERLOADED = "this box cannot decode all that its cameras send: only key frames while nothing happens"
+OVERLOADED_HINT = "this box cannot decode all frames of its cameras: only key frames while nothing happens"
 
 
 def motion_gate() -> Watch:
-    """A gate of one camera's own, because it remembers what the scene looks like."""
+    """A motion gate for one camera; it keeps a model of the scene."""
     gate = MotionGate()
     return lambda frame: gate.scene(frame.pixels.luma(), frame.media_time)
 
 
 class Analyst(Protocol):
-    """Who takes the cameras' frames out of their slots."""
+    """Analyses the cameras' latest frames."""
 
     def wake(self) -> None:
-        """A slot has something."""
+        """A frame has arrived."""
         ...
 
     def add(self, cam_id: str, slot: LatestFrame, stages: CameraStages) -> None: ...
@@ -57,12 +57,12 @@ class RunningCamera:
     slot: LatestFrame
     stages: CameraStages
     read_by: str = ""
-    """Another box that reads this camera."""
+    """The other box that reads this camera; empty if this one does."""
 
     @property
     def hint(self) -> str:
-        """What somebody should look at although frames arrive; empty where all is well."""
-        return "; ".join(filter(None, (self._turned, OVERLOADED if self.handler.overloaded else "")))
+        """What an operator should mend although frames arrive; empty if nothing."""
+        return "; ".join(filter(None, (self._turned, OVERLOADED_HINT if self.handler.overloaded else "")))
 
     @property
     def _turned(self) -> str:
@@ -91,7 +91,7 @@ class Supervisor:
         self._analysis = analysis
         self._metrics = metrics
         self._crashes = crashes
-        # One more than there are cores, so that none is idle while a thread comes and goes.
+        # One more than cores, so that none is idle while threads alternate.
         self._decode_limiter = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
         self._running: dict[str, RunningCamera] = {}
 
@@ -101,9 +101,9 @@ class Supervisor:
         read_elsewhere: Mapping[str, str] | None = None,
         stop_seconds: float = 2.0,
     ) -> None:
-        """Let exactly these cameras run; those whose settings are the same are not touched.
+        """Run exactly these cameras; cameras with unchanged settings continue undisturbed.
 
-        `read_elsewhere`: ids of cameras that another box reads, and that box's name; these wait.
+        `read_elsewhere`: boxes by the ids of cameras that they read; these cameras wait.
         """
         elsewhere = read_elsewhere or {}
         before = [Assignment(one.settings, one.read_by) for one in self._running.values()]
@@ -116,30 +116,30 @@ class Supervisor:
         for camera in leaving:
             camera.handler.ask_to_stop()
         coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
-        # Whoever is wanted shows all the time, though those before them may take theirs to end.
+        # Wanted cameras are in the status from now on, although their predecessors may take time to stop.
         self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
-        self.status()  # the metrics hear of it, too
-        await self._ended(leaving, stop_seconds)
+        self.status()  # updates the metrics of new cameras
+        await self._join(leaving, stop_seconds)
         for cam_id in change.removed:
             self._metrics.forget_camera(cam_id)
         for camera in coming.values():
             self._start(camera)
 
     def posting_failed(self, message: str) -> None:
-        """What any camera sees cannot be posted at present."""
+        """Report to all cameras that sightings cannot be posted at present."""
         for camera in self._running.values():
             camera.handler.report_posting_error(message)
 
     async def probe_reachability(self) -> None:
-        """For ever: open those cameras anew that are back while their old connection stays silent."""
+        """Reopen cameras that are reachable again while their old connection is silent, until cancelled."""
         await ReachabilityProbe(lambda: [camera.handler for camera in self._running.values()]).run()
 
     async def stop(self, timeout_seconds: float) -> None:
-        """End them all. They still show, as stopped."""
+        """Stop all cameras. They stay in the status, as stopped."""
         leaving = list(self._running.values())
         for camera in leaving:
             camera.handler.ask_to_stop()
-        await self._ended(leaving, timeout_seconds)
+        await self._join(leaving, timeout_seconds)
 
     def status(self) -> list[CameraReport]:
         """Each camera's status, in the order of the settings."""
@@ -149,18 +149,18 @@ class Supervisor:
         ]
 
     def overloaded(self) -> dict[str, float]:
-        """1 for each camera of which not everything is decoded for lack of time, 0 for the others."""
+        """1 for each camera whose decoding is limited for lack of processor time, 0 for the others."""
         return {camera.settings.id: float(camera.handler.overloaded) for camera in self._running.values()}
 
     def hung(self) -> tuple[CameraSettings, float] | None:
-        """A camera whose thread hangs, and for how many seconds; None where all go on."""
+        """A camera whose thread hangs, and for how many seconds; None if there is none."""
         for camera in self._running.values():
             if seconds := camera.handler.hung_seconds():
                 return camera.settings, seconds
         return None
 
     def _prepared(self, assignment: Assignment) -> RunningCamera:
-        """A camera that is about to be opened, or grey where it is disabled or another box reads it."""
+        """A camera to start; grey if it is disabled or another box reads it."""
         settings, read_by = assignment.settings, assignment.read_by
         self._metrics.add_camera(settings.id)
         slot = LatestFrame(settings.id, self._metrics, on_ready=self._analysis.wake)
@@ -190,8 +190,8 @@ class Supervisor:
         self._analysis.add(camera.settings.id, camera.slot, camera.stages)
         camera.handler.start()
 
-    async def _ended(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
-        """Wait for the threads' ends, for so long in all, however many hang in a connect."""
+    async def _join(self, cameras: Sequence[RunningCamera], timeout_seconds: float) -> None:
+        """Wait for the threads to end, with one timeout for all."""
         end = time.monotonic() + timeout_seconds
 
         def wait() -> None:

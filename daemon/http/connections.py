@@ -1,4 +1,4 @@
-"""Limits on HTTP connections: how many there are, and how long each may keep the daemon waiting.
+"""Limits the number of HTTP connections and the time that each may keep the daemon waiting.
 
 uvicorn has deadlines for idle connections only. A subclass replaces its protocol, and a registry of the
 connections checks once a second that each makes progress.
@@ -22,10 +22,10 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 1.0
 CALM_SECONDS = 10.0
-"""Without a connection that was refused or gave way, before the log says that it is over."""
-SHARE_OF_DESCRIPTORS = 4
-"""Connections take at most a fourth of the file descriptors; the rest is for cameras and the store."""
-FEWEST_CONNECTIONS = 16
+"""Time without a refused or evicted connection after which the log reports the end of the shortage."""
+DESCRIPTORS_PER_CONNECTION = 4
+"""Connections use at most a fourth of the file descriptors; the rest is for cameras and the store."""
+MIN_CONNECTIONS = 16
 
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\n"
@@ -43,49 +43,49 @@ class ConnectionObserver(Protocol):
 
 class Unobserved:
     def connection_ended(self, reason: ConnectionEnd) -> None:
-        """Counts nothing."""
+        """Does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     connections: int = 256
     per_client: int = 64
-    """Of one IPv4 address, or one IPv6 network of 64 bits."""
+    """Limit for one IPv4 address, or one IPv6 /64 network."""
     request_seconds: float = 10.0
-    """For a request's head, and for the rest of a body that nobody reads."""
+    """Timeout of a request's head, and of the rest of an unread body."""
     write_seconds: float = 30.0
-    """For the client to read what waits to be sent, 64 KiB at most."""
+    """Timeout for the client to read the send buffer, at most 64 KiB."""
 
     @property
     def affordable(self) -> int:
-        """The connections that the process's file descriptors allow."""
+        """`connections`, or fewer if the limit of file descriptors is low."""
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if descriptors == resource.RLIM_INFINITY:
             return self.connections
-        return min(self.connections, max(FEWEST_CONNECTIONS, descriptors // SHARE_OF_DESCRIPTORS))
+        return min(self.connections, max(MIN_CONNECTIONS, descriptors // DESCRIPTORS_PER_CONNECTION))
 
 
 class Connections:
-    """The open connections of one server. Everything here belongs to its event loop."""
+    """The open connections of one server. Methods are called on its event loop."""
 
     def __init__(self, limits: ConnectionLimits, observer: ConnectionObserver | None = None) -> None:
         self._limits = limits
-        self._most = limits.affordable
+        self._max = limits.affordable
         self._observer = observer or Unobserved()
         self._by_client: dict[str, set[Connection]] = {}
         self._check: asyncio.TimerHandle | None = None
         self._full_at: float | None = None
-        """When a connection was refused or gave way last; None once that is over."""
+        """Time of the last refused or evicted connection; None after `CALM_SECONDS`."""
 
     def __len__(self) -> int:
         return sum(map(len, self._by_client.values()))
 
     def admit(self, connection: "Connection") -> bool:
-        """Registers the connection. Where all are taken, one without a request in progress gives way."""
+        """Register the connection. At the limit, one without a request in progress is evicted for it."""
         own = self._by_client.get(connection.client_key, set())
         if len(own) >= self._limits.per_client:
             admitted = self._evict(own)
-        elif len(self) >= self._most:
+        elif len(self) >= self._max:
             admitted = self._evict(max(self._by_client.values(), key=_number_waiting))
         else:
             admitted = True
@@ -110,8 +110,8 @@ class Connections:
             log.warning(
                 "too many HTTP connections: idle and unfinished ones give way to new ones",
                 connections=len(self),
-                most=self._most,
-                most_per_client=self._limits.per_client,
+                max_connections=self._max,
+                max_per_client=self._limits.per_client,
             )
         self._full_at = time.monotonic()
 
@@ -138,7 +138,7 @@ class Connections:
                 connection.give_up()
         if self._full_at is not None and now - self._full_at > CALM_SECONDS:
             self._full_at = None
-            log.info("HTTP connections are free again", connections=len(self))
+            log.info("HTTP connections are available again", connections=len(self))
         if self._by_client or self._full_at is not None:
             self._schedule()
 
@@ -156,16 +156,16 @@ class Connection(H11Protocol):
         super().__init__(*arguments, **options)
         self.client_key = ""
         self.waiting_since = time.monotonic()
-        """Since when the connection is open, or the last answer complete."""
+        """When the connection was opened, or the last response completed."""
         self._head_since: float | None = self.waiting_since
-        """Since when a request is awaited whose head is not complete; None between requests."""
+        """When the pending request head began; None between requests."""
         self._write_paused_since: float | None = None
         self._closing_since: float | None = None
         self._refused = False
 
     @property
     def waits_for_request(self) -> bool:
-        """No request is in progress: its head is incomplete, or the last answer is complete."""
+        """No request is in progress: its head is incomplete, or the last response is complete."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
@@ -210,17 +210,17 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
-        else:  # an answer is on its way, or complete
+        else:  # a response is in progress or complete
             self.transport.close()
 
     def shutdown(self) -> None:
-        with contextlib.suppress(h11.LocalProtocolError):  # its last request was no HTTP
+        with contextlib.suppress(h11.LocalProtocolError):  # its last request was not HTTP
             super().shutdown()
         if self.waits_for_request:
             self.transport.close()
 
     def overdue(self, now: float, limits: ConnectionLimits) -> ConnectionEnd | None:
-        """Why the connection has to be ended, or None."""
+        """Why the connection must be closed; None if it need not."""
         if self.transport.is_closing():
             self._closing_since = self._closing_since or now
             return "slow_reader" if now - self._closing_since > limits.write_seconds else None
@@ -231,7 +231,7 @@ class Connection(H11Protocol):
         return None
 
     def give_up(self) -> None:
-        """Ends the connection: with an answer where one can be given."""
+        """Close the connection, with a response if possible."""
         if self.waits_for_request and self.conn.our_state is h11.IDLE and not self.transport.is_closing():
             self.transport.write(TOO_SLOW)
             self.transport.close()
@@ -245,10 +245,10 @@ def protocol_for(connections: Connections) -> type[Connection]:
 
 
 def raise_descriptor_limit() -> None:
-    """Raises the process's soft limit of file descriptors to the hard one; 1024 are few for many cameras."""
+    """Raise the soft limit of file descriptors to the hard one; 1024 are too few for many cameras."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(ValueError, OSError):  # it stays as it is
+        with contextlib.suppress(ValueError, OSError):  # the limit stays
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

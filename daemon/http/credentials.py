@@ -4,10 +4,10 @@ from starlette.requests import Request
 
 
 def credentials(request: Request, scheme: str) -> tuple[str, ...]:
-    """The credentials of this scheme, such as `Bearer`, as text; empty without any.
+    """The possible credentials of this scheme, such as `Bearer`; empty without any.
 
-    HTTP does not say how a header is encoded: credentials beyond ASCII come once as UTF-8 and once as
-    Latin-1, and only one of these is meant.
+    HTTP does not define the encoding of a header: non-ASCII credentials are returned both as UTF-8 and as
+    Latin-1.
     """
     given = next((value for name, value in request.headers.raw if name == b"authorization"), b"")
     named, _, value = given.partition(b" ")

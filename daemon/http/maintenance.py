@@ -46,25 +46,25 @@ class Maintenance(Protocol):
 
 
 def doctor_route(maintenance: Maintenance) -> Route:
-    """A line for each finding."""
+    """Streams one line per finding."""
 
     async def findings(repair: bool, force: bool, grace: timedelta) -> Lines:
         async for finding in maintenance.findings(repair=repair, force=force, grace=grace):
             yield finding.as_json()
 
-    def asked(request: Request) -> Lines:
+    def start(request: Request) -> Lines:
         try:
             grace = timedelta(seconds=float(request.query_params.get("grace_seconds", GRACE.total_seconds())))
         except (ValueError, OverflowError) as error:
-            raise ValueError("grace_seconds is a number") from error
+            raise ValueError("expected grace_seconds to be a number") from error
         repair, force = (request.query_params.get(name) == "1" for name in ("repair", "force"))
         return findings(repair, force, grace)
 
-    return _route("/doctor", maintenance, asked)
+    return _route("/doctor", maintenance, start)
 
 
 def rebuild_route(maintenance: Maintenance) -> Route:
-    """A line with `done` and `of`, the entries, again and again; and one with the proof."""
+    """Streams lines with `done` and `of`, numbers of entries, then one line with the proof."""
 
     async def rebuilt() -> Lines:
         progress = {"done": 0, "of": 0}
@@ -93,24 +93,26 @@ def rebuild_route(maintenance: Maintenance) -> Route:
 
 
 def _route(path: str, maintenance: Maintenance, work: Callable[[Request], Lines]) -> Route:
-    """`work` begins when its first line is asked for; its ValueError says what is wrong with the question."""
+    """`work` raises ValueError for invalid parameters; it begins when the first line is requested."""
 
     async def answer(request: Request) -> Response:
         try:
             if not await maintenance.is_service_token(credentials(request, "token")):
-                return PlainTextResponse("only the owner of the box's data may ask\n", status_code=401)
+                return PlainTextResponse(
+                    "this requires the token of the box's service user\n", status_code=401
+                )
         except StoreError as error:
             return PlainTextResponse(f"{error}\n", status_code=503)
         try:
             lines = work(request)
         except ValueError as error:
             return PlainTextResponse(f"{error}\n", status_code=400)
-        return StreamingResponse(_told(lines), media_type="application/x-ndjson")
+        return StreamingResponse(_stream(lines), media_type="application/x-ndjson")
 
     return Route(path, answer, methods=["POST"])
 
 
-async def _told(lines: Lines) -> AsyncIterator[str]:
+async def _stream(lines: Lines) -> AsyncIterator[str]:
     try:
         async for line in lines:
             yield json.dumps(line) + "\n"

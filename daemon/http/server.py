@@ -33,26 +33,26 @@ from pipeline.base.redaction import redact
 STOP_SECONDS = 1
 
 BACKLOG = 64
-"""Connections that wait in the kernel, and that asyncio accepts before any of them can be refused."""
+"""Connections that wait in the kernel, and that asyncio accepts before one can be refused."""
 
 _ADVICE = {
     errno.EADDRINUSE: "stop what listens there, or set http.port (--port of the demo)",
-    errno.EADDRNOTAVAIL: "http.host is no address of this machine, or its network is not up yet",
-    errno.EACCES: "ports below 1024 are root's: set http.port to another one",
+    errno.EADDRNOTAVAIL: "http.host is not an address of this machine, or its network is not up yet",
+    errno.EACCES: "ports below 1024 are reserved for root: set http.port to another one",
 }
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Health(Protocol):
-    """What the daemon can say of itself."""
+    """Health and status of the daemon."""
 
     def stuck(self) -> str:
-        """Why the process does not work any more, or the empty string."""
+        """Why the process no longer works; empty if it does."""
         ...
 
     def not_ready(self) -> str:
-        """Why sightings cannot be stored at present, or the empty string."""
+        """Why sightings cannot be stored at present; empty if they can."""
         ...
 
     def status(self) -> Mapping[str, Any]: ...
@@ -65,11 +65,11 @@ def application(
     token: str = "",
     allowed_hosts: Sequence[str] = (),
 ) -> Starlette:
-    """The daemon's own paths, and after them those in `more`, which see to their own safety.
+    """The daemon's own paths, then the routes in `more`, which authenticate by themselves.
 
-    With a token the daemon's paths want `Authorization: Bearer <token>`. Without one they want a request to a
-    name of this machine or to one of `allowed_hosts`, so that a web page that a browser on this machine shows
-    cannot read them under a name of its own. Health is open to all.
+    With a token, the daemon's paths require `Authorization: Bearer <token>`. Without one they require a
+    `Host` of this machine or of `allowed_hosts`, which prevents DNS rebinding by web pages in a local
+    browser. Health needs neither.
     """
 
     def guarded(endpoint: Endpoint) -> Endpoint:
@@ -83,9 +83,9 @@ def application(
     async def metrics(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except TypeError:  # of a version that is no numbers; the usual format is everybody's
+        except TypeError:  # a malformed version in the header
             encode, content_type = choose_encoder("")
-        # Collecting reads files of /proc and takes locks that the threads hold: not on the loop.
+        # Collecting reads /proc and waits for locks of other threads: not on the event loop.
         return Response(await asyncio.to_thread(encode, registry), media_type=content_type)
 
     async def healthz(_request: Request) -> Response:
@@ -111,7 +111,7 @@ def application(
 
 
 class OriginForm:
-    """Brings a target in absolute form, as proxies send it, into the usual one; its host replaces `Host`."""
+    """Rewrites absolute-form targets, as proxies send them, to origin form; their host replaces `Host`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -144,7 +144,7 @@ def _with_local_host(endpoint: Endpoint, allowed_hosts: Sequence[str]) -> Endpoi
         local = all(is_local(authority) for authority in named)
         if local and request.headers.get("sec-fetch-site") != "cross-site":
             return await endpoint(request)
-        text = "a request under another name than this machine's; see http.allowed_hosts and http.token\n"
+        text = "the Host of the request is not this machine's; see http.allowed_hosts and http.token\n"
         return PlainTextResponse(text, 403)
 
     return guarded
@@ -156,7 +156,7 @@ def _with_token(endpoint: Endpoint, token: str) -> Endpoint:
         if any(compare_digest(text.encode(), token.encode()) for text in given):
             return await endpoint(request)
         headers = {"www-authenticate": "Bearer"}
-        return PlainTextResponse("this needs the header Authorization: Bearer <http.token>\n", 401, headers)
+        return PlainTextResponse("the header Authorization: Bearer <http.token> is required\n", 401, headers)
 
     return guarded
 
@@ -174,7 +174,7 @@ def _as_json(value: object) -> object:
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the daemon, which decides the order of the stop."""
+        """Leave signals to the daemon, which decides the order of the shutdown."""
         yield
 
 
@@ -220,7 +220,12 @@ async def serving(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on that port. StartError where it is taken, SettingsError where the host is none."""
+    """A listening socket.
+
+    Raises:
+        StartError: the port is taken.
+        SettingsError: the host cannot be resolved.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -230,7 +235,7 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         listener.close()
         raise SettingsError(
-            [f"http.host = {host!r}: no address of this machine ({error.strerror})"]
+            [f"http.host = {host!r}: not an address of this machine ({error.strerror})"]
         ) from error
     except OSError as error:
         listener.close()

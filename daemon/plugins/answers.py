@@ -1,10 +1,10 @@
-"""What an answer over HTTP can be: a status, headers and a body that a client can read."""
+"""Checks that a plugin's response is valid HTTP."""
 
 import re
 
 from starlette.responses import Response
 
-WITHOUT_BODY = (204, 304)
+STATUSES_WITHOUT_BODY = (204, 304)
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -12,14 +12,22 @@ _OUR_OWN = ("content-length", "transfer-encoding")
 
 
 def checked_status(status: object) -> int:
-    """The status. ValueError where it is none of a whole answer."""
+    """The status of a final response.
+
+    Raises:
+        ValueError: it is not a whole number from 200 to 599.
+    """
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"an answer's status is a whole number from 200 to 599, not {status!r:.100}")
     return int(status)
 
 
 def checked_header(name: object, value: object) -> tuple[str, str]:
-    """Name and value. ValueError where they are not those of a header, or of one that Facend sets."""
+    """Name and value of a header.
+
+    Raises:
+        ValueError: one of them is invalid, or Facend sets this header.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"a header's name is letters, digits and -, not {name!r:.100}")
     if name.lower() in _OUR_OWN:
@@ -30,20 +38,24 @@ def checked_header(name: object, value: object) -> tuple[str, str]:
 
 
 def checked(response: Response, *, head: bool) -> Response:
-    """An answer of the plugin's own making; `head`: to HEAD. ValueError where it cannot be sent."""
+    """A response made by a plugin; `head`: to a HEAD request.
+
+    Raises:
+        ValueError: it cannot be sent.
+    """
     checked_status(response.status_code)
     for name, value in response.headers.items():
         if name not in _OUR_OWN:
             checked_header(name, value)
     body = getattr(response, "body", None)
-    if body is not None:  # no stream
+    if body is not None:  # not a stream
         _check_length(response, len(body), head=head)
     return response
 
 
 def _check_length(response: Response, length: int, *, head: bool) -> None:
-    if response.status_code in WITHOUT_BODY and length:
-        raise ValueError(f"an answer with the status {response.status_code} has no body; this one has one")
+    if response.status_code in STATUSES_WITHOUT_BODY and length:
+        raise ValueError(f"an answer with the status {response.status_code} must have no body")
     announced = response.headers.get("content-length", str(length))
     if announced != str(length) and not head:
         raise ValueError(f"the header content-length says {announced!r:.100} of a body of {length} bytes")

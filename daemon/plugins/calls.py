@@ -1,4 +1,4 @@
-"""Calling what others wrote: with a deadline, away from our own task, and whatever it raises."""
+"""Calls plugin functions with a deadline, in a task or thread of their own, and contains what they raise."""
 
 import asyncio
 import contextlib
@@ -15,38 +15,39 @@ import structlog
 from daemon.plugins.errors import OverdueFault, PluginFault, described
 from daemon.runtime.loop import RUNNING_PLUGIN
 
-Outcome = tuple[Any, BaseException | None]
-"""What a plugin's function returned, and what it raised instead."""
+CallResult = tuple[Any, BaseException | None]
+"""What a plugin's function returned, and what it raised."""
 
-GLANCES = 20
-"""So often a deadline is looked at before it has passed."""
-LONGEST_GLANCE_SECONDS = 0.25
+POLLS_PER_DEADLINE = 20
+"""A deadline is checked this often before it has passed."""
+MAX_POLL_SECONDS = 0.25
 
-MOST_THREADS = 64
-"""Of one plugin in a pool; many, because those that hang are lost for it."""
+MAX_THREADS = 64
+"""Pool size of one plugin; large, because threads that hang stay occupied."""
 
 
 class Caller:
-    """Calls functions of one plugin; its log lines name the plugin.
+    """Calls functions of one plugin; their log lines name the plugin.
 
-    Coroutine functions run on the event loop. Others run in a thread of their own, which does not keep the
-    process from ending: a thread of the loop's pool that hangs would.
+    Coroutine functions run on the event loop, others in a daemon thread of their own: a hanging thread of the
+    loop's pool would keep the process from ending.
     """
 
     def __init__(self, plugin: str, failed: Callable[[str, BaseException], None]) -> None:
-        """`failed(where, error)` is told of what fails in the background, where nobody waits for it."""
+        """`failed(where, error)` is called for failures in the background that no caller waits for."""
         self._plugin = plugin
         self.failed = failed
-        self.threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix=f"plugin {plugin}")
-        """For what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
-        # The loop itself keeps no hold of its tasks, and one that we gave up may take a while to end.
-        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self.threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=f"plugin {plugin}")
+        """Runs what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
+        # The loop keeps only weak references to tasks, and an abandoned one may take a while to end.
+        self._tasks: set[asyncio.Task[CallResult]] = set()
 
     async def call(self, function: Callable[..., Any], *arguments: object, seconds: float = math.inf) -> Any:  # noqa: ANN401 - what a plugin returns
-        """What the function returns, or raises.
+        """Return what the function returns, and raise what it raises.
 
-        OverdueFault where it does not end in time; while somebody holds up the loop no time passes.
-        PluginFault where it raises what is no Exception, such as SystemExit, which would end the daemon.
+        Raises:
+            OverdueFault: it did not end in time; time in which the loop is blocked does not count.
+            PluginFault: it raised a BaseException such as SystemExit, which would end the daemon.
         """
         task = asyncio.create_task(self._run(function, arguments), name=f"plugin {self._plugin}")
         self._tasks.add(task)
@@ -67,7 +68,7 @@ class Caller:
             raise error
         raise PluginFault(described(error)) from error
 
-    async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> Outcome:
+    async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> CallResult:
         structlog.contextvars.bind_contextvars(plugin=self._plugin)
         RUNNING_PLUGIN.set(self)
         try:
@@ -79,9 +80,9 @@ class Caller:
             return None, error
 
 
-async def _ended_within(task: asyncio.Task[Outcome], seconds: float) -> bool:
-    """Waits for the task, in small steps: a step that the loop notices late counts only as long as it is."""
-    step = min(seconds / GLANCES, LONGEST_GLANCE_SECONDS)
+async def _ended_within(task: asyncio.Task[CallResult], seconds: float) -> bool:
+    """Wait for the task in small steps, so that time in which the loop is blocked does not count."""
+    step = min(seconds / POLLS_PER_DEADLINE, MAX_POLL_SECONDS)
     while seconds > step / 2:  # the last one may be off by a rounding
         await asyncio.wait({task}, timeout=step)
         if task.done():
@@ -92,15 +93,15 @@ async def _ended_within(task: asyncio.Task[Outcome], seconds: float) -> bool:
 
 async def _in_thread(function: Callable[..., Any], arguments: tuple[object, ...], plugin: str) -> Any:  # noqa: ANN401 - what a plugin returns
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Outcome] = loop.create_future()
+    answer: asyncio.Future[CallResult] = loop.create_future()
     context = contextvars.copy_context()
 
-    def settle(outcome: Outcome) -> None:
+    def settle(outcome: CallResult) -> None:
         if not answer.done():
             answer.set_result(outcome)
 
     def work() -> None:
-        outcome: Outcome
+        outcome: CallResult
         try:
             outcome = context.run(function, *arguments), None
         except BaseException as error:  # noqa: BLE001 - handed over

@@ -1,4 +1,4 @@
-"""Requests to plugins: finds the handler, lets only users with a token in, and answers whatever happens."""
+"""Serves requests to plugins: routing, authentication, and a response to every outcome."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ Arguments = tuple[tuple[str, ...], dict[str, str]]
 
 
 class Endpoint:
-    """An ASGI application for every path that is not the daemon's own."""
+    """ASGI application for all paths that are not the daemon's own."""
 
     def __init__(self, settings: PluginsSettings) -> None:
         self._settings = settings
@@ -49,7 +49,7 @@ class Endpoint:
             rule, arguments = self._rule_for(request)
             return await self._handle(ctx, request, rule, arguments)
         except (HttpError, StoreError) as error:
-            # A StoreError is one of ours here: while the user was looked up.
+            # A StoreError here comes from the lookup of the user, not from the plugin.
             return error_answer(expected_answer(error) or fault_answer(error))
 
     def _open_context(self) -> Context:
@@ -95,11 +95,11 @@ class Endpoint:
             return _error(plugin, where, error)
         if type(response) is Response and response.background is None:
             return response
-        return _Sending(plugin, where, response)
+        return _PluginResponse(plugin, where, response)
 
 
-class _Sending:
-    """An answer of the plugin's own making, such as a stream: while it goes out the plugin's code runs."""
+class _PluginResponse:
+    """A response made by the plugin, such as a stream; the plugin's code runs while it is sent."""
 
     def __init__(self, plugin: Plugin, where: str, response: Response) -> None:
         self._plugin = plugin
@@ -125,11 +125,11 @@ class _Sending:
             answer = _error(self._plugin, self._where, error)
             if not started:
                 await answer(scope, receive, send)
-            # Otherwise the server breaks the connection: that tells the client that this was not all.
+            # Otherwise the server closes the connection, which tells the client that the body is incomplete.
 
 
 def _error(plugin: Plugin, where: str, error: Exception) -> Response:
-    """The answer to what a handler has raised; where that is a fault, log and status name the plugin."""
+    """The response to an exception of a handler; a fault is logged and counted for the plugin."""
     if (expected := expected_answer(error)) is not None:
         try:
             return checked(error_answer(expected), head=False)

@@ -1,10 +1,10 @@
-"""What plugins raise, and what can go wrong with them."""
+"""Exceptions that plugins raise, and those about plugins."""
 
 from daemon.plugins.answers import checked_header, checked_status
 
 
 class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse("too dark")`
-    """A hook's answer that a sighting shall not be stored, raised or returned; the reason is counted."""
+    """Raised or returned by a hook to refuse a sighting; the reason is counted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -12,12 +12,13 @@ class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse(
 
 
 class HttpError(Exception):
-    """A handler's own error: the answer has this status and `{"error": {"code": …, "message": …}}`."""
+    """An error response of a handler, with the body `{"error": {"code": …, "message": …}}`."""
 
     def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         """`code` is for programs, one word such as `no_face`; `message` is for people.
 
-        ValueError where status or headers are none.
+        Raises:
+            ValueError: the status or a header is invalid.
         """
         super().__init__(message)
         self.status = checked_status(status)
@@ -27,7 +28,7 @@ class HttpError(Exception):
 
 
 class PluginFault(Exception):  # noqa: N818 - it is the plugin's, and no error of ours
-    """A plugin cannot be used, or one of its functions did not do its part. The message is one line."""
+    """A plugin or one of its functions is faulty. The message is one line."""
 
 
 class OverdueFault(PluginFault):
@@ -35,14 +36,14 @@ class OverdueFault(PluginFault):
 
 
 class HeldUpError(BaseException):
-    """Raised inside a plugin that holds up the event loop, to get the loop back.
+    """Raised inside a plugin that blocks the event loop, to unblock the loop.
 
-    No `Exception`, so that a plugin's own `except Exception` does not keep it.
+    Not an `Exception`, so that a plugin's own `except Exception` does not catch it.
     """
 
 
 def described(error: BaseException) -> str:
-    """The error in one line: its class, and the first line of what it says."""
+    """The error in one line: its class and the first line of its message."""
     text = str(error).strip().splitlines()
     if isinstance(error, PluginFault | HeldUpError):
         return text[0] if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Which answer a handler's exception becomes."""
+"""Maps exceptions of handlers to error responses."""
 
 from http import HTTPStatus
 
@@ -36,20 +36,20 @@ _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (FacenError, 400, "bad_facen"),
     (BadValueError, 400, "bad_value"),
 )
-"""The first that fits; subclasses stand before what they derive from."""
+"""The first match applies; subclasses precede their bases."""
 
 _RETRY = {"retry-after": "5"}
 
 
 def expected_answer(error: Exception) -> HttpError | None:
-    """The answer to an exception that says something to the caller; None for a fault of the plugin."""
+    """The response to an exception that is meant for the client; None for a fault of the plugin."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, HTTPException):
         try:
             code = HTTPStatus(error.status_code).name.lower()
             return HttpError(error.status_code, code, str(error.detail), dict(error.headers or {}))
-        except ValueError:  # a status or a header that is none
+        except ValueError:  # an invalid status or header
             return None
     for kind, status, code in _ANSWERS:
         if isinstance(error, kind):
@@ -58,7 +58,7 @@ def expected_answer(error: Exception) -> HttpError | None:
 
 
 def fault_answer(error: Exception) -> HttpError:
-    """The answer to a fault of the plugin: nothing of its inside."""
+    """The response to a fault of the plugin, without internal details."""
     if isinstance(error, OverdueFault):
         return HttpError(504, "timeout", f"the handler {error}")
     return HttpError(500, "internal", "the handler failed; the log says why")

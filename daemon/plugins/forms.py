@@ -1,4 +1,4 @@
-"""Forms in the body of a request: fields and files, as browsers and `curl -F` send them."""
+"""Parses forms in request bodies: fields and files, as browsers and `curl -F` send them."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ MAX_URLENCODED_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile(Mapping[str, Any]):
-    """A file of a form. Its attributes are its keys, too, as in Tornado: `file["body"]`, `file.body`."""
+    """A file of a form. Its attributes are also keys, as in Tornado: `file["body"]`, `file.body`."""
 
     filename: str
     body: bytes
@@ -42,14 +42,14 @@ class UploadedFile(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields and files of a body, by name, in their order; empty where the body is no form."""
+    """Fields and files by name, in their order; empty if the body is not a form."""
 
     fields: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, list[UploadedFile]] = field(default_factory=dict)
 
     @property
     def only_file(self) -> UploadedFile | None:
-        """The file, where there is exactly one."""
+        """The file, if there is exactly one."""
         files = [file for named in self.files.values() for file in named]
         return files[0] if len(files) == 1 else None
 
@@ -59,16 +59,16 @@ def is_multipart(content_type: str) -> bool:
 
 
 def multipart(content_type: str, body: bytes) -> Form:
-    """The form in the body. To be called in a thread: a large body takes a while.
+    """Parse a multipart form. Call it in a thread: a large body takes a while.
 
     Raises:
-        HttpError: 400 where it is malformed or has too many parts.
+        HttpError: 400 if it is malformed or has too many parts.
     """
     header = Message()
     header["content-type"] = content_type
     boundary = (header.get_boundary() or "").encode(errors="surrogateescape")
     if not boundary or b"--" + boundary + b"--" not in body[-len(boundary) - 64 :]:
-        raise HttpError(400, "bad_form", "the form breaks off before its last boundary")
+        raise HttpError(400, "bad_form", "the form ends before its last boundary")
     try:
         return asyncio.run(_parsed(content_type, body))
     except (MultiPartException, ValueError) as error:
@@ -77,7 +77,7 @@ def multipart(content_type: str, body: bytes) -> Form:
 
 class _InMemory(MultiPartParser):
     spool_max_size = 0
-    """No file on disk: the whole body is in memory already."""
+    """No temporary file: the whole body is already in memory."""
 
 
 async def _parsed(content_type: str, body: bytes) -> Form:

@@ -1,4 +1,4 @@
-"""The base of plugins' HTTP handlers, and one request's way through one of them."""
+"""Base class of plugins' HTTP handlers, and reading a request for them."""
 
 import asyncio
 import contextlib
@@ -23,18 +23,17 @@ _REQUIRED: Final = object()
 
 
 @dataclass
-class _Answer:
+class _ResponseDraft:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     written: list[object] = field(default_factory=list)
 
 
 class BaseHandler:
-    """One request to a plugin. Subclasses have coroutine methods `get`, `post` and so on.
+    """Handles one request to a plugin. Subclasses have coroutine methods `get`, `post` and so on.
 
-    What a method returns is the answer, as JSON; bytes and Starlette's responses go out as they are, and
-    nothing is an answer without a body (204). What the path's pattern takes out of the path are the
-    method's arguments.
+    The groups of the path's pattern are the method's arguments. Its return value is the response, as JSON;
+    bytes and Starlette's responses are sent unchanged, and None is a response without a body (204).
     """
 
     def __init__(
@@ -43,33 +42,38 @@ class BaseHandler:
         self.ctx = ctx
         """The open context."""
         self.user = user
-        """The active user whose token the request carries; without the token, which no answer needs."""
+        """The active user whose token the request carries, without the token."""
         self.request = request
         """Starlette's request, without its token."""
         form = form or Form()
         self.body = body if form.only_file is None else form.only_file.body
-        """The whole body; of a multipart form with one file, this file. `request.body()` gives the form."""
+        """The body, or the only file of a multipart form. `request.body()` returns the whole body."""
         self.files = form.files
-        """The files of a multipart form, by the names of their fields: each a list of `UploadedFile`."""
+        """The files of a multipart form by field name: lists of `UploadedFile`."""
         self._fields = form.fields or urlencoded(request.headers.get("content-type", ""), body)
-        self._answer = _Answer()
+        self._answer = _ResponseDraft()
 
     def initialize(self, **options: Any) -> None:  # noqa: ANN401 - whatever add_handlers was given
-        """Takes the options that stand beside the handler in `add_handlers`; called before the method."""
+        """Set the options given to `add_handlers` as attributes; called before the method."""
         for name, value in options.items():
             setattr(self, name, value)
 
     def json(self) -> Any:  # noqa: ANN401 - JSON's values
-        """The body as JSON. HttpError 400 where it is none."""
+        """The body as JSON.
+
+        Raises:
+            HttpError: 400 if it is not JSON.
+        """
         try:
             return json.loads(self.body, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
-            raise HttpError(400, "bad_json", f"the body is no JSON: {error}") from error
+            raise HttpError(400, "bad_json", f"the body is not JSON: {error}") from error
 
     def get_argument(self, name: str, default: Any = _REQUIRED) -> Any:  # noqa: ANN401 - the default's type
-        """A field of the form in the body, else a parameter of the query; of several values the last.
+        """A field of the form, else a parameter of the query; the last of several values.
 
-        HttpError 400 where it is missing and there is no default.
+        Raises:
+            HttpError: 400 if it is missing and there is no default.
         """
         if values := self.get_arguments(name):
             return values[-1]
@@ -78,24 +82,36 @@ class BaseHandler:
         return default
 
     def get_arguments(self, name: str) -> list[str]:
-        """All values of a parameter: those of the query, then those of the form."""
+        """All values of a parameter, of the query first, then of the form."""
         return self.request.query_params.getlist(name) + self._fields.get(name, [])
 
     def write(self, value: object) -> None:
-        """Adds to the answer, for those who do not return it: text and bytes add up, all else is JSON."""
+        """Append text or bytes to the response, or set any other value as JSON; instead of returning it."""
         self._answer.written.append(value)
 
     def set_status(self, status: int) -> None:
-        """ValueError where it is no status from 200 to 599."""
+        """Set the status of the response.
+
+        Raises:
+            ValueError: it is not a whole number from 200 to 599.
+        """
         self._answer.status = checked_status(status)
 
     def set_header(self, name: str, value: str) -> None:
-        """ValueError where name or value would not be a header's, or the header is Facend's own."""
+        """Set a header of the response.
+
+        Raises:
+            ValueError: name or value is invalid, or Facend sets this header.
+        """
         name, value = checked_header(name, value)
         self._answer.headers[name] = value
 
     def finished(self, returned: object) -> Response:
-        """The answer made of what the method returned, or has written. ValueError where it cannot be sent."""
+        """The response from what the method returned or wrote.
+
+        Raises:
+            ValueError: it cannot be sent.
+        """
         response = returned if isinstance(returned, Response) else self._made(returned)
         return checked(response, head=self.request.method == "HEAD")
 
@@ -121,7 +137,12 @@ def error_answer(error: HttpError) -> Response:
 
 
 async def authenticated(ctx: Context, request: Request) -> User:
-    """The active user whose token is in `Authorization: Token …`, without it. HttpError 401 else."""
+    """The active user whose token is in `Authorization: Token …`, without the token.
+
+    Raises:
+        HttpError: 401 without a valid token.
+        StoreError: the store is away.
+    """
     headers = {"www-authenticate": "Token"}
     tokens = credentials(request, "token")
     if not tokens:
@@ -136,7 +157,11 @@ async def authenticated(ctx: Context, request: Request) -> User:
 
 
 async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
-    """The body. HttpError where it is too large, comes too slowly, or breaks off."""
+    """Read the body.
+
+    Raises:
+        HttpError: it is too large, too slow, or incomplete.
+    """
     too_large = HttpError(413, "too_large", f"the body is larger than {max_bytes} bytes")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
@@ -149,14 +174,14 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
                 if len(body) > max_bytes:
                     raise too_large
     except TimeoutError as error:
-        raise HttpError(408, "too_slow", f"the body did not come within {seconds:g} s") from error
+        raise HttpError(408, "too_slow", f"the body did not arrive within {seconds:g} s") from error
     except ClientDisconnect as error:
-        raise HttpError(400, "broken_off", "the body broke off") from error
+        raise HttpError(400, "broken_off", "the body is incomplete") from error
     return bytes(body)
 
 
 def request_for_handler(request: Request, body: bytes) -> Request:
-    """The request with the body that was read, and without the token, which is nobody else's business."""
+    """The request with the body that was read, and without the token."""
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"authorization"]
     return Request({**request.scope, "headers": headers}, _replaying(request.receive, body))
 
@@ -182,4 +207,4 @@ def _joined(written: list[object]) -> object:
 
 
 def _no_number(name: str) -> object:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""One function of a plugin that is called again and again: counts its failures, and lets it rest."""
+"""A plugin's hook: calls its function, counts failures, and suspends it after too many."""
 
 import inspect
 import time
@@ -16,14 +16,14 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 FAILURES_TO_REST = 5
-"""After so many failures in a row a hook is not asked for a while."""
+"""Consecutive failures after which a hook is suspended."""
 FIRST_REST_SECONDS = 60.0
-LONGEST_REST_SECONDS = 3600.0
-"""The rest is twice as long after each failed trial."""
+MAX_REST_SECONDS = 3600.0
+"""The suspension doubles after each failed attempt, up to this."""
 
 
 class Hook:
-    """A plugin's function. One that fails too often rests, and is tried again by and by."""
+    """A plugin's function, which is suspended for a growing time while it keeps failing."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Hook:
         seconds: float,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`where` names the hook in log and status; a call may take so many seconds."""
+        """`where` names the hook in log and status; `seconds` is the timeout of a call."""
         self.plugin = plugin
         self._where = where
         self._function = self._watched(function)
@@ -49,14 +49,14 @@ class Hook:
         return self._now() < self._rests_until
 
     async def call(self, *arguments: object, accept: Callable[[Any], T]) -> T:
-        """What `accept` makes of what the function returns; `accept` raises PluginFault at no answer.
+        """Call the function and return the result of `accept`, which raises PluginFault for an invalid value.
 
-        A failure is logged and counted, and raised all the same. A Refuse is none.
+        Exceptions propagate; all but `Refuse` are logged and counted as failures.
         """
         try:
             if self._at_work:
-                # A thread cannot be ended from outside; a second one beside it would not fare better.
-                raise PluginFault("an earlier call has still not ended")
+                # A thread cannot be ended from outside, and a second call would most likely hang too.
+                raise PluginFault("an earlier call has not returned yet")
             self._at_work = True
             caller = self.plugin.caller
             answer = accept(await caller.call(self._function, *arguments, seconds=self._seconds))
@@ -83,15 +83,15 @@ class Hook:
         self._rests_until = self._now() + self._rest_seconds
         self.plugin.resting.add(self._where)
         log.error(
-            "a plugin's hook fails too often and is not asked for a while",
+            "a plugin's hook fails too often and is suspended",
             plugin=self.plugin.name,
             hook=self._where,
             seconds=self._rest_seconds,
         )
-        self._rest_seconds = min(2 * self._rest_seconds, LONGEST_REST_SECONDS)
+        self._rest_seconds = min(2 * self._rest_seconds, MAX_REST_SECONDS)
 
     def _watched(self, function: HookFunction) -> HookFunction:
-        """The function, and a note when it has really ended: one that was given up may still be at work."""
+        """Wrap the function to record when it really returns: an abandoned call may still run."""
 
         async def coroutine(*arguments: object) -> object:
             try:

@@ -1,4 +1,4 @@
-"""The plugins' say in what is stored: asked before, one after the other; told after, in the background."""
+"""Calls the plugins' hooks: before storing, one after the other; after storing, in the background."""
 
 import asyncio
 import contextlib
@@ -24,20 +24,20 @@ from store.spool.recording import StoredSighting
 log = structlog.get_logger(__name__)
 
 ANNOTATION_BYTES = 64 * 1024
-"""Each face's document carries it, and whoever lists faces reads it."""
+"""Limit of an annotation, which is part of each face's document."""
 
-REMEMBERED_VERDICTS = 100
-"""A sighting that is set aside and comes back among the last 100 is not asked about again."""
+KEPT_DECISIONS = 100
+"""Decisions kept for sightings that are retried, so that hooks are not called again."""
 
-WAITING_TELLINGS = 1000
-"""Stored sightings that a slow hook may lie behind; then it misses the oldest ones."""
+MAX_WAITING_NOTICES = 1000
+"""Queue length of a slow hook; beyond it, the oldest notices are dropped."""
 
 DRAIN_SECONDS = 0.5
 
 
 @dataclass
-class _Verdict:
-    """What the plugins said about one sighting."""
+class _Decision:
+    """The plugins' decision about one sighting."""
 
     annotations: dict[str, dict[str, Any]] = field(default_factory=dict)
     meta: str | None = None
@@ -45,76 +45,79 @@ class _Verdict:
 
 
 class SightingHooks:
-    """Asks and tells the plugins; a `store.spool.recording.SightingGate`."""
+    """Calls the hooks; implements `store.spool.recording.SightingGate`."""
 
     def __init__(self, before: Sequence[Hook] = (), after: Sequence[Hook] = ()) -> None:
         self._before = before
-        self._tellers = [_Teller(hook) for hook in after]
-        self._verdicts: dict[str, _Verdict] = {}
+        self._notifiers = [_Notifier(hook) for hook in after]
+        self._decisions: dict[str, _Decision] = {}
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
-        """Lets each plugin annotate or refuse the sighting. RefusedSightingError where one refuses.
+        """Let each plugin annotate or refuse the sighting.
 
-        A hook that fails has no say: the sighting is stored without it. Where a hook could not reach the
-        store the sighting waits and is asked about again, until the hook rests. An attempt at storing
-        that is repeated for other reasons does not ask again.
+        A failing hook is ignored. If a hook cannot reach the store, the sighting is retried with that hook
+        until the hook is suspended. A retry for other reasons does not call the hooks again.
+
+        Raises:
+            RefusedSightingError: a plugin refuses the sighting.
+            StoreUnavailableError, FacenStorageError: a hook could not reach the store.
         """
-        if sighting_id not in self._verdicts:
-            self._verdicts[sighting_id] = await self._ask(sighting, face)
-            if len(self._verdicts) > REMEMBERED_VERDICTS:
-                del self._verdicts[next(iter(self._verdicts))]
-        verdict = self._verdicts[sighting_id]
-        if verdict.refusal:
-            raise RefusedSightingError(verdict.refusal)
-        if verdict.annotations:
-            face["annotations"] = verdict.annotations
-        face["meta"] = verdict.meta
+        if sighting_id not in self._decisions:
+            self._decisions[sighting_id] = await self._decide(sighting, face)
+            if len(self._decisions) > KEPT_DECISIONS:
+                del self._decisions[next(iter(self._decisions))]
+        decision = self._decisions[sighting_id]
+        if decision.refusal:
+            raise RefusedSightingError(decision.refusal)
+        if decision.annotations:
+            face["annotations"] = decision.annotations
+        face["meta"] = decision.meta
 
     def stored(self, stored: StoredSighting) -> None:
-        """Tells the hooks after storing, by and by."""
-        for teller in self._tellers:
-            teller.tell(stored)
+        """Queue a notice for each hook after storing."""
+        for notifier in self._notifiers:
+            notifier.notify(stored)
 
     async def close(self) -> None:
-        """Gives what waits a moment to be told."""
-        await asyncio.gather(*(teller.close() for teller in self._tellers))
+        """Deliver queued notices for up to `DRAIN_SECONDS`."""
+        await asyncio.gather(*(notifier.close() for notifier in self._notifiers))
 
-    async def _ask(self, sighting: Sighting, face: Face) -> _Verdict:
-        verdict = _Verdict(meta=face.get("meta"))
+    async def _decide(self, sighting: Sighting, face: Face) -> _Decision:
+        decision = _Decision(meta=face.get("meta"))
         for hook in self._before:
             if hook.rests:
                 continue
-            # A copy, with what the plugins before it have said: nothing else that it changes shall count.
+            # A copy with the annotations of the plugins before: other changes to the face are ignored.
             shown = copy.deepcopy(face)
-            shown.update({"meta": verdict.meta, "annotations": copy.deepcopy(verdict.annotations)})
+            shown.update({"meta": decision.meta, "annotations": copy.deepcopy(decision.annotations)})
             shown.normalized = sighting.normalized
             try:
-                answer = await hook.call(sighting, shown, accept=_Answer.of(shown))
+                answer = await hook.call(sighting, shown, accept=_HookResult.of(shown))
             except Refuse as refusal:
-                verdict.refusal = _refused(hook, refusal, sighting)
-                return verdict
+                decision.refusal = _refused(hook, refusal, sighting)
+                return decision
             except (StoreUnavailableError, FacenStorageError):
                 if not hook.rests:
                     raise
-            except Exception:  # noqa: BLE001, S112 - the hook has logged and counted it, and has no say
+            except Exception:  # noqa: BLE001, S112 - the hook has logged and counted it
                 continue
             else:
-                verdict.meta = answer.meta
+                decision.meta = answer.meta
                 if answer.note is not None:
-                    verdict.annotations[hook.plugin.name] = answer.note
-        return verdict
+                    decision.annotations[hook.plugin.name] = answer.note
+        return decision
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _HookResult:
     note: dict[str, Any] | None
     meta: str | None
 
     @classmethod
-    def of(cls, shown: Face) -> Callable[[object], "_Answer"]:
-        """Reads a hook's answer out of what it returned and what it did to the face it was shown."""
+    def of(cls, shown: Face) -> Callable[[object], "_HookResult"]:
+        """A function that reads the result from the return value and from the face passed to the hook."""
 
-        def read(returned: object) -> _Answer:
+        def read(returned: object) -> _HookResult:
             if isinstance(returned, Refuse):
                 raise returned
             meta = shown.get("meta")
@@ -128,7 +131,11 @@ class _Answer:
 
 
 def _note(returned: object) -> dict[str, Any]:
-    """The dictionary as MongoDB can hold it. PluginFault where it is none, too large or cannot be stored."""
+    """The returned dictionary as MongoDB can store it.
+
+    Raises:
+        PluginFault: it is not a dictionary, too large, or cannot be stored.
+    """
     if not isinstance(returned, Mapping):
         raise PluginFault(f"it returned {type(returned).__name__}; a dictionary, None or Refuse is expected")
     try:
@@ -147,19 +154,19 @@ def _refused(hook: Hook, refusal: Refuse, sighting: Sighting) -> str:
     return f"the plugin {hook.plugin.name} refuses it: {reason}"
 
 
-class _Teller:
-    """Tells one hook of stored sightings, one after the other, so that a slow one holds up nobody."""
+class _Notifier:
+    """Delivers stored sightings to one hook from a queue, so that a slow hook delays no other."""
 
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
-        self._waiting: asyncio.Queue[StoredSighting] = asyncio.Queue(WAITING_TELLINGS)
+        self._waiting: asyncio.Queue[StoredSighting] = asyncio.Queue(MAX_WAITING_NOTICES)
         self._task = supervised(self._run(), f"plugin {hook.plugin.name} after")
 
-    def tell(self, stored: StoredSighting) -> None:
+    def notify(self, stored: StoredSighting) -> None:
         if self._waiting.full():
             self._waiting.get_nowait()
             self._waiting.task_done()
-            self._lose()
+            self._count_lost()
         self._waiting.put_nowait(stored)
 
     async def close(self) -> None:
@@ -172,18 +179,18 @@ class _Teller:
         while True:
             stored = await self._waiting.get()
             try:
-                await self._tell(stored)
+                await self._deliver(stored)
             finally:
                 self._waiting.task_done()
 
-    async def _tell(self, stored: StoredSighting) -> None:
+    async def _deliver(self, stored: StoredSighting) -> None:
         if self._hook.rests:
-            self._lose()
+            self._count_lost()
             return
         try:
             await self._hook.call(stored, accept=lambda _: None)
         except Exception:  # noqa: BLE001 - the hook has logged and counted it
-            self._lose()
+            self._count_lost()
 
-    def _lose(self) -> None:
+    def _count_lost(self) -> None:
         self._hook.plugin.lost += 1

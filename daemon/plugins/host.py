@@ -1,4 +1,4 @@
-"""All plugins together: activated when the store has opened, served on the daemon's port, closed with it."""
+"""The plugins' lifecycle: activated when the store opens, closed before it closes."""
 
 import asyncio
 import copy
@@ -24,33 +24,33 @@ from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
-LONGEST_BLOCK_SECONDS = 10.0
-"""While a plugin blocks the event loop nobody tells systemd's watchdog (30 s) that we are alive."""
+MAX_BLOCK_SECONDS = 10.0
+"""A blocked event loop sends no watchdog signals; systemd's limit is 30 s."""
 
 
 class Plugins:
-    """The plugins of the settings. Everything here belongs to the daemon's event loop.
+    """The plugins of the settings. Methods are called on the event loop, except `hurry`.
 
-    It is the `store.spool.recording.SightingGate` of the recorder: `admit`.
+    Implements `store.spool.recording.SightingGate`.
     """
 
     def __init__(self, settings: PluginsSettings) -> None:
         self._settings = settings
-        self._watch = LoopWatch(min(settings.timeout_seconds, LONGEST_BLOCK_SECONDS))
+        self._watch = LoopWatch(min(settings.timeout_seconds, MAX_BLOCK_SECONDS))
         self._endpoint = Endpoint(settings)
         self._hooks = SightingHooks()
         self._plugins: list[Plugin] = []
 
     def routes(self) -> Sequence[BaseRoute]:
-        """For what the daemon itself does not answer; to be put last."""
+        """A catch-all route; append it to the daemon's own."""
         return [Route("/{path:path}", endpoint=self._endpoint)]
 
     async def activate(self, ctx: Context, user: User) -> None:
-        """Loads every plugin and calls its `activate`, all at once. One that fails is named and left out."""
+        """Load all plugins and call their `activate` concurrently. Failing ones are logged and left out."""
         settings = self._settings
         self._plugins = await asyncio.to_thread(loader.find, settings.dirs, settings.enabled)
         if unknown := settings.options.keys() - {plugin.name for plugin in self._plugins}:
-            log.warning("there are options for plugins that are not used", plugins=sorted(unknown))
+            log.warning("there are options for unused plugins", plugins=sorted(unknown))
         usable = [plugin for plugin in self._plugins if plugin.path is not None]
         if usable:
             files = {str(plugin.path): plugin.name for plugin in usable}
@@ -77,11 +77,11 @@ class Plugins:
         self._endpoint.open(ctx, rules, {plugin.name: plugin for plugin in usable})
 
     def hurry(self) -> None:
-        """The process is to end: break off a plugin that blocks the event loop soon. For signal handlers."""
+        """Interrupt a plugin that blocks the event loop sooner, because the process ends. Signal-safe."""
         self._watch.hurry()
 
     async def close(self) -> None:
-        """Before the context closes: no more requests, and a moment for the hooks to be told what waits."""
+        """Refuse requests and deliver queued notices; call it before the context closes."""
         self._endpoint.close()
         await self._hooks.close()
         self._watch.stop()
@@ -90,7 +90,7 @@ class Plugins:
         await self._hooks.admit(sighting_id, sighting, face)
 
     def stored(self, stored: StoredSighting) -> None:
-        """A sighting is stored and has left the spool."""
+        """Notify the hooks of a sighting that is stored and has left the spool."""
         self._hooks.stored(stored)
 
     def status(self) -> list[dict[str, Any]]:
@@ -128,9 +128,9 @@ class Plugins:
 
 
 def _taken(rules: Sequence[Rule], new: Sequence[Rule]) -> str:
-    """Why these rules cannot be added, or the empty string."""
+    """Why these rules cannot be added; empty if they can."""
     there = {(rule.host.pattern, rule.path.pattern): rule.plugin for rule in rules}
     for rule in new:
         if (other := there.get((rule.host.pattern, rule.path.pattern))) is not None:
-            return f"its path {rule.path.pattern} is that of the plugin {other} already"
+            return f"its path {rule.path.pattern} is already used by the plugin {other}"
     return ""

@@ -1,4 +1,4 @@
-"""Values of the context as JSON: ids, times, boxes, faces and arrays, in and out of containers."""
+"""Converts values of the context to JSON: ids, times, boxes, faces and arrays, also inside containers."""
 
 import base64
 import dataclasses
@@ -23,16 +23,19 @@ _NOT_SHOWN = frozenset({"schema", "sighting_id"})
 
 
 def encoded(value: object) -> bytes:
-    """The value as JSON, UTF-8. TypeError names a type that has no JSON form."""
+    """The value as JSON in UTF-8.
+
+    Raises:
+        TypeError: a type has no JSON form.
+    """
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON's values
-    """The value made of dictionaries, lists, text and numbers.
+    """The value as dictionaries, lists, text and numbers.
 
-    A Rectangle is [left, top, right, bottom], any other named tuple an object, bytes base64, a number
-    that is none (NaN, infinity) null. A face has the keys of the face object and what else is known of
-    it; a user is shown without the token.
+    A Rectangle becomes [left, top, right, bottom], any other named tuple an object, bytes base64, NaN and
+    infinity null. A face has the keys of the face object and its other fields; a user has no token.
     """
     if value is None or isinstance(value, str | bool | int):
         return value.value if isinstance(value, Enum) else value

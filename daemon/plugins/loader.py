@@ -1,4 +1,4 @@
-"""Plugin files: finding them, and loading one."""
+"""Finds and loads plugin files."""
 
 import importlib.util
 import inspect
@@ -21,16 +21,16 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:
-    """The plugins in the folders, by name; `enabled` picks some, none means all.
+    """The plugins in the folders, ordered by name; an empty `enabled` means all.
 
-    Where two folders have a file of the same name the first folder's counts. A plugin that is enabled and not
-    there is in the list too, as failed.
+    Of two files with the same name the one in the first folder counts. An enabled plugin without a file is
+    in the list too, as failed.
     """
     files: dict[str, Path] = {}
     for folder in folders:
         for path in _files(folder):
             if path.stem in files:
-                log.warning("a plugin is there twice", plugin=path.stem, used=str(files[path.stem]))
+                log.warning("a plugin exists twice", plugin=path.stem, used=str(files[path.stem]))
             else:
                 files[path.stem] = path
     names = sorted(set(enabled) or files)
@@ -43,7 +43,7 @@ def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    """Files that begin with _ are no plugins: parts of others, or put aside."""
+    """Plugin files in a folder; names that begin with _ are modules of others, or disabled."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".py" and path.is_file())
     except OSError as error:
@@ -54,14 +54,18 @@ def _files(folder: Path) -> Iterable[Path]:
             continue
         if not _NAME.fullmatch(path.stem):
             log.error(
-                "a file is no plugin: its name has other characters than A-Z a-z 0-9 _ -", path=str(path)
+                "a file is not a plugin: its name has characters other than A-Z a-z 0-9 _ -", path=str(path)
             )
             continue
         yield path
 
 
 def load(plugin: Plugin) -> Callable[..., Any]:
-    """Runs the plugin's file and gives its `activate`. Raises whatever the file raises, and PluginFault."""
+    """Import the plugin's file and return its `activate`. Exceptions of the file propagate.
+
+    Raises:
+        PluginFault: the file is not a plugin.
+    """
     name = f"facend_plugin_{plugin.name}"
     spec = importlib.util.spec_from_file_location(name, plugin.path)
     if spec is None or spec.loader is None:
@@ -88,7 +92,8 @@ def _activate(module: ModuleType) -> Callable[..., Any]:
 def takes_name_and_source(activate: Callable[..., Any]) -> bool:
     """Whether it is `activate(app, ctx, plugin_name, plugin_source)`, as in the original.
 
-    PluginFault where it is neither that nor `activate(app, ctx, options)`.
+    Raises:
+        PluginFault: it is neither that nor `activate(app, ctx, options)`.
     """
     signature = inspect.signature(activate)
     if {"plugin_name", "plugin_source"} & signature.parameters.keys():

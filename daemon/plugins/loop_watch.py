@@ -1,8 +1,8 @@
-"""Plugins' coroutines run on the daemon's event loop; one that blocks there is noticed, named and broken off.
+"""Interrupts plugins that block the event loop.
 
-A thread asks the loop for a sign of life. Where none comes in time, it looks at what the loop's
-thread is doing: if a plugin's code is in the stack, a signal makes Python raise HeldUpError
-there, out of a sleep or a read too. The daemon's own code is never broken off.
+A thread polls the loop. If the loop does not respond in time and a plugin's code is in its stack, a signal
+makes Python raise HeldUpError there, also out of a sleep or a read. The daemon's own code is never
+interrupted.
 """
 
 import signal
@@ -20,14 +20,14 @@ from daemon.runtime.shutdown import ShutdownLimit
 log = structlog.get_logger(__name__)
 
 SIGNAL = signal.SIGUSR2
-LOOK_SECONDS = 1.0
-GLANCE_SECONDS = 0.1
+CHECK_SECONDS = 1.0
+POLL_SECONDS = 0.1
 HURRY_SECONDS = 0.5
-"""The limit once the process is to end."""
+"""Limit during the shutdown."""
 
 
 class LoopWatch:
-    """Call `start` and `stop` on the loop. A loop that is not on the main thread is only named."""
+    """Call `start` and `stop` on the loop. On a loop outside the main thread, plugins are only logged."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit = limit_seconds
@@ -48,21 +48,21 @@ class LoopWatch:
         self._thread.start()
 
     def hurry(self) -> None:
-        """Breaks plugins off sooner from now on. Safe in a signal handler."""
+        """Interrupt plugins sooner from now on. Signal-safe."""
         self._limit = min(self._limit, HURRY_SECONDS)
 
     def stop(self) -> None:
         self._stopping.set()
-        self._sign.set()  # the loop, which is here, gives none while it waits for the thread
+        self._sign.set()  # the loop cannot set it while it waits for the thread
         if self._thread is not None:
             self._thread.join()
             self._thread = None
             if threading.current_thread() is threading.main_thread():
-                # Not the default, which would end the process: a signal may still be on its way.
+                # A signal may still be pending; the default action would end the process.
                 signal.signal(SIGNAL, signal.SIG_IGN)
 
     def _run(self, loop: AbstractEventLoop, ident: int) -> None:
-        while not self._stopping.wait(min(LOOK_SECONDS, self._limit)):
+        while not self._stopping.wait(min(CHECK_SECONDS, self._limit)):
             self._sign.clear()
             if self._stopping.is_set():
                 return
@@ -71,30 +71,30 @@ class LoopWatch:
             except RuntimeError:  # the loop has ended
                 return
             silent = 0.0
-            # In short waits: the limit may become shorter meanwhile.
-            while not self._sign.wait(GLANCE_SECONDS) and not self._stopping.is_set():
-                silent += GLANCE_SECONDS
+            # Short waits, because `hurry` may lower the limit.
+            while not self._sign.wait(POLL_SECONDS) and not self._stopping.is_set():
+                silent += POLL_SECONDS
                 if silent >= self._limit:
-                    self._break_off(ident)
+                    self._interrupt_plugin(ident)
                     silent = 0.0
 
-    def _break_off(self, ident: int) -> None:
+    def _interrupt_plugin(self, ident: int) -> None:
         plugin = self._plugin_in(sys._current_frames().get(ident))
         if plugin is None:
             return
-        log.error("a plugin holds up the event loop and is broken off", plugin=plugin, seconds=self._limit)
+        log.error("a plugin blocks the event loop and is interrupted", plugin=plugin, seconds=self._limit)
         if ident == threading.main_thread().ident:
             signal.pthread_kill(ident, SIGNAL)
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
         plugin = self._plugin_in(frame)
         if plugin is not None and not self._sign.is_set():
-            raise HeldUpError(f"held up the event loop for more than {self._limit:g} s")
+            raise HeldUpError(f"blocked the event loop for more than {self._limit:g} s")
 
     def _plugin_in(self, frame: FrameType | None) -> str | None:
         while frame is not None:
             if ShutdownLimit.runs_in(frame):
-                return None  # broken off, it would not come again
+                return None  # an interrupted signal handler would not run again
             if (plugin := self._files.get(frame.f_code.co_filename)) is not None:
                 return plugin
             frame = frame.f_back

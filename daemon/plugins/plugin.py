@@ -1,4 +1,4 @@
-"""One plugin: where it comes from, and how it is."""
+"""One plugin: its file, state and failures."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -13,28 +13,28 @@ from daemon.plugins.errors import PluginFault, described
 log = structlog.get_logger(__name__)
 
 REASONS_KEPT = 20
-"""A reason that holds a number or a name would make ever more of them."""
+"""Limit of distinct reasons: a reason with a number or a name in it would add a new one each time."""
 OTHER_REASONS = "other reasons"
 
 State = Literal["loading", "active", "resting", "failed"]
 
 
 class Plugin:
-    """A plugin's name, its file, and what has become of it."""
+    """A plugin and its state."""
 
     def __init__(self, name: str, path: Path | None) -> None:
         self.name = name
         self.path = path
         self.caller = Caller(name, self.failed)
         self.resting: set[str] = set()
-        """Hooks that failed so often that they are not asked for a while."""
+        """Hooks that are suspended after too many failures."""
         self._state: State = "loading"
         self.error = ""
-        """What went wrong last, in one line; empty where nothing ever did."""
+        """The last error in one line; empty if there was none."""
         self.error_at: datetime | None = None
         self.failures = 0
         self.lost = 0
-        """Sightings that its hooks after storing were not told of."""
+        """Stored sightings that its hooks missed."""
         self.refused: Counter[str] = Counter()
         """Refused sightings by reason."""
 
@@ -46,7 +46,7 @@ class Plugin:
         self._state = "active"
 
     def failed(self, where: str, error: BaseException) -> None:
-        """Something of it has failed; the log says so, with a traceback where that tells something."""
+        """Log and count a failure, with a traceback unless it is a PluginFault."""
         self.failures += 1
         self.error = f"{where}: {described(error)}"
         self.error_at = datetime.now(UTC)
@@ -54,12 +54,12 @@ class Plugin:
         log.error("a plugin fails", plugin=self.name, where=where, reason=described(error), exc_info=trace)
 
     def unusable(self, where: str, error: BaseException) -> None:
-        """It cannot be used at all in this run of the daemon."""
+        """Mark the plugin as failed for this run of the daemon."""
         self.failed(where, error)
         self._state = "failed"
 
     def count_refusal(self, reason: str) -> str:
-        """Counts a refused sighting; the reason as it is counted."""
+        """Count a refused sighting; returns the reason as it is counted."""
         text = " ".join(reason.split())[:100] or "no reason given"
         if text not in self.refused and len(self.refused) >= REASONS_KEPT:
             text = OTHER_REASONS

@@ -1,4 +1,4 @@
-"""Which plugin's handler a request goes to, in Tornado's manner: host pattern, path pattern, handler."""
+"""Routes requests to plugins' handlers by host and path patterns, as Tornado does."""
 
 import inspect
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from daemon.plugins.handlers import METHODS, BaseHandler
 
 OWN_PATHS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/doctor", "/facens/rebuild")
-"""The daemon's; it answers them before any plugin is asked."""
+"""The daemon's own paths, which take precedence."""
 
 _TEMPLATE = re.compile(r"\{([A-Za-z_]\w*)\}")
 
@@ -19,7 +19,7 @@ HandlerEntry = tuple[str, type[BaseHandler]] | tuple[str, type[BaseHandler], Map
 
 @dataclass(frozen=True)
 class Rule:
-    """Requests to this host and path go to this handler."""
+    """Maps a host and path pattern to a handler."""
 
     plugin: str
     host: re.Pattern[str]
@@ -28,7 +28,7 @@ class Rule:
     options: Mapping[str, Any]
 
     def arguments(self, host: str, path: str) -> tuple[tuple[str, ...], dict[str, str]] | None:
-        """The handler's positional and named arguments; None where the request is for another one."""
+        """The handler's positional and named arguments; None if the rule does not match."""
         if not self.host.fullmatch(host) or not (found := self.path.fullmatch(path)):
             return None
         if named := found.groupdict(default=""):
@@ -37,7 +37,11 @@ class Rule:
 
 
 def rules(plugin: str, host: str, entries: Sequence[HandlerEntry]) -> list[Rule]:
-    """The rules in what a plugin gave to `add_handlers`. ValueError or TypeError where one is wrong."""
+    """The rules for the arguments of `add_handlers`.
+
+    Raises:
+        ValueError, TypeError: an entry is invalid.
+    """
     return [_rule(plugin, host, entry) for entry in entries]
 
 
@@ -72,4 +76,4 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except (re.error, TypeError) as error:
-        raise ValueError(f"{pattern!r:.100} is no regular expression: {error}") from error
+        raise ValueError(f"{pattern!r:.100} is not a regular expression: {error}") from error

@@ -173,7 +173,7 @@ def test_no_order_of_faults_loses_a_sighting(short_clip: Path, tmp_path: Path) -
         site.process.stores(2, PATIENCE_SECONDS)  # the box has come back by itself
         write_settings(tmp_path, [], http=http, facens=facens)
         site.process.hang_up()
-        site.process.logged("camera's last visits are finished")
+        site.process.logged("a camera's last visits are finished")
         site.process.empties_its_spool(PATIENCE_SECONDS)
         checked = facend("doctor", "--settings", settings, "--grace-minutes", "0")
         assert "MongoDB, facen storage and uploads agree" in checked.stdout, (site.happened, checked.stdout)

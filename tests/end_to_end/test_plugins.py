@@ -163,6 +163,6 @@ def test_a_plugin_that_never_lets_go_of_the_loop_does_not_keep_the_daemon(tmp_pa
     where it was."""
     plugins = written(tmp_path / "plugins", {"never": NEVER})
     with daemon(write_settings(tmp_path, [], plugins={"dirs": [str(plugins)]})) as process:
-        process.logged("a plugin holds up the event loop and is broken off", SETTLE_SECONDS)
+        process.logged("a plugin blocks the event loop and is interrupted", SETTLE_SECONDS)
         assert process.stop(9) == 0
         assert "never.py" in process.text()

@@ -66,7 +66,7 @@ def watched(demo_clip: Path, folder: Path) -> Watched:
             healthz, readyz = process.get("/healthz"), process.get("/readyz")
             write_settings(folder, [{**camera, "enabled": False}], http={"port": port})
             process.hang_up()
-            process.logged("camera's last visits are finished")
+            process.logged("a camera's last visits are finished")
             process.until("nothing on its way", lambda: nothing_waits(process), 20)
             return Watched(
                 data_dir=folder / "data",

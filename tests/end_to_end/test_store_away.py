@@ -74,7 +74,7 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
             process.stores(3, 60)
             write_settings(tmp_path, [])
             process.hang_up()
-            process.logged("camera's last visits are finished")
+            process.logged("a camera's last visits are finished")
             process.empties_its_spool(60 + 30 * AWAY_MINUTES)
             print(f"spool {waited}, stored within {time.monotonic() - began:.0f} s")
             assert process.stop() == 0

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from cameras.latest_frame import LatestFrame
 from daemon import analysis
-from daemon.analysis import WAITING_SIGHTINGS, Analysis
+from daemon.analysis import MAX_WAITING_SIGHTINGS, Analysis
 from daemon.runtime.metrics import Metrics
 from store.spool.spool import Spool
 from tests.daemon_process import wait_for
@@ -212,7 +212,7 @@ def test_sightings_wait_while_the_spool_cannot_be_written(running):
 
 def test_the_poorest_are_lost_first_and_counted(running):
     """More than memory is meant for: the poorest go, the metric says how many, and so do two log lines."""
-    scores = [-0.01 * number for number in range(1, WAITING_SIGHTINGS + 4)]
+    scores = [-0.01 * number for number in range(1, MAX_WAITING_SIGHTINGS + 4)]
     many = [sighting(1, look=number, score=score) for number, score in enumerate(scores)]
     with capture_logs() as logged:
         with unwritable(running.spool.folder):

@@ -97,7 +97,7 @@ async def test_a_taken_port_is_one_clear_line(metrics):
 
 def test_a_host_that_is_no_address_is_a_fault_of_the_settings():
     """Trying again would not help: exit status 2."""
-    with pytest.raises(SettingsError, match=r"http\.host = 'no such host': no address of this machine"):
+    with pytest.raises(SettingsError, match=r"http\.host = 'no such host': not an address of this machine"):
         listen("no such host", 0)
 
 

@@ -37,14 +37,14 @@ FAILING = {
     ),
     "k_blocks": (
         "import time\nasync def activate(app, ctx, options): time.sleep(60)",
-        "activate: held up the event loop for more than 0.3 s",
+        "activate: blocked the event loop for more than 0.3 s",
     ),
     "l_arguments": ("def activate(): pass", "activate: TypeError"),
     "m_handler": (
         "def activate(app, ctx, options): app.add_handlers('.*', [('/x', dict)])",
         "activate: TypeError: the handler at /x is a class that inherits BaseHandler",
     ),
-    "z_taken": (GOOD, "activate: its path /hello is that of the plugin good already"),
+    "z_taken": (GOOD, "activate: its path /hello is already used by the plugin good"),
 }
 
 

@@ -58,16 +58,16 @@ def chunks(*lines: bytes) -> bytes:
 def test_a_check_whose_daemon_ends_is_told():
     """The connection breaks in the middle of a chunk."""
     broken = CHUNKED + b'40\r\n{"kind'
-    with answering(broken) as settings, pytest.raises(StartError, match="ended in the middle of the check"):
+    with answering(broken) as settings, pytest.raises(StartError, match="ended during the check"):
         list(daemon_client.findings(settings, "token", repair=False, grace_seconds=0))
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (CHUNKED + b'40\r\n{"done', "ended in the middle of the rebuild"),
-        (chunks(b'{"done": 1, "of": 3}'), "ended in the middle of the rebuild"),
-        (chunks(b'{"done": 1, "of": 3}') + b"0\r\n\r\n", "ended in the middle of the rebuild"),
+        (CHUNKED + b'40\r\n{"done', "ended during the rebuild"),
+        (chunks(b'{"done": 1, "of": 3}'), "ended during the rebuild"),
+        (chunks(b'{"done": 1, "of": 3}') + b"0\r\n\r\n", "ended during the rebuild"),
         (chunks(b'{"done": 1, "of": 3}', b'{"error": "shard 2 is out"}'), "store: shard 2 is out"),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 
 from daemon.plugins import Refuse
 from daemon.plugins.errors import OverdueFault, PluginFault
-from daemon.plugins.hook import FAILURES_TO_REST, FIRST_REST_SECONDS, LONGEST_REST_SECONDS, Hook
-from daemon.plugins.hooks import ANNOTATION_BYTES, WAITING_TELLINGS, SightingHooks
+from daemon.plugins.hook import FAILURES_TO_REST, FIRST_REST_SECONDS, MAX_REST_SECONDS, Hook
+from daemon.plugins.hooks import ANNOTATION_BYTES, MAX_WAITING_NOTICES, SightingHooks
 from daemon.plugins.plugin import Plugin
 from store.errors import RefusedSightingError, StoreUnavailableError
 from tests.facens import face, person_facen
@@ -231,8 +231,8 @@ async def test_a_hook_rests_after_failing_too_often_and_comes_back():
         clock.time += 1
         assert not tried.rests
         await fail()
-        rest = min(2 * rest, LONGEST_REST_SECONDS)
-    clock.time += LONGEST_REST_SECONDS
+        rest = min(2 * rest, MAX_REST_SECONDS)
+    clock.time += MAX_REST_SECONDS
     works.append(1)
     assert await tried.call(accept=str) == "fine"
     assert tried.plugin.state == "active"
@@ -296,15 +296,15 @@ async def test_a_hook_too_far_behind_misses_the_oldest():
     hooks = SightingHooks(after=[behind])
     hooks.stored(-1)
     await asyncio.sleep(0.01)
-    for number in range(WAITING_TELLINGS + 3):
+    for number in range(MAX_WAITING_NOTICES + 3):
         hooks.stored(number)
     begin.set()
     await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        while len(told) < WAITING_TELLINGS + 1:  # noqa: ASYNC110 - a look from outside
+        while len(told) < MAX_WAITING_NOTICES + 1:  # noqa: ASYNC110 - a look from outside
             await asyncio.sleep(0.01)
     await hooks.close()
-    assert told == [-1, *range(3, WAITING_TELLINGS + 3)]
+    assert told == [-1, *range(3, MAX_WAITING_NOTICES + 3)]
     assert behind.plugin.status()["lost"] == 3
 
 

@@ -60,8 +60,8 @@ def test_the_host_has_to_match_too(host, fits):
     ("host", "entry", "message"),
     [
         (".*", ("persons", Handler), "begins with /"),
-        (".*", ("/persons/(", Handler), "no regular expression"),
-        ("*", ("/persons", Handler), "no regular expression"),
+        (".*", ("/persons/(", Handler), "not a regular expression"),
+        ("*", ("/persons", Handler), "not a regular expression"),
         (".*", ("/metrics", Handler), "the daemon's own"),
         (".*", ("/x", "Handler"), "inherits BaseHandler"),
         (".*", ("/x", dict), "inherits BaseHandler"),
@@ -82,9 +82,9 @@ def test_nothing_is_added_after_activate():
     app = PluginApp("late", User({"token": "t"}))
     app.add_handlers(".*", [("/x", Handler)])
     assert len(app.sealed()[0]) == 1
-    with pytest.raises(PluginFault, match="activate, which has ended"):
+    with pytest.raises(PluginFault, match="activate, which has returned"):
         app.add_handlers(".*", [("/y", Handler)])
-    with pytest.raises(PluginFault, match="activate, which has ended"):
+    with pytest.raises(PluginFault, match="activate, which has returned"):
         app.add_sighting_hook(before=print)
 
 
