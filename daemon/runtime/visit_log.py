@@ -2,6 +2,7 @@
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import tzinfo
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -9,7 +10,6 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import structlog
 
 from cameras.settings import CameraSettings
-from daemon.config.settings import Settings
 from pipeline.base.control_characters import visible
 from store.spool.recorder import StoredSighting
 
@@ -23,9 +23,9 @@ LONGEST_NAME = 16
 class VisitLog:
     """Logs the first sighting of a visit, and a later one if the person changes; others at level debug."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._cameras = {camera.id: _camera_name(camera) for camera in settings.cameras}
-        self._zone = settings.persons.zone
+    def __init__(self, cameras: Iterable[CameraSettings], zone: tzinfo) -> None:
+        self._cameras = {camera.id: _camera_name(camera) for camera in cameras}
+        self._zone = zone
         self._persons: OrderedDict[tuple[str, str], int | None] = OrderedDict()
 
     def __call__(self, stored: StoredSighting) -> None:

@@ -74,7 +74,7 @@ def test_a_visit_is_one_line_with_camera_person_and_visit():
             "persons": {"time_zone": "Asia/Tokyo"},
         }
     )
-    visit_log = VisitLog(settings)
+    visit_log = VisitLog(settings.cameras, settings.persons.zone)
     with capture_logs() as entries:
         visit_log(stored(person_id=None, outcome="withheld"))
         visit_log(stored(person_id=None, outcome="withheld"))
@@ -92,7 +92,7 @@ def test_a_line_stays_under_160_characters():
         {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 200}]}
     )
     with capture_logs() as entries:
-        VisitLog(settings)(
+        VisitLog(settings.cameras, settings.persons.zone)(
             stored(
                 cam_id="c" * 40,
                 person_id=123456,
