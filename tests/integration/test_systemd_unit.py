@@ -85,6 +85,27 @@ def test_dashboard_alerts_and_pages_are_installed_beside_the_program(tmp_path: P
     assert not share.exists()
 
 
+def test_man_page_and_completion_are_installed_and_removed(tmp_path: Path) -> None:
+    """They lie where man and the shells look for them, and uninstalling takes them away."""
+    share = tmp_path / "usr/local/share"
+    install = (SYSTEMD / "install.sh").read_text()
+    assert '.ci/man "$root/usr/local/share/man/man1/facend.1"' in install
+    assert '.ci/completion "$new/bin/python" "$root/usr/local/share"' in install
+    ci = SYSTEMD.parent / ".ci"
+    page = share / "man/man1/facend.1"
+    subprocess.run([sys.executable, ci / "man", page], check=True, timeout=60)
+    subprocess.run([ci / "completion", sys.executable, share], check=True, timeout=60, cwd=SYSTEMD.parent)
+    scripts = (
+        share / "bash-completion/completions/facend",
+        share / "zsh/site-functions/_facend",
+        share / "fish/vendor_completions.d/facend.fish",
+    )
+    assert all("_FACEND_COMPLETE" in script.read_text() for script in scripts)
+    environment = {**os.environ, "DESTDIR": str(tmp_path)}
+    subprocess.run([SYSTEMD / "uninstall.sh"], check=True, timeout=60, env=environment, capture_output=True)
+    assert not any(path.exists() for path in (page, *scripts))
+
+
 def test_the_user_may_open_usb_cameras(tmp_path: Path) -> None:
     """systemd-sysusers makes the service's user and puts it into the group of /dev/video*."""
     (tmp_path / "etc").mkdir()
