@@ -1,4 +1,4 @@
-"""When a box's nightly jobs last ran, for a box that is switched off at night."""
+"""Start times of nightly jobs, so that a box makes up for runs it missed."""
 
 from datetime import UTC, datetime
 
@@ -7,14 +7,14 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 class JobRuns:
-    """The jobs of one box. StoreError where MongoDB does not answer."""
+    """The jobs of one box. Methods raise StoreError where MongoDB does not answer."""
 
     def __init__(self, database: Database, box: str) -> None:
         self._collection: Collection = database["job_runs"]
         self._box = box
 
     async def last(self, job: str) -> datetime | None:
-        """When it last began, or was first heard of; None where it never was."""
+        """The last start of the job, or when it was first known; None where neither is."""
         try:
             found = await self._collection.find_one({"_id": self._key(job)})
         except DRIVER_ERRORS as error:

@@ -1,7 +1,7 @@
-"""The stored facens made anew by another model pack, from the stored pictures of the aligned faces.
+"""Recomputes stored facens with another model pack, from the stored pictures of aligned faces.
 
-The database says all the while from which pack to which one it is on the way, so that nobody opens it
-meanwhile, and each face which pack its facen is of, so that a run that was broken off goes on where it was.
+During the run the database names the old and the new pack, so that no other process opens it. Each face names
+the pack of its facen, so that an interrupted run can continue.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ FIELDS = {"normalized": 1, "detector_info": 1, "owner": 1, LOCATIONS: 1}
 class Reembedded:
     done: int
     without_picture: int
-    """Their pictures are gone: they stay, in no gallery, because nothing can be compared with them."""
+    """Faces without a picture: they stay, in no gallery, because they cannot be compared."""
 
 
 class Reembedding:
-    """Makes every facen of a database anew. Nobody else may work on it meanwhile."""
+    """Recomputes every facen of a database. No other process may use it meanwhile."""
 
     def __init__(self, database: Database, uploads: Uploads, embedder: Embedder, pack: str) -> None:
         self._database = database
@@ -49,21 +49,23 @@ class Reembedding:
         }
 
     async def left(self) -> int:
-        """How many faces wait."""
+        """Number of remaining faces."""
         try:
             return int(await self._faces.count_documents(self._waiting))
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.count") from error
 
-    async def run(self, told: Callable[[int], object] = lambda _: None, *, force: bool = False) -> Reembedded:
+    async def run(
+        self, on_progress: Callable[[int], object] = lambda _: None, *, force: bool = False
+    ) -> Reembedded:
         """Faces whose pictures lie at another place wait for a run there, unless `force` leaves them out.
 
         Args:
-            told: called with how many were done since the call before.
+            on_progress: called with the number of faces done since the previous call.
 
         Raises:
             StoreError: MongoDB or the uploads do not answer, or faces wait for a run at another place; a
-                second run goes on from there.
+                second run continues from there.
         """
         held = await stored_pack(self._database)
         old, size = (held.name, held.size) if held else (self._pack, self._embedder.size)
@@ -77,12 +79,12 @@ class Reembedding:
                 here = [face for face in faces if face["_id"] not in elsewhere]
                 made, lost = await self._renew(here, old) if here else (0, 0)
                 done, without, waiting = done + made, without + lost, waiting + len(elsewhere)
-                told(len(faces))
+                on_progress(len(faces))
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.re-embed") from error
         if waiting:
             raise StoreError(
-                f"{done} facens are made anew, and {waiting} faces have their pictures at another place: run "
+                f"facens recomputed: {done}; faces with pictures at another place: {waiting}; run "
                 "`facend facens re-embed` on the box that stored them, or mount its disk; `--force` leaves "
                 "them out of their galleries"
             )
@@ -97,7 +99,7 @@ class Reembedding:
         return found
 
     async def _elsewhere(self, faces: Sequence[Document]) -> set[int]:
-        """The faces whose aligned picture lies at another place, or may: its place is not recorded, it is
+        """The faces whose aligned picture is at another place, or may be: its place is not recorded, it is
         not here, and other places are in use."""
         here = await self._uploads.location()
         others = await self._database[USES].find_one({"location": {"$ne": here}}) is not None
@@ -118,8 +120,8 @@ class Reembedding:
         facens = {face_id: vector for face_id, vector in zip(cuts, vectors, strict=True) if vector.any()}
         changes = []
         for face in faces:
-            told = face.get("detector_info")
-            info: Document = told if isinstance(told, dict) else {}
+            details = face.get("detector_info")
+            info: Document = details if isinstance(details, dict) else {}
             facen = facens.get(face["_id"])
             if facen is None:
                 new = {"gallery": [], "left_out_by": self._pack, "detector_info": {"pack": old, **info}}
@@ -130,7 +132,7 @@ class Reembedding:
         return len(facens), len(faces) - len(facens)
 
     async def _picture(self, face: Document) -> Picture | None:
-        """The aligned face; None where there is none that can be used."""
+        """The aligned face; None without a usable one."""
         found = pictures_of(self._uploads, face, ["normalized"])
         data = await self._uploads.get(found[0].key) if found else None
         if data is None:

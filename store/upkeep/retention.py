@@ -1,8 +1,7 @@
-"""Old faces and pictures go, and what nothing refers to any more goes with them.
+"""Retention: removes faces and pictures by age, number and size, and what nothing refers to.
 
-A run can be repeated after a crash at any moment and is safe beside a running recorder.
-Enrolled people stay, whatever their age: they were put there on purpose. Faces that another box stored
-are that box's to remove, also where both boxes share a user.
+A run can be repeated after a crash at any moment and is safe beside a running recorder. Enrolled people stay,
+whatever their age. Faces that another box stored are removed by that box, also where both boxes share a user.
 """
 
 import asyncio
@@ -26,12 +25,12 @@ from store.uploads.locations import PICTURES, Places
 log = structlog.get_logger()
 
 EXTRACTED_KEPT = timedelta(days=1)
-"""How long the pictures of faces that belong to nobody are kept, and to the end of that day."""
+"""Pictures of extracted faces without an owner are kept this long, to the end of that day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What a run removed, in numbers."""
+    """Numbers of removed items."""
 
     faces: int
     pictures: int
@@ -42,12 +41,12 @@ class Removed:
 
 
 class Retention:
-    """Removes what is too old or too much. `run` is made for a periodic job; runs must not overlap."""
+    """Applies the retention settings of one user. `run` is for a periodic job; runs must not overlap."""
 
     def __init__(
         self, ctx: Context, user: UserArgument, settings: RetentionSettings, spool: Spool | None = None
     ) -> None:
-        """`spool`: its unusable sightings are cleared, too."""
+        """`spool`: its old dead letters are removed, too."""
         self._ctx = ctx
         self._user = user
         self._settings = settings
@@ -55,9 +54,9 @@ class Retention:
         self._removal = FaceRemoval(ctx, user)
 
     async def run(self, now: datetime | None = None) -> Removed:
-        """Removes what is too old at `now` (the present), and then what is too much.
+        """Removes by age relative to `now` (default: the present), then by number and size.
 
-        StoreError where a part cannot be reached; the next run goes on from there.
+        StoreError where a part cannot be reached; the next run continues from there.
         """
         now = now or datetime.now(UTC)
         settings = self._settings
@@ -84,7 +83,7 @@ class Retention:
         if self._spool is not None and settings.dead_days is not None:
             dead = await asyncio.to_thread(self._spool.remove_dead, settings.dead_days * 86_400)
         removed = Removed(faces, pictures, persons, leftovers, dead)
-        log.info("what was too old or too much is removed", **asdict(removed))
+        log.info("retention has run", **asdict(removed))
         return removed
 
     async def _remove_faces(self, cutoff: datetime, places: Places) -> tuple[int, int]:
@@ -101,14 +100,14 @@ class Retention:
         return sum([await self._removal.strip(face) async for face in old])
 
     async def _remove_orphans(self, cutoff: datetime) -> int:
-        """Pictures of days before the cutoff's that no document names."""
+        """Removes orphans of days before that of the cutoff."""
         owner = str(await self._ctx.users.owner(self._user))
         found = await self._ctx.uploads.list_folders(owner)
         days = [day for day in found if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}"]
         return (await Orphans(self._ctx).remove([f"{owner}/{day}" for day in days])).pictures
 
     async def _remove_extracted(self, cutoff: datetime) -> int:
-        """Pictures of faces that were extracted and uploaded, but belong to nobody."""
+        """Removes pictures of faces that were extracted and uploaded without an owner."""
         removed = 0
         for day in await self._ctx.uploads.list_folders(EXTRACTED):
             if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}":
@@ -117,7 +116,7 @@ class Retention:
         return removed
 
     async def _remove_persons(self, now: datetime) -> int:
-        """Persons without faces: noted in one run, removed in a later one if still without."""
+        """Removes persons without faces: noted in one run, removed in a later one."""
         removed, last = 0, -1
         while persons := await self._ctx.persons.find(
             self._user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH

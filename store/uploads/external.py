@@ -1,8 +1,7 @@
-"""Pictures to URLs outside the uploads: by HTTP PUT, to hosts that the settings allow.
+"""Sends pictures to URLs outside the uploads, by HTTP PUT, to hosts that the settings allow.
 
-Callers choose these URLs, so a request must not reach what only this machine can reach: the host has to
-be allowed, every address that its name resolves to is checked, and the connection is made to a checked
-address, not to what the name resolves to a moment later.
+Callers choose these URLs, so requests are protected against SSRF and DNS rebinding: the host must be allowed,
+every address that its name resolves to is checked, and the connection uses a checked address.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from store.errors import BadValueError, PictureRefusedError, UploadError
 
 SETTING = "uploads.thumbnail_hosts"
 TIMEOUT_SECONDS = 20.0
-"""For name resolution, connection, transfer and answer together."""
+"""Total time of name resolution, connection, transfer and answer."""
 _SCHEMES = ("http", "https")
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -33,14 +32,14 @@ class AllowedHosts:
     """The hosts to which thumbnails may be sent."""
 
     names: frozenset[tuple[str, int | None]]
-    """Host names and ports; None stands for any port."""
+    """Host names and ports; port None means any."""
     networks: tuple[_Network, ...]
 
     @classmethod
     def parse(cls, entries: Sequence[str]) -> "AllowedHosts":
         """Entries are `host`, `host:port`, an IP address or a network such as `10.0.0.0/8`.
 
-        ValueError names an entry that is none of these.
+        ValueError names an invalid entry.
         """
         names, networks = set(), []
         for entry in entries:
@@ -57,12 +56,12 @@ class AllowedHosts:
             names.add((host.lower(), port))
         return cls(frozenset(names), tuple(networks))
 
-    def name(self, host: str, port: int) -> bool:
-        """Whether the name is allowed."""
+    def allows_name(self, host: str, port: int) -> bool:
+        """Whether the host name is allowed."""
         return (host, port) in self.names or (host, None) in self.names
 
-    def address(self, address: _Address) -> bool:
-        """Whether the address is allowed by itself."""
+    def allows_address(self, address: _Address) -> bool:
+        """Whether an entry names the address or its network."""
         return any(address in network for network in self.networks)
 
 
@@ -76,7 +75,7 @@ async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> 
     """
     parts = _checked(url)
     host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
-    await asyncio.to_thread(import_module, "httpx")  # takes a while the first time; not on the event loop
+    await asyncio.to_thread(import_module, "httpx")  # slow at first; off the event loop
     shown = mask_url(f"{parts.scheme}://{parts.netloc}{parts.path}")  # a query may hold a signature
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -105,9 +104,11 @@ def _checked(url: str) -> SplitResult:
         usable = False
     if not usable or "\\" in url or " " in url:
         shown = mask_url(url)
-        raise BadValueError(f"{shown!r:.200} is no URL of these uploads, and no http:// or https:// URL")
+        raise BadValueError(
+            f"{shown!r:.200} is neither a URL of these uploads nor an http:// or https:// URL"
+        )
     if parts.username is not None or parts.password is not None:
-        raise BadValueError("a thumbnail's URL has no user and password in it")
+        raise BadValueError("the URL of a thumbnail must not contain user and password")
     try:
         split_authority(parts.netloc)
     except UrlError as error:
@@ -116,18 +117,18 @@ def _checked(url: str) -> SplitResult:
 
 
 async def _resolved(hosts: AllowedHosts, host: str, port: int) -> str:
-    """An address of the host, of which every one is allowed."""
+    """One address of the host. BadValueError unless all of them are allowed."""
     literal = _literal(host)
     if literal is not None:
-        if hosts.name(host, port) or hosts.address(_plain(literal)):
+        if hosts.allows_name(host, port) or hosts.allows_address(_plain(literal)):
             return str(literal)
         raise _refusal(f"the address {host}", host)
-    if not hosts.name(host, port):
+    if not hosts.allows_name(host, port):
         raise _refusal(f"the host {host}:{port}", host)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
     for address in map(_plain, addresses):
-        if not hosts.address(address) and (not address.is_global or address.is_multicast):
+        if not hosts.allows_address(address) and (not address.is_global or address.is_multicast):
             raise _refusal(f"{address}, an address of {host} that is not public,", str(address))
     return str(addresses[0])
 
@@ -140,7 +141,7 @@ def _literal(host: str) -> _Address | None:
 
 
 def _plain(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 address stands for, or the address itself."""
+    """The IPv4 address embedded in an IPv6 address, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:
@@ -162,14 +163,14 @@ def same_server(one: str, other: str) -> bool:
 
 def _refusal(what: str, entry: str) -> BadValueError:
     return BadValueError(
-        f"this is no URL of these uploads, and {what} is not allowed; to send thumbnails there, "
+        f"this is not a URL of these uploads, and {what} is not allowed; to send thumbnails there, "
         f"add {entry!r} to {SETTING}"
     )
 
 
 async def _send(parts: SplitResult, address: str, port: int, data: bytes, content_type: str) -> int:
-    """The status of the answer, whose body is not read."""
-    import httpx  # not at the top: most boxes send no pictures elsewhere, and commands start faster
+    """The status code of the answer. Its body is not read."""
+    import httpx  # imported here so that commands start faster
 
     host = f"[{address}]" if ":" in address else address
     target = parts._replace(netloc=f"{host}:{port}", fragment="").geturl()

@@ -1,10 +1,10 @@
-"""Where pictures go: a folder, addressed by keys and seen through URLs.
+"""Storage for pictures, addressed by keys and visible through URLs; here in a folder.
 
 A key is a relative path of plain names (`<owner>/<day>/<face id>_<random>_photo.jpeg`).
-The URL of a key is known before anything is uploaded, so that a document can name its
-pictures first and a repeated upload lands in the same place.
+The URL of a key is known before the upload, so that a document can name its pictures
+first and a repeated upload replaces the same file.
 
-A place carries a random id in the file `facend-location` at its root. Stored faces record it: the same
+A place has a random id in the file `facend-location` at its root. Stored faces record it, because the same
 URL on two boxes, or before and after a disk is mounted, can be two places.
 """
 
@@ -26,19 +26,19 @@ from pipeline.base.files import leftovers, make_folder, write_durably
 from store.errors import PictureRefusedError, UploadError
 
 MARKER = "facend-location"
-"""Name of the file with the id of a place for pictures. No key of a picture."""
+"""The file with the id of a place for pictures. Not a key of a picture."""
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _LONGEST_KEY = 1024
 _KEY_AT_END = re.compile(r"/([0-9a-f]{24}/\d{8}/\d{1,19}_[0-9a-f]{12}_[a-z]+\.[a-z]+)\Z")
-"""What `ServerFaces.gen_ffupload_key` makes."""
+"""Keys as `ServerFaces.gen_ffupload_key` makes them."""
 _LOCATION = re.compile(r"[0-9a-f]{32}")
 _OF_ONE_PICTURE = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL})
-"""Errors that concern a file's own name or size; all others (`ENOSPC`, `EROFS`, `EACCES` …) the folder."""
+"""Errors about one file's name or size. All others (`ENOSPC`, `EROFS`, `EACCES` …) concern the folder."""
 _PAGE = 500
-"""Pictures listed in one call to the thread pool."""
+"""Pictures listed per call to the thread pool."""
 _SORTED_AT_ONCE = 5_000
-"""Names sorted without a pause: `sort` keeps the interpreter, and with it the event loop, from other work."""
+"""Names per call of `sort`, which holds the GIL and so delays the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,34 +51,37 @@ class Entry:
 
 
 class Uploads(Protocol):
-    """A place for pictures. Every method raises UploadError where the place cannot be reached or used,
-    and ValueError for a key that is not a relative path of plain names."""
+    """A place for pictures.
+
+    Methods raise UploadError where the place cannot be used, and ValueError for a key that is not a relative
+    path of plain names.
+    """
 
     @property
     def address(self) -> str:
-        """The base URL, for people to recognise the place by."""
+        """The base URL, for messages."""
         ...
 
     async def location(self) -> str | None:
-        """The id of this place; None where it has none: a new place, or a disk that is not mounted."""
+        """The id of this place; None for a new place and a disk that is not mounted."""
         ...
 
     async def claim(self) -> str:
-        """The id of this place, made on first use."""
+        """The id of this place, created on first use."""
         ...
 
     def url_of(self, key: str) -> str:
-        """The URL under which the key's data is, or will be."""
+        """The URL of a key, before and after its upload."""
         ...
 
     def key_of(self, url: str) -> str | None:
-        """The key behind one of our URLs; None for any other."""
+        """The key of a URL of this place; None for any other."""
         ...
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """Stores the data, replacing what was there, whole or not at all; returns the URL.
+        """Stores the data atomically, replacing what was there; returns the URL.
 
-        PictureRefusedError where this one picture can never be stored, and others may.
+        PictureRefusedError where only this picture can never be stored.
         """
         ...
 
@@ -87,13 +90,14 @@ class Uploads(Protocol):
         ...
 
     async def delete(self, key_or_url: str) -> bool:
-        """Removes the data; False where there was none, or where the URL is not ours."""
+        """Removes the data; False where there is none, or the URL is of another place."""
         ...
 
     def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
         """The keys below a folder of keys (`<owner>` or `<owner>/<day>`), or all, in order.
 
-        Listed page by page off the event loop; memory holds the names of one folder at most.
+        Foreign names are skipped. Listed page by page off the event loop, in the memory of one folder's
+        names.
         """
         ...
 
@@ -102,20 +106,20 @@ class Uploads(Protocol):
         ...
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
-        """Those behind which there is nothing. URLs that are not ours count as there."""
+        """Those without data. URLs of other places count as present."""
         ...
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        """The names of the folders of keys right below one, in order."""
+        """The names of the direct sub-folders of a folder of keys, in order."""
         ...
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
-        """Removes half-written data that a killed run left, and returns how many there were."""
+        """Removes partial files of killed runs; returns their number."""
         ...
 
 
 def checked_key(key: str) -> str:
-    """The key, where it is a relative path of plain names; ValueError otherwise."""
+    """The key. ValueError unless it is a relative path of plain names."""
     if len(key) > _LONGEST_KEY or not all(_PART.fullmatch(part) for part in key.split("/")):
         raise ValueError(f"{key!r:.80} is no key: letters, digits, '_', '-' and '.' between single slashes")
     return key
@@ -134,9 +138,9 @@ def key_below(folder: str, name: str) -> str | None:
 
 
 def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
-    """The key behind a URL below the owner's own folder; None for any other, somebody else's too.
+    """The key of a URL below the owner's folder; None for any other.
 
-    Fields of documents may hold anybody's URLs, because their owners write into them.
+    Documents may name URLs of other owners, because users write these fields.
     """
     key = uploads.key_of(url) if isinstance(url, str) else None
     return key if key is not None and key.startswith(f"{owner}/") else None
@@ -150,7 +154,7 @@ def new_marker() -> tuple[str, bytes]:
 
 
 def location_in(marker: bytes, where: str) -> str | None:
-    """The id in a marker file; None for an empty file, which a power cut can leave."""
+    """The id in a marker file; None for an empty one, which a power cut can leave."""
     if not marker.strip():
         return None
     first = marker.split(b"\n", 1)[0].strip().decode("ascii", errors="replace")
@@ -162,16 +166,16 @@ def location_in(marker: bytes, where: str) -> str | None:
 
 
 def stored_key(uploads: Uploads, owner: object, url: object) -> str | None:
-    """As `key_of_owner`, also for a URL from before the folder was moved or its base URL changed.
+    """As `key_of_owner`, also for URLs from before the folder was moved or its base URL changed.
 
-    Keys are unique by chance wherever they lie: the end of the URL identifies the picture.
+    Keys are unique at random, so the end of the URL identifies the picture.
     """
     key = named_key(uploads, url)
     return key if key is not None and key.startswith(f"{owner}/") else None
 
 
 def named_key(uploads: Uploads, url: object) -> str | None:
-    """The key that a URL names, of any owner and at any place."""
+    """The key in a URL of any owner and any place."""
     if not isinstance(url, str):
         return None
     found = _KEY_AT_END.search(unquote(url))
@@ -179,7 +183,7 @@ def named_key(uploads: Uploads, url: object) -> str | None:
 
 
 class Addresses:
-    """The URLs of keys below a base URL, as every place for pictures has them."""
+    """URLs of keys below a base URL."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url.rstrip("/") + "/"
@@ -203,9 +207,9 @@ class Addresses:
 
 
 class FolderUploads(Addresses):
-    """Pictures in a local folder, readable by the service's user alone.
+    """Pictures in a local folder, readable by the service user only.
 
-    `base_url` is where a web server shows the folder; empty means `file://` URLs.
+    `base_url`: where a web server serves the folder. Default: `file://` URLs.
     """
 
     def __init__(self, folder: Path, base_url: str = "") -> None:
@@ -213,7 +217,7 @@ class FolderUploads(Addresses):
         super().__init__(base_url or self._folder.as_uri())
 
     def path_of(self, key: str) -> Path:
-        """Where the key's data lies. A folder may be a link to another disk."""
+        """The file of the key. Folders may be links to another disk."""
         return self._folder / checked_key(key)
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
@@ -285,7 +289,7 @@ class FolderUploads(Addresses):
             return False
         except OSError as error:
             raise self._failed("remove", path, error) from error
-        for folder in path.parents:  # the day's folder goes with its last picture
+        for folder in path.parents:  # removes the day's folder with its last picture
             if folder == self._folder:
                 break
             try:
@@ -312,7 +316,7 @@ class FolderUploads(Addresses):
             make_folder(self._folder)
             write_durably(temporary, content)
             try:
-                os.link(temporary, path)  # fails where another process was faster
+                os.link(temporary, path)  # fails if another process was faster
             except FileExistsError:
                 pass
             except OSError:  # a file system without links, such as exFAT
@@ -375,7 +379,7 @@ class FolderUploads(Addresses):
                 link = self._folder / folder
                 if link.is_symlink() and not link.exists():
                     raise UploadError(
-                        f"{link} leads to {link.readlink()}, which is not there: mount that disk"
+                        f"{link} leads to {link.readlink()}, which does not exist: mount that disk"
                     )
         except OSError as error:
             raise self._failed("read", path, error) from error

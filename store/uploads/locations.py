@@ -1,8 +1,8 @@
-"""Where each picture lies, which boxes use a place, and pictures that another box has to remove.
+"""The place of each picture, the boxes that use a place, and pictures that another box has to remove.
 
-Several boxes may share a MongoDB, a user or a place for pictures. A stored face records for each of its
-pictures the id of the place it was put to (`picture_locations`), so that a box can tell a picture that is
-lost from one that lies elsewhere, or on a disk that is not mounted. Faces from before have no such record.
+Several boxes may share a MongoDB, a user or a place for pictures. A stored face records the id of the place
+of each of its pictures (`picture_locations`), so that a box distinguishes a lost picture from one at another
+place or on a disk that is not mounted. Faces of earlier versions have no such record.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.uploads.folder import Uploads, stored_key
 
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
-"""A face's fields that hold URLs of its pictures, and how the keys of these end."""
+"""A face's fields with URLs of its pictures, and the suffixes of their keys."""
 LOCATIONS = "picture_locations"
 """The face's field with the id of the place of each picture, by the picture's field."""
 USES = "upload_locations"
@@ -36,13 +36,13 @@ REMOVALS = "picture_removals"
 """The collection of pictures that wait for the box that can reach them to remove them."""
 
 RECENT = timedelta(days=30)
-"""A box that has not used a place for this long does not use it any more."""
+"""A box that has not used a place for this long no longer counts as its user."""
 REFRESH_SECONDS = 3600.0
 UNKNOWN_KEPT = timedelta(days=90)
-"""How long a picture whose place is unknown is looked for."""
+"""How long the removal of a picture at an unknown place is pending."""
 MACHINE_ID = Path("/etc/machine-id")
 BOX_ID = "box-id"
-"""The file in the data folder with its id."""
+"""The file in the data folder with the id of the box."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Picture:
     url: str
     key: str
     location: str | None
-    """The id of its place; None where that is not recorded."""
+    """The id of its place; None where it is not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,19 @@ class Places:
     here: str | None
     """The id of this box's place; None where it has none at present."""
     mine: frozenset[str]
-    """This place, and those that only this box has ever used, such as a disk that is not mounted."""
+    """This place, and those that only this box has used, such as a disk that is not mounted."""
     uses: tuple[Use, ...] = field(repr=False)
     shared_with: tuple[str, ...]
     """Other boxes that use the same id: they share the place, or one was cloned from the other."""
 
     def of_others(self, owners: Iterable[ObjectId], own: Collection[ObjectId] = ()) -> frozenset[ObjectId]:
-        """Those of these users whose pictures all lie at places of other boxes."""
+        """The users whose pictures are all at places of other boxes."""
         elsewhere = {use.owner for use in self.uses if use.location not in self.mine}
         here = {use.owner for use in self.uses if use.location in self.mine}
         return frozenset(owner for owner in owners if owner in elsewhere - here and owner not in own)
 
     def describe(self, location: str | None) -> str:
-        """The place and its boxes, for people."""
+        """The place and its boxes, for messages."""
         if location is None:
             return "an unknown place"
         uses = sorted((use for use in self.uses if use.location == location), key=lambda use: use.seen)
@@ -112,10 +112,10 @@ class Locations:
         self._machine = _machine(home)
         self._noted: dict[tuple[str, ObjectId], float] = {}
         self.latest: str | None = None
-        """The id of this box's place when a picture was last put there; it may have changed since."""
+        """The id of this box's place at the last upload."""
 
     async def claim(self, owner: ObjectId) -> str:
-        """The id of this box's place, made on first use, and noted as used for this user.
+        """The id of this box's place, created on first use; records the use for this user.
 
         UploadError where the place cannot be used at present.
         """
@@ -135,7 +135,7 @@ class Locations:
         return location
 
     async def forget(self, owner: ObjectId) -> None:
-        """Forgets the places of a user who was deleted."""
+        """Removes the records of a deleted user."""
         try:
             await self._uses.delete_many({"owner": owner})
         except DRIVER_ERRORS as error:
@@ -180,16 +180,16 @@ class Locations:
                 raise translate_error(error, "picture_removals.write") from error
 
     async def waiting(self, here: str | None) -> int:
-        """How many noted pictures lie at this box's place."""
+        """Number of noted pictures at this box's place."""
         try:
             return int(await self._removals.count_documents({"location": here})) if here else 0
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals.count") from error
 
     async def carry_out(self) -> int:
-        """Removes the noted pictures that lie at this box's place; returns how many there were.
+        """Removes the noted pictures at this box's place; returns their number.
 
-        StoreError where MongoDB or the place cannot be reached; what is left waits for the next call.
+        StoreError where MongoDB or the place cannot be reached; the next call continues.
         """
         places = await self.places()
         if places.here is None:
@@ -202,7 +202,7 @@ class Locations:
                     gone = await self._uploads.delete(note["key"])
                     removed += gone
                     if not gone and (note["location"] is None or places.shared_with):
-                        continue  # it may lie at another box
+                        continue  # it may be at another box
                 await self._removals.delete_one({"_id": note["_id"]})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals") from error
@@ -223,7 +223,7 @@ def location_of(face: Mapping[str, Any], picture: str) -> str | None:
 def pictures_of(
     uploads: Uploads, face: Mapping[str, Any], fields: Collection[str] = tuple(PICTURES)
 ) -> list[Picture]:
-    """The pictures that the face names below its owner's folder, wherever they lie."""
+    """The pictures that the face names below its owner's folder, at any place."""
     found = []
     for name, url in urls_of(face).items():
         key = stored_key(uploads, face.get("owner"), url) if name in fields else None
@@ -251,7 +251,7 @@ def _use(document: Mapping[str, Any]) -> Use:
 
 
 def _machine(home: Path | None) -> str:
-    """This machine and data folder, as a digest: a machine's id is confidential."""
+    """A digest of machine and data folder; the machine id itself is confidential."""
     parts = []
     for path in (MACHINE_ID, *([home / BOX_ID] if home else [])):
         try:
@@ -262,7 +262,7 @@ def _machine(home: Path | None) -> str:
 
 
 def _make_id(home: Path) -> None:
-    """Gives a data folder an id of its own, by which two boxes on one machine are told apart."""
+    """Creates the id of a data folder, which distinguishes two boxes on one machine."""
     if (home / BOX_ID).exists():
         return
     try:

@@ -1,8 +1,7 @@
 """Pictures on an upload server, by WebDAV (RFC 4918): nginx, Apache and others.
 
-PUT, GET, HEAD and DELETE on the picture's URL, PROPFIND for what is there, MKCOL for folders that the
-server does not make by itself. A picture is there whole or not at all as far as the server holds to that;
-nginx writes into a temporary file and renames it.
+PUT, GET, HEAD and DELETE on the picture's URL, PROPFIND for listings, MKCOL for folders that the server does
+not create by itself. Uploads are as atomic as the server makes them; nginx renames a temporary file.
 """
 
 import asyncio
@@ -27,17 +26,16 @@ _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
 _DAV = {"d": "DAV:"}
 _Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
 _PARSED_AT_ONCE = 64 * 1024
-"""Bytes of a listing parsed in one call to the thread pool; the parser holds the interpreter meanwhile."""
+"""Bytes of a listing per call to the thread pool; the parser holds the GIL."""
 _CLAIM_SECONDS = 30.0
-"""How long the server's id is remembered when pictures are put there."""
+"""How long the server's id is cached between uploads."""
 _NO_FOLDER = (404, 409, 500)
-"""What servers answer to a PUT into a folder that is not there: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
+"""Answers to a PUT into a missing folder: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
 
 OF_ONE_PICTURE = frozenset({400, 411, 413, 414, 415, 422})
-"""Answers to a PUT that concern this one picture and come again however often it is sent: malformed, length
-missing, too large, URL too long, a type that is not accepted, content that is not. With Retry-After they are
-temporary (RFC 9110, 15.5.14). Every other answer that is no success is about the server, its settings or its
-state, and so are connection, TLS and time-out errors; docs/store.md has the whole table."""
+"""Permanent answers about one picture: malformed, length missing, too large, URL too long, type or content
+not accepted. With Retry-After they are temporary (RFC 9110, 15.5.14). All other failures concern the server,
+its settings or its state; docs/store.md has the table."""
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
@@ -51,8 +49,8 @@ class _Entry:
 class WebDavUploads(Addresses):
     """Pictures below the URL of an upload server; `store.uploads.folder.Uploads`.
 
-    The client carries user, password and timeouts, and is closed by who made it. `base_url` is where the
-    pictures are seen, where that is another URL.
+    The client has user, password and timeouts; the caller closes it. `base_url`: where the pictures are
+    served, if that is another URL.
     """
 
     def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
@@ -62,7 +60,7 @@ class WebDavUploads(Addresses):
         super().__init__(base_url or url)
 
     async def location(self) -> str | None:
-        answer = await self._ask("GET", MARKER)
+        answer = await self._request("GET", MARKER)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         self._check(answer, "GET", MARKER)
@@ -77,24 +75,24 @@ class WebDavUploads(Addresses):
 
     async def _mark(self) -> str:
         location, content = new_marker()
-        # A server that knows the condition (RFC 9110, 13.1.2) lets the first of two boxes win …
+        # On servers that know the condition (RFC 9110, 13.1.2) the first of two boxes wins …
         headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
-        answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+        answer = await self._request("PUT", MARKER, content=content, headers=headers)
         if answer.status_code in _NO_FOLDER:
-            self._check(await self._ask("MKCOL", ""), "MKCOL", "")
-            answer = await self._ask("PUT", MARKER, content=content, headers=headers)
+            self._check(await self._request("MKCOL", ""), "MKCOL", "")
+            answer = await self._request("PUT", MARKER, content=content, headers=headers)
         if answer.status_code != httpx.codes.PRECONDITION_FAILED:
             self._check(answer, "PUT", MARKER)
-        # … with any other the last wins, and both see it.
+        # … on others the last, and both read its id.
         return await self.location() or location
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """As safe as the server is: whether it has flushed its disk it does not tell."""
+        """As durable as the server: it does not report whether it flushed its disk."""
         headers = {"Content-Type": content_type}
-        answer = await self._ask("PUT", checked_key(key), content=data, headers=headers)
+        answer = await self._request("PUT", checked_key(key), content=data, headers=headers)
         if answer.status_code in _NO_FOLDER:
             await self._make_folders(key)
-            answer = await self._ask("PUT", key, content=data, headers=headers)
+            answer = await self._request("PUT", key, content=data, headers=headers)
         self._check(answer, "PUT", key)
         return self.url_of(key)
 
@@ -102,7 +100,7 @@ class WebDavUploads(Addresses):
         key = self._own_key(key_or_url)
         if key is None:
             return None
-        answer = await self._ask("GET", key)
+        answer = await self._request("GET", key)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         self._check(answer, "GET", key)
@@ -112,7 +110,7 @@ class WebDavUploads(Addresses):
         key = self._own_key(key_or_url)
         if key is None:
             return False
-        answer = await self._ask("DELETE", key)
+        answer = await self._request("DELETE", key)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return False
         self._check(answer, "DELETE", key)
@@ -139,7 +137,7 @@ class WebDavUploads(Addresses):
             if key is None:
                 return True
             async with places:
-                answer = await self._ask("HEAD", key)
+                answer = await self._request("HEAD", key)
             if answer.status_code != httpx.codes.NOT_FOUND:
                 self._check(answer, "HEAD", key)
             return answer.is_success
@@ -151,30 +149,30 @@ class WebDavUploads(Addresses):
         return [entry.key.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
-        """Nothing: what a broken upload leaves behind is the server's own, and no key of ours."""
+        """Does nothing: partial uploads are internal to the server."""
         return 0
 
     async def _listed(self, prefix: str) -> list[_Entry]:
         """The entries of one folder that have a key, in order; none where the folder does not exist."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
-        answer = await self._ask("PROPFIND", folder, content=_PROPERTIES, headers=headers)
+        answer = await self._request("PROPFIND", folder, content=_PROPERTIES, headers=headers)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         self._check(answer, "PROPFIND", folder)
-        # The operator's own server; and expat, since 2.4.1, bounds what entities can grow to.
+        # The operator's own server; expat since 2.4.1 limits the expansion of entities.
         parser: _Parser = ElementTree.XMLPullParser(["end"])
         entries: list[_Entry] = []
         try:
             for start in range(0, len(answer.content), _PARSED_AT_ONCE):
                 part = answer.content[start : start + _PARSED_AT_ONCE]
-                entries += await asyncio.to_thread(self._parsed, parser, part, prefix)
+                entries += await asyncio.to_thread(self._parse, parser, part, prefix)
             parser.close()
         except (ElementTree.ParseError, ValueError) as error:
             raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
         return sorted(entries, key=lambda entry: f"{entry.key}/" if entry.folder else entry.key)
 
-    def _parsed(self, parser: _Parser, part: bytes, folder: str) -> list[_Entry]:
+    def _parse(self, parser: _Parser, part: bytes, folder: str) -> list[_Entry]:
         parser.feed(part)
         entries = []
         for event in parser.read_events():
@@ -186,7 +184,7 @@ class WebDavUploads(Addresses):
         return entries
 
     def _entry(self, response: ElementTree.Element, parent: str) -> _Entry | None:
-        """None for the folder itself, for what does not lie right in it, and for what no key names."""
+        """None for the folder itself, for entries not directly in it, and for foreign names."""
         path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
         size = response.findtext(".//d:getcontentlength", "", _DAV)
         folder = response.find(".//d:resourcetype/d:collection", _DAV) is not None
@@ -199,11 +197,11 @@ class WebDavUploads(Addresses):
         parts = key.split("/")[:-1]
         for depth in range(1, len(parts) + 1):
             folder = "/".join(parts[:depth]) + "/"
-            answer = await self._ask("MKCOL", folder)
-            if answer.status_code != httpx.codes.METHOD_NOT_ALLOWED:  # it is there already
+            answer = await self._request("MKCOL", folder)
+            if answer.status_code != httpx.codes.METHOD_NOT_ALLOWED:  # it exists
                 self._check(answer, "MKCOL", folder)
 
-    async def _ask(
+    async def _request(
         self, method: str, path: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> httpx.Response:
         try:
@@ -217,7 +215,7 @@ class WebDavUploads(Addresses):
             ) from error
 
     def _check(self, answer: httpx.Response, method: str, path: str) -> None:
-        """Raises the error that stands for the answer; none for a success."""
+        """Raises the error for an unsuccessful answer."""
         if answer.is_success:
             return
         status, after = answer.status_code, retry_after_seconds(answer.headers.get("Retry-After"))
@@ -231,7 +229,7 @@ class WebDavUploads(Addresses):
 
 
 def retry_after_seconds(value: str | None) -> float | None:
-    """The seconds in a Retry-After header (RFC 9110, 10.2.3), at most an hour; None where it says none."""
+    """The delay of a Retry-After header (RFC 9110, 10.2.3), maximum 1 hour; None without a valid one."""
     if value is None:
         return None
     try:
@@ -241,7 +239,7 @@ def retry_after_seconds(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):  # no date, or one without a time zone
+        except (ValueError, TypeError, OverflowError):  # not a date, or without a time zone
             return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
@@ -261,4 +259,4 @@ def _advice(answer: httpx.Response) -> str:
         return "it has to accept files of some megabytes (nginx: client_max_body_size)"
     if status == httpx.codes.INSUFFICIENT_STORAGE:
         return "its disk is full"
-    return "its own log says why"
+    return "see its log"

@@ -173,10 +173,10 @@ def test_an_entry_that_is_no_host_is_named(entry: str) -> None:
 def test_entries_are_hosts_ports_addresses_and_networks() -> None:
     """In any case, since names of hosts have none."""
     hosts = AllowedHosts.parse(["Box.LAN", "nas:8080", "[::1]:80", "10.0.0.0/8", "192.168.0.7"])
-    assert hosts.name("box.lan", 443)
-    assert hosts.name("nas", 8080)
-    assert not hosts.name("nas", 80)
-    assert hosts.name("::1", 80)
+    assert hosts.allows_name("box.lan", 443)
+    assert hosts.allows_name("nas", 8080)
+    assert not hosts.allows_name("nas", 80)
+    assert hosts.allows_name("::1", 80)
     assert len(hosts.networks) == 2
 
 
