@@ -1,4 +1,4 @@
-"""Hearing of a collection's changes, where MongoDB tells of them.
+"""Notification of changes of a collection, by MongoDB's change streams.
 
 See https://www.mongodb.com/docs/manual/changeStreams/.
 """
@@ -15,9 +15,9 @@ from store.mongo.driver_errors import DRIVER_ERRORS
 log = structlog.get_logger()
 
 NO_STREAMS = 40573
-"""MongoDB's code where it is no replica set."""
+"""MongoDB's error code of a server that is not in a replica set."""
 AWAIT_MS = 500
-"""How long the server holds a question without news; news are sent at once."""
+"""Maximum time for which the server holds a request without changes; changes are sent at once."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
@@ -25,8 +25,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 async def watch(collection: Collection, notify: Callable[[], None]) -> None:
     """Call `notify` at every change of the collection, until cancelled.
 
-    Also whenever it begins to watch (again), because something may have been missed. Returns where MongoDB is
-    no replica set, and tells of nothing.
+    Also whenever the stream is opened (again), because changes may have been missed. Returns if MongoDB is
+    not a replica set and has no change streams.
     """
     backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while True:
@@ -39,5 +39,7 @@ async def watch(collection: Collection, notify: Callable[[], None]) -> None:
         except DRIVER_ERRORS as error:
             if getattr(error, "code", None) == NO_STREAMS:
                 return
-            log.debug("changes are not heard of at present", collection=collection.name, reason=str(error))
+            log.debug(
+                "the change stream cannot be read at present", collection=collection.name, reason=str(error)
+            )
         await asyncio.sleep(backoff.pause_seconds())

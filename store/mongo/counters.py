@@ -1,4 +1,4 @@
-"""Numbers that go up by one and never come twice."""
+"""Counters: sequences of whole numbers without repetition."""
 
 from contextlib import suppress
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ class Counter(Model):
 
 
 class Counters(MongoStore[Counter]):
-    """The counters, `{_id: name, seq: whole number}`."""
+    """The collection of counters, `{_id: name, seq: whole number}`."""
 
     name = "counters"
     Model: TypeAlias = Counter
@@ -29,7 +29,7 @@ class Counters(MongoStore[Counter]):
         return {**await super()._completing(given), "seq": Int64(0)}
 
     async def ensure(self, counter: str, start: int = 0) -> None:
-        """Makes the counter with this current value, unless it is there already."""
+        """Create the counter with this value, unless it exists."""
         _check_name(counter)
         async with self._operation("ensure"):
             await self._collection.update_one(
@@ -37,7 +37,7 @@ class Counters(MongoStore[Counter]):
             )
 
     async def raise_to(self, counter: str, value: int) -> None:
-        """Sets the counter to this value, unless it is further already."""
+        """Set the counter to this value, unless it is higher."""
         async with self._operation("raise_to"):
             await self._collection.update_one({"_id": counter}, {"$max": {"seq": Int64(value)}})
 
@@ -56,10 +56,10 @@ class Counters(MongoStore[Counter]):
 
         Raises:
             CounterMissingError: (a TypeError) there is no such counter.
-            BadValueError: (a ValueError) its current value is no whole number, or the largest there is.
+            BadValueError: (a ValueError) its current value is not a whole number, or is the largest one.
         """
         if not isinstance(counter, str):
-            raise CounterMissingError(f"a counter is called by its name, not {counter!r:.40}")
+            raise CounterMissingError(f"a counter is given by its name, not {counter!r:.40}")
         usable = {"_id": counter, "seq": {"$type": ["int", "long"], "$lt": MAX_ID}}
         async with self._operation("next"):
             document = await self._collection.find_one_and_update(
@@ -71,13 +71,14 @@ class Counters(MongoStore[Counter]):
             found = await self._collection.ungated.find_one({"_id": counter})
         if found is None or "seq" not in found:
             raise CounterMissingError(
-                f"the counter {counter!r:.80} has no current value; make it with Counters.ensure"
+                f"the counter {counter!r:.80} has no current value; create it with Counters.ensure"
             )
         raise BadValueError(
-            f"the counter {counter!r:.80} holds {found['seq']!r:.80}, which is no whole number to go on from"
+            f"the counter {counter!r:.80} holds {found['seq']!r:.80}, which is not a whole number below "
+            "the maximum; correct its seq in MongoDB"
         )
 
 
 def _check_name(counter: object) -> None:
     if not isinstance(counter, str) or not counter:
-        raise BadValueError(f"a counter's name is text that is not empty, not {counter!r:.40}")
+        raise BadValueError(f"the name of a counter is non-empty text, not {counter!r:.40}")

@@ -22,7 +22,7 @@ from store.errors import (
     StoreUnavailableError,
 )
 
-# MongoDB's error codes that speak of the server's state, not of what was asked:
+# MongoDB's error codes for the state of the server, not for a fault of the request:
 # docs: mongodb.com/docs/manual/reference/error-codes
 STATE_CODES = frozenset(
     {
@@ -53,12 +53,12 @@ def translate_error(error: Exception, operation: str) -> StoreError:
     if isinstance(error, DuplicateKeyError):
         fields = tuple((error.details or {}).get("keyPattern", {}))
         return ConflictError(
-            f"{operation}: there is one with the same {' and '.join(fields) or 'unique fields'} already",
+            f"{operation}: a document with the same {' and '.join(fields) or 'unique fields'} exists already",
             fields,
         )
     if isinstance(error, ExecutionTimeout):
         return QueryTimeoutError(
-            f"{operation}: the query took longer than it may, and MongoDB ended it; "
+            f"{operation}: the query exceeded its time limit and MongoDB ended it; "
             "narrow the filters, or use fields that have an index"
         )
     if isinstance(error, (ConnectionFailure, AutoReconnect, WTimeoutError)):

@@ -1,7 +1,7 @@
-"""Collections whose readers meet no malformed document.
+"""Collections that hide malformed documents from their readers.
 
-Every read carries the condition that a document has the shape of its collection (`store.mongo.shapes`): one
-that has not does not exist for any reader. Writes and removals pass as they are.
+Every read is restricted to documents with the shape of their collection (`store.mongo.shapes`). Updates and
+removals by filter are restricted too if they return a document; other writes pass unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,12 @@ Query = Mapping[str, Any]
 
 
 class GatedCollection:
-    """A collection of the driver; what is not defined here is the driver's own."""
+    """A collection of the driver; methods that are not defined here are the driver's."""
 
     def __init__(self, ungated: Any, condition: dict[str, Any]) -> None:  # noqa: ANN401  the driver has no types
         self.ungated = ungated
-        """Also with malformed documents: for whoever looks for them, or decides what may be removed."""
+        """The driver's collection, with malformed documents: for upkeep, which reports them and must not
+        remove what they name."""
         self._condition = condition
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the driver has no types
@@ -33,7 +34,7 @@ class GatedCollection:
         return self.ungated.find_one(self._gated(filter), *args, **options)
 
     def find_one_and_update(self, filter: Query, *args: object, **options: object) -> Any:  # noqa: A002, ANN401  as `find`
-        # An upsert that passes over a malformed document would try to make a second one of its `_id`.
+        # An upsert that does not see a malformed document would try to insert a second one with its `_id`.
         query = filter if options.get("upsert") else self._gated(filter)
         return self.ungated.find_one_and_update(query, *args, **options)
 
@@ -57,7 +58,7 @@ class GatedCollection:
 
 
 class GatedDatabase:
-    """A database of the driver, whose collections are gated."""
+    """A database of the driver whose collections are gated."""
 
     def __init__(self, ungated: Any) -> None:  # noqa: ANN401  the driver has no types
         self._ungated = ungated

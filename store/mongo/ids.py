@@ -1,4 +1,4 @@
-"""Ids of faces: uint64, in the order of time, made without asking anybody.
+"""Ids of faces: uint64, ordered by time, generated without coordination.
 
 63 bits, because BSON's whole numbers have a sign: 42 bits of milliseconds since 1970 (until
 the year 2109), 9 bits that tell generators apart, 12 bits that count within a millisecond.

@@ -1,4 +1,8 @@
-"""One at a time, in this process and across all processes on the same database."""
+"""Short leases: locks among the tasks of this process and among all processes on a database.
+
+For work of milliseconds: callers wait for the lease, and it is never renewed. `store.mongo.term_leases` has
+leases that are renewed for as long as a box works on something.
+"""
 
 import asyncio
 import random
@@ -16,14 +20,16 @@ from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 HELD_SECONDS = 10.0
-"""A holder that dies is waited for so long; what is done under a lease takes milliseconds."""
+"""Time after which the lease of a dead holder expires; work under a lease takes milliseconds."""
 MARGIN_SECONDS = 2.0
-"""Before the end of the lease nothing is begun any more; what was sent has so long to arrive."""
+"""Work is cancelled this long before the lease expires, so that what was sent can still arrive."""
 PATIENCE_SECONDS = 30.0
+"""Maximum time to wait for a lease."""
 
 
 class Leases:
-    """Locks by name, as documents that expire by the server's clock: those of the machines do not matter."""
+    """Locks by name, as documents that expire by the server's clock; the clocks of the machines do not
+    matter."""
 
     def __init__(self, database: Database) -> None:
         self._collection: Collection = database["leases"]
@@ -36,10 +42,11 @@ class Leases:
 
     @asynccontextmanager
     async def held(self, name: str) -> AsyncIterator[None]:
-        """Holds the lease among all processes; take `local` first.
+        """Hold the lease among all processes; acquire `local` first.
 
         Raises:
-            StoreUnavailableError: others held it all the time, or MongoDB does not answer.
+            StoreUnavailableError: others hold it for PATIENCE_SECONDS, the work takes too long, or MongoDB
+                does not answer.
         """
         try:
             asked_at = await self._acquire(name)
@@ -50,7 +57,7 @@ class Leases:
                 yield
         except TimeoutError as error:
             raise StoreUnavailableError(
-                f"what needs the lease {name} took longer than it may be held"
+                f"work under the lease {name} took longer than it may be held; try again"
             ) from error
         finally:
             try:
@@ -59,7 +66,7 @@ class Leases:
                 raise translate_error(error, "leases.release") from error
 
     async def _acquire(self, name: str) -> float:
-        """Returns when the lease is ours; the loop's time at which the question that got it was sent."""
+        """Acquire the lease; returns the loop's time at which the successful request was sent."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_SECONDS
         while True:
@@ -68,18 +75,21 @@ class Leases:
                 lease = await self._collection.find_one_and_update(
                     {"_id": name}, self._take_if_free(), upsert=True, return_document=ReturnDocument.AFTER
                 )
-            except DuplicateKeyError:  # two made the document at once
+            except DuplicateKeyError:  # two processes inserted the document at once
                 continue
             if lease["holder"] == self._holder:
                 return asked_at
             if loop.time() > end:
-                raise StoreUnavailableError(f"others hold the lease {name} for {PATIENCE_SECONDS:g} s")
+                raise StoreUnavailableError(
+                    f"other processes hold the lease {name} for {PATIENCE_SECONDS:g} s; try again"
+                )
             await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311  jitter, no secret
 
     def _take_if_free(self) -> list[dict[str, Any]]:
-        """An update in one step: ours where nobody holds it or it has expired, as it was for any other."""
+        """One atomic update: takes the lease if it is free, expired or malformed, and else changes
+        nothing."""
         until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
-        # A lease that runs for longer than any holder asks for, or to no time at all, is damaged.
+        # A lease that expires later than any holder asks for, or never, is malformed.
         expired = {
             "$or": [
                 {"$ne": [{"$type": "$expires"}, "date"]},

@@ -1,6 +1,7 @@
-"""Malformed documents: how many there are, and each named in the log once.
+"""Malformed documents: counted, and each logged once.
 
-Readers pass over them (`store.mongo.gate`). They stay in MongoDB as they are: a person decides about them.
+Readers do not see them (`store.mongo.gate`). They stay in MongoDB unchanged, for an operator to mend or
+remove.
 """
 
 import asyncio
@@ -19,10 +20,11 @@ log = structlog.get_logger()
 
 WRONG_SHAPE = "it does not have the shape of its collection"
 LOGGED_AT_ONCE = 20
+"""Maximum number of documents that one search logs."""
 REMEMBERED = 10_000
-"""Documents of which it is known that the log names them."""
+"""Maximum number of documents that are remembered as logged."""
 FEW = 20_000
-"""A collection with no more documents is searched every minute, a larger one every ten."""
+"""Collections with up to this number of documents are searched every minute, larger ones every ten."""
 MINUTE_SECONDS = 60.0
 LARGE_EVERY = 10
 SHORTEST_PAUSE_SECONDS = 2.0
@@ -31,7 +33,7 @@ RETRY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """One document that no reader takes."""
+    """One malformed document."""
 
     collection: str
     id: object
@@ -55,7 +57,7 @@ async def malformed_document(
 
 
 class MalformedDocuments:
-    """Counts the malformed documents of one database, and names them in the log."""
+    """Counts and logs the malformed documents of one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,14 +66,14 @@ class MalformedDocuments:
         self.counts: dict[str, float] = dict.fromkeys(SHAPES, 0)
         """By collection."""
         self.indexes: list[str] = []
-        """Indexes that MongoDB refuses to build, and why."""
+        """Indexes that MongoDB refuses to build, each with its reason."""
 
     def notice(self) -> None:
-        """A reader has met one: search all collections soon."""
+        """Search all collections soon, because a reader has met a malformed document."""
         self._noticed.set()
 
     async def watch(self) -> None:
-        """Searches now and then, until cancelled."""
+        """Search regularly, until cancelled."""
         for turn in range(2**63):
             everything = turn % LARGE_EVERY == 0 or self._noticed.is_set()
             self._noticed.clear()
@@ -88,7 +90,7 @@ class MalformedDocuments:
                 continue
 
     async def search(self, *, everything: bool = True) -> None:
-        """Counts once; without `everything` only in small collections. StoreError where MongoDB is away."""
+        """Search once; without `everything` only small collections. Raises StoreError if MongoDB is away."""
         fresh = 0
         for name in SHAPES:
             if not everything and await self._is_large(name):
@@ -100,14 +102,14 @@ class MalformedDocuments:
                     fresh += 1
                     if fresh <= LOGGED_AT_ONCE:
                         log.warning(
-                            "a malformed document is passed over; see `facend doctor`",
+                            "a malformed document is ignored; see `facend doctor`",
                             collection=name,
                             id=str(one.id)[:80],
                             fault=one.fault,
                         )
             self.counts[name] = count
         if fresh > LOGGED_AT_ONCE:
-            log.warning("more malformed documents are passed over", number=fresh - LOGGED_AT_ONCE)
+            log.warning("more malformed documents are ignored", number=fresh - LOGGED_AT_ONCE)
 
     async def found(self, collection: str) -> AsyncIterator[Malformed]:
         """The malformed documents of a collection. StoreError where MongoDB does not answer."""

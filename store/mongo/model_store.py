@@ -1,4 +1,4 @@
-"""Documents as models, and the ways to find and change them."""
+"""`MongoStore`: a collection whose documents are models, with checked queries and updates."""
 
 import time
 from collections import OrderedDict
@@ -30,32 +30,32 @@ from store.mongo.update_options import checked_options, equalities
 from store.observer import StoreObserver, Unobserved
 
 SCHEMA = 1
-"""The version of the documents that this code writes; `store.mongo.migrations` brings older ones up to it."""
+"""Version of the documents that this code writes; `store.mongo.migrations` migrates older ones."""
 
 
 class Model(OrderedDict[str, Any]):
-    """A document of MongoDB: a dictionary in the document's own order, with methods of its own kind."""
+    """A document of MongoDB, as an ordered dictionary."""
 
 
 M = TypeVar("M", bound=Model)
 
 
 class MongoStore(Generic[M]):
-    """A collection of documents of one kind, without regard to whose they are.
+    """A collection of documents of one kind, without owners.
 
     Every method raises `BadFilterError` for filters, updates, sorts and limits that are not
-    allowed (see `store.mongo.guard`), `QueryTimeoutError` where a query takes longer than it may (see
-    `store.mongo.query_limits`), and `StoreUnavailableError` where MongoDB does not answer.
+    allowed (see `store.mongo.guard`), `QueryTimeoutError` if a query exceeds its time limit (see
+    `store.mongo.query_limits`), and `StoreUnavailableError` if MongoDB does not answer.
     """
 
     name: ClassVar[str]
-    """The collection in MongoDB."""
+    """Name of the collection in MongoDB."""
     _model: type[M]
-    """The type of its documents, which everybody else calls by the collection's name: `Faces.Model`."""
+    """The class of its documents; public under the name `Model`, as in `Faces.Model`."""
     protected: ClassVar[frozenset[str]] = frozenset()
-    """Fields, beside `_id` and `owner`, that only methods of this class may change."""
+    """Fields beside `_id` and `owner` that only methods of this class may change."""
     set_whole: ClassVar[frozenset[str]] = frozenset({"name"})
-    """Fields that an update may only set or take away whole, because what they hold is checked."""
+    """Fields that an update may only set or unset whole, because their values are checked."""
     always_read: ClassVar[frozenset[str]] = frozenset({"_id"})
     """Fields that a projection cannot leave out."""
     name_field: ClassVar[str] = "_id"
@@ -78,13 +78,13 @@ class MongoStore(Generic[M]):
         skip: int | None = None,
         limit: int | None = None,
     ) -> list[M]:
-        """The documents that pass the filters, in the order of the sort."""
+        """The documents that pass the filters, in the order of `sort`."""
         return await self._find(checked_filters(filters), sort, skip, limit)
 
     async def find_one(
         self, filters: Filters | None, sort: Sort | None = None, skip: int | None = None
     ) -> M | None:
-        """The first document that passes the filters, None where there is none."""
+        """The first document that passes the filters, or None."""
         return await self._find_one(checked_filters(filters), sort, skip)
 
     async def count(
@@ -94,11 +94,11 @@ class MongoStore(Generic[M]):
         skip: int | None = None,
         limit: int | None = None,
     ) -> int:
-        """How many documents pass the filters, after `skip` and up to `limit` of them."""
+        """The number of documents that pass the filters, after `skip` and up to `limit`."""
         return await self._count(checked_filters(filters), sort, skip, limit)
 
     async def remove_one(self, filters: Filters | None, sort: Sort | None = None) -> M | None:
-        """Removes the first document that passes the filters and returns it; None where there is none."""
+        """Removes the first document that passes the filters, and returns it or None."""
         return await self._remove_one(checked_filters(filters), sort)
 
     async def update_one(
@@ -109,7 +109,7 @@ class MongoStore(Generic[M]):
         return_document: bool = ReturnDocument.AFTER,
         **kwargs: object,
     ) -> M | None:
-        """Updates the first document that passes the filters; returns it as it is afterwards (or was before).
+        """Updates the first document that passes the filters, and returns it as it is after or was before.
 
         Args:
             update: `{property: value}`, or MongoDB's operators such as `{"$set": {property: value}}`.
@@ -122,7 +122,7 @@ class MongoStore(Generic[M]):
         """The document as an instance of this collection's Model."""
         return self._model(obj)
 
-    # The same once more for the subclasses: `query` has passed the guard and is safe.
+    # The same for subclasses, with a `query` that has passed the guard.
 
     async def _find(
         self,
@@ -195,34 +195,35 @@ class MongoStore(Generic[M]):
     def _checked_update(
         self, update: object, return_document: object, kwargs: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The changes and the options of an update, once they have passed the guard."""
+        """The checked changes and options of an update."""
         if not isinstance(return_document, bool):
             raise BadFilterError("return_document is ReturnDocument.BEFORE or ReturnDocument.AFTER")
         return self._changes(update), checked_options(kwargs, self.always_read)
 
     async def _inserting(self, query: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-        """The changes for an upsert that finds nothing: they complete the document that it makes."""
+        """The changes of an upsert that finds no document, with the fields that complete the new one."""
         given = equalities(query)
         if made := sorted({field.partition(".")[0] for field in given} & self.protected - {self.name_field}):
-            raise BadFilterError(f"an upsert cannot make a document with {', '.join(made)}; use add")
+            raise BadFilterError(f"an upsert cannot create a document with {', '.join(made)}; use add")
         given |= changes.get("$set", {})
         reached = {path.partition(".")[0] for fields in changes.values() for path in fields}
         missing = await self._completing(given)
         return {**changes, "$setOnInsert": {key: part for key, part in missing.items() if key not in reached}}
 
     async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What a document that an upsert makes out of these fields has beside them.
+        """The fields that complete a document which an upsert creates with the given ones.
 
-        BadValueError where the fields cannot be those of a document of this collection.
+        Raises:
+            BadValueError: a document of this collection cannot have these fields.
         """
         return {"schema": SCHEMA}
 
     def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
-        """The sort, once it has passed the guard."""
+        """The checked sort."""
         return checked_sort(sort)
 
     def _changes(self, update: object) -> dict[str, Any]:
-        """The update, once it has passed the guard."""
+        """The checked update."""
         changes = checked_update(with_operators(update), self.protected, self.set_whole)
         if "name" in changes.get("$set", {}):
             checked_label(changes["$set"]["name"], "a name")
@@ -235,13 +236,13 @@ class MongoStore(Generic[M]):
 
     @asynccontextmanager
     async def _query(self, name: str, *parts: object) -> AsyncIterator[int]:
-        """As `_operation`, and gives the `maxTimeMS` of a query with these filters and updates."""
+        """As `_operation`; yields the `maxTimeMS` of a query with these filters and updates."""
         async with self.limiter.admitted(f"{self.name}.{name}", *parts) as max_time_ms, self._operation(name):
             yield max_time_ms
 
     @asynccontextmanager
     async def _operation(self, name: str) -> AsyncIterator[None]:
-        """Measures a call to MongoDB and turns the driver's errors into ours."""
+        """Measures a call to MongoDB and translates the driver's errors."""
         operation = f"{self.name}.{name}"
         since = time.perf_counter()
         try:
@@ -249,22 +250,22 @@ class MongoStore(Generic[M]):
         except DRIVER_ERRORS as error:
             translated = translate_error(error, operation)
             self._observer.error(operation, type(translated).__name__)
-            # The server's text about a conflict holds the values, of which one may be a token.
+            # The server's text about a conflict contains the values, which may be a token.
             raise translated from (None if isinstance(translated, ConflictError) else error)
         finally:
             self._observer.operation(operation, time.perf_counter() - since)
 
 
 PLAIN = frozenset({str, int, float, bool, type(None), ObjectId})
-"""Most values are exactly of one of these types, and MongoDB takes them as they are."""
+"""Types that MongoDB stores as they are."""
 
 
 def storable(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document as MongoDB gives it back: times in UTC, with milliseconds.
 
     Raises:
-        BadValueError: a field's name that MongoDB would not take or would read as an operator; nesting
-            deeper than it takes; code, references, and UUIDs, of which it cannot tell how they are meant.
+        BadValueError: the name of a field is invalid or an operator; the nesting is too deep; or a value is
+            code, a reference or a UUID.
     """
     return _storable_fields(document, 0)
 
@@ -281,7 +282,7 @@ def _storable(value: object, depth: int) -> object:
     if isinstance(value, (UUID, Code, DBRef)):
         raise BadValueError(f"a value of the type {type(value).__name__} is not stored; pass text instead")
     if isinstance(value, datetime):
-        # A time without zone is read as UTC, as the driver does.
+        # A time without zone is UTC, as for the driver.
         try:
             moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
         except OverflowError as error:
@@ -297,13 +298,13 @@ def _storable(value: object, depth: int) -> object:
 def _checked_name(key: object) -> str:
     if not isinstance(key, str) or not key or key.startswith("$") or "\0" in key or "." in key:
         raise BadValueError(
-            f"{key!r:.80} cannot be a field's name: text, not empty, without '.', '$' in front and zeros"
+            f"{key!r:.80} cannot be the name of a field: non-empty text without '.', NUL and a leading '$'"
         )
     return key
 
 
 def checked_mapping(value: object, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
-    """The data of a new object as a dictionary of its own."""
+    """A checked copy of the data of a new object."""
     if not isinstance(value, Mapping):
         fields = f" such as {', '.join(known)}" if known else ""
         raise BadValueError(f"a {what} is a mapping of fields{fields}, not {type(value).__name__}")

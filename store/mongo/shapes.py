@@ -1,8 +1,8 @@
-"""The shape of each collection's documents: what every reader relies on.
+"""The shape of each collection's documents, on which every reader relies.
 
-A document that another program wrote, or a damaged dump restored, may have any shape. `store.mongo.client`
-adds these conditions to every read, so that no reader meets a malformed document; `store.mongo.malformed`
-finds, counts and names those that are left out. Fields that no code computes with may hold anything.
+A document that another program or a damaged dump wrote may have any shape. `store.mongo.gate` adds these
+conditions to every read, so that no reader sees a malformed document; `store.mongo.malformed` counts and logs
+the hidden ones. Fields that no code computes with may hold anything.
 """
 
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ WHOLE = ("int", "long")
 NUMBER = ("int", "long", "double")
 FIRST_TIME = datetime(1, 1, 1, tzinfo=UTC)
 LAST_TIME = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
-"""What Python's own type can hold; MongoDB's reaches further."""
+"""The range of Python's datetime; MongoDB's is wider."""
 HIGHEST_VERSION = 999
 """Upper bound of `schema`, which counts versions of this program."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a field holds, in MongoDB's names of types."""
+    """The types and bounds of a field, with MongoDB's names of types."""
 
     types: tuple[str, ...]
     expected: str
-    """The same for people."""
+    """The type in words, for messages."""
     required: bool = False
     least: int | None = None
     most: int | None = None
@@ -113,16 +113,16 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "becoming": _optional(TEXT),
     },
 }
-"""By collection and field. A collection that is not here has no readers that rely on a shape."""
+"""By collection and field. Collections that are not listed have no fixed shape."""
 
 FACE_OBJECT_KEYS = ("id", "bbox", "galleries")
-"""Keys of the face object (see `store.face`); as fields of a stored face they would hide its own."""
+"""Keys of the face object (see `store.face`); as fields of a stored face they would hide the real ones."""
 
 
 def well_formed(collection: str) -> Document:
-    """The condition that a document of the collection has its shape; {} where it has none.
+    """The filter for documents with the shape of their collection; {} if it has no fixed shape.
 
-    As a JSON schema, because the query planner looks for no index for it:
+    A JSON schema, because the query planner does not try indexes for it:
     https://www.mongodb.com/docs/manual/reference/operator/query/jsonSchema/
     """
     if (shape := SHAPES.get(collection)) is None:
@@ -140,12 +140,12 @@ def well_formed(collection: str) -> Document:
 
 
 def malformed(collection: str) -> Document:
-    """The condition that a document of the collection has not its shape."""
+    """The filter for malformed documents of the collection."""
     return {"$nor": [well_formed(collection)]}
 
 
 def fault(collection: str, document: Mapping[str, Any]) -> str:
-    """What is wrong with the document's shape; empty where it is well formed."""
+    """What is wrong with the shape of the document; "" if it is well formed."""
     shape = SHAPES.get(collection, {})
     if collection == "faces":
         for key in FACE_OBJECT_KEYS:
@@ -198,7 +198,7 @@ def _fits(field: Field, value: object) -> bool:
 
 
 def bson_type(value: object) -> str:
-    """MongoDB's name of a value's type, for those that shapes speak of; Python's for others."""
+    """MongoDB's name of a value's type if shapes use it, else Python's."""
     if isinstance(value, bool):
         return "bool"
     for kind, name in (
@@ -219,7 +219,7 @@ def bson_type(value: object) -> str:
 
 
 def _named(value: object) -> str:
-    """A value for people, without what it holds: that may be somebody's name or a secret."""
+    """A description of a value without its content, which may be personal or secret."""
     names = {"string": "text", "array": "a list", "object": "a mapping", "null": "null", "date": "a time"}
     kind = bson_type(value)
     if kind in NUMBER or kind == "bool":

@@ -1,4 +1,4 @@
-"""The question whose face this is, and the trace that it leaves in a person made for it."""
+"""The question whose face this is, and the mark that it leaves in a person created for it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,30 +13,30 @@ from pipeline.types import Facen
 from store.recognition.visit_evidence import VisitEvidence
 
 ROUNDING = 1e-6
-"""Rounding of float32: the same facen has to reach a threshold of 1."""
+"""Tolerance for float32: a facen has to reach a threshold of 1 with itself."""
 PROVISIONAL_PERIOD = timedelta(minutes=10)
-"""For so long a new person is found by the facen it was made for, until its first face is in the gallery."""
+"""Time for which a new person is also found by the mark in its document, until its first face is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Whose face is this, among the faces of these galleries that pass the filters?"""
+    """To which person does this facen belong, among the faces of these galleries that pass the filters?"""
 
     owner: ObjectId
     galleries: tuple[str, ...]
     facen: Facen
     threshold: float
     query: dict[str, Any]
-    """The filters, checked; {} for none."""
+    """The filters, checked; {} without filters."""
     visit: VisitEvidence | None = None
     """None for a face from a picture."""
     face_id: int | None = None
-    """Of a stored face."""
+    """The id of the face, where it is stored already."""
     max_time_ms: int | None = None
-    """Limit of each query to MongoDB that has the filters in it."""
+    """Time limit of each query to MongoDB with the filters."""
 
     def provisional_mark(self) -> dict[str, Any]:
-        """What the document of a person made for this question says about it."""
+        """The field `founding` of a person that is created for this question."""
         return {
             "galleries": list(self.galleries),
             "facen": encode(self.facen),
@@ -45,7 +45,7 @@ class Question:
         }
 
     def provisional_query(self, gallery: str) -> dict[str, Any]:
-        """The persons made a moment ago for a question like this one."""
+        """The filter for persons created within PROVISIONAL_PERIOD for a question like this one."""
         return {
             "owner": self.owner,
             "founding.galleries": gallery,

@@ -1,4 +1,5 @@
-"""When a face is a known person's, when it makes a new one, and which faces are kept to compare with."""
+"""Thresholds: when a face is a known person's, when it creates a new one, and which faces become
+references."""
 
 from dataclasses import dataclass, field
 from typing import Self
@@ -9,33 +10,35 @@ from store.settings import PersonsSettings
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRules:
+    """Which faces become references, with which new faces are compared."""
+
     max_count: int = 8
-    """References a person keeps in each person gallery."""
+    """Maximum number of references of a person in each person gallery."""
     min_score: float = -3.0
-    """The quality score that a reference needs."""
+    """Minimum quality score."""
     min_shots: int = 2
-    """The number of agreeing shots that a reference's facen is made of."""
+    """Minimum number of agreeing shots that the facen is made of."""
 
     def accept(self, score: float, shots: int) -> bool:
-        """Whether a face with these says enough about somebody to be compared with others later."""
+        """Whether a face with this quality score and number of shots may become a reference."""
         return score >= self.min_score and shots >= self.min_shots
 
 
 @dataclass(frozen=True, slots=True)
 class RecognitionRules:
-    """The rules for faces of cameras, beside the threshold that each question brings."""
+    """Rules for faces of cameras, beside the threshold of each question. Values are confidences, 0 to 1."""
 
     band: float = 0.05
-    """So far below the threshold a poor look is neither the same person nor another one."""
+    """Width of the range below the threshold in which a face is ambiguous."""
     obscurity_penalty: float = 0.17
-    """The threshold is so much higher where hardly anything is to be seen of both faces. Small, blurred and
-    dark faces are alike because of that: of two people, faces of 40 px, blurred by 2 px and darkened to 0.4,
-    had a confidence of 0.74 in the middle and 0.905 at most, of one person 0.88 in the middle. (Compared
-    with a good face they are like nobody.)"""
+    """Added to the threshold when both faces are fully obscure (obscurity 1). Small, blurred and dark faces
+    resemble each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a median confidence of 0.74
+    (maximum 0.905) between two persons, and of 0.88 for one person. Compared with a clear face they match no
+    one, so no penalty is needed there."""
     same_visit_confidence: float = 0.65
-    """The confidence that is enough within one visit, where the track says the same already …"""
+    """Threshold for the person of the same visit, where the track is evidence too."""
     same_visit_margin: float = 0.1
-    """… unless somebody else is more like it by so much."""
+    """Another person wins over that of the same visit if its confidence is higher by this much."""
     references: ReferenceRules = field(default_factory=ReferenceRules)
 
     @classmethod
@@ -44,8 +47,9 @@ class RecognitionRules:
         return cls(band=settings.band, references=references)
 
     def required_confidence(self, threshold: float, obscurity: float) -> float:
-        """The confidence that two faces need, of which the plainer one is so obscure."""
+        """The threshold for two faces; `obscurity`, 0 to 1, is that of the clearer one."""
         return threshold + self.obscurity_penalty * obscurity
 
     def allows_new_person(self, visit: VisitEvidence) -> bool:
+        """Whether a face of this visit may create a person."""
         return self.references.accept(visit.score, visit.shots)

@@ -51,7 +51,7 @@ async def test_a_long_list_of_faces_is_asked_for_in_parts(
     ctx: Context, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More ids than fit into one question to MongoDB make several, and nothing is lost between them."""
-    monkeypatch.setattr(nearest, "ASK_AT_ONCE", 2)
+    monkeypatch.setattr(nearest, "IDS_PER_QUERY", 2)
     wanted = person_facen(0)
     made = [await stored(ctx, user, like(wanted, 0.9 - number / 10), ["g"]) for number in range(5)]
     results = await ctx.faces.identify(user, "g", face(wanted), 100, 0.0)

@@ -1,0 +1,205 @@
+"""The persons that a face may belong to: the nearest ones, and those of visits at the same time.
+
+For a face of a camera a person gallery stands for the enrolled people, then for the references of its
+persons, then for persons without references. Any other gallery is searched as it is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pipeline.faces.facen import FacenError, confidence, decode
+from store.facens.storage import FacenStorage
+from store.mongo.client import Collection
+from store.recognition.nearest import nearest
+from store.recognition.question import ROUNDING, Question
+from store.recognition.rules import RecognitionRules
+from store.recognition.visit_evidence import obscurity
+from store.settings import ENROLLED_GALLERY, is_person_gallery, reference_gallery
+
+FIRST_FACES = 8
+"""Faces in the first search of a person gallery, where nearly every face has a person."""
+FIRST_REFERENCES = 32
+"""Faces in the first search among references: those of the nearest few persons."""
+MIN_CONFIDENCE = 0.6
+"""Confidence below which candidates are ignored; two strangers have 0.55 on average."""
+
+WITH_PERSON: dict[str, Any] = {"person_id": {"$type": ["int", "long"]}}
+
+
+class Candidate(NamedTuple):
+    """A person that the face may belong to."""
+
+    person_id: int
+    confidence: float
+    required: float
+    """The confidence from which the face is taken to be that person's."""
+
+    @property
+    def is_enough(self) -> bool:
+        return self.confidence >= self.required
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Persons that resemble the face, by what the visit says about them."""
+
+    possible: Sequence[Candidate]
+    """Persons that the face may belong to, best first."""
+    best: Sequence[Candidate]
+    """The best one of each gallery."""
+    co_visible: Sequence[Candidate]
+    """Persons that were visible at the same time, and so are others."""
+    same_visit: int | None
+    """The person of the other faces of this visit."""
+
+    def confidence_of(self, person_id: int) -> float:
+        return next((one.confidence for one in self.possible if one.person_id == person_id), 0.0)
+
+
+class CandidateSearch:
+    """Finds the candidates for a question, in the facen storage and in MongoDB."""
+
+    def __init__(
+        self, faces: Collection, persons: Collection, facens: FacenStorage, rules: RecognitionRules
+    ) -> None:
+        self._faces = faces
+        self._persons = persons
+        self._facens = facens
+        self._rules = rules
+
+    async def find(self, question: Question, *, provisional: bool) -> Candidates:
+        """The candidates for a question.
+
+        Args:
+            provisional: include persons created within PROVISIONAL_PERIOD, whose first face may not be
+                stored.
+        """
+        visit = question.visit
+        same = await self._persons_of_visits(question, [visit.visit_id]) if visit else []
+        others = set(await self._persons_of_visits(question, visit.co_visible)) if visit else set()
+        others -= set(same)
+        found = await self._search(question, others)
+        if provisional:
+            found.append([one for one in await self._provisional(question) if one.person_id not in others])
+        ranked = _best_of_each(one for group in found for one in group)
+        groups = ([one for one in group if one.person_id not in others] for group in found)
+        return Candidates(
+            [one for one in ranked if one.person_id not in others],
+            _best_of_each(group[0] for group in groups if group),
+            [one for one in ranked if one.person_id in others],
+            same[0] if same else None,
+        )
+
+    async def _search(self, question: Question, others: set[int]) -> list[list[Candidate]]:
+        """The nearest persons of each gallery, best first."""
+        if question.visit is None or question.query:
+            return [await self._nearest_persons(question, gallery, others) for gallery in question.galleries]
+        found = []
+        if any(is_person_gallery(gallery) for gallery in question.galleries):
+            found.append(await self._nearest_persons(question, ENROLLED_GALLERY, others, FIRST_REFERENCES))
+        if not _is_known(found, others):
+            found += [await self._in_gallery(question, gallery, others) for gallery in question.galleries]
+        return found
+
+    async def _in_gallery(self, question: Question, gallery: str, others: set[int]) -> list[Candidate]:
+        if not is_person_gallery(gallery):
+            return await self._nearest_persons(question, gallery, others, FIRST_REFERENCES)
+        references = reference_gallery(gallery)
+        known = await self._nearest_persons(question, references, others, FIRST_REFERENCES)
+        if not _is_known([known], others):
+            known = _best_of_each([*known, *await self._without_references(question, gallery)])
+        return known
+
+    async def _nearest_persons(
+        self, question: Question, gallery: str, excluded: set[int], first: int = FIRST_FACES
+    ) -> list[Candidate]:
+        """The nearest persons of a gallery, each once, best first; at least one that is not excluded, if
+        any."""
+        least = 0.0 if question.visit is None else min(MIN_CONFIDENCE, question.threshold)
+        query = {"$and": [question.query, WITH_PERSON]} if question.query else {}
+        limit = first
+        while True:
+            where = (self._faces, self._facens, question.owner, [gallery])
+            found = await nearest(
+                *where, question.facen, limit, least, query, max_time_ms=question.max_time_ms
+            )
+            people = _best_of_each(
+                self._candidate(question, other["person_id"], sure, obscurity(other))
+                for other, sure in found.faces
+                if isinstance(other.get("person_id"), int) and not isinstance(other["person_id"], bool)
+            )
+            if not found.more or not found.faces or any(one.person_id not in excluded for one in people):
+                return people
+            if question.visit is None and found.faces[-1][1] < question.threshold - ROUNDING:
+                return people
+            limit *= 4
+
+    async def _without_references(self, question: Question, gallery: str) -> list[Candidate]:
+        """The nearest persons without references, made by a plugin or an earlier version.
+
+        All their faces are compared.
+        """
+        without = []
+        for one in await self._nearest_persons(question, gallery, set(), FIRST_REFERENCES):
+            reference = {
+                "owner": question.owner,
+                "person_id": one.person_id,
+                "gallery": reference_gallery(gallery),
+            }
+            if await self._faces.find_one(reference, {"_id": 1}) is None:
+                without.append(one)
+        return without
+
+    async def _persons_of_visits(self, question: Question, visits: Sequence[str]) -> list[int]:
+        """The persons of these visits at the same camera, as far as they are known."""
+        if question.visit is None or not visits:
+            return []
+        query = {
+            "owner": question.owner,
+            "detector_info.visit_id": {"$in": list(visits)},
+            "cam_id": question.visit.cam_id,
+            "person_id": {"$ne": None},
+        }
+        if question.face_id is not None:
+            query["_id"] = {"$ne": question.face_id}
+        found = self._faces.find(query, {"person_id": 1}, sort=[("_id", 1)])
+        return list(dict.fromkeys([one["person_id"] async for one in found]))
+
+    async def _provisional(self, question: Question) -> list[Candidate]:
+        """The persons created within PROVISIONAL_PERIOD for a question like this one."""
+        visit = question.visit
+        found = []
+        for gallery in question.galleries:
+            async for person in self._persons.find(
+                question.provisional_query(gallery), {"founding.facen": 1}
+            ):
+                try:
+                    other = decode(person["founding"]["facen"])
+                except FacenError:
+                    continue
+                if len(other) == len(question.facen):
+                    sure = min(1.0, max(0.0, confidence(float(other @ question.facen))))
+                    # Only the facen of their first face is known: it may be as obscure as this one.
+                    own = visit.obscurity if visit else 0.0
+                    if visit is None or sure >= MIN_CONFIDENCE:
+                        found.append(self._candidate(question, person["_id"], sure, own))
+        return _best_of_each(found)
+
+    def _candidate(self, question: Question, person_id: int, sure: float, other: float) -> Candidate:
+        """`other`: the obscurity of the person's face."""
+        hidden = min(question.visit.obscurity, other) if question.visit else 0.0
+        return Candidate(
+            person_id, sure, self._rules.required_confidence(question.threshold, hidden) - ROUNDING
+        )
+
+
+def _is_known(found: Iterable[Sequence[Candidate]], others: set[int]) -> bool:
+    return any(one.is_enough and one.person_id not in others for group in found for one in group)
+
+
+def _best_of_each(found: Iterable[Candidate]) -> list[Candidate]:
+    best: dict[int, Candidate] = {}
+    for one in sorted(found, key=lambda one: (one.required - one.confidence, one.person_id)):
+        best.setdefault(one.person_id, one)
+    return list(best.values())
