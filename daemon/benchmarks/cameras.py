@@ -77,7 +77,7 @@ def _recall_rows(seen: Recall, case: str) -> Iterator[Row]:
     yield Row.compare("persons or people mixed up", case, seen.mixed, "persons", seen.people)
     for share in (0.5, 0.95):
         delay = _quantile(seen.delays, share)
-        yield Row.compare(f"good look to stored face p{100 * share:.0f} (1.5 s)", case, delay, "s", 1.5)
+        yield Row.compare(f"good shot to stored face p{100 * share:.0f} (1.5 s)", case, delay, "s", 1.5)
 
 
 def sum_rows(sustained: int, limit_fps: float, naive: NaiveLoop, clip: Clip) -> Iterator[Row]:
