@@ -214,7 +214,7 @@ class Sighting:
     """Numbers and strings for the curious: detector score, landmarks, quality parts, posting mode."""
     shots: int = 1
     """How many shots of the visit, which agree with each other, the facen is the mean of."""
-    beside: tuple[str, ...] = ()
+    co_visible: tuple[str, ...] = ()
     """The visit ids of others who were visible in the same frame at some moment: other people than this."""
     attributes: FaceAttributes = FaceAttributes()
     """Of the posted shot; empty without attribute models."""

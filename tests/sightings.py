@@ -71,7 +71,7 @@ def sighting(
             "mode": "overall",
         },
         shots=shots,
-        beside=beside,
+        co_visible=beside,
         attributes=attributes,
     )
 
@@ -89,7 +89,7 @@ def assert_same(found: Sighting, expected: Sighting) -> None:
         "normalized",
         "pack",
         "shots",
-        "beside",
+        "co_visible",
         "attributes",
     ):
         assert getattr(found, name) == getattr(expected, name), name

@@ -1,4 +1,4 @@
-"""Memory of decoded pictures: one budget for the process, so that many large ones do not add up."""
+"""Memory budget of the process for decoded pictures; large pictures wait for each other."""
 
 import threading
 import weakref
@@ -9,12 +9,12 @@ from pipeline.types import Picture
 
 TOTAL_BYTES = 1024 * 1024 * 1024
 SMALL_BYTES = 64 * 1024 * 1024
-"""A picture that costs no more, such as a camera's, counts but does not wait."""
+"""Pictures up to this size, such as camera frames, count but do not wait."""
 WAIT_SECONDS = 30.0
 
 
 class DecodeMemory:
-    """Thread-safe. A decoded picture counts as long as it lives."""
+    """The budget. A decoded picture counts until it is garbage-collected. Thread-safe."""
 
     def __init__(self, total_bytes: int = TOTAL_BYTES, wait_seconds: float = WAIT_SECONDS) -> None:
         self._total = total_bytes
@@ -28,10 +28,10 @@ class DecodeMemory:
         return self._used
 
     def decoded(self, cost: int, decode: Callable[[], Picture]) -> Picture:
-        """The result of `decode`, which takes `cost` bytes at most, once there is room for them.
+        """Runs `decode`, which needs at most `cost` bytes, as soon as the budget has room for it.
 
         Raises:
-            PicturesBusyError: others penalties all the room for `WAIT_SECONDS`.
+            PicturesBusyError: other pictures used the whole budget for `WAIT_SECONDS`.
         """
         self._acquire(cost)
         kept = 0
@@ -50,7 +50,7 @@ class DecodeMemory:
         with self._changed:
             if cost > SMALL_BYTES and not self._changed.wait_for(has_room, self._wait_seconds):
                 raise PicturesBusyError(
-                    f"others are being decoded, and this picture needs {cost // 2**20} MiB; try again later"
+                    f"the memory for decoding is in use; the picture needs {cost // 2**20} MiB: try later"
                 )
             self._used += cost
 
@@ -61,4 +61,4 @@ class DecodeMemory:
 
 
 MEMORY = DecodeMemory()
-"""Of this process."""
+"""The budget of this process."""

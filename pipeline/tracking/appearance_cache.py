@@ -1,4 +1,4 @@
-"""What a face looked like, small and grey: enough to notice that another one may be in its place."""
+"""Small grey thumbnails of a face, which show when another face may have taken its place."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,42 +14,42 @@ FaceThumbnail = NDArray[np.float32]
 """A face in grey, 20 × 20, with mean 0 and variance 1: the mean product of two is their correlation."""
 
 _SIDE = 20
-"""More of it would be noise and landmarks that tremble."""
+"""A larger thumbnail would mostly add noise and landmark jitter."""
 
 _CHANGED = 0.75
-"""Correlation below which it may be another face."""
+"""Correlation below which the face may be another one."""
 
 _CONFIRMED = 3
-"""A face that is turned or half hidden comes back to a few looks again and again."""
+"""Confirmed appearances kept per face: a turning or half-hidden face alternates between a few."""
 
 _CORE = slice(ALIGNED_SIZE // 8, -(ALIGNED_SIZE // 8))
 
 
 @dataclass(slots=True)
 class AppearanceCache:
-    """The last look of a face, and those that the facens have confirmed, so that they are asked once."""
+    """The last appearance of a face, and those that its facens confirmed, which are not embedded again."""
 
     _last: FaceThumbnail | None = None
     _confirmed: deque[FaceThumbnail] = field(default_factory=lambda: deque(maxlen=_CONFIRMED))
 
-    def matches(self, look: FaceThumbnail) -> bool:
-        """Whether the face looks as it did; True where it was never seen."""
+    def matches(self, thumbnail: FaceThumbnail) -> bool:
+        """Whether the appearance is known; True if none was seen yet."""
         if self._last is None:
             return True
-        return any(float((one * look).mean()) >= _CHANGED for one in (self._last, *self._confirmed))
+        return any(float((known * thumbnail).mean()) >= _CHANGED for known in (self._last, *self._confirmed))
 
-    def update(self, look: FaceThumbnail) -> None:
-        """It looks so now."""
-        self._last = look
+    def update(self, thumbnail: FaceThumbnail) -> None:
+        """Records the current appearance."""
+        self._last = thumbnail
 
-    def confirm(self, look: FaceThumbnail) -> None:
-        """It looks so now, and the facens say that it is the same face."""
-        self._last = look
-        self._confirmed.append(look)
+    def confirm(self, thumbnail: FaceThumbnail) -> None:
+        """Records the current appearance, which the facens confirmed as the same face."""
+        self._last = thumbnail
+        self._confirmed.append(thumbnail)
 
 
 def face_thumbnail(luma: NDArray[np.uint8], face: Detection) -> FaceThumbnail:
-    """The face in a picture given by its brightness, (height, width) uint8."""
+    """The thumbnail of a face in a luma plane, (height, width) uint8."""
     core = align(luma, face.landmarks)[_CORE, _CORE]
     small = cv2.resize(core, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray((small - small.mean()) / max(float(small.std()), 1.0), dtype=np.float32)

@@ -1,8 +1,8 @@
-"""Where in a frame to look for faces: everywhere, or for a moment only where they were a moment ago.
+"""The area of a frame in which to search for faces: all of it, or briefly only the surroundings of known
+faces.
 
-The detector's time grows with the area it looks at. It gives the same answers for a part of a picture as for
-the whole, because the parts begin where its coarsest grid has a line; only at their edges, where it sees
-nothing beyond, they may differ, and the faces lie away from them.
+The detector's time grows with the area. Areas are aligned to its coarsest grid, so that it gives the same
+results as for the whole picture except near the edges, where there are no faces.
 """
 
 import math
@@ -12,18 +12,18 @@ from typing import NamedTuple
 from pipeline.types import Picture, Rectangle, bounding_box
 
 _GRID = 64
-"""Parts begin and end at multiples of this, pixels of the detector's picture. Its coarsest grid is 32; few
-different sizes spare the runtime's memory."""
+"""Alignment of areas in pixels of the detector's picture. Its coarsest stride is 32; fewer distinct sizes
+save memory in the runtime."""
 
-_WORTH = 0.6
-"""A part that has more than this share of the picture is not worth it."""
+_MAX_SHARE = 0.6
+"""Maximum share of the picture; a larger area saves too little time."""
 
-_ROOM = 1.0
-"""Beyond a face's box, of its longer side: so far may it have gone since it was seen."""
+_MARGIN = 1.0
+"""Margin around a face box as a share of its longer side: the face may have moved."""
 
 
 class SearchArea(NamedTuple):
-    """Of the detector's picture, in its pixels."""
+    """A rectangle in pixels of the detector's picture."""
 
     left: int
     top: int
@@ -31,7 +31,7 @@ class SearchArea(NamedTuple):
     bottom: int
 
     def crop(self, picture: Picture) -> Picture:
-        """A view of it."""
+        """A view of the area."""
         return picture[self.top : self.bottom, self.left : self.right]
 
 
@@ -48,23 +48,23 @@ class SearchAreas:
     def next_area(
         self, faces: Sequence[Rectangle], width: int, height: int, scale: float, now: float
     ) -> SearchArea | None:
-        """What to look at of the detector's picture, which has this width and height; None for all of it.
+        """The area to search in the detector's picture of this width and height; None for the whole picture.
 
-        `faces` are where faces were seen in the frame before, in pixels of the frame, none where one of them
-        is lost; `scale` is how many pixels of the detector's picture are one of the frame's.
+        `faces` are the boxes of the previous frame in pixels of the frame, empty if one of them is lost;
+        `scale` is the size of the detector's picture over that of the frame.
         """
         if faces and 0 <= now - self._whole_at < self._whole_seconds:
-            wide = bounding_box([face.widened(_ROOM) for face in faces])
-            left, right = _lines(wide.left * scale, wide.right * scale, width)
-            top, bottom = _lines(wide.top * scale, wide.bottom * scale, height)
-            if (right - left) * (bottom - top) <= _WORTH * width * height:
+            wide = bounding_box([face.widened(_MARGIN) for face in faces])
+            left, right = _snapped(wide.left * scale, wide.right * scale, width)
+            top, bottom = _snapped(wide.top * scale, wide.bottom * scale, height)
+            if (right - left) * (bottom - top) <= _MAX_SHARE * width * height:
                 return SearchArea(left, top, right, bottom)
         self._whole_at = now
         return None
 
 
-def _lines(low: float, high: float, length: int) -> tuple[int, int]:
-    """From the grid's line before to the one behind, within the picture."""
+def _snapped(low: float, high: float, length: int) -> tuple[int, int]:
+    """The interval extended to the grid, within the picture."""
     first = min(max(0, math.floor(low / _GRID)), (length - 1) // _GRID)
     last = max(math.ceil(high / _GRID), first + 1)
     return first * _GRID, min(last * _GRID, length)

@@ -1,9 +1,9 @@
-"""Detections of one face, followed from frame to frame.
+"""Multi-object tracking of faces.
 
-Each track predicts where its face is now; predictions and detections are paired so that the whole costs least
-(Hungarian method, Kuhn 1955). As in ByteTrack (Zhang et al. 2022, arXiv 2110.06864) the sure detections
-choose first and the doubtful ones may only continue a track, never begin one: a face that is half covered
-or blurred for a moment keeps its track, and a pattern in the wallpaper gets none.
+Each track predicts its position; predictions and detections are assigned at minimum total cost (Hungarian
+method, Kuhn 1955). As in ByteTrack (Zhang et al. 2022, arXiv 2110.06864) high-score detections are assigned
+first, and low-score ones only continue a track, never begin one: a face that is half covered or blurred for a
+moment keeps its track, and a pattern in the wallpaper gets none.
 """
 
 import math
@@ -16,47 +16,46 @@ from scipy.optimize import linear_sum_assignment
 from pipeline.types import Detection, Rectangle
 
 AppearanceCheck = Callable[["Track", Detection], bool]
-"""Whether a detection looks like the face of the track whose place it is in; True if that cannot be told."""
+"""Whether a detection looks like the face of the track at its position; True if unknown."""
 
 _IMPOSSIBLE = 1e6
 
 _AHEAD_SECONDS = 0.5
-"""Nobody keeps a course for long; after half a second the speed says little."""
+"""Maximum extrapolation: people change direction."""
 
 _FASTEST_GROWTH = 1.6
-"""Logarithm of the size, a second: a face five times as large after a second is at arm's length. A box that
-was half hidden and shows whole again seems to grow much faster."""
+"""Maximum growth in ln(size) per second: five times as large after a second. A box that becomes fully visible
+seems to grow much faster."""
 
 _STILL_IOU = 0.8
-"""Boxes of a face that does not move tremble by less than this."""
+"""Minimum IoU between boxes of a face that does not move."""
 
 _STILL_SECONDS = 20.0
-"""Nobody stands as still as a picture for so long."""
+"""A face that does not move for this long is a poster or a screen."""
 
 
 _HEAD = 0.5
-"""Of a face box's longer side: so far the head around it, with its hair, hides what is behind it."""
+"""Margin of the head around a face box, as a share of its longer side; it occludes what is behind."""
 
 _HIDDEN_SHARE = 0.5
-"""Of a face's place, from which on it is hidden."""
+"""Share of a predicted box from which the face counts as occluded."""
 
 _LONGEST_HIDDEN_SECONDS = 4.0
-"""Whoever was hidden for longer has gone elsewhere, and is a new visit when they are seen again."""
+"""Maximum occlusion; a face that is seen again later begins a new visit."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
     start_score: float = 0.6
-    """The detector's score from which a detection may begin a track."""
+    """Minimum detector score to begin a track."""
     timeout_seconds: float = 1.5
-    """How long a face may be out of sight, with nobody in front of it, before its track ends."""
+    """Maximum time without detection, occlusion aside, before a track ends."""
     still_timeout_seconds: float = 30.0
-    """The same for a face that has not moved for long: a poster or a screen, of which the detector is not
-    always sure. Else it would be a new visit each time."""
+    """The same for a face that does not move, such as a poster, which is not detected in every frame."""
 
 
 class Track:
-    """One face over time. Positions are pixels of the full frame, times seconds of media time."""
+    """One face over time. Positions in pixels of the full frame, times in seconds of media time."""
 
     def __init__(self, number: int, detection: Detection, time: float) -> None:
         self.number = number
@@ -72,20 +71,20 @@ class Track:
 
     @property
     def still_seconds(self) -> float:
-        """How long, up to when it was last seen, the face has not moved."""
+        """Seconds without movement up to the last detection."""
         return self.last_seen - self._still_since
 
     def unexplained_seconds(self, time: float) -> float:
-        """For how long nothing tells why the face is not seen."""
+        """Seconds without a detection and without occlusion."""
         return time - self._accounted
 
     def occlude(self, time: float) -> None:
-        """Somebody stands in front of it now."""
+        """Records that another head covers the face now."""
         if time - self.last_seen <= _LONGEST_HIDDEN_SECONDS:
             self._accounted = time
 
     def predict(self, time: float) -> Rectangle:
-        """Where the face is at this time, if it goes on as it did."""
+        """The box at this time, extrapolated with constant velocity."""
         ahead = min(time - self.last_seen, _AHEAD_SECONDS)
         box = self.detection.bbox
         x, y = box.centre
@@ -96,14 +95,14 @@ class Track:
         )
 
     def update(self, detection: Detection, time: float) -> None:
-        """The face is here now."""
+        """Adds a detection."""
         passed = time - self.last_seen
         if passed > 0:
             old, new = self.detection.bbox, detection.bbox
             moved = [(b - a) / passed for a, b in zip(old.centre, new.centre, strict=True)]
             growth = math.log(_size(new) / _size(old)) / passed
             growth = max(-_FASTEST_GROWTH, min(_FASTEST_GROWTH, growth))
-            # A box trembles by a few pixels; half of the old speed stays so that the tremble evens out.
+            # Smoothing: boxes jitter by a few pixels.
             keep = 0.5 if self.hits > 1 else 0.0
             self._speed = (
                 keep * self._speed[0] + (1 - keep) * moved[0],
@@ -118,7 +117,7 @@ class Track:
 
 
 class Tracker:
-    """Follows the faces of one camera. Deterministic; not thread-safe."""
+    """Tracks the faces of one camera. Deterministic; not thread-safe."""
 
     def __init__(self, settings: TrackerSettings | None = None) -> None:
         self._settings = settings or TrackerSettings()
@@ -127,17 +126,17 @@ class Tracker:
 
     @property
     def tracks(self) -> Sequence[Track]:
-        """The tracks that have not ended, seen just now or not."""
+        """The tracks that have not ended."""
         return self._tracks
 
     def update(
         self, detections: Sequence[Detection], time: float, alike: AppearanceCheck | None = None
     ) -> tuple[list[Track], list[Track]]:
-        """The faces of the frame at this time: the tracks that were seen in it, and those that ended before
+        """Assigns the detections of a frame: returns the tracks seen in it, and the tracks that ended before
         it.
 
-        Times never go back. `alike` is asked about each face that continues a track by its place; without it
-        the place alone decides.
+        Times never go back. `alike` checks each detection that continues a track by its position; without it
+        the position alone decides.
         """
         ended = self._end([track for track in self._tracks if self._is_over(track, time)])
         sure = [d for d in detections if d.score >= self._settings.start_score]
@@ -175,10 +174,9 @@ class Tracker:
         time: float,
         alike: AppearanceCheck,
     ) -> tuple[list[tuple[Track, Detection]], list[Detection]]:
-        """The pairs that look alike, and the detections without a track.
+        """The pairs whose appearance matches, and the detections without a track.
 
-        Whoever stepped in front of another one is a stranger to their track, and perhaps one of a track that
-        was lost beside it.
+        A face that took the position of another one may belong to another track that was lost nearby.
         """
         strangers = [pair for pair in pairs if not alike(*pair)]
         pairs = [pair for pair in pairs if pair not in strangers]
@@ -225,18 +223,18 @@ def _pair(
 
 
 def _costs(track: Track, boxes: Sequence[Rectangle], time: float) -> list[float]:
-    """How unlikely it is that the track's face is in each of these boxes: from 0 to about 4, or impossible.
+    """Cost of assigning the track to each box: 0 to about 4, or `_IMPOSSIBLE`.
 
-    The longer the face was out of sight, the further it may have gone from where it was expected. A face is
-    some 20 cm high, so a person who walks by moves 7 of its sizes a second; while the speed is not known,
-    that is allowed for, later only what a change of pace can make.
+    The allowed distance grows with the time since the last detection. A face is about 20 cm high, so that a
+    person who walks by moves 7 face sizes per second; once the speed is known, only its change is allowed
+    for.
     """
     expected = track.predict(time)
     centre, size = expected.centre, _size(expected)
     passed = time - track.last_seen
     reach = min(3.0, 0.5 + 6 * passed) if track.hits == 1 else min(2.5, 0.5 + 2 * passed)
     if track.still_seconds >= _STILL_SECONDS and passed > _AHEAD_SECONDS:
-        reach = 0.5  # what hangs on the wall comes back where it was
+        reach = 0.5  # a poster reappears where it was
     costs = []
     for box in boxes:
         other = _size(box)
@@ -249,7 +247,7 @@ def _costs(track: Track, boxes: Sequence[Rectangle], time: float) -> list[float]
 
 
 def _hides(face: Rectangle, place: Rectangle) -> bool:
-    """Whether the head of the one with this face is in front of this place."""
+    """Whether the head around this face covers the place."""
     return face.widened(_HEAD).intersection(place).area >= _HIDDEN_SHARE * place.area > 0
 
 

@@ -100,7 +100,7 @@ class Poster:
             pack=self._models.pack.name,
             detector_info=_info(post, together),
             shots=together.shots,
-            beside=tuple(post.visit.beside),
+            co_visible=tuple(post.visit.co_visible),
             attributes=attributes,
         )
 

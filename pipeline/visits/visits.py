@@ -52,7 +52,7 @@ class OngoingVisit:
     started_at: datetime
     best: BestShot
     shots: VisitShots
-    beside: dict[str, None] = field(default_factory=dict)
+    co_visible: dict[str, None] = field(default_factory=dict)
     """The visits that were visible in the same frame, in a place of their own; the latest last."""
     surest: float = 0.0
     """The best score that the detector gave."""
@@ -158,7 +158,7 @@ class Visits:
         """Notes who was visible with whom. Boxes that overlap may be one face found twice."""
         for one, other in combinations(tracks, 2):
             here, there = self._visits[one.number], self._visits[other.number]
-            if there.id in here.beside and here.id in there.beside:
+            if there.id in here.co_visible and here.id in there.co_visible:
                 continue
             if one.detection.bbox.intersection(other.detection.bbox).area == 0:
                 _add_co_visible(here, there)
@@ -211,10 +211,10 @@ def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
 
 
 def _add_co_visible(visit: OngoingVisit, other: OngoingVisit) -> None:
-    visit.beside.pop(other.id, None)
-    visit.beside[other.id] = None
-    if len(visit.beside) > _MAX_CO_VISIBLE:
-        del visit.beside[next(iter(visit.beside))]
+    visit.co_visible.pop(other.id, None)
+    visit.co_visible[other.id] = None
+    if len(visit.co_visible) > _MAX_CO_VISIBLE:
+        del visit.co_visible[next(iter(visit.co_visible))]
 
 
 def _is_face(track: Track, visit: OngoingVisit) -> bool:

@@ -67,7 +67,7 @@ def encode(sighting: Sighting) -> bytes:
                 "pack": sighting.pack,
                 "detector_info": plain(sighting.detector_info),
                 "shots": int(sighting.shots),
-                "beside": list(sighting.beside),
+                "beside": list(sighting.co_visible),
                 "attributes": _attributes_document(sighting.attributes),
             }
         )
@@ -127,7 +127,7 @@ def decode(data: bytes) -> Sighting:
         pack=_text(document, "pack"),
         detector_info=_field(document, "detector_info", dict),
         shots=_field({"shots": 1, **document}, "shots", int),
-        beside=_texts({"beside": [], **document}, "beside"),
+        co_visible=_texts({"beside": [], **document}, "beside"),
         attributes=_attributes(_field({"attributes": {}, **document}, "attributes", dict)),
     )
 

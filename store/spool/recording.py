@@ -273,7 +273,7 @@ def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, A
             "visit_id": sighting.visit_id,
             "pack": sighting.pack,
             "shots": sighting.shots,
-            "beside": list(sighting.beside),
+            "beside": list(sighting.co_visible),
         },
     }
 

@@ -40,7 +40,7 @@ def test_fifty_small_faces_are_fifty_visits(models: Models) -> None:
     frames = [frame(np.roll(crowd, 2 * number, axis=1), number / 4) for number in range(3)]
     sightings = run(stages_of(models, visit_shots=2), frames)
     assert len({one.visit_id for one in sightings}) == len(sightings) == 50
-    assert all(len(one.beside) == 49 for one in sightings)
+    assert all(len(one.co_visible) == 49 for one in sightings)
 
 
 def test_a_poster_is_one_visit(models: Models) -> None:
@@ -68,7 +68,7 @@ def test_a_face_and_its_reflection_are_two_visits_that_know_of_each_other(models
         frames.append(frame(scene, number / 8))
     one, other = run(stages_of(models), frames)
     assert alike(one, other) > models.pack.thresholds.medium
-    assert (one.beside, other.beside) == ((other.visit_id,), (one.visit_id,))
+    assert (one.co_visible, other.co_visible) == ((other.visit_id,), (one.visit_id,))
 
 
 def test_crossing_people_do_not_swap(models: Models) -> None:
@@ -139,7 +139,7 @@ def test_a_clock_that_jumps_ahead_begins_a_new_visit(models: Models) -> None:
     later = [frame(one.pixels.bgr(), one.media_time + 61) for one in frames]
     sightings = run(stages_of(models), [*frames, *later])
     assert [round(one.media_time) // 60 for one in sightings] == [0, 1]
-    assert sightings[0].beside == sightings[1].beside == ()
+    assert sightings[0].co_visible == sightings[1].co_visible == ()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_a_file_of_an_earlier_version_claims_no_more_than_it_knows() -> None:
     attributes."""
     new = sighting(1, shots=3, beside=("x",), attributes=FaceAttributes("male", 41.5, EMOTIONS))
     old = decode(changed(encode(new), shots=None, beside=None, attributes=None))
-    assert (old.shots, old.beside, old.attributes) == (1, (), FaceAttributes())
+    assert (old.shots, old.co_visible, old.attributes) == (1, (), FaceAttributes())
     assert old.visit_id == "door-1-0"
 
 
