@@ -95,8 +95,12 @@ class CameraHandler:
 
     @property
     def status(self) -> CameraStatus:
-        """Snapshot of the camera."""
+        """Snapshot of the camera; reading it changes nothing."""
         return self._stats.status(self._health.condition())
+
+    def refresh(self) -> None:
+        """Apply state changes that come with time alone; called periodically."""
+        self._health.refresh()
 
     @property
     def overloaded(self) -> bool:

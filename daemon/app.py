@@ -130,6 +130,7 @@ class Application:
         start(parts.configuration.follow(), "the collection's cameras")
         start(parts.configuration.renew_leases(), "camera leases")
         start(parts.supervisor.probe_reachability(), "reachability probe")
+        start(parts.supervisor.refresh_states(), "states of cameras")
         start(nightly_jobs.run_missed(parts.storing.opened), "missed nightly jobs")
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 

@@ -1,5 +1,6 @@
 """Starts, replaces and stops the cameras' threads, and reports their status."""
 
+import asyncio
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, Watch
 
 log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 0.5
 
 
 OVERLOADED_HINT = "this box cannot decode all frames of its cameras: only key frames while nothing happens"
@@ -118,7 +121,7 @@ class Supervisor:
         coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
         # Wanted cameras are in the status from now on, although their predecessors may take time to stop.
         self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
-        self.status()  # updates the metrics of new cameras
+        self._refresh()  # updates the metrics of new cameras
         await self._join(leaving, stop_seconds)
         for cam_id in change.removed:
             self._metrics.forget_camera(cam_id)
@@ -129,6 +132,16 @@ class Supervisor:
         """Report to all cameras that sightings cannot be posted at present."""
         for camera in self._running.values():
             camera.handler.report_posting_error(message)
+
+    async def refresh_states(self) -> None:
+        """Push the changes of cameras' states that come with time alone, until cancelled."""
+        while True:
+            self._refresh()
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    def _refresh(self) -> None:
+        for camera in self._running.values():
+            camera.handler.refresh()
 
     async def probe_reachability(self) -> None:
         """Reopen cameras that are reachable again while their old connection is silent, until cancelled."""

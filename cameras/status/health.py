@@ -1,4 +1,4 @@
-"""How a camera is: its state, worked out from what happened to it, and the log lines about it."""
+"""State of a camera, derived from its events and from time, and the log lines about it."""
 
 import threading
 import time
@@ -17,13 +17,13 @@ RED_AFTER_SECONDS = 30.0
 """Trouble that lasts longer is red."""
 
 LOG_INTERVAL_SECONDS = 60.0
-"""Trouble that goes on, or comes back, is logged at most so often."""
+"""Minimum interval between log lines about repeated trouble."""
 
 SILENCE_SECONDS = 3.0
-"""A live camera that gives nothing for so long is in trouble, unless it is always that slow."""
+"""Maximum silence of a live camera, unless its frames are always that far apart."""
 
 CONNECTING_SECONDS = 4.0
-"""A camera that has not given its first picture by then is in trouble, too."""
+"""Maximum time to the first picture before it counts as trouble."""
 
 FIRST_PICTURE = "waiting for the first picture"
 
@@ -46,32 +46,32 @@ class _Trouble:
     detail: str
     began: float
     silent: bool
-    """Nothing failed yet; frames just do not come."""
+    """Frames stopped without an error."""
     attempts: int = 0
-    announced: bool = False
+    logged: bool = False
 
 
 class _LogLimiter:
-    """Log lines about one kind of trouble: at most one a minute, and what was left out is counted."""
+    """Limits log lines about one kind of trouble and counts those that are suppressed."""
 
     def __init__(self) -> None:
         self._last: float | None = None
-        self._left_out = 0
+        self._suppressed = 0
 
     def due(self, now: float) -> dict[str, int] | None:
-        """What the line says of those before it; None where it is too early for another one."""
+        """Extra fields of the line that is due now; None if it is too early for one."""
         if self._last is not None and now - self._last < LOG_INTERVAL_SECONDS:
-            self._left_out += 1
+            self._suppressed += 1
             return None
-        left_out, self._left_out, self._last = self._left_out, 0, now
-        return {"failures_not_logged": left_out} if left_out else {}
+        suppressed, self._suppressed, self._last = self._suppressed, 0, now
+        return {"failures_not_logged": suppressed} if suppressed else {}
 
 
 class CameraHealth:
-    """One camera's condition. The camera's thread tells it what happens, anybody may ask.
+    """State of one camera. The camera's thread reports events, any thread may read.
 
-    Time passing changes a condition too (yellow becomes red, a frozen stream shows), so it is worked out
-    anew whenever somebody asks; the observer hears of every change that is seen.
+    Each change is logged and pushed to the observer when it happens. Some changes come with time alone: a
+    frozen stream, yellow that becomes red. `refresh`, called periodically, notices those; a read never does.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class CameraHealth:
         monotonic: Callable[[], float] = time.monotonic,
         live: bool = True,
     ) -> None:
-        """`live`: frames come by themselves; a recording may take its time."""
+        """live: frames must arrive in time; a recording may pause."""
         self._cam_id = cam_id
         self._observer = observer
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        # Held while the observer is told, so that it hears of changes in their order; it may ask back.
-        self._telling = threading.RLock()
+        # Held while the observer is called, so that it sees changes in order; it may call back.
+        self._pushing = threading.RLock()
         self._started = monotonic()
         self._was_green = False
         self._trouble: _Trouble | None = None
@@ -99,37 +99,37 @@ class CameraHealth:
         self._lines = _LogLimiter()
         self._meter = DamageMeter()
         self._damage_lines = _LogLimiter()
-        self._damaged = self._damage_announced = self._begins = False
+        self._damaged = self._damage_logged = self._begins = False
         self._shown: Condition | None = None
 
     @property
     def usual_gap(self) -> float:
-        """Seconds between this camera's pictures, or between its packets while it dozes."""
+        """Seconds between this camera's frames, or between its packets in keyframe mode."""
         return self._usual_gap
 
     def connected(self, live: bool, frame_seconds: float = 0.0) -> None:
-        """A source is open; frames should follow, one every so many seconds if it tells the truth."""
+        """A source is open. frame_seconds: nominal frame duration by its metadata; 0 if unknown."""
         with self._lock:
             self._live = live
             self._usual_gap = max(self._usual_gap, frame_seconds)
             if live:
-                # A connection that breaks takes the picture that was on its way; that is no damage.
+                # A lost connection truncates the picture in transit; that is no damage.
                 self._meter = DamageMeter()
                 self._begins = True
 
     def frame(self) -> None:
-        """A frame was decoded: whatever the trouble was, it is over."""
+        """A frame was decoded, which ends any trouble."""
         now = self._monotonic()
         with self._lock:
             trouble, self._trouble = self._trouble, None
             if self._last_frame is not None and (trouble is None or trouble.silent):
-                # Falls slowly: one burst does not make a slow camera a fast one.
+                # Decays slowly: one burst does not make a slow camera fast.
                 self._usual_gap = max(now - self._last_frame, self._usual_gap * 0.98)
             self._last_frame = now
             self._begins = False
             self._meter.picture(now, damaged=False)
             first, self._was_green = not self._was_green, True
-        if trouble is not None and trouble.announced:
+        if trouble is not None and trouble.logged:
             log.info(
                 "camera is back",
                 camera=self._cam_id,
@@ -137,10 +137,10 @@ class CameraHealth:
                 attempts=trouble.attempts,
             )
         if trouble is not None or first:
-            self.condition()
+            self.refresh()
 
     def undecoded_packet(self) -> None:
-        """A packet came that is not decoded: it says as much of the camera's life as a frame."""
+        """A packet arrived that is not decoded; like a frame, it proves that the camera is alive."""
         now = self._monotonic()
         with self._lock:
             if self._last_frame is not None and self._trouble is None:
@@ -148,16 +148,18 @@ class CameraHealth:
                 self._last_frame = now
 
     def damaged_frame(self) -> None:
-        """A packet came of which no sound picture could be made.
-
-        Before the first picture of a connection that says nothing: it may have begun between two key frames.
-        """
+        """A packet could not be decoded. Ignored before the first picture of a connection, because that may
+        have begun between two key frames."""
         with self._lock:
-            if not self._begins:
-                self._meter.picture(self._monotonic(), damaged=True)
+            if self._begins:
+                return
+            self._meter.picture(self._monotonic(), damaged=True)
+            is_green = self._shown is not None and self._shown.state is CameraState.GREEN
+        if is_green:
+            self.refresh()
 
     def failed(self, error: SourceError, began: float | None = None) -> None:
-        """An attempt to open or to read failed; `began`, in monotonic seconds, where that was earlier."""
+        """Opening or reading failed. began: start of the trouble, monotonic seconds; default: now."""
         now = self._monotonic()
         with self._lock:
             first = now if began is None else began
@@ -165,25 +167,32 @@ class CameraHealth:
             trouble.reason, trouble.detail, trouble.silent = error.reason.value, str(error), False
             trouble.attempts += 1
             counted = self._lines.due(now)
-            trouble.announced |= counted is not None
-        self._announce(trouble, counted)
-        self.condition()
+            trouble.logged |= counted is not None
+        self._log_trouble(trouble, counted)
+        self.refresh()
 
     def finished(self, reason: str, detail: str) -> None:
-        """Nothing more is wanted of this camera: disabled, stopped, ended."""
+        """The camera is not read any longer: disabled, stopped, ended."""
         with self._lock:
             self._final = (reason, detail)
-        self.condition()
+        self.refresh()
 
     def posting_failed(self, message: str) -> None:
-        """What this camera saw could not be posted: yellow for the next 30 s."""
+        """Sightings of this camera cannot be posted: yellow for the next 30 s."""
         with self._lock:
             self._posting_error = (self._monotonic(), message)
-        self.condition()
+        self.refresh()
 
     def condition(self) -> Condition:
-        """How the camera is now."""
-        with self._telling:
+        """The state as the observer knows it."""
+        with self._lock:
+            if self._shown is None:
+                return Condition(*self._judge(self._monotonic()), datetime.now(UTC))
+            return self._shown
+
+    def refresh(self) -> None:
+        """Apply what has changed with time, and log and push a change of state."""
+        with self._pushing:
             with self._lock:
                 now = self._monotonic()
                 noticed, counted = self._notice_silence(now)
@@ -192,17 +201,16 @@ class CameraHealth:
                 shown = self._shown
                 changed = shown is None or shown.state is not state or shown.reason != reason
                 since = datetime.now(UTC) if shown is None or shown.state is not state else shown.since
-                condition = self._shown = Condition(state, reason, detail, since)
+                self._shown = Condition(state, reason, detail, since)
             if noticed is not None:
-                self._announce(noticed, counted)
+                self._log_trouble(noticed, counted)
             if damage is not None:
-                self._tell_damage(damage)
+                self._log_damage(damage)
             if changed:
                 self._observer.state(self._cam_id, state, reason)
-            return condition
 
     def _notice_silence(self, now: float) -> tuple[_Trouble | None, dict[str, int] | None]:
-        """A trouble that nobody tells of, when it begins: the camera's thread waits inside FFmpeg."""
+        """Detects silence without an error, when it begins: the camera's thread waits inside FFmpeg."""
         if self._final is not None or self._trouble is not None or not self._live:
             return None, None
         if self._last_frame is None:
@@ -216,22 +224,22 @@ class CameraHealth:
             detail = f"no picture for {quiet:.0f} s"
             self._trouble = _Trouble(Reason.STALLED.value, detail, self._last_frame, silent=True)
         counted = self._lines.due(now)
-        self._trouble.announced = counted is not None
+        self._trouble.logged = counted is not None
         return self._trouble, counted
 
     def _notice_damage(self, now: float) -> dict[str, object] | None:
-        """What to log of damaged pictures, when that begins and when it ends."""
+        """Fields to log when damage begins ({} when it ends); otherwise None."""
         share = self._meter.share(now) if self._final is None else 0.0
         before, self._damaged = self._damaged, share > 0
         if self._damaged and not before:
             counted = self._damage_lines.due(now)
-            self._damage_announced = counted is not None
+            self._damage_logged = counted is not None
             return None if counted is None else {"percent": round(100 * share), **counted}
-        if before and not self._damaged and self._damage_announced:
+        if before and not self._damaged and self._damage_logged:
             return {}
         return None
 
-    def _announce(self, trouble: _Trouble, counted: dict[str, int] | None) -> None:
+    def _log_trouble(self, trouble: _Trouble, counted: dict[str, int] | None) -> None:
         if counted is not None:
             log.warning(
                 "camera gives no frames",
@@ -241,7 +249,7 @@ class CameraHealth:
                 **counted,
             )
 
-    def _tell_damage(self, damage: dict[str, object]) -> None:
+    def _log_damage(self, damage: dict[str, object]) -> None:
         if damage:
             log.warning("camera sends damaged pictures", camera=self._cam_id, **damage)
         else:
@@ -255,7 +263,7 @@ class CameraHealth:
             seconds = now - trouble.began
             if trouble.silent and self._last_frame is not None:
                 trouble.detail = f"no picture for {seconds:.0f} s"
-            # A camera that never worked is not about to come back, and some faults never pass by waiting.
+            # A camera that never worked will not come back soon, and some faults are permanent.
             hopeless = not trouble.silent and (not self._was_green or trouble.reason in PERMANENT)
             state = CameraState.RED if hopeless or seconds >= RED_AFTER_SECONDS else CameraState.YELLOW
             return state, trouble.reason, trouble.detail

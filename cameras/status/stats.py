@@ -1,4 +1,4 @@
-"""What one camera has given so far."""
+"""Statistics of one camera."""
 
 import threading
 import time
@@ -14,11 +14,11 @@ from cameras.stream import StreamInfo
 log = structlog.get_logger()
 
 SIZE_SECONDS = 1.5
-"""A damaged header can tell any size, until the next one comes."""
+"""A new picture size must last this long: a damaged header may give any size until the next one."""
 
 
 class CameraStats:
-    """The camera's thread tells what comes, anybody may ask."""
+    """Statistics of one camera. Its thread reports, any thread may read."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
@@ -35,7 +35,7 @@ class CameraStats:
         self._new_since = 0.0
 
     def status(self, condition: Condition) -> CameraStatus:
-        """All of it, with how the camera is."""
+        """Snapshot of the statistics, together with the camera's state."""
         with self._lock:
             info = self._info
             width, height = self._size or (None, None)
@@ -57,7 +57,7 @@ class CameraStats:
             )
 
     def connected(self, info: StreamInfo) -> None:
-        """A stream is open; the log hears of one that is not as before."""
+        """A stream is open. Logged if its metadata changed."""
         with self._lock:
             changed, self._info = self._info != info, info
             if info.width and info.height:
@@ -73,12 +73,12 @@ class CameraStats:
 
     def frame(self) -> None:
         """A frame was decoded."""
-        # Without the lock, which is dear so often: nobody else writes these two.
+        # Without the lock: only this thread writes these two, and a lock for each frame is expensive.
         self._frames_decoded += 1
         self._last_frame_at = time.time()
 
     def picture(self, size: tuple[int, int]) -> None:
-        """The analysis gets a frame of this width and height. Another size than before has to stay."""
+        """A frame of this width and height goes to the analysis. A new size counts after SIZE_SECONDS."""
         now = time.monotonic()
         with self._lock:
             if size != self._new_size:
@@ -92,7 +92,7 @@ class CameraStats:
             log.info("camera changed its picture's size", camera=self._settings.id, size=shown)
 
     def measured(self, fps: float) -> None:
-        """So many frames really come, where the stream says nothing."""
+        """Set the measured frame rate, for streams without metadata."""
         with self._lock:
             self._measured_fps = round(fps, 1)
 

@@ -44,6 +44,7 @@ class Camera(UnobservedCamera):
         """The first status for which the condition holds; fails after so many seconds."""
         patience = threading.Event()
         for _ in range(int(seconds * 50)):
+            self.handler.refresh()
             status = self.handler.status
             if condition(status):
                 return status

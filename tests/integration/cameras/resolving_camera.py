@@ -5,6 +5,7 @@
 Ends with its standard input.
 """
 
+import logging
 import sys
 
 import structlog
@@ -21,12 +22,15 @@ class Telling(UnobservedCamera):
 
 
 def main() -> None:
-    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+    structlog.configure(
+        processors=[structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
     settings = CameraSettings(id="dns", url=sys.argv[1])
-    worker = CameraHandler(settings, LatestFrame("dns"), Telling())
-    worker.start()
+    handler = CameraHandler(settings, LatestFrame("dns"), Telling())
+    handler.start()
     sys.stdin.read()
-    worker.stop()
+    handler.stop()
 
 
 if __name__ == "__main__":

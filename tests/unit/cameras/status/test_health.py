@@ -46,6 +46,7 @@ def trouble(reason: Reason = Reason.REFUSED) -> SourceError:
 
 
 def shown(health: CameraHealth) -> tuple[CameraState, str]:
+    health.refresh()
     condition = health.condition()
     return condition.state, condition.reason
 
@@ -104,15 +105,15 @@ def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
 def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
     health: CameraHealth, clock: Clock
 ) -> None:
-    """Whether or not the connection is given up in between; the line comes when somebody looks."""
+    """Whether or not the connection is given up in between; the line comes with the next refresh."""
     health.connected(live=True)
     with capture_logs() as lines:
         for _ in range(10):
             health.frame()
             clock.now += 0.04
         clock.now += 4
-        health.condition()
-        health.condition()
+        health.refresh()
+        health.refresh()
         health.failed(trouble(Reason.STALLED))
         health.frame()
     assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
@@ -123,7 +124,7 @@ def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
 def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHealth, clock: Clock) -> None:
     """Long before its timeout; the picture that comes in the end is told of, too."""
     with capture_logs() as lines:
-        health.condition()
+        health.refresh()
         clock.now += 4
         assert shown(health) == (YELLOW, "connecting")
         health.frame()
@@ -242,7 +243,7 @@ def test_the_observer_hears_of_changes_alone(health: CameraHealth, states: State
     """Not of every frame."""
     for _ in range(3):
         health.frame()
-        health.condition()
+        health.refresh()
     health.failed(trouble())
     health.failed(trouble())
     health.frame()
@@ -310,3 +311,30 @@ def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: CameraHealt
             health.failed(trouble(Reason.ENDED))
             clock.now += 3
     assert len(lines) <= 2 * 11
+
+
+def test_reading_the_state_neither_logs_nor_pushes(
+    health: CameraHealth, states: States, clock: Clock
+) -> None:
+    """A frozen stream shows with the next refresh, whether or not anything reads the state before."""
+    health.connected(live=True)
+    health.frame()
+    clock.now += 40
+    with capture_logs() as lines:
+        assert health.condition().state is GREEN
+        assert (states.seen, lines) == ([(GREEN, "")], [])
+        health.refresh()
+    assert health.condition().state is RED
+    assert states.seen == [(GREEN, ""), (RED, "stalled")]
+    assert [line["event"] for line in lines] == ["camera gives no frames"]
+
+
+def test_damage_is_pushed_with_the_picture_that_shows_it(
+    health: CameraHealth, states: States, clock: Clock
+) -> None:
+    """Without a refresh."""
+    health.connected(live=True)
+    for _ in range(4):
+        health.frame()
+        health.damaged_frame()
+    assert states.seen[-1] == (YELLOW, "corrupt")
