@@ -52,7 +52,7 @@ async def test_a_plugin_that_blocks_the_loop_is_named_and_broken_off(tmp_path, w
     with capture_logs() as logs, pytest.raises(PluginFault, match=r"blocked the event loop .*0\.2 s"):
         await blocker.caller.call(activate, None, None, {}, seconds=30)
     assert time.monotonic() - since < 5
-    named = [line for line in logs if line["event"].startswith("a plugin holds up the event loop")]
+    named = [line for line in logs if line["event"].startswith("a plugin blocks the event loop")]
     assert named
     assert named[0]["plugin"] == "blocker"
     await asyncio.sleep(0.01)
