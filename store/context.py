@@ -144,7 +144,7 @@ class Context:
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
             if fill and not (read_only and wanted.is_remote):
                 # A storage that was passed in is followed by whoever passed it.
-                await stack.enter_async_context(ctx.facens_lifecycle.filled(follow=facens is None))
+                await stack.enter_async_context(ctx.facens_lifecycle.loaded(follow=facens is None))
             yield ctx
 
     @staticmethod

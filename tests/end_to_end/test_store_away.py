@@ -87,7 +87,7 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
         "sightings are stored again",
     ):
         assert len(process.log(said_once)) == 1, said_once
-    assert len(process.log("new faces of other processes are not seen at present")) <= 1  # however long
+    assert len(process.log("changes by other processes are not applied at present")) <= 1  # however long
     assert_each_stored_once([entry["sighting"] for entry in process.log("sighting accepted")], faces)
     assert_pictures_are_those_of(faces, tmp_path / "data" / "uploads")
 

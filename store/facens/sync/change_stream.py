@@ -1,13 +1,13 @@
-"""A facen storage in this process's memory, kept in step with what other processes write to MongoDB.
+"""Applies changes that other processes make in MongoDB to a facen storage in this process's memory.
 
 A command beside the running daemon (enrolment, erasing a person) has a storage of its own. The
-daemon sees what it wrote by MongoDB's change stream, a fraction of a second later; see
-https://www.mongodb.com/docs/manual/changeStreams/. What this process writes itself comes by
-there, too, and is found to be in order.
+daemon receives its writes through MongoDB's change stream, a fraction of a second later; see
+https://www.mongodb.com/docs/manual/changeStreams/. The process's own writes arrive too, and
+need no correction.
 
-A MongoDB that is no replica set has no change stream. There, new faces are looked for every few
-seconds; what others remove stays in memory until the next start, and out of all answers, since
-whoever searches looks the faces up in MongoDB.
+A MongoDB that is not a replica set has no change stream. There, new faces are polled every few
+seconds; faces removed by others stay in memory until the next start, and out of all answers, because
+searches look the faces up in MongoDB.
 """
 
 import asyncio
@@ -39,15 +39,15 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
-"""How long the server holds a question without news; news are sent at once."""
+"""How long the server waits for changes before it answers; changes are sent at once."""
 BRING_AT_ONCE = 250
 NO_STREAMS = 40573
-"""MongoDB's code where it is no replica set."""
+"""MongoDB's error code without a replica set."""
 POLL_SECONDS = 10.0
 OVERLAP_SECONDS = 600.0
-"""A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+"""Polls overlap by this, because a face gets its id before it joins a gallery."""
 NOBODY = np.zeros(1, dtype=np.float32)
-"""No facen is like it."""
+"""A facen that equals no other."""
 CHANGES: list[dict[str, Any]] = [
     {
         "$match": {
@@ -59,22 +59,22 @@ CHANGES: list[dict[str, Any]] = [
     },
     {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
 ]
-"""A new face is in no gallery; only one that was imported with its galleries is of interest."""
+"""New faces are in no gallery, except imported ones."""
 
 
 class Settled(Enum):
-    """How a face was found when it was put right."""
+    """State of a face before its correction."""
 
     IN_ORDER = auto()
-    """With the facen of its document wherever it was."""
+    """Every entry had the facen of its document."""
     OTHER = auto()
-    """With another facen, somewhere."""
+    """An entry had another facen."""
     UNUSABLE = auto()
-    """Its document lists galleries, and has no facen that could be searched there: it is in none now."""
+    """Its document lists galleries but has no usable facen: it is now in none."""
 
 
 class FaceLocks:
-    """One change of a face's galleries at a time in this process: the storage and MongoDB agree outside."""
+    """Per-face locks for changes of galleries. Storage and MongoDB agree while a face's lock is free."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -83,8 +83,8 @@ class FaceLocks:
         return self._locks.setdefault(face_id, asyncio.Lock())
 
 
-class Following:
-    """Follows the faces of one collection into one storage."""
+class ChangeStream:
+    """Applies the changes of one collection of faces to one storage."""
 
     def __init__(
         self,
@@ -96,9 +96,8 @@ class Following:
     ) -> None:
         """
         Args:
-            compare: brings the whole storage to what MongoDB holds, after changes were missed; without it
-                faces that are missing are brought in.
-            on_malformed: a document was changed that no reader takes.
+            compare: reconciles the whole storage after changes were missed. Default: loads missing faces.
+            on_malformed: called when a malformed document was changed.
         """
         self._faces = faces
         self._facens = facens
@@ -109,11 +108,11 @@ class Following:
         self._missed = False
         self._tried = asyncio.Event()
         self.fault = ""
-        """Why changes by other processes are not seen at present; empty where they are."""
+        """Why changes by other processes are not applied at present; empty while they are."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follows until the end of the block. A fill inside it misses nothing that is written meanwhile."""
+        """Applies changes until the end of the block. A load inside it misses no concurrent write."""
         task = supervised(self._run(), "following MongoDB's faces")
         task.add_done_callback(lambda _: self._tried.set())
         try:
@@ -121,10 +120,10 @@ class Following:
             yield
         finally:
             task.cancel()
-            # Closing the stream asks the server to forget it; one that hangs must not hold up our end.
+            # Closing the stream waits for the server; one that hangs must not delay the shutdown.
             await asyncio.wait([task], timeout=CLOSE_SECONDS)
             if task.done() and not task.cancelling():
-                task.result()  # an error in our own code shows here
+                task.result()  # raises a programming error
 
     async def _run(self) -> None:
         backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
@@ -133,7 +132,7 @@ class Following:
                 await self._follow(backoff)
             except _NoStreamsError:
                 log.info(
-                    "MongoDB is no replica set; new faces of other processes are looked for",
+                    "MongoDB is not a replica set; polling for new faces of other processes",
                     every=POLL_SECONDS,
                 )
                 self.fault = ""
@@ -146,7 +145,7 @@ class Following:
 
     def _failed(self, reason: str) -> None:
         if not self.fault:
-            log.warning("changes by other processes are not seen at present", reason=reason)
+            log.warning("changes by other processes are not applied at present", reason=reason)
         self.fault = reason
         self._tried.set()
 
@@ -164,7 +163,7 @@ class Following:
                 self.fault = ""
                 backoff.reset()
                 async for event in stream:
-                    await self._take(event)
+                    await self._apply(event)
                     self._token = event["_id"]
         except DRIVER_ERRORS as error:
             if getattr(error, "code", None) == NO_STREAMS:
@@ -193,7 +192,7 @@ class Following:
             else:
                 since, self.fault = began, ""
 
-    async def _take(self, event: Mapping[str, Any]) -> None:
+    async def _apply(self, event: Mapping[str, Any]) -> None:
         joined, left = _effect(event)
         face_id = event["documentKey"]["_id"]
         if isinstance(face_id, bool) or not isinstance(face_id, int):
@@ -202,14 +201,14 @@ class Following:
             await self.settle(face_id, left=left)
 
     def lock(self, face_id: int) -> asyncio.Lock:
-        """Who holds it is the only one in this process to change the face's galleries."""
+        """The lock for changes of the face's galleries in this process."""
         return self._locks.of(face_id)
 
     async def settle(self, face_id: int, *, left: bool = True) -> Settled:
-        """Puts the face into the storage's galleries that its document lists, and out of all others.
+        """Makes the face's galleries in the storage those that its document lists.
 
-        `left`: whether it may have left one, or be another face with the same id; looking for that takes
-        longer. What is in order is not touched: a search finds it all the while.
+        `left`: it may have left a gallery, or be another face with the same id; that check takes longer.
+        Correct entries are not touched, so that searches always find them.
 
         Raises:
             StoreError: MongoDB or a shard does not answer.
@@ -239,19 +238,19 @@ class Following:
             return Settled.OTHER if any(others) else Settled.IN_ORDER
 
     async def _is_there(self, face_id: int) -> bool:
-        """Whether there is a document, though it may be malformed."""
+        """Whether there is a document, malformed ones included."""
         try:
             return await self._faces.ungated.find_one({"_id": face_id}, {"_id": 1}) is not None
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.find") from error
 
     async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
-        """Brings faces that list this gallery into the storage where they are missing, many at once.
+        """Loads missing faces of this gallery into the storage, in batches.
 
         StoreError where MongoDB or a shard does not answer.
         """
         for start in range(0, len(ids), BRING_AT_ONCE):
-            # In order, so that two cannot wait for each other.
+            # Sorted, to prevent a deadlock.
             some = sorted(ids[start : start + BRING_AT_ONCE])
             async with AsyncExitStack() as held:
                 for face_id in some:
@@ -263,7 +262,7 @@ class Following:
                     raise translate_error(error, "facens.fill") from error
 
     async def agrees(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        """Whether both sides say the same of a face in a gallery, while nobody else here changes it."""
+        """Whether MongoDB and the storage agree about a face in a gallery. Takes the face's lock."""
         async with self.lock(face_id):
             this = {"_id": face_id, "owner": owner, "gallery": gallery}
             try:
@@ -274,7 +273,7 @@ class Following:
             return listed == bool(held.other)
 
     async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], look: bool) -> bool:
-        """Whether there was another facen in its place."""
+        """Adds the entry. Returns whether it replaced another facen."""
         other = look and bool((await self._facens.compare(owner, gallery, [entry])).other)
         if other:
             await self._facens.remove(owner, gallery, entry[0])
@@ -287,7 +286,7 @@ class _NoStreamsError(Exception):
 
 
 def _effect(event: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether the change may have brought the face into a gallery, and out of one."""
+    """Whether the change may have added the face to a gallery, and removed it from one."""
     if event["operationType"] == "insert":
         return True, False
     if event["operationType"] != "update":

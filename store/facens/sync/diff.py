@@ -1,4 +1,4 @@
-"""Every face of MongoDB beside what the facen storage holds for it: by its numbers, not by its id alone."""
+"""Compares each face in MongoDB with its entries in the facen storage, by the facen's numbers."""
 
 import asyncio
 from collections import defaultdict
@@ -23,17 +23,17 @@ LISTED: dict[str, Any] = {"gallery": {"$nin": [None, []]}}
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What became of some faces."""
+class ComparedBatch:
+    """The result for one batch of faces."""
 
     entries: int
-    """So many of their entries are in the storage; a face has one in each of its galleries."""
+    """Number of their entries in the storage, one per gallery of a face."""
     suspects: list[int]
-    """Faces that seem to have other facens there, or none in MongoDB that could be searched."""
+    """Faces with other facens there, or without a usable one in MongoDB."""
 
 
 async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
-    """How many entries each gallery of the storage is to have by MongoDB."""
+    """Expected number of entries of each gallery, by MongoDB."""
     steps: list[dict[str, Any]] = [
         {"$match": LISTED},
         {"$unwind": "$gallery"},
@@ -46,11 +46,11 @@ async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
     return {(one["_id"]["owner"], one["_id"]["gallery"]): one["entries"] for one in found}
 
 
-async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Looked]:
-    """All faces, some at a time. Who is a suspect may have been changed in this moment: look once more.
+async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[ComparedBatch]:
+    """Compares all faces in batches. Suspects may have changed meanwhile: check them again.
 
-    What is unwrapped and decoded is so in a thread. Each time a new question: a cursor would be given up by
-    the server while suspects are looked after.
+    Decodes in a thread. Queries again for each batch, because the server would close an idle cursor while
+    suspects are corrected.
     """
     query = LISTED
     while True:
@@ -68,7 +68,7 @@ async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Loo
             found = await facens.compare(owner, gallery, listed)
             entries += found.same + len(found.other)
             suspects.update(found.other)
-        yield Looked(entries, sorted(suspects))
+        yield ComparedBatch(entries, sorted(suspects))
         query = {**LISTED, "_id": {"$gt": read.last}}
 
 

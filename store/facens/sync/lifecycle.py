@@ -1,4 +1,4 @@
-"""A local facen storage from its snapshot and MongoDB at the start, and into its snapshot later on."""
+"""Lifecycle of the facen storage: loading from snapshot and MongoDB, following changes, saving snapshots."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from store.facens.engine.local import LocalFacens
 from store.facens.engine.sharded import Mine, ShardedFacens
 from store.facens.pack import StoredPack, claim_pack, known_pack
 from store.facens.storage import FacenStorage
-from store.facens.sync.change_stream import FaceLocks, Following
+from store.facens.sync.change_stream import ChangeStream, FaceLocks
 from store.facens.sync.factory import local_shards
 from store.facens.sync.load import fill
 from store.facens.sync.reconcile import reconcile
@@ -36,11 +36,11 @@ class Snapshots:
         self._shards = shards
         self._pack = pack
         self._written = [-1] * len(shards)
-        """What `changes` said when each was written."""
+        """The `changes` count of each shard at its last write."""
         self._writing = asyncio.Lock()
 
     async def load(self) -> bool:
-        """Whether every shard could be loaded; one that could not is left empty, and the log says why."""
+        """Whether every shard was loaded; others stay empty, with the reason in the log."""
         return all([await self._load(shard) for shard in self._shards])
 
     async def _load(self, shard: LocalFacens) -> bool:
@@ -52,19 +52,21 @@ class Snapshots:
             return False
         except SnapshotError as error:
             log.warning(
-                "a snapshot of facens is of no use; they come from MongoDB", file=str(path), reason=str(error)
+                "a snapshot of facens is unusable; loading them from MongoDB",
+                file=str(path),
+                reason=str(error),
             )
             return False
         shard.restore(galleries)
         facens = sum(len(array) for array in galleries.values())
         seconds = round(time.perf_counter() - since, 2)
-        log.info("facens came from a snapshot", shard=shard.name, facens=facens, seconds=seconds)
+        log.info("loaded facens from a snapshot", shard=shard.name, facens=facens, seconds=seconds)
         return True
 
     async def save(self) -> None:
-        """Writes what changed since the last time. What is half done when this is cancelled goes away.
+        """Writes the shards that changed since the last call. Cancelling removes the partial file.
 
-        OSError where the disk does not take it.
+        OSError where the disk refuses it.
         """
         async with self._writing:
             await asyncio.to_thread(self._prepare)
@@ -83,7 +85,7 @@ class Snapshots:
         async with _durable_file(self._path(shard)) as file:
             writer = SnapshotWriter(file, self._identity(shard))
             for key in await shard.galleries():
-                # Each gallery as it is when its turn comes: MongoDB has the last word about what it holds.
+                # Galleries need not be of one moment: the next start compares them with MongoDB.
                 async with shard.viewed(*key) as view:
                     work = asyncio.ensure_future(asyncio.to_thread(writer.gallery, key, view))
                     try:
@@ -103,7 +105,7 @@ class Snapshots:
 
 @asynccontextmanager
 async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
-    """As `durable_file`, which waits for the disk: in a thread."""
+    """`durable_file` with its disk access in a thread."""
     opened = durable_file(path)
     file = await asyncio.to_thread(opened.__enter__)
     try:
@@ -115,7 +117,7 @@ async def _durable_file(path: Path) -> AsyncIterator[BinaryIO]:
 
 
 class FacensLifecycle:
-    """Keeps one facen storage in step with the faces of one database."""
+    """Keeps one facen storage consistent with the faces of one database."""
 
     def __init__(
         self,
@@ -124,19 +126,19 @@ class FacensLifecycle:
         locks: FaceLocks,
         on_malformed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_malformed` hears that a malformed face was written."""
+        """`on_malformed` is called when a malformed face was written."""
         self._database = database
         self._facens = facens
         self._locks = locks
         self._on_malformed = on_malformed
-        self._following: Following | None = None
+        self._change_stream: ChangeStream | None = None
         self._folder: Path | None = None
         self._snapshots: Snapshots | None = None
 
     async def open(self, folder: Path, pack: str | None, size: int | None, *, claim: bool = True) -> None:
         """Checks that the stored facens are of this pack (PackError), and finds the snapshots.
 
-        `claim`: whether the database shall note the pack where it knows none yet.
+        `claim`: record the pack in a database that has none yet.
         """
         self._folder = folder
         if pack is None or size is None:
@@ -148,40 +150,40 @@ class FacensLifecycle:
             self._snapshots = Snapshots(folder, shards, stored)
 
     @asynccontextmanager
-    async def filled(self, *, follow: bool) -> AsyncIterator[None]:
-        """Fills the storage, and until the end of the block brings in what other processes store.
+    async def loaded(self, *, follow: bool) -> AsyncIterator[None]:
+        """Loads the storage, and until the end of the block applies changes by other processes.
 
-        `follow`: False where others see to that.
+        `follow`: False where the storage does that itself.
 
         Raises:
             StoreUnavailableError: MongoDB or a shard does not answer.
         """
         async with AsyncExitStack() as stack:
-            following = Following(
+            change_stream = ChangeStream(
                 self._database["faces"],
                 self._facens,
                 self._locks,
-                lambda: reconcile(self._database, self._facens, following),
+                lambda: reconcile(self._database, self._facens, change_stream),
                 self._on_malformed,
             )
-            if follow and local_shards(self._facens):  # a server of facens hears of it by itself
-                await stack.enter_async_context(following.running())
-                self._following = following
+            if follow and local_shards(self._facens):  # a facen server needs no follower
+                await stack.enter_async_context(change_stream.running())
+                self._change_stream = change_stream
             try:
-                await self._fill(following)
+                await self._fill(change_stream)
             except FacenStorageError as error:
                 raise StoreUnavailableError(str(error)) from error
             yield
 
     @property
     def fault(self) -> str:
-        """Why changes by other processes are not seen at present; empty where they are."""
-        return self._following.fault if self._following else ""
+        """Why changes by other processes are not applied at present; empty while they are."""
+        return self._change_stream.fault if self._change_stream else ""
 
-    async def _fill(self, following: Following) -> None:
+    async def _fill(self, change_stream: ChangeStream) -> None:
         loaded = self._snapshots is not None and await self._snapshots.load()
         if loaded or await self._facens.galleries():
-            added, removed = await reconcile(self._database, self._facens, following)
+            added, removed = await reconcile(self._database, self._facens, change_stream)
             log.info("the store is open", added=added, removed=removed)
             return
         try:
@@ -191,21 +193,21 @@ class FacensLifecycle:
         log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
 
     async def save(self) -> None:
-        """Writes what is in this process's memory to disk. OSError where the disk does not take it."""
+        """Writes the snapshots. OSError where the disk refuses them."""
         if self._snapshots is not None:
             await self._snapshots.save()
 
     def of(self, facens: FacenStorage) -> "FacensLifecycle":
-        """For another storage beside the same database."""
+        """The lifecycle of another storage of the same database."""
         return FacensLifecycle(self._database, facens, self._locks)
 
     def forget(self) -> None:
-        """Removes what is on disk, so that the next start reads everything from MongoDB. Raises OSError."""
+        """Removes the snapshots, so that the next start loads from MongoDB. Raises OSError."""
         for path in self._folder.glob("*.facens") if self._folder is not None else ():
             path.unlink(missing_ok=True)
 
     async def heal(self) -> None:
-        """Tries to bring back the shards that are out of service. StoreError says why one stays out."""
+        """Tries to restore shards that are out of service. StoreError where one stays out."""
         if not isinstance(self._facens, ShardedFacens):
             return
         for name in self._facens.out_of_service():
@@ -213,5 +215,5 @@ class FacensLifecycle:
             log.info("a shard of the facen storage is back", shard=name)
 
     async def _catch_up(self, shard: FacenStorage, mine: Mine) -> None:
-        following = Following(self._database["faces"], shard, self._locks)
-        await reconcile(self._database, shard, following, mine)
+        change_stream = ChangeStream(self._database["faces"], shard, self._locks)
+        await reconcile(self._database, shard, change_stream, mine)

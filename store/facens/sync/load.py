@@ -22,18 +22,18 @@ FIELDS = {"owner": 1, "gallery": 1, "facen": 1, "detector_info.pack": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class Loaded:
     faces: int
     entries: int
     """A face counts once for each of its galleries."""
     refused: int
-    """Faces whose facen is none, or of another size: made by another model pack."""
+    """Faces without a facen of the right size and model pack."""
 
 
-async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Filled:
-    """Brings the faces (or those that pass the query) into the storage where they are missing.
+async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Loaded:
+    """Loads missing faces (or those that match the query) into the storage.
 
-    Streams: the memory it needs beside the storage's does not grow with the number of faces.
+    Streams, in constant memory beside that of the storage.
     """
     count = entries = refused = 0
     batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]] = defaultdict(list)
@@ -52,7 +52,7 @@ async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | 
             added, bad = await _add(batch, facens)
             entries, refused = entries + added, refused + bad
     added, bad = await _add(batch, facens)
-    return Filled(count, entries + added, refused + bad)
+    return Loaded(count, entries + added, refused + bad)
 
 
 def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:

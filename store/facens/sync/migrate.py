@@ -1,4 +1,4 @@
-"""A facen storage brought to what MongoDB says, from nothing or from half-way, and proven equal."""
+"""Migrates facens from MongoDB to another storage, resumably, and verifies the result."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from bson import ObjectId
 from pipeline.faces.facen import FacenError
 from store.errors import BadValueError, StoreError
 from store.facens.storage import FacenStorage
-from store.facens.sync.change_stream import FaceLocks, Following, Settled
+from store.facens.sync.change_stream import ChangeStream, FaceLocks, Settled
 from store.facens.sync.diff import compared
 from store.facens.sync.load import FIELDS, facen_for
 from store.facens.sync.reconcile import Difference, differences, listed_galleries, reconcile
@@ -19,13 +19,13 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 ALIKE = 0.9999
 SAMPLES = 20
-"""Faces of each gallery that are looked for by their facens."""
+"""Faces per gallery that are searched by their facens."""
 TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What was compared, and found to be equal."""
+    """Counts of a successful verification."""
 
     galleries: int
     entries: int
@@ -43,42 +43,44 @@ async def bring_over(
     told: Callable[[int], object] = lambda _: None,
     locks: FaceLocks | None = None,
 ) -> Proof:
-    """Brings the target to what MongoDB holds, and proves that both hold the same.
+    """Makes the target hold what MongoDB holds, and verifies it.
 
-    What the target has already is compared, number by number, and stays where it is in order: this can be
-    broken off and begun again, and meanwhile others may go on storing, and searching the target.
+    Existing entries are compared number by number, and correct ones stay. Can be interrupted and repeated,
+    also while others store faces and search the target.
 
     Args:
-        told: hears how many entries were compared or brought since it was called before.
+        told: called with the number of entries compared or added since the previous call.
         locks: those of the faces, where this process changes them, too.
 
     Raises:
-        StoreError: a side does not answer, or they are not equal, which should not be.
+        StoreError: a side does not answer, or they differ in the end.
     """
-    following = Following(database["faces"], target, locks or FaceLocks())
+    change_stream = ChangeStream(database["faces"], target, locks or FaceLocks())
     put_right = 0
     if await target.galleries():
         async for looked in compared(database["faces"], target):
             for face_id in looked.suspects:
-                put_right += await following.settle(face_id) is Settled.OTHER
+                put_right += await change_stream.settle(face_id) is Settled.OTHER
             told(looked.entries)
     before = float("inf")
-    # While others go on storing each round has less to do than the one before, down to what comes meanwhile.
-    while 0 < (found := sum(await reconcile(database, target, following, told=told))) < before:
+    # Each round has less to do, down to what others store meanwhile.
+    while 0 < (found := sum(await reconcile(database, target, change_stream, told=told))) < before:
         before = found
-    return replace(await prove_equal(database, target, following), put_right=put_right)
+    return replace(await prove_equal(database, target, change_stream), put_right=put_right)
 
 
-async def prove_equal(database: Database, target: FacenStorage, following: Following | None = None) -> Proof:
+async def prove_equal(
+    database: Database, target: FacenStorage, change_stream: ChangeStream | None = None
+) -> Proof:
     """Every id of every gallery, and for some faces of each that their facens lead to them.
 
-    `following`: of the target, where others go on storing: a face that came or went while both sides were
+    `change_stream`: of the target, where others go on storing: a face that came or went while both sides were
     read is put right and looked at alone. StoreError where both are not equal.
     """
     unusable: set[int] = set()
     async for found in differences(database, target):
         for face_id in [*found.missing.tolist(), *found.foreign.tolist()]:
-            settled = following and await _settled(following, found, face_id)
+            settled = change_stream and await _settled(change_stream, found, face_id)
             if settled is Settled.UNUSABLE:
                 unusable.add(face_id)
             elif settled is None:
@@ -91,23 +93,27 @@ async def prove_equal(database: Database, target: FacenStorage, following: Follo
     for owner, gallery in await listed_galleries(database, target):
         count = await target.count(owner, gallery)
         galleries, entries = galleries + bool(count), entries + count
-        looked_for += await _sample_found(database, target, owner, gallery, following)
+        looked_for += await _sample_found(database, target, owner, gallery, change_stream)
     return Proof(galleries, entries, looked_for, len(unusable))
 
 
-async def _settled(following: Following, found: Difference, face_id: int) -> Settled | None:
-    """How a face is that differed a moment ago; None where it differs again and again."""
+async def _settled(change_stream: ChangeStream, found: Difference, face_id: int) -> Settled | None:
+    """Corrects a face that differed; None where it differs repeatedly."""
     for _ in range(TRIES):  # others remove a face from MongoDB first, and then from the storage
-        settled = await following.settle(face_id)
-        if settled is Settled.UNUSABLE or await following.agrees(found.owner, found.gallery, face_id):
+        settled = await change_stream.settle(face_id)
+        if settled is Settled.UNUSABLE or await change_stream.agrees(found.owner, found.gallery, face_id):
             return settled
     return None
 
 
 async def _sample_found(
-    database: Database, target: FacenStorage, owner: ObjectId, gallery: str, following: Following | None
+    database: Database,
+    target: FacenStorage,
+    owner: ObjectId,
+    gallery: str,
+    change_stream: ChangeStream | None,
 ) -> int:
-    """How many faces were looked for, and found."""
+    """Searches a sample of faces by their facens; returns the number found."""
     faces = database["faces"]
     sample: list[dict[str, Any]] = [
         {"$match": {"owner": owner, "gallery": gallery}},
@@ -117,10 +123,12 @@ async def _sample_found(
     looked_for = 0
     try:
         for face in [face async for face in faces.aggregate(sample)]:
-            await asyncio.sleep(0)  # in memory nobody waits for an answer
+            await asyncio.sleep(0)  # local storages do not yield
             if await _is_found(target, face, gallery):
                 looked_for += 1
-            elif following is None or not await _is_found_or_gone(faces, target, face, gallery, following):
+            elif change_stream is None or not await _is_found_or_gone(
+                faces, target, face, gallery, change_stream
+            ):
                 raise StoreError(
                     f"the face {face['_id']} is not found by its own facen in the gallery {gallery}; "
                     "make the facens anew with `facend facens rebuild`"
@@ -131,13 +139,13 @@ async def _sample_found(
 
 
 async def _is_found_or_gone(
-    faces: Collection, target: FacenStorage, face: Document, gallery: str, following: Following
+    faces: Collection, target: FacenStorage, face: Document, gallery: str, change_stream: ChangeStream
 ) -> bool:
-    """Whether all is well with a face that was not found a moment ago, put right where it was not."""
+    """Corrects a face that was not found; whether it is found, or gone, now."""
     for _ in range(TRIES):
-        if await following.settle(face["_id"]) is Settled.UNUSABLE:
+        if await change_stream.settle(face["_id"]) is Settled.UNUSABLE:
             return True
-        async with following.lock(face["_id"]):
+        async with change_stream.lock(face["_id"]):
             this = {"_id": face["_id"], "owner": face["owner"], "gallery": gallery}
             now = await faces.find_one(this, FIELDS)
             if now is None or await _is_found(target, now, gallery):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from store.facens.engine.sharded import Mine
 from store.facens.storage import FacenStorage, GalleryKey, unwrapped
-from store.facens.sync.change_stream import BRING_AT_ONCE, Following
+from store.facens.sync.change_stream import BRING_AT_ONCE, ChangeStream
 from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
@@ -102,23 +102,23 @@ async def differences(
 async def reconcile(
     database: Database,
     facens: FacenStorage,
-    following: Following,
+    change_stream: ChangeStream,
     mine: Mine | None = None,
     told: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
     """Brings in what is missing, and takes out what is foreign; how many of each there were.
 
     `told` hears how many were put right since it was called before.
-    `following`: of the same storage; it looks at a face once more while nobody else here changes it.
+    `change_stream`: of the same storage; it looks at a face once more while nobody else here changes it.
     """
     missing = foreign = 0
     async for found in differences(database, facens, mine):
         for start in range(0, len(found.missing), BRING_AT_ONCE):
             some = found.missing[start : start + BRING_AT_ONCE].tolist()
-            await following.bring(found.owner, found.gallery, some)
+            await change_stream.bring(found.owner, found.gallery, some)
             told(len(some))
         for face_id in found.foreign.tolist():
-            await following.settle(face_id)
+            await change_stream.settle(face_id)
             told(1)
         missing, foreign = missing + len(found.missing), foreign + len(found.foreign)
     return missing, foreign

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from store.context import Context
 from store.errors import BadValueError
 from store.face_fields import facen_of
-from store.facens.sync.change_stream import Following
+from store.facens.sync.change_stream import ChangeStream
 from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 
 Ids = NDArray[np.int64]
@@ -23,7 +23,7 @@ class FacensCheck:
         self._ctx = ctx
         self._scope = scope
         self._faces = ctx.database["faces"]
-        self._following = Following(self._faces, ctx.facens, ctx.faces.locks)
+        self._following = ChangeStream(self._faces, ctx.facens, ctx.faces.locks)
 
     async def run(self) -> AsyncIterator[Finding]:
         for owner, gallery in await self._galleries():

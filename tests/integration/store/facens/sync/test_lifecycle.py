@@ -83,7 +83,7 @@ async def test_a_snapshot_and_what_is_newer(store_settings: StoreArguments, sett
         await ctx.galleries.remove_one(user, {"name": "gone"})
     with capture_logs() as logs:
         async with opened(store_settings, facens_settings=settings) as ctx:
-            assert [line for line in logs if line["event"] == "facens came from a snapshot"]
+            assert [line for line in logs if line["event"] == "loaded facens from a snapshot"]
             (line,) = [line for line in logs if line["event"] == "the store is open"]
             # A face counts once, in the gallery where it is met first.
             assert (line["added"], line["removed"]) == (2, 3)
@@ -108,12 +108,13 @@ async def test_a_torn_snapshot_is_noticed_and_rebuilt(store_settings: StoreArgum
             await assert_in_step(ctx)
             assert await ctx.facens.count(user["_id"], "a") == 1
             await ctx.facens_lifecycle.save()
-    assert [line["reason"] for line in logs if "of no use" in line["event"]] == [
+    assert [line["reason"] for line in logs if "unusable" in line["event"]] == [
         "it is torn: it ends too early"
     ]
     with capture_logs() as logs:
         async with opened(store_settings):
-            assert [line["facens"] for line in logs if line["event"] == "facens came from a snapshot"] == [1]
+            loaded = [line for line in logs if line["event"] == "loaded facens from a snapshot"]
+            assert [line["facens"] for line in loaded] == [1]
 
 
 async def test_a_snapshot_of_another_database_is_noticed(store_settings: StoreArguments) -> None:
