@@ -1,4 +1,4 @@
-"""The context: everything of the store, opened and closed together."""
+"""The context: all collections and storages, opened and closed together."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,9 +36,9 @@ from store.uploads.locations import Locations
 log = structlog.get_logger()
 
 CLOSE_SECONDS = 4.0
-"""For all that is closed, where the caller gives no deadline."""
+"""Time limit for closing, where the caller gives no deadline."""
 STORAGE_CLOSE_SECONDS = 0.5
-"""For the facen storage, whose threads may be at work and whose server may hang."""
+"""Time limit for closing the facen storage, whose threads may be busy and whose server may hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class Context:
     facens: FacenStorage
     uploads: Uploads
     locations: Locations
-    """At which place each picture lies, and which boxes use it."""
+    """Where each picture is stored, and which boxes use each place."""
     extractor: Extractor
     facens_lifecycle: FacensLifecycle
-    """Keeps the facen storage in step with MongoDB."""
+    """Keeps the facen storage consistent with MongoDB."""
     malformed: MalformedDocuments
-    """The documents that every reader passes over."""
+    """Counts the documents that readers do not see."""
     database: Database = field(repr=False)
-    """Every user's documents, unguarded: for the store's own upkeep, not for answers to anybody."""
+    """Documents of all users, unguarded: for upkeep only, never for answers to a caller."""
     mongod: PrivateMongod | None = field(default=None, repr=False)
     """None where another server is used."""
 
@@ -88,27 +88,27 @@ class Context:
         closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
         box: str = "",
     ) -> AsyncIterator["Context"]:
-        """Opens the store: MongoDB (a private one if no other is named), indexes, the facen storage.
+        """Open the store: MongoDB (a private server unless a URL is set), indexes, the facen storage.
 
         Args:
-            data_dir: the private mongod lives below it.
-            uploads: where pictures go; the folder `uploads` in the data folder if left out.
+            data_dir: folder of the private mongod.
+            uploads: where pictures are stored. Default: the folder `uploads` in the data folder.
             extractor: finds faces in pictures; without it `ctx.extractor.extract` is an error.
-            facens: the facen storage; that of `facens_settings` if left out.
-            facens_settings: exact search in this process's memory if left out.
+            facens: the facen storage. Default: that of `facens_settings`.
+            facens_settings: default: exact search in the memory of this process.
             facen_size: how many numbers a facen of the model pack has; faces of others are refused.
             pack: the model pack whose facens are stored; those of others are refused.
             max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
             thumbnail_hosts: hosts beside the uploads to which `upload_thumbnail` may send; see
                 `store.uploads.external.AllowedHosts`.
-            check_camera: raises BadValueError for a camera that whoever reads the cameras could not use;
-                `Cameras.add` then refuses it.
-            box: this box's name, by which others know its pictures; that of the machine by default.
-            fill: whether to bring the stored faces into the facen storage; without them nobody is
-                identified, and whoever only reads documents starts at once.
-            read_only: leave everything as it is: no migration, no index, nothing noted. A remote facen
-                storage is not filled then.
-            closing: called when the store is closed; by when that must be over.
+            check_camera: raises BadValueError for a camera that the daemon cannot use; `Cameras.add` and
+                updates refuse it.
+            box: name of this box, by which others know its pictures. Default: the host name.
+            fill: load the stored facens into the facen storage. Without them no face is identified; programs
+                that only read documents start faster.
+            read_only: change nothing: no migration, no index, no record. A remote facen storage is not
+                filled.
+            closing: called when the store is closed; gives the deadline.
 
         Raises:
             StoreUnavailableError: MongoDB could not be started or reached.
@@ -143,22 +143,22 @@ class Context:
             await (ctx._check() if read_only else ctx._prepare())
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
             if fill and not (read_only and wanted.is_remote):
-                # A storage that was passed in is followed by whoever passed it.
+                # The caller that passed a storage also keeps it up to date.
                 await stack.enter_async_context(ctx.facens_lifecycle.loaded(follow=facens is None))
             yield ctx
 
     @staticmethod
     def exists(settings: StoreSettings, data_dir: Path) -> bool:
-        """Whether there is a database to read: False where a private server would begin with an empty one."""
+        """Whether there is a database to read; False if a private server would start with an empty one."""
         return bool(settings.url.get_secret_value()) or (data_dir / "mongod" / "db").is_dir()
 
     @property
     def fault(self) -> str:
-        """Why the private MongoDB does not run at present; empty where it does, or where there is none."""
+        """Why the private MongoDB does not run; "" if it runs, or if there is none."""
         return self.mongod.fault if self.mongod else ""
 
     async def ping(self, timeout_seconds: float) -> None:
-        """Returns where MongoDB answers in time; StoreUnavailableError where it does not."""
+        """Raises StoreUnavailableError if MongoDB does not answer in time."""
         await ping(self.database, timeout_seconds)
 
     @classmethod

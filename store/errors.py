@@ -1,8 +1,8 @@
-"""What can go wrong in the store. Every error says what was tried, with what, and what to do."""
+"""Errors of the store. Each message says what was tried, with what, and what to do."""
 
 
 class StoreError(Exception):
-    """The base of every error of this room."""
+    """Base class of the errors of `store`."""
 
 
 class AuthenticationError(StoreError):
@@ -10,11 +10,11 @@ class AuthenticationError(StoreError):
 
 
 class BadValueError(StoreError, ValueError):
-    """An argument that can never be right: an id out of range, a facen that is none, a limit of 0."""
+    """An invalid argument: an id out of range, a malformed facen, a limit of 0."""
 
 
 class BadFilterError(BadValueError):
-    """Filters, an update, a sort or a limit that MongoDB or the owner's guard refuses."""
+    """Filters, an update, a sort or a limit that MongoDB or the guard refuses."""
 
 
 class GalleryError(BadValueError):
@@ -26,20 +26,20 @@ class CounterMissingError(StoreError, TypeError):
 
 
 class NotFoundError(StoreError, LookupError):
-    """What was named does not exist, or belongs to somebody else."""
+    """The named object does not exist or belongs to another user."""
 
 
 class ConflictError(StoreError):
-    """A document with the same unique fields is there already."""
+    """A document with the same unique fields exists."""
 
     def __init__(self, message: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.fields = fields
-        """The fields that have to be unique, such as `("_id",)` or `("owner", "sighting_id")`."""
+        """The fields of the unique index, such as `("_id",)` or `("owner", "sighting_id")`."""
 
 
 class StoreUnavailableError(StoreError):
-    """MongoDB cannot be reached, started or written to at present. Trying again later may help."""
+    """MongoDB cannot be reached, started or written to. Trying again later may help."""
 
 
 class LeaseLostError(StoreError):
@@ -47,11 +47,11 @@ class LeaseLostError(StoreError):
 
 
 class QueryTimeoutError(StoreError):
-    """A query took longer than it may; MongoDB ended it. MongoDB is fine: the filters have to be narrower."""
+    """A query exceeded its time limit. MongoDB works; the filters have to be narrower."""
 
 
 class FacenStorageError(StoreError):
-    """A shard of the facen storage could not do its part."""
+    """A shard of the facen storage failed."""
 
     def __init__(self, message: str, shard: str) -> None:
         super().__init__(message)
@@ -59,44 +59,44 @@ class FacenStorageError(StoreError):
 
 
 class FacenExistsError(FacenStorageError):
-    """The face is in that gallery of the facen storage already."""
+    """The face is in this gallery of the facen storage already."""
 
 
 class PackError(StoreError):
-    """The stored facens are of another model pack than the one in use; they cannot be compared."""
+    """The stored facens are of another model pack than the one in use, and cannot be compared."""
 
 
 class NewerSchemaError(StoreError):
-    """A later version of Facend has written what is stored."""
+    """The database was written by a later version of Facend."""
 
 
 class ImageError(BadValueError):
-    """Bytes or an array that are no picture, or a box with nothing of the picture inside."""
+    """Data that is not a picture, or a bbox outside the picture."""
 
 
 class ImagesBusyError(StoreError):
-    """Too many large pictures are being decoded at present. Trying again later may help."""
+    """Too many large pictures are being decoded. Trying again later may help."""
 
 
 class UploadError(StoreError):
-    """The uploads folder or server cannot be read or written at present."""
+    """The uploads folder or server cannot be read or written."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
-        """When the server wants to be asked again at the earliest; None where it does not say."""
+        """The server's Retry-After; None without one."""
 
 
 class PictureRefusedError(UploadError):
-    """The uploads folder or server refuses this one picture for good, and may accept others."""
+    """The uploads folder or server refuses this picture permanently, and may accept others."""
 
 
 class SpoolError(StoreError):
-    """The spool's folder cannot be read or written at present, or is full. Trying again later may help."""
+    """The spool's folder cannot be read or written, or is full. Trying again later may help."""
 
 
 class RefusedSightingError(StoreError):
-    """Somebody who may refuse sightings has refused this one; it is not stored."""
+    """A sighting gate refuses this sighting; it is not stored."""
 
 
 class StoreStateError(StoreError):
@@ -104,4 +104,4 @@ class StoreStateError(StoreError):
 
 
 class MalformedSightingError(StoreError, ValueError):
-    """A sighting that can never be stored; the message says what is wrong with it."""
+    """A sighting that can never be stored; the message says why."""

@@ -1,4 +1,4 @@
-"""Who wants to know what the store does; the daemon counts it."""
+"""Observer of the store's work; the daemon's counts it for metrics."""
 
 from typing import Literal, Protocol
 
@@ -19,7 +19,7 @@ class StoreObserver(Protocol):
         ...
 
     def stage(self, name: StoreStage, seconds: float) -> None:
-        """A part of a sighting's way took this long."""
+        """A stage of storing a sighting took this long."""
         ...
 
     def sighting(self, cam_id: str, outcome: SightingOutcome) -> None: ...
@@ -29,12 +29,12 @@ class StoreObserver(Protocol):
         ...
 
     def uploaded(self, size: int) -> None:
-        """A picture of so many bytes has been put away."""
+        """A picture of this size in bytes was stored."""
         ...
 
 
 class Unobserved:
-    """An observer that does not look."""
+    """An observer that ignores everything."""
 
     def operation(self, name: str, seconds: float) -> None: ...
     def error(self, operation: str, kind: str) -> None: ...

@@ -1,4 +1,4 @@
-"""What can be set about the store, and the site's time zone."""
+"""Settings of the store, and the site's time zone."""
 
 import math
 import os
@@ -18,14 +18,14 @@ from pipeline.base.hosts import split_authority
 from pipeline.base.tls import TlsAuthorities
 
 PERSON_GALLERY = "persons"
-"""The gallery of all cameras' persons where the cameras share them."""
+"""The person gallery of all cameras with `scope = "global"`."""
 WhenFull = Literal["drop_poorest", "drop_oldest", "keep"]
-"""Who leaves a full spool: the poorest, by whole steps of the quality score, and among equals the oldest;
-or the oldest, however good; or nobody, and what comes is refused."""
+"""Eviction policy of a full spool: the poorest sighting, by whole steps of the quality score, then the
+oldest; the oldest; or none, and new sightings are refused."""
 CAMERA_GALLERY = "cam_"
-"""How the name of a camera's own person gallery begins."""
+"""Prefix of the name of a camera's own person gallery."""
 ENROLLED_GALLERY = "enrolled"
-"""The gallery of people who were enrolled from pictures: every camera looks for its visitors here, too."""
+"""The gallery of people enrolled from pictures, which every camera searches too."""
 REFERENCES = "references"
 """The gallery of the references of all cameras' persons, and …"""
 CAMERA_REFERENCES = "ref_"
@@ -66,7 +66,7 @@ class StoreSettings(BaseModel):
 
 
 class FacensSettings(BaseModel):
-    """Where facens are searched, and how."""
+    """Where and how facens are searched."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -75,21 +75,21 @@ class FacensSettings(BaseModel):
     tls_verify: TlsAuthorities = True
     """Milvus over https: the authorities that its certificate is checked against."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
-    """Into how many parts the facens are split."""
+    """Number of shards."""
     precision: Literal["full", "half"] = "full"
-    """In this process's memory: float32, or 16 bits a number."""
+    """In memory: 32 or 16 bits per number."""
     approximate_from: Annotated[int, Field(ge=0, le=10**12)] = 0
-    """In this process's memory: galleries with so many faces are searched approximately; 0 for none."""
+    """In memory: number of faces from which a gallery is searched approximately; 0 for never."""
     snapshot_minutes: Annotated[float, Field(ge=0, le=10_080)] = 60
-    """How often the memory's facens are written to disk; 0 for only at the end."""
+    """Interval between snapshots of the facens in memory; 0 for one at shutdown only."""
     replicas: Annotated[int, Field(ge=1, le=16)] = 1
-    """Milvus: on how many query nodes each facen is."""
+    """Milvus: number of query nodes that hold each facen."""
     index: Literal["exact", "hnsw"] = "exact"
-    """Milvus: whether every facen is compared, or a graph of neighbours leads to the nearest."""
+    """Milvus: exhaustive search, or an HNSW graph."""
     consistency: Literal["strong", "session"] = "session"
-    """Milvus: whether a search sees what any process, or what this one, added before."""
+    """Milvus: a search sees earlier additions of all processes, or of this one."""
     timeout_seconds: Annotated[float, Field(ge=0.01, le=600)] = 10
-    """Milvus: how long one question may take."""
+    """Milvus: time limit of a request."""
 
     @field_validator("approximate_from")
     @classmethod
@@ -121,28 +121,28 @@ class FacensSettings(BaseModel):
 
 
 class PersonsSettings(BaseModel):
-    """Who counts as the same person, and who as a friend."""
+    """When faces are of one person, and when a person is a friend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     scope: Literal["camera", "global"] = "camera"
     """Whether each camera has its own persons, or all cameras share them."""
     threshold: Literal["strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "medium"
-    """From which confidence on two faces are the same person's: one of the model pack's, or a number."""
+    """Confidence from which two faces are of one person: one of the model pack's, or a number."""
     band: Annotated[float, Field(ge=0, le=0.3)] = 0.05
-    """So far below the threshold a poor look neither is somebody nor makes somebody new."""
+    """Width of the range below the threshold in which a face is ambiguous."""
     new_min_score: Annotated[float, Field(ge=-10, le=0)] = -3.0
-    """The quality score that a new person's first face needs, and every reference …"""
+    """Minimum quality score of a new person's first face, and of a reference."""
     new_min_shots: Annotated[int, Field(ge=1, le=16)] = 2
-    """… and how many agreeing shots of the visit."""
+    """Minimum number of agreeing shots of the visit, for the same."""
     references: Annotated[int, Field(ge=1, le=100)] = 8
-    """How many good, differing faces of a person new ones are compared with."""
+    """Maximum number of references of a person, with which new faces are compared."""
     merge: Literal["propose", "make", "off"] = "propose"
-    """What the nightly job does with persons who seem to be one: tell, merge them, or not look."""
+    """Nightly job for persons who seem to be one: propose merges, make them, or do not search."""
     friend_count: Annotated[int, Field(ge=1, le=366)] = 5
-    """On so many different calendar days a person must have been seen to be a camera's friend …"""
+    """Number of calendar days on which a friend must have been seen by the camera …"""
     friend_interval_days: Annotated[int, Field(ge=1, le=366)] = 7
-    """… among the last so many calendar days, today included."""
+    """… within the last calendar days of this number, including today."""
     time_zone: str = ""
     """The site's zone, such as Europe/Berlin; empty for the machine's own."""
 
@@ -185,22 +185,22 @@ def _check_mongodb_url(url: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """How long things are kept."""
+    """Limits on age, number and size of what is kept."""
 
     faces_days: float | None = None
-    """Faces older than this go, with their pictures; None keeps them for ever."""
+    """Maximum age of faces and their pictures; None for no limit."""
     pictures_days: float | None = None
-    """Pictures older than this go, their faces stay; None keeps them as long as the faces."""
+    """Maximum age of pictures, whose faces stay; None for that of the faces."""
     max_faces: int | None = None
-    """At most so many faces; the oldest go first, with their pictures. None sets no limit."""
+    """Maximum number of faces; the oldest are removed first, with their pictures. None for no limit."""
     max_picture_bytes: int | None = None
-    """At most so many bytes of pictures; the oldest go first, their faces stay. None sets no limit."""
+    """Maximum size of all pictures; the oldest are removed first, their faces stay. None for no limit."""
     persons_grace_seconds: float = 3600.0
-    """A person without faces is kept so long after a run has noticed: a face may be on its way to them."""
+    """Time for which a person without faces is kept: their first face may not be stored yet."""
     leftovers_seconds: float = 3600.0
-    """Half-written files are left alone for so long: somebody may still be writing them."""
+    """Minimum age of incomplete files that are removed: others may still be being written."""
     dead_days: float | None = 30.0
-    """Unusable sightings are kept so long for somebody to look at them."""
+    """Maximum age of dead sightings; None for no limit."""
 
     def __post_init__(self) -> None:
         for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):
@@ -210,7 +210,7 @@ class RetentionSettings:
 
     @staticmethod
     def cutoff(now: datetime, days: float) -> datetime:
-        """The moment so many days ago; the earliest that there is where that lies before it."""
+        """The time `days` before `now`; the earliest representable one if that is out of range."""
         try:
             return now - timedelta(days=days)
         except OverflowError:

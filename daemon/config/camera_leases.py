@@ -1,4 +1,4 @@
-"""Each camera is read by one box: leases on the cameras, renewed while the daemon runs."""
+"""Leases on the cameras, renewed while the daemon runs: each camera is read by one box."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -27,10 +27,10 @@ class LeaseStore(Protocol):
 
 
 class CameraLeases:
-    """Which of this box's cameras another box reads already.
+    """Tracks which of this box's cameras another box reads.
 
-    A box starts with all of its cameras, because MongoDB may be away, and gives up those that another box
-    holds.
+    A box starts to read all of its cameras, because MongoDB may be away, and stops those whose lease another
+    box holds.
     """
 
     def __init__(self, store: LeaseStore, box: str, on_change: Callable[[], None]) -> None:
@@ -39,13 +39,14 @@ class CameraLeases:
         self._on_change = on_change
         self._wanted: frozenset[str] = frozenset()
         self._first_seen: dict[str, datetime] = {}
-        """When a lease expires that a process of a box with our own name holds, as of the first look."""
+        """By camera: the expiry of a lease that another process with this box's name holds, when first
+        seen."""
         self._wake = asyncio.Event()
         self.read_elsewhere: dict[str, str] = {}
-        """Camera ids, and the box that reads each of them."""
+        """By camera id: the other box that reads it."""
 
     def want(self, cam_ids: Collection[str]) -> None:
-        """The cameras that this box reads, unless another one does. Those that are missing are released."""
+        """Set the cameras that this box reads unless another one does. The leases of others are released."""
         if self._wanted != frozenset(cam_ids):
             self._wanted = frozenset(cam_ids)
             self._wake.set()
@@ -63,7 +64,8 @@ class CameraLeases:
                     self._judge(await leases.renew(wanted))
                     held = wanted
                 except StoreError as error:
-                    # The store reports its trouble; the terms sort out later what both boxes saw.
+                    # The store reports its own trouble; the terms decide later about what both boxes
+                    # captured.
                     log.debug("the leases of the cameras cannot be renewed", reason=str(error))
             try:
                 await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
@@ -87,15 +89,18 @@ class CameraLeases:
             return False
         if lease.box != self._box:
             return True
-        # Most likely this box before a restart. A holder that renews is another box with the same name.
+        # Probably this box before a restart. If the lease is renewed, another box has the same name.
         return lease.expires > self._first_seen.setdefault(lease.name, lease.expires)
 
 
 class LeasedSightings:
-    """A sighting gate that refuses what a camera saw while another box held its lease: that box stores it."""
+    """A sighting gate that refuses what was captured while another box held the camera's lease.
+
+    That box stores it. In doubt the sighting is stored: a duplicate is better than a loss.
+    """
 
     def __init__(self, leases: TermLeases, after: SightingGate) -> None:
-        """`after`: the gate that the other sightings have to pass."""
+        """`after`: the gate that the remaining sightings pass next."""
         self._leases = leases
         self._after = after
 

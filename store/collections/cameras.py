@@ -1,4 +1,4 @@
-"""Cameras as documents."""
+"""The collection of cameras."""
 
 import re
 import secrets
@@ -22,7 +22,7 @@ UPDATE_ATTEMPTS = 5
 
 
 class Camera(Model):
-    """A camera: `_id` (ObjectId), `owner`, `id` (the cam_id of its faces), and what else describes it."""
+    """A camera: `_id` (ObjectId), `owner`, `id` (the cam_id of its faces), `url`, and its settings."""
 
 
 class Cameras(UserStore[Camera]):
@@ -46,12 +46,12 @@ class Cameras(UserStore[Camera]):
         self._check = check
 
     async def add(self, user: UserArgument | None, camera: Mapping[str, Any]) -> Camera:
-        """Adds a camera. A missing `id` is made.
+        """Adds a camera. A missing `id` is generated.
 
         Raises:
-            BadValueError: the data is no mapping, the id malformed, a field has a value that the daemon
-                could not use, or there is a password in it: passwords belong into the settings, the
-                environment or systemd's credentials.
+            BadValueError: the data is not a mapping, the id is malformed, the daemon cannot use a field, or
+                the data contains a password: passwords belong into the settings, the environment or
+                systemd's credentials.
             ConflictError: the user has a camera of this id.
         """
         owner = await self._users.owner(user)
@@ -88,7 +88,7 @@ class Cameras(UserStore[Camera]):
     async def _find_and_update(
         self, query: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]
     ) -> Mapping[str, Any] | None:
-        """Checks the camera as it is after the update, and updates it if nobody changed it meanwhile."""
+        """Check the result of the update, and apply it unless the camera has changed meanwhile."""
         if options.get("upsert"):  # `_completing` has checked the new camera
             return await super()._find_and_update(query, changes, options)
         reading = {key: options[key] for key in ("collation", "hint", "sort") if key in options}
@@ -123,7 +123,7 @@ class Cameras(UserStore[Camera]):
 
 
 def _unchanged(camera: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The condition that the document is as it was read, but for the order of its fields."""
+    """The filter for the document as it was read."""
     added = {field for fields in changes.values() for field in fields} - camera.keys()
     return {
         **{field: {"$eq": value} for field, value in camera.items()},

@@ -1,4 +1,4 @@
-"""`ctx.extractor`: faces out of a whole picture, without holding up the event loop."""
+"""`ctx.extractor`: extraction of faces from a picture, off the event loop."""
 
 import asyncio
 from pathlib import Path
@@ -29,13 +29,13 @@ class Extractor:
         """The faces of the picture, the largest first, as data for `Faces.Model.from_extraction_face`.
 
         Raises:
-            ImageError: it is no picture, is damaged, cannot be read, or has too many pixels.
+            ImageError: it is not a picture, is damaged, cannot be read, or has too many pixels.
             StoreError: this context was opened without models.
         """
         return [face for face, _ in await self.judged(image)]
 
     async def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]:
-        """The same faces, each with what its score is made of. Errors as `extract`."""
+        """The same faces, each with the parts of its quality score. Raises as `extract`."""
         if self._extractor is None:
             raise StoreError("this context was opened without models; pass an extractor to Context.open")
         async with self._one_at_a_time:

@@ -56,11 +56,11 @@ ID_TRIES = 4
 """The first, and three more after a conflict."""
 NETWORK_TRIES = 2
 OVERLAP = timedelta(minutes=10)
-"""A face gets its id before it gets into a gallery; hardly ever longer before than this."""
+"""Maximum time between the creation of a face's id and its addition to a gallery."""
 
 
 class Completed(Awaitable[None]):
-    """The result of a method that asks nobody, but that callers may await as the others."""
+    """The result of a synchronous method, which may be awaited like those of the others."""
 
     def __await__(self) -> Generator[None]:
         return
@@ -80,7 +80,7 @@ class Faces(UserStore[Face]):
     name = "faces"
     Model: TypeAlias = Face
     _model = Face
-    # The face object's other names for fields would come to stand beside these fields, and hide them.
+    # Keys of the face object must not become fields of the document, which they would hide.
     protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id", "person_changes"})
 
     def __init__(
@@ -105,8 +105,8 @@ class Faces(UserStore[Face]):
     async def add(self, user: UserArgument | None, face: Face) -> Face:
         """Stores a face in MongoDB, in no gallery yet, with its `_id` and `owner`; returns the same object.
 
-        A face without an id gets one, and another one up to three times if it is taken. When the
-        connection breaks the same face is sent again, and stored once.
+        A face without an id gets one, and up to three others if it is in use. If the connection breaks, the
+        face is sent again and stored once.
 
         Raises:
             ConflictError: the face's own id, or its `sighting_id`, is taken; or three new ids were.
@@ -130,7 +130,7 @@ class Faces(UserStore[Face]):
                     self.regenerate_id(face)
         except StoreError as error:
             if not own_id and not isinstance(error, StoreUnavailableError):
-                # Where it is unclear whether it was stored, the id stays: a second add tells.
+                # The id stays if the face may be stored: a second add finds out.
                 del face["_id"]
             raise
         return face
@@ -161,7 +161,7 @@ class Faces(UserStore[Face]):
         return {**await super()._completing(given), "_id": face["_id"], "gallery": []}
 
     async def _insert_once(self, face: Face) -> None:
-        """Inserts, also through a break of the connection, after which nobody knows whether it was stored."""
+        """Insert, also if the connection breaks and it is unknown whether the face was stored."""
         document = OrderedDict(face.document())
         for rest in reversed(range(NETWORK_TRIES)):
             try:
@@ -309,13 +309,13 @@ class Faces(UserStore[Face]):
         filters: Filters | None = None,
         ignore_errors: bool = False,
     ) -> IdentifyResults:
-        """The faces of the galleries that resemble this one, the best first.
+        """The faces of the galleries that resemble this one, best first.
 
         Args:
             face: a face or an ExtractionFace.
-            limit: at most so many; with filters the best so many that pass them.
-            threshold: the least confidence, 0 to 1.
-            ignore_errors: whether to search what is there when a shard is out of service.
+            limit: maximum number of faces; filters apply before it.
+            threshold: minimum confidence, 0 to 1.
+            ignore_errors: search the remaining shards when one is out of service.
 
         Raises:
             NotFoundError: there is no such gallery.
@@ -341,9 +341,9 @@ class Faces(UserStore[Face]):
         return IdentifyResults(results, found.live_servers, found.total_servers)
 
     async def catch_up(self, user: UserArgument | None, gallery: str, *, everything: bool = False) -> None:
-        """Brings the faces that other processes have added to a gallery meanwhile into our facen storage.
+        """Load the faces that other processes added to a gallery into this process's facen storage.
 
-        `everything`: also those from before this process began, where it was opened without filling.
+        `everything`: also those from before this process started, if it was opened without `fill`.
         """
         owner = await self._users.owner(user)
         now = time.time()

@@ -1,4 +1,4 @@
-"""On which days somebody was seen, in the site's own time zone."""
+"""The friend rule: calendar days on which a camera saw a person, in the site's time zone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from store.mongo.client import Collection
 
 @dataclass(frozen=True, slots=True)
 class FriendRule:
-    """On how many different calendar days of the last few somebody must have been seen to be a friend."""
+    """A friend was seen on at least `count` calendar days of the last `interval_days`."""
 
     count: int
     interval_days: int
     zone: ZoneInfo
 
     def interval(self, now: datetime) -> list[date]:
-        """The calendar days that count, the last of them today."""
+        """The calendar days that count, up to today."""
         today = now.astimezone(self.zone).date()
         return [today - timedelta(days=back) for back in range(self.interval_days - 1, -1, -1)]
 
@@ -31,7 +31,7 @@ class FriendRule:
 async def days_seen(
     faces: Collection, owner: ObjectId, person_id: int, cam_id: str, days: list[date], zone: ZoneInfo
 ) -> list[date]:
-    """Those of the days, which follow each other, on which the camera saw the person."""
+    """The days, out of these consecutive ones, on which the camera saw the person."""
     midnights = [_midnight(day, zone) for day in [*days, days[-1] + timedelta(days=1)]]
     seen = {
         "owner": owner,
@@ -48,5 +48,5 @@ async def days_seen(
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """When the day begins, UTC; also where clocks are put forward at midnight."""
+    """The start of the day in UTC; also where clocks go forward at midnight."""
     return datetime.combine(day, time.min, zone).astimezone(UTC)

@@ -17,7 +17,7 @@ from store.mongo.model_store import SCHEMA, Model
 from store.observer import StoreObserver
 
 DEFAULT_GALLERY = "default"
-"""Every face is in it, and every user has it."""
+"""The gallery of all faces, which every user has."""
 NAME = re.compile(r"[A-Za-z0-9_-]{1,48}")
 
 
@@ -89,10 +89,10 @@ class Galleries(UserStore[Gallery]):
             raise
 
     async def require(self, owner: ObjectId, names: Iterable[str]) -> None:
-        """Returns if the owner has all of these galleries; `default` is made where it is missing.
+        """Check that the owner has all of these galleries; a missing `default` is created.
 
-        That a gallery exists is remembered for a second, so that calls in a row do not ask again and again;
-        a removal by this process counts at once, that by another one within that second.
+        The answer is cached for a second. A removal by this process counts at once, one by another process
+        within that second.
 
         Raises:
             GalleryError: a name is malformed.
@@ -132,14 +132,14 @@ class Galleries(UserStore[Gallery]):
 
 
 def checked_name(name: object) -> str:
-    """The name, if a gallery may be called so."""
+    """The name; raises GalleryError if it is not valid for a gallery."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise GalleryError(f"a gallery's name is 1 to 48 characters of A-Z a-z 0-9 _ -, not {name!r:.80}")
-    return str(name)  # MongoDB's own types of text are no plain text
+    return str(name)  # a plain str: BSON has subclasses
 
 
 def checked_names(galleries: object) -> list[str]:
-    """A list of names, not empty."""
+    """The names of a non-empty list; raises GalleryError."""
     if (
         isinstance(galleries, str)
         or not isinstance(galleries, (list, tuple, set, frozenset))

@@ -32,7 +32,7 @@ CHANCE_BYTES = 6
 """So much of a picture's name cannot be guessed."""
 
 EXTRACTED = "extracted"
-"""The folder of the uploads with the pictures of faces that belong to nobody."""
+"""The folder of the uploads for pictures of faces without an owner."""
 
 AnyFace = MutableMapping[str, Any]
 """A face, or its data as a dictionary."""
@@ -156,7 +156,7 @@ class ServerFaces(CoreFaces):
             url: one of the owner's URLs to store it under, or an http or https URL of an allowed host, to
                 which it is sent by PUT; None for the face's own URL, which it gets if it has none.
 
-        Raises: as `upload`; BadValueError too where the URL is somebody else's or its host is not allowed.
+        Raises: as `upload`; BadValueError too if the URL belongs to another user or its host is not allowed.
         """
         await self._check(face, img)
         outside = url is not None and self._is_outside(url)
@@ -257,7 +257,7 @@ class ServerFaces(CoreFaces):
         owner = EXTRACTED if _is_extracted(face) else face["owner"]
         key = key_of_owner(self._uploads, owner, url)
         if key is None:
-            raise BadValueError(f"{url!r:.200} is no URL of these uploads, or somebody else's")
+            raise BadValueError(f"{url!r:.200} is not a URL of these uploads, or belongs to another user")
         return key
 
     def _is_outside(self, url: object) -> bool:
@@ -294,7 +294,7 @@ def _id_of(face: Mapping[str, Any]) -> object:
 
 
 def _is_extracted(face: Mapping[str, Any]) -> bool:
-    """Whether this is the data of a face that belongs to nobody: an ExtractionFace."""
+    """Whether this is the data of a face without an owner: an ExtractionFace."""
     return not isinstance(face, Face) and face.get("owner") is None and _id_of(face) is None
 
 

@@ -1,4 +1,4 @@
-"""Who may ask, and collections in which everything belongs to somebody."""
+"""Users and their authentication, and `UserStore`: collections whose documents have owners."""
 
 import hashlib
 import hmac
@@ -177,7 +177,7 @@ M = TypeVar("M", bound=Model)
 
 
 class UserStore(MongoStore[M], Generic[M]):
-    """A collection in which each document belongs to a user, and nobody reaches another's.
+    """A collection whose documents belong to users; no user can reach those of another.
 
     Every method takes the user first, by id or object, and raises `AuthenticationError` for
     none, an unknown or an inactive one. The caller's filters can narrow what is the user's own;

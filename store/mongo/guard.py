@@ -70,7 +70,7 @@ def owned(filters: Filters | None, owner: object) -> dict[str, Any]:
 
 
 def check_query(query: object, depth: int) -> None:
-    """BadFilterError where these filters are not allowed, so many levels deep."""
+    """Raises BadFilterError if these filters, at this level of nesting, are not allowed."""
     if not isinstance(query, Mapping):
         raise BadFilterError(f"filters are a mapping of fields and conditions, not {type(query).__name__}")
     if depth > MAX_DEPTH:

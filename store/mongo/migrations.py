@@ -32,7 +32,7 @@ _NEWER: dict[str, Any] = {
         "$not": {"$type": "array"},  # each condition holds for a list one of whose members it holds for
     }
 }
-"""Anything else that is no version is a malformed document, which keeps nobody from the others."""
+"""Any other value is a malformed document, which does not block the migration of the others."""
 _OLDER: dict[str, Any] = {"$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}]}
 
 

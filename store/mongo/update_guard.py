@@ -1,4 +1,4 @@
-"""What a caller may change in a document: its fields, by operators that are known, and never whose it is."""
+"""Checks updates: known operators only, and never the owner of a document."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def checked_update(
     guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
     for operator, fields in update.items():
         if operator not in UPDATES:
-            raise BadFilterError(f"{operator!r} is not allowed in an update; use $set and its kin")
+            raise BadFilterError(f"{operator!r} is not allowed in an update; use operators such as $set")
         if not isinstance(fields, Mapping) or not fields:
             raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
         for path, value in fields.items():

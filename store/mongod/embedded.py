@@ -1,10 +1,10 @@
 """A private mongod: a real server for one box, reached through a unix socket and nothing else.
 
-It runs as a replica set of one, because transactions and change streams need one. Whoever
-opens a data folder first owns the server: starts it, restarts it after a crash, stops it.
-Others on the same folder (a command beside the running daemon, or the daemon that was started
-beside a command) are guests of that server. When its owner goes, one of the guests takes its
-place and starts the server again, under the same address; calls in the meantime wait.
+It runs as a replica set with one member, because transactions and change streams need a replica set. The
+process that opens a data folder first owns the server: it starts it, restarts it after a crash and stops it.
+Other processes on the same folder (a command beside the running daemon, or the other way round) are guests.
+When the owner ends, one of the guests becomes the owner and starts the server again, under the same address;
+calls in the meantime wait.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ from store.mongod.socket_folder import SOCKETS, make_private, remove_sockets, so
 
 log = structlog.get_logger()
 
-STOP_SECONDS = 2.5  # where no deadline is given; it is killed then, which costs a replay of its journal
-KILLED_SECONDS = 0.3  # kept of a deadline for the end of a killed server
+STOP_SECONDS = 2.5  # without a deadline; then it is killed, which costs a replay of its journal
+KILLED_SECONDS = 0.3  # part of a deadline that is reserved for the end of a killed server
 READY_SECONDS = 60.0  # recovery of the journal after a power cut can take a while
 HEALTHY_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 30.0
 SUCCESSION_SECONDS = 0.1
 MIN_FREE_BYTES = 16 * 1024 * 1024
-"""With less than that on its disk a server ends sooner or later, and again as soon as it is started."""
+"""Minimum free space on the disk: with less, a server ends, again and again."""
 DISK_CHECK_SECONDS = 2.0
 
 
@@ -53,8 +53,8 @@ class PrivateMongod:
         cache_mb: int = 256,
         closing: Callable[[], Deadline] = lambda: Deadline.within(STOP_SECONDS + KILLED_SECONDS),
     ) -> None:
-        """`program` is asked only where we own the folder: a guest needs no program of its own. `closing` is
-        called when the server is stopped, and gives the deadline by which it must have ended."""
+        """`program` is called only by the owner of the folder: a guest needs no program. `closing` is called
+        when the server is stopped, and gives the deadline for its end."""
         self._folder = folder.resolve()
         self._program = program
         self._cache_mb = cache_mb
@@ -64,12 +64,12 @@ class PrivateMongod:
         self._repeats = RepeatThrottle()
         self._log = MongodLog(self._repeats)
         self.fault = ""
-        """Why the server does not run at present, where it is ours; else the empty string."""
+        """Why the server does not run, where this process owns it; else ""."""
         self._reader: asyncio.Task[None] | None = None
 
     @property
     def _socket_folder(self) -> Path:
-        """The folder of the sockets, chosen when the data folder is there."""
+        """The folder of the sockets; chosen when the data folder exists."""
         if self._sockets is None:
             self._sockets = socket_folder(self._folder)
         return self._sockets
@@ -88,20 +88,20 @@ class PrivateMongod:
 
     @property
     def url(self) -> str:
-        """As a replica set: so the driver waits for a server that has started but takes no writes yet."""
+        """URL of the replica set, so that the driver waits for a server that accepts no writes yet."""
         return f"{self._server}/?replicaSet={ReplicaSetOfOne.name}"
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, None where it is not running or we are a guest."""
+        """Process id of the server; None if it does not run or another process owns it."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
-        """The server's URL, while it runs.
+        """Run the server; yields its URL.
 
         Raises:
-            StoreUnavailableError: it could not be started; the message holds the server's own reason.
+            StoreUnavailableError: it could not be started; the message has the server's reason.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -135,7 +135,7 @@ class PrivateMongod:
 
     @asynccontextmanager
     async def _supervising(self, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-        """Looks after the server until the end, and stops it then if it is ours."""
+        """Supervise the server for the block, and stop it at the end if this process owns it."""
         keeper = supervised(work, "private mongod")
         try:
             yield
@@ -146,11 +146,11 @@ class PrivateMongod:
             await self._stop()
 
     async def _succeed(self, lock: OwnerLock) -> None:
-        """Waits until the server ends with its owner, takes that place, and keeps the server running."""
+        """Wait for the end of the owner, then own the server and keep it running."""
         while not lock.acquire():
             if servers := self._servers():
                 await wait_for_end(servers[0])
-            # Its owner stops, or starts it again: both take a moment, and neither tells us.
+            # The owner stops it or starts it again; neither is notified.
             await asyncio.sleep(SUCCESSION_SECONDS)
         log.info("taking over the private mongod, its owner has gone", folder=str(self._folder))
         await self._end_orphans()
@@ -161,7 +161,7 @@ class PrivateMongod:
         return orphans("mongod", str(self._folder / "db"))
 
     async def _end_orphans(self) -> None:
-        # A killed owner takes its server along where the kernel can arrange that; elsewhere it is left over.
+        # On Linux the kernel ends the server with its owner; elsewhere it is left over.
         for pid in self._servers():
             log.warning("ending a private mongod that was left over", pid=pid, folder=str(self._folder))
             await terminate(pid, STOP_SECONDS)
@@ -170,7 +170,7 @@ class PrivateMongod:
         if lack := self._disk_full():
             raise StoreUnavailableError(lack)
         try:
-            # Its parents were there before: where they are not, a disk may be missing that comes back.
+            # Without parents: if they are missing, a disk may not be mounted yet.
             (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
             make_private(self._socket_folder)
             remove_sockets(self._socket_folder)
@@ -186,7 +186,7 @@ class PrivateMongod:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we stop the server when nobody needs it any more
+                start_new_session=True,  # Ctrl-C goes to this process alone, which stops the server last
                 preexec_fn=dies_with_parent(),
             )
         except OSError as error:
@@ -228,17 +228,17 @@ class PrivateMongod:
             *("--replSet", ReplicaSetOfOne.name),
             *("--oplogSize", "64"),
             *("--wiredTigerCacheSizeGB", f"{self._cache_mb / 1024:.3f}"),
-            # Small journal files: an edge box has better uses for 300 MB.
+            # Small journal files save 300 MB of disk.
             *("--wiredTigerEngineConfigString", "log=(file_max=16MB,prealloc=false)"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
-            # A primary waits 15 s for others to take over; here are no others.
+            # A primary waits 15 s for a secondary to take over; there is none.
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
             "--noscripting",  # nothing here needs JavaScript, whose compiler wants writable code
             "--quiet",
         ]
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Keeps the pipe empty, passes on what is serious, and remembers the end for a post-mortem."""
+        """Read the server's output: log errors, and keep the last lines for a post-mortem."""
         assert process.stdout is not None  # noqa: S101  it was opened as a pipe; tells the type checker
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What a private mongod says: the serious part goes into our log, and its last words are kept."""
+"""Output of the private mongod: errors go to the log, the last lines are kept for a post-mortem."""
 
 import json
 import time
@@ -10,24 +10,25 @@ import structlog
 log = structlog.get_logger()
 
 REPEAT_SECONDS = 60.0
-"""What is said again and again is logged at most so often."""
+"""Minimum interval between equal log lines."""
 
 LAST_WORDS = 20
 _REMEMBERED = 200
 _STACK = ("Frame", "BACKTRACE")
-"""Lines of a stack, which say nothing to whoever reads why the server ended."""
+"""Beginnings of the lines of a stack trace, which are left out."""
 
 
 class RepeatThrottle:
-    """Which lines are due: of each text one a minute, with the number of those that were left out."""
+    """Throttles equal log lines to one per REPEAT_SECONDS, and counts those that are left out."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._logged: dict[str, tuple[float, int]] = {}
-        """When it was logged last, and how often it came since."""
+        """By text: the time of its last log line, and the number of repeats since."""
 
     def due(self, text: str) -> dict[str, int] | None:
-        """What the line says of those before it; None where it is too early for another one."""
+        """Fields for the log line, with the number of repeats left out; None if it is too early for a
+        line."""
         now = self._monotonic()
         at, left_out = self._logged.pop(text, (None, 0))
         early = at is not None and now - at < REPEAT_SECONDS
@@ -40,14 +41,14 @@ class RepeatThrottle:
 
 
 class MongodLog:
-    """Takes the lines of one server after the other."""
+    """Processes the output of one server after the other."""
 
     def __init__(self, repeats: RepeatThrottle) -> None:
         self._repeats = repeats
         self._last: deque[str] = deque(maxlen=LAST_WORDS)
 
     def begin(self) -> None:
-        """Another server: what the one before said counts no more."""
+        """Start with the output of a new server."""
         self._last.clear()
 
     def add_line(self, line: bytes) -> None:
@@ -59,7 +60,7 @@ class MongodLog:
             log.error("the private mongod says", message=text, **counted)
 
     def last_words(self) -> str:
-        """The end of what was said; empty where nothing was."""
+        """The last lines, joined; "" if there are none."""
         return "; ".join(self._last)[-600:]
 
 

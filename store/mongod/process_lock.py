@@ -1,4 +1,4 @@
-"""Who owns a data folder, and what a killed owner left running."""
+"""Ownership of a data folder, and processes that a killed owner left running."""
 
 import asyncio
 import contextlib
@@ -16,14 +16,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class OwnerLock:
-    """A lock that the kernel gives back when its holder dies, however it dies."""
+    """A file lock that the kernel releases when its holder ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        """True if we hold the lock now; False if somebody else does."""
+        """Try to acquire the lock; returns whether this process holds it now."""
         file = self._path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,10 +40,10 @@ class OwnerLock:
 
 
 def orphans(program: str, argument: str) -> list[int]:
-    """The processes of ours whose command line starts a program of this name with exactly this argument."""
+    """Ids of this user's processes that run a program of this name with exactly this argument."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        # A process may end, or belong to somebody else, while we look at it.
+        # The process may end meanwhile, or belong to another user.
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_bytes().split(b"\0")
             mine = folder.stat().st_uid == os.getuid()
@@ -53,12 +53,12 @@ def orphans(program: str, argument: str) -> list[int]:
 
 
 async def terminate(pid: int, timeout_seconds: float) -> None:
-    """Ends a process that is no child of ours: asks it first, and after the timeout does not ask."""
+    """End a process that is not a child of this one: SIGTERM, and SIGKILL after the timeout."""
     async with _watched(pid) as (handle, gone):
         for sign in (signal.SIGTERM, signal.SIGKILL):
             if gone.is_set():
                 return
-            # It may have ended since; then the event is on its way.
+            # It may have ended since; then the event follows.
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, sign)
             with contextlib.suppress(TimeoutError):
@@ -66,14 +66,14 @@ async def terminate(pid: int, timeout_seconds: float) -> None:
 
 
 async def wait_for_end(pid: int) -> None:
-    """Returns when that process, which is no child of ours, has ended."""
+    """Wait for the end of a process that is not a child of this one."""
     async with _watched(pid) as (_, gone):
         await gone.wait()
 
 
 @asynccontextmanager
 async def _watched(pid: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
-    """A handle that stays with this process, whoever gets its number later, and the event of its end."""
+    """A pidfd, which refers to this process even if its id is reused, and the event of its end."""
     gone = asyncio.Event()
     try:
         handle = os.pidfd_open(pid)
@@ -91,10 +91,10 @@ async def _watched(pid: int) -> AsyncIterator[tuple[int, asyncio.Event]]:
 
 
 def dies_with_parent() -> Callable[[], None] | None:
-    """What a child does before it becomes its program: ask the kernel to end it with us (Linux)."""
+    """A `preexec_fn` that makes the kernel end the child with its parent (Linux); None elsewhere."""
     if sys.platform != "linux":
         return None
-    # Loaded here, because between fork and exec nothing may be imported.
+    # Loaded before the fork: nothing may be imported between fork and exec.
     prctl = ctypes.CDLL(None).prctl
     terminate = int(signal.SIGTERM)
 

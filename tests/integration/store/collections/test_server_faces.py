@@ -126,7 +126,7 @@ async def test_an_extraction_face_is_uploaded(ctx: Context, user: User, uploads:
     assert not set(links.values()) & set(face.urls.values())
     assert await ctx.uploads.get(face["normalized"]) == normalized()
     theirs = ctx.uploads.url_of(f"{user['_id']}/20260101/1_00_thumb.jpeg")
-    with pytest.raises(BadValueError, match="somebody else's"):
+    with pytest.raises(BadValueError, match="belongs to another user"):
         await ctx.faces.upload_thumbnail(eface, Image(photo()), url=theirs)
 
 
