@@ -21,6 +21,7 @@ from daemon.http.server import listen
 from daemon.models import fetch_with_progress, models_folder
 from daemon.runtime import data_folder
 from daemon.runtime.disk_space import GIGABYTE, read_disks
+from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
 from pipeline.models.files import Pack, folder_of, is_present, resolve
 from store.errors import StoreError
@@ -122,7 +123,7 @@ def _mongod(settings: Settings) -> Check:
 
 def _spool(folder: Path) -> Check:
     waiting, dead = (len(list(folder.glob(pattern))) for pattern in ("*.sighting", "dead/*.reason"))
-    pending = f"{waiting} sighting{'' if waiting == 1 else 's'} pending"
+    pending = f"{count(waiting, 'sighting')} pending"
     if dead:
         text = f"{dead} cannot be stored; {folder / 'dead'} has each with its reason"
         return Check("spool", "bad", f"{pending}; {text}")
@@ -147,7 +148,7 @@ def _daemon(settings: Settings) -> Iterator[Check]:
     spool = status["spool"]
     trouble = status["store"]["trouble"] or spool["fault"]
     if spool["dropped"]:
-        text = f"full with {spool['bytes']} bytes, {spool['dropped']} sightings were dropped"
+        text = f"full with {spool['bytes']} bytes; {count(spool['dropped'], 'sighting')} dropped"
         yield Check("spool size", "bad", text)
     yield Check("storing", "bad" if trouble else "good", trouble or "the store is available")
     for source, refused in status["configuration"].items():

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from daemon.parts import Parts
+from daemon.runtime.terminal import count
 from daemon.status import DaemonReport, DiskReport, JobReport, PluginReport, SpoolReport, StoreReport
 
 STUCK_SECONDS = 30.0
@@ -66,7 +67,7 @@ class DaemonHealth:
         cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
         refused = "changed cameras are refused" if any(parts.configuration.refused.values()) else ""
         dropped = parts.spool.dropped
-        full = f"the spool is full, {dropped} sightings were dropped" if dropped else ""
+        full = f"the spool is full; {count(dropped, 'sighting')} dropped" if dropped else ""
         trouble = self.stuck() or self.not_ready()
         texts = (f"cameras: {cameras}", trouble, full, refused, parts.disks.trouble)
         return "; ".join(text for text in texts if text)

@@ -13,6 +13,7 @@ from daemon.benchmarks.camera_clips import PlayedClip
 from daemon.benchmarks.camera_process import CameraDaemon, DaemonSample, Stored, running
 from daemon.benchmarks.histograms import quantile
 from daemon.errors import StartError
+from daemon.runtime.terminal import count
 
 WARM_SECONDS = 4.0
 """Warm-up: the first frames of all cameras are analysed in full and not measured."""
@@ -109,7 +110,7 @@ def _first_pictures(daemon: CameraDaemon, cameras: int) -> dict[str, float]:
     deadline = time.monotonic() + FIRST_PICTURES_SECONDS
     while len(began := daemon.began()) < cameras:
         if time.monotonic() > deadline:
-            raise StartError(f"of {cameras} cameras only {len(began)} delivered a frame")
+            raise StartError(f"only {len(began)} of {count(cameras, 'camera')} delivered a frame")
         time.sleep(0.2)
     return began
 

@@ -10,6 +10,7 @@ from daemon.benchmarks.camera_recall import Recall, recall
 from daemon.benchmarks.camera_reference import NaiveLoop, ReferenceVisit
 from daemon.benchmarks.camera_runs import Plan, Run, measure
 from daemon.benchmarks.rows import Row
+from daemon.runtime.terminal import count
 
 KEEPS_UP_SECONDS = 0.5
 """The daemon keeps up if 95 % of the frames are analysed within this time of their capture."""
@@ -48,7 +49,7 @@ def run_rows(
     run: Run, plan: Plan, visits: Mapping[Path, Sequence[ReferenceVisit]], first: Run
 ) -> Iterator[Row]:
     """Cost and results of one run. `first`: the run with the fewest cameras, the baseline of frame ages."""
-    case = f"{run.cameras} cameras"
+    case = count(run.cameras, "camera")
     yield Row.compare("CPU of the daemon beside decoding alone", case, run.cores, "cores", run.decode_cores)
     for part in ("cameras", "analysis", "store and the rest"):
         yield Row.compare(f"CPU: {part}, of it", case, run.cores_of(part), "cores", run.cores)

@@ -16,13 +16,14 @@ from daemon.benchmarks.cameras import curves, keeps_up, rising, run_rows, sum_ro
 from daemon.benchmarks.rows import Row, table
 from daemon.cli.context import settings_or_defaults
 from daemon.cli.options import json_option, settings_option
-from daemon.cli.output import count, to_json
+from daemon.cli.output import to_json
 from daemon.config.settings import Settings
 from daemon.demo.clip import DemoClipError
 from daemon.errors import StartError
 from daemon.evaluation.plot import Plot, linear_axis
 from daemon.models import load_models, models_folder
 from daemon.runtime import logs
+from daemon.runtime.terminal import count
 from pipeline.models import engine
 
 LIMIT_SECONDS = 5.0

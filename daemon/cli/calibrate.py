@@ -22,6 +22,7 @@ from daemon.evaluation.faces import labelled_faces, thresholds_of, without_face
 from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.rates import Point, Roc, roc
 from daemon.models import load_models
+from daemon.runtime.terminal import count
 
 FALSE_ACCEPT_RATES = (1e-3, 1e-4)
 BARS, BAR_CHARACTERS = 25, 50
@@ -122,7 +123,7 @@ def _echo(
 def _echo_confidences(compared: Comparisons, curve: Roc) -> None:
     click.echo(
         f"{len(compared.faces)} pictures of {len({item.person for item in compared.faces})} people: "
-        f"{len(compared.genuine)} genuine pairs, {len(compared.impostor)} impostor pairs; "
+        f"{count(len(compared.genuine), 'genuine pair')}, {count(len(compared.impostor), 'impostor pair')}; "
         f"EER {100 * curve.eer:.2f} %, AUC {curve.auc:.5f}\n"
     )
     edges = [number / BARS for number in range(BARS + 1)]

@@ -109,7 +109,7 @@ def _text(findings: Iterable[Finding], grace_minutes: float) -> str:
         kinds.setdefault(finding.kind, []).append(finding)
     lines = []
     if all(kind.is_note for kind in kinds):
-        ignored = f"; anything younger than {grace_minutes:g} minutes was ignored" if grace_minutes else ""
+        ignored = f"; anything younger than {grace_minutes:g} min was ignored" if grace_minutes else ""
         lines.append(f"good      store: MongoDB, facen storage and uploads are consistent{ignored}")
     for kind, found in kinds.items():
         repaired = sum(bool(finding.repaired) for finding in found)

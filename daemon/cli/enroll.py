@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from daemon.cli.context import CommandContext, store_options
-from daemon.cli.output import count, progress, to_json
+from daemon.cli.output import progress, to_json
 from daemon.cli.store import with_store
 from daemon.errors import StartError
 from daemon.models import load_models
 from daemon.runtime import data_folder
+from daemon.runtime.terminal import count
 from pipeline.base.control_characters import visible
 from pipeline.extractor import FaceExtractor
 from store import Context, Users

@@ -12,7 +12,7 @@ import click
 from daemon.cli.context import settings_or_defaults
 from daemon.cli.groups import CommandGroup
 from daemon.cli.options import folder_argument, json_option, settings_option
-from daemon.cli.output import count, echo_table, progress, to_json
+from daemon.cli.output import echo_table, progress, to_json
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.evaluation import identify as identification
@@ -24,6 +24,7 @@ from daemon.evaluation.scene import ScenePlan, play
 from daemon.evaluation.scene_scores import SceneScores, score
 from daemon.evaluation.truth import clips_of, read_truth
 from daemon.models import fetch_with_progress, load_models, models_folder
+from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
 from pipeline.extractor import FaceExtractor
 from pipeline.models.files import resolve

@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from daemon.cli import secrets as cli_secrets
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.groups import CommandGroup
-from daemon.cli.output import count, echo_table, progress, to_json
+from daemon.cli.output import echo_table, progress, to_json
 from daemon.cli.store import read_all, with_store
 from daemon.config.settings import Settings
 from daemon.errors import StartError
@@ -19,6 +19,7 @@ from daemon.http import client as daemon_client
 from daemon.http.client import NoAnswerError
 from daemon.models import load_models, pack_in_settings
 from daemon.runtime import data_folder
+from daemon.runtime.terminal import count
 from pipeline.base.urls import mask_url
 from pipeline.models.packs import Pack
 from store import Context, FacensSettings, Users

@@ -5,9 +5,10 @@ import click
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.groups import CommandGroup
 from daemon.cli.options import yes_option
-from daemon.cli.output import count, echo_table, to_json
+from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows, read_store, with_store
 from daemon.errors import StartError
+from daemon.runtime.terminal import count
 from store import Context, Gallery, Users
 from store.identity.history import persons_in
 

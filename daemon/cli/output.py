@@ -1,4 +1,4 @@
-"""What commands print: JSON, tables, counts with their plural, progress, and warnings at the end."""
+"""What commands print: JSON, tables, progress, and warnings at the end."""
 
 import json
 import sys
@@ -12,11 +12,6 @@ from daemon.runtime.terminal import steering
 from pipeline.base.control_characters import visible
 
 _WARNINGS = "facend.warnings"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """`1 face`, `2 faces`; `plural` where it is not the noun with an s."""
-    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def to_json(value: object, indent: int | None = 2) -> str:

@@ -9,11 +9,12 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.export import exported_persons
 from daemon.cli.groups import CommandGroup
 from daemon.cli.options import yes_option
-from daemon.cli.output import count, echo_table, to_json
+from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import known_user, read_rows, read_store, with_store
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.models import pack_in_settings
+from daemon.runtime.terminal import count
 from store import Context, Users
 from store.identity.erasure import Erasure
 from store.identity.erasure_report import Erased, Preview

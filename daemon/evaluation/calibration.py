@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from daemon.evaluation.faces import LabelledFace
 from daemon.evaluation.inputs import InputError, LabelledPicture
 from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
+from daemon.runtime.terminal import count
 from pipeline.faces import facen
 
 MOST_PICTURES = 5000
@@ -98,11 +99,8 @@ def _check_people(labels: Sequence[str], what: str) -> Counter[str]:
     """The number of pictures of each person. Raises InputError if there are too few."""
     people = Counter(labels)
     if len(people) < 2 or max(people.values()) < 2:
-        count = "1 person" if len(people) == 1 else f"{len(people)} people"
-        raise InputError(
-            f"found {len(labels)} {what}, of {count}; at least two people are needed, and two pictures "
-            "of one of them"
-        )
+        found = f"{len(labels)} {what}, of {count(len(people), 'person', 'people')}"
+        raise InputError(f"found {found}; at least two people are needed, and two pictures of one of them")
     return people
 
 

@@ -3,6 +3,7 @@
 from daemon.evaluation.calibration import Comparisons, Oddity, Suggestion, oddities, table
 from daemon.evaluation.discard import DiscardCurve
 from daemon.evaluation.rates import Point, Roc, at_threshold
+from daemon.runtime.terminal import count
 
 
 def suggestion_text(suggestions: list[Suggestion], compared: Comparisons, pack: str, medium: float) -> str:
@@ -11,9 +12,10 @@ def suggestion_text(suggestions: list[Suggestion], compared: Comparisons, pack: 
     If there are too few pictures to demonstrate the lowest rate, a measured threshold is used only if it is
     stricter than the pack's: a visitor is compared with every known person, so a lax threshold does harm.
     """
+    genuine, impostor = len(compared.genuine), len(compared.impostor)
     lines = [
         f"# Measured with the model pack {pack} on {len(compared.faces)} pictures:",
-        f"# {len(compared.genuine)} genuine pairs, {len(compared.impostor)} impostor pairs.",
+        f"# {count(genuine, 'genuine pair')}, {count(impostor, 'impostor pair')}.",
     ]
     for suggestion in suggestions:
         point = suggestion.point

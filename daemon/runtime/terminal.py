@@ -7,6 +7,11 @@ from typing import TextIO
 from pipeline.base.control_characters import visible
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """`1 face`, `2 faces`; `plural` where it is not the noun with an s."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 class VisibleText(io.TextIOWrapper):
     """A standard stream that escapes control characters."""
 

@@ -1,10 +1,10 @@
-"""What a crowded camera costs, every frame of it analysed, beside the plain loop with the same models.
+"""What a crowded camera costs, every frame of it analysed, against the naive loop with the same models.
 
 python -m tests.bench.bench_crowd [--json] [--rounds 7]
 
 Two made clips in full HD, 25 frames a second at 4 Mbit/s: six people who sway, and who come nearer, so that
 each second has a better picture of each. A round is a second of the clip, by the camera's stages (every frame
-analysed, motion gate) and by the plain loop in turn, both with one thread of OpenCV's and ONNX Runtime's.
+analysed, motion gate) and by the naive loop in turn, both with one thread of OpenCV's and ONNX Runtime's.
 Time is this process's own on the processors; medians over the rounds, and the end of all visits spread over
 them.
 """
@@ -27,7 +27,7 @@ from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.stream import DecodedFrame
 from daemon.benchmarks.camera_clips import BIT_RATE, FPS, HEIGHT, KEY_FRAME_SECONDS, WIDTH, filmed
-from daemon.benchmarks.camera_reference import look_plainly
+from daemon.benchmarks.camera_reference import analyse_naively
 from daemon.config.settings import PipelineSettings
 from daemon.demo.clip import sample_picture
 from pipeline.models.engine import Models
@@ -99,7 +99,7 @@ class Plain:
     def second(self) -> None:
         for _ in range(FPS):
             _, picture = self._reader.read()
-            look_plainly(np.asarray(picture, np.uint8), self._models, PipelineSettings().detect_size)
+            analyse_naively(np.asarray(picture, np.uint8), self._models, PipelineSettings().detect_size)
 
 
 def milliseconds(work: Callable[[], None]) -> float:

@@ -117,7 +117,7 @@ STATUS: dict[str, Any] = {
         ({}, "", ""),
         ({"store": {"trouble": "MongoDB is away"}}, "storing", "MongoDB is away"),
         ({"spool": {**SPOOL, "fault": "a full disk"}}, "storing", "a full disk"),
-        ({"spool": {**SPOOL, "dropped": 3}}, "spool size", "3 sightings were dropped"),
+        ({"spool": {**SPOOL, "dropped": 3}}, "spool size", "3 sightings dropped"),
         ({"configuration": {"collection": "the camera x: url"}}, "collection", "the camera x: url"),
         (
             {"cameras": [{"cam_id": "door", "state": "red", "reason": "refused", "detail": "nobody"}]},
