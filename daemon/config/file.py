@@ -1,4 +1,4 @@
-"""Reading settings.toml: from a file's text to settings, or one line for each fault."""
+"""Reads settings.toml, and reports one line per error."""
 
 import contextlib
 import difflib
@@ -31,7 +31,7 @@ def find() -> Path:
     if named := os.environ.get("FACEND_SETTINGS"):
         return Path(named)
     for place in DEFAULT_PLACES:
-        with contextlib.suppress(PermissionError):  # a folder closed to us holds no file of ours
+        with contextlib.suppress(PermissionError):  # such a folder has no settings for this user
             if place.is_file():
                 return place
     tried = ", ".join(str(place) for place in DEFAULT_PLACES)
@@ -39,10 +39,12 @@ def find() -> Path:
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bool = False) -> Settings:
-    """The settings in the file. SettingsError has a line for each fault.
+    """The settings in the file.
 
-    systemd hands credentials to the service alone: elsewhere, cameras may refer to some that are not there,
-    which are empty then.
+    systemd passes credentials only to the service: in commands, references of cameras to them are empty.
+
+    Raises:
+        SettingsError: with a line for each error.
     """
     return _load(path, environment, service=service)[0]
 
@@ -58,7 +60,7 @@ def effective(path: Path, environment: Mapping[str, str] = os.environ) -> dict[s
 
 
 def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple[Settings, dict[Key, str]]:
-    """The settings, and how texts with references to secrets are shown."""
+    """The settings, and the texts to show in place of those with references to secrets."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -73,7 +75,7 @@ def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple
     if not service:
         faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
     if faults:
-        # The service's own log needs no such advice: there the unit lacks the line.
+        # In the service, the unit lacks the credential; the advice is for commands.
         advice = "" if service else "; commands need it, too: put it into a file, ${file:/path}"
         raise SettingsError(
             [f"{path}: {_key(it.key)} = {it.text}{advice if it.not_passed else ''}" for it in faults]
@@ -82,9 +84,9 @@ def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple
 
 
 def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Settings | None:
-    """Where the daemon listens, of a file that is at fault elsewhere; all other settings are the defaults.
+    """The section [http] of a file with errors elsewhere, with defaults for all other settings.
 
-    None where the section [http] cannot be understood either.
+    None if that section is faulty too.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -108,9 +110,12 @@ def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Setti
 def validate(
     raw: object, source: str, folder: Path = Path(), hidden: Mapping[Key, str] | None = None
 ) -> Settings:
-    """The settings in a dictionary of the file's shape, whose relative paths count from `folder`.
+    """Validate the content of a settings file; relative paths are relative to `folder`.
 
-    SettingsError has a line for each fault, in which `hidden` stands for the values of its keys.
+    `hidden` has texts to show in place of the values of its keys.
+
+    Raises:
+        SettingsError: with a line for each error.
     """
     _remember(raw)
     if problems := [f"{source}: {_key(key)}: expected {expected}" for key, expected in _impossible(raw)]:
@@ -122,7 +127,11 @@ def validate(
 
 
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
-    """One camera's settings. SettingsError has a line for each fault."""
+    """Validate one camera's settings.
+
+    Raises:
+        SettingsError: with a line for each error.
+    """
     _remember(raw)
     if problems := [f"{source}: {_key(key)}: expected {expected}" for key, expected in _impossible(raw)]:
         raise SettingsError(problems)
@@ -133,7 +142,7 @@ def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
 
 
 def _remember(value: object, *, secret: bool = False) -> None:
-    """Have every secret of the settings hidden from now on, wherever it turns up; also of those refused."""
+    """Register all secrets of the settings for redaction, also those of refused settings."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             _remember(inner, secret=secret or is_secret_name(str(name)))
@@ -148,7 +157,7 @@ def _remember(value: object, *, secret: bool = False) -> None:
 
 
 def masked(settings: Settings, hidden: Mapping[Key, str] | None = None) -> dict[str, Any]:
-    """The effective settings as plain values, secrets as `***`; `hidden` has other texts to show for keys."""
+    """The effective settings as plain values, secrets as `***`; `hidden` has texts to show for its keys."""
     shown: dict[str, Any] = settings.model_dump(mode="python")
     return {name: _masked((name,), value, hidden or {}) for name, value in shown.items()}
 
@@ -171,7 +180,7 @@ def _masked(key: Key, value: object, hidden: Mapping[Key, str]) -> object:
 
 
 def _replaced(value: object, hidden: Mapping[Key, str], key: Key) -> object:
-    """The value with the texts that `hidden` has for keys below it."""
+    """The value with the texts of `hidden` for keys below it."""
     if isinstance(value, Mapping):
         return {name: _replaced(inner, hidden, (*key, name)) for name, inner in value.items()}
     if isinstance(value, list):
@@ -180,16 +189,13 @@ def _replaced(value: object, hidden: Mapping[Key, str], key: Key) -> object:
 
 
 def _name_of_secret(key: Key) -> str:
-    """The part of the key that names a secret, else its last name: all below `tokens` is one."""
+    """The part of the key that names a secret, else its last name: all keys below `tokens` are secret."""
     names = [part for part in key if isinstance(part, str)]
     return next((name for name in names if is_secret_name(name)), names[-1] if names else "")
 
 
 def _impossible(value: object, key: Key = ()) -> Iterator[tuple[Key, str]]:
-    """Where a value stands that no setting can have, and what is expected instead.
-
-    Whatever uses it would end in an error of another kind, a plugin's options included.
-    """
+    """Values that no setting may have, plugins' options included: key and what is expected instead."""
     if isinstance(value, str) and "\0" in value:
         yield key, "no character NUL (\\u0000)"
     elif isinstance(value, float) and not math.isfinite(value):
@@ -212,7 +218,7 @@ def _lines(
     whole: type[BaseModel] = Settings,
     hidden: Mapping[Key, str] | None = None,
 ) -> list[str]:
-    """A line for each key; a value that may be of several kinds was refused once for each of them."""
+    """One line per key; pydantic reports a value of a union once for each member."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for fault in faults:
         fault["loc"] = _of_the_file(fault, raw)
@@ -234,7 +240,7 @@ def _what_is_wrong(faults: Sequence[ErrorDetails], whole: type[BaseModel], hidde
 
 
 def _of_the_file(fault: ErrorDetails, raw: object) -> Key:
-    """Without what pydantic adds for the kinds of a union, such as `literal['strict','medium','low']`."""
+    """The location without pydantic's names of union members, such as `literal['strict','medium','low']`."""
     location = []
     value: Any = raw
     for part in fault["loc"]:
@@ -247,14 +253,14 @@ def _of_the_file(fault: ErrorDetails, raw: object) -> Key:
 
 
 def _places(value: object) -> Collection[object]:
-    """What a location may go on with."""
+    """The possible next parts of a location."""
     if isinstance(value, Mapping):
         return value.keys()
     return range(len(value)) if isinstance(value, list | tuple) else ()
 
 
 def _key(location: Sequence[str | int]) -> str:
-    """`cameras[1].url`: cameras are counted from 1, as a person reading the file counts them."""
+    """The key as text, such as `cameras[1].url`; cameras are counted from 1."""
     text = ""
     for part in location:
         text += f"[{part + 1}]" if isinstance(part, int) else f"{'.' if text else ''}{part:.80}"
@@ -262,7 +268,7 @@ def _key(location: Sequence[str | int]) -> str:
 
 
 def _shown(fault: ErrorDetails, hidden: Mapping[Key, str]) -> str:
-    """The value as it stands in the file, or not at all where it may be a secret."""
+    """The value as in the file, masked if it may be a secret."""
     key, value = fault["loc"], fault["input"]
     if key in hidden:
         return json.dumps(mask_url(hidden[key]), ensure_ascii=False)
@@ -286,7 +292,7 @@ def _expected(fault: ErrorDetails) -> str:
 
 
 def _known_keys(location: Sequence[str | int], whole: type[BaseModel]) -> str:
-    """What a person may have meant: the nearest key of that section, else all of them."""
+    """Suggests the most similar key of that section, else lists all."""
     model: type[BaseModel] | None = whole
     for part in location[:-1]:
         if isinstance(part, str) and model is not None:

@@ -1,7 +1,6 @@
-"""The settings of the whole service: one model for settings.toml, checked before anything starts.
+"""The model of settings.toml, validated as a whole before anything starts.
 
-Every key has a default that suits a first run; what each one means stands in
-settings.toml itself, beside its default.
+Each key has a default that suits a first run; settings.toml documents the keys.
 """
 
 import re
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
     from pipeline.stages import StageSettings
 
 MEBIBYTE = 1024 * 1024
-LONGEST_URL = 2000
+MAX_URL_LENGTH = 2000
 CENTURY_DAYS = 36_525
 MOST = 10**12
-"""Upper bound of numbers of faces."""
-MOST_BYTES = 2**60
+"""Upper bound for numbers of faces."""
+MAX_BYTES = 2**60
 
 
 class Section(BaseModel):
@@ -47,12 +46,12 @@ class Section(BaseModel):
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
-    """Relative paths count from the folder of the settings file, else from the current one."""
+    """Resolve relative paths from the folder of the settings file, default: the current folder."""
     folder: Path = (info.context or {}).get("folder", Path())
     try:
         return (folder / path.expanduser()).absolute()
     except RuntimeError as error:
-        raise ValueError("expected ~/… of a user of this machine, or a path without ~") from error
+        raise ValueError("expected ~/ of an existing user, or a path without ~") from error
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -69,10 +68,10 @@ class UploadsSettings(Section):
     user: str = ""
     password: SecretStr = SecretStr("")
     tls_verify: TlsVerify = True
-    """Whether the upload server's certificate is checked, and against which authorities."""
+    """How the upload server's certificate is checked."""
     timeout_seconds: float = Field(default=20, ge=1, le=300)
-    min_free_bytes: int | None = Field(default=None, ge=0, le=MOST_BYTES)
-    """Bytes that pictures leave free on their disk; None for 5 % and at least 1 GB."""
+    min_free_bytes: int | None = Field(default=None, ge=0, le=MAX_BYTES)
+    """Bytes that pictures leave free on their disk. Default: `DiskSpace.default_reserve`."""
     thumbnail_hosts: tuple[str, ...] = ()
 
     @field_validator("thumbnail_hosts")
@@ -90,13 +89,11 @@ class UploadsSettings(Section):
             raise ValueError("expected http://… or https://…, or nothing for a local folder")
         authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
         if "@" in authority:
-            raise ValueError(
-                "expected no password in it: every picture's URL would carry it; see uploads.user"
-            )
+            raise ValueError("expected no password: every picture's URL would contain it; see uploads.user")
         if "?" in url or "#" in url:
-            raise ValueError("expected no ? and no #: the pictures' names are appended to it")
-        if re.search(r"[\s\x00-\x1f\x7f]", url) or len(url) > LONGEST_URL:
-            raise ValueError(f"expected a URL without spaces, of up to {LONGEST_URL} characters")
+            raise ValueError("expected no ? and no #: names of pictures are appended")
+        if re.search(r"[\s\x00-\x1f\x7f]", url) or len(url) > MAX_URL_LENGTH:
+            raise ValueError(f"expected a URL without spaces, of up to {MAX_URL_LENGTH} characters")
         split_authority(authority)
         return url
 
@@ -108,7 +105,7 @@ class UploadsSettings(Section):
 
 
 class SpoolSettings(Section):
-    max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE, le=MOST_BYTES)
+    max_bytes: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE, le=MAX_BYTES)
     when_full: WhenFull = "drop_poorest"
 
 
@@ -131,8 +128,8 @@ class PipelineSettings(Section):
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
 
     def for_camera(self, camera: CameraSettings) -> "StageSettings":
-        """How this camera's frames are treated."""
-        # What is behind takes a second to load, which every command would pay that reads the settings.
+        """The analysis settings of one camera."""
+        # Takes a second to load, which commands that only read the settings save.
         from pipeline.stages import StageSettings
         from pipeline.visits.best_shot import Posting
         from pipeline.visits.regions import Region
@@ -153,7 +150,7 @@ class PipelineSettings(Section):
         )
 
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 
 
 class HttpSettings(Section):
@@ -174,14 +171,14 @@ class HttpSettings(Section):
         return host
 
     @model_validator(mode="after")
-    def _is_closed_to_strangers(self) -> Self:
+    def _requires_token(self) -> Self:
         length = len(self.token.get_secret_value())
         if not length and not _is_loopback(self.host):
-            raise ValueError("whoever reaches this host would see who was where: set http.token")
-        if 0 < length < SHORTEST_TOKEN:
+            raise ValueError("other machines can reach this host: set http.token")
+        if 0 < length < MIN_TOKEN_LENGTH:
             raise ValueError(
-                f"http.token has {length} characters, which can be guessed: take {SHORTEST_TOKEN} or more, "
-                "such as those of `openssl rand -hex 16`"
+                f"http.token has {length} characters, which can be guessed: use {MIN_TOKEN_LENGTH} or more, "
+                "for example from `openssl rand -hex 16`"
             )
         return self
 
@@ -204,7 +201,7 @@ class JobsSettings(Section):
     faces_days: float = Field(default=365, ge=0, le=CENTURY_DAYS)
     pictures_days: float = Field(default=90, ge=0, le=CENTURY_DAYS)
     max_faces: int = Field(default=0, ge=0, le=MOST)
-    max_picture_bytes: int = Field(default=0, ge=0, le=MOST_BYTES)
+    max_picture_bytes: int = Field(default=0, ge=0, le=MAX_BYTES)
     dead_days: float = Field(default=30, ge=0, le=CENTURY_DAYS)
 
     @property
@@ -221,7 +218,7 @@ class JobsSettings(Section):
 class PluginsSettings(Section):
     dirs: tuple[AbsolutePath, ...] = ()
     enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
-    """Empty for all that are found."""
+    """Empty: all that are found."""
     timeout_seconds: float = Field(default=5, ge=0.01, le=60)
     request_timeout_seconds: float = Field(default=60, ge=0.01, le=3600)
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)
@@ -232,7 +229,7 @@ class PluginsSettings(Section):
 class Settings(Section):
     data_dir: AbsolutePath = Field(default=Path("data"), validate_default=True)
     detector: str = Field(default="", max_length=256)
-    """This box's name; empty for that of the machine."""
+    """Name of this box; empty: the host name."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
     store: StoreSettings = StoreSettings()
@@ -254,7 +251,7 @@ class Settings(Section):
 
     @property
     def pictures_folder(self) -> Path | None:
-        """The folder of the pictures; None where an upload server has them."""
+        """The folder of the pictures; None if an upload server keeps them."""
         if self.uploads.url:
             return None
         return self.uploads.folder or self.data_dir / "uploads"
