@@ -60,7 +60,7 @@ PERMANENT = frozenset(
 
 
 class SourceError(CamerasError):
-    """A source cannot be opened, or delivers no more frames. The message holds no secrets."""
+    """A source cannot be opened, or stops delivering frames. The message holds no secrets."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)

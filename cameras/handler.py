@@ -154,7 +154,7 @@ class CameraHandler:
         return None if run is None or run.stopping.is_set() else run.watchdog.stall(self._health.usual_gap)
 
     def reopen(self, stall: Stall) -> bool:
-        """Give up the run that stalls and open the camera on a new thread; False if it stalls no more.
+        """Give up the run that stalls and open the camera on a new thread; False if it makes progress again.
 
         The old thread ends when FFmpeg returns. Whatever it still reports is dropped.
         """

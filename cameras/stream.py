@@ -1,4 +1,4 @@
-"""Interface between a source and its worker."""
+"""Interface between a source and its run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

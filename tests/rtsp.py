@@ -90,7 +90,7 @@ class RtspServer:
         self.port = int(self._answer())
 
     def freeze(self) -> None:
-        """Connections stay open, nothing comes any more."""
+        """Connections stay open, but nothing is sent."""
         self.command("freeze")
 
     def thaw(self) -> None:

@@ -8,10 +8,10 @@ Clips are H.264 or H.265 in mp4. The first line on stdout is the port. `/audio` 
 picture. Commands come on stdin, one a line, and are answered with their first word on stdout; the end of
 stdin ends the server, so that none outlives its test. SIGKILL is a camera whose plug was pulled.
 
-    freeze, thaw           the connections stay open, nothing comes any more
+    freeze, thaw           connections stay open, nothing is sent
     mount CAMERA CLIP      another clip, or `audio`, for who connects from now on; also under a new path
     late CAMERA CLIP       as mount, but each connection begins right after the clip's first key frame
-    unmount CAMERA         nothing is under that path any more
+    unmount CAMERA         removes the path
     play CAMERA CLIP       another clip of the same codec, also on connections that are open
     login USER PASSWORD    another login that is let in
     cut                    every connection ends; new ones are accepted

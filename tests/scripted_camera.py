@@ -1,4 +1,4 @@
-"""A camera whose worker reads a script instead of a stream, so that time and trouble can be chosen."""
+"""A camera whose source is a script, so that tests choose times and faults."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
 """Opens, reads, decodes and closes one stream with FFmpeg.
 
 A source runs once: it opens or fails, yields frames until the stream ends or breaks, and is closed. Every
-failure is a SourceError with its reason; the worker retries.
+failure is a SourceError with its reason; the handler retries.
 
 FFmpeg's messages and exceptions carry the URL with its password, so none of them leaves this module: errors
 are raised outside the handler, without a link to the original.

@@ -23,7 +23,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Camera(UnobservedCamera):
-    """A running worker, what it told, and its slot."""
+    """A running handler, its events, and its slot."""
 
     settings: CameraSettings
     reconnects: list[str] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Camera(UnobservedCamera):
         self.states.append(f"{state}:{reason}" if reason else str(state))
 
     def wait_for(self, condition: Callable[[CameraStatus], bool], seconds: float) -> CameraStatus:
-        """The first status for which the condition holds; fails after so many seconds."""
+        """The first status for which the condition holds; fails after `seconds`."""
         patience = threading.Event()
         for _ in range(int(seconds * 50)):
             self.handler.refresh()

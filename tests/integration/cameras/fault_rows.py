@@ -131,7 +131,7 @@ def not_found(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def refused(stage: Stage) -> None:
-    """Nobody listens, until somebody does."""
+    """The port refuses connections, then accepts them."""
     proxy = stage.proxy(listening=False)
     camera = stage.camera(proxy=proxy)
     shows(camera, "refused", RED)
@@ -306,7 +306,7 @@ def file_ends(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def endless_connect(stage: Stage) -> None:
-    """The connection is accepted, and nobody says a word."""
+    """The connection is accepted, but nothing is sent."""
     proxy = stage.proxy()
     proxy.freeze()
     camera = stage.camera(proxy=proxy)

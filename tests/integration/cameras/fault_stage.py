@@ -74,7 +74,7 @@ class Stage:
 
     name: str
     server: RtspServer
-    """With a login; nobody may kill it."""
+    """With a login; no test kills it."""
     mortal: RtspServer
     clips: dict[str, Path]
     folder: Path
@@ -85,7 +85,7 @@ class Stage:
         return self.stack.enter_context(tcp_proxy(self.server.port, listening=listening))
 
     def camera(self, path: str = "hall", proxy: TcpProxy | None = None, url: str = "") -> Camera:
-        """A camera that runs, with the settings that a camera has unless told."""
+        """A camera that runs, with default settings."""
         place = f"rtsp://{LOGIN}@127.0.0.1:{(proxy or self.server).port}/{path}"
         number = f"-{len(self.cameras)}" if self.cameras else ""
         camera = Camera(CameraSettings(id=self.name + number, url=url or place, max_fps=120))
@@ -241,7 +241,7 @@ def resolve(stage: Stage) -> list[str]:
             told.append(json.loads(line))
             match told[-1]:
                 case {"event": "state", "reason": "dns"}:
-                    # Whoever read it half written would not read it again: its time is known in seconds.
+                    # A partial read would not be repeated: the modification time has a resolution of seconds.
                     meant = hosts.with_name("hosts that mean something")
                     meant.write_text("127.0.0.1 camera.invalid\n")
                     meant.replace(hosts)

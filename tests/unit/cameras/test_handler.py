@@ -1,4 +1,4 @@
-"""The worker on scripted sources: its own protocol, so that time and trouble can be chosen."""
+"""The handler with scripted sources."""
 
 import threading
 import time
@@ -91,7 +91,7 @@ def test_every_source_that_was_opened_is_closed() -> None:
 
 
 def test_a_break_ends_the_stream_in_the_slot() -> None:
-    """So that nobody continues a track over it; capture and media times go on growing."""
+    """So that no track continues across it; capture and media times keep growing."""
     notes = Notes()
     slot = LatestFrame("hall", notes)
     hold = threading.Event()
@@ -150,7 +150,7 @@ def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> Non
     assert taken == pytest.approx([0.0, 0.2, 0.4, 0.52, 0.6, 0.72, 0.8])
 
 
-def test_frames_that_nobody_analyses_are_counted_all_the_same() -> None:
+def test_frames_that_are_not_analysed_are_counted() -> None:
     """Within 0.2 s while the stream goes on, and to the last one when it ends."""
     hold = threading.Event()
     steps: list[Step] = [picture(0.04 * number) for number in range(60)]
@@ -266,7 +266,7 @@ def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
 
 
 def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
-    """A stream that arrives but cannot be decoded any more is opened again after its patience."""
+    """A stream that arrives but cannot be decoded is reopened after the read timeout."""
 
     def later() -> None:
         now[0] += 7
@@ -296,7 +296,7 @@ def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
 
 
 def test_stop_returns_soon_even_while_connecting() -> None:
-    """What the hanging thread does later reaches nobody: its source is closed, its slot takes nothing."""
+    """What the hanging thread does later is dropped; its source is closed."""
     hold = threading.Event()
     script = Script([picture(0.0)])
 

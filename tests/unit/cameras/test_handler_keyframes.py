@@ -1,4 +1,4 @@
-"""The worker on a camera that dozes: packets that are kept, and pictures that are decoded late."""
+"""The handler in keyframe mode: buffered packets, and pictures that are decoded late."""
 
 import threading
 import time
@@ -23,7 +23,7 @@ from tests.scripted_camera import (
 
 
 def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
-    """A camera that dozes stays green, its frame rate is known, and a recording takes its time."""
+    """A camera in keyframe mode stays green, its frame rate is known, and a recording takes its time."""
     notes = Notes()
     kept: list[Step] = [UndecodedPacket(0.01 * number) for number in range(1, 30)]
     script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
@@ -58,7 +58,7 @@ def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) ->
     assert notes.skips == []
 
 
-def test_to_doze_for_longer_than_the_read_timeout_is_no_stall() -> None:
+def test_keyframe_mode_for_longer_than_the_read_timeout_is_no_stall() -> None:
     """The decoder holds the first picture back when the camera wakes; packets came all the while."""
     notes = Notes()
     hold = threading.Event()

@@ -30,7 +30,7 @@ def take_all(slot: LatestFrame) -> list[float | str]:
 
 
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
-    """Two of three frames that nobody took are dropped, and the observer hears of each."""
+    """Two of three frames are replaced before they are taken, and reported to the observer."""
     skips = Skips()
     slot = LatestFrame("hall", skips)
     for number in range(3):
@@ -58,7 +58,7 @@ def test_no_end_without_a_frame() -> None:
     assert take_all(slot) == []
 
 
-def test_many_breaks_that_nobody_looks_at_take_no_more_room() -> None:
+def test_many_breaks_take_no_more_memory_than_one() -> None:
     """A camera that comes and goes while the analysis hangs leaves one frame, one break, one frame."""
     slot = LatestFrame("hall")
     for number in range(100):
@@ -105,7 +105,7 @@ def test_closing_frees_a_waiting_put() -> None:
     assert slot.put(frame(3)) is False
 
 
-def test_whoever_is_woken_finds_something() -> None:
+def test_on_ready_is_called_only_when_an_item_can_be_taken() -> None:
     """on_ready is called after the frame is there, outside the lock."""
     found: list[int] = []
     slot = LatestFrame("hall", on_ready=lambda: found.append(slot.waiting))

@@ -39,7 +39,7 @@ def test_an_id_used_twice_is_refused() -> None:
         roster.diff([], [camera("a"), camera("a", "rtsp://other/live")])
 
 
-def test_a_box_reads_its_own_cameras_and_those_of_nobody() -> None:
+def test_a_box_reads_its_own_cameras_and_those_without_a_detector() -> None:
     """Those whose detector is another box are left to it."""
     cameras = [settings("mine", detector="box1"), settings("any"), settings("theirs", detector="box2")]
     assert [c.id for c in roster.for_box(cameras, "box1")] == ["mine", "any"]

@@ -69,7 +69,7 @@ def failure(url: str, **given: object) -> SourceError:
 def test_every_fault_of_the_network_has_its_reason_and_hides_the_password(
     scheme: str, silent: int, nonsense: int
 ) -> None:
-    """Nobody there, no such name, no answer, a wrong answer; nor is the password in a traceback."""
+    """Refused, unknown host, no answer, a wrong answer: the password is not in a traceback either."""
     with closing(listener()) as gone:
         free = gone.getsockname()[1]
     reasons = {}
@@ -92,7 +92,7 @@ def test_every_fault_of_the_network_has_its_reason_and_hides_the_password(
     }
 
 
-def test_nobody_there_is_red_and_tried_again(start: Start) -> None:
+def test_a_refused_connection_is_red_and_retried(start: Start) -> None:
     """With waits between the attempts."""
     with closing(listener()) as gone:
         port = gone.getsockname()[1]

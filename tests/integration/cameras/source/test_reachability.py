@@ -98,7 +98,7 @@ class Watched:
 
 
 async def test_a_stream_that_hangs_is_opened_anew_once_until_it_gives_pictures_again(host: Host) -> None:
-    """The camera answers all the time: to open it again and again would help nobody."""
+    """The camera answers all the time, so reopening it repeatedly would not help."""
     hold = threading.Event()
     script = Script([picture(0.0), lambda: hold.wait(20)], [lambda: hold.wait(20)])
     camera = Watched(script, f"rtsp://user:s3cr3t@{host.place}/live")
@@ -156,8 +156,8 @@ async def test_a_camera_that_is_slow_to_open_is_left_alone_unless_it_was_away(ho
     hold.set()
 
 
-async def test_an_answer_that_nobody_waits_for_any_more_is_no_error(host: Host) -> None:
-    """The daemon ends while a question is on its way."""
+async def test_an_answer_after_the_end_of_the_probe_is_no_error(host: Host) -> None:
+    """The daemon ends while a probe is in flight."""
     failed: list[object] = []
     before, threading.excepthook = threading.excepthook, failed.append
     host.there, hold = False, threading.Event()
@@ -173,7 +173,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_no_error(host: Host) 
     assert failed == []
 
 
-def test_nobody_there_is_no_answer() -> None:
-    """Neither where nobody listens, nor where the name means nothing."""
+def test_a_closed_port_and_an_unknown_host_are_unreachable() -> None:
+    """The probe raises nothing."""
     for place in ("127.0.0.1:1", "no-such-host.invalid"):
         assert not is_reachable(settings(url=f"rtsps://{place}/live"))

@@ -131,7 +131,7 @@ def test_a_frozen_stream_is_stalled_and_its_return_is_seen(mortal: RtspServer, s
 
 
 def test_stopping_a_frozen_camera_takes_no_two_seconds(mortal: RtspServer, start: Start) -> None:
-    """Its thread may stay inside FFmpeg until the timeout; nobody waits for it."""
+    """Its thread may stay inside FFmpeg until the timeout, which delays nothing."""
     camera = start(mortal.url("hall"), read_timeout_seconds=2)
     camera.wait_for(lambda status: status.state is GREEN, 5)
     mortal.freeze()

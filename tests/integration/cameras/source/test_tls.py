@@ -59,7 +59,7 @@ def test_a_certificate_of_a_trusted_authority_for_this_host_is_taken(
 def test_any_other_certificate_is_refused_and_the_reason_is_told(
     camera: tuple[str, int, str], authority: Authority, certificate: str, trusted: str, why: str
 ) -> None:
-    """Whoever answers in the camera's place gets no password and shows no picture; `false` trusts anybody."""
+    """An impostor gets no password and shows no picture; `false` trusts any certificate."""
     scheme, port, path = camera
     verify = {
         "system": True,
@@ -76,7 +76,7 @@ def test_any_other_certificate_is_refused_and_the_reason_is_told(
         opened(url, tls_verify=False)
 
 
-def test_a_playlist_is_refused_whose_segments_nobody_checks(clip: Path, authority: Authority) -> None:
+def test_a_playlist_whose_segments_are_not_checked_is_refused(clip: Path, authority: Authority) -> None:
     """FFmpeg takes any certificate for them, so they need tls_verify = false."""
     playlist = clip.parent / "live.m3u8"
     with file_server(clip.parent) as port, tls_server(authority.good, port) as tls_port:

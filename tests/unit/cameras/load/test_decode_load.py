@@ -22,7 +22,7 @@ class Box:
             self.decode_load.record(0.1 * share)
 
 
-def test_whoever_keeps_up_is_neither_behind_nor_overloaded() -> None:
+def test_a_camera_that_keeps_up_is_neither_behind_nor_overloaded() -> None:
     box = Box()
     box.works(0.6, 3600)
     assert not box.decode_load.behind
@@ -39,7 +39,7 @@ def test_a_moment_is_no_overload() -> None:
         assert not box.decode_load.overloaded
 
 
-def test_whoever_does_nothing_else_for_long_is_overloaded() -> None:
+def test_a_camera_that_decodes_all_the_time_is_overloaded() -> None:
     box = Box()
     box.works(0.9, 5.2)
     assert box.decode_load.behind
@@ -80,7 +80,7 @@ def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
     assert lasted == [10, 20, 40, 60, 10]
 
 
-def test_whoever_is_behind_waits_for_a_turn() -> None:
+def test_a_camera_that_is_behind_waits_for_the_limiter() -> None:
     limiter = threading.BoundedSemaphore(1)
     box = Box(limiter)
     with box.decode_load.limit():

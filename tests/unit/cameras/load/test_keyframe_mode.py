@@ -17,9 +17,9 @@ from tests.clips import moving_pictures, number_of
 
 FPS = 25
 STILL = 4 * FPS
-"""So many pictures of a room where nothing happens."""
+"""Number of pictures of an empty room."""
 BEGINS = STILL + 12
-"""Then somebody walks by, from the middle of a second on."""
+"""Then a person walks by, from the middle of a second on."""
 
 
 def room(moves: Container[int], count: int) -> Iterator[Picture]:
@@ -67,7 +67,7 @@ def test_who_is_there_from_the_start_is_seen_from_the_start(tmp_path: Path) -> N
 
 
 def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -> None:
-    """In order, nothing twice, each picture the right one; and afterwards it dozes again."""
+    """In order, nothing twice, each picture the right one; and afterwards keyframe mode is active again."""
     items = watched(visited)
     numbers = frame_numbers(items)
     assert numbers == sorted(set(numbers))
@@ -77,7 +77,7 @@ def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -
     assert [number for number in shown if number] == list(range(BEGINS, BEGINS + 50))
 
 
-def test_once_everybody_has_left_it_dozes_again_before_the_next_key_frame(tmp_path: Path) -> None:
+def test_an_empty_scene_activates_keyframe_mode_before_the_next_key_frame(tmp_path: Path) -> None:
     """Key frames every four seconds; the visitor leaves two seconds before the next one."""
     path = tmp_path / "left.mp4"
     write_clip(path, room(range(80, 150), 400), FPS, key_frame_seconds=4)
@@ -88,8 +88,8 @@ def test_once_everybody_has_left_it_dozes_again_before_the_next_key_frame(tmp_pa
 
 
 @pytest.mark.parametrize("from_frame", [0, 30])
-def test_while_a_face_is_in_view_it_is_awake(tmp_path: Path, from_frame: int) -> None:
-    """However still the scene is, and though it looks as it did with nobody there: decoded once, at once."""
+def test_while_a_face_is_in_view_everything_is_decoded(tmp_path: Path, from_frame: int) -> None:
+    """Even if the scene is still and looks like the empty one; each frame is decoded once, at once."""
     write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
     settings = CameraSettings.model_validate(
         {"id": "room", "url": str(tmp_path / "still.mp4"), "decode": "keyframes"}
@@ -106,7 +106,7 @@ def test_while_a_face_is_in_view_it_is_awake(tmp_path: Path, from_frame: int) ->
 
 
 def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> None:
-    """What was handed over before it dozed off does not come twice."""
+    """Frames that were returned before keyframe mode do not come twice."""
     path = tmp_path / "back.mp4"
     write_clip(path, room([*range(80, 130), *range(180, 230)], 400), FPS, key_frame_seconds=4)
     numbers = frame_numbers(watched(path))
@@ -114,8 +114,8 @@ def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> Non
     assert {*range(80, 130), *range(180, 230)} <= set(numbers)
 
 
-def test_a_scene_that_stays_changed_is_dozed_at_from_the_second_key_frame_on(tmp_path: Path) -> None:
-    """Somebody has put a bright box there."""
+def test_a_scene_that_stays_changed_activates_keyframe_mode_at_the_second_key_frame(tmp_path: Path) -> None:
+    """A bright box was put there."""
     pictures = list(moving_pictures(STILL + 1))
     write_clip(tmp_path / "box.mp4", (pictures[STILL * (n >= 30)] for n in range(STILL + 2 * FPS)), FPS)
     assert frame_numbers(watched(tmp_path / "box.mp4")) == [0, *range(25, 76), 100, *range(125, 150)]
@@ -131,8 +131,8 @@ def test_key_frames_that_come_often_are_not_all_looked_at(tmp_path: Path) -> Non
     assert set(range(BEGINS, BEGINS + 50)) <= set(numbers)
 
 
-def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_path: Path) -> None:
-    """It may from the 30th picture on, and not any more from the 110th on: nothing is decoded twice, and what
+def test_with_decode_all_only_an_overload_allows_keyframe_mode(tmp_path: Path) -> None:
+    """It is allowed from the 30th picture to the 110th: nothing is decoded twice, and what
     was kept by then is not lost."""
     path = tmp_path / "still.mp4"
     write_clip(path, room(range(0), 160), FPS)
@@ -153,11 +153,15 @@ def test_only_an_overload_lets_a_camera_doze_that_is_to_decode_everything(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("decode_load", "speed", "dozes"),
+    ("decode_load", "speed", "uses_keyframe_mode"),
     [(DecodeLoad(), "media", True), (DecodeLoad(), "fast", False), (None, "media", False)],
 )
 def test_only_who_is_to_keep_pace_can_be_overloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decode_load: DecodeLoad | None, speed: str, dozes: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decode_load: DecodeLoad | None,
+    speed: str,
+    uses_keyframe_mode: bool,
 ) -> None:
     """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
     monkeypatch.setattr("cameras.load.decode_load.WINDOW_SECONDS", 0.001)
@@ -169,14 +173,13 @@ def test_only_who_is_to_keep_pace_can_be_overloaded(
     source = FFmpegSource(settings, decode_load=decode_load)
     items = list(source.frames())
     source.close()
-    assert any(isinstance(item, UndecodedPacket) for item in items) == dozes
-    if not dozes:
+    assert any(isinstance(item, UndecodedPacket) for item in items) == uses_keyframe_mode
+    if not uses_keyframe_mode:
         assert frame_numbers(items) == list(range(STILL))
 
 
 def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
-    """It ends for half a second while the camera is awake and keeps packets; what comes then is decoded, and
-    not kept with the others."""
+    """It ends for half a second while packets are buffered; those of that time are decoded."""
     path = tmp_path / "gap.mp4"
     write_clip(path, room(range(52, 90), 260), FPS, key_frame_seconds=4)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
@@ -193,7 +196,7 @@ def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
     source.close()
     numbers = frame_numbers(items)
     assert numbers == sorted(set(numbers))
-    assert set(range(100, 200)) <= set(numbers), "it did not doze off over the gap"
+    assert set(range(100, 200)) <= set(numbers), "keyframe mode was not active over the gap"
 
 
 def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
@@ -211,12 +214,12 @@ def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
     in_view = False
     source = FFmpegSource(settings, lambda: in_view)
     frames = source.frames()
-    asleep = next(item for item in frames if isinstance(item, UndecodedPacket))
+    skipped = next(item for item in frames if isinstance(item, UndecodedPacket))
     list(islice(frames, 5))
     in_view = True
     woken = frame_numbers(list(islice(frames, 8)))
     source.close()
-    first = round((asleep.stream_seconds or 0) * FPS)
+    first = round((skipped.stream_seconds or 0) * FPS)
     assert woken[:7] == list(range(first, first + 7))
 
 
@@ -242,7 +245,7 @@ def test_streams_with_frames_out_of_order_lose_none_of_a_visit(
 ) -> None:
     """B-frames: the decoder holds frames back and gives them in another order than they came.
 
-    When it dozes off depends on how fast the packets come; in one of the two it dozes at the end.
+    When keyframe mode begins depends on the packet rate; in one of the two it is active at the end.
     """
     ticks = count(1_700_000_000, packet_seconds)
     monkeypatch.setattr("cameras.source.ffmpeg.time.time", lambda: next(ticks))

@@ -79,7 +79,7 @@ def test_a_clock_that_is_not_exact_is_no_lag(clock: float) -> None:
 
 
 @pytest.mark.parametrize("later", [0.5, 1.5, 5.0])
-def test_a_network_that_becomes_slower_blinds_nobody(camera: Camera, later: float) -> None:
+def test_a_network_that_becomes_slower_does_not_blind_the_camera(camera: Camera, later: float) -> None:
     """What is late for another reason is so still when much was left out; that ends after five seconds."""
     camera.sends([later + 1.5])
     said = camera.sends(repeat(later, 10 * FPS))
@@ -100,7 +100,7 @@ def test_a_stream_whose_clock_is_set_begins_anew(camera: Camera, jump: float) ->
     assert camera.sends([1.2 + jump] * 2) == "__"
 
 
-def test_without_timestamps_nobody_knows(camera: Camera) -> None:
+def test_without_timestamps_nothing_is_dropped(camera: Camera) -> None:
     """Nothing is left out, and what was begun ends with the next key frame."""
     assert "_" not in camera.sends([5.0] * 50, timestamps=False)
     assert camera.sends([1.5] * 3) == "___"

@@ -40,8 +40,8 @@ def looked(gate: MotionGate, picture: NDArray[np.uint8], at: float) -> bool:
 
 @pytest.mark.parametrize(("noise", "seconds", "least", "most"), [(0.0, 36, 1, 1), (12.0, 16, 2, 4)])
 def test_a_still_scene_is_looked_at_now_and_then(noise: float, seconds: float, least: int, most: int) -> None:
-    """However noisy the sensor is: after the first seconds nobody says that something moves. A look is due
-    every half minute, and where noise might hide somebody every few seconds."""
+    """However noisy the sensor is: no motion after the first seconds. An analysis is due
+    every half minute, and every few seconds where noise might hide a person."""
     gate = MotionGate()
     pictures = list(scene(4 + seconds, noise))
     looks(gate, iter(pictures[:40]))
@@ -50,7 +50,7 @@ def test_a_still_scene_is_looked_at_now_and_then(noise: float, seconds: float, l
     assert Scene.MOVING not in seen
 
 
-def test_somebody_who_comes_too_slowly_to_be_noticed_is_looked_at_within_seconds() -> None:
+def test_a_person_who_moves_too_slowly_is_analysed_within_seconds() -> None:
     """A coat that stands out from the wall by one grey level more each second, as out of the dark."""
     gate = MotionGate()
     pictures = list(scene(16, 1))
@@ -74,9 +74,7 @@ def test_changing_daylight_is_no_person() -> None:
 
 @pytest.mark.parametrize("noise", [0.0, 3.0, 8.0])
 @pytest.mark.parametrize(("size", "contrast"), [(80, 15), (24, 30), (10, 60)])
-def test_somebody_who_walks_in_is_seen_in_the_very_first_frame(
-    noise: float, size: int, contrast: int
-) -> None:
+def test_a_person_who_walks_in_is_motion_in_the_first_frame(noise: float, size: int, contrast: int) -> None:
     """Near and far, in a coat hardly brighter than the wall, and after a long quiet time."""
     gate = MotionGate()
     pictures = list(scene(9, noise))
@@ -90,7 +88,7 @@ def test_somebody_who_walks_in_is_seen_in_the_very_first_frame(
     assert missed == 0
 
 
-def test_somebody_who_creeps_is_seen() -> None:
+def test_a_person_who_moves_slowly_is_motion() -> None:
     """Half a pixel a frame is slower than the background follows."""
     gate = MotionGate()
     pictures = list(scene(16, 3))
@@ -103,7 +101,7 @@ def test_somebody_who_creeps_is_seen() -> None:
     assert all(seen)
 
 
-def test_somebody_who_stops_is_looked_at_for_a_moment_more() -> None:
+def test_a_person_who_stops_is_motion_for_a_moment_longer() -> None:
     """And then now and then, for as long as they stay."""
     gate = MotionGate()
     pictures = list(scene(44, 2))
@@ -134,8 +132,8 @@ def test_who_has_just_moved_is_believed_without_asking_again() -> None:
     assert np.diff(gate.asked).min() >= SKIP_SECONDS
 
 
-def test_where_somebody_has_left_their_shadow_is_soon_gone() -> None:
-    """Ten seconds before a wall, and four seconds later nothing moves any more."""
+def test_a_person_who_left_is_soon_no_motion() -> None:
+    """Ten seconds before a wall, and no motion four seconds later."""
     gate = MotionGate()
     pictures = list(scene(26, 2))
     for number, picture in enumerate(pictures[:160]):
@@ -156,7 +154,7 @@ def test_a_new_picture_size_begins_anew() -> None:
     assert looked(gate, np.zeros((60, 80), np.uint8), 5.1)
 
 
-def test_an_empty_scene_is_known_again_and_one_with_somebody_is_not() -> None:
+def test_the_empty_scene_is_recognised_and_one_with_a_person_is_not() -> None:
     """In noise and in other light; and before anybody has said that it is empty it is not."""
     gate = MotionGate()
     pictures = list(scene(4, 3))

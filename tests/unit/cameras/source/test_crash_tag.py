@@ -30,7 +30,7 @@ def test_a_cameras_thread_is_named_on_its_stack() -> None:
     assert camera.settings.model_copy(update={"max_fps": 3}).crash_tag != camera.settings.crash_tag
 
 
-def test_a_conversion_is_named_on_the_stack_of_whoever_asks_for_it() -> None:
+def test_a_conversion_is_tagged_on_the_stack_of_its_caller() -> None:
     """Pictures are converted on the thread of the analysis, which takes all cameras in turn."""
     with pytest.raises(TypeError) as raised:
         Converter("camera door 0123456789abcdef").convert(cast("VideoFrame", 7), 4, 4, "gray")

@@ -44,7 +44,7 @@ def test_a_file_says_what_it_is(clip: Path) -> None:
 
 
 def test_pixels_are_converted_to_what_is_asked_for(clip: Path) -> None:
-    """Full size, a small picture of the same thing, and brightness as a view that nobody can write to."""
+    """Full size, a small picture of the same thing, and luma as a read-only view."""
     pixels = decoded(clip)[7].pixels
     full, small, luma = pixels.bgr(), pixels.bgr(160, 120), pixels.luma()
     wanted = list(moving_pictures(8))[7].astype(int)

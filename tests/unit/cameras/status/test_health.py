@@ -63,7 +63,7 @@ def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
 
 
 def test_a_camera_that_never_worked_is_red_at_once(health: CameraHealth) -> None:
-    """Nobody has to wait 30 s to see that the address is wrong."""
+    """A wrong address shows without a wait of 30 s."""
     health.failed(trouble())
     assert shown(health) == (RED, "refused")
 
@@ -90,7 +90,7 @@ def test_what_does_not_pass_by_waiting_is_red_at_once(health: CameraHealth) -> N
 def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
     health: CameraHealth, clock: Clock
 ) -> None:
-    """Though nobody tells it anything: the thread waits inside FFmpeg."""
+    """Without any report: the thread waits inside FFmpeg."""
     health.connected(live=True)
     for _ in range(10):
         health.frame()
@@ -122,7 +122,7 @@ def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
 
 
 def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHealth, clock: Clock) -> None:
-    """Long before its timeout; the picture that comes in the end is told of, too."""
+    """Long before its timeout; the first picture is logged, too."""
     with capture_logs() as lines:
         health.refresh()
         clock.now += 4
@@ -132,7 +132,7 @@ def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHe
 
 
 def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Clock) -> None:
-    """A large picture is decoded for seconds; nobody is told of trouble."""
+    """Decoding a large picture takes seconds; no trouble is logged."""
     health = CameraHealth("hall", states, clock, live=False)
     with capture_logs() as lines:
         clock.now += 10
@@ -252,7 +252,7 @@ def test_the_observer_hears_of_changes_alone(health: CameraHealth, states: State
 
 
 def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
-    """Whoever asks while the observer is being told waits: what it heard last is how the camera is."""
+    """Changes during a call of the observer wait: the last call shows the current state."""
     told: list[CameraState] = []
     asking = threading.Event()
 
@@ -304,7 +304,7 @@ def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: CameraHealt
 
 
 def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: CameraHealth, clock: Clock) -> None:
-    """Two hundred short troubles in ten minutes are told of once a minute."""
+    """Two hundred short troubles in ten minutes are logged once a minute."""
     with capture_logs() as lines:
         for _ in range(200):
             health.frame()
