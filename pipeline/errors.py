@@ -1,21 +1,21 @@
-"""What can go wrong in the pipeline. Every message says what was tried, with what, and what to do."""
+"""Errors of the pipeline. Each message names the operation, the input and the remedy."""
 
 
 class PipelineError(Exception):
-    """The parent of the errors of this room."""
+    """Base class of the pipeline's errors."""
 
 
 class ModelError(PipelineError):
-    """A model file or pack that is missing, does not have its digest, or cannot be loaded."""
+    """A model file or pack is missing, has a wrong digest, or cannot be loaded."""
 
 
 class PictureError(PipelineError, ValueError):
-    """Something that was given as a picture and is none that can be used."""
+    """The input is not a usable picture."""
 
 
 class PicturesBusyError(PipelineError):
-    """Too many large pictures are being decoded at present. Trying again later may help."""
+    """Too many large pictures are being decoded; the caller may retry later."""
 
 
 class RegionError(PipelineError, ValueError):
-    """A region that is neither a rectangle nor a polygon in fractions of the picture."""
+    """A region is neither a rectangle nor a polygon in fractions of the picture."""

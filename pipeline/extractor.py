@@ -1,4 +1,4 @@
-"""A whole picture to the faces in it: what `ctx.extractor.extract()` does."""
+"""Extracts the faces from still pictures, as `ctx.extractor.extract()`."""
 
 import hashlib
 from dataclasses import replace
@@ -18,33 +18,35 @@ from pipeline.pictures import decode as pictures
 from pipeline.types import Detection, ExtractionFace, Picture, Quality
 
 _LONG_SIDES = (640, 1280)
-"""A picture is searched at these sizes of its longer side: the first finds faces that fill it, the second
-those far back. Together they find faces from about 1/100 of the longer side."""
+"""Sizes of the longer side at which a picture is searched: the first finds faces that fill it, the second
+distant ones. Together they find faces from about 1/100 of the longer side."""
 
 _SAME_FACE = 0.6
-"""Share of the smaller of two boxes that lies in the other one, from which they are one face."""
+"""Minimum overlap of two boxes of one face, as a share of the smaller box."""
 
 
 class FaceExtractor:
-    """Finds the faces in still pictures. Thread-safe."""
+    """Extracts faces from still pictures. Thread-safe."""
 
     def __init__(self, models: Models, max_pixels: int = MAX_PIXELS, min_score: float = 0.6) -> None:
-        """`min_score` is the detector's score from which something is taken for a face."""
+        """`min_score` is the minimum detector score of a face."""
         self._models = models
         self._max_pixels = max_pixels
         self._min_score = min_score
 
     def extract(self, image: bytes | Path | str | Picture) -> list[ExtractionFace]:
-        """The faces in a picture, the largest first; none where there are none.
+        """Extracts the faces of a picture, the largest first.
 
         `image` is the bytes of a picture file, the path of one, or a BGR array (height, width, 3) uint8.
-        `photo_hash` is the md5 of the file's bytes, or of the array's. PictureError where it is no picture,
-        is damaged, or has more pixels than the limit.
+        `photo_hash` is the md5 of these bytes, or of the array's.
+
+        Raises:
+            PictureError: the input is not a picture, is damaged, or has more pixels than the limit.
         """
         return [face for face, _ in self.judged(image)]
 
     def judged(self, image: bytes | Path | str | Picture) -> list[tuple[ExtractionFace, Quality]]:
-        """The same faces, each with what its score is made of."""
+        """Like `extract`, with the parts of each quality score."""
         original: bytes | memoryview
         if isinstance(image, bytes | Path | str):
             picture, original = pictures.read(image, self._max_pixels)
@@ -93,7 +95,7 @@ class FaceExtractor:
 
 
 def find_faces(detector: Detector, picture: Picture) -> list[Detection]:
-    """The faces of a still picture, searched at several sizes, in its own pixels, the largest first."""
+    """Detects the faces of a still picture at several sizes; in its own pixels, the largest first."""
     height, width = picture.shape[:2]
     longer = max(width, height)
     sides = [side for side in _LONG_SIDES if side < longer]
@@ -113,12 +115,12 @@ def find_faces(detector: Detector, picture: Picture) -> list[Detection]:
 
 
 def scaled(face: Detection, x: float, y: float) -> Detection:
-    """The detection in a picture that is x times as wide and y times as high."""
+    """The detection in a picture scaled by x and y."""
     return replace(face, bbox=face.bbox.scaled(x, y), landmarks=(face.landmarks * (x, y)).astype(np.float32))
 
 
 def moved(face: Detection, x: float, y: float) -> Detection:
-    """The detection in a picture of which the one it was made in is the part from (x, y) on."""
+    """The detection translated by (x, y), from a cut-out to the whole picture."""
     landmarks = face.landmarks + np.array([x, y], np.float32)
     return replace(face, bbox=face.bbox.moved(x, y), landmarks=landmarks)
 

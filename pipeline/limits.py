@@ -1,4 +1,4 @@
-"""What is taken at most."""
+"""Limits of input."""
 
 MAX_PIXELS = 64_000_000
-"""The largest picture that is taken unless the settings say otherwise; looking at it takes up to 0.5 GB."""
+"""Maximum pixels of a picture. Default: decoding and analysis then need up to 0.5 GB."""

@@ -1,8 +1,8 @@
-"""One camera's way from frames to sightings.
+"""The stages of one camera, from frames to sightings.
 
-A small picture of the frame goes to the detector, its boxes to the tracker, what was seen of a track to its
-visit. Only the few shots that make a visit's facen are converted to colour at full size, cut and embedded;
-only the posted one is encoded.
+A downscaled frame goes to the detector, the boxes to the tracker, the tracks to their visits. Only the few
+shots of a visit's facen are converted to BGR at full size, cropped and embedded; only the posted one is
+encoded.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,45 +23,45 @@ from pipeline.visits.regions import EVERYWHERE, Region
 from pipeline.visits.visits import ShotRules, Visits, lies_in
 
 Watch = Callable[[Frame], Scene]
-"""What goes on in the frame, compared with those before."""
+"""The motion gate: the scene of a frame, compared with the frames before."""
 
 _CLOCK_JUMP_SECONDS = 30.0
-"""A gap in the media time that ends all visits, whatever the tracker would make of it."""
+"""A gap in media time that ends all visits."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageSettings:
-    """How one camera's frames are treated."""
+    """Settings of one camera's stages."""
 
     posting: Posting = Posting.OVERALL
     post_interval_seconds: float = 1.0
-    """At least this long between two posts of one visit."""
+    """Minimum interval between two posts of one visit."""
     min_face_px: int = 30
     """Shorter side of the face box in the full frame."""
     min_score: float = -4.0
-    """The quality score that a shot needs."""
+    """Minimum quality score of a shot."""
     roi: Region = EVERYWHERE
-    """Where the middle of a face may be to be posted."""
+    """Region for the centres of faces that are posted."""
     rot: Region = EVERYWHERE
-    """Where the middle of a face may be to be tracked."""
+    """Region for the centres of faces that are tracked."""
     detect_size: int = 640
-    """Longer side of the picture that goes to the detector, in pixels."""
+    """Longer side of the detector's picture in pixels."""
     max_fps: float = 10.0
-    """Frames analysed a second of media time while faces are in view and something moves."""
+    """Maximum rate of analysis, per second of media time, while faces are in view and something moves."""
     search_fps: float = 5.0
-    """The same, at most, while something moves and no face is in view."""
+    """The same while something moves and no face is in view."""
     still_fps: float = 2.0
-    """So often, at most, it is asked whether something moves while nothing does and no face is in view."""
+    """Maximum rate of the motion gate while nothing moves and no face is in view."""
     idle_fps: float = 2.0
-    """The same while faces are in view and nothing moves."""
+    """Maximum rate of analysis while faces are in view and nothing moves."""
     full_search_seconds: float = 0.5
-    """All of the picture is searched so often, in media time, while faces are in view."""
+    """Interval between searches of the whole picture while faces are in view."""
     start_score: float = 0.6
-    """The detector's score from which something is taken for a face."""
+    """Minimum detector score to begin a track."""
     track_timeout_seconds: float = 1.5
-    """How long a face may be out of sight, with nobody in front of it, before its visit ends."""
+    """Maximum time without detection, occlusion aside, before a visit ends."""
     visit_shots: int = 4
-    """How many shots, some time apart, a visit's facen is made of."""
+    """Maximum number of shots in a visit's facen."""
 
 
 class CameraStages:
@@ -102,26 +102,26 @@ class CameraStages:
         self._rate = FrameSampler()
         self._search = SearchAreas(settings.full_search_seconds)
         self._places: list[Rectangle] = []
-        """Where the faces are, if a look there alone is enough; see `pipeline.tracking.search_areas`."""
+        """Boxes of known faces if a search around them is enough; see `pipeline.tracking.search_areas`."""
         self._seen = False
-        """Whether there was a face, or what might be one, in the frame analysed last."""
+        """Whether the last analysed frame had a detection, low scores included."""
         self._in_view = False
         self._still = False
-        """Whether nothing moved in the last frame, and nobody is there who might."""
+        """Whether nothing moved in the last frame, and no visit is ongoing."""
 
     @property
     def busy(self) -> bool:
-        """Whether a visit goes on, so that this camera's frames matter more than others'."""
+        """Whether a visit is ongoing, which gives this camera priority."""
         return bool(self._tracker.tracks)
 
     @property
     def in_view(self) -> bool:
-        """Whether somebody's face was in the frame analysed last. May be asked from another thread."""
+        """Whether the last analysed frame had a tracked face. Safe to read from another thread."""
         return self._in_view
 
     @property
     def wanted_fps(self) -> float:
-        """How many frames a second are worth handing over at present. May be asked from another thread."""
+        """The frame rate worth handing over at present. Safe to read from another thread."""
         settings = self._settings
         if self._seen:
             return settings.max_fps
@@ -129,11 +129,11 @@ class CameraStages:
 
     @property
     def orientation_degrees(self) -> int:
-        """How far, clockwise, the faces of this camera are turned: 0, or 90, 180, 270 if it hangs wrong."""
+        """Clockwise rotation of the faces: 0, or 90, 180, 270 if the camera is mounted rotated."""
         return self._orientation.degrees
 
     def process(self, frame: Frame) -> list[Sighting]:
-        """Takes the next frame; gives the sightings that are due with it."""
+        """Processes the next frame; returns the sightings that are due."""
         now = frame.media_time
         sightings = self._after_break(frame)
         self._last_frame = now
@@ -153,21 +153,21 @@ class CameraStages:
         self._places = self._known_places(seen)
         with self._timed("quality"):
             self._visits.observe(seen, frame)
-        self._poster.cut(self._visits.due_crops(now))
+        self._poster.crop(self._visits.due_crops(now))
         posts = [*self._visits.end(ended), *self._visits.due_posts(self._tracker.tracks, now)]
         self._observer.analysed(self._cam_id)
         return sightings + self._poster.sightings(posts)
 
     def finish(self) -> list[Sighting]:
-        """The stream has ended or was cut: ends all visits and gives what they still have to post."""
+        """Ends all visits at the end of the stream; returns what is left to post."""
         self._last_frame = self._last_analysed = self._size = None
         self._seen, self._in_view, self._still, self._places = False, False, False, []
         self._rate.restart()
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 
     def _known_places(self, seen: Sequence[Track]) -> list[Rectangle]:
-        """Where these faces are, if they are all there are: who is lost may be anywhere."""
-        # A detector that works at one large size is as slow on a part.
+        """The boxes of these faces if no track is lost: a lost face may be anywhere."""
+        # A detector of fixed input size gains nothing from a smaller area.
         if self._models.near_detector is None or len(seen) < len(self._tracker.tracks):
             return []
         return [track.detection.bbox for track in seen]
@@ -176,9 +176,8 @@ class CameraStages:
         return timed(self._observer, stage)
 
     def _after_break(self, frame: Frame) -> list[Sighting]:
-        """Ends all visits where the frame does not continue the one before: the media time went back or far
-        ahead (a clip that starts over, a new stream), or the picture has another size, so that boxes of
-        before and now mean different places."""
+        """Ends all visits if the frame does not continue the previous one: the media time jumps (a clip
+        restarts, a new stream), or the size of the picture changes, so that boxes are not comparable."""
         size = frame.pixels.width, frame.pixels.height
         goes_on = self._last_frame is None or 0 <= frame.media_time - self._last_frame <= _CLOCK_JUMP_SECONDS
         sightings = [] if goes_on and self._size in (None, size) else self.finish()
@@ -199,7 +198,7 @@ class CameraStages:
         return last is None or now - last >= 1 / self._settings.idle_fps - EARLY_SECONDS
 
     def _detect(self, frame: Frame, scene: Scene) -> list[Detection]:
-        """The faces of a frame, in its full-size pixels, that lie where faces may be tracked."""
+        """The detections of a frame inside `rot`, in pixels of the full frame."""
         width, height = frame.pixels.width, frame.pixels.height
         factor = min(1.0, self._settings.detect_size / max(width, height))
         size = max(1, round(width * factor)), max(1, round(height * factor))

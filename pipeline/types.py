@@ -1,4 +1,4 @@
-"""The values that travel through the pipeline.
+"""Data types of the pipeline.
 
 Pictures are numpy arrays of shape (height, width, 3), dtype uint8, colour order BGR,
 unless a name says otherwise. Coordinates are pixels of the full-size frame, x to the
@@ -48,7 +48,7 @@ class Rectangle(NamedTuple):
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def intersection(self, other: "Rectangle") -> "Rectangle":
-        """The common part; its area is 0 where there is none."""
+        """The intersection; its area is 0 if the boxes do not overlap."""
         return Rectangle(
             max(self.left, other.left),
             max(self.top, other.top),
@@ -68,29 +68,29 @@ class Rectangle(NamedTuple):
         return Rectangle(self.left + x, self.top + y, self.right + x, self.bottom + y)
 
     def widened(self, share: float) -> "Rectangle":
-        """With this share of its longer side more on each side."""
+        """The box with a margin on each side, as a share of its longer side."""
         more = share * max(self.width, self.height)
         return Rectangle(self.left - more, self.top - more, self.right + more, self.bottom + more)
 
 
 def bounding_box(rectangles: Iterable[Rectangle]) -> Rectangle:
-    """The smallest rectangle that holds all of these, of which there is one at least."""
+    """The bounding box of at least one rectangle."""
     lefts, tops, rights, bottoms = zip(*rectangles, strict=True)
     return Rectangle(min(lefts), min(tops), max(rights), max(bottoms))
 
 
 class Scene(Enum):
-    """What goes on in front of a camera, before anybody looks for faces."""
+    """The result of the motion gate."""
 
     MOVING = "moving"
-    """Something moves, or has just moved."""
+    """Something moves, or moved a moment ago."""
     DUE = "due"
-    """Nothing moves, but a look is due all the same."""
+    """Nothing moves, but an analysis is due."""
     STILL = "still"
 
 
 class Pixels(Protocol):
-    """The pixels of a frame, converted only when somebody asks for them."""
+    """The pixels of a frame, converted on demand."""
 
     @property
     def width(self) -> int: ...
@@ -98,7 +98,7 @@ class Pixels(Protocol):
     def height(self) -> int: ...
 
     def luma(self) -> NDArray[np.uint8]:
-        """Brightness, (height, width) uint8; a view where the source allows it."""
+        """The luma plane, (height, width) uint8; a view if possible."""
         ...
 
     def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
@@ -148,7 +148,7 @@ class Detection:
 
     bbox: Rectangle
     score: float
-    """The detector's own certainty, 0 to 1."""
+    """Detector score, 0 to 1."""
     landmarks: NDArray[np.float32]
     """(5, 2) float32: left eye, right eye, nose tip, left and right mouth corner; left and right as they lie
     in the picture of an upright face."""
@@ -164,7 +164,7 @@ class Quality:
 
 
 class Emotions(NamedTuple):
-    """Probabilities, 0 to 1, that add up to 1."""
+    """Probabilities, 0 to 1, with sum 1."""
 
     angry: float
     disgust: float
@@ -175,14 +175,14 @@ class Emotions(NamedTuple):
     surprise: float
 
     def prevalent(self) -> tuple[str, str]:
-        """The names of the two most probable ones, the most probable first."""
+        """The names of the two most probable emotions, the most probable first."""
         first, second = sorted(self._fields, key=lambda name: -getattr(self, name))[:2]
         return first, second
 
 
 @dataclass(frozen=True, slots=True)
 class FaceAttributes:
-    """What optional models say about a face; None where no model says it."""
+    """Attributes of a face by optional models; None without such a model."""
 
     gender: Literal["male", "female"] | None = None
     age: float | None = None
@@ -192,7 +192,7 @@ class FaceAttributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """What the pipeline hands to the store: one face of one visit, worth storing."""
+    """One face of one visit, as the pipeline hands it to the store."""
 
     cam_id: str
     visit_id: str
@@ -211,17 +211,17 @@ class Sighting:
     pack: str
     """The model pack that made the facen."""
     detector_info: Mapping[str, Any] = field(default_factory=dict)
-    """Numbers and strings for the curious: detector score, landmarks, quality parts, posting mode."""
+    """Diagnostics: detector score, landmarks, quality parts, posting mode."""
     shots: int = 1
-    """How many shots of the visit, which agree with each other, the facen is the mean of."""
+    """Number of agreeing shots of which the facen is the mean."""
     co_visible: tuple[str, ...] = ()
-    """The visit ids of others who were visible in the same frame at some moment: other people than this."""
+    """Ids of the visits that were visible in the same frame at some time: other people."""
     attributes: FaceAttributes = FaceAttributes()
-    """Of the posted shot; empty without attribute models."""
+    """Attributes of the posted shot; empty without attribute models."""
 
 
 class ExtractionFace(TypedDict):
-    """Face data as `ctx.extractor.extract()` returns it."""
+    """Face data as returned by `ctx.extractor.extract()`."""
 
     bbox: Rectangle
     normalized: bytes
@@ -239,7 +239,7 @@ class ExtractionFace(TypedDict):
 
 
 class Observer(Protocol):
-    """Who wants to know what the pipeline does; the daemon counts it."""
+    """Receives events of the pipeline; the daemon counts them."""
 
     def stage(self, stage: str, seconds: float) -> None:
         """A stage (convert, motion, detect, track, quality, embed) took this long."""
@@ -261,7 +261,7 @@ class Observer(Protocol):
 
 
 class Unobserved:
-    """An observer that does not look."""
+    """An observer that ignores all events."""
 
     def stage(self, stage: str, seconds: float) -> None: ...
     def faces_detected(self, cam_id: str, count: int) -> None: ...

@@ -1,4 +1,4 @@
-"""A face turned, scaled and moved so that its eyes, nose and mouth lie where the embedder expects them."""
+"""Face alignment: the similarity transform that brings the landmarks to the embedder's template."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ FaceRecognizerSF."""
 
 
 def plane_points(landmarks: NDArray[np.float32]) -> list[complex]:
-    """(5, 2) landmarks as x + iy: in the plane a turn is a product."""
+    """(5, 2) landmarks as complex numbers x + iy, so that rotation is multiplication."""
     return [complex(x, y) for x, y in landmarks.tolist()]
 
 
@@ -28,13 +28,13 @@ _WANTED_MIDDLE = sum(_WANTED) / len(_WANTED)
 
 
 def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The turn, scale and shift that brings (5, 2) landmarks nearest to the template, as a (2, 3) matrix.
+    """The similarity transform from (5, 2) landmarks to the template, as a (2, 3) matrix.
 
-    Nearest means least squares, as in Umeyama 1991 (doi 10.1109/34.88573). In the plane a turn with a scale
-    is the product with one complex number, so the solution is a regression in one line. insightface's
-    `estimate_norm` gives the same matrix through a call that its library has marked for removal.
+    Least squares, as in Umeyama 1991 (doi 10.1109/34.88573). In the plane rotation and scale are one complex
+    factor, so the solution is a linear regression. insightface's `estimate_norm` gives the same matrix
+    through a deprecated call.
     """
-    # Python's own numbers: with five points NumPy takes eight times as long, some thirty times a frame.
+    # Python numbers: for five points NumPy takes eight times as long.
     points = plane_points(landmarks)
     middle = sum(points) / len(points)
     centred = [point - middle for point in points]
@@ -43,7 +43,7 @@ def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
         point.conjugate() * (wanted - _WANTED_MIDDLE) for point, wanted in zip(centred, _WANTED, strict=True)
     )
     turn = product / spread if spread > 0 else 0j
-    if abs(turn) < 1e-6:  # points without a direction, all in one place: any turn is as good
+    if abs(turn) < 1e-6:  # degenerate points: any rotation fits
         turn = 1 + 0j
     shift = _WANTED_MIDDLE - turn * middle
     return np.array(
@@ -52,7 +52,7 @@ def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def is_whole(landmarks: NDArray[np.float32], width: int, height: int) -> bool:
-    """Whether a picture of this size has all that `align` would cut out of it."""
+    """Whether the aligned face lies completely inside a picture of this size."""
     matrix = similarity(landmarks).astype(np.float64)
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (ALIGNED_SIZE - 1)
     points = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
@@ -60,10 +60,7 @@ def is_whole(landmarks: NDArray[np.float32], width: int, height: int) -> bool:
 
 
 def align(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Picture:
-    """The face with these (5, 2) landmarks cut from the picture, 112 × 112, in the picture's own colours.
-
-    What lies outside the picture is black.
-    """
+    """Crops the face with these (5, 2) landmarks, 112 × 112; pixels outside the picture are black."""
     size = (ALIGNED_SIZE, ALIGNED_SIZE)
     return np.asarray(
         cv2.warpAffine(picture, similarity(landmarks), size, flags=cv2.INTER_LINEAR), dtype=np.uint8

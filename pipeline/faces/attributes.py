@@ -1,4 +1,4 @@
-"""Gender, age and emotions of a face, by optional models. Without their files a face just lacks these."""
+"""Gender, age and emotions of a face, by optional models."""
 
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,20 +14,20 @@ from pipeline.inference.runtime import InferenceSession, OnnxRuntime, Runtime, T
 from pipeline.types import Emotions, FaceAttributes, Picture, Rectangle
 
 _ZOO_ORDER = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-"""The order in which OpenCV Zoo's expression model gives its scores."""
+"""Order of the outputs of OpenCV Zoo's expression model."""
 
 
 class Attributes(Protocol):
-    """Tells what a face is like. Thread-safe."""
+    """Estimates the attributes of a face. Thread-safe."""
 
     def describe(self, picture: Picture, bbox: Rectangle, aligned: Picture) -> FaceAttributes:
-        """The face in this box of a BGR picture, given also aligned (112 × 112, BGR)."""
+        """The attributes of the face in this box of a BGR picture; `aligned` is 112 × 112, BGR."""
         ...
 
 
 class GenderAge:
-    """insightface's `genderage` model (research licence), run by insightface's own code. ModelError where the
-    file holds another model."""
+    """insightface's `genderage` model (research licence), run by insightface's code. ModelError if the file
+    holds another model."""
 
     def __init__(self, path: Path, runtime: OnnxRuntime) -> None:
         # Imported only where it is used: insightface loads slowly.
@@ -37,17 +37,17 @@ class GenderAge:
         outputs = list(session.output_shapes.values())
         if len(session.input_shape) != 4 or len(outputs) != 1 or outputs[0][-1] != 3:
             raise ModelError(
-                f"{path} does not tell gender and age: input {session.input_shape}, outputs {outputs}"
+                f"{path} is not a model of gender and age: input {session.input_shape}, outputs {outputs}"
             )
         self._model = Attribute(model_file=str(path), session=session.native)
 
-    def tell(self, picture: Picture, bbox: Rectangle) -> tuple[Literal["male", "female"], float]:
+    def predict(self, picture: Picture, bbox: Rectangle) -> tuple[Literal["male", "female"], float]:
         gender, age = self._model.get(picture, _InsightFace(np.array(bbox, dtype=np.float32)))
         return "male" if int(gender) == 1 else "female", float(age)
 
 
 class _InsightFace(dict[str, object]):
-    """As much of insightface's Face as its attribute model looks at."""
+    """The part of insightface's Face that its attribute model uses."""
 
     def __init__(self, bbox: NDArray[np.float32]) -> None:
         super().__init__()
@@ -55,19 +55,19 @@ class _InsightFace(dict[str, object]):
 
 
 class Expression:
-    """OpenCV Zoo's `facial_expression_recognition_mobilefacenet_2022july` (Apache-2.0): the aligned face in
-    RGB, −1 to 1, in, seven scores out."""
+    """OpenCV Zoo's `facial_expression_recognition_mobilefacenet_2022july` (Apache-2.0). Input: the aligned
+    face in RGB, −1 to 1; output: seven scores."""
 
     def __init__(self, session: InferenceSession) -> None:
         outputs = list(session.output_shapes.values())
         side = (3, ALIGNED_SIZE, ALIGNED_SIZE)
         if session.input_shape[1:] != side or len(outputs) != 1 or outputs[0][-1] != len(_ZOO_ORDER):
             raise ModelError(
-                f"this model does not tell emotions: input {session.input_shape}, outputs {outputs}"
+                f"this is not a model of emotions: input {session.input_shape}, outputs {outputs}"
             )
         self._session = session
 
-    def tell(self, aligned: Picture) -> Emotions:
+    def predict(self, aligned: Picture) -> Emotions:
         size = (ALIGNED_SIZE, ALIGNED_SIZE)
         middle = (127.5, 127.5, 127.5)
         blob = np.asarray(
@@ -78,15 +78,15 @@ class Expression:
 
 
 class ModelAttributes:
-    """What the models that are there can tell."""
+    """The attributes that the loaded models estimate."""
 
     def __init__(self, genderage: GenderAge | None, expression: Expression | None) -> None:
         self._genderage = genderage
         self._expression = expression
 
     def describe(self, picture: Picture, bbox: Rectangle, aligned: Picture) -> FaceAttributes:
-        gender, age = self._genderage.tell(picture, bbox) if self._genderage else (None, None)
-        emotions = self._expression.tell(aligned) if self._expression else None
+        gender, age = self._genderage.predict(picture, bbox) if self._genderage else (None, None)
+        emotions = self._expression.predict(aligned) if self._expression else None
         return FaceAttributes(gender, age, emotions)
 
 

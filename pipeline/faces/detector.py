@@ -1,9 +1,8 @@
-"""Faces in a picture: YuNet, from OpenCV Zoo.
+"""Face detection: YuNet, from OpenCV Zoo.
 
-The decoding follows the model's own design, as published (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face
-Detector", 2023, doi 10.1007/s11633-023-1423-y) and as done by OpenCV's cv::FaceDetectorYN: three grids of
-cells with strides 8, 16 and 32; each cell says how sure it is of a face and of its box, the box relative to
-the cell, and five points.
+The decoding follows the paper (Wu, Peng, Yu: "YuNet: A Tiny Millisecond-level Face Detector", 2023, doi
+10.1007/s11633-023-1423-y) and OpenCV's cv::FaceDetectorYN: three grids with strides 8, 16 and 32; each cell
+has a class score, an objectness score, a box relative to the cell, and five landmarks.
 """
 
 from typing import Protocol
@@ -21,29 +20,28 @@ _HEADS = ("cls", "obj", "bbox", "kps")
 
 
 class Detector(Protocol):
-    """Finds faces. Thread-safe."""
+    """Detects faces. Thread-safe."""
 
     def detect(self, picture: Picture) -> list[Detection]:
-        """The faces in a BGR picture, in its own pixels, the surest first."""
+        """The faces in a BGR picture, in its own pixels, the highest score first."""
         ...
 
 
 class YuNetDetector:
-    """YuNet. `min_score` and `max_overlap` (of two boxes, IoU) decide what counts as a face and as another
-    one; 0.3 for the overlap is OpenCV's own default."""
+    """YuNet with non-maximum suppression at the IoU `max_overlap`, whose default is OpenCV's."""
 
     def __init__(self, session: InferenceSession, min_score: float = 0.5, max_overlap: float = 0.3) -> None:
         wanted = {f"{head}_{stride}" for head in _HEADS for stride in _STRIDES}
         missing = wanted - session.output_shapes.keys()
         if missing:
-            raise ModelError(f"this model is no YuNet detector: it has no output {sorted(missing)[0]}")
+            raise ModelError(f"this model is not a YuNet detector: it has no output {sorted(missing)[0]}")
         self._session = session
         self._min_score = min_score
         self._max_overlap = max_overlap
 
     def detect(self, picture: Picture) -> list[Detection]:
         height, width = picture.shape[:2]
-        # The grids must come out even; OpenCV pads to the right and below, too.
+        # Padded to the coarsest stride to the right and below, as OpenCV does.
         padded = cv2.copyMakeBorder(picture, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=0)
         blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[np.newaxis], dtype=np.float32)
         boxes, scores, landmarks = self._decode(self._session.run(blob), padded.shape[1] // 8)
@@ -80,5 +78,5 @@ def _cells(indices: NDArray[np.intp], columns: int) -> Tensor:
 def _detection(box: Tensor, score: float, landmarks: Tensor) -> Detection:
     left, top, width, height = (float(value) for value in box)
     bbox = Rectangle(left, top, left + width, top + height)
-    # YuNet names the eyes as the person has them: the right eye first, which lies left in the picture.
+    # YuNet's first eye is the person's right one, which lies left in the picture.
     return Detection(bbox, float(score), landmarks.astype(np.float32))

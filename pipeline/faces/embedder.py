@@ -1,4 +1,4 @@
-"""Aligned faces to facens: SFace, from OpenCV Zoo, and any model that takes its pictures the same way."""
+"""Face embedding: SFace, from OpenCV Zoo, and models with the same input."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,11 +13,11 @@ from pipeline.types import Picture
 
 
 class Embedder(Protocol):
-    """Makes facens. Thread-safe."""
+    """Embeds faces. Thread-safe."""
 
     @property
     def size(self) -> int:
-        """Numbers in a facen."""
+        """Dimension of a facen."""
         ...
 
     def embed(self, faces: Sequence[Picture]) -> Tensor:
@@ -26,15 +26,15 @@ class Embedder(Protocol):
 
 
 class SFaceEmbedder:
-    """SFace (Zhong et al. 2021, doi 10.1109/TIP.2020.3048632). It takes RGB, 0 to 255; its graph does the
-    rest."""
+    """SFace (Zhong et al. 2021, doi 10.1109/TIP.2020.3048632). Input: RGB, 0 to 255; the graph normalises
+    it."""
 
     def __init__(self, session: InferenceSession) -> None:
         shapes = list(session.output_shapes.values())
         size = shapes[0][-1] if len(shapes) == 1 else None
         if session.input_shape[1:] != (3, ALIGNED_SIZE, ALIGNED_SIZE) or size is None:
             raise ModelError(
-                f"this model is no embedder of {ALIGNED_SIZE} × {ALIGNED_SIZE} faces: "
+                f"this model is not an embedder of {ALIGNED_SIZE} × {ALIGNED_SIZE} faces: "
                 f"input {session.input_shape}, outputs {shapes}"
             )
         self._session = session
@@ -47,7 +47,7 @@ class SFaceEmbedder:
     def embed(self, faces: Sequence[Picture]) -> Tensor:
         if not faces:
             return np.empty((0, self._size), np.float32)
-        # One after the other: a batch takes no less time a face, and keeps 20 MB more for each.
+        # One by one: a batch is no faster per face, and each face of it keeps 20 MB.
         return normalised(np.concatenate([self._run(face) for face in faces]))
 
     def _run(self, face: Picture) -> Tensor:

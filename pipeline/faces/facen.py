@@ -1,4 +1,4 @@
-"""Feature vectors as text and numbers, and how alike two of them are.
+"""Facens (face embeddings) as text and numbers, and their similarity.
 
 Confidence is (1 + cosine) / 2: 0 for opposite vectors, 0.5 for unrelated ones, 1 for
 equal ones, monotone in the cosine, and the same formula for every model pack. What a
@@ -18,7 +18,7 @@ from pipeline.types import Facen
 
 
 class FacenError(ValueError):
-    """A facen that is no base64, of a wrong length, not finite, or zero."""
+    """A facen is not base64, has a wrong length, is not finite, or is zero."""
 
 
 @overload
@@ -26,7 +26,7 @@ def confidence(cosine: float) -> float: ...
 @overload
 def confidence(cosine: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def confidence(cosine: float | NDArray[np.float32]) -> float | NDArray[np.float32]:
-    """How alike two facens with this cosine are, 0 to 1."""
+    """The confidence of two facens with this cosine, 0 to 1."""
     return (np.float32(1) + cosine) / np.float32(2) if isinstance(cosine, np.ndarray) else (1 + cosine) / 2
 
 
@@ -36,11 +36,11 @@ def cosine(confidence: float) -> float:
 
 
 def normalise(vector: NDArray[np.float32]) -> Facen:
-    """The vector scaled to length 1. FacenError where it is not one-dimensional, not finite or zero."""
+    """The vector scaled to length 1. FacenError if it is not one-dimensional, not finite, or zero."""
     flat = np.asarray(vector, dtype=np.float32)
     if flat.ndim != 1:
         raise FacenError(f"a facen has one dimension, not {flat.ndim}")
-    # np.linalg.norm lets go of the interpreter, and gets it back from a busy thread only after milliseconds.
+    # np.linalg.norm releases the GIL and waits milliseconds to get it back from a busy thread.
     length = math.sqrt(np.einsum("i,i", flat, flat))
     if not np.isfinite(length) or length == 0:
         raise FacenError("a facen has finite numbers that are not all zero")
@@ -53,7 +53,7 @@ def encode(facen: Facen) -> str:
 
 
 def decode(text: str, size: int | None = None) -> Facen:
-    """The facen behind `encode`, L2-normalised. FacenError names what is wrong with the text."""
+    """The inverse of `encode`, L2-normalised. FacenError names what is wrong with the text."""
     if not isinstance(text, str):
         raise FacenError(f"a facen is base64 text, not {type(text).__name__}")
     try:

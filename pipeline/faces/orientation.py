@@ -1,7 +1,7 @@
-"""Whether a camera hangs upside down, or on its side: faces are found only when the picture is turned.
+"""Detects cameras that are mounted upside down or on their side.
 
-Looked at now and then, while something moves and no good face is in view, in a small picture turned by
-quarters: the detector is surest where a face stands upright (see `pipeline.faces.refine`).
+While something moves and no good face is in view, a downscaled frame is searched in four rotations at
+intervals: the detector score is highest where faces are upright (see `pipeline.faces.refine`).
 """
 
 import cv2
@@ -12,26 +12,27 @@ from pipeline.types import Picture
 
 EVERY_SECONDS = 3.0
 LOOKS = 3
-"""So many looks in a row have to say the same; one may be a face on a T-shirt."""
+"""Consecutive checks that have to agree; a single one may have found a face on a T-shirt."""
 
 _SIDE = 320
 _SURE = 0.75
-"""The detector's score from which a turned face counts."""
+"""Minimum detector score of a rotated face."""
 _TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 
 
 class OrientationMonitor:
-    """Watches one camera."""
+    """Monitors the orientation of one camera."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self._next_look = 0.0
         self._votes = (0, 0)
         self.degrees = 0
-        """How far, clockwise, faces are turned: 0, 90, 180 or 270."""
+        """Clockwise rotation of the faces: 0, 90, 180 or 270."""
 
     def update(self, picture: Picture, now: float, *, upright: bool) -> None:
-        """Takes a picture, BGR, of the media time `now`. `upright`: a good face is in view, all is well."""
+        """Checks a BGR picture at the media time `now`. `upright`: a good face is in view, no check is
+        needed."""
         if upright:
             self._votes, self.degrees = (0, 0), 0
             return
@@ -47,7 +48,7 @@ class OrientationMonitor:
             self.degrees = 90 * quarters
 
     def _quarters(self, picture: Picture) -> int | None:
-        """By how many quarters the surest face is turned; None where there is none."""
+        """Clockwise quarter turns of the face with the highest score; None without a face."""
         height, width = picture.shape[:2]
         factor = min(1.0, _SIDE / max(width, height))
         size = max(1, round(width * factor)), max(1, round(height * factor))

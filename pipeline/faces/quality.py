@@ -1,8 +1,8 @@
-"""How good a face picture is for recognition, as one number and the parts it is made of.
+"""Face image quality: one score and its parts.
 
-The score is 0 for an upright, frontal, sharp, well-lit, large face, and every defect takes something away:
+The score is 0 for an upright, frontal, sharp, well-lit, large face; each defect deducts from it:
 
-    part        takes away                      measure
+    part        deduction                       measure
     detector    5 · max(0, 0.9 − s)             s: the detector's score
     yaw         (yaw / 30°)²                    turned to the side
     pitch       (pitch / 25°)²                  looking up or down
@@ -39,17 +39,17 @@ from pipeline.faces.alignment import ALIGNED_SIZE, align, plane_points, similari
 from pipeline.types import Detection, Quality, Rectangle
 
 PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "outside")
-"""Those of a quality's parts that the score is the sum of; the others are the measures behind them."""
+"""The parts whose sum is the score; the other entries of `Quality.parts` are the measures behind them."""
 
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
-"""The part of an aligned picture that is face whatever the hair and the background are."""
+"""The centre of an aligned face, without hair and background."""
 
 _FACE = Rectangle(16, 12, 96, 120)
-"""Where in the aligned picture the face is; its chin lies below the picture."""
+"""The face in the aligned picture; the chin lies below its edge."""
 _FACE_GRID = np.add.outer(
     1j * np.arange(_FACE.top + 1, _FACE.bottom, 2), np.arange(_FACE.left + 1, _FACE.right, 2)
 ).ravel()
-"""Points all over it, as complex numbers x + iy."""
+"""Sample points of the face, as complex numbers x + iy."""
 _FACE_CORNERS = [complex(x, y) for x in (_FACE.left, _FACE.right) for y in (_FACE.top, _FACE.bottom)]
 
 _BURNT_OUT = 235
@@ -61,7 +61,7 @@ _ROUNDING = (4**2 + 4 * 1**2) / 12
 times 1)."""
 
 _CONTRAST = 0.2
-"""The standard deviation of a soft face's brightness over its mean, about."""
+"""Typical standard deviation of a soft face's brightness over its mean."""
 
 _NOSE_DEPTH = 0.5
 _NOSE_HEIGHT = 0.55
@@ -80,14 +80,14 @@ class Pose(NamedTuple):
 
 
 def pose(landmarks: NDArray[np.float32]) -> Pose:
-    """The pose behind (5, 2) landmarks, rough but steady."""
+    """A rough, stable estimate of the pose from (5, 2) landmarks."""
     right_eye, left_eye, nose, right_mouth, left_mouth = plane_points(landmarks)
     across = left_eye - right_eye + left_mouth - right_mouth
     roll = cmath.phase(across)
     upright = cmath.rect(1, -roll)
     eyes, mouth = (right_eye + left_eye) / 2 * upright, (right_mouth + left_mouth) / 2 * upright
     height = mouth.imag - eyes.imag
-    if height <= 0:  # landmarks that make no face
+    if height <= 0:  # degenerate landmarks
         return Pose(_STEEPEST, _STEEPEST, math.degrees(roll))
     nose *= upright
     aside = (nose.real - (eyes.real + mouth.real) / 2) / height
@@ -98,7 +98,7 @@ def pose(landmarks: NDArray[np.float32]) -> Pose:
 
 
 def bound(detection: Detection, width: int, height: int) -> Quality:
-    """The parts that need no pixels, for a face in a picture of this size: the score can only get worse."""
+    """An upper bound of the quality by the parts that need no pixels, for a picture of this size."""
     head = pose(detection.landmarks)
     aligning = similarity(detection.landmarks)
     scale = math.hypot(*aligning[:, 0].tolist())
@@ -123,7 +123,7 @@ def bound(detection: Detection, width: int, height: int) -> Quality:
 
 
 def assess(luma: NDArray[np.uint8], detection: Detection) -> Quality:
-    """The quality of one face in a picture given by its brightness, (height, width) uint8."""
+    """The quality of a face in a luma plane, (height, width) uint8."""
     core = align(luma, detection.landmarks)[_CORE, _CORE]
     mean, variance = _spread(core)
     _, edges = _spread(cv2.Laplacian(core, cv2.CV_32F))
@@ -147,17 +147,14 @@ def _quality(penalties: dict[str, float], measures: dict[str, float]) -> Quality
 
 
 def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:
-    """Mean and variance, which OpenCV gives in a fraction of NumPy's time."""
+    """Mean and variance; OpenCV is much faster than NumPy here."""
     mean, deviation = cv2.meanStdDev(values)
     return float(mean[0, 0]), float(deviation[0, 0]) ** 2
 
 
 def _outside(aligning: NDArray[np.float32], width: int, height: int) -> float:
-    """The share of the face that the picture does not have.
-
-    By the landmarks: where a face is half cut the detector squeezes its box into the picture, so that the
-    box says little, and in a row of pictures that are cut ever more it trembles.
-    """
+    """The share of the face outside the picture, by its landmarks: the detector squeezes boxes into the
+    picture."""
     turn, shift = (complex(x, y) for x, y in (aligning[:, 0], aligning[:, 2]))
     corners = ((corner - shift) / turn for corner in _FACE_CORNERS)
     if all(0 <= point.real <= width - 1 and 0 <= point.imag <= height - 1 for point in corners):

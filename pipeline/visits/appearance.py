@@ -1,8 +1,8 @@
-"""Whether a face in the place of another one is still the same face.
+"""Checks that a face at the position of a track is still the same face.
 
-A tracker knows places. Where somebody leaves and another one stands behind them, or two cross, the place
-stays and the face changes. A look at every face is cheap when it is a small grey one: from one frame to the
-next it hardly changes, and where it does, the facens are asked.
+The tracker compares positions. Where one person leaves and another one stands behind them, or two cross, the
+position stays and the face changes. Grey thumbnails are cheap to compare in every frame; only where they
+differ are facens compared.
 """
 
 import numpy as np
@@ -18,10 +18,9 @@ from pipeline.visits.poster import Poster, facen_of
 from pipeline.visits.visit_shots import FaceCrop
 from pipeline.visits.visits import OngoingVisit, Visits
 
-_TELLING_SCORE = -2.0
-"""The quality score that both pictures need for their facens to say that they are two people's: a face that
-comes into the picture, or from behind somebody, half covered, is like nobody. Nor do they tell where a face
-is cut off by the edge of the frame."""
+_MIN_SCORE = -2.0
+"""Minimum quality score of both pictures for a comparison of facens. A half-covered face, or one cut off by
+the edge of the frame, resembles nobody."""
 
 
 class AppearanceMatcher:
@@ -30,14 +29,14 @@ class AppearanceMatcher:
     def __init__(
         self, visits: Visits, poster: Poster, near_detector: Detector | None, threshold: float
     ) -> None:
-        """`threshold`: below this confidence two good pictures taken within seconds are of two people."""
+        """`threshold`: confidence below which two good pictures taken within seconds show two people."""
         self._visits = visits
         self._poster = poster
         self._near_detector = near_detector
         self._threshold = threshold
 
     def check(self, frame: Frame) -> AppearanceCheck:
-        """Whether a face of this frame looks like that of a track."""
+        """The check for detections of this frame."""
         return lambda track, found: self._is_alike(track, found, frame)
 
     def _is_alike(self, track: Track, found: Detection, frame: Frame) -> bool:
@@ -56,15 +55,16 @@ class AppearanceMatcher:
     def _is_same_person(
         self, visit: OngoingVisit, luma: NDArray[np.uint8], found: Detection, frame: Frame
     ) -> bool | None:
-        """By the facens, which take a conversion and a face or two to embed; None where they cannot tell."""
+        """Compares facens, at the cost of a conversion and one or two embeddings; None if the pictures are
+        too poor."""
         known = visit.shots.best_crop()
-        if known is None or not known.whole or known.score < _TELLING_SCORE:
+        if known is None or not known.whole or known.score < _MIN_SCORE:
             return None
-        if assess(luma, found).score < _TELLING_SCORE:
+        if assess(luma, found).score < _MIN_SCORE:
             return None
         if self._near_detector is not None:
             found = visit.refine(self._near_detector, luma, found)
-        now = FaceCrop.from_frame(frame.pixels.bgr(), found.landmarks, _TELLING_SCORE, frame.media_time)
+        now = FaceCrop.from_frame(frame.pixels.bgr(), found.landmarks, _MIN_SCORE, frame.media_time)
         if not now.whole:
             return None
         self._poster.embed([known, now])

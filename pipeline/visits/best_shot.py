@@ -1,4 +1,4 @@
-"""Which picture of a visit is posted, and when."""
+"""Selects the shot of a visit that is posted, and when."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,38 +6,38 @@ from enum import StrEnum
 from pipeline.types import Detection, Frame, Quality
 
 BETTER_BY = 0.1
-"""Quality scores nearer to each other than this are the same; a change of picture would gain nothing."""
+"""Minimum gain in quality score for a shot to replace another."""
 
 _FIRST_LOOK_SECONDS = 0.5
-"""How long the first post waits for a better picture: the first one is taken as the person walks in."""
+"""Delay of the first post: the first shot shows the person walking in."""
 
 
 class Posting(StrEnum):
     """When the best shot of a visit is posted."""
 
     REALTIME = "realtime"
-    """The best so far, every so many seconds, when it got better."""
+    """The best shot so far, at intervals, if it got better."""
     OVERALL = "overall"
-    """One, when the visit has ended."""
+    """The best shot of the whole visit, when it ends."""
     BOTH = "both"
 
 
 class ShotOutcome(StrEnum):
-    """What became of a shot."""
+    """Outcome of a shot, as counted in `facend_shots_total`."""
 
     POSTED = "posted"
     LOW_QUALITY = "low_quality"
     SMALL = "small"
     OUTSIDE_ROI = "outside_roi"
     DUPLICATE = "duplicate"
-    """It would have been posted, but the same picture of this visit already was."""
+    """The same picture of this visit was already posted."""
     NOT_BETTER = "not_better"
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One good picture of a track. The frame is kept with it; its pixels are converted only if it is
-    posted."""
+    """A picture of a track that passed the quality checks, with its frame, which is converted only if
+    needed."""
 
     frame: Frame
     detection: Detection
@@ -45,7 +45,7 @@ class Shot:
 
 
 class BestShot:
-    """The choice among the shots of one visit. Times are media time, seconds."""
+    """The best shot of one visit. Times are seconds of media time."""
 
     def __init__(self, posting: Posting, interval_seconds: float) -> None:
         self._realtime = posting in (Posting.REALTIME, Posting.BOTH)
@@ -53,7 +53,7 @@ class BestShot:
         self._interval = interval_seconds
         self._best_score: float | None = None
         self._waiting: Shot | None = None
-        """The best shot, until it is posted; then its frame, some megabytes, is let go."""
+        """The best shot until it is posted; then its frame is released."""
         self._next_post: float | None = None
 
     @property
@@ -66,8 +66,7 @@ class BestShot:
         return self._best_score is None or score > self._best_score + BETTER_BY
 
     def replace(self, shot: Shot) -> bool:
-        """Makes the shot the best, which it must be (see `beaten_by`). True: the one before was never posted,
-        and now never will be."""
+        """Replaces the best shot; see `beaten_by`. True if the previous one was never posted."""
         replaced = self._waiting is not None
         self._best_score, self._waiting = shot.quality.score, shot
         if self._next_post is None:
@@ -75,14 +74,14 @@ class BestShot:
         return replaced
 
     def due(self, time: float) -> Shot | None:
-        """The shot to post now, while the visit goes on."""
+        """The shot to post at this time during the visit."""
         if not self._realtime or self._next_post is None or time < self._next_post or self._waiting is None:
             return None
         self._next_post = time + self._interval
         return self._posted()
 
     def last(self) -> tuple[Shot | None, ShotOutcome | None]:
-        """The visit has ended: the shot to post, or what became of the best one instead."""
+        """At the end of the visit: the shot to post, or the outcome to count instead."""
         if self._waiting is not None:
             return self._posted(), None
         was_posted = self._best_score is not None

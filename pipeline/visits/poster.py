@@ -1,4 +1,4 @@
-"""From chosen shots to sightings: only here frames are converted whole, faces cut, embedded and encoded."""
+"""Turns selected shots into sightings: converts frames, crops, embeds and encodes faces."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -16,75 +16,75 @@ from pipeline.visits.visits import OngoingVisit, Post
 
 
 class Poster:
-    """One camera's. Not thread-safe; the models may be shared."""
+    """Makes the sightings of one camera. Not thread-safe; the models may be shared."""
 
     def __init__(self, cam_id: str, models: Models, observer: Observer) -> None:
         self._cam_id = cam_id
         self._models = models
         self._observer = observer
 
-    def cut(self, ripe: Sequence[tuple[OngoingVisit, Shot]]) -> None:
-        """Cuts shots out of their frames for their visits' facens."""
-        if not ripe:
+    def crop(self, due: Sequence[tuple[OngoingVisit, Shot]]) -> None:
+        """Crops the faces of shots, which go into their visits' facens, and releases the frames."""
+        if not due:
             return
         with timed(self._observer, "convert"):
-            colours = _Colours()
-            for visit, shot in ripe:
-                visit.shots.keep(_cut(colours.of(shot.frame), shot))
+            frames = _BgrFrames()
+            for visit, shot in due:
+                visit.shots.keep(_crop(frames.bgr(shot.frame), shot))
 
     def sightings(self, posts: Sequence[Post]) -> list[Sighting]:
-        """Cuts, embeds and encodes; each frame is converted once."""
+        """Crops, embeds and encodes; each frame is converted once."""
         if not posts:
             return []
         with timed(self._observer, "convert"):
-            colours = _Colours()
-            plans = [self._plan(post, colours) for post in posts]
+            frames = _BgrFrames()
+            plans = [self._plan(post, frames) for post in posts]
             photos = {id(post.shot.frame): b"" for post in posts}
             for post in posts:
                 photos[id(post.shot.frame)] = photos[id(post.shot.frame)] or pictures.jpeg(
-                    colours.of(post.shot.frame)
+                    frames.bgr(post.shot.frame)
                 )
-        self.embed([cut for plan in plans for cut in plan.cuts])
+        self.embed([crop for plan in plans for crop in plan.crops])
         sightings = []
         for plan in plans:
-            attributes = self._describe(plan, colours)
+            attributes = self._describe(plan, frames)
             sightings.append(self._sighting(plan, photos[id(plan.post.shot.frame)], attributes))
             self._observer.shot(self._cam_id, ShotOutcome.POSTED.value)
         return sightings
 
-    def _plan(self, post: Post, colours: "_Colours") -> "_Plan":
+    def _plan(self, post: Post, frames: "_BgrFrames") -> "_Plan":
         shots, shot = post.visit.shots, post.shot
         if (last := shots.last()) is not None:
-            shots.keep(_cut(colours.of(last.frame), last))
-        # The posted shot is first, and mostly also among the others.
-        same = [cut for cut in shots.cuts if cut.media_time == shot.frame.media_time]
-        others = [cut for cut in shots.cuts if cut.media_time != shot.frame.media_time]
-        posted = same[0] if same else _cut(colours.of(shot.frame), shot)
+            shots.keep(_crop(frames.bgr(last.frame), last))
+        # The posted shot comes first; it is usually among the kept crops as well.
+        same = [crop for crop in shots.crops if crop.media_time == shot.frame.media_time]
+        others = [crop for crop in shots.crops if crop.media_time != shot.frame.media_time]
+        posted = same[0] if same else _crop(frames.bgr(shot.frame), shot)
         return _Plan(post, [posted, *others][: shots.most])
 
-    def embed(self, cuts: Sequence[FaceCrop]) -> None:
-        """Makes the facens of those that have none."""
-        new = [cut for cut in cuts if cut.facen is None]
+    def embed(self, crops: Sequence[FaceCrop]) -> None:
+        """Embeds the crops that have no facen yet."""
+        new = [crop for crop in crops if crop.facen is None]
         with timed(self._observer, "embed"):
-            facens = self._models.embedder.embed([cut.face for cut in new])
-        for cut, facen in zip(new, facens, strict=True):
-            cut.facen = facen
+            facens = self._models.embedder.embed([crop.face for crop in new])
+        for crop, facen in zip(new, facens, strict=True):
+            crop.facen = facen
 
-    def _describe(self, plan: "_Plan", colours: "_Colours") -> FaceAttributes:
+    def _describe(self, plan: "_Plan", frames: "_BgrFrames") -> FaceAttributes:
         if self._models.attributes is None:
             return FaceAttributes()
         shot = plan.post.shot
         with timed(self._observer, "attributes"):
             return self._models.attributes.describe(
-                colours.of(shot.frame), shot.detection.bbox, plan.cuts[0].face
+                frames.bgr(shot.frame), shot.detection.bbox, plan.crops[0].face
             )
 
     def _sighting(self, plan: "_Plan", photo: bytes, attributes: FaceAttributes) -> Sighting:
-        post, cuts = plan.post, plan.cuts
+        post, crops = plan.post, plan.crops
         frame, detection, quality = post.shot.frame, post.shot.detection, post.shot.quality
-        together = visit_facen(
-            np.stack([facen_of(cut) for cut in cuts]),
-            [cut.score for cut in cuts],
+        combined = visit_facen(
+            np.stack([facen_of(crop) for crop in crops]),
+            [crop.score for crop in crops],
             self._models.pack.thresholds.low,
         )
         return Sighting(
@@ -94,12 +94,12 @@ class Poster:
             media_time=frame.media_time,
             bbox=detection.bbox,
             score=quality.score,
-            facen=together.facen,
+            facen=combined.facen,
             photo=photo,
-            normalized=pictures.png(cuts[0].face),
+            normalized=pictures.png(crops[0].face),
             pack=self._models.pack.name,
-            detector_info=_info(post, together),
-            shots=together.shots,
+            detector_info=_info(post, combined),
+            shots=combined.shots,
             co_visible=tuple(post.visit.co_visible),
             attributes=attributes,
         )
@@ -107,29 +107,29 @@ class Poster:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Plan:
-    """A post, and the cuts its facen is made of, that of the posted shot first."""
+    """A post and the crops of its facen, that of the posted shot first."""
 
     post: Post
-    cuts: list[FaceCrop]
+    crops: list[FaceCrop]
 
 
-class _Colours:
-    """Frames in BGR, each converted once."""
+class _BgrFrames:
+    """Converts frames to BGR, each once."""
 
     def __init__(self) -> None:
         self._pictures: dict[int, tuple[Frame, Picture]] = {}
 
-    def of(self, frame: Frame) -> Picture:
+    def bgr(self, frame: Frame) -> Picture:
         if id(frame) not in self._pictures:
             self._pictures[id(frame)] = frame, frame.pixels.bgr()
         return self._pictures[id(frame)][1]
 
 
-def facen_of(cut: FaceCrop) -> Facen:
-    """The facen of a cut that was embedded."""
-    if cut.facen is None:
-        raise ValueError("this cut was not embedded")
-    return cut.facen
+def facen_of(crop: FaceCrop) -> Facen:
+    """The facen of an embedded crop."""
+    if crop.facen is None:
+        raise ValueError("this crop was not embedded")
+    return crop.facen
 
 
 @contextmanager
@@ -140,11 +140,11 @@ def timed(observer: Observer, stage: str) -> Iterator[None]:
     observer.stage(stage, time.perf_counter() - start)
 
 
-def _cut(picture: Picture, shot: Shot) -> FaceCrop:
+def _crop(picture: Picture, shot: Shot) -> FaceCrop:
     return FaceCrop.from_frame(picture, shot.detection.landmarks, shot.quality.score, shot.frame.media_time)
 
 
-def _info(post: Post, together: VisitFacen) -> dict[str, object]:
+def _info(post: Post, combined: VisitFacen) -> dict[str, object]:
     detection, quality = post.shot.detection, post.shot.quality
     return {
         "detector_score": round(detection.score, 4),
@@ -152,7 +152,7 @@ def _info(post: Post, together: VisitFacen) -> dict[str, object]:
         "quality": {name: round(value, 4) for name, value in quality.parts.items()},
         "posting": post.mode.value,
         "visit_started_at": post.visit.started_at.isoformat(),
-        "shots": together.shots,
-        "shots_agreement": round(together.agreement, 4),
-        "shots_apart": together.others,
+        "shots": combined.shots,
+        "shots_agreement": round(combined.agreement, 4),
+        "shots_apart": combined.others,
     }

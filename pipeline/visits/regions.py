@@ -1,4 +1,4 @@
-"""Parts of a picture: where a face may be tracked, and where it may be posted."""
+"""Regions of the picture in which faces are tracked (`rot`) or posted (`roi`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from pipeline.errors import RegionError
 
 Outline = tuple[tuple[float, float], ...]
-"""Corners as (x, y) in fractions of the picture's width and height."""
+"""Corners (x, y) in fractions of the picture's width and height."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The union of some outlines; with none it is the whole picture."""
+    """The union of outlines; without outlines the whole picture."""
 
     outlines: tuple[Outline, ...] = ()
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[Sequence[object]]) -> "Region":
-        """From rectangles [left, top, right, bottom] and polygons [[x, y], [x, y], [x, y], ...], in fractions
-        of the picture. RegionError says which one is wrong and why."""
+        """Parses rectangles [left, top, right, bottom] and polygons [[x, y], ...], in fractions of the
+        picture.
+
+        Raises:
+            RegionError: names the shape and what is wrong with it.
+        """
         return cls(tuple(_outline(number, shape) for number, shape in enumerate(shapes, 1)))
 
     def contains(self, x: float, y: float) -> bool:

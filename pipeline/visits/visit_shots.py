@@ -1,10 +1,9 @@
-"""The shots of a visit that its facen is made of: a few good ones, some time apart.
+"""The shots that make a visit's facen: a few good ones, some time apart.
 
-One picture of a face has the noise of the sensor, of the compression and of the landmarks in it; the mean of
-several has less of it. It also shows whether they are of one face: a face that was confused with another one
-on its way, and what only looks like a face for a moment, do not agree with themselves.
+The mean facen of several shots has less noise of sensor, compression and landmarks than one. Shots that do
+not agree reveal a track that changed from one face to another, or a false detection.
 
-A frame takes megabytes and is held only until its interval is over; then the aligned face is cut out of it.
+A frame takes megabytes, so it is held only until its interval ends; then the aligned face is cropped from it.
 """
 
 from collections.abc import Sequence
@@ -19,16 +18,16 @@ from pipeline.types import Facen, Picture
 from pipeline.visits.best_shot import BETTER_BY, Shot
 
 INTERVAL_SECONDS = 0.4
-"""Shots nearer to each other than this are nearly the same picture, noise and all."""
+"""Minimum distance of shots; closer ones share their noise."""
 
 
 @dataclass(slots=True, eq=False)
 class FaceCrop:
-    """An aligned face, 112 × 112 BGR, and its facen once it is known."""
+    """An aligned face, 112 × 112 BGR, and its facen once it is embedded."""
 
     face: Picture
     whole: bool
-    """Whether none of it was outside the frame."""
+    """Whether the face lies completely inside the frame."""
     score: float
     media_time: float
     facen: Facen | None = None
@@ -37,66 +36,66 @@ class FaceCrop:
     def from_frame(
         cls, picture: Picture, landmarks: NDArray[np.float32], score: float, media_time: float
     ) -> "FaceCrop":
-        """The face with these (5, 2) landmarks, cut out of a frame in BGR."""
+        """Crops the face with these (5, 2) landmarks from a BGR frame."""
         height, width = picture.shape[:2]
         return cls(align(picture, landmarks), is_whole(landmarks, width, height), score, media_time)
 
 
 class VisitShots:
-    """The best few shots of one visit, at most one in each interval. Times are media time, seconds."""
+    """The best shots of one visit, at most one per interval. Times are seconds of media time."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self._open: Shot | None = None
         self._until = 0.0
-        self._cuts: list[FaceCrop] = []
+        self._crops: list[FaceCrop] = []
 
     @property
-    def cuts(self) -> Sequence[FaceCrop]:
-        """What was cut, the best first."""
-        return self._cuts
+    def crops(self) -> Sequence[FaceCrop]:
+        """The kept crops, the best first."""
+        return self._crops
 
     def best_crop(self) -> FaceCrop | None:
-        """The best of those that were cut already."""
-        return self._cuts[0] if self._cuts else None
+        """The best kept crop."""
+        return self._crops[0] if self._crops else None
 
     def wants(self, score: float) -> bool:
-        """Whether a shot with this quality score, taken now, would be one of them."""
+        """Whether a shot with this quality score would be kept."""
         if self._open is not None:
             return score > self._open.quality.score + BETTER_BY
-        return len(self._cuts) < self.most or score > self._cuts[-1].score + BETTER_BY
+        return len(self._crops) < self.most or score > self._crops[-1].score + BETTER_BY
 
     def hold(self, shot: Shot) -> None:
-        """Holds the shot, which must be wanted, until its interval is over."""
+        """Holds a wanted shot until its interval ends."""
         if self._open is None:
             self._until = shot.frame.media_time + INTERVAL_SECONDS
         self._open = shot
 
     def due(self, time: float) -> Shot | None:
-        """The shot to be cut and kept now, since its interval is over."""
+        """The shot to crop now, because its interval has ended."""
         return self.last() if self._open is not None and time >= self._until else None
 
     def last(self) -> Shot | None:
-        """The shot to be cut and kept now, whether its interval is over or not."""
+        """The held shot, to be cropped now in any case."""
         shot, self._open = self._open, None
         return shot
 
     def keep(self, cut: FaceCrop) -> None:
-        """Keeps what was cut of a shot, in the place of the poorest if there are enough."""
-        self._cuts = sorted([*self._cuts, cut], key=lambda one: -one.score)[: self.most]
+        """Keeps the crop of a shot; drops the poorest above the limit."""
+        self._crops = sorted([*self._crops, cut], key=lambda one: -one.score)[: self.most]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisitFacen:
-    """What several shots say together."""
+    """The combined facen of several shots."""
 
     facen: Facen
     shots: int
-    """How many agree with the posted one, itself included; only these are in the facen."""
+    """Number of shots in the facen: those that agree with the posted one, itself included."""
     agreement: float
-    """The lowest confidence between the posted shot and one of these; 1 where it is alone."""
+    """Lowest confidence between the posted shot and these; 1 for a single shot."""
     others: int
-    """How many shots of the visit do not agree with the posted one."""
+    """Number of shots that do not agree with the posted one."""
 
 
 def visit_facen(facens: NDArray[np.float32], scores: Sequence[float], threshold: float) -> VisitFacen:

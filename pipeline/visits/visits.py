@@ -1,7 +1,7 @@
-"""The visits at one camera: judging their shots, and knowing which to post and when.
+"""The visits at one camera: rates their shots and decides which to post, and when.
 
-A shot is judged in steps, each dearer than the one before and each only for shots that can still win: by
-size and place, by the geometry of its landmarks, by the brightness of its pixels, and by a closer look.
+Shots are rated in steps of growing cost, each only for shots that can still win: size and position, geometry
+of the landmarks, luma of the pixels, refined landmarks.
 """
 
 from collections.abc import Sequence
@@ -23,19 +23,18 @@ from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
 
 _CERTAIN = 0.8
-"""A detection with this score stands for a face even if it is seen only once, as on a camera with few
-frames."""
+"""Minimum detector score of a face that is seen in one frame only."""
 
 _HALF_A_QUARTER = 45.0
-"""Degrees."""
+"""In degrees."""
 
 _MAX_CO_VISIBLE = 200
-"""Of so many others who were visible at once, the latest, a visit in a crowd knows."""
+"""Maximum number of co-visible visits that a visit remembers, the latest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShotRules:
-    """What a shot needs, and when the best one is posted; see `pipeline.stages.StageSettings`."""
+    """Requirements for shots, and the posting mode; see `pipeline.stages.StageSettings`."""
 
     posting: Posting
     post_interval_seconds: float
@@ -43,7 +42,7 @@ class ShotRules:
     min_score: float
     roi: Region
     shots: int
-    """How many shots a visit's facen is made of."""
+    """Maximum number of shots in a visit's facen."""
 
 
 @dataclass(slots=True)
@@ -53,16 +52,17 @@ class OngoingVisit:
     best: BestShot
     shots: VisitShots
     co_visible: dict[str, None] = field(default_factory=dict)
-    """The visits that were visible in the same frame, in a place of their own; the latest last."""
+    """Visits that were visible in the same frame with a box of their own, the latest last; an ordered set."""
     surest: float = 0.0
-    """The best score that the detector gave."""
+    """Highest detector score."""
     upright: bool = False
-    """Whether a closer look has shown that the face is not turned by a quarter or more."""
+    """Whether refinement has shown that the face is upright."""
     appearance: AppearanceCache = field(default_factory=AppearanceCache)
-    """What the face looked like."""
+    """Known appearances of the face."""
 
     def refine(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
-        """As `pipeline.faces.refine`, but that the face is upright has to be found only once."""
+        """As `pipeline.faces.refine.refine`, but checks the orientation only until it is known to be
+        upright."""
         seen = refine(detector, luma, found, upright=self.upright)
         self.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
         return seen
@@ -70,7 +70,7 @@ class OngoingVisit:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A shot that is to be posted, and why now."""
+    """A shot to post, and the posting mode that selected it."""
 
     visit: OngoingVisit
     shot: Shot
@@ -78,7 +78,7 @@ class Post:
 
 
 class Visits:
-    """The visits that go on at one camera, one for each track. Not thread-safe."""
+    """The ongoing visits at one camera, one per track. Not thread-safe."""
 
     def __init__(
         self, cam_id: str, rules: ShotRules, near_detector: Detector | None, observer: Observer
@@ -90,7 +90,7 @@ class Visits:
         self._visits: dict[int, OngoingVisit] = {}
 
     def observe(self, tracks: Sequence[Track], frame: Frame) -> None:
-        """Judges what was just seen of these tracks, and counts what became of it."""
+        """Rates the current detections of these tracks, and counts their outcomes."""
         luma: NDArray[np.uint8] | None = None
         for track in tracks:
             if track.number not in self._visits:
@@ -108,21 +108,21 @@ class Visits:
 
     @property
     def any_good(self) -> bool:
-        """Whether a visit that goes on has a shot worth posting."""
+        """Whether an ongoing visit has a shot worth posting."""
         return any(visit.best.has_shot for visit in self._visits.values())
 
     def visit_of(self, track: Track) -> OngoingVisit | None:
-        """The visit that a track stands for."""
+        """The visit of a track."""
         return self._visits.get(track.number)
 
     def due_crops(self, now: float) -> list[tuple[OngoingVisit, Shot]]:
-        """The shots that have to be cut out now, at this media time, because their frames are let go."""
+        """The shots to crop at this media time, because their intervals have ended."""
         return [
             (visit, shot) for visit in self._visits.values() if (shot := visit.shots.due(now)) is not None
         ]
 
     def due_posts(self, tracks: Sequence[Track], now: float) -> list[Post]:
-        """What to post while these visits go on, at this media time."""
+        """What to post at this media time during these visits."""
         posts = []
         for track in tracks:
             visit = self._visits[track.number]
@@ -131,7 +131,7 @@ class Visits:
         return posts
 
     def end(self, tracks: Sequence[Track]) -> list[Post]:
-        """Ends the visits of these tracks, and gives what they still have to post."""
+        """Ends the visits of these tracks; returns what is left to post."""
         last = Posting.REALTIME if self._rules.posting is Posting.REALTIME else Posting.OVERALL
         posts = []
         for track in tracks:
@@ -155,7 +155,7 @@ class Visits:
         return OngoingVisit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best, shots)
 
     def _record_co_visibility(self, tracks: Sequence[Track]) -> None:
-        """Notes who was visible with whom. Boxes that overlap may be one face found twice."""
+        """Records co-visible visits. Overlapping boxes may be one face detected twice."""
         for one, other in combinations(tracks, 2):
             here, there = self._visits[one.number], self._visits[other.number]
             if there.id in here.co_visible and here.id in there.co_visible:
@@ -165,7 +165,7 @@ class Visits:
                 _add_co_visible(there, here)
 
     def _prefilter(self, visit: OngoingVisit, detection: Detection, frame: Frame) -> ShotOutcome | None:
-        """Judges a shot without looking at its pixels; None where it may still win."""
+        """Rates a shot without its pixels; None if it may still win."""
         if min(detection.bbox.width, detection.bbox.height) < self._rules.min_face_px:
             return ShotOutcome.SMALL
         if not lies_in(self._rules.roi, detection, frame):
@@ -176,7 +176,7 @@ class Visits:
     def _judge(
         self, visit: OngoingVisit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
     ) -> ShotOutcome | None:
-        """Judges a shot by its pixels, and keeps it if it wins; None where there is nothing to count yet."""
+        """Rates a shot by its pixels and keeps it if it wins; None if there is no outcome yet."""
         quality = assess(luma, detection)
         if (outcome := self._rejection(visit, quality)) is not None:
             return outcome
@@ -190,11 +190,11 @@ class Visits:
             visit.shots.hold(shot)
         if not visit.best.beaten_by(quality.score):
             return ShotOutcome.NOT_BETTER
-        # A shot that wins has no outcome until it is posted; the one that it replaces has.
+        # The winning shot has no outcome until it is posted; the replaced one has.
         return ShotOutcome.NOT_BETTER if visit.best.replace(shot) else None
 
     def _rejection(self, visit: OngoingVisit, quality: Quality) -> ShotOutcome | None:
-        """What becomes of a shot that can win no more, neither to be posted nor to be in the facen."""
+        """The outcome of a shot that can neither be posted nor enter the facen; None if it can."""
         if quality.score < self._rules.min_score:
             return ShotOutcome.LOW_QUALITY
         may_win = visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
@@ -205,7 +205,7 @@ class Visits:
 
 
 def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
-    """Whether the middle of a face of this frame is in the region."""
+    """Whether the centre of a face is in the region."""
     x, y = face.bbox.centre
     return region.contains(x / frame.pixels.width, y / frame.pixels.height)
 
@@ -218,5 +218,5 @@ def _add_co_visible(visit: OngoingVisit, other: OngoingVisit) -> None:
 
 
 def _is_face(track: Track, visit: OngoingVisit) -> bool:
-    """Whether the track stands for a face: seen more than once, or very surely."""
+    """Whether the track is a face: seen more than once, or with a high score."""
     return track.hits > 1 or visit.surest >= _CERTAIN

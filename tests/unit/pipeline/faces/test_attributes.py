@@ -84,9 +84,9 @@ def test_tells_emotions_as_probabilities(emotions: Path) -> None:
 
 def test_a_wrong_model_is_named(genderage: Path, emotions: Path) -> None:
     """A file that holds another kind of model is refused when it is loaded."""
-    with pytest.raises(ModelError, match="does not tell gender and age"):
+    with pytest.raises(ModelError, match="not a model of gender and age"):
         load_attributes(emotions, None, OnnxRuntime())
-    with pytest.raises(ModelError, match="does not tell emotions"):
+    with pytest.raises(ModelError, match="not a model of emotions"):
         load_attributes(None, genderage, OnnxRuntime())
 
 

@@ -25,7 +25,7 @@ def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
             shots.hold(shot(score, now))
         if (ripe := shots.due(now)) is not None:
             shots.keep(FaceCrop(wall(8, 8), True, ripe.quality.score, ripe.frame.media_time))
-    return [(cut.score, cut.media_time) for cut in shots.cuts]
+    return [(cut.score, cut.media_time) for cut in shots.crops]
 
 
 def test_the_best_of_each_interval_is_kept() -> None:
