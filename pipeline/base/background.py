@@ -1,4 +1,4 @@
-"""Work in the background whose end is always seen, and threads that keep nothing from ending."""
+"""Supervised background tasks, and threads that do not delay the end of the process."""
 
 import asyncio
 import threading
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def supervised(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """A task whose failure the event loop's exception handler gets at once, even if nobody awaits the task.
+    """Starts a task whose failure reaches the event loop's exception handler at once, awaited or not.
 
-    The handler's context has the task's name under `supervised`. The daemon ends the process then. A task
-    that fails while it is being cancelled is only logged.
+    The handler's context has the task's name under `supervised`; the daemon then ends the process. A failure
+    during cancellation is only logged.
     """
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_report)
@@ -28,7 +28,7 @@ def _report(task: asyncio.Task[Any]) -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     name = task.get_name()
-    if task.cancelling():  # a driver that is interrupted in the middle may fail in many ways
+    if task.cancelling():  # an interrupted driver may fail in many ways
         log.warning("a cancelled task failed instead of ending", task=name, exc_info=error)
         return
     context = {"message": f"the task {name!r} failed", "exception": error, "supervised": name}
@@ -36,13 +36,13 @@ def _report(task: asyncio.Task[Any]) -> None:
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Runs `work` in a thread of its own.
+    """Runs `work` in a new daemon thread.
 
-    Unlike `asyncio.to_thread`, it starts even if every thread of the loop's pool hangs, and a thread that
-    hangs does not keep the process from ending.
+    Unlike `asyncio.to_thread`, it does not wait for the loop's thread pool, and a thread that hangs does not
+    delay the end of the process.
     """
     future: Future[T] = Future()
-    future.set_running_or_notify_cancel()  # the caller may be cancelled; a late result is no error
+    future.set_running_or_notify_cancel()  # a late result after cancellation is not an error
 
     def run() -> None:
         try:

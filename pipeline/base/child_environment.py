@@ -1,4 +1,4 @@
-"""The environment of programs that Facend starts: its own may hold passwords and tokens."""
+"""The environment of child processes, without the passwords and tokens in Facend's own."""
 
 import os
 import re
@@ -9,10 +9,10 @@ PIP = (
     r"NETRC|PIP_\w+|PYTHON\w+|VIRTUAL_ENV|XDG_\w+|(?:REQUESTS|CURL)_CA_BUNDLE|"
     r"SSL_CERT_(?:DIR|FILE)|(?i:\w+_PROXY)"
 )
-"""What pip takes from the environment: its configuration, proxies and certificates."""
+"""Variables that pip reads: its configuration, proxies and certificates."""
 
 
 def child_environment(also: str = "", environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that any program may need, and those whose names match the pattern `also`."""
+    """The variables that every program may need, and those whose names match the pattern `also`."""
     wanted = re.compile(f"{_ANY_PROGRAM}|{also}" if also else _ANY_PROGRAM)
     return {name: value for name, value in environment.items() if wanted.fullmatch(name)}

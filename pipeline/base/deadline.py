@@ -1,4 +1,4 @@
-"""A time limit that several steps share."""
+"""A deadline shared by several steps."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment on the monotonic clock. Each step gets what remains, less what the steps after it need."""
+    """A point on the monotonic clock. Each step gets the remaining time, less what later steps need."""
 
     at: float
 
@@ -18,21 +18,22 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """Seconds until then; 0 once it has passed."""
+        """Seconds until the deadline; 0 once it has passed."""
         return max(0.0, self.at - time.monotonic())
 
     def leaving(self, seconds: float) -> "Deadline":
-        """The deadline of a step that is followed by steps which need this many seconds."""
+        """An earlier deadline that leaves this time to the following steps."""
         return Deadline(self.at - seconds)
 
     def at_most(self, seconds: float) -> "Deadline":
-        """This deadline, or an earlier one that many seconds from now."""
+        """The earlier of this deadline and one this many seconds from now."""
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     async def wait(self, work: Awaitable[Any]) -> bool:
-        """Waits for the work until the deadline; whether it ended in time.
+        """Waits for the work until the deadline; returns whether it ended in time.
 
-        Work that is late is cancelled, but not waited for: it may ignore that. Raises what the work raises.
+        Late work is cancelled but not awaited, because it may ignore the cancellation. Raises what the work
+        raises.
         """
         task = asyncio.ensure_future(work)
         try:

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all, after a crash or a power cut.
+"""Durable files: complete or absent after a crash or a power cut.
 
 A file is written under a temporary name beside its final one, flushed to the disk
 (fsync), renamed, and then the folder is flushed, because a rename lives in the folder:
@@ -19,9 +19,9 @@ _TEMPORARY = ".part"
 
 @contextlib.contextmanager
 def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which replaces one of that name at the end of the block and then survives a power cut.
+    """Opens a file for writing that atomically replaces `path` at the end of the block.
 
-    Readable by the owner alone. OSError where it cannot be done; nothing half-written stays then.
+    Readable by the owner alone. On an OSError no partial file remains.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
@@ -39,7 +39,7 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """The same for data that is at hand."""
+    """Writes the data to a durable file."""
     with durable_file(path) as file:
         file.write(data)
 
@@ -63,7 +63,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder and its parents, for the owner alone, and flushes each new entry to the disk."""
+    """Creates the folder and its parents, for the owner alone, and flushes each new entry to disk."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -72,7 +72,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries (new names, renames, removals) to the disk."""
+    """Flushes a folder's entries (new names, renames, removals) to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -81,7 +81,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether the name is one that `write_durably` uses on the way."""
+    """Whether the name is that of an unfinished durable file."""
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 

@@ -1,4 +1,4 @@
-"""The part of a URL that names a server: host and port, checked by what resolvers and sockets take."""
+"""Hosts and ports of URLs, checked against what resolvers and sockets accept."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -16,7 +16,7 @@ NUMBERS = re.compile(r"[0-9.]+")
 def split_authority(authority: str) -> tuple[str, int | None]:
     """Host and port of `host`, `host:port` or `[IPv6]:port`, without user info.
 
-    UrlError where a resolver or a socket would refuse them.
+    Raises UrlError if a resolver or a socket would refuse them.
     """
     if authority.startswith("["):
         host, bracket, rest = authority[1:].partition("]")
@@ -24,17 +24,17 @@ def split_authority(authority: str) -> tuple[str, int | None]:
             raise UrlError("the URL's host has an opening bracket without a closing one")
         _check_ipv6(host)
         if rest and not rest.startswith(":"):
-            raise UrlError("behind the closing bracket of the URL's host there may be a port alone")
+            raise UrlError("only a port may follow the closing bracket of the URL's host")
         return host, _port(rest[1:]) if rest else None
     host, colon, port = authority.partition(":")
     if ":" in port:
-        raise UrlError("the URL's host has several colons; an IPv6 address stands in brackets")
+        raise UrlError("the URL's host has several colons; put an IPv6 address in brackets")
     check_host(host)
     return host, _port(port) if colon else None
 
 
 def check_host(host: str) -> None:
-    """UrlError unless this is a host name, or an IPv4 or IPv6 address without brackets."""
+    """Raises UrlError unless this is a host name, or an IPv4 or IPv6 address without brackets."""
     if ":" in host:
         _check_ipv6(host)
     elif not host:
@@ -49,25 +49,25 @@ def _check_ipv6(host: str) -> None:
     try:
         IPv6Address(host)
     except (AddressValueError, ValueError) as error:
-        raise UrlError("brackets in a URL stand around an IPv6 address, and around nothing else") from error
+        raise UrlError("the URL's host in brackets is not an IPv6 address") from error
 
 
 def _check_ipv4(host: str) -> None:
     try:
         IPv4Address(host)
     except (AddressValueError, ValueError) as error:
-        raise UrlError("the URL's host is no IPv4 address; it has four numbers from 0 to 255") from error
+        raise UrlError("the URL's host is not an IPv4 address of four numbers from 0 to 255") from error
 
 
 def _check_name(host: str) -> None:
     try:
         name = host.removesuffix(".").encode("idna").decode("ascii")
     except UnicodeError as error:
-        raise UrlError("the URL's host is no host name: a label is empty, too long, or wrong") from error
+        raise UrlError("the URL's host is not a host name: a label is empty, too long, or invalid") from error
     if len(name) > LONGEST_HOST:
         raise UrlError(f"the URL's host has {len(name)} characters; at most {LONGEST_HOST} are allowed")
     if not all(LABEL.fullmatch(label) for label in name.split(".")):
-        raise UrlError("the URL's host is no host name: letters, digits and hyphens, with dots between")
+        raise UrlError("the URL's host is not a host name of letters, digits and hyphens, separated by dots")
 
 
 def _port(text: str) -> int:

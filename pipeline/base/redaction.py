@@ -1,7 +1,7 @@
-"""The one secret detector: what is shown, logged or stored passes here before it leaves the process.
+"""The secret detector: everything shown, logged or stored passes it before it leaves the process.
 
-A secret is known by where it came from (`KNOWN`), by the name it is kept under
-(`pipeline.base.secret_names`), or by its place in a URL (`pipeline.base.urls`).
+A secret is recognised by its origin (`KNOWN`), by its name (`pipeline.base.secret_names`), by its place in a
+URL (`pipeline.base.urls`), or by the text around it (`pipeline.base.free_text`).
 """
 
 import json
@@ -15,7 +15,7 @@ from pipeline.base.secret_names import is_secret_name
 from pipeline.base.urls import HIDDEN, holds_secret, looks_random, mask_url, mask_urls, origin
 
 SHORTEST_KNOWN = 8
-"""Shorter secrets are hidden by their place alone: as text they would occur by chance."""
+"""Minimum length of secrets that are hidden anywhere in text; shorter ones occur by chance."""
 
 _NAMING = ("name", "key", "header", "field", "id", "option", "parameter")
 _VALUES = ("value", "values", "text", "content", "data", "val")
@@ -46,14 +46,14 @@ _OPTION_SECRETS = frozenset({"code", "codes", "login", "logins", "private"})
 
 
 class KnownSecrets:
-    """Secrets of this process whose origin is known; safe to use from every thread."""
+    """Secrets of this process that were read from a known place. Thread-safe."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, secret: str) -> None:
-        """Hide the secret from now on, also percent-encoded or escaped as in JSON and in `repr`."""
+        """Adds a secret to hide, also in percent-encoded form or escaped as in JSON and `repr`."""
         if len(secret) < SHORTEST_KNOWN:
             return
         forms = {
@@ -124,11 +124,11 @@ def _redact(value: object, *, all_values: bool, texts: bool) -> object:
 
 
 def redact_options(value: object, name: str = "") -> object:
-    """Settings of plugins, of which nothing is known: only what is harmless for certain is shown.
+    """Plugin options with everything hidden that is not known to be harmless.
 
-    That is numbers and switches, unless their name is that of a secret, and texts under the names in
-    `_SHOWN_OPTIONS` that look like words, paths or hosts. Of URLs scheme and host are shown, because the path
-    of a webhook is its secret.
+    Numbers and booleans are shown unless their name is secret, and texts under the names in `_SHOWN_OPTIONS`
+    if they look like words, paths or hosts. URLs are reduced to scheme and host: the path of a webhook is its
+    secret.
     """
     words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower())
     if is_secret_name(name) or not _OPTION_SECRETS.isdisjoint(words):
@@ -192,7 +192,7 @@ def _with_unique_keys(entries: Iterable[tuple[object, object]]) -> dict[object, 
 
 
 def secret_places(value: object, name: str = "") -> Iterator[str]:
-    """Where a value that will be stored holds secrets, such as `meta.password`."""
+    """The places of secrets in a value that will be stored, such as `meta.password`."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             shown = mask_url(str(key))

@@ -1,4 +1,4 @@
-"""Whether a server's certificate is checked, and against which authorities; for cameras and servers alike."""
+"""Verification of server certificates, for cameras and servers."""
 
 import os
 import ssl
@@ -14,7 +14,7 @@ BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # Alpine
 )
-"""Where distributions keep the certificates of the authorities that they trust."""
+"""Trusted authorities, by distribution."""
 
 
 def _checked(value: object, *, switch_off: bool) -> object:
@@ -29,10 +29,10 @@ def _checked(value: object, *, switch_off: bool) -> object:
 
 
 TlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=True))]
-"""True checks against the system's authorities, a path against those in that file, False not at all."""
+"""True: verify against the system's authorities; a path: against those in the file; False: do not verify."""
 
 TlsAuthorities = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=False))]
-"""The same where the check cannot be switched off."""
+"""The same without False."""
 
 
 def ca_file(verify: bool | str) -> str:
@@ -44,7 +44,7 @@ def ca_file(verify: bool | str) -> str:
 
 
 def client_context(verify: bool | str) -> ssl.SSLContext:
-    """For connections to a server, whose host name is checked as well.
+    """A client context; host names are verified as well.
 
     Raises:
         OSError: the file with the authorities cannot be read, or holds no certificate.

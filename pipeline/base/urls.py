@@ -1,4 +1,4 @@
-"""URLs taken apart into what may be shown and what is secret; for cameras, servers and webhooks alike."""
+"""Splits URLs into public and secret parts, and masks them; for cameras, servers and webhooks."""
 
 import re
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ AMBIGUOUS = (
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,20}"
 _START = re.compile(rf"\s*{_SCHEME}://")
 _NO_SLASHES = re.compile(rf"\s*({_SCHEME}):[/\\]*(?=[^/\\\s])")
-"""People forget a slash, or type a backslash: such a URL is refused, and what it holds is a secret anyway."""
+"""URLs with a missing slash or a backslash; they are refused, and masked all the same."""
 _NO_SCHEME = re.compile(r"\s*(//(?=[^/\s]\S*@)|(?=[^/\s:@]+:\S*@))")
 _HOST = re.compile(r"(\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]+)(?::[0-9]{1,5})?(?=[/?#,]|$)")
 _PAIR = re.compile(r"(?<![^/&;?=#:])([^/&;?=#:]++)[=:]")
@@ -31,11 +31,11 @@ _MAX_LENGTH = 8192
 
 
 class UrlError(ValueError):
-    """A URL that cannot be used; the text names what is wrong, never the URL itself."""
+    """An unusable URL; the message names the fault, never the URL."""
 
 
 class SplitUrl(NamedTuple):
-    """A URL taken apart into what may be seen and what may not."""
+    """The public and the secret parts of a URL."""
 
     public: str
     """Without user and password; a path or a query that carries a secret is replaced by ***."""
@@ -44,16 +44,16 @@ class SplitUrl(NamedTuple):
     password: str | None
     """Percent-decoded."""
     secret_end: str | None
-    """What *** stands for at the end of `public`, as it was written; None where there is no secret."""
+    """The text that *** replaces at the end of `public`; None without a secret."""
 
 
 def split_url(url: str) -> SplitUrl:
-    """Take user, password and secrets in path, query and fragment out of a URL.
+    """Separates user, password and secrets in path, query and fragment from a URL.
 
-    Passwords with unencoded @, ?, # and / are understood where only one reading has a valid host.
+    Unencoded @, ?, # and / in a password are accepted if only one reading has a valid host.
 
     Raises:
-        UrlError: several readings have one.
+        UrlError: several readings have a valid host.
     """
     start, ends = _user_info_ends(url)
     if len(ends) > 1:
@@ -77,7 +77,7 @@ def joined(public: str, secret_end: str | None) -> str:
 
 
 def holds_secret(url: str) -> bool:
-    """Whether the URL carries a user, a password or a parameter that is named like a secret."""
+    """Whether the URL has a user, a password or a parameter with a secret name."""
     try:
         parts = split_url(url)
     except UrlError:
@@ -116,7 +116,7 @@ def _mask_first(line: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Scheme and host alone; of webhooks the path is often the secret."""
+    """Scheme and host only: the path of a webhook is often its secret."""
     masked = mask_url(url)
     start = _host_start(masked)
     if start is None:

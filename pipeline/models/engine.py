@@ -1,4 +1,4 @@
-"""The models of a pack, loaded and ready."""
+"""Loads the models of a pack."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,18 @@ from pipeline.models.insightface import load_insightface
 from pipeline.models.packs import Engine, Pack
 
 _MIN_SCORE = 0.3
-"""The detector gives doubtful faces, too: they may continue a track, and a closer look compares scores."""
+"""Low, because low-score faces may continue a track, and refinement compares scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What the pipeline needs of a pack. Thread-safe."""
+    """The loaded models of a pack. Thread-safe."""
 
     pack: Pack
     detector: Detector
     near_detector: Detector | None
-    """A detector that is quick on small cut-outs; None where the pack's works at one large size only. Then
-    landmarks stay as the first look found them, and nobody checks which way up a face is."""
+    """A detector that is fast on small cut-outs; None if the pack's detector has one large input size. Then
+    landmarks are not refined, and the orientation of faces is not checked."""
     embedder: Embedder
     attributes: Attributes | None = None
     runtime: str = OnnxRuntime.name

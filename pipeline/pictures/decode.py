@@ -1,4 +1,4 @@
-"""Pictures from bytes and files, and into bytes again."""
+"""Decodes and encodes pictures."""
 
 import io
 import os
@@ -16,12 +16,12 @@ from pipeline.pictures.structure import check_structure, decoding_cost
 from pipeline.types import Picture
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-"""What cameras and people send. Pillow could do more, some of it by starting other programs."""
+"""Accepted formats. Pillow reads more, some by starting other programs."""
 
 _JPEG_QUALITY = 90
 
 _STRIP_PIXELS = 1_000_000
-"""Pixels that are converted to BGR at once."""
+"""Pixels converted to BGR per step."""
 
 _FLIPS: Mapping[object, int | None] = {2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
 """EXIF's orientations that are not upright, and the flip that follows the transposition, as OpenCV has it:
@@ -30,7 +30,8 @@ _TRANSPOSED = (5, 6, 7, 8)
 
 
 def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
-    """The picture, upright as its EXIF data says, and its bytes. PictureError says what is wrong with it."""
+    """Reads a picture, upright by its EXIF orientation, and returns its bytes as well. Raises
+    PictureError."""
     if isinstance(source, bytes):
         return decode(source, max_pixels), source
     try:
@@ -46,7 +47,7 @@ def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
 
 
 def decode(data: bytes, max_pixels: int) -> Picture:
-    """The picture in these bytes. Its size is read, and judged, before its pixels are."""
+    """Decodes a picture after checking its structure and size. Raises PictureError."""
     if not data:
         raise PictureError("a picture was expected, but there are no bytes")
     try:
@@ -65,7 +66,7 @@ def decode(data: bytes, max_pixels: int) -> Picture:
     except PictureError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, cv2.error) as error:
-        # What Pillow's decoders raise on broken files.
+        # Raised by Pillow's decoders on damaged files.
         raise PictureError(f"the picture is damaged or cut short ({error})") from error
 
 
@@ -96,7 +97,7 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
 
 
 def _upright(pixels: Picture, orientation: object) -> Picture:
-    """The picture turned as its orientation tag says."""
+    """The picture rotated by its orientation tag."""
     if orientation not in _FLIPS:
         return pixels
     transposed = cv2.transpose(pixels) if orientation in _TRANSPOSED else pixels
@@ -114,7 +115,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def check_array(array: object, max_pixels: int) -> Picture:
-    """The array, if it is a picture as the pipeline wants them; grey ones become BGR."""
+    """Validates a picture array; grey arrays become BGR."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise PictureError(f"a picture is bytes, a path, or a uint8 array, not {kind}")

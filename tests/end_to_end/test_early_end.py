@@ -81,7 +81,7 @@ def test_a_download_of_models_is_broken_off(tmp_path: Path, number: int, status:
             _, said = process.communicate(timeout=20)
             question.close()
     assert process.returncode == status
-    assert "could not be had" not in said
+    assert "was not found with the sha256" not in said
     assert time.monotonic() - began < 10
     assert not Path(f"/proc/{pip}").exists()
     assert not list((tmp_path / "models").glob(".fetch*"))

@@ -38,7 +38,7 @@ def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     for number, content in enumerate((b"", b"random bytes", bytes(range(256)) * 4)):
         path = tmp_path / f"{number}.onnx"
         path.write_bytes(content)
-        with pytest.raises(ModelError, match=rf"{number}\.onnx is no ONNX model"):
+        with pytest.raises(ModelError, match=rf"{number}\.onnx is not an ONNX model"):
             cleaned(path)
 
 

@@ -146,5 +146,5 @@ def test_loading_says_what_is_missing_or_wrong(tmp_path: Path) -> None:
         load(resolve("opencv-zoo", tmp_path), tmp_path)
     pack = pack_of(folder_with(tmp_path / "source", CONTENT))
     fetch(pack, tmp_path)
-    with pytest.raises(ModelError, match=r"model\.onnx is no ONNX model"):
+    with pytest.raises(ModelError, match=r"model\.onnx is not an ONNX model"):
         load(replace(pack, files=pack.files * 2), tmp_path)
