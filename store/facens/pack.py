@@ -1,7 +1,7 @@
-"""Which model pack the stored facens are of.
+"""The model pack of the stored facens.
 
-Facens of two models must never be compared, and their numbers do not tell them apart. So the database
-says which pack its facens are of, and whoever opens it with another one is refused.
+Facens of two models must never be compared, and their numbers do not identify the model. So the database
+records the pack of its facens, and opening it with another one is refused.
 """
 
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def _checked(held: StoredPack, name: str, size: int) -> StoredPack:
 
 
 async def set_pack(database: Database, name: str, size: int, becoming: str | None = None) -> None:
-    """Notes of which pack the facens are, and which one they are being made anew for."""
+    """Records the pack of the facens, and the one that they are being recomputed for."""
     try:
         await database[COLLECTION].update_one(
             {"_id": ID},
@@ -108,9 +108,9 @@ async def set_pack(database: Database, name: str, size: int, becoming: str | Non
 
 
 def pack_of(face: Mapping[str, Any]) -> str | None:
-    """The pack that a face's document says its facen is of; None where it says nothing."""
-    told = face.get("detector_info")
-    name = told.get("pack") if isinstance(told, dict) else None
+    """The pack recorded in a face's document; None where there is none."""
+    details = face.get("detector_info")
+    name = details.get("pack") if isinstance(details, dict) else None
     return name if isinstance(name, str) else None
 
 

@@ -46,7 +46,7 @@ class Compared(NamedTuple):
     """What a gallery holds of some faces."""
 
     same: int
-    """So many are there as they should be."""
+    """Number of entries with the same facen."""
     other: list[int]
     """The ids of those that are there with other facens."""
 
@@ -67,7 +67,7 @@ class FacenStorage(Protocol):
     """
 
     pack: str | None
-    """The model pack whose facens are here; None where anybody's are taken."""
+    """The model pack of the facens; None where any is accepted."""
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         """Adds a face to a gallery. FacenExistsError where it is there already."""
@@ -128,7 +128,7 @@ class FacenStorage(Protocol):
 
 
 def checked_facen(facen: Facen, size: int | None) -> Facen:
-    """The facen, where it can be one of so many numbers; BadValueError otherwise."""
+    """The facen. BadValueError unless it is a valid one of `size` numbers."""
     if facen.ndim != 1 or not len(facen) or not np.isfinite(facen).all():
         raise BadValueError("a facen is a row of finite numbers")
     if size is not None and len(facen) != size:
@@ -146,7 +146,7 @@ def listed(ids: NDArray[np.int64]) -> list[int]:
 
 
 def unwrapped(ids: list[int]) -> NDArray[np.int64]:
-    """Empties the list, in parts: giving back a million of Python's numbers at once holds everybody up."""
+    """Empties the list, in parts: freeing a million Python numbers at once would block the event loop."""
     array = id_array(ids)
     while ids:
         del ids[-CONVERT_AT_ONCE:]

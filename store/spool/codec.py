@@ -4,7 +4,7 @@ A fixed header (magic, version, lengths, sha256), a small BSON document that the
 reads without the pictures, and a BSON document with the sighting. The sha256 covers both
 documents, so that a torn, changed or foreign file is detected.
 Times are microseconds since 1970 UTC, because BSON's time type has milliseconds only.
-Files of earlier versions lack `shots`, `beside` and `attributes`: one shot, nobody beside,
+Files of earlier versions lack `shots`, `beside` and `attributes`: one shot, no co-visible visits,
 no attributes.
 """
 

@@ -75,7 +75,7 @@ class Limits:
     async def free(self, wanted: int) -> int:
         """Removes pictures of any user until `wanted` bytes are freed; returns how many bytes were.
 
-        Pictures that nobody misses go first (orphans, extracted faces without an owner), then those of the
+        Orphans and pictures of extracted faces without an owner are removed first, then those of the
         oldest days; their faces stay. Pictures of enrolled people and of disabled users stay.
         """
         if (await self._ctx.locations.places()).here is None:

@@ -14,12 +14,12 @@ from store.errors import ImageError, ImagesBusyError
 
 
 class Image:
-    """A picture, decoded and encoded only when somebody asks.
+    """A picture, decoded and encoded lazily.
 
     `source` is an encoded picture (JPEG, PNG, …), kept byte by byte, or an array of shape (height, width, 3),
     uint8, BGR (a grey one, (height, width), becomes BGR). ImageError where it is neither, cannot be decoded,
     or has more than `max_pixels`, which is looked at before any memory is taken for them. Left out, the limit
-    is that of whoever takes the picture, such as `ServerFaces.upload`, and before that 64 million.
+    is that of the caller, such as `ServerFaces.upload`, and before that 64 million.
     """
 
     def __init__(self, source: bytes | Picture, max_pixels: int | None = None) -> None:

@@ -2,7 +2,7 @@
 
 Codes are made of a gallery as it was at a moment, in a thread. What has changed since is compared in any
 case, so that whatever was added is found at once and nothing that was removed is. When that becomes much,
-new codes are made. Confidences are exact; only somebody may be missing, and how often is measured each time.
+new codes are made. Confidences are exact; only faces may be missing, and the recall is measured each time.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from store.facens.engine.scan import Floats, search
 from store.facens.storage import FacenHit, GalleryKey
 
 COMPARED = 128
-"""So many facens are compared for each query."""
+"""Facens compared per query."""
 MOST = COMPARED // 4
 """Who wants more than this many gets an exact search."""
 CHANGED_SHARE = 1 / 16
 """New codes are made when so much of a gallery has changed."""
 PROBES = 200
-"""So many facens are looked for to measure the recall, …"""
+"""Facens searched to measure the recall, …"""
 PROBE_COSINE = 0.7
 """… as another picture of the same person would be."""
 
@@ -71,7 +71,7 @@ class Approximation:
         return self._codes.nbytes + self.unchanged.count
 
     def is_old(self, count: int) -> bool:
-        """Whether so much has changed of a gallery, now of so many rows, that new ones are worth it."""
+        """Whether enough of a gallery, now of `count` rows, has changed to compute new codes."""
         before = self.unchanged.count
         return self.unchanged.overwritten + abs(count - before) > CHANGED_SHARE * before
 

@@ -16,16 +16,16 @@ from store.facens.engine.gallery_array import Precision, Stored, View
 NUMBERS_A_CODE = 6
 CODE_BITS = 4
 BLOCK_FACENS = 128
-"""faiss' code goes through so many at once; it also takes 32, and longer for it."""
+"""Block size of faiss' scan. 32 is possible too, and slower."""
 LEARNED_FROM = 20_000
-"""The centres are those of so many facens, taken evenly."""
+"""Facens, evenly spaced, from which the centres are trained."""
 CODED_AT_ONCE = 10_000
 
 Floats = NDArray[np.float32]
 
 
 class Codes:
-    """Those of all facens of a view, in their order. Not changed any more, so any thread may search."""
+    """Those of all facens of a view, in their order. Immutable, so any thread may search."""
 
     def __init__(self, view: View) -> None:
         """Takes some seconds for a million; at least a few thousand facens are needed."""
@@ -67,7 +67,7 @@ class Codes:
 
 
 def _evenly(view: View, number: int) -> Floats:
-    """About so many of the view's facens."""
+    """About `number` facens of the view."""
     step = max(1, view.count // number)
     return np.concatenate([widened(block.vectors[::step], view.precision) for block in view.blocks])
 

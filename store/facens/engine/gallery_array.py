@@ -24,7 +24,7 @@ BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
 millisecond."""
 FIRST_ROWS = 16
 ROWS_AHEAD = 64
-"""So many rows before it is needed a gallery wants its next block."""
+"""Rows before the end at which a gallery requests its next block."""
 HALF_SCALE = 32767
 
 MADV_HUGEPAGE: int | None = getattr(system, "MADV_HUGEPAGE", None)
@@ -132,7 +132,7 @@ def picked(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
 
 
 def rows_in_block(size: int) -> int:
-    """How many facens of so many numbers a block holds: a power of two."""
+    """Facens of `size` numbers per block: a power of two."""
     return 1 << max(6, (BLOCK_BYTES // (4 * size)).bit_length() - 1)
 
 

@@ -3,7 +3,7 @@
 It belongs to this process alone. It is filled from a snapshot and from MongoDB when the context opens
 (`store.facens.sync.lifecycle`) and follows what this process does. A second process on the same database has
 a storage of its own: it does not see what others add until it fills or catches up from MongoDB again, and may
-hold faces that others have removed, which is why whoever searches looks the faces up in MongoDB before
+hold faces that others have removed, which is why searches look the faces up in MongoDB before
 believing in them.
 """
 
@@ -35,7 +35,7 @@ SHARD = "local"
 OFF_LOOP_NUMBERS = 1_000_000
 """A search over more numbers than this (about a millisecond of work) runs in a thread."""
 PICKED = 256
-"""So many allowed ids are looked up one by one and compared at once."""
+"""Up to this number of allowed ids, they are looked up one by one."""
 TURN_SECONDS = 0.001
 """An addition of many lets others have the loop after so long."""
 COMPARE_AT_ONCE = 128
@@ -58,7 +58,7 @@ class LocalFacens:
         approximate_from: int = 0,
     ) -> None:
         """`size`: how many numbers a facen has; None to take it from the first one. `approximate_from`:
-        galleries with so many faces are searched approximately; 0 for none."""
+        galleries with at least this number of faces are searched approximately; 0: none."""
         self.size = size
         self.pack = pack
         self.precision = precision

@@ -20,8 +20,8 @@ SLACK = 1e-6
 """Rounding of float32: a facen compared with itself has to reach a threshold of 1."""
 HALF_SLACK = 1e-4
 FAISS_FROM = 100_000
-"""From so many facens on faiss' own product of one query is worth loading it: it takes 0.9 of the time of
-numpy's, which reads four facens at once."""
+"""Number of facens from which faiss computes the product of one query. It takes 0.9 of the time of numpy,
+which reads four facens at once."""
 COSINES_AT_ONCE = 1 << 19
 """So many are counted before the best of them are looked for, which takes longer block by block: each time it
 finds the processor's cache full of facens."""
@@ -29,7 +29,7 @@ FIRST_ALLOWED = 1 << 13
 """Where each near one has to be looked for among the allowed ids, it begins with so many cosines and doubles
 them: the more were seen, the fewer are near."""
 GROUP = 64
-"""The largest cosine of so many says whether they are worth a look."""
+"""Cosines per group; groups whose largest is too low are skipped."""
 NEVER_NEAR = -2
 """Less than any cosine."""
 SPARSE = 8
@@ -196,7 +196,7 @@ class _Best:
             order = np.lexsort((ids, -values, queries))
             rank = np.arange(len(queries)) - np.searchsorted(queries[order], queries[order])
             kept, last = order[rank < self._limit], order[rank == self._limit - 1]
-        # Whoever comes later has to be as good as this one.
+        # Later ones must be at least as good as this one.
         self._floor[queries[last]] = np.maximum(self._floor[queries[last]], values[last])
         self._parts = [(queries[kept], ids[kept], values[kept])]
         self._waiting = len(kept)

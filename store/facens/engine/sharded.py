@@ -147,7 +147,7 @@ class ShardedFacens:
             await shard.close()
 
     def out_of_service(self) -> list[str]:
-        """The names of the shards that nobody is bringing back yet."""
+        """The names of failed shards that are not being restored yet."""
         return [name for name, state in zip(self.names, self._states, strict=True) if state is _State.OUT]
 
     def take_out(self, name: str, reason: str) -> None:

@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 class MissingError(Exception):
-    """There is no such collection or partition, at least not any more."""
+    """The collection or partition does not exist."""
 
 
 class MilvusCalls:
@@ -97,7 +97,7 @@ class MilvusCalls:
         return await self._call("describe", describe)
 
     async def create_collection(self, collection: str, size: int, notes: dict[str, Any]) -> None:
-        """Makes it, and has it loaded; no error where somebody else was quicker."""
+        """Makes it, and has it loaded; no error where another process was faster."""
 
         def create() -> None:
             client = self._client

@@ -40,7 +40,7 @@ AT_ONCE = 1000
 ALLOWED_AT_ONCE = 8000
 """Ids in one question."""
 MORE = 8
-"""So many more than wanted are asked for, to see whether the last one has equals."""
+"""Additional hits requested, to detect ties with the last one."""
 PAGE = 10_000
 """Ids that are listed at once."""
 
@@ -159,9 +159,9 @@ class MilvusFacens:
         queries = [self._checked(facen) for facen in facens]
         if limit > LONGEST_ANSWER:
             raise BadValueError(f"Milvus finds at most {LONGEST_ANSWER} faces at once, not {limit}")
-        nobody: list[list[FacenHit]] = [[] for _ in queries]
+        no_hits: list[list[FacenHit]] = [[] for _ in queries]
         if not queries:
-            return nobody
+            return no_hits
         chosen = None
         if allowed is not None:
             chosen = await asyncio.to_thread(lambda: np.unique(id_array(allowed)))
@@ -170,9 +170,9 @@ class MilvusFacens:
             filters = [""] if chosen is None else _filters(chosen)
             answers = [await self._nearest(owner, gallery, queries, limit, which) for which in filters]
             together = [[hit for hits in one for hit in hits] for one in zip(*answers, strict=True)]
-            return [_best(hits, limit, threshold) for hits in together] or nobody
+            return [_best(hits, limit, threshold) for hits in together] or no_hits
 
-        return await self._there(owner, gallery, search, missing=nobody)
+        return await self._there(owner, gallery, search, missing=no_hits)
 
     async def _nearest(
         self, owner: ObjectId, gallery: str, queries: Sequence[Facen], limit: int, which: str
@@ -258,7 +258,7 @@ class MilvusFacens:
                 continue
             try:
                 names = await self._calls.partitions(collection_of(one))
-            except MissingError:  # dropped by somebody in this moment
+            except MissingError:  # dropped at this moment
                 continue
             places += [(one, gallery) for name in names if (gallery := gallery_of(name)) is not None]
         return sorted(places)

@@ -109,7 +109,7 @@ async def reconcile(
     """Brings in what is missing, and takes out what is foreign; how many of each there were.
 
     `told` hears how many were put right since it was called before.
-    `change_stream`: of the same storage; it looks at a face once more while nobody else here changes it.
+    `change_stream`: of the same storage; it checks a face again under the face's lock.
     """
     missing = foreign = 0
     async for found in differences(database, facens, mine):

@@ -25,7 +25,7 @@ from store.upkeep.orphans import GRACE as GRACE
 log = structlog.get_logger()
 
 LOGGED = 20
-"""So many findings of a nightly check stand in the log one by one."""
+"""Maximum number of findings that a nightly check logs one by one."""
 
 
 class Doctor:

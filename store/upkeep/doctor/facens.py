@@ -69,7 +69,7 @@ class FacensCheck:
     async def _without_face(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
         held = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
         for face_id in map(int, suspects):
-            # Whoever adds or removes it at this moment has finished when we get the lock.
+            # A concurrent addition or removal has finished once the lock is taken.
             async with self._ctx.faces.locks.of(face_id):
                 this = {"_id": face_id, "owner": owner, "gallery": gallery}
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
