@@ -60,13 +60,14 @@ async def test_an_update_gives_the_object_after_or_before_it(ctx: Context, user:
     assert after is not None and (type(after), after["id"], after["floor"]) == (Camera, "c2", 1)
     before = await cameras.update_one(user, {"id": "c2"}, {"$set": {"floor": 2}}, None, ReturnDocument.BEFORE)
     assert before is not None and before["floor"] == 1
-    changed = await cameras.update_one(
-        user, {"id": "c0"}, {"$set": {"parts.$[part].n": 9}}, array_filters=[{"part.n": 2}]
+    person = await ctx.persons.add(user, {"parts": [{"n": 1}, {"n": 2}]})
+    changed = await ctx.persons.update_one(
+        user, {"_id": person["_id"]}, {"$set": {"parts.$[part].n": 9}}, array_filters=[{"part.n": 2}]
     )
     assert changed is not None and changed["parts"] == [{"n": 1}, {"n": 9}]
     assert await cameras.update_one(user, {"id": "none"}, {"$set": {"floor": 3}}) is None
-    many = await cameras.update_many(user, {"id": {"$ne": "c1"}}, {"$inc": {"floor": 1}}, {"id": 1})
-    assert [(one["id"], one["floor"]) for one in many] == [("c0", 1), ("c2", 3)]
+    many = await cameras.update_many(user, {"id": {"$ne": "c1"}}, {"$set": {"floor": 4}}, {"id": 1})
+    assert [(one["id"], one["floor"]) for one in many] == [("c0", 4), ("c2", 4)]
     assert all(type(one) is Camera for one in many)
 
 

@@ -222,7 +222,7 @@ async def test_a_thumbnail_can_go_to_a_url_of_its_own(ctx: Context, user: User, 
     await ctx.faces.upload_thumbnail(face, Image(photo()), url=other)
     assert files_below(uploads) == {picture_path(face["thumbnail"]), picture_path(other)}
     for foreign in ("https://elsewhere.example/x.jpeg", (uploads.parent / "x.jpeg").as_uri()):
-        with pytest.raises(BadValueError, match="no URL of these uploads"):
+        with pytest.raises(BadValueError, match="not a URL of these uploads"):
             await ctx.faces.upload_thumbnail(face, Image(photo()), url=foreign)
 
 
