@@ -231,7 +231,7 @@ def test_the_file_decides_over_the_collection(box: Box) -> None:
         (("add", "x", "ftp://h/live"), "the scheme ftp: is not supported"),
         (("add", "x", "rtsp://h/live", "max_fsp=3"), "max_fsp: unknown key; did you mean max_fps?"),
         (("add", "x", "rtsp://h/live", "max_fps"), "expected KEY=VALUE"),
-        (("edit", "hall", "max_fps=3"), "the camera hall stands in settings.toml: change it there"),
+        (("edit", "hall", "max_fps=3"), "camera hall is defined in settings.toml: change it there"),
         (("edit", "nobody", "max_fps=3"), "there is no camera nobody"),
         (("remove", "nobody"), "there is no camera nobody"),
     ],

@@ -103,14 +103,14 @@ def test_tokens_and_camera_passwords_stay_out_of_arguments_outputs_and_documents
         "cameras", "add", "door", "rtsp://h.example/user=a_password=q7Ew2rT9yU_x", "--token-file", str(file)
     )
     facend("cameras", "add", "yard", "-", stdin="rtsp://cam:q7Ew2rT9yU@h.example/x\n", FACEND_TOKEN=token)
-    assert "URL in an argument shows in `ps`" in facend(
+    assert "URL in an argument is visible in `ps`" in facend(
         "cameras", "add", "lift", "rtsp://cam:q7Ew2rT9yU@h.example/x"
     )
-    assert "password in an argument shows in `ps`" in facend("cameras", "edit", "lift", "password=q7Ew2rT9yV")
+    assert "password in an argument is visible in `ps`" in facend("cameras", "edit", "lift", "password=q7Ew2rT9yV")
     facend("cameras", "remove", "lift")
     assert "door" in facend("cameras", "list", "--json", "--token-file", str(file))
     facend("users", "disable", "--token-file", str(file))
-    assert "in an argument shows in `ps`" in facend("users", "enable", token)
+    assert "in an argument is visible in `ps`" in facend("users", "enable", token)
     for secret in (token, SECRET, "q7Ew2rT9yU", "q7Ew2rT9yV"):
         assert not [text for text in shown if secret in text]
     kept = {path.name: path.read_text() for path in (tmp_path / "data" / "secrets").iterdir()}
