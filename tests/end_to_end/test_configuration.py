@@ -227,7 +227,7 @@ def test_the_file_decides_over_the_collection(box: Box) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("add", "x y", "rtsp://h/live"), "the camera x y: id = "),
+        (("add", "x y", "rtsp://h/live"), "camera x y: id = "),
         (("add", "x", "ftp://h/live"), "the scheme ftp: is not supported"),
         (("add", "x", "rtsp://h/live", "max_fsp=3"), "max_fsp: unknown key; did you mean max_fps?"),
         (("add", "x", "rtsp://h/live", "max_fps"), "expected KEY=VALUE"),

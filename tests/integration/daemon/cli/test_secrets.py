@@ -106,7 +106,9 @@ def test_tokens_and_camera_passwords_stay_out_of_arguments_outputs_and_documents
     assert "URL in an argument is visible in `ps`" in facend(
         "cameras", "add", "lift", "rtsp://cam:q7Ew2rT9yU@h.example/x"
     )
-    assert "password in an argument is visible in `ps`" in facend("cameras", "edit", "lift", "password=q7Ew2rT9yV")
+    assert "password in an argument is visible in `ps`" in facend(
+        "cameras", "edit", "lift", "password=q7Ew2rT9yV"
+    )
     facend("cameras", "remove", "lift")
     assert "door" in facend("cameras", "list", "--json", "--token-file", str(file))
     facend("users", "disable", "--token-file", str(file))
