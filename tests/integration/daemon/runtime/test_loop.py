@@ -103,7 +103,7 @@ def test_threads_of_a_plugin_that_hang_leave_those_of_the_daemon_free(monkeypatc
 
 CLINGS = """
 import asyncio, sys, time
-from daemon import ending, event_loop
+from daemon.runtime import loop, signals
 
 async def cling():
     while True:
@@ -118,9 +118,9 @@ async def main():
     asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
     await asyncio.sleep(0)
 
-ending.end_within(5)
-event_loop.run(main())
-ending.leave(0)
+signals.end_within(5)
+loop.run(main())
+signals.leave(0)
 """
 
 
