@@ -131,7 +131,7 @@ def test_a_broken_file_keeps_nobody_from_asking_the_daemon(box: Box, fault: str,
         assert told.well
         assert [(row["id"], row["source"]) for row in json.loads(told.out)] == [("hall", "settings")]
         assert said in told.err
-        assert f"{box.port} goes on with the settings from before" in told.err
+        assert f"{box.port} keeps its previous settings" in told.err
 
 
 def test_cameras_of_the_collection_run_and_end(box: Box) -> None:
@@ -215,7 +215,7 @@ def test_a_faulty_camera_of_the_collection_stands_in_the_way_of_no_other(box: Bo
 def test_the_file_decides_over_the_collection(box: Box) -> None:
     """A camera in both is read as settings.toml says; the log says so once."""
     added = box.cameras("add", "hall", "/nowhere.mp4")
-    assert added.well and "settings.toml has a camera hall, too, and decides" in added.err
+    assert added.well and "settings.toml also defines camera hall, and takes precedence" in added.err
     line = box.process.logged("a camera is in settings.toml and in the collection: the file decides", SOON)
     assert line["camera"] == "hall"
     assert box.process.camera("hall")["source"] == "settings"

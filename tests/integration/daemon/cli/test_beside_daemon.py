@@ -116,7 +116,7 @@ def test_people_are_enrolled_looked_up_checked_and_erased_while_the_daemon_runs(
         assert set(process.status()["jobs"]) >= {"retention", "doctor", "facens"}
         done = facend("enroll", people, "--gallery", "staff", *this)
         assert done.returncode == 0, done.stderr
-        assert "2 taken" in done.stdout
+        assert "2 enrolled" in done.stdout
         wait_for("the enrolled people in the daemon's storage", lambda: facens(process) == 2, 2 * SOON)
         persons = json.loads(facend("persons", "list", "--json", *this).stdout)
         assert [one["name"] for one in persons] == ["Ann", "Bob"]

@@ -59,9 +59,9 @@ def test_what_cannot_be_done_is_one_line(box: Box) -> None:
     """A daemon that runs, a URL that is none, the place where the facens are already."""
     with data_folder.held(box.data_dir):
         assert "a daemon runs" in box.error("facens", "rebuild")  # and this one has no port
-        assert "the daemon runs" in box.error("facens", "re-embed")
+        assert "the daemon is running" in box.error("facens", "re-embed")
     assert "expected milvus://" in box.error("facens", "migrate", "--to", "ftp://nowhere")
-    assert "this is where the facens are" in box.error("facens", "migrate", "--to", "local")
+    assert "the facens are stored there already" in box.error("facens", "migrate", "--to", "local")
 
 
 async def test_facens_are_made_anew_from_the_stored_pictures(store_settings: StoreArguments) -> None:
