@@ -24,8 +24,8 @@ def opencv_finder(yunet: Path, sface: Path, max_pixels: int) -> FaceFinder:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
     def find(path: Path) -> PictureFace:
-        if not hasattr(local, "look"):
-            local.face = _finder(yunet, sface, max_pixels)
+        if not hasattr(local, "find"):
+            local.find = _finder(yunet, sface, max_pixels)
         found: PictureFace = local.find(path)
         return found
 

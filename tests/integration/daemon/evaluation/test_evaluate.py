@@ -129,7 +129,7 @@ def test_a_scene_does_not_touch_a_folder_with_data_in_it(scene, tmp_path):
     (tmp_path / "kept" / "something").touch()
     done = facend("evaluate", "scene", scene, "--keep", tmp_path / "kept")
     assert done.returncode == 2
-    assert done.stderr.strip().endswith("is not empty; an evaluation needs a data folder of its own")
+    assert done.stderr.strip().endswith("is not empty; an evaluation needs an empty data folder")
 
 
 def test_a_clip_that_is_no_video_ends_the_run_with_one_line(scene, tmp_path):
