@@ -23,6 +23,8 @@ _HOST = re.compile(r"(\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]+)(?::[0-9]{1,5})?(?=[/?#,]|
 _PAIR = re.compile(r"(?<![^/&;?=#:])([^/&;?=#:]++)[=:]")
 _LOGIN_SEGMENT = re.compile(r"(?:^|/)[^/=:]+:[^/=:]+(?=/|$)")
 _NAMING_SEGMENTS = frozenset({"user", "username", "usr", "login"})
+_COMMIT = re.compile(r"/(?:blob|raw|tree|commit)/[0-9a-f]{40}/")
+"""The commit in a link to a file of a public repository, such as those of the model packs."""
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _IN_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}(?:(?!{_SCHEME}://)[^\r\n])+")
 _TOKEN = re.compile(r"[^\s\"'<>]*")
@@ -184,7 +186,8 @@ def _random_start(url: str) -> int | None:
     if start is None:
         return None
     host = re.split(r"[/?#]", url[start:], maxsplit=1)[0]
-    return start + len(host) + 1 if looks_random(url[start + len(host) :]) else None
+    path = _COMMIT.sub("/", url[start + len(host) :])
+    return start + len(host) + 1 if looks_random(path) else None
 
 
 def _path_names_secret(path: str) -> bool:

@@ -41,7 +41,7 @@ def test_a_full_spool_disk_shows_and_heals(short_clip: Path, tmp_path: Path) -> 
             process.stores(3, 60)
             assert process.stop() == 0
         began, ended = (
-            process.log(f"the spool {says}") for says in ("takes nothing", "takes sightings again")
+            process.log(f"the spool {says}") for says in ("refuses sightings", "accepts sightings again")
         )
         assert len(began) == len(ended) >= 1
 

@@ -247,3 +247,10 @@ def test_long_texts_are_cut_before_they_are_searched(piece: str) -> None:
         shown = redact_text(f"{begin}{piece * (2**20 // len(piece))}{end}")
         assert len(shown) < 2 * 65_536
         assert "more characters" in shown
+
+
+def test_the_commit_in_a_link_to_a_public_file_is_no_secret() -> None:
+    """Errors about model files name every source; another path of that length is hidden."""
+    link = f"https://github.com/opencv/opencv_zoo/raw/{'82b38c8f98' * 4}/models/face.onnx"
+    assert redact_text(f"{link}: refused") == f"{link}: refused"
+    assert "82b38" not in redact_text(f"https://hooks.example/{'82b38c8f98' * 4}/x")
