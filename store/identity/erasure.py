@@ -344,8 +344,8 @@ class _Work:
     def _note_foreign(self, face: Mapping[str, Any]) -> None:
         """Pictures outside the owner's uploads: the document is all that names them."""
         for field, url in urls_of(face).items():
-            if stored_key(self._ctx.uploads, self._owner, url) is None:
-                self.foreign_urls.append(url)
+            if isinstance(url, str) and stored_key(self._ctx.uploads, self._owner, url) is None:
+                self.foreign_urls.append(str(url))  # BSON's code is text that has no hash
                 log.warning("a picture of an erased person stays at another host", field=field, url=url)
 
     async def _strip_photos_that_show(self, faces: Sequence[Mapping[str, Any]]) -> None:

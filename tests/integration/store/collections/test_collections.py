@@ -160,7 +160,7 @@ def test_a_document_of_the_present_version_is_left_alone() -> None:
 async def test_a_server_that_does_not_answer_is_one_clear_error(tmp_path: Path) -> None:
     """Within the time that is set, without the password."""
     settings = StoreSettings(url=SecretStr("mongodb://me:geheim@127.0.0.1:9/"), connect_timeout_seconds=0.5)
-    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9 did not answer") as caught:
+    with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9/ did not answer") as caught:
         async with Context.open(settings, data_dir=tmp_path):
             pass
     assert "geheim" not in str(caught.value)

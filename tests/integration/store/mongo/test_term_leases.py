@@ -97,12 +97,12 @@ async def test_terms_say_who_held_a_camera_when(ctx: Context, monkeypatch: pytes
 
 async def test_a_job_runs_on_one_box_at_a_time(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it takes longer than a lease lasts; the lease is free as soon as the job has ended."""
-    monkeypatch.setattr(term_leases, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(term_leases, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(term_leases, "RENEW_SECONDS", 0.1)
     first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
     async with first.held("merge") as holder:
         assert holder == ""
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(2.5)
         async with second.held("merge") as other:
             assert other == "hall"
     async with second.held("merge") as holder:
@@ -112,7 +112,7 @@ async def test_a_job_runs_on_one_box_at_a_time(ctx: Context, monkeypatch: pytest
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases that expire soon."""
-    monkeypatch.setattr(term_leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(term_leases, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(term_leases, "RENEW_SECONDS", 0.1)
 
 
