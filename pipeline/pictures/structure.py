@@ -48,6 +48,7 @@ JPEG_COEFFICIENT = 2
 
 _JPEG_MARKER = re.compile(rb"\xff++([^\x00\xff\xd0-\xd7])")
 """Entropy-coded data has a 0 or a restart marker behind each FF (ITU-T T.81, B.1.1.2 and B.1.1.5)."""
+_WINDOW = 65_536
 _JPEG_FIRST_SEGMENT, _JPEG_SCAN, _JPEG_END = 0xC0, 0xDA, b"\xd9"
 _PNM = re.compile(rb"P(?:[1-6f]|0CMYK|y(?:P|RGBA|CMYK))[\s#]")
 _TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -116,7 +117,7 @@ def jpeg_scans(data: bytes) -> int:
     """
     place, scans = 2, 0
     for _ in range(MAX_PARTS):
-        found = _JPEG_MARKER.search(data, place, len(data) if scans else place + MAX_PARTS)
+        found = _next_marker(data, place, len(data) if scans else place + MAX_PARTS)
         if found is None or found[1] == _JPEG_END:
             break
         place, marker = found.end(), found[1][0]
@@ -131,6 +132,16 @@ def jpeg_scans(data: bytes) -> int:
     if not scans:
         raise PictureError("the picture is damaged or cut short (a JPEG without pixels)")
     return scans
+
+
+def _next_marker(data: bytes, place: int, end: int) -> re.Match[bytes] | None:
+    """The next JPEG marker before `end`; searched in windows, as a search holds the interpreter's lock."""
+    while True:
+        window_end = min(place + _WINDOW, end, len(data))
+        found = _JPEG_MARKER.search(data, place, window_end)
+        if found is not None or window_end >= min(end, len(data)):
+            return found
+        place = window_end - (data[window_end - 1] == 0xFF)
 
 
 def _check_png(data: bytes) -> None:
