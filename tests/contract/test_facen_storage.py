@@ -276,7 +276,7 @@ def test_the_command_moves_facens_to_milvus_and_back(
     store = {"url": settings.url.get_secret_value(), "database": settings.database}
     common = {"store": store, "models": {"folder": str(models_dir())}}
     box = Box(store_settings, write_settings(tmp_path, [], **common))
-    box.text("users", "list")  # makes this box's own user
+    box.make_own_user()
     owners: list[ObjectId] = []
 
     async def two_galleries(ctx: Context, user: User) -> None:

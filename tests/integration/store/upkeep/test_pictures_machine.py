@@ -177,7 +177,7 @@ class Boxes(RuleBasedStateMachine):
         ctx, user = self._box(name)
         ids = [person["_id"] for person in self.runner.run(ctx.persons.find(user, None))]
         if len(ids) > 1 and ids[first % len(ids)] != ids[second % len(ids)]:
-            changes = PersonChanges(ctx, user, RECORDING.references)
+            changes = PersonChanges(ctx, user, ctx.persons.rules.references)
             self.runner.run(changes.merge(ids[first % len(ids)], ids[second % len(ids)]))
 
     @rule(name=BOXES, which=st.integers(0, 9))
@@ -186,7 +186,7 @@ class Boxes(RuleBasedStateMachine):
         faces = self.runner.run(ctx.faces.find(user, {"person_id": {"$ne": None}}))
         if faces:
             face = faces[which % len(faces)]
-            changes = PersonChanges(ctx, user, RECORDING.references)
+            changes = PersonChanges(ctx, user, ctx.persons.rules.references)
             try:
                 self.runner.run(changes.split(face["person_id"], [face["_id"]]))
             except (NotFoundError, ValueError):  # it is their only face

@@ -30,7 +30,7 @@ async def test_pictures_go_to_the_owners_folder_alone(ctx: Context, store_settin
     await ctx.faces.upload(theirs, Image(photo()))
     before = {path: path.read_bytes() for path in files_below(uploads)}
     mine = await ctx.faces.add(one, face(person_facen(2)))
-    with pytest.raises(BadValueError, match="somebody else"):
+    with pytest.raises(BadValueError, match="belongs to another user"):
         await ctx.faces.upload_thumbnail(mine, Image(photo(9)), url=theirs["thumbnail"])
     mine["photo"] = theirs["photo"]
     await ctx.faces.upload(mine, Image(photo(9)))
