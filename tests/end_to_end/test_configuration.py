@@ -193,7 +193,10 @@ def test_a_faulty_camera_of_the_collection_stands_in_the_way_of_no_other(box: Bo
     assert box.cameras("add", "good", box.clip.as_uri(), "loop=true").well
     assert box.cameras("add", "bad", box.clip.as_uri(), "loop=true").well
     box.soon("both cameras", "hall", "bad", "good")
-    before = {cam_id: box.process.camera(cam_id)["since"] for cam_id in ("good", "bad")}
+    both = ("good", "bad")
+    for cam_id in both:
+        box.process.until("green", lambda one=cam_id: box.process.camera(one).get("state") == "green", SOON)
+    before = {cam_id: box.process.camera(cam_id)["since"] for cam_id in both}
     box.write_document({"id": "bad"}, {"$set": {"max_fps": "fast"}})
     box.write_document({"id": "good"}, {"$set": {"max_fps": 1}})
     box.process.until("the refusal", lambda: box.process.status()["configuration"]["collection"], SOON)
