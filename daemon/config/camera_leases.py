@@ -39,8 +39,7 @@ class CameraLeases:
         self._on_change = on_change
         self._wanted: frozenset[str] = frozenset()
         self._first_seen: dict[str, datetime] = {}
-        """By camera: the expiry of a lease that another process with this box's name holds, when first
-        seen."""
+        """By camera: first seen expiry of a lease that another process with this box's name holds."""
         self._wake = asyncio.Event()
         self.read_elsewhere: dict[str, str] = {}
         """By camera id: the other box that reads it."""
@@ -61,19 +60,18 @@ class CameraLeases:
             if (leases := self._store.camera_leases) is not None:
                 try:
                     await leases.release(held - wanted)
-                    self._judge(await leases.renew(wanted))
+                    self._update(await leases.renew(wanted))
                     held = wanted
                 except StoreError as error:
-                    # The store reports its own trouble; the terms decide later about what both boxes
-                    # captured.
+                    # The store reports its own trouble. Terms decide later on what both boxes captured.
                     log.debug("the leases of the cameras cannot be renewed", reason=str(error))
             try:
                 await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
             except TimeoutError:
                 continue
 
-    def _judge(self, leases: dict[str, TermLease]) -> None:
-        elsewhere = {name: lease.box for name, lease in leases.items() if self._belongs_elsewhere(lease)}
+    def _update(self, leases: dict[str, TermLease]) -> None:
+        elsewhere = {name: lease.box for name, lease in leases.items() if self._is_held_elsewhere(lease)}
         before, self.read_elsewhere = self.read_elsewhere, elsewhere
         for cam_id, box in elsewhere.items():
             if before.get(cam_id) != box:
@@ -83,7 +81,7 @@ class CameraLeases:
         if elsewhere != before:
             self._on_change()
 
-    def _belongs_elsewhere(self, lease: TermLease) -> bool:
+    def _is_held_elsewhere(self, lease: TermLease) -> bool:
         if lease.is_ours:
             self._first_seen.pop(lease.name, None)
             return False
