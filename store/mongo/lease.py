@@ -89,12 +89,14 @@ class Leases:
         """One atomic update: takes the lease if it is free, expired or malformed, and else changes
         nothing."""
         until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
-        # A lease that expires later than any holder asks for, or never, is malformed.
+        # A lease that expires much later than any holder asks for, or never, is malformed. "Much": of two
+        # updates at once, the one that is applied last may have the earlier $$NOW.
+        latest = {"$add": ["$$NOW", int(2 * HELD_SECONDS * 1000)]}
         expired = {
             "$or": [
                 {"$ne": [{"$type": "$expires"}, "date"]},
                 {"$lte": ["$expires", "$$NOW"]},
-                {"$gt": ["$expires", until]},
+                {"$gt": ["$expires", latest]},
             ]
         }
         ours_or_expired = {"$or": [{"$eq": ["$holder", self._holder]}, expired]}

@@ -268,16 +268,20 @@ class TermLeases:
         """One atomic update. `held`: this process has the lease; `taking`: it is free, expired or malformed.
 
         Its holder renews an expired lease as well, as long as no other process has taken it.
+
+        Of two updates at once, the one that is applied last may have the earlier `$$NOW`. So a lease is
+        malformed only where its times are far ahead.
         """
-        until = {"$add": ["$$NOW", int(LEASE_SECONDS * 1000)]}
+        length = int(LEASE_SECONDS * 1000)
+        until = {"$add": ["$$NOW", length]}
         valid = {
             "$and": [
                 {"$isArray": "$terms"},
                 {"$isNumber": "$term"},
                 {"$eq": [{"$type": "$expires"}, "date"]},
-                {"$lte": ["$expires", until]},
+                {"$lte": ["$expires", {"$add": ["$$NOW", 2 * length]}]},
                 {"$eq": [{"$type": "$since"}, "date"]},
-                {"$lte": ["$since", "$$NOW"]},
+                {"$lte": ["$since", {"$add": ["$$NOW", length]}]},
                 {"$eq": [{"$type": "$box"}, "string"]},
                 {"$ne": [{"$type": "$holder"}, "missing"]},
             ]

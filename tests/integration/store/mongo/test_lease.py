@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from datetime import UTC, timedelta
 
 import pytest
+from bson import ObjectId
 
 from store.context import Context
 from store.errors import StoreUnavailableError
@@ -26,6 +28,23 @@ async def test_only_one_holds_a_lease(ctx: Context) -> None:
 
     await asyncio.gather(*(work() for _ in range(20)))
     assert (most, done) == (1, 20)
+
+
+async def test_a_lease_taken_by_a_later_clock_reading_is_respected(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Updates at once are not applied in the order of their clock readings; a far expiry is malformed."""
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.2)
+    now = (await ctx.database.command("hello"))["localTime"].replace(tzinfo=UTC)
+    leases = ctx.database["leases"]
+    for seconds, taken in ((0.5, False), (3600, True)):
+        expires = now + timedelta(seconds=lease.HELD_SECONDS + seconds)
+        await leases.replace_one({"_id": "door"}, {"holder": ObjectId(), "expires": expires}, upsert=True)
+        if taken:
+            await Leases(ctx.database)._acquire("door")
+        else:
+            with pytest.raises(StoreUnavailableError, match="the lease door"):
+                await Leases(ctx.database)._acquire("door")
 
 
 async def test_the_lease_of_one_who_died_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:

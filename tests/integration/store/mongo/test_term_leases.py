@@ -43,6 +43,16 @@ async def test_twenty_boxes_at_once_agree_on_one(ctx: Context) -> None:
         assert len({leases[cam_id].box for leases in seen}) == 1
 
 
+async def test_a_lease_taken_by_a_later_clock_reading_is_respected(ctx: Context) -> None:
+    """Updates at once are not applied in the order of their clock readings."""
+    first, second = boxes(ctx, "hall", "yard")
+    await first.renew(["door"])
+    later = {"$set": {"expires": {"$add": ["$expires", 500]}, "since": {"$add": ["$since", 500]}}}
+    await ctx.database["camera_leases"].update_one({"name": "door"}, [later])
+    theirs = (await second.renew(["door"]))["door"]
+    assert (theirs.is_ours, theirs.box, theirs.term) == (False, "hall", 1)
+
+
 async def test_a_released_lease_is_taken_at_once(ctx: Context) -> None:
     """Under the next term."""
     first, second = boxes(ctx, "hall", "yard")
