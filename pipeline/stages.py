@@ -15,7 +15,7 @@ from pipeline.models.engine import Models
 from pipeline.rate import EARLY_SECONDS, FrameSampler
 from pipeline.tracking.search_areas import SearchAreas
 from pipeline.tracking.tracker import Track, Tracker, TrackerSettings
-from pipeline.types import Detection, Frame, Observer, Rectangle, Scene, Sighting
+from pipeline.types import Detection, Frame, PipelineObserver, Rectangle, Scene, Sighting
 from pipeline.visits.appearance import AppearanceMatcher
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.poster import Poster, timed
@@ -73,7 +73,7 @@ class CameraStages:
         cam_id: str,
         models: Models,
         settings: StageSettings,
-        observer: Observer,
+        observer: PipelineObserver,
         watch: Watch | None = None,
     ) -> None:
         self._cam_id = cam_id

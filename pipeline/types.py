@@ -238,7 +238,7 @@ class ExtractionFace(TypedDict):
     emotions: NotRequired[Emotions]
 
 
-class Observer(Protocol):
+class PipelineObserver(Protocol):
     """Receives events of the pipeline; the daemon counts them."""
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -260,7 +260,7 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
+class UnobservedPipeline:
     """An observer that ignores all events."""
 
     def stage(self, stage: str, seconds: float) -> None: ...

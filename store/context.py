@@ -28,7 +28,7 @@ from store.mongo.migrations import migrate, refuse_newer, warn_of_older
 from store.mongo.query_limits import QueryLimiter
 from store.mongod.embedded import PrivateMongod
 from store.mongod.program import find_mongod
-from store.observer import StoreObserver, Unobserved
+from store.observer import StoreObserver, UnobservedStore
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
 from store.uploads.folder import FolderUploads, Uploads
 from store.uploads.locations import Locations
@@ -132,7 +132,7 @@ class Context:
                 place,
                 Locations(database, place, box, data_dir),
                 Extractor(extractor),
-                observer or Unobserved(),
+                observer or UnobservedStore(),
                 facen_size,
                 max_pixels,
                 thumbnail_hosts,

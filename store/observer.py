@@ -33,7 +33,7 @@ class StoreObserver(Protocol):
         ...
 
 
-class Unobserved:
+class UnobservedStore:
     """An observer that ignores everything."""
 
     def operation(self, name: str, seconds: float) -> None: ...

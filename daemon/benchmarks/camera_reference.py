@@ -17,7 +17,7 @@ from pipeline.faces.alignment import align
 from pipeline.faces.facen import confidence
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages
-from pipeline.types import Facen, Frame, Picture, Sighting, Unobserved
+from pipeline.types import Facen, Frame, Picture, Sighting, UnobservedPipeline
 
 SHOT_SECONDS = 0.1
 """Delay of the reference between a good shot and its sighting."""
@@ -88,7 +88,7 @@ def _visits(
         post_interval_seconds=SHOT_SECONDS,
     )
     settings = replace(pipeline.for_camera(camera), search_fps=camera.max_fps, full_search_seconds=0.0)
-    stages = CameraStages(camera.id, models, settings, Unobserved())
+    stages = CameraStages(camera.id, models, settings, UnobservedPipeline())
     sightings: list[Sighting] = []
     source = FFmpegSource(camera)
     try:

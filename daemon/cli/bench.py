@@ -40,7 +40,7 @@ DRAWN = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _SearchPlan:
     sizes: tuple[int, ...]
     numbers: tuple[int, ...]
     kinds: tuple[Distribution, ...]
@@ -149,7 +149,7 @@ def facens(
         raise StartError("--png needs at least two sizes")
     logs.configure("console", "warning")
     milvus = cli_secrets.argument(milvus, "--milvus") if milvus else ""
-    plan = _Plan(sizes, numbers, kinds, galleries, start, milvus, index)
+    plan = _SearchPlan(sizes, numbers, kinds, galleries, start, milvus, index)
     rows = asyncio.run(_measured(plan, (lambda _: None) if as_json else _GrowingTable().show))
     if as_json:
         click.echo(to_json([asdict(row) for row in rows]))
@@ -157,7 +157,7 @@ def facens(
         _draw(rows, png)
 
 
-async def _measured(plan: _Plan, show: Callable[[Row], None]) -> list[Row]:
+async def _measured(plan: _SearchPlan, show: Callable[[Row], None]) -> list[Row]:
     gc.freeze()  # as the daemon does, see `daemon.service.ready`
     rows = []
     async for row in _all(plan):
@@ -166,7 +166,7 @@ async def _measured(plan: _Plan, show: Callable[[Row], None]) -> list[Row]:
     return rows
 
 
-async def _all(plan: _Plan) -> AsyncIterator[Row]:
+async def _all(plan: _SearchPlan) -> AsyncIterator[Row]:
     for size, count, kind in product(plan.numbers, sorted(plan.sizes), plan.kinds):
         measures = [measure_local(kind, count, size), measure_approximate(kind, count, size)]
         if plan.start:
@@ -182,7 +182,7 @@ async def _all(plan: _Plan) -> AsyncIterator[Row]:
             yield row
 
 
-async def _server(plan: _Plan, kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
+async def _server(plan: _SearchPlan, kind: Distribution, count: int, size: int) -> AsyncIterator[Row]:
     try:
         settings = FacensSettings(url=SecretStr(plan.milvus), index=plan.index)
         storage = await open_storage(settings, size, None)

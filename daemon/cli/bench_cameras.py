@@ -94,7 +94,9 @@ def cameras(
         folder = Path(scratch)
         try:
             shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
-            rows, runs, lines = _measured(settings, shown, folder, _Plan(decode, seconds, first, most, steps))
+            rows, runs, lines = _measured(
+                settings, shown, folder, _Bench(decode, seconds, first, most, steps)
+            )
         except (ClipError, DemoClipError) as error:
             raise StartError(f"clip: {error}") from error
     click.echo(to_json([asdict(row) for row in rows]) if as_json else table(rows))
@@ -103,7 +105,7 @@ def cameras(
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class _Bench:
     decode: str
     seconds: float
     first: int
@@ -115,7 +117,7 @@ Lines = list[tuple[str, list[float], list[float]]]
 
 
 def _measured(
-    settings: Settings, clips: list[Clip], folder: Path, options: _Plan
+    settings: Settings, clips: list[Clip], folder: Path, options: _Bench
 ) -> tuple[list[Row], list[Run], Lines]:
     cores = os.cpu_count() or 1
     limit = decoding_limit(clips[0].path, cores, LIMIT_SECONDS)

@@ -30,7 +30,7 @@ class DemoClipError(Exception):
     """The demo clip cannot be made: the sample picture is missing or is another one."""
 
 
-class Person(NamedTuple):
+class SamplePerson(NamedTuple):
     """Where a head is in the sample picture, an ellipse around hair and chin, and what the body wears."""
 
     x: int
@@ -48,12 +48,12 @@ class Person(NamedTuple):
 SAMPLE = Path("data/images/t1.jpg")
 SAMPLE_SHA256 = "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489"
 PEOPLE = (
-    Person(106, 320, 72, 86, -12, (52, 46, 44)),
-    Person(333, 184, 62, 82, -8, (72, 44, 58)),
-    Person(533, 318, 66, 98, 11, (92, 84, 80)),
-    Person(807, 384, 62, 92, 9, (40, 34, 128)),
-    Person(984, 104, 68, 100, 11, (128, 132, 126)),
-    Person(1192, 321, 66, 86, -3, (96, 78, 46)),
+    SamplePerson(106, 320, 72, 86, -12, (52, 46, 44)),
+    SamplePerson(333, 184, 62, 82, -8, (72, 44, 58)),
+    SamplePerson(533, 318, 66, 98, 11, (92, 84, 80)),
+    SamplePerson(807, 384, 62, 92, 9, (40, 34, 128)),
+    SamplePerson(984, 104, 68, 100, 11, (128, 132, 126)),
+    SamplePerson(1192, 321, 66, 86, -3, (96, 78, 46)),
 )
 
 
@@ -155,7 +155,7 @@ def sample_picture() -> Picture:
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
 
 
-def _head(sample: Picture, person: Person) -> Layer:
+def _head(sample: Picture, person: SamplePerson) -> Layer:
     """The head with a soft edge, as one passes by a camera that is not quite sharp."""
     half = int(max(person.half_width, person.half_height) * 1.2)
     border = cv2.copyMakeBorder(sample, half, half, half, half, cv2.BORDER_REPLICATE)
@@ -168,7 +168,7 @@ def _head(sample: Picture, person: Person) -> Layer:
     return Layer.cut(picture, np.asarray(cv2.GaussianBlur(mask, (0, 0), 4), dtype=np.uint8), (half, half))
 
 
-def _body(person: Person) -> Layer:
+def _body(person: SamplePerson) -> Layer:
     """Neck, shoulders, trunk and legs, drawn in units of half a head."""
     unit = person.half_height
     width, height, top = int(4.4 * unit), int(11 * unit), int(0.2 * unit)

@@ -41,7 +41,7 @@ class ConnectionObserver(Protocol):
     def connection_ended(self, reason: ConnectionEnd) -> None: ...
 
 
-class Unobserved:
+class UnobservedConnections:
     def connection_ended(self, reason: ConnectionEnd) -> None:
         """Does nothing."""
 
@@ -71,7 +71,7 @@ class Connections:
     def __init__(self, limits: ConnectionLimits, observer: ConnectionObserver | None = None) -> None:
         self._limits = limits
         self._max = limits.affordable
-        self._observer = observer or Unobserved()
+        self._observer = observer or UnobservedConnections()
         self._by_client: dict[str, set[Connection]] = {}
         self._check: asyncio.TimerHandle | None = None
         self._full_at: float | None = None

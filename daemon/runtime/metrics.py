@@ -149,7 +149,7 @@ class Metrics:
         self._job.labels(name)
         self._job_failures.labels(name)
 
-    # pipeline.types.Observer
+    # pipeline.types.PipelineObserver
     def stage(self, stage: str, seconds: float) -> None:
         self._stage.labels(stage).observe(seconds)
 

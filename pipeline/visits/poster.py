@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.models.engine import Models
 from pipeline.pictures import decode as pictures
-from pipeline.types import FaceAttributes, Facen, Frame, Observer, Picture, Sighting
+from pipeline.types import FaceAttributes, Facen, Frame, Picture, PipelineObserver, Sighting
 from pipeline.visits.best_shot import Shot, ShotOutcome
 from pipeline.visits.visit_shots import FaceCrop, VisitFacen, visit_facen
 from pipeline.visits.visits import OngoingVisit, Post
@@ -18,7 +18,7 @@ from pipeline.visits.visits import OngoingVisit, Post
 class Poster:
     """Makes the sightings of one camera. Not thread-safe; the models may be shared."""
 
-    def __init__(self, cam_id: str, models: Models, observer: Observer) -> None:
+    def __init__(self, cam_id: str, models: Models, observer: PipelineObserver) -> None:
         self._cam_id = cam_id
         self._models = models
         self._observer = observer
@@ -52,7 +52,7 @@ class Poster:
             self._observer.shot(self._cam_id, ShotOutcome.POSTED.value)
         return sightings
 
-    def _plan(self, post: Post, frames: "_BgrFrames") -> "_Plan":
+    def _plan(self, post: Post, frames: "_BgrFrames") -> "_PostPlan":
         shots, shot = post.visit.shots, post.shot
         if (last := shots.last()) is not None:
             shots.keep(_crop(frames.bgr(last.frame), last))
@@ -60,7 +60,7 @@ class Poster:
         same = [crop for crop in shots.crops if crop.media_time == shot.frame.media_time]
         others = [crop for crop in shots.crops if crop.media_time != shot.frame.media_time]
         posted = same[0] if same else _crop(frames.bgr(shot.frame), shot)
-        return _Plan(post, [posted, *others][: shots.most])
+        return _PostPlan(post, [posted, *others][: shots.most])
 
     def embed(self, crops: Sequence[FaceCrop]) -> None:
         """Embeds the crops that have no facen yet."""
@@ -70,7 +70,7 @@ class Poster:
         for crop, facen in zip(new, facens, strict=True):
             crop.facen = facen
 
-    def _describe(self, plan: "_Plan", frames: "_BgrFrames") -> FaceAttributes:
+    def _describe(self, plan: "_PostPlan", frames: "_BgrFrames") -> FaceAttributes:
         if self._models.attributes is None:
             return FaceAttributes()
         shot = plan.post.shot
@@ -79,7 +79,7 @@ class Poster:
                 frames.bgr(shot.frame), shot.detection.bbox, plan.crops[0].face
             )
 
-    def _sighting(self, plan: "_Plan", photo: bytes, attributes: FaceAttributes) -> Sighting:
+    def _sighting(self, plan: "_PostPlan", photo: bytes, attributes: FaceAttributes) -> Sighting:
         post, crops = plan.post, plan.crops
         frame, detection, quality = post.shot.frame, post.shot.detection, post.shot.quality
         combined = visit_facen(
@@ -106,7 +106,7 @@ class Poster:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
+class _PostPlan:
     """A post and the crops of its facen, that of the posted shot first."""
 
     post: Post
@@ -133,7 +133,7 @@ def facen_of(crop: FaceCrop) -> Facen:
 
 
 @contextmanager
-def timed(observer: Observer, stage: str) -> Iterator[None]:
+def timed(observer: PipelineObserver, stage: str) -> Iterator[None]:
     """Reports the duration of the block to the observer."""
     start = time.perf_counter()
     yield

@@ -17,7 +17,7 @@ from pipeline.faces.quality import assess, bound, pose
 from pipeline.faces.refine import refine
 from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
-from pipeline.types import Detection, Frame, Observer, Quality
+from pipeline.types import Detection, Frame, PipelineObserver, Quality
 from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
@@ -81,7 +81,7 @@ class Visits:
     """The ongoing visits at one camera, one per track. Not thread-safe."""
 
     def __init__(
-        self, cam_id: str, rules: ShotRules, near_detector: Detector | None, observer: Observer
+        self, cam_id: str, rules: ShotRules, near_detector: Detector | None, observer: PipelineObserver
     ) -> None:
         self._cam_id = cam_id
         self._rules = rules

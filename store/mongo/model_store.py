@@ -27,7 +27,7 @@ from store.mongo.guard import (
 from store.mongo.query_limits import QueryLimiter, check_number, max_documents
 from store.mongo.update_guard import checked_update, with_operators
 from store.mongo.update_options import checked_options, equalities
-from store.observer import StoreObserver, Unobserved
+from store.observer import StoreObserver, UnobservedStore
 
 SCHEMA = 1
 """Version of the documents that this code writes; `store.mongo.migrations` migrates older ones."""
@@ -68,7 +68,7 @@ class MongoStore(Generic[M]):
         limiter: QueryLimiter | None = None,
     ) -> None:
         self._collection: Collection = database[self.name]
-        self._observer: StoreObserver = observer or Unobserved()
+        self._observer: StoreObserver = observer or UnobservedStore()
         self.limiter = limiter or QueryLimiter()
 
     async def find(

@@ -32,7 +32,7 @@ from daemon.config.settings import PipelineSettings
 from daemon.demo.clip import sample_picture
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages
-from pipeline.types import Frame, Picture, Scene, Unobserved
+from pipeline.types import Frame, Picture, Scene, UnobservedPipeline
 from pipeline.visits.best_shot import Posting
 from tests.bench.rows import Row, arguments, show
 from tests.faces import default_models
@@ -71,7 +71,7 @@ class Camera:
             return gate.scene(frame.pixels.luma(), frame.media_time)
 
         staging = PipelineSettings().for_camera(settings)
-        self._stages = CameraStages("crowd", models, staging, Unobserved(), watch)
+        self._stages = CameraStages("crowd", models, staging, UnobservedPipeline(), watch)
         self._items = FFmpegSource(settings).frames()
 
     def second(self) -> None:

@@ -17,7 +17,7 @@ import structlog
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings, User
 from store.mongo.ids import TimeOrderedIds
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.recording import Recording
 from tests.bench.rows import Row, arguments, show
 from tests.sightings import RECORDING, person_facen, sighting
@@ -29,7 +29,7 @@ async def measure(rounds: int, numbers: list[int]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
         async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
             users = [await ctx.users.add({}) for _ in numbers]
-            stores = [Recording(ctx, user, RECORDING, Unobserved()) for user in users]
+            stores = [Recording(ctx, user, RECORDING, UnobservedStore()) for user in users]
             for user, store, number in zip(users, stores, numbers, strict=True):
                 await fill(ctx, user, store, number)
             looks = count(1)

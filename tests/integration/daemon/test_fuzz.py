@@ -37,7 +37,7 @@ from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pair
 from store.identity.history import history
 from store.identity.references import ReferenceRules, References
 from store.identity.unassigned import UnassignedFaces
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import RetentionSettings
 from store.spool.codec import decode, encode
 from store.spool.spool import Spool
@@ -235,7 +235,7 @@ def _read_sighting(folder: Path) -> None:
     spool = folder / "spool"
     spool.mkdir(exist_ok=True)
     (spool / f"{1:015d}_{2:032x}.sighting").write_bytes(content)
-    taken_up = Spool(spool, 10**7, Unobserved())
+    taken_up = Spool(spool, 10**7, UnobservedStore())
     for sighting_id in taken_up.pending():
         with contextlib.suppress(MalformedSightingError):
             taken_up.get(sighting_id)

@@ -16,7 +16,7 @@ from store.facens.engine.sharded import ShardedFacens
 from store.facens.sync import diff as comparing
 from store.facens.sync.reconcile import differences
 from store.mongo.term_leases import TermLeases
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.spool import Spool
 from tests.facens import SIZE, person_facen, stored
 from tests.faces import default_models
@@ -176,7 +176,7 @@ async def test_a_snapshot_that_cannot_be_written_is_told(store_settings: StoreAr
 
 async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) -> None:
     """While a check looks, a rebuild is refused and says who was first."""
-    spool = Spool(tmp_path / "spool", 1_000_000, Unobserved())
+    spool = Spool(tmp_path / "spool", 1_000_000, UnobservedStore())
     metrics = Metrics(version="1", pack="opencv-zoo", runtime="onnxruntime")
     settings = Settings(data_dir=tmp_path)
     storing = Storing(settings, default_models(), spool, metrics, print, Plugins(settings.plugins))

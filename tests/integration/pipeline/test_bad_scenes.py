@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import Frame, Picture, Sighting, Unobserved
+from pipeline.types import Frame, Picture, Sighting, UnobservedPipeline
 from tests.faces import empty, frame, placed, portrait, walk, wall
 
 
@@ -18,7 +18,7 @@ def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> l
 
 
 def stages_of(models: Models, **settings: float) -> CameraStages:
-    return CameraStages("gate", models, StageSettings(**settings), Unobserved())  # type: ignore[arg-type]
+    return CameraStages("gate", models, StageSettings(**settings), UnobservedPipeline())  # type: ignore[arg-type]
 
 
 def alike(one: Sighting, other: Sighting) -> float:

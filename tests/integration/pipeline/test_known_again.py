@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import Sighting, Unobserved
+from pipeline.types import Sighting, UnobservedPipeline
 from tests.faces import default_models, empty, frame, walk
 
 
@@ -11,7 +11,7 @@ def test_six_people_are_six_visits_known_again() -> None:
     """Six people come by twice, larger and darker the second time: each is nearest to themselves, on the
     right side of the medium threshold."""
     models = default_models()
-    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     rounds: list[list[Sighting]] = []
     for turn, gain in enumerate((1.0, 0.7)):
         sightings = []

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import structlog
 
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.spool import Spool
 from tests.sightings import sighting
 
 
 def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    spool = Spool(Path(sys.argv[1]), 1_000_000_000, Unobserved())
+    spool = Spool(Path(sys.argv[1]), 1_000_000_000, UnobservedStore())
     photo = os.urandom(2_000_000)
     for person in range(1_000):
         print(spool.put(sighting(person, photo_bytes=photo)), flush=True)

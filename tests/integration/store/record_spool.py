@@ -5,7 +5,7 @@ from multiprocessing.connection import Connection
 
 from bson import ObjectId
 
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
 from tests.mongo import StoreArguments
@@ -19,6 +19,6 @@ def main(settings: StoreArguments, user: ObjectId, at_work: Connection) -> None:
 
 async def _main(settings: StoreArguments, user: ObjectId, at_work: Connection) -> None:
     async with settings.open() as ctx:
-        spool = Spool(settings.data_dir / "spool", 1_000_000_000, Unobserved())
+        spool = Spool(settings.data_dir / "spool", 1_000_000_000, UnobservedStore())
         at_work.send("at work")
-        await Recorder(ctx, user, spool, RECORDING, Unobserved(), lambda _: None).run()
+        await Recorder(ctx, user, spool, RECORDING, UnobservedStore(), lambda _: None).run()

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 from store.collections.users import User
 from store.context import Context
-from store.observer import PersonOutcome, SightingOutcome, Unobserved
+from store.observer import PersonOutcome, SightingOutcome, UnobservedStore
 from store.spool.recorder import Recorder
 from store.spool.recording import RecordingSettings, StoredSighting
 from store.spool.spool import Spool
 from tests.sightings import RECORDING
 
 
-class Counting(Unobserved):
+class Counting(UnobservedStore):
     """Keeps what happened."""
 
     def __init__(self) -> None:

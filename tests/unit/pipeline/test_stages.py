@@ -21,14 +21,14 @@ from pipeline.types import (
     Rectangle,
     Scene,
     Sighting,
-    Unobserved,
+    UnobservedPipeline,
 )
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.regions import Region
 from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 
-class Counting(Unobserved):
+class Counting(UnobservedPipeline):
     """An observer that counts."""
 
     def __init__(self) -> None:
@@ -107,7 +107,9 @@ def test_every_shot_has_one_outcome(models: Models) -> None:
 
 def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
     """A second run over the same frames gives the same visits, pictures and facens."""
-    runs = [run(CameraStages("gate", models, StageSettings(), Unobserved()), walk(5, 1)) for _ in range(2)]
+    runs = [
+        run(CameraStages("gate", models, StageSettings(), UnobservedPipeline()), walk(5, 1)) for _ in range(2)
+    ]
     first, second = ([(s.visit_id, s.photo, s.normalized, s.facen.tobytes()) for s in run] for run in runs)
     assert first == second != []
 
@@ -123,7 +125,8 @@ def test_two_in_one_frame_do_not_mix(models: Models) -> None:
             yield frame(scene, number / 8)
 
     left, right = sorted(
-        run(CameraStages("gate", models, StageSettings(), Unobserved()), both()), key=lambda s: s.bbox.left
+        run(CameraStages("gate", models, StageSettings(), UnobservedPipeline()), both()),
+        key=lambda s: s.bbox.left,
     )
     assert left.bbox.right < 160 < right.bbox.left
     assert float(left.facen @ right.facen) < 0.4
@@ -135,7 +138,7 @@ def test_two_in_one_frame_do_not_mix(models: Models) -> None:
 def test_realtime_posts_while_the_visit_goes_on(models: Models, posting: Posting, modes: set[str]) -> None:
     """The first post comes within a second of the first look, and each later one is better."""
     settings = StageSettings(posting=posting, post_interval_seconds=0.5)
-    stages = CameraStages("gate", models, settings, Unobserved())
+    stages = CameraStages("gate", models, settings, UnobservedPipeline())
     sightings = run(stages, walk(2, 2), finish=False)
     assert len(sightings) >= 2
     assert sightings[0].media_time < 1
@@ -176,7 +179,7 @@ def test_an_inverted_camera_posts_nothing(models: Models) -> None:
 
 def test_a_clock_that_jumps_back_ends_the_visits(models: Models) -> None:
     """A clip that starts over does not join its end to its beginning."""
-    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     frames = list(walk(2, 1))
     sightings = run(stages, [*frames, *frames])
     assert len(sightings) == 2
@@ -238,7 +241,7 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
 
 def test_a_face_is_in_view_only_as_long_as_it_is_seen(models: Models) -> None:
     """The visit goes on a moment longer, since the face may come back."""
-    stages = CameraStages("gate", models, StageSettings(), Unobserved())
+    stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     assert not stages.in_view
     run(stages, list(walk(2, 3, start=0))[-4:], finish=False)
     assert stages.in_view
@@ -290,7 +293,7 @@ def test_full_frames_are_converted_only_where_a_face_is_cut(models: Models, shot
         large = np.asarray(cv2.resize(one.pixels.bgr(), (1280, 768)), np.uint8)
         frames.append(Frame(one.cam_id, one.captured_at, one.media_time, CountedPixels(large, wanted)))
     settings = StageSettings(visit_shots=shots)
-    assert len(run(CameraStages("gate", models, settings, Unobserved()), frames)) == 1
+    assert len(run(CameraStages("gate", models, settings, UnobservedPipeline()), frames)) == 1
     assert 1 <= len(wanted) <= most
 
 

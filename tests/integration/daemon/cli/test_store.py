@@ -20,7 +20,7 @@ from daemon.config.service_user import service_user
 from daemon.errors import StartError
 from daemon.runtime import data_folder
 from store import Context, User
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.codec import encode
 from store.spool.spool import Spool
 from tests.daemon_process import FACEND, write_settings
@@ -99,7 +99,7 @@ def visits(box: Box, *seen: tuple[int, int, str]) -> list[int]:
     """Stores visits of (person, days ago, camera); gives the person_ids."""
 
     async def work(ctx: Context, user: User) -> list[int]:
-        spool = Spool(box.data_dir / "spool", 100_000_000, Unobserved())
+        spool = Spool(box.data_dir / "spool", 100_000_000, UnobservedStore())
         now = datetime.now(UTC)
         async with recording(ctx, user, spool) as running:
             for look, (person, days, cam_id) in enumerate(seen):

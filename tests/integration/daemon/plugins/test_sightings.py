@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from store import Context, User
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.recording import Recording, SightingGate
 from store.spool.spool import Spool
 from tests.plugins import Site, site, written
@@ -75,7 +75,7 @@ async def test_a_refused_sighting_leaves_nothing_and_is_counted(
 
 async def record(ctx: Context, user: User, running: Site, sighting_id: str) -> dict[str, int]:
     gate: SightingGate = running.plugins
-    recording = Recording(ctx, user, RECORDING, Unobserved(), gate)
+    recording = Recording(ctx, user, RECORDING, UnobservedStore(), gate)
     stored = await recording.record(sighting_id, sighting(1))
     face = await ctx.faces.find_one(user, {"_id": stored.face_id})
     assert face is not None

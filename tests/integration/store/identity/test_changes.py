@@ -14,7 +14,7 @@ from store.identity import neighbours as person_neighbours
 from store.identity.changes import CHANGES, Change, PersonChanges
 from store.identity.erasure import Erasure
 from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
@@ -48,7 +48,7 @@ async def visits(
     ctx: Context, user: User, tmp_path: Path, *facens: Facen, **facts: object
 ) -> list[StoredSighting]:
     """A visit a day for each facen, the last of them today."""
-    spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
+    spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     now = datetime.now(UTC)
     async with recording(ctx, user, spool) as running:
         for number, facen in enumerate(facens):

@@ -14,7 +14,7 @@ from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
 from store import Context, PersonsSettings, User
 from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings, pictures_in
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import ENROLLED_GALLERY, RetentionSettings
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
@@ -166,7 +166,7 @@ async def test_enrolled_people_are_known_at_every_camera(
     """Enrolled by another process, they come before the persons that a running recorder has made."""
     persons = PersonsSettings.model_validate({"time_zone": "UTC", "scope": scope})
     here = StoreArguments(store_settings.settings, persons, store_settings.data_dir)
-    spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
+    spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     extractor = FaceExtractor(default_models())
     ann = extractor.extract(people / "Ann" / "small.jpg")[0]
     async with here.open() as ctx, here.open(extractor=extractor, fill=False) as command:

@@ -18,7 +18,7 @@ from store.collections.users import User
 from store.context import Context
 from store.face import Face
 from store.identity.unassigned import Reassessed, UnassignedFaces
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
 from tests.facens import face, like, person_facen
@@ -42,7 +42,7 @@ async def user(ctx: Context) -> User:
 
 @pytest.fixture
 async def running(ctx: Context, user: User, tmp_path: Path):
-    async with recording(ctx, user, Spool(tmp_path / "spool", 100_000_000, Unobserved())) as one:
+    async with recording(ctx, user, Spool(tmp_path / "spool", 100_000_000, UnobservedStore())) as one:
         yield one
 
 

@@ -16,7 +16,7 @@ from pipeline.faces.facen import decode
 from pipeline.types import Emotions, FaceAttributes, Rectangle, Sighting
 from store.collections.users import User
 from store.context import Context
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import PersonsSettings
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
@@ -225,7 +225,7 @@ async def test_stop_ends_a_long_pause_at_once(ctx: Context, user: User, spool: S
         user,
         spool,
         RECORDING,
-        Unobserved(),
+        UnobservedStore(),
         lambda _: None,
         first_pause_seconds=60,
         longest_pause_seconds=60,
@@ -271,7 +271,7 @@ async def test_completes_what_an_earlier_attempt_began(
             reached.set()
             await asyncio.Event().wait()
 
-        recorder = Recorder(ctx, user, spool, RECORDING, Unobserved(), lambda _: None)
+        recorder = Recorder(ctx, user, spool, RECORDING, UnobservedStore(), lambda _: None)
         with monkeypatch.context() as patch:
             patch.setattr(type(owner), name, hang)
             task = asyncio.create_task(recorder.run())
@@ -295,7 +295,7 @@ async def test_a_second_record_of_a_stored_sighting_changes_nothing(
         await drained(running.recorder)
     before = await ctx.faces.find(user, None)
     content[0].write_bytes(content[1])
-    again = Spool(content[0].parent, 100_000_000, Unobserved())
+    again = Spool(content[0].parent, 100_000_000, UnobservedStore())
     assert again.pending() == [sighting_id]
     async with recording(ctx, user, again) as running:
         await drained(running.recorder)

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from store.context import Context
 from store.mongod.embedded import PrivateMongod
 from store.mongod.program import find_mongod
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import StoreSettings
 from store.spool.spool import Spool
 from tests.integration.store.record_spool import main
@@ -69,7 +69,7 @@ def _until_fewer(settings: StoreArguments, number: int) -> None:
 async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: StoreArguments) -> None:
     """After many SIGKILLs at random moments and one quiet run every sighting is stored exactly once."""
     folder = store_settings.data_dir / "spool"
-    before = Spool(folder, 1_000_000_000, Unobserved())
+    before = Spool(folder, 1_000_000_000, UnobservedStore())
     ids = {
         before.put(sighting(person, look, cam_id=f"cam{person % 2}"))
         for look in range(LOOKS)
@@ -80,7 +80,7 @@ async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: St
     waiting = await asyncio.to_thread(kill_recorders, store_settings, user["_id"])
     assert len(ids) > waiting[-1] > 0, "the kills have to come while there is work; change LOOKS"
     async with store_settings.open() as ctx:
-        spool = Spool(folder, 1_000_000_000, Unobserved())
+        spool = Spool(folder, 1_000_000_000, UnobservedStore())
         assert len(spool) == waiting[-1]
         async with recording(ctx, user, spool) as running:
             await asyncio.wait_for(running.recorder.drained(), LEASE_AND_REST_SECONDS)
@@ -103,7 +103,7 @@ async def test_goes_on_by_itself_after_mongod_was_killed(tmp_path: Path) -> None
         Context.open(StoreSettings(url=SecretStr(url)), data_dir=tmp_path) as ctx,
     ):
         user = await ctx.users.add({})
-        spool = Spool(tmp_path / "spool", 1_000_000_000, Unobserved())
+        spool = Spool(tmp_path / "spool", 1_000_000_000, UnobservedStore())
         ids = {spool.put(sighting(person, look)) for look in range(10) for person in range(4)}
         async with recording(ctx, user, spool) as running:
             for stored in (5, 20):

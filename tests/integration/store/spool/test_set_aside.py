@@ -15,7 +15,7 @@ import pytest
 from store.collections.users import User
 from store.context import Context
 from store.errors import StoreError, UploadError
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import WhenFull
 from store.spool.codec import encode
 from store.spool.recorder import Recorder
@@ -209,7 +209,7 @@ async def test_a_stored_sighting_that_comes_back_and_is_refused_keeps_its_face(
         await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
     (spool.folder / f"{sighting_id}.sighting").write_bytes(content)
     server.answer = refusing_large(413)
-    again = Spool(spool.folder, 100_000_000, Unobserved())
+    again = Spool(spool.folder, 100_000_000, UnobservedStore())
     async with recording(ctx, user, again) as running:
         await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
     assert len(await ctx.faces.find(user, None)) == 1
@@ -343,7 +343,7 @@ async def test_a_store_that_is_away_is_asked_at_growing_intervals(
             spool.put(sighting(person))
         failures: list[str] = []
 
-        class Counting(Unobserved):
+        class Counting(UnobservedStore):
             def sighting(self, cam_id: str, outcome: str) -> None:
                 failures.append(outcome)
 
@@ -379,7 +379,7 @@ async def run_until_end(
     """One run of a recorder, until it ends by an exception or nothing waits; the sightings that it stored."""
     events: list[str] = []
     recorder = Recorder(
-        ctx, user, spool, RECORDING, Unobserved(), lambda stored: events.append(stored.sighting_id)
+        ctx, user, spool, RECORDING, UnobservedStore(), lambda stored: events.append(stored.sighting_id)
     )
     task = asyncio.create_task(recorder.run())
     drained = asyncio.create_task(recorder.drained())
@@ -399,7 +399,7 @@ async def test_set_aside_sightings_are_evicted_as_any_other(
     had stored of the evicted ones is removed afterwards, and nothing is tried again without a pause."""
     server.answer = lambda path, body: (503, {})
     poor = [sighting(person, score=-4.0) for person in range(1, 6)]
-    spool = Spool(tmp_path / "small", 5 * len(encode(poor[0])) + 5000, Unobserved(), when_full)
+    spool = Spool(tmp_path / "small", 5 * len(encode(poor[0])) + 5000, UnobservedStore(), when_full)
     ids = [spool.put(one) for one in poor]
     async with recording(ctx, user, spool) as running:
         await until(lambda: running.recorder.set_aside == 5)
@@ -423,11 +423,11 @@ async def test_a_sighting_that_ends_the_process_is_given_up_after_three_ends(
         user = await ctx.users.add({})
         bad = spool.put(large(1))
         assert await run_until_end(ctx, user, spool) == []
-        spool = Spool(spool.folder, 100_000_000, Unobserved())
+        spool = Spool(spool.folder, 100_000_000, UnobservedStore())
         assert await run_until_end(ctx, user, spool, seconds=1) == []  # alone it waits, and nothing ends
         good = set()
         for person in (2, 3, 4):
-            spool = Spool(spool.folder, 100_000_000, Unobserved())
+            spool = Spool(spool.folder, 100_000_000, UnobservedStore())
             assert spool.pending() == [bad]
             good.add(spool.put(sighting(person)))
             assert set(await run_until_end(ctx, user, spool)) <= good
@@ -444,7 +444,7 @@ async def test_a_damaged_list_of_crashes_is_as_good_as_none(
 ) -> None:
     """It neither ends the process nor goes to `dead`; sightings are stored."""
     (spool.folder / name).write_bytes(content)
-    again = Spool(spool.folder, 100_000_000, Unobserved())
+    again = Spool(spool.folder, 100_000_000, UnobservedStore())
     again.put(sighting(1))
     async with recording(ctx, user, again) as running:
         await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)

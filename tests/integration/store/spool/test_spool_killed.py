@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.spool import Spool
 
 KILLS = 8
@@ -29,7 +29,7 @@ def test_every_accepted_sighting_survives_a_kill(tmp_path: Path) -> None:
             time.sleep(chance.uniform(0, 0.1))
             writer.kill()
             accepted.update(line.strip() for line in writer.stdout if line.endswith("\n"))
-    spool = Spool(folder, 1_000_000_000, Unobserved())
+    spool = Spool(folder, 1_000_000_000, UnobservedStore())
     assert accepted <= set(spool.pending())
     assert len(accepted) >= KILLS
     for sighting_id in spool.pending():  # the few that were accepted but not yet printed are whole, too

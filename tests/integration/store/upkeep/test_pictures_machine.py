@@ -21,7 +21,7 @@ from store.errors import NotFoundError
 from store.facens import LocalFacens
 from store.identity.changes import PersonChanges
 from store.identity.erasure import Erasure
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.settings import PersonsSettings, RetentionSettings, StoreSettings
 from store.spool.recording import Recording
 from store.upkeep.doctor.doctor import Doctor
@@ -108,7 +108,7 @@ class Boxes(RuleBasedStateMachine):
         ctx, user = self._box(name)
         self.looks += 1
         seen = sighting(person, self.looks, captured_at=NOW - age + timedelta(minutes=self.looks))
-        recording = Recording(ctx, user, RECORDING, Unobserved())
+        recording = Recording(ctx, user, RECORDING, UnobservedStore())
         stored = await recording.record(uuid4().hex, seen)
         if enrolled:
             (face,) = await ctx.faces.find(user, {"_id": stored.face_id})

@@ -12,7 +12,7 @@ from pipeline.faces.detector import Detector
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.tracking.search_areas import SearchArea, SearchAreas
-from pipeline.types import Detection, Frame, Picture, Rectangle, Scene, Sighting, Unobserved
+from pipeline.types import Detection, Frame, Picture, Rectangle, Scene, Sighting, UnobservedPipeline
 from tests.faces import frame, placed, portrait, wall
 
 FACE = Rectangle(900, 300, 960, 380)
@@ -86,10 +86,10 @@ def test_between_looks_at_everything_only_a_part_is_looked_at(models: Models) ->
         placed(scene, portrait(2, 120), 400 + 8 * number, 384)
         large.append(frame(scene, number / 10))
     noting = Noting(models.detector)
-    stages = CameraStages("gate", replace(models, detector=noting), StageSettings(), Unobserved())
+    stages = CameraStages("gate", replace(models, detector=noting), StageSettings(), UnobservedPipeline())
     (sighting,) = run(stages, large)
     everything = replace(models, near_detector=None)
-    (plain,) = run(CameraStages("gate", everything, StageSettings(), Unobserved()), large)
+    (plain,) = run(CameraStages("gate", everything, StageSettings(), UnobservedPipeline()), large)
     assert sum(area == 640 * 384 for area in noting.areas) <= 5
     assert sum(area < 640 * 384 / 2 for area in noting.areas) >= 8
     assert float(sighting.facen @ plain.facen) > 0.8
@@ -105,7 +105,7 @@ def test_somebody_who_comes_while_another_one_is_looked_at_is_seen(models: Model
             placed(scene, portrait(5, 60), 270, 96)
         frames.append(frame(scene, number / 10))
     first, second = sorted(
-        run(CameraStages("gate", models, StageSettings(), Unobserved()), frames), key=_started_at
+        run(CameraStages("gate", models, StageSettings(), UnobservedPipeline()), frames), key=_started_at
     )
     assert 0.8 <= (_started_at(second) - _started_at(first)).total_seconds() <= 1.4
 
@@ -119,6 +119,6 @@ def test_a_still_scene_is_not_searched_for_turned_faces(models: Models, scene: S
     """That takes four looks more, of which none is worth its time where nobody moves."""
     noting = Noting(models.detector)
     watched = replace(models, detector=noting)
-    stages = CameraStages("gate", watched, StageSettings(), Unobserved(), watch=lambda _: scene)
+    stages = CameraStages("gate", watched, StageSettings(), UnobservedPipeline(), watch=lambda _: scene)
     stages.process(frame(wall(), 1.0))
     assert len(noting.areas) == looks

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from pipeline.base import files
 from pipeline.types import Sighting
 from store.errors import MalformedSightingError, SpoolError
-from store.observer import SightingOutcome, Unobserved
+from store.observer import SightingOutcome, UnobservedStore
 from store.spool import codec as sighting_file
 from store.spool.spool import Spool
 from tests.sightings import START, assert_same, sighting
 
 
-class Counting(Unobserved):
+class Counting(UnobservedStore):
     """Keeps what happened to sightings."""
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Counting(Unobserved):
         self.outcomes.append((cam_id, outcome))
 
 
-def open_spool(folder: Path, max_bytes: int = 10_000_000, observer: Unobserved | None = None) -> Spool:
-    return Spool(folder / "spool", max_bytes, observer or Unobserved())
+def open_spool(folder: Path, max_bytes: int = 10_000_000, observer: UnobservedStore | None = None) -> Spool:
+    return Spool(folder / "spool", max_bytes, observer or UnobservedStore())
 
 
 def only_file(folder: Path) -> Path:

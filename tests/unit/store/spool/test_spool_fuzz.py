@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.errors import MalformedSightingError
-from store.observer import SightingOutcome, Unobserved
+from store.observer import SightingOutcome, UnobservedStore
 from store.spool import codec as sighting_file
 from store.spool.codec import _FIXED
 from store.spool.spool import Spool
@@ -18,7 +18,7 @@ WHOLE = sighting(photo_bytes=b"photo", normalized_bytes=b"normalized")
 ENCODED = sighting_file.encode(WHOLE)
 
 
-class Counting(Unobserved):
+class Counting(UnobservedStore):
     """How many sightings were put aside."""
 
     dead = 0
@@ -59,7 +59,7 @@ def test_whatever_lies_in_the_folder_the_others_are_kept(files: dict[str, bytes]
     """Damaged and foreign files end in `dead`, each counted once; every whole sighting still comes back."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        kept = [Spool(place, 10**6, Unobserved()).put(WHOLE) for _ in range(2)]
+        kept = [Spool(place, 10**6, UnobservedStore()).put(WHOLE) for _ in range(2)]
         for name, content in files.items():
             (place / name).write_bytes(content)
         for name in folders:
@@ -87,7 +87,7 @@ def test_no_id_reaches_a_file_that_is_no_sighting(sighting_id: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder, "outside.sighting")
         outside.write_bytes(ENCODED)
-        spool = Spool(Path(folder, "spool"), 10**6, Unobserved())
+        spool = Spool(Path(folder, "spool"), 10**6, UnobservedStore())
         for use in (spool.get, spool.done, lambda one: spool.dead(one, "a reason")):
             try:
                 use(sighting_id)

@@ -11,7 +11,7 @@ import pytest
 from pipeline.types import Rectangle
 from store import Context, Face, User
 from store.collections.server_faces import PICTURES
-from store.observer import Unobserved
+from store.observer import UnobservedStore
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import Finding, FindingKind
@@ -43,7 +43,7 @@ class Box:
 @pytest.fixture
 async def box(ctx: Context, store_settings: StoreArguments, tmp_path: Path) -> Box:
     user = await ctx.users.add({})
-    spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
+    spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     async with recording(ctx, user, spool) as running:
         ids = {spool.put(sighting(1)), spool.put(sighting(2, bbox=Rectangle(10, 10, 60, 90)))}
         ids.add(spool.put(sighting(1, 5)))
@@ -179,7 +179,7 @@ async def test_is_safe_beside_a_recorder(
 ) -> None:
     """Repairing all the time while sightings come in, with the grace of a second, breaks none of them."""
     user = await ctx.users.add({})
-    spool = Spool(tmp_path / "spool", 100_000_000, Unobserved())
+    spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     found: list[Finding] = []
 
     async def repair() -> None:
