@@ -30,8 +30,9 @@ from store.mongod.embedded import PrivateMongod
 from store.mongod.program import find_mongod
 from store.observer import StoreObserver, UnobservedStore
 from store.settings import FacensSettings, PersonsSettings, StoreSettings
-from store.uploads.folder import FolderUploads, Uploads
+from store.uploads.folder import FolderUploads
 from store.uploads.locations import Locations
+from store.uploads.storage import Uploads
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from store.collections.users import User
 from store.context import Context
 from store.face import Face
 from store.settings import reference_gallery
-from store.uploads.folder import MARKER
+from store.uploads.marker import MARKER
 
 
 def picture_path(url: str) -> Path:

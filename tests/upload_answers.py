@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from store.uploads.folder import MARKER
+from store.uploads.marker import MARKER
 
 Answer = tuple[int, Mapping[str, str]]
 STORED: Answer = (201, {})

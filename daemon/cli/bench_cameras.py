@@ -95,7 +95,7 @@ def cameras(
         try:
             shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
             rows, runs, lines = _measured(
-                settings, shown, folder, _Bench(decode, seconds, first, most, steps)
+                settings, shown, folder, _Options(decode, seconds, first, most, steps)
             )
         except (ClipError, DemoClipError) as error:
             raise StartError(f"clip: {error}") from error
@@ -105,7 +105,7 @@ def cameras(
 
 
 @dataclass(frozen=True, slots=True)
-class _Bench:
+class _Options:
     decode: str
     seconds: float
     first: int
@@ -117,7 +117,7 @@ Lines = list[tuple[str, list[float], list[float]]]
 
 
 def _measured(
-    settings: Settings, clips: list[Clip], folder: Path, options: _Bench
+    settings: Settings, clips: list[Clip], folder: Path, options: _Options
 ) -> tuple[list[Row], list[Run], Lines]:
     cores = os.cpu_count() or 1
     limit = decoding_limit(clips[0].path, cores, LIMIT_SECONDS)

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from daemon.config.settings import Settings, UploadsSettings
 from daemon.errors import SettingsError
 from pipeline.base.tls import ca_file, client_context
-from store.uploads.folder import FolderUploads, Uploads
+from store.uploads.folder import FolderUploads
+from store.uploads.storage import Uploads
 
 MAX_CONNECTIONS = 8
 

@@ -22,10 +22,11 @@ from store.mongo.client import Database
 from store.mongo.guard import checked_id
 from store.observer import StoreObserver
 from store.uploads.external import AllowedHosts, put, same_server
-from store.uploads.folder import Uploads, key_of_owner
 from store.uploads.image import Image
+from store.uploads.keys import key_of_owner
 from store.uploads.locations import LOCATIONS, Locations, location_of, pictures_of, urls_of
 from store.uploads.locations import PICTURES as PICTURES
+from store.uploads.storage import Uploads
 
 PNG = b"\x89PNG"
 CHANCE_BYTES = 6

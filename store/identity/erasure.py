@@ -35,7 +35,7 @@ from store.identity.removal import FaceRemoval, face_of_key, has_faces
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
 from store.mongo.shapes import malformed
-from store.uploads.folder import stored_key
+from store.uploads.keys import stored_key
 from store.uploads.locations import pictures_of, urls_of
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ import structlog
 
 from store.context import Context
 from store.identity.removal import face_of_key
-from store.uploads.folder import named_key
+from store.uploads.keys import named_key
 from store.uploads.locations import PICTURES, urls_of
 
 log = structlog.get_logger()

@@ -18,9 +18,9 @@ from store.errors import ImageError, StoreError
 from store.facens.pack import set_pack, stored_pack
 from store.mongo.client import Database, Document
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
-from store.uploads.folder import Uploads
 from store.uploads.image import decode
 from store.uploads.locations import LOCATIONS, USES, pictures_of
+from store.uploads.storage import Uploads
 
 BATCH = 16
 FIELDS = {"normalized": 1, "detector_info": 1, "owner": 1, LOCATIONS: 1}

@@ -1,4 +1,4 @@
-"""A picture as the context's callers hand it over: encoded bytes, or an array."""
+"""A picture as callers pass it to the context: encoded bytes, or an array."""
 
 import hashlib
 import math
@@ -16,10 +16,14 @@ from store.errors import ImageError, ImagesBusyError
 class Image:
     """A picture, decoded and encoded lazily.
 
-    `source` is an encoded picture (JPEG, PNG, …), kept byte by byte, or an array of shape (height, width, 3),
-    uint8, BGR (a grey one, (height, width), becomes BGR). ImageError where it is neither, cannot be decoded,
-    or has more than `max_pixels`, which is looked at before any memory is taken for them. Left out, the limit
-    is that of the caller, such as `ServerFaces.upload`, and before that 64 million.
+    `source` is an encoded picture (JPEG, PNG, …), whose bytes are kept, or an array of shape (height, width,
+    3), uint8, BGR; a grey array of shape (height, width) becomes BGR.
+
+    `max_pixels` is checked before pixels are allocated. Default: 64 million, until a method such as
+    `ServerFaces.upload` sets its own limit with `hold_to`.
+
+    Raises:
+        ImageError: the source is neither, cannot be decoded, or has too many pixels.
     """
 
     def __init__(self, source: bytes | Picture, max_pixels: int | None = None) -> None:
@@ -33,22 +37,23 @@ class Image:
                 self.pixels = pictures.check_array(source, self._max_pixels)
 
     def hold_to(self, max_pixels: int) -> None:
-        """Sets the limit, unless the picture was made with one; ImageError where it is over it."""
+        """Set the limit, unless the picture was created with one. ImageError where the picture exceeds it."""
         if self._has_own_limit:
             return
         self._max_pixels = max_pixels
-        if "pixels" in self.__dict__:  # else the limit is looked at when they are decoded
+        if "pixels" in self.__dict__:  # else the limit is checked when they are decoded
             with as_image_error():
                 pictures.check_array(self.pixels, max_pixels)
 
     @cached_property
     def pixels(self) -> Picture:
-        """(height, width, 3) uint8, BGR, turned as the picture's own orientation tag says."""
+        """Shape (height, width, 3), uint8, BGR, rotated by the picture's EXIF orientation."""
         return decode(self.encoded, self._max_pixels)
 
     @cached_property
     def encoded(self) -> bytes:
-        """The bytes it came as; of an array, a JPEG of quality 90. ImageError where it is too long."""
+        """The source's bytes; for an array, a JPEG of quality 90. ImageError where it is too large for
+        JPEG."""
         with as_image_error():
             return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
 
@@ -59,14 +64,14 @@ class Image:
 
     @property
     def content_type(self) -> str:
-        """The media type of `encoded`, told from its first bytes."""
+        """The media type of `encoded`, from its first bytes."""
         for start, media_type in _MEDIA_TYPES.items():
             if self.encoded.startswith(start):
                 return media_type
         return "application/octet-stream"
 
     def crop(self, bbox: Rectangle) -> Picture:
-        """The part of the picture inside the box; ImageError where nothing of it is inside."""
+        """The part of the picture inside the box. ImageError where they do not overlap."""
         if not all(math.isfinite(side) for side in bbox):
             raise ImageError(f"a box has finite sides, not {tuple(bbox)}")
         height, width = self.pixels.shape[:2]
@@ -94,7 +99,7 @@ _MEDIA_TYPES = {
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
-    """The pixels of an encoded picture, BGR. ImageError where they are none, cut short, or over the limit."""
+    """The pixels of an encoded picture, BGR. ImageError for invalid, truncated and too large pictures."""
     with as_image_error():
         return pictures.decode(data, max_pixels)
 

@@ -24,7 +24,8 @@ from store.errors import UploadError
 from store.face import Face
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
-from store.uploads.folder import Uploads, stored_key
+from store.uploads.keys import stored_key
+from store.uploads.storage import Uploads
 
 PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
 """A face's fields with URLs of its pictures, and the suffixes of their keys."""

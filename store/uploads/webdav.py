@@ -1,7 +1,7 @@
 """Pictures on an upload server, by WebDAV (RFC 4918): nginx, Apache and others.
 
 PUT, GET, HEAD and DELETE on the picture's URL, PROPFIND for listings, MKCOL for folders that the server does
-not create by itself. Uploads are as atomic as the server makes them; nginx renames a temporary file.
+not create by itself. Uploads are as atomic as the server's PUT; nginx writes a temporary file and renames it.
 """
 
 import asyncio
@@ -18,39 +18,42 @@ import httpx
 
 from pipeline.base.urls import mask_url
 from store.errors import PictureRefusedError, UploadError
-from store.uploads.folder import MARKER, Addresses, Entry, checked_key, key_below, location_in, new_marker
+from store.uploads.keys import KeyUrls, checked_key, key_below
+from store.uploads.marker import MARKER, location_in, new_marker
+from store.uploads.storage import StoredPicture
 
-_AT_ONCE = 8
+_MAX_REQUESTS = 8
+"""Concurrent requests of one call."""
 _PROPERTIES = b"""<?xml version="1.0" encoding="utf-8"?>
 <propfind xmlns="DAV:"><prop><resourcetype/><getcontentlength/></prop></propfind>"""
 _DAV = {"d": "DAV:"}
 _Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
-_PARSED_AT_ONCE = 64 * 1024
+_PARSE_CHUNK = 64 * 1024
 """Bytes of a listing per call to the thread pool; the parser holds the GIL."""
 _CLAIM_SECONDS = 30.0
 """How long the server's id is cached between uploads."""
 _NO_FOLDER = (404, 409, 500)
-"""Answers to a PUT into a missing folder: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
+"""Status codes of a PUT into a missing folder: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
 
-OF_ONE_PICTURE = frozenset({400, 411, 413, 414, 415, 422})
-"""Permanent answers about one picture: malformed, length missing, too large, URL too long, type or content
-not accepted. With Retry-After they are temporary (RFC 9110, 15.5.14). All other failures concern the server,
-its settings or its state; docs/store.md has the table."""
-LONGEST_RETRY_AFTER_SECONDS = 3600.0
+PICTURE_STATUSES = frozenset({400, 411, 413, 414, 415, 422})
+"""Status codes that refuse one picture permanently: malformed, length missing, too large, URL too long, type
+or content not accepted. With Retry-After they are temporary (RFC 9110, 15.5.14). All other failures concern
+the server, its settings or its state; docs/store.md has the table."""
+MAX_RETRY_AFTER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Resource:
     key: str
     folder: bool
     size: int
 
 
-class WebDavUploads(Addresses):
-    """Pictures below the URL of an upload server; `store.uploads.folder.Uploads`.
+class WebDavUploads(KeyUrls):
+    """Pictures below the URL of an upload server; `store.uploads.storage.Uploads`.
 
-    The client has user, password and timeouts; the caller closes it. `base_url`: where the pictures are
-    served, if that is another URL.
+    The client has user, password and timeouts; the caller closes it. `base_url`: the URL at which the
+    pictures are served. Default: `url`.
     """
 
     def __init__(self, client: httpx.AsyncClient, url: str, base_url: str = "") -> None:
@@ -87,7 +90,7 @@ class WebDavUploads(Addresses):
         return await self.location() or location
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """As durable as the server: it does not report whether it flushed its disk."""
+        """No more durable than the server, which does not report whether it flushed its disk."""
         headers = {"Content-Type": content_type}
         answer = await self._request("PUT", checked_key(key), content=data, headers=headers)
         if answer.status_code in _NO_FOLDER:
@@ -120,30 +123,30 @@ class WebDavUploads(Addresses):
         async for entry in self.entries(prefix):
             yield entry.key
 
-    async def entries(self, prefix: str = "") -> AsyncIterator[Entry]:
-        waiting = (await self._listed(prefix))[::-1]
-        while waiting:
-            found = waiting.pop()
+    async def entries(self, prefix: str = "") -> AsyncIterator[StoredPicture]:
+        pending = (await self._listed(prefix))[::-1]
+        while pending:
+            found = pending.pop()
             if found.folder:
-                waiting += (await self._listed(found.key))[::-1]
+                pending += (await self._listed(found.key))[::-1]
             elif found.key != MARKER:
-                yield Entry(found.key, found.size)
+                yield StoredPicture(found.key, found.size)
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
-        places = asyncio.Semaphore(_AT_ONCE)
+        limiter = asyncio.Semaphore(_MAX_REQUESTS)
 
-        async def is_there(key_or_url: str) -> bool:
+        async def exists(key_or_url: str) -> bool:
             key = self._own_key(key_or_url)
             if key is None:
                 return True
-            async with places:
+            async with limiter:
                 answer = await self._request("HEAD", key)
             if answer.status_code != httpx.codes.NOT_FOUND:
                 self._check(answer, "HEAD", key)
             return answer.is_success
 
-        found = await asyncio.gather(*(is_there(one) for one in keys_or_urls))
-        return [one for one, there in zip(keys_or_urls, found, strict=True) if not there]
+        found = await asyncio.gather(*(exists(name) for name in keys_or_urls))
+        return [name for name, there in zip(keys_or_urls, found, strict=True) if not there]
 
     async def list_folders(self, prefix: str = "") -> list[str]:
         return [entry.key.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
@@ -152,7 +155,7 @@ class WebDavUploads(Addresses):
         """Does nothing: partial uploads are internal to the server."""
         return 0
 
-    async def _listed(self, prefix: str) -> list[_Entry]:
+    async def _listed(self, prefix: str) -> list[_Resource]:
         """The entries of one folder that have a key, in order; none where the folder does not exist."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
@@ -162,17 +165,17 @@ class WebDavUploads(Addresses):
         self._check(answer, "PROPFIND", folder)
         # The operator's own server; expat since 2.4.1 limits the expansion of entities.
         parser: _Parser = ElementTree.XMLPullParser(["end"])
-        entries: list[_Entry] = []
+        entries: list[_Resource] = []
         try:
-            for start in range(0, len(answer.content), _PARSED_AT_ONCE):
-                part = answer.content[start : start + _PARSED_AT_ONCE]
+            for start in range(0, len(answer.content), _PARSE_CHUNK):
+                part = answer.content[start : start + _PARSE_CHUNK]
                 entries += await asyncio.to_thread(self._parse, parser, part, prefix)
             parser.close()
         except (ElementTree.ParseError, ValueError) as error:
             raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
         return sorted(entries, key=lambda entry: f"{entry.key}/" if entry.folder else entry.key)
 
-    def _parse(self, parser: _Parser, part: bytes, folder: str) -> list[_Entry]:
+    def _parse(self, parser: _Parser, part: bytes, folder: str) -> list[_Resource]:
         parser.feed(part)
         entries = []
         for event in parser.read_events():
@@ -183,7 +186,7 @@ class WebDavUploads(Addresses):
                 element.clear()
         return entries
 
-    def _entry(self, response: ElementTree.Element, parent: str) -> _Entry | None:
+    def _entry(self, response: ElementTree.Element, parent: str) -> _Resource | None:
         """None for the folder itself, for entries not directly in it, and for foreign names."""
         path = unquote(urlsplit(response.findtext("d:href", "", _DAV)).path)
         size = response.findtext(".//d:getcontentlength", "", _DAV)
@@ -191,7 +194,7 @@ class WebDavUploads(Addresses):
         below = path.removeprefix(unquote(urlsplit(self._url).path).rstrip("/")).strip("/")
         above, _, name = below.rpartition("/")
         key = key_below(parent, name) if above == parent else None
-        return None if key is None else _Entry(key, folder, int(size or 0))
+        return None if key is None else _Resource(key, folder, int(size or 0))
 
     async def _make_folders(self, key: str) -> None:
         parts = key.split("/")[:-1]
@@ -223,7 +226,7 @@ class WebDavUploads(Addresses):
             f"the upload server refuses {method} {self._url}{path}: "
             f"{status} {answer.reason_phrase}; {_advice(answer)}"
         )
-        if method == "PUT" and path != MARKER and status in OF_ONE_PICTURE and after is None:
+        if method == "PUT" and path != MARKER and status in PICTURE_STATUSES and after is None:
             raise PictureRefusedError(message)
         raise UploadError(message, after)
 
@@ -235,13 +238,13 @@ def retry_after_seconds(value: str | None) -> float | None:
     try:
         seconds = float(int(value))
     except OverflowError:
-        seconds = LONGEST_RETRY_AFTER_SECONDS
+        seconds = MAX_RETRY_AFTER_SECONDS
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError, OverflowError):  # not a date, or without a time zone
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def _advice(answer: httpx.Response) -> str:

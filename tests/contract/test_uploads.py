@@ -1,4 +1,4 @@
-"""Every place for pictures behaves the same: a folder, upload servers that make folders or want them made."""
+"""The contract of `Uploads`: a folder, and WebDAV servers that do or do not create folders themselves."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -7,12 +7,13 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from store.uploads.folder import Entry, FolderUploads, Uploads
+from store.uploads.folder import FolderUploads
+from store.uploads.storage import StoredPicture, Uploads
 from store.uploads.webdav import WebDavUploads
 from tests.nginx import PASSWORD, USER, UploadServer, upload_server
 
 FOREIGN = ("lost+found", "@eaDir", ".trash", "Übersicht", "a b", "x" * 201)
-"""Names that file systems, network storages and people give to folders and files."""
+"""Names that other programs and people give to files and folders."""
 OWNER = "64b7f0a1b2c3d4e5f6a7b8c9"
 PHOTO = f"{OWNER}/20260302/17_0123456789ab_photo.jpeg"
 THUMBNAIL = f"{OWNER}/20260302/17_0123456789ab_thumb.jpeg"
@@ -35,7 +36,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def root(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder in which the pictures of this test lie in the end."""
+    """The folder that holds the pictures of this test on the disk."""
     if kind == "folder":
         return tmp_path
     # Each test has its own folder on the server, with characters that URLs escape.
@@ -53,8 +54,8 @@ async def uploads(kind: str, root: Path, request: pytest.FixtureRequest) -> Asyn
         yield WebDavUploads(client, request.getfixturevalue("servers")[kind].url + quote(root.name))
 
 
-async def test_what_was_put_comes_back_by_key_and_by_url(uploads: Uploads) -> None:
-    """The URL is known before, leads back to the key, and a second upload replaces the first."""
+async def test_gets_what_was_put_by_key_and_url(uploads: Uploads) -> None:
+    """The URL is known before the upload and maps back to the key; a second upload replaces the first."""
     before = uploads.url_of(PHOTO)
     assert await uploads.get(PHOTO) is None
     assert await uploads.put(PHOTO, b"first, and longer", "image/jpeg") == before
@@ -63,8 +64,8 @@ async def test_what_was_put_comes_back_by_key_and_by_url(uploads: Uploads) -> No
     assert await uploads.get(PHOTO) == await uploads.get(before) == b"second"
 
 
-async def test_deleting_says_whether_there_was_something(uploads: Uploads) -> None:
-    """By key or URL, once; a URL of somebody else is never touched."""
+async def test_delete_returns_whether_the_picture_existed(uploads: Uploads) -> None:
+    """By key or URL; foreign URLs are ignored."""
     await uploads.put(PHOTO, b"picture", "image/jpeg")
     assert not await uploads.delete("https://elsewhere.example/picture.jpeg")
     assert await uploads.delete(uploads.url_of(PHOTO))
@@ -72,8 +73,8 @@ async def test_deleting_says_whether_there_was_something(uploads: Uploads) -> No
     assert await uploads.get(PHOTO) is None
 
 
-async def test_what_is_there_is_listed_in_order(uploads: Uploads) -> None:
-    """Keys, sizes and folders below a folder of keys, or all; nothing where there is no such folder."""
+async def test_lists_keys_sizes_and_folders_in_order(uploads: Uploads) -> None:
+    """All, or those below a folder; nothing for a folder that does not exist."""
     assert [key async for key in uploads.list_keys(OWNER)] == []
     assert await uploads.list_folders(OWNER) == []
     for key in (LATER, THUMBNAIL, PHOTO):
@@ -88,7 +89,7 @@ async def test_what_is_there_is_listed_in_order(uploads: Uploads) -> None:
 
 @pytest.mark.parametrize("name", FOREIGN)
 async def test_foreign_names_are_skipped(uploads: Uploads, root: Path, name: str) -> None:
-    """Folders and files of others, at every level, are neither listed nor entered."""
+    """Foreign files and folders are neither listed nor entered, at any level."""
     await uploads.put(PHOTO, b"picture", "image/jpeg")
     for folder in (root, root / OWNER, root / OWNER / "20260302"):
         (folder / name).mkdir()
@@ -102,10 +103,8 @@ async def test_foreign_names_are_skipped(uploads: Uploads, root: Path, name: str
 
 
 @pytest.mark.parametrize(("name", "depth"), [("x" * 199, 6), ("d", 600)])
-async def test_keys_that_would_be_too_long_are_skipped(
-    uploads: Uploads, root: Path, name: str, depth: int
-) -> None:
-    """Deeply nested folders do not end a listing; what lies within the length of a key is listed."""
+async def test_skips_paths_longer_than_a_key(uploads: Uploads, root: Path, name: str, depth: int) -> None:
+    """Deeply nested folders do not stop a listing; paths within the maximum length are listed."""
     folder = root
     for _ in range(depth):
         folder /= name
@@ -113,21 +112,21 @@ async def test_keys_that_would_be_too_long_are_skipped(
     (folder / "deep.jpeg").write_bytes(b"foreign")
     (root / name / "near.jpeg").write_bytes(b"x")
     assert [key async for key in uploads.list_keys()] == [f"{name}/near.jpeg"]
-    assert [entry async for entry in uploads.entries()] == [Entry(f"{name}/near.jpeg", 1)]
+    assert [entry async for entry in uploads.entries()] == [StoredPicture(f"{name}/near.jpeg", 1)]
     assert await uploads.list_folders() == [name]
     assert await uploads.remove_leftovers(0) == 0
 
 
-async def test_missing_pictures_are_found(uploads: Uploads) -> None:
-    """Of keys and URLs those behind which there is nothing; URLs of others count as there."""
+async def test_missing_returns_keys_and_urls_without_data(uploads: Uploads) -> None:
+    """Foreign URLs count as present."""
     await uploads.put(PHOTO, b"picture", "image/jpeg")
-    asked = [PHOTO, THUMBNAIL, uploads.url_of(LATER), uploads.url_of(PHOTO), "https://elsewhere.example/x"]
-    assert await uploads.missing(asked) == [THUMBNAIL, uploads.url_of(LATER)]
+    names = [PHOTO, THUMBNAIL, uploads.url_of(LATER), uploads.url_of(PHOTO), "https://elsewhere.example/x"]
+    assert await uploads.missing(names) == [THUMBNAIL, uploads.url_of(LATER)]
 
 
 @pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a//b", "a/../b", "", "a b", ".hidden", "a/%2e%2e/b"])
-async def test_no_key_leads_out(uploads: Uploads, key: str) -> None:
-    """Only relative paths of plain names are keys, in every call."""
+async def test_refuses_invalid_keys(uploads: Uploads, key: str) -> None:
+    """Every call accepts only relative paths of plain names."""
     with pytest.raises(ValueError, match="is no key"):
         await uploads.put(key, b"", "image/jpeg")
     with pytest.raises(ValueError, match="is no key"):

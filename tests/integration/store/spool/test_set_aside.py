@@ -22,7 +22,7 @@ from store.spool.recorder import Recorder
 from store.spool.retries import DIFFERENT, STRIKES
 from store.spool.spool import Spool
 from store.uploads.folder import FolderUploads
-from store.uploads.webdav import OF_ONE_PICTURE, WebDavUploads
+from store.uploads.webdav import PICTURE_STATUSES, WebDavUploads
 from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
 from tests.sightings import RECORDING, photo, sighting
@@ -86,7 +86,7 @@ async def ctx(store_settings: StoreArguments, server: AnsweringServer) -> AsyncI
         yield await stack.enter_async_context(store_settings.open(uploads=WebDavUploads(client, server.url)))
 
 
-@pytest.mark.parametrize("status", sorted(OF_ONE_PICTURE))
+@pytest.mark.parametrize("status", sorted(PICTURE_STATUSES))
 async def test_a_picture_that_is_refused_for_good_holds_up_nobody(
     ctx: Context, user: User, spool: Spool, server: AnsweringServer, status: int
 ) -> None:

@@ -18,9 +18,10 @@ from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import Finding, FindingKind
 from store.upkeep.reembedding import Reembedded, Reembedding
 from store.upkeep.retention import Retention
-from store.uploads.folder import MARKER, FolderUploads
+from store.uploads.folder import FolderUploads
 from store.uploads.image import Image
 from store.uploads.locations import LOCATIONS, PICTURES
+from store.uploads.marker import MARKER
 from tests.facens import person_facen, stored
 from tests.mongo import StoreArguments
 from tests.sightings import normalized, photo

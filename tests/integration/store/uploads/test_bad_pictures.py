@@ -1,4 +1,4 @@
-"""Bad pictures, and places where none belong: one documented error, and no file."""
+"""Invalid pictures and foreign URLs: one documented error, and no file is written."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from tests.sightings import photo
 from tests.store_checks import files_below
 
 
-async def test_pictures_go_to_the_owners_folder_alone(ctx: Context, store_settings: StoreArguments) -> None:
-    """A URL of somebody else's picture is refused, or replaced by one's own; inactive owners upload none."""
+async def test_pictures_go_only_to_the_owners_folder(ctx: Context, store_settings: StoreArguments) -> None:
+    """A URL of another user's picture is refused or replaced; inactive users cannot upload."""
     uploads = store_settings.data_dir / "uploads"
     one, other = await ctx.users.add({}), await ctx.users.add({})
     theirs = await ctx.faces.add(other, face(person_facen(1)))
@@ -45,10 +45,10 @@ async def test_pictures_go_to_the_owners_folder_alone(ctx: Context, store_settin
 @pytest.mark.parametrize(
     "picture", [b"", b"GIF89a", b"\0" * 5000, photo()[:200], np.zeros((0, 3, 3), np.uint8)]
 )
-async def test_what_is_no_picture_is_not_uploaded(
+async def test_an_invalid_picture_is_not_uploaded(
     ctx: Context, store_settings: StoreArguments, user: User, picture: Any
 ) -> None:
-    """Empty, cut short, no picture: an ImageError, and no file, not even a part of the three."""
+    """Empty, truncated and other invalid data is an ImageError, and none of the three files is written."""
     made = face(person_facen(1))
     made["bbox"] = Rectangle(10, 10, 50, 50)
     await ctx.faces.add(user, made)
@@ -62,10 +62,10 @@ async def test_what_is_no_picture_is_not_uploaded(
     assert files_below(store_settings.data_dir / "uploads") == set()
 
 
-async def test_a_picture_with_an_unreadable_name_is_refused_and_the_others_go_on(
+async def test_enrolment_refuses_names_with_control_characters(
     ctx: Context, user: User, tmp_path: Path
 ) -> None:
-    """Control characters in the name of a file or of a person's folder, at enrolment."""
+    """Names of files and of persons' folders; the other pictures are not affected."""
     folder = tmp_path / "people"
     (folder / "An\x1bn").mkdir(parents=True)
     for name in ("a\nb.png", "An\x1bn/1.png", "plain.png"):

@@ -1,4 +1,4 @@
-"""Thumbnails to URLs outside the uploads, sent to a real HTTP server."""
+"""Thumbnails sent to URLs outside the uploads, here of a real HTTP server."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ from tests.sightings import photo
 
 
 class Receiver(ThreadingHTTPServer):
-    """An HTTP server that keeps what is PUT to it, and answers as its path says."""
+    """An HTTP server that keeps what is PUT to it, and answers with the status at the end of the path."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -53,10 +53,10 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
-async def test_a_thumbnail_goes_to_an_allowed_host(
+async def test_sends_a_thumbnail_to_an_allowed_host(
     receiver: Receiver, store_settings: StoreArguments
 ) -> None:
-    """The JPEG arrives by PUT under the whole URL; the face keeps its own links."""
+    """The JPEG arrives by PUT at the complete URL; the face's own links do not change."""
     eface: dict[str, Any] = {"bbox": Rectangle(0, 0, 50, 60)}
     async with store_settings.open(thumbnail_hosts=[f"127.0.0.1:{receiver.server_port}"]) as ctx:
         await ctx.faces.upload_thumbnail(eface, Image(photo()), url=f"{receiver.url}/a%20b/201?key=1")
@@ -80,10 +80,10 @@ async def test_no_host_is_allowed_by_default(receiver: Receiver, store_settings:
     ("status", "error"),
     [(302, PictureRefusedError), (307, PictureRefusedError), (403, PictureRefusedError), (503, UploadError)],
 )
-async def test_an_answer_that_is_no_success_is_an_error(
+async def test_an_unsuccessful_status_is_an_error(
     receiver: Receiver, status: int, error: type[Exception]
 ) -> None:
-    """Redirects are not followed; the message shows the URL without its query, which may hold a signature."""
+    """Redirects are not followed. The message omits the query, which may hold a signature."""
     hosts = AllowedHosts.parse(["127.0.0.1"])
     with pytest.raises(error, match=str(status)) as raised:
         await external.put(hosts, f"{receiver.url}/x/{status}?signature=hush", b"x", "image/jpeg")
@@ -107,7 +107,7 @@ async def test_an_answer_that_is_no_success_is_an_error(
 async def test_a_name_that_resolves_to_a_private_address_is_refused(
     monkeypatch: pytest.MonkeyPatch, addresses: list[str], allowed: list[str]
 ) -> None:
-    """An allowed name does not open this machine or its network; a listed address or network does."""
+    """An allowed name gives no access to private addresses; these must be listed themselves."""
     resolve_to(monkeypatch, addresses)
     with pytest.raises(BadValueError, match=r"not public.*thumbnail_hosts"):
         await external.put(AllowedHosts.parse(allowed), "http://pictures.example/x", b"x", "image/jpeg")
@@ -117,16 +117,16 @@ async def test_the_connection_is_made_to_the_address_that_was_checked(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
     """The name is resolved once; the server sees the name in the Host header."""
-    asked = resolve_to(monkeypatch, ["127.0.0.1"])
+    resolved = resolve_to(monkeypatch, ["127.0.0.1"])
     hosts = AllowedHosts.parse(["pictures.example", "127.0.0.0/8"])
     url = f"http://pictures.example:{receiver.server_port}/200"
     await external.put(hosts, url, b"x", "image/jpeg")
-    assert asked == ["pictures.example"]
+    assert resolved == ["pictures.example"]
     assert receiver.received["/200"][1]["Host"] == f"pictures.example:{receiver.server_port}"
 
 
-async def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole attempt has one deadline."""
+async def test_a_server_that_does_not_answer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One timeout covers the whole attempt; a refused connection is an error at once."""
     with socket.create_server(("127.0.0.1", 0)) as silent, monkeypatch.context() as patched:
         patched.setattr(external, "TIMEOUT_SECONDS", 0.2)
         port = silent.getsockname()[1]
@@ -151,7 +151,7 @@ async def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.Mon
     ],
 )
 async def test_other_urls_are_refused(url: str) -> None:
-    """Malformed ones, other schemes, user and password, and other spellings of an address."""
+    """Malformed URLs, other schemes, URLs with user and password, and other spellings of an address."""
     with pytest.raises(BadValueError):
         await external.put(AllowedHosts.parse(["h", "x"]), url, b"x", "image/jpeg")
 
@@ -163,15 +163,15 @@ async def test_other_urls_are_refused(url: str) -> None:
         *("ftp://bob:hush@h/x", "bob:hush@h"),
     ],
 )
-def test_an_entry_that_is_no_host_is_named(entry: str) -> None:
-    """The setting is checked as a whole."""
+def test_an_invalid_entry_is_named(entry: str) -> None:
+    """The error names the entry, without its password."""
     with pytest.raises(ValueError, match="not a host") as refused:
         AllowedHosts.parse([entry])
     assert "hush" not in str(refused.value)
 
 
 def test_entries_are_hosts_ports_addresses_and_networks() -> None:
-    """In any case, since names of hosts have none."""
+    """Host names are compared without regard to case."""
     hosts = AllowedHosts.parse(["Box.LAN", "nas:8080", "[::1]:80", "10.0.0.0/8", "192.168.0.7"])
     assert hosts.allows_name("box.lan", 443)
     assert hosts.allows_name("nas", 8080)
@@ -185,18 +185,18 @@ def test_entries_are_hosts_ports_addresses_and_networks() -> None:
     ["ftp://bob:hush@h/x", "ftp://h/x?X-Amz-Signature=hush", "x://bob:hush@h", "http://a..b/?token=hush"],
 )
 async def test_a_refused_url_shows_no_secret(url: str) -> None:
-    """Neither a login nor a signature in its query."""
+    """The message contains neither a password nor the query."""
     with pytest.raises(BadValueError) as refused:
         await external.put(AllowedHosts.parse(["h"]), url, b"x", "image/jpeg")
     assert "hush" not in str(refused.value)
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[str]:
-    """Makes every name resolve to these addresses; returns the list of names that are asked for."""
-    asked: list[str] = []
+    """Makes every name resolve to these addresses; returns the list of resolved names."""
+    resolved: list[str] = []
 
     def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
-        asked.append(host)
+        resolved.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     real = socket.getaddrinfo
@@ -207,4 +207,4 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, addresses: list[str]) -> list[st
             getaddrinfo(host, *rest, **more) if host == "pictures.example" else real(host, *rest, **more)
         ),
     )
-    return asked
+    return resolved

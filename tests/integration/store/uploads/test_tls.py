@@ -14,7 +14,7 @@ async def fetched(url: str, tls_verify: object) -> bytes | None:
 
 
 async def test_the_upload_servers_certificate_is_checked(tmp_path):
-    """Against the system's authorities, or those that uploads.tls_verify names; false checks nothing."""
+    """Against the system's authorities, or those of the file uploads.tls_verify; false disables the check."""
     authority = Authority(tmp_path)
     (tmp_path / "a.jpeg").write_bytes(b"picture")
     with file_server(tmp_path) as port:
@@ -35,8 +35,8 @@ async def test_the_upload_servers_certificate_is_checked(tmp_path):
             assert await fetched(url, tls_verify=False) == b"picture"
 
 
-def test_only_a_switch_or_an_absolute_path_is_taken():
-    """Text such as "no" would otherwise be taken for a file's name."""
+def test_tls_verify_is_a_boolean_or_an_absolute_path():
+    """Text such as "no" is refused, not read as a file name."""
     for wrong in ("no", "ca.pem", 0, None):
         with pytest.raises(ValueError, match="absolute path of a PEM file"):
             Settings.model_validate({"uploads": {"tls_verify": wrong}})

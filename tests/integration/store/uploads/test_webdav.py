@@ -1,4 +1,4 @@
-"""What is said when an upload server does not do what it should."""
+"""Errors of upload servers: each message says what to change."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from store.errors import PictureRefusedError, UploadError
-from store.uploads.webdav import OF_ONE_PICTURE, WebDavUploads
+from store.uploads.webdav import PICTURE_STATUSES, WebDavUploads
 from tests.nginx import PASSWORD, USER, UploadServer, upload_server
 from tests.upload_answers import answering_server
 
@@ -20,7 +20,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UploadServer]:
 
 
 async def test_a_wrong_password_names_its_settings(server: UploadServer) -> None:
-    """Not the password, the keys to set it."""
+    """The message names the settings and does not contain the password."""
     async with httpx.AsyncClient(auth=(USER, "wrong-one")) as client:
         uploads = WebDavUploads(client, server.url)
         with pytest.raises(
@@ -30,16 +30,16 @@ async def test_a_wrong_password_names_its_settings(server: UploadServer) -> None
     assert "wrong-one" not in str(caught.value)
 
 
-async def test_a_picture_that_is_too_large_for_the_server_says_what_to_set(server: UploadServer) -> None:
-    """nginx takes one megabyte unless told otherwise."""
+async def test_a_picture_too_large_for_the_server_names_its_setting(server: UploadServer) -> None:
+    """nginx limits request bodies by `client_max_body_size`, which the message names."""
     async with httpx.AsyncClient(auth=(USER, PASSWORD)) as client:
         uploads = WebDavUploads(client, server.url)
         with pytest.raises(UploadError, match=r"413 .*client_max_body_size"):
             await uploads.put(KEY, bytes(17 * 1024 * 1024), "image/jpeg")
 
 
-async def test_a_server_without_webdav_is_told_apart(server: UploadServer) -> None:
-    """A plain web server shows pictures and takes none."""
+async def test_a_server_without_webdav_is_reported(server: UploadServer) -> None:
+    """A plain web server accepts no PUT; the message says that WebDAV is needed."""
     async with httpx.AsyncClient() as client:
         uploads = WebDavUploads(client, server.plain_url)
         with pytest.raises(UploadError, match="it has to speak WebDAV"):
@@ -48,8 +48,8 @@ async def test_a_server_without_webdav_is_told_apart(server: UploadServer) -> No
             await uploads.list_folders()
 
 
-async def test_a_server_that_is_away_is_an_upload_error(server: UploadServer) -> None:
-    """Whatever is asked: nobody listens."""
+async def test_an_unreachable_server_is_an_upload_error(server: UploadServer) -> None:
+    """Every call raises UploadError."""
     server.stop()
     try:
         async with httpx.AsyncClient() as client:
@@ -62,9 +62,9 @@ async def test_a_server_that_is_away_is_an_upload_error(server: UploadServer) ->
         server.start()
 
 
-@pytest.mark.parametrize("status", sorted(OF_ONE_PICTURE))
-async def test_a_refused_marker_is_the_servers_trouble(status: int) -> None:
-    """Only a picture can be refused for itself: without its marker nothing can be stored at a place."""
+@pytest.mark.parametrize("status", sorted(PICTURE_STATUSES))
+async def test_a_refused_marker_is_a_fault_of_the_server(status: int) -> None:
+    """A status that refuses one picture concerns the whole server if it is for the marker file."""
     with answering_server() as server:
         server.takes_marker = False
         server.answer = lambda path, body: (status, {})

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from pipeline.base import files
 from store.errors import UploadError
-from store.uploads.folder import Entry, FolderUploads, checked_key
-from store.uploads.webdav import retry_after_seconds
+from store.uploads.folder import FolderUploads
+from store.uploads.keys import checked_key
+from store.uploads.storage import StoredPicture
 
 KEY = "64b7f0/20260302/17_0123456789ab_photo.jpeg"
 
 
 def contents(folder: Path) -> list[bytes]:
-    """What is in all files below the folder, temporary ones too."""
+    """The contents of all files below the folder, temporary ones included."""
     return [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
 
 
@@ -49,7 +50,7 @@ async def test_a_second_upload_replaces_the_first(tmp_path: Path) -> None:
 
 
 async def test_pictures_are_readable_by_their_user_alone(tmp_path: Path) -> None:
-    """Neither files nor folders are open to other users of the machine."""
+    """Other users of the machine can access neither files nor folders."""
     uploads = FolderUploads(tmp_path / "uploads")
     await uploads.put(KEY, b"picture", "image/jpeg")
     modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "uploads").rglob("*")}
@@ -57,7 +58,7 @@ async def test_pictures_are_readable_by_their_user_alone(tmp_path: Path) -> None
 
 
 async def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk in the middle of an upload is an UploadError; under the final name nothing has changed."""
+    """A disk that fills up during an upload is an UploadError; the old picture is unchanged."""
     uploads = FolderUploads(tmp_path)
     await uploads.put(KEY, b"old", "image/jpeg")
 
@@ -87,8 +88,8 @@ async def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch
         "a/" * 600,
     ],
 )
-async def test_refuses_keys_that_are_no_plain_path(tmp_path: Path, key: str) -> None:
-    """A key that could lead out of the folder, or to a hidden file, reaches no file at all."""
+async def test_refuses_keys_that_are_not_plain_paths(tmp_path: Path, key: str) -> None:
+    """A key that points outside the folder or to a hidden file is refused, and nothing is written."""
     uploads = FolderUploads(tmp_path / "uploads")
     with pytest.raises(ValueError, match="is no key"):
         await uploads.put(key, b"data", "image/jpeg")
@@ -97,7 +98,7 @@ async def test_refuses_keys_that_are_no_plain_path(tmp_path: Path, key: str) -> 
 
 @given(st.text(max_size=60))
 def test_every_accepted_key_stays_inside(key: str) -> None:
-    """Whatever text comes as a key, it is refused or names a place below the folder."""
+    """Any text is either refused as a key or names a path below the folder."""
     try:
         checked_key(key)
     except ValueError:
@@ -106,7 +107,7 @@ def test_every_accepted_key_stays_inside(key: str) -> None:
 
 
 async def test_an_owners_folder_may_be_a_link_to_another_disk(tmp_path: Path) -> None:
-    """Everything is there as before: pictures are written, listed, found, measured and removed."""
+    """Pictures behind the link are written, listed, found, measured and removed."""
     uploads = FolderUploads(tmp_path / "uploads")
     await uploads.put("owner/20260301/1_a.jpeg", b"old", "image/jpeg")
     (tmp_path / "uploads" / "owner").rename(tmp_path / "disk")
@@ -116,13 +117,13 @@ async def test_an_owners_folder_may_be_a_link_to_another_disk(tmp_path: Path) ->
     keys = ["owner/20260301/1_a.jpeg", "owner/20260302/2_b.jpeg"]
     assert [key async for key in uploads.list_keys("owner")] == keys
     assert [key async for key in uploads.list_keys()] == keys
-    assert [entry async for entry in uploads.entries("owner/20260302")] == [Entry(keys[1], 3)]
+    assert [entry async for entry in uploads.entries("owner/20260302")] == [StoredPicture(keys[1], 3)]
     assert await uploads.get(url) == b"new" and await uploads.missing(keys) == []
     assert await uploads.delete(keys[0]) and not (tmp_path / "disk" / "20260301").exists()
 
 
-async def test_a_disk_that_is_not_mounted_is_an_error_of_the_uploads(tmp_path: Path) -> None:
-    """It may be back later; nothing else fails because of it."""
+async def test_an_unmounted_disk_is_an_upload_error(tmp_path: Path) -> None:
+    """A dangling link fails reads and writes with UploadError, and listings show nothing below it."""
     (tmp_path / "uploads").mkdir()
     (tmp_path / "uploads" / "owner").symlink_to(tmp_path / "not mounted")
     (tmp_path / "uploads" / "loop").symlink_to("loop")
@@ -137,7 +138,7 @@ async def test_a_disk_that_is_not_mounted_is_an_error_of_the_uploads(tmp_path: P
 
 
 async def test_deletes_once_and_clears_empty_folders(tmp_path: Path) -> None:
-    """Deleting says whether something was there; the day's folder goes with its last picture."""
+    """`delete` returns whether the picture existed; the day's folder is removed with its last picture."""
     uploads = FolderUploads(tmp_path / "uploads")
     url = await uploads.put(KEY, b"picture", "image/jpeg")
     assert await uploads.delete(url) is True
@@ -145,8 +146,8 @@ async def test_deletes_once_and_clears_empty_folders(tmp_path: Path) -> None:
     assert list((tmp_path / "uploads").iterdir()) == []
 
 
-async def test_knows_foreign_urls(tmp_path: Path) -> None:
-    """A URL of somebody else is not ours to read or delete; nor is one that leaves the folder."""
+async def test_ignores_foreign_urls(tmp_path: Path) -> None:
+    """URLs outside the folder are neither read nor deleted."""
     uploads = FolderUploads(tmp_path / "uploads")
     (tmp_path / "secret").write_bytes(b"secret")
     for url in (
@@ -162,7 +163,7 @@ async def test_knows_foreign_urls(tmp_path: Path) -> None:
 
 
 async def test_lists_keys_and_folders(tmp_path: Path) -> None:
-    """Keys come in order, below a folder or all; half-written files are none."""
+    """Keys are listed in order, all or below a folder; partial files are skipped."""
     uploads = FolderUploads(tmp_path)
     for key in ("b/20260102/2.png", "a/20260101/1.png", "b/20260101/3.png"):
         await uploads.put(key, b"x", "image/png")
@@ -173,13 +174,13 @@ async def test_lists_keys_and_folders(tmp_path: Path) -> None:
         "b/20260102/2.png",
     ]
     assert [key async for key in uploads.list_keys("b/20260101")] == ["b/20260101/3.png"]
-    assert [key async for key in uploads.list_keys("nobody")] == []
+    assert [key async for key in uploads.list_keys("unknown")] == []
     assert await uploads.list_folders("b") == ["20260101", "20260102"]
-    assert await uploads.list_folders("nobody") == []
+    assert await uploads.list_folders("unknown") == []
 
 
-async def test_removes_what_a_killed_run_left(tmp_path: Path) -> None:
-    """Temporary files go once they are old enough to be nobody's; pictures stay."""
+async def test_removes_leftovers_of_a_killed_run(tmp_path: Path) -> None:
+    """Temporary files above the given age are removed; pictures stay."""
     uploads = FolderUploads(tmp_path)
     await uploads.put(KEY, b"picture", "image/jpeg")
     left = (tmp_path / KEY).with_name(".17_x.jpeg.0badcafe.part")
@@ -189,24 +190,3 @@ async def test_removes_what_a_killed_run_left(tmp_path: Path) -> None:
     assert await uploads.remove_leftovers(3600) == 1
     assert not left.exists()
     assert await uploads.get(KEY) == b"picture"
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("120", 120.0),
-        ("0", 0.0),
-        ("-5", 0.0),
-        ("1" * 400, 3600.0),
-        ("999999", 3600.0),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        ("Wed, 21 Oct 2150 07:28:00 GMT", 3600.0),
-        ("soon", None),
-        ("", None),
-        ("Wed, 21 Oct 2150 07:28:00 -0000", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    """What is neither says nothing, and nobody waits for longer than an hour."""
-    assert retry_after_seconds(header) == seconds

@@ -1,4 +1,4 @@
-"""Pictures as the context takes them."""
+"""`Image`: pictures as callers pass them to the context."""
 
 import hashlib
 import struct
@@ -15,7 +15,7 @@ from tests.sightings import photo
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that says it is this large, and holds next to nothing."""
+    """A PNG whose header claims this size, with almost no data."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -25,7 +25,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def test_keeps_encoded_bytes_as_they_are() -> None:
-    """Encoded pictures are stored byte by byte, and hashed as they came."""
+    """Encoded pictures keep their bytes, and `md5` is the hash of these."""
     image = Image(photo())
     assert image.encoded == photo()
     assert image.md5 == hashlib.md5(photo(), usedforsecurity=False).hexdigest()
@@ -34,7 +34,7 @@ def test_keeps_encoded_bytes_as_they_are() -> None:
 
 
 def test_encodes_an_array_as_jpeg() -> None:
-    """An array becomes a JPEG of the same size that shows the same."""
+    """An array becomes a JPEG with the same size and, within 4 levels, the same pixels."""
     pixels = np.full((40, 60, 3), (200, 30, 90), np.uint8)
     image = Image(pixels)
     assert image.content_type == "image/jpeg"
@@ -43,7 +43,7 @@ def test_encodes_an_array_as_jpeg() -> None:
 
 
 def test_decodes_only_when_pixels_are_needed() -> None:
-    """Bytes that are no picture can be hashed; only looking at the pixels fails."""
+    """Bytes that are no picture can be hashed; only access to the pixels fails."""
     image = Image(b"no picture")
     assert len(image.md5) == 32
     with pytest.raises(ImageError, match="no picture"):
@@ -53,8 +53,8 @@ def test_decodes_only_when_pixels_are_needed() -> None:
 @pytest.mark.parametrize(
     "box", [Rectangle(10, 20, 50, 60), Rectangle(-30.5, -10, 20.2, 15.9), Rectangle(150, 100, 900, 900)]
 )
-def test_thumbnail_is_the_box_cut_with_the_picture(box: Rectangle) -> None:
-    """A thumbnail shows the box's part inside the picture, whole pixels at the edges included."""
+def test_thumbnail_is_clipped_to_the_picture(box: Rectangle) -> None:
+    """A thumbnail shows the part of the box inside the picture, rounded out to whole pixels."""
     image = Image(photo())
     thumbnail = cv2.imdecode(np.frombuffer(image.thumbnail(box), np.uint8), cv2.IMREAD_COLOR)
     left, top = max(0, int(np.floor(box.left))), max(0, int(np.floor(box.top)))
@@ -67,7 +67,7 @@ def test_thumbnail_is_the_box_cut_with_the_picture(box: Rectangle) -> None:
     "box", [Rectangle(200, 0, 300, 50), Rectangle(10, 10, 10, 40), Rectangle(0, 0, float("nan"), 5)]
 )
 def test_a_box_outside_has_no_thumbnail(box: Rectangle) -> None:
-    """A box with nothing of the picture inside is an error that names box or numbers."""
+    """A box outside the picture, empty or not finite is an ImageError that names it."""
     with pytest.raises(ImageError, match="box"):
         Image(photo()).thumbnail(box)
 
@@ -83,7 +83,7 @@ def test_a_box_outside_has_no_thumbnail(box: Rectangle) -> None:
         np.zeros((0, 4, 3), np.uint8),
     ],
 )
-def test_refuses_what_is_no_picture(source: object) -> None:
+def test_refuses_invalid_sources(source: object) -> None:
     """Empty bytes, other types and arrays of another shape are refused at once."""
     with pytest.raises(ImageError):
         Image(source)  # type: ignore[arg-type]  # wrong on purpose
@@ -91,7 +91,7 @@ def test_refuses_what_is_no_picture(source: object) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_refuses_a_truncated_picture(suffix: str) -> None:
-    """Half a picture is an error, not half a picture and grey noise."""
+    """A truncated picture is an error, not a partly grey picture."""
     noise = np.random.default_rng(1).integers(0, 255, (50, 50, 3), dtype=np.uint8)
     whole = cv2.imencode(suffix, noise)[1].tobytes()
     for length in (30, len(whole) // 2):
@@ -100,7 +100,7 @@ def test_refuses_a_truncated_picture(suffix: str) -> None:
 
 
 def test_a_picture_over_the_limit_is_refused_by_its_header() -> None:
-    """A few bytes that say they are 30,000 × 30,000 pixels take no memory; the limit can be set."""
+    """A header of 30,000 × 30,000 pixels is refused before decoding; the limit can be set."""
     bomb = png_header(30_000, 30_000)
     with pytest.raises(ImageError, match="limit"):
         Image(bomb).thumbnail(Rectangle(0, 0, 10, 10))
@@ -112,8 +112,8 @@ def test_a_picture_over_the_limit_is_refused_by_its_header() -> None:
         Image(np.zeros((40, 50, 3), np.uint8), max_pixels=1999)
 
 
-def test_who_takes_a_picture_sets_the_limit_unless_it_has_one() -> None:
-    """The limit of the taker is looked at before decoding, of an array at once; one of its own stays."""
+def test_hold_to_sets_the_limit_unless_the_picture_has_one() -> None:
+    """`hold_to` checks an array at once and encoded pictures before decoding; an own limit stays."""
     small = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
     taken = Image(small)
     taken.hold_to(1999)
@@ -126,14 +126,19 @@ def test_who_takes_a_picture_sets_the_limit_unless_it_has_one() -> None:
     assert own.pixels.shape == (40, 50, 3)
 
 
-def test_a_picture_too_long_for_a_jpeg_is_said_so() -> None:
-    """An array of 70,000 pixels in a row has no JPEG: one error, of the same kind as all others."""
+def test_a_picture_too_wide_for_a_jpeg_is_an_error() -> None:
+    """An array 70,000 pixels wide exceeds JPEG's 65,535: every use of the encoded picture is an
+    ImageError."""
     long = Image(np.zeros((1, 70_000, 3), np.uint8))
-    for look in (lambda: long.encoded, lambda: long.md5, lambda: long.thumbnail(Rectangle(0, 0, 70_000, 1))):
+    for encode in (
+        lambda: long.encoded,
+        lambda: long.md5,
+        lambda: long.thumbnail(Rectangle(0, 0, 70_000, 1)),
+    ):
         with pytest.raises(ImageError, match="70000"):
-            look()
+            encode()
 
 
 def test_a_grey_array_becomes_bgr() -> None:
-    """As the extractor takes it."""
+    """As for the extractor: the grey value is repeated in three channels."""
     assert Image(np.full((4, 5), 7, np.uint8)).pixels.tolist() == [[[7] * 3] * 5] * 4
