@@ -3,8 +3,9 @@
 A plugin imports from here: `from daemon.plugins import BaseHandler, HttpError, PluginApp, Refuse`.
 """
 
+from daemon.http.errors import HttpError
 from daemon.plugins.app import PluginApp
-from daemon.plugins.errors import HttpError, Refuse
+from daemon.plugins.errors import Refuse
 from daemon.plugins.handlers import BaseHandler
 
 __all__ = ["BaseHandler", "HttpError", "PluginApp", "Refuse"]

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.config.settings import PluginsSettings
-from daemon.plugins.answers import checked
-from daemon.plugins.errors import HttpError
-from daemon.plugins.faults import expected_answer, fault_answer
-from daemon.plugins.forms import is_multipart, multipart
-from daemon.plugins.handlers import METHODS, authenticated, error_answer, read_body, request_for_handler
+from daemon.http.errors import HttpError, expected_answer
+from daemon.http.forms import is_multipart, multipart
+from daemon.http.requests import authenticated, read_body, request_for_handler
+from daemon.http.responses import checked
+from daemon.plugins.errors import OverdueFault
+from daemon.plugins.handlers import METHODS, error_answer
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
 from store import Context, StoreError
@@ -50,7 +51,7 @@ class Endpoint:
             return await self._handle(ctx, request, rule, arguments)
         except (HttpError, StoreError) as error:
             # A StoreError here comes from the lookup of the user, not from the plugin.
-            return error_answer(expected_answer(error) or fault_answer(error))
+            return error_answer(expected_answer(error) or _fault_answer(error))
 
     def _open_context(self) -> Context:
         if self._ctx is not None:
@@ -136,4 +137,11 @@ def _error(plugin: Plugin, where: str, error: Exception) -> Response:
         except Exception as fault:  # noqa: BLE001 - code and message are the plugin's, and may be anything
             error = fault
     plugin.failed(where, error)
-    return error_answer(fault_answer(error))
+    return error_answer(_fault_answer(error))
+
+
+def _fault_answer(error: Exception) -> HttpError:
+    """The response to a fault of the plugin, without internal details."""
+    if isinstance(error, OverdueFault):
+        return HttpError(504, "timeout", f"the handler {error}")
+    return HttpError(500, "internal", "the handler failed; the log says why")

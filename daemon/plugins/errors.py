@@ -1,7 +1,5 @@
 """Exceptions that plugins raise, and those about plugins."""
 
-from daemon.plugins.answers import checked_header, checked_status
-
 
 class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse("too dark")`
     """Raised or returned by a hook to refuse a sighting; the reason is counted."""
@@ -9,22 +7,6 @@ class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse(
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-
-
-class HttpError(Exception):
-    """An error response of a handler, with the body `{"error": {"code": …, "message": …}}`."""
-
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        """`code` is for programs, one word such as `no_face`; `message` is for people.
-
-        Raises:
-            ValueError: the status or a header is invalid.
-        """
-        super().__init__(message)
-        self.status = checked_status(status)
-        self.code = code
-        self.message = message
-        self.headers = dict(checked_header(name, value) for name, value in (headers or {}).items())
 
 
 class PluginFault(Exception):  # noqa: N818 - it is the plugin's, and no error of ours

@@ -1,21 +1,17 @@
-"""Base class of plugins' HTTP handlers, and reading a request for them."""
+"""Base class of plugins' HTTP handlers."""
 
-import asyncio
-import contextlib
 import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive
 
-from daemon.http.credentials import credentials
+from daemon.http.errors import HttpError
+from daemon.http.forms import Form, urlencoded
+from daemon.http.responses import checked, checked_header, checked_status
 from daemon.plugins import jsonable
-from daemon.plugins.answers import checked, checked_header, checked_status
-from daemon.plugins.errors import HttpError
-from daemon.plugins.forms import Form, urlencoded
-from store import AuthenticationError, Context, User
+from store import Context, User
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 
@@ -134,69 +130,6 @@ def error_answer(error: HttpError) -> Response:
     content = jsonable.encoded({"error": {"code": error.code, "message": error.message}})
     headers = {"content-type": "application/json", "cache-control": "no-store", **error.headers}
     return Response(content, status_code=error.status, headers=headers)
-
-
-async def authenticated(ctx: Context, request: Request) -> User:
-    """The active user whose token is in `Authorization: Token …`, without the token.
-
-    Raises:
-        HttpError: 401 without a valid token.
-        StoreError: the store is away.
-    """
-    headers = {"www-authenticate": "Token"}
-    tokens = credentials(request, "token")
-    if not tokens:
-        text = "this needs the header Authorization: Token <token>"
-        raise HttpError(401, "no_token", text, headers)
-    for token in tokens:
-        with contextlib.suppress(AuthenticationError):
-            user = await ctx.users.authenticate(token)
-            del user["token"]
-            return user
-    raise HttpError(401, "unknown_token", "no active user has this token", headers)
-
-
-async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
-    """Read the body.
-
-    Raises:
-        HttpError: it is too large, too slow, or incomplete.
-    """
-    too_large = HttpError(413, "too_large", f"the body is larger than {max_bytes} bytes")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
-                    raise too_large
-    except TimeoutError as error:
-        raise HttpError(408, "too_slow", f"the body did not arrive within {seconds:g} s") from error
-    except ClientDisconnect as error:
-        raise HttpError(400, "broken_off", "the body is incomplete") from error
-    return bytes(body)
-
-
-def request_for_handler(request: Request, body: bytes) -> Request:
-    """The request with the body that was read, and without the token."""
-    headers = [(name, value) for name, value in request.scope["headers"] if name != b"authorization"]
-    return Request({**request.scope, "headers": headers}, _replaying(request.receive, body))
-
-
-def _replaying(receive: Receive, body: bytes) -> Receive:
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _joined(written: list[object]) -> object:

@@ -1,10 +1,10 @@
-"""Maps exceptions of handlers to error responses."""
+"""Errors as responses: those that endpoints raise, and those of the store."""
 
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 
-from daemon.plugins.errors import HttpError, OverdueFault
+from daemon.http.responses import checked_header, checked_status
 from pipeline.faces.facen import FacenError
 from store.errors import (
     AuthenticationError,
@@ -20,6 +20,23 @@ from store.errors import (
     StoreUnavailableError,
     UploadError,
 )
+
+
+class HttpError(Exception):
+    """An error response with the body `{"error": {"code": …, "message": …}}`."""
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        """`code` is for programs, one word such as `no_face`; `message` is for people.
+
+        Raises:
+            ValueError: the status or a header is invalid.
+        """
+        super().__init__(message)
+        self.status = checked_status(status)
+        self.code = code
+        self.message = message
+        self.headers = dict(checked_header(name, value) for name, value in (headers or {}).items())
+
 
 _ANSWERS: tuple[tuple[type[Exception], int, str], ...] = (
     (AuthenticationError, 401, "unauthenticated"),
@@ -42,7 +59,7 @@ _RETRY = {"retry-after": "5"}
 
 
 def expected_answer(error: Exception) -> HttpError | None:
-    """The response to an exception that is meant for the client; None for a fault of the plugin."""
+    """The response to an exception that is meant for the client; None for a fault of the code."""
     if isinstance(error, HttpError):
         return error
     if isinstance(error, HTTPException):
@@ -55,10 +72,3 @@ def expected_answer(error: Exception) -> HttpError | None:
         if isinstance(error, kind):
             return HttpError(status, code, str(error), _RETRY if status == 503 else None)
     return None
-
-
-def fault_answer(error: Exception) -> HttpError:
-    """The response to a fault of the plugin, without internal details."""
-    if isinstance(error, OverdueFault):
-        return HttpError(504, "timeout", f"the handler {error}")
-    return HttpError(500, "internal", "the handler failed; the log says why")

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from daemon.plugins.errors import HttpError
+from daemon.http.errors import HttpError
 
 _KEYS = ("filename", "body", "content_type")
 

@@ -1,4 +1,4 @@
-"""Checks that a plugin's response is valid HTTP."""
+"""Checks that a response is valid HTTP."""
 
 import re
 
@@ -38,7 +38,7 @@ def checked_header(name: object, value: object) -> tuple[str, str]:
 
 
 def checked(response: Response, *, head: bool) -> Response:
-    """A response made by a plugin; `head`: to a HEAD request.
+    """A response made by foreign code; `head`: to a HEAD request.
 
     Raises:
         ValueError: it cannot be sent.
