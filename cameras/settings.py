@@ -146,8 +146,8 @@ class CameraSettings(BaseModel):
         """The URL with user and password replaced by ***."""
         if self.user is None or self.kind not in (UrlKind.RTSP, UrlKind.HTTP):
             return mask_url(self.url)
-        scheme, _, rest = self.url.partition("://")
-        return mask_url(f"{scheme}://{HIDDEN}@{rest}")
+        scheme, _, rest = mask_url(self.url).partition("://")
+        return f"{scheme}://{HIDDEN}@{rest}"
 
     def connect_url(self) -> str:
         """The URL with its secrets, percent-encoded; only for opening it."""

@@ -16,6 +16,7 @@ from pymongo.uri_parser import parse_uri
 
 from pipeline.base.hosts import split_authority
 from pipeline.base.tls import TlsAuthorities
+from pipeline.base.urls import split_url
 
 PERSON_GALLERY = "persons"
 """The person gallery of all cameras with `scope = "global"`."""
@@ -106,7 +107,7 @@ class FacensSettings(BaseModel):
     @property
     def where(self) -> str:
         """For people: the server without user and password, or `local`."""
-        return self.url.get_secret_value().rsplit("@", 1)[-1] or LOCAL
+        return split_url(self.url.get_secret_value()).public or LOCAL
 
     @field_validator("url")
     @classmethod
@@ -116,7 +117,10 @@ class FacensSettings(BaseModel):
             return url
         if not text.startswith(("milvus://", "http://", "https://")):
             raise ValueError("expected milvus://host:19530, http://… or https://…, or nothing for no server")
-        split_authority(re.split(r"[/?#]", text.partition("://")[2], maxsplit=1)[0].rpartition("@")[2])
+        parts = split_url(text)
+        if parts.secret_end is not None:
+            raise ValueError("expected no secret in the path: write user and password before the host")
+        split_authority(re.split(r"[/?#]", parts.public.partition("://")[2], maxsplit=1)[0])
         return url
 
 

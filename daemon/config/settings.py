@@ -26,6 +26,7 @@ from daemon.runtime.disk_space import DiskFolders
 from daemon.runtime.logs import LogFormat, LogLevel
 from pipeline.base.hosts import check_host, split_authority
 from pipeline.base.tls import TlsVerify
+from pipeline.base.urls import split_url
 from pipeline.limits import MAX_PIXELS
 from store.settings import FacensSettings, PersonsSettings, RetentionSettings, StoreSettings, WhenFull
 from store.uploads.external import AllowedHosts
@@ -87,14 +88,14 @@ class UploadsSettings(Section):
             return url
         if not url.startswith(("http://", "https://")):
             raise ValueError("expected http://… or https://…, or nothing for a local folder")
-        authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
-        if "@" in authority:
+        parts = split_url(url)
+        if parts.user is not None or parts.password is not None:
             raise ValueError("expected no password: every picture's URL would contain it; see uploads.user")
         if "?" in url or "#" in url:
             raise ValueError("expected no ? and no #: names of pictures are appended")
         if re.search(r"[\s\x00-\x1f\x7f]", url) or len(url) > MAX_URL_LENGTH:
             raise ValueError(f"expected a URL without spaces, of up to {MAX_URL_LENGTH} characters")
-        split_authority(authority)
+        split_authority(re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0])
         return url
 
     @model_validator(mode="after")

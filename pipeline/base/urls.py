@@ -28,6 +28,8 @@ _COMMIT = re.compile(r"/(?:blob|raw|tree|commit)/[0-9a-f]{40}/")
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 _IN_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}(?:(?!{_SCHEME}://)[^\r\n])+")
 _TOKEN = re.compile(r"[^\s\"'<>]*")
+_SENTENCE_END = re.compile(r"[:;,.!?)}\"'`|\\]+$")
+"""Punctuation of the text around a URL, which would make its host invalid."""
 _MAX_LENGTH = 8192
 """Characters of a URL whose path is searched; that of a longer one is hidden as a whole."""
 
@@ -114,6 +116,10 @@ def _mask_first(line: str) -> str:
     """A line that begins with a URL, masked up to its last @: a password may hold spaces and quotes."""
     found = _TOKEN.match(line, max(line.rfind("@"), 0))
     end = found.end() if found else len(line)
+    if "@" in line and (punctuation := _SENTENCE_END.search(line, 0, end)):
+        end = punctuation.start()
+    if line.count("]", line.rfind("@") + 1, end) > line.count("[", line.rfind("@") + 1, end):
+        end = line.rfind("]", 0, end)
     return mask_url(line[:end]) + line[end:]
 
 
@@ -137,17 +143,19 @@ def _user_info_ends(url: str) -> tuple[int, list[int]]:
     """Where user info begins, and every place where it may end: behind its @, or at once where there is none.
 
     RFC 3986 ends it at the first /, ? or #, but people write those in passwords. Each place that a valid
-    host follows is a reading; the first one decides where that host is an IP address.
+    host follows is a reading. A URL that begins with an IP address has no user info, and that of a masked URL
+    ends at its first @.
     """
     start = _host_start(url)
     if start is None:
         return 0, []
+    if url.startswith(f"{HIDDEN}@", start):
+        return start, [start + len(HIDDEN) + 1]
     places = [start, *(start + found.end() for found in re.finditer("@", url[start:]))]
     hosts = {place: found[1] for place in places if (found := _HOST.match(url, place))}
     if not hosts:
         return start, places[-1:]
-    first = next(iter(hosts))
-    return start, [first] if _is_address(hosts[first]) else list(hosts)
+    return start, [start] if _is_address(hosts.get(start, "")) else list(hosts)
 
 
 def _is_address(host: str) -> bool:

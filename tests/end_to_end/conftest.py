@@ -5,9 +5,9 @@ import pytest
 
 from cameras.clips.write import write_clip
 from daemon.demo.clip import FPS, demo_frames, make_demo_clip, sample_picture
-from tests.mongo import mongo_url
+from tests.mongo import ctx, mongo_url, store_settings, uploads, user
 
-__all__ = ["demo_clip", "mongo_url", "short_clip"]
+__all__ = ["ctx", "demo_clip", "mongo_url", "short_clip", "store_settings", "uploads", "user"]
 
 DENSE_FRAMES = slice(35, 135)
 """Where the first two of the six are in view, one after the other and together."""

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from grpc import Call, RpcError
 from pymilvus import DataType, MilvusClient
@@ -13,6 +13,7 @@ from pymilvus.exceptions import MilvusException
 
 from pipeline.base.hosts import split_authority
 from pipeline.base.tls import ca_file
+from pipeline.base.urls import split_url
 from pipeline.types import Facen
 from store.errors import FacenStorageError, StoreUnavailableError
 from store.settings import FacensSettings
@@ -55,16 +56,17 @@ class MilvusCalls:
     @classmethod
     async def connected(cls, settings: FacensSettings) -> "MilvusCalls":
         """StoreUnavailableError where the server does not answer."""
-        parts = urlsplit(settings.url.get_secret_value())
+        url = split_url(settings.url.get_secret_value())
+        parts = urlsplit(url.public)
         scheme = "https" if parts.scheme == "https" else "http"
-        host, port = split_authority(parts.netloc.rpartition("@")[2])
+        host, port = split_authority(parts.netloc)
         address = f"{f'[{host}]' if ':' in host else host}:{port or PORT}"
 
         def connect() -> MilvusClient:
             return MilvusClient(
                 f"{scheme}://{address}",
-                user=unquote(parts.username or ""),
-                password=unquote(parts.password or ""),
+                user=url.user or "",
+                password=url.password or "",
                 db_name=parts.path.strip("/"),
                 timeout=settings.timeout_seconds,
                 **({"server_pem_path": ca_file(settings.tls_verify)} if scheme == "https" else {}),

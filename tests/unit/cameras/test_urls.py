@@ -5,11 +5,12 @@ from urllib.parse import quote, unquote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from cameras.settings import CameraSettings
 from cameras.urls import UrlKind, check_url, host_of, kind_of, local_path
-from pipeline.base.urls import UrlError, mask_url, mask_urls, split_url
+from pipeline.base.redaction import redact_text
+from pipeline.base.urls import AMBIGUOUS, UrlError, mask_url, mask_urls, split_url
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from pipeline.base.urls import UrlError, mask_url, mask_urls, split_url
         ("rtsp://cam:pw@[fe80::1]:554/path", "rtsp://[fe80::1]:554/path", "cam", "pw"),
         ("rtsp://[fe80::1]:554/a@b", "rtsp://[fe80::1]:554/a@b", None, None),
         ("rtsp://10.0.0.2:554/a@b", "rtsp://10.0.0.2:554/a@b", None, None),
-        ("rtsp://cam:pw@10.0.0.2/a@b", "rtsp://10.0.0.2/a@b", "cam", "pw"),
+        ("rtsp://cam:pw@10.0.0.2/a%40b", "rtsp://10.0.0.2/a%40b", "cam", "pw"),
         ("rtsp://cam%3Apw@host/path", "rtsp://host/path", "cam", "pw"),
         ("file:///a:b@c/d.mp4", "file:///a:b@c/d.mp4", None, None),
         ("/clips/a:b@c.mp4", "/clips/a:b@c.mp4", None, None),
@@ -88,6 +89,9 @@ def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
         "rtsp://cam:12345/6@host/s",
         "rtsp://cam:p@ss/w@host/s",
         "rtsp://cam:pw@host/user=x_password=y@z",
+        "rtsp://cam:p@10.0.0.2/w@192.168.0.2/s",
+        "rtsp://cam:p@localhost/w@host/s",
+        "rtsp://cam:p@ss/w:rd#1@host/s",
     ],
 )
 def test_a_url_with_two_readings_is_refused(url: str) -> None:
@@ -123,6 +127,49 @@ def test_a_login_of_any_printable_characters_is_read_whole_or_refused(
         return
     name, _, secret = f"{user}:{password}".partition(":")
     assert parts == (f"rtsp://{host}{path}", unquote(name), unquote(secret), None)
+
+
+PRINTABLE = st.characters(min_codepoint=0x20, max_codepoint=0x7E)
+SENTENCES = [
+    "{}",
+    "{}: connection refused",
+    "cannot open {}.",
+    "tried ({}), 3 times",
+    "tried ['{}']",
+    'url = "{}"; no answer',
+    "[rtsp @ 0x7f] method DESCRIBE failed for {}!",
+]
+
+
+@given(
+    scheme=st.sampled_from(["rtsp", "rtsps", "http", "https"]),
+    user=st.text(PRINTABLE, min_size=1, max_size=8).map(lambda user: user.replace(":", "_")),
+    password=st.text(PRINTABLE, min_size=1, max_size=16),
+    host=st.sampled_from(["cam.example", "hall", "192.168.0.2", "[fe80::1]", "münchen.example"]),
+    port=st.sampled_from(["", ":554"]),
+    path=st.sampled_from(["", "/", "/live?channel=1", "/a/b#c"]),
+)
+def test_any_login_is_read_whole_or_refused_and_shown_in_no_sentence(
+    scheme: str, user: str, password: str, host: str, port: str, path: str
+) -> None:
+    """Percent-encoded it is always read; written as it is, no four characters of the password are shown."""
+    encoded = f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{host}{port}{path}"
+    camera = CameraSettings.model_validate({"id": "hall", "url": encoded})
+    assert (camera.user, camera.password) == (user, SecretStr(password))
+    url = f"{scheme}://{user}:{password}@{host}{port}{path}"
+    shown = [mask_url(url), *(redact_text(text.format(url)) for text in SENTENCES)]
+    try:
+        camera = CameraSettings.model_validate({"id": "hall", "url": url})
+    except ValidationError as error:
+        shown.append(str(error.errors(include_url=False)))
+    else:
+        assert camera.password == SecretStr(unquote(password))
+        shown += [camera.url, camera.masked_url, str(camera.model_dump(mode="json")["password"])]
+    harmless = "".join([*SENTENCES, url.replace(f"{user}:{password}", "***"), AMBIGUOUS, "**********"])
+    pieces = {password[place : place + 4] for place in range(len(password) - 3)}
+    assert not [
+        (piece, text) for piece in pieces for text in shown if piece in text and piece not in harmless
+    ]
 
 
 @given(password=st.text(min_size=6, alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x2FF)))
