@@ -17,12 +17,13 @@ from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.evaluation import identify as identification
 from daemon.evaluation import pairs as pairs_protocol
+from daemon.evaluation.contact_sheet import write_sheet
 from daemon.evaluation.faces import FaceFinder, facend_finder, labelled_faces, thresholds_of, without_face
 from daemon.evaluation.inputs import labelled_pictures
 from daemon.evaluation.opencv_faces import opencv_finder
 from daemon.evaluation.scene import ScenePlan, play
-from daemon.evaluation.scene_scores import SceneScores, score
-from daemon.evaluation.truth import clips_of, read_truth
+from daemon.evaluation.scene_scores import SceneScores, owners_of_persons, score
+from daemon.evaluation.truth import clips_of, read_junk, read_truth
 from daemon.models import fetch_with_progress, load_models, models_folder
 from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
@@ -57,16 +58,27 @@ def evaluate() -> None:
     show_default=True,
     help="Ignore visits whose face stays smaller than this, in pixels.",
 )
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a contact sheet with every stored face, by person, to this PNG file.",
+)
 def scene(
-    settings_path: Path | None, as_json: bool, folder: Path, keep: Path | None, posting: str, min_face: float
+    settings_path: Path | None,
+    as_json: bool,
+    folder: Path,
+    keep: Path | None,
+    posting: str,
+    min_face: float,
+    sheet: Path | None,
 ) -> None:
     """Play the clips in DIR through the daemon and score the result against DIR/truth.json.
 
     Clips play at full speed and in lockstep, so that the same clips and settings give the same persons. All
-    cameras share their persons.
+    cameras share their persons. DIR/junk.json may list detections that are no recognisable face.
     """
     settings = settings_or_defaults(settings_path)
-    truth = read_truth(folder)
+    truth, junk = read_truth(folder), read_junk(folder)
     clips = clips_of(folder, truth)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
@@ -80,7 +92,10 @@ def scene(
                     step(int(media_time) - done)
                     done = int(media_time)
 
-            scores = score(truth, play(settings, plan, show), min_face)
+            faces = play(settings, plan, show)
+        scores = score(truth, faces, min_face, junk)
+        if sheet is not None:
+            write_sheet(sheet, faces, owners_of_persons(truth, faces, junk))
     seconds = time.monotonic() - began
     if as_json:
         click.echo(to_json({**_rounded(scores), "seconds_of_video": truth.seconds, "seconds_taken": seconds}))

@@ -114,7 +114,7 @@ class Plot:
         self._vertical_label()
 
     def _vertical_label(self) -> None:
-        font = _font(16)
+        font = text_font(16)
         box = font.getbbox(self.y.label)
         label = Image.new("RGB", (math.ceil(box[2]) + 4, math.ceil(box[3]) + 4), _PAPER)
         ImageDraw.Draw(label).text((2, 0), self.y.label, font=font, fill=_INK)
@@ -125,7 +125,7 @@ class Plot:
     def _legend(self, corner: str) -> None:
         if not self._named:
             return
-        line, font = 24 * _SMOOTH, _font(15)
+        line, font = 24 * _SMOOTH, text_font(15)
         width = int(max(font.getlength(name) for name, _ in self._named)) + 62 * _SMOOTH
         height = line * len(self._named) + 8 * _SMOOTH
         left, top = (edge * _SMOOTH for edge in (_LEFT + 14, _TOP + 14))
@@ -155,10 +155,10 @@ class Plot:
         )
 
     def _text(self, at: tuple[float, float], text: str, size: int, anchor: str) -> None:
-        self._draw.text(at, text, font=_font(size), fill=_INK, anchor=anchor)
+        self._draw.text(at, text, font=text_font(size), fill=_INK, anchor=anchor)
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def text_font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size * _SMOOTH)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise TypeError("Pillow was built without FreeType")  # not the case for its wheels

@@ -29,6 +29,7 @@ from daemon.upkeep import Upkeep
 from pipeline.types import Rectangle, Sighting
 from pipeline.visits.best_shot import Posting
 from store import StoreError
+from store.face_fields import score_of
 from store.settings import StoreSettings
 from store.spool.spool import Spool, SpoolError
 
@@ -98,7 +99,15 @@ async def _stored_faces(settings: Settings) -> list[SceneFace]:
     async with open_context(settings) as ctx:
         user = await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
         return [
-            SceneFace(face["cam_id"], face.get("person_id"), Rectangle(*face.bbox), face["media_time"])
+            SceneFace(
+                face["cam_id"],
+                face.get("person_id"),
+                Rectangle(*face.bbox),
+                face["media_time"],
+                score=score_of(face),
+                outcome=face.get("person_outcome"),
+                thumbnail=face.get("thumbnail"),
+            )
             for face in await ctx.faces.find(user, None, sort=[("_id", 1)])
             if face.bbox is not None
         ]

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from daemon.evaluation.truth import Truth, VisitorIndex
+from daemon.evaluation.truth import Junk, Truth, VisitorIndex
 from pipeline.types import Rectangle
 
 
@@ -17,6 +17,12 @@ class SceneFace:
     person_id: int | None
     bbox: Rectangle
     media_time: float
+    score: float = 0.0
+    """The quality score."""
+    outcome: str | None = None
+    """The outcome of recognition."""
+    thumbnail: str | None = None
+    """URL of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,12 @@ class SceneScores:
     """Identities of the visits with a person."""
     persons: int
     """Persons that these visits were assigned to."""
+    persons_of_junk: int
+    """Persons without a face that belongs to a visit."""
+    persons_mixed: int
+    """Persons with faces of several identities."""
+    identities_split: int
+    """Identities with faces of several persons."""
     bcubed_precision: float
     bcubed_recall: float
     bcubed_f1: float
@@ -44,9 +56,13 @@ class SceneScores:
     """Median of the media time from the begin of a visit to its first stored face."""
 
 
-def score(truth: Truth, faces: Iterable[SceneFace], min_face_px: float) -> SceneScores:
-    """Score the faces. Visits whose face stays smaller than `min_face_px` are ignored."""
-    index = VisitorIndex(truth)
+def score(
+    truth: Truth, faces: Iterable[SceneFace], min_face_px: float, junk: Junk | None = None
+) -> SceneScores:
+    """Score the faces. Visits whose face stays smaller than `min_face_px` are ignored, except for junk, mixed
+    and split persons, which every face counts for."""
+    faces = list(faces)
+    index = VisitorIndex(truth, junk)
     visits = {visit.visit: visit for visit in truth.visits if visit.max_face_px >= min_face_px}
     moments: dict[int, list[float]] = defaultdict(list)
     votes: dict[int, Counter[int]] = defaultdict(Counter)
@@ -61,7 +77,12 @@ def score(truth: Truth, faces: Iterable[SceneFace], min_face_px: float) -> Scene
                 votes[visit][face.person_id] += 1
     pairs = [(visits[visit].id, count.most_common(1)[0][0]) for visit, count in votes.items()]
     agreement = bcubed(pairs)
-    waits = [min(times) - visits[visit].start / truth.fps for visit, times in moments.items()]
+    waits = [
+        min(times) - visits[visit].start / truth.fps_of(visits[visit].camera)
+        for visit, times in moments.items()
+    ]
+    owners = owners_of_persons(truth, faces, junk)
+    shares = Counter(identity for identities in owners.values() for identity in identities)
     return SceneScores(
         visits=len(visits),
         visits_found=len(moments),
@@ -71,11 +92,29 @@ def score(truth: Truth, faces: Iterable[SceneFace], min_face_px: float) -> Scene
         visits_withheld=len(moments) - len(votes),
         identities=len({identity for identity, _ in pairs}),
         persons=len({person for count in votes.values() for person in count}),
+        persons_of_junk=sum(not identities for identities in owners.values()),
+        persons_mixed=sum(len(identities) > 1 for identities in owners.values()),
+        identities_split=sum(number > 1 for number in shares.values()),
         bcubed_precision=agreement.precision,
         bcubed_recall=agreement.recall,
         bcubed_f1=agreement.f1,
         seconds_to_first_face=statistics.median(waits) if waits else None,
     )
+
+
+def owners_of_persons(
+    truth: Truth, faces: Iterable[SceneFace], junk: Junk | None = None
+) -> dict[int, Counter[str]]:
+    """The identities of each person's faces; empty where no face belongs to a visit."""
+    index = VisitorIndex(truth, junk)
+    identities = {visit.visit: visit.id for visit in truth.visits}
+    owners: dict[int, Counter[str]] = defaultdict(Counter)
+    for face in faces:
+        if face.person_id is None:
+            continue
+        visit = index.visit_at(face.cam_id, face.media_time, face.bbox)
+        owners[face.person_id].update([] if visit is None else [identities[visit]])
+    return dict(owners)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,31 @@
 """Ground truth of a scene: truth.json beside its clips.
 
-fps, size
+fps     frame rate of the clips: a number, or {camera: number}
 visits  [{visit, id, camera, start, end, variant, max_face_px}]   frame numbers
 boxes   {camera: [[frame, visit, id, x, y, w, h], ...]}           pixels
+
+An optional junk.json lists what a detector takes for a face and nobody could recognise:
+{camera: [[frame, label, x, y, w, h], ...]}.
 """
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from daemon.evaluation.inputs import InputError
 from pipeline.types import Rectangle
+
+T = TypeVar("T")
 
 CLIP_SUFFIX = ".mp4"
 _NEAR_FRAMES = 2
@@ -37,22 +51,47 @@ class TrueVisit(BaseModel):
 class Truth(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    fps: float = Field(gt=0)
+    fps: PositiveFloat | dict[str, PositiveFloat]
     visits: tuple[TrueVisit, ...] = Field(min_length=1)
     boxes: dict[str, list[tuple[int, int, str, float, float, float, float]]]
     """By camera: frame, visit, identity, left, top, width, height."""
 
+    @model_validator(mode="after")
+    def _every_camera_has_a_rate(self) -> Self:
+        cameras = {*self.boxes, *(visit.camera for visit in self.visits)}
+        if isinstance(self.fps, dict) and (missing := cameras - self.fps.keys()):
+            raise ValueError(f"fps has no entry for the camera {min(missing)}")
+        return self
+
+    def fps_of(self, camera: str) -> float:
+        """The frame rate of a camera's clip."""
+        return self.fps[camera] if isinstance(self.fps, dict) else self.fps
+
     @property
     def seconds(self) -> float:
         """Media time at which the last visit ends."""
-        return max(visit.end for visit in self.visits) / self.fps
+        return max(visit.end / self.fps_of(visit.camera) for visit in self.visits)
+
+
+Junk = dict[str, list[tuple[int, str, float, float, float, float]]]
+"""By camera: frame, label, left, top, width, height."""
 
 
 def read_truth(folder: Path) -> Truth:
     """The ground truth of a scene. Raises InputError if truth.json cannot be read or is invalid."""
-    path = folder / "truth.json"
+    return _read(folder / "truth.json", TypeAdapter(Truth))
+
+
+def read_junk(folder: Path) -> Junk:
+    """The unrecognisable detections of a scene; empty without junk.json. Raises InputError if it cannot be
+    read or is invalid."""
+    path = folder / "junk.json"
+    return _read(path, TypeAdapter(Junk)) if path.exists() else {}
+
+
+def _read(path: Path, form: TypeAdapter[T]) -> T:
     try:
-        return Truth.model_validate_json(path.read_bytes())
+        return form.validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except ValidationError as error:
@@ -73,17 +112,22 @@ def clips_of(folder: Path, truth: Truth) -> list[Path]:
 class VisitorIndex:
     """Finds the visit that a face belongs to."""
 
-    def __init__(self, truth: Truth) -> None:
-        self._fps = truth.fps
-        self._boxes: dict[tuple[str, int], list[tuple[int, Rectangle]]] = defaultdict(list)
+    def __init__(self, truth: Truth, junk: Junk | None = None) -> None:
+        self._truth = truth
+        self._boxes: dict[tuple[str, int], list[tuple[int | None, Rectangle]]] = defaultdict(list)
+        """By camera and frame: the visit, None for an unrecognisable detection, and its box."""
+        for camera, detections in (junk or {}).items():
+            for frame, _, x, y, width, height in detections:
+                self._boxes[camera, frame].append((None, Rectangle(x, y, x + width, y + height)))
         for camera, rows in truth.boxes.items():
             for frame, visit, _, x, y, width, height in rows:
                 self._boxes[camera, frame].append((visit, Rectangle(x, y, x + width, y + height)))
 
     def visit_at(self, camera: str, media_time: float, bbox: Rectangle) -> int | None:
-        """The visit whose face overlaps best near this moment; None if there is none."""
-        middle = round(media_time * self._fps)
-        candidates = [
+        """The visit whose face overlaps best near this moment; None if there is none, or if an unrecognisable
+        detection overlaps better."""
+        middle = round(media_time * self._truth.fps_of(camera)) if camera in self._truth.boxes else 0
+        candidates: list[tuple[float, int | None]] = [
             (bbox.iou(box), visit)
             for frame in range(middle - _NEAR_FRAMES, middle + _NEAR_FRAMES + 1)
             for visit, box in self._boxes.get((camera, frame), ())

@@ -2,16 +2,19 @@
 
 import json
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cameras.latest_frame import LatestFrame
+from daemon.evaluation.contact_sheet import write_sheet
 from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.lockstep import Lockstep
-from daemon.evaluation.scene_scores import SceneFace, score
-from daemon.evaluation.truth import Truth, clips_of, read_truth
+from daemon.evaluation.scene_scores import SceneFace, owners_of_persons, score
+from daemon.evaluation.truth import Truth, clips_of, read_junk, read_truth
 from pipeline.types import ArrayPixels, Frame, Rectangle
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -75,6 +78,55 @@ def test_small_visits_count_neither_way():
     scores = score(truth(("a", "cam1", 0, 59)), [face(0, "cam1", 1, 1)], 60)
     assert (scores.visits, scores.visits_found, scores.stray_faces, scores.persons) == (0, 0, 0, 0)
     assert scores.seconds_to_first_face is None
+
+
+def test_persons_of_junk_mixed_persons_and_split_identities_are_counted():
+    """Person 1 has two identities, identity b two persons, person 3 is an empty wall, person 4 a detection
+    that lies on a visitor but is listed as junk."""
+    scene = truth(("a", "cam1", 0, 90), ("b", "cam1", 0, 90), ("c", "cam1", 0, 90))
+    faces = [face(0, "cam1", 1, 1), face(1, "cam1", 1, 1), face(1, "cam1", 1.5, 2)]
+    faces += [face(8, "cam1", 0.5, 3), face(2, "cam1", 0.5, 4), face(8, "cam1", 0.5, None)]
+    junk = {"cam1": [(5, "ear", 205, 0, 80, 80)]}
+    scores = score(scene, faces, 60, junk)
+    assert (scores.persons_of_junk, scores.persons_mixed, scores.identities_split) == (2, 1, 1)
+    assert scores.stray_faces == 3
+    assert score(scene, faces, 60).persons_of_junk == 1
+    assert owners_of_persons(scene, faces, junk) == {1: {"a": 1, "b": 1}, 2: {"b": 1}, 3: {}, 4: {}}
+
+
+def test_clips_of_a_scene_may_have_frame_rates_of_their_own():
+    """The same second is another frame number at another rate; a camera without a rate is an error."""
+    scene = truth(("a", "cam1", 20, 90), ("b", "cam2", 20, 90))
+    mixed = Truth.model_validate({**scene.model_dump(), "fps": {"cam1": 10, "cam2": 20}})
+    assert score(mixed, [face(0, "cam1", 3, 1), face(1, "cam2", 1.5, 2)], 60).visits_found == 2
+    assert score(mixed, [face(1, "cam2", 3, 2)], 60).stray_faces == 1
+    assert mixed.seconds == 4
+    with pytest.raises(ValueError, match="fps has no entry for the camera cam2"):
+        Truth.model_validate({**scene.model_dump(), "fps": {"cam1": 10}})
+
+
+def test_an_invalid_list_of_junk_is_one_line(tmp_path):
+    """The file, and where in it; a scene without one has none."""
+    assert read_junk(tmp_path) == {}
+    (tmp_path / "junk.json").write_text('{"cam1": [[1, "ear", 0, 0, "wide", 9]]}')
+    with pytest.raises(InputError, match=r"junk\.json: cam1\.0\.4: .*number"):
+        read_junk(tmp_path)
+
+
+def test_a_contact_sheet_shows_each_person_and_their_faces(tmp_path):
+    """Its height grows with the persons and their rows; a picture's colour appears in its place."""
+    Image.new("RGB", (60, 70), "red").save(tmp_path / "red.png")
+    red = (tmp_path / "red.png").as_uri()
+    faces = [SceneFace("cam1", 1, Rectangle(0, 0, 80, 80), n, thumbnail=red) for n in range(11)]
+    owners = {1: Counter({"a": 11}), 2: Counter[str]()}
+    write_sheet(tmp_path / "one.png", faces, owners)
+    write_sheet(tmp_path / "two.png", [*faces, face(0, "cam1", 1, 2), face(0, "cam1", 1, None)], owners)
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "two.png") as two:
+        assert one.width == two.width
+        assert two.height > one.height
+        assert one.getpixel((60, 90)) == (255, 0, 0)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_sheet(tmp_path / "nowhere" / "sheet.png", faces, owners)
 
 
 @pytest.mark.parametrize(
