@@ -15,9 +15,12 @@ from functools import partial
 import structlog
 
 from daemon.config.file_watch import FileWatch
+from daemon.config.rules import threshold
 from daemon.config.settings import HttpSettings, Settings
 from daemon.health import DaemonHealth
 from daemon.http.connections import ConnectionLimits, Connections
+from daemon.http.facenapi.api import FacenApi
+from daemon.http.facenapi.call import WireSettings
 from daemon.http.maintenance import doctor_route, rebuild_route
 from daemon.http.server import application, serving
 from daemon.parts import build_parts
@@ -136,7 +139,12 @@ class Application:
 
     async def _serve_http(self) -> None:
         parts, settings = self._parts, self._settings.http
-        routes = [doctor_route(parts.upkeep), rebuild_route(parts.upkeep), *self._plugins.routes()]
+        routes = [
+            doctor_route(parts.upkeep),
+            rebuild_route(parts.upkeep),
+            *self._facen_api().routes(),
+            *self._plugins.routes(),
+        ]
         token = settings.token.get_secret_value()
         web = application(parts.metrics.registry, self._health, routes, token, settings.allowed_hosts)
         connections = Connections(_connection_limits(settings), parts.metrics)
@@ -144,6 +152,15 @@ class Application:
         self.address = await self._http.enter_async_context(
             serving(web, settings.host, settings.port, connections)
         )
+
+    def _facen_api(self) -> FacenApi:
+        settings, pack = self._settings, self._models.pack
+        limits = pack.thresholds
+        named = {"strict": limits.strict, "medium": limits.medium, "low": limits.low, "none": 0.0}
+        least = threshold(settings.persons, pack)
+        storing = self._parts.storing
+        wire = WireSettings(named, least, settings.facenapi.delete_gallery_faces, settings.facenapi.enabled)
+        return FacenApi(wire, lambda: storing.session.ctx if storing.session else None)
 
     def _schedule_jobs(self) -> NightlyJobs:
         settings, jobs, upkeep = self._settings, self._parts.jobs, self._parts.upkeep

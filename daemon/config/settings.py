@@ -216,6 +216,14 @@ class JobsSettings(Section):
         )
 
 
+class FacenApiSettings(Section):
+    """The findface-facenapi wire below /v0 and /v1."""
+
+    enabled: bool = True
+    delete_gallery_faces: bool = False
+    """Whether deleting a gallery removes its faces, as the original does."""
+
+
 class PluginsSettings(Section):
     dirs: tuple[AbsolutePath, ...] = ()
     enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
@@ -242,6 +250,7 @@ class Settings(Section):
     persons: PersonsSettings = PersonsSettings()
     http: HttpSettings = HttpSettings()
     jobs: JobsSettings = JobsSettings()
+    facenapi: FacenApiSettings = FacenApiSettings()
     plugins: PluginsSettings = PluginsSettings()
     cameras: tuple[CameraSettings, ...] = ()
 

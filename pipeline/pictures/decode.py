@@ -70,6 +70,21 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         raise PictureError(f"the picture is damaged or cut short ({error})") from error
 
 
+def exif_orientation(data: bytes) -> int:
+    """The EXIF orientation of a picture, 1 (upright) to 8. 1 without a valid tag.
+
+    Raises:
+        PictureError: the data is not a picture.
+    """
+    check_structure(data)
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            tag = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise PictureError(f"the picture is damaged or cut short ({error})") from error
+    return tag if isinstance(tag, int) and tag in _FLIPS else 1
+
+
 def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
     """The pixels, BGR, as they lie in the file, and the orientation tag.
 
