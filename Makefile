@@ -5,6 +5,8 @@ SHELL := bash
 .PHONY: help setup run test bench chaos soak lint audit lock man install uninstall clean
 
 bin := .venv/bin
+# Without cached bytecode, each test process and each daemon that a test starts compiles all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Arguments for pytest: make test ARGS='tests/unit -k slot'
 
 help: ## list the targets

@@ -1,6 +1,5 @@
 """The demo's clip: six real people, each of them twice."""
 
-import itertools
 import sys
 from pathlib import Path
 
@@ -48,34 +47,6 @@ def test_every_face_grows_well_above_60_pixels_inside_the_picture() -> None:
         assert max(inside) * 100 > 90
 
 
-def test_a_frame_shows_the_visitor_where_it_says(sample: np.ndarray) -> None:
-    """The picture differs from the empty hall around the head, and is the empty hall elsewhere."""
-    walk = demo_clip.WALKS[0]
-    number = round((walk.start + 2.0) * demo_clip.FPS)
-    frames = list(itertools.islice(demo_clip.demo_frames(sample), number + 1))
-    assert frames[-1].shape == (demo_clip.HEIGHT, demo_clip.WIDTH, 3)
-    x, y, size = demo_clip.place(walk, number / demo_clip.FPS - walk.start)
-    difference = np.abs(frames[-1].astype(int) - frames[0].astype(int)).mean(axis=2)
-    reach = int(30 * size)
-    head = difference[int(y) - reach : int(y) + reach, int(x) - reach : int(x) + reach]
-    assert head.mean() > 20
-    assert difference[:, 1000:].max() < 20
-
-
-def test_the_frames_are_the_same_every_time(sample: np.ndarray) -> None:
-    """Two runs make equal pictures, so that the demo shows the same to everybody."""
-    first, second = (list(itertools.islice(demo_clip.demo_frames(sample), 5)) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def test_progress_counts_up_to_all_frames(sample: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The progress callback hears each frame once, and how many there are in all."""
-    monkeypatch.setattr(demo_clip, "SECONDS", 1)
-    heard: list[tuple[int, int]] = []
-    frames = list(demo_clip.demo_frames(sample, lambda done, count: heard.append((done, count))))
-    assert heard == [(number + 1, demo_clip.FPS) for number in range(len(frames))]
-
-
 def test_another_picture_is_refused_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A different picture in insightface's place: the error names it and what to do; no clip appears."""
     package = tmp_path / "insightface"
@@ -88,8 +59,3 @@ def test_another_picture_is_refused_by_its_digest(tmp_path: Path, monkeypatch: p
     with pytest.raises(DemoClipError, match=r"t1\.jpg is not the sample picture.*requirements\.lock"):
         demo_clip.make_demo_clip(clip)
     assert not clip.exists()
-
-
-@pytest.fixture(scope="module")
-def sample() -> np.ndarray:
-    return demo_clip.sample_picture()

@@ -134,7 +134,7 @@ async def sleeping(_seen, _face):
 
 async def stubborn(_seen, _face):
     """Does not let itself be cancelled at once."""
-    until = time.monotonic() + 1
+    until = time.monotonic() + 0.4
     while time.monotonic() < until:
         try:
             await asyncio.sleep(0.2)
@@ -154,7 +154,7 @@ async def cancelling(_seen, _face):
         (sleeping, "before: did not end within 0.1 s"),
         (stubborn, "before: did not end within 0.1 s"),
         (cancelling, "before: CancelledError"),
-        (lambda *_: time.sleep(0.5), "before: did not end within 0.1 s"),
+        (lambda *_: time.sleep(0.3), "before: did not end within 0.1 s"),
         (lambda *_: 5, "before: it returned int"),
         (lambda *_: {"a.b": 1}, "before: what it returned cannot be stored"),
         (lambda *_: {"x": object()}, "before: what it returned cannot be stored"),
@@ -183,8 +183,8 @@ async def test_a_loop_that_is_held_up_makes_no_hook_overdue():
             await asyncio.sleep(0.01)
         raise Refuse("too dark")
 
-    refusing = hook(refuse, "gate", seconds=1)
-    asyncio.get_running_loop().call_later(0.005, time.sleep, 2)
+    refusing = hook(refuse, "gate", seconds=0.5)
+    asyncio.get_running_loop().call_later(0.005, time.sleep, 1)
     with pytest.raises(RefusedSightingError, match="too dark"):
         await admitted(refusing)
     assert refusing.plugin.status()["failures"] == 0

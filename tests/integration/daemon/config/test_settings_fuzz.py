@@ -14,6 +14,7 @@ from cameras.settings import CameraSettings
 from daemon.config import file as settings_file
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError
+from pipeline.base.redaction import redact_text
 
 DESCRIBED = (Path(__file__).parents[4] / "settings.toml").read_text()
 SECRET = "pa55word"  # noqa: S105  looked for in everything that is shown
@@ -80,8 +81,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("settings") / "settings.toml"
 
 
-def told(path: Path, text: str, *, service: bool) -> str:
-    """What a person sees of settings with this text: themselves, masked, or what they are refused with."""
+def shown_for(path: Path, text: str, *, service: bool) -> str:
+    """The output for a settings file with this text: the masked settings, or the error lines."""
     path.write_text(text, encoding="utf-8")
     try:
         settings = settings_file.load(path, {}, service=service)
@@ -101,8 +102,9 @@ def test_any_value_under_any_key_is_taken_or_refused_by_name(
 ) -> None:
     """Whatever stands in any section: settings, or a line for each fault that begins with file and key."""
     text = "\n".join(f"{toml(key)} = {toml(value)}" for key, value in settings.items())
-    keys = tuple(SettingsError([key]).problems[0][:80] for key in settings)
-    shown = told(path, text, service=service)
+    lines = [redact_text(f"{path}: {key:.80}:", pairs=False) for key in settings]
+    keys = tuple(line.removeprefix(f"{path}: ").removesuffix(":") for line in SettingsError(lines).problems)
+    shown = shown_for(path, text, service=service)
     assert shown.startswith("{") or all(line.startswith(keys) for line in shown.splitlines())
 
 
@@ -117,7 +119,7 @@ def test_any_value_under_any_key_is_taken_or_refused_by_name(
 @example("http.port = 0x" + "f" * 5000)
 def test_any_text_is_read_or_refused_in_a_line(path: Path, text: str) -> None:
     """A file that was damaged or is none of ours, too."""
-    told(path, text, service=False)
+    shown_for(path, text, service=False)
 
 
 @given(
@@ -144,4 +146,4 @@ def test_no_password_is_shown_whatever_else_is_wrong(
         "cameras": [camera, beside],
     }
     text = "\n".join(f"{toml(name)} = {toml(inner)}" for name, inner in settings.items())
-    assert SECRET not in told(path, text, service=False)
+    assert SECRET not in shown_for(path, text, service=False)
