@@ -12,12 +12,10 @@ from cameras.errors import PERMANENT, Reason, SourceError
 from cameras.observer import CameraObserver, CameraState
 from cameras.status.damage import DamageMeter
 from cameras.status.watchdog import USUAL_GAPS
+from pipeline.base.log_limiter import LogLimiter
 
 RED_AFTER_SECONDS = 30.0
 """Trouble that lasts longer is red."""
-
-LOG_INTERVAL_SECONDS = 60.0
-"""Minimum interval between log lines about repeated trouble."""
 
 SILENCE_SECONDS = 3.0
 """Maximum silence of a live camera, unless its frames are always that far apart."""
@@ -51,22 +49,6 @@ class _Trouble:
     logged: bool = False
 
 
-class _LogLimiter:
-    """Limits log lines about one kind of trouble and counts those that are suppressed."""
-
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._suppressed = 0
-
-    def due(self, now: float) -> dict[str, int] | None:
-        """Extra fields of the line that is due now; None if it is too early for one."""
-        if self._last is not None and now - self._last < LOG_INTERVAL_SECONDS:
-            self._suppressed += 1
-            return None
-        suppressed, self._suppressed, self._last = self._suppressed, 0, now
-        return {"failures_not_logged": suppressed} if suppressed else {}
-
-
 class CameraHealth:
     """State of one camera. The camera's thread reports events, any thread may read.
 
@@ -96,9 +78,9 @@ class CameraHealth:
         self._live = live
         self._posting_error: tuple[float, str] | None = None
         self._final: tuple[str, str] | None = None
-        self._lines = _LogLimiter()
+        self._lines = LogLimiter()
         self._meter = DamageMeter()
-        self._damage_lines = _LogLimiter()
+        self._damage_lines = LogLimiter()
         self._damaged = self._damage_logged = self._begins = False
         self._shown: Condition | None = None
 
