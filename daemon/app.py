@@ -17,6 +17,8 @@ import structlog
 from daemon.config.file_watch import FileWatch
 from daemon.config.rules import threshold
 from daemon.config.settings import HttpSettings, Settings
+from daemon.events.bus import EventBus
+from daemon.events.types import BoxStarted
 from daemon.health import DaemonHealth
 from daemon.http.connections import ConnectionLimits, Connections
 from daemon.http.facenapi.api import FacenApi
@@ -33,7 +35,6 @@ from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down
 from pipeline.base.background import in_thread
 from pipeline.models.engine import Models
-from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
@@ -49,18 +50,19 @@ class Application:
         settings: Settings,
         models: Models,
         systemd: Systemd,
-        on_stored: Callable[[StoredSighting], None],
+        subscribe: Callable[[EventBus], None] = lambda events: None,
         reread: Callable[[], Settings] | None = None,
         watch: FileWatch | None = None,
     ) -> None:
-        """`reread` reads the settings again, on SIGHUP and when `watch` sees a changed file.
+        """`subscribe` adds subscribers to the event bus.
 
+        `reread` reads the settings again, on SIGHUP and when `watch` sees a changed file.
         Default: the settings stay as they are.
         """
         self._settings = settings
         self._models = models
         self._systemd = systemd
-        self._on_stored = on_stored
+        self._subscribe = subscribe
         self._reread = reread or (lambda: settings)
         self._file_watch = watch
         self._stop = asyncio.Event()
@@ -107,7 +109,7 @@ class Application:
             self._models,
             self._plugins,
             self._tasks,
-            on_stored=self._on_stored,
+            subscribe=self._subscribe,
             on_crash=self._crashed_in_thread,
             reread=self._reread,
             watch=self._file_watch,
@@ -225,6 +227,7 @@ class Application:
         elif self._parts.storing.opened.is_set():
             self.started.set()
             self._systemd.ready(summary)
+            self._parts.events.publish(BoxStarted())
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()

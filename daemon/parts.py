@@ -10,25 +10,29 @@ from daemon.config.file_watch import FileWatch
 from daemon.config.settings import Settings
 from daemon.configuration import Configuration
 from daemon.errors import StartError
+from daemon.events.bus import EventBus
 from daemon.plugins.host import Plugins
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.disk_reserve import DiskReserve
 from daemon.runtime.jobs import Jobs
-from daemon.runtime.metrics import Metrics
+from daemon.runtime.metrics import COUNTED_EVENTS, Metrics
 from daemon.runtime.tasks import TaskGroup
 from daemon.stored_cameras import StoredCameras
 from daemon.storing import Storing
 from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep
 from pipeline.models.engine import Models
-from store.spool.recording import StoredSighting
 from store.spool.spool import Spool, SpoolError
+
+COUNTED_WAITING = 100_000
+"""Counters are right only if no event is dropped, not even while something blocks the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     crashes: CrashNotes
     metrics: Metrics
+    events: EventBus
     spool: Spool
     jobs: Jobs
     analysis: Analysis
@@ -47,12 +51,13 @@ def build_parts(
     plugins: Plugins,
     tasks: TaskGroup,
     *,
-    on_stored: Callable[[StoredSighting], None],
+    subscribe: Callable[[EventBus], None],
     on_crash: Callable[[BaseException], None],
     reread: Callable[[], Settings],
     watch: FileWatch | None,
 ) -> Parts:
-    """Make the parts; `on_crash` gets a fault of the analysis thread.
+    """Make the parts. `subscribe` adds the caller's subscribers to the event bus, and `on_crash` gets a fault
+    of the analysis thread.
 
     Raises:
         StartError: the spool's folder cannot be used.
@@ -60,15 +65,19 @@ def build_parts(
     crashes = CrashNotes(settings.data_dir)
     crashes.begin()
     metrics = Metrics(version=version("facend"), pack=models.pack.name, runtime=models.runtime)
+    events = EventBus(metrics)
+    events.handle("metrics", COUNTED_EVENTS, metrics.count_event, capacity=COUNTED_WAITING)
+    subscribe(events)
     spool = _open_spool(settings, metrics)
     analysis = Analysis(spool, metrics, on_crash)
-    supervisor = Supervisor(models, settings.pipeline, analysis, metrics, crashes)
-    storing = Storing(settings, models, spool, metrics, on_stored, plugins)
+    supervisor = Supervisor(models, settings.pipeline, analysis, metrics, events, crashes)
+    storing = Storing(settings, models, spool, metrics, events, plugins)
     upkeep = Upkeep(settings, models, spool, storing)
     stored_cameras = StoredCameras(storing)
     parts = Parts(
         crashes=crashes,
         metrics=metrics,
+        events=events,
         spool=spool,
         jobs=Jobs(metrics, tasks),
         analysis=analysis,

@@ -16,6 +16,9 @@ log = structlog.get_logger(__name__)
 
 CAMERAS_STOP_SECONDS = 1.0
 
+EVENTS_SECONDS = 0.3
+"""For the last events, after everything that publishes has ended."""
+
 MARGIN_SECONDS = 0.3
 """Kept of the deadline after the last visits are finished."""
 
@@ -38,6 +41,7 @@ async def shut_down(parts: Parts, tasks: TaskGroup, http: AsyncExitStack, deadli
     )
     await parts.storing.close(deadline)
     await asyncio.wait({frames}, timeout=deadline.remaining())
+    await parts.events.close(deadline.at_most(EVENTS_SECONDS).remaining())
     if left := len(parts.spool):
         log.info("sightings wait in the spool for the next start", sightings=left)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +13,9 @@ from daemon.config.service_user import service_user
 from daemon.config.settings import Settings
 from daemon.config.uploads import open_uploads
 from daemon.errors import StartError
+from daemon.events.bus import EventBus
+from daemon.events.producers import StoredSightings
+from daemon.events.types import StoreStateChanged
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.shutdown import side_by_side
@@ -35,7 +37,6 @@ from store.errors import NewerSchemaError, PackError
 from store.mongo.shapes import SHAPES
 from store.mongo.term_leases import TermLeases
 from store.spool.recorder import Recorder
-from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
 
 log = structlog.get_logger(__name__)
@@ -79,14 +80,16 @@ class Storing:
         models: Models,
         spool: Spool,
         metrics: Metrics,
-        on_stored: Callable[[StoredSighting], None],
+        events: EventBus,
         plugins: Plugins,
     ) -> None:
         self._settings = settings
         self._models = models
         self._spool = spool
         self._metrics = metrics
-        self._on_stored = on_stored
+        self._events = events
+        self._stored_sightings = StoredSightings(events)
+        self._published_trouble: str | None = None
         self._plugins = plugins
         self._task: asyncio.Task[None] | None = None
         self._recorder: Recorder | None = None
@@ -160,10 +163,17 @@ class Storing:
             log.warning("the store could not be closed in time; accepted sightings are in the spool")
 
     async def watch_health(self) -> None:
-        """Check the store's health at intervals until cancelled."""
+        """Check the store's health at intervals until cancelled, and publish when it changes."""
         while True:
             await self.health.check(None if self.session is None else self.session.ctx)
+            self._publish_state()
             await asyncio.sleep(HEALTH_SECONDS)
+
+    def _publish_state(self) -> None:
+        trouble, before = self.trouble, self._published_trouble
+        if before is None or bool(trouble) != bool(before):
+            self._published_trouble = trouble
+            self._events.publish(StoreStateChanged(trouble))
 
     async def _run(self) -> None:
         backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
@@ -208,7 +218,7 @@ class Storing:
             watching = supervised(ctx.malformed.watch(), "malformed documents")
             try:
                 # Before the first sighting is stored: plugins see every sighting.
-                await self._plugins.activate(ctx, owner)
+                await self._plugins.activate(ctx, owner, self._events)
                 self.session = StoreSession(ctx, owner, leases)
                 self._recorder = self._new_recorder(self.session)
                 self.opened.set()
@@ -228,7 +238,13 @@ class Storing:
         recording = recording_settings(self._settings.persons, self._models.pack)
         gate = LeasedSightings(session.camera_leases, self._plugins)
         return Recorder(
-            session.ctx, session.owner, self._spool, recording, self._metrics, self._report_stored, gate=gate
+            session.ctx,
+            session.owner,
+            self._spool,
+            recording,
+            self._metrics,
+            self._stored_sightings,
+            gate=gate,
         )
 
     async def _service_user(self, ctx: Context) -> Users.Model:
@@ -247,10 +263,6 @@ class Storing:
             await ctx.facens_lifecycle.save()
         except OSError as error:
             log.warning("the facens were not saved to disk", reason=str(error))
-
-    def _report_stored(self, stored: StoredSighting) -> None:
-        self._on_stored(stored)
-        self._plugins.stored(stored)
 
     def _close_deadline(self) -> Deadline:
         """The deadline for closing the store, once it is being closed."""

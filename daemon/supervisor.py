@@ -21,6 +21,9 @@ from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.reachability import ReachabilityProbe
 from daemon.config.settings import PipelineSettings
+from daemon.events.bus import EventBus
+from daemon.events.producers import CameraEvents, PipelineEvents
+from daemon.events.types import CameraRemoved
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.metrics import Metrics
 from daemon.status import CameraReport
@@ -87,12 +90,14 @@ class Supervisor:
         defaults: PipelineSettings,
         analysis: Analyst,
         metrics: Metrics,
+        events: EventBus,
         crashes: CrashNotes | None = None,
     ) -> None:
         self._models = models
         self._defaults = defaults
         self._analysis = analysis
         self._metrics = metrics
+        self._events = events
         self._crashes = crashes
         # One more than cores, so that none is idle while threads alternate.
         self._decode_limiter = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
@@ -121,10 +126,11 @@ class Supervisor:
         coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
         # Wanted cameras are in the status from now on, although their predecessors may take time to stop.
         self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
-        self._refresh()  # updates the metrics of new cameras
+        self._refresh()  # publishes the states of new cameras
         await self._join(leaving, stop_seconds)
         for cam_id in change.removed:
-            self._metrics.forget_camera(cam_id)
+            # Behind the last changes of its state, which its threads have published.
+            self._events.publish_from_thread(CameraRemoved(cam_id))
         for camera in coming.values():
             self._start(camera)
 
@@ -176,12 +182,13 @@ class Supervisor:
         """A camera to start; grey if it is disabled or another box reads it."""
         settings, read_by = assignment.settings, assignment.read_by
         self._metrics.add_camera(settings.id)
-        slot = LatestFrame(settings.id, self._metrics, on_ready=self._analysis.wake)
+        observer = CameraEvents(self._metrics, self._events)
+        slot = LatestFrame(settings.id, observer, on_ready=self._analysis.wake)
         stages = CameraStages(
             settings.id,
             self._models,
             self._defaults.for_camera(settings),
-            self._metrics,
+            PipelineEvents(self._metrics, self._events),
             motion_gate() if self._defaults.motion_gate else None,
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
@@ -190,7 +197,7 @@ class Supervisor:
         handler = CameraHandler(
             settings,
             slot,
-            self._metrics,
+            observer,
             open_source,
             held_seconds=held,
             wanted_fps=lambda: stages.wanted_fps,

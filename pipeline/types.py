@@ -238,6 +238,29 @@ class ExtractionFace(TypedDict):
     emotions: NotRequired[Emotions]
 
 
+@dataclass(frozen=True, slots=True)
+class StartedVisit:
+    """A visit that has its first usable face."""
+
+    cam_id: str
+    visit_id: str
+    seen_at: datetime
+    """Capture time of that face, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedVisit:
+    """A visit that has ended."""
+
+    cam_id: str
+    visit_id: str
+    started_at: datetime
+    ended_at: datetime
+    """When the face was last in view, UTC."""
+    usable: bool
+    """Whether it had a usable face."""
+
+
 class PipelineObserver(Protocol):
     """Receives events of the pipeline; the daemon counts them."""
 
@@ -250,9 +273,11 @@ class PipelineObserver(Protocol):
         """A shot was posted, low_quality, small, outside_roi, duplicate or not_better."""
         ...
 
-    def visit(self, cam_id: str) -> None:
-        """A visit ended."""
+    def visit_started(self, visit: StartedVisit) -> None:
+        """A visit has its first usable face."""
         ...
+
+    def visit_ended(self, visit: EndedVisit) -> None: ...
 
     def analysed(self, cam_id: str) -> None: ...
     def skipped(self, cam_id: str, reason: str) -> None:
@@ -266,6 +291,7 @@ class UnobservedPipeline:
     def stage(self, stage: str, seconds: float) -> None: ...
     def faces_detected(self, cam_id: str, count: int) -> None: ...
     def shot(self, cam_id: str, outcome: str) -> None: ...
-    def visit(self, cam_id: str) -> None: ...
+    def visit_started(self, visit: StartedVisit) -> None: ...
+    def visit_ended(self, visit: EndedVisit) -> None: ...
     def analysed(self, cam_id: str) -> None: ...
     def skipped(self, cam_id: str, reason: str) -> None: ...

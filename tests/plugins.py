@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 
 from daemon.config.settings import PluginsSettings
+from daemon.events import EventBus
+from daemon.events.producers import StoredSightings
 from daemon.http.server import application, serving
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
@@ -43,6 +45,7 @@ class Site:
         self.plugins = plugins
         self.client = client
         self.metrics = metrics
+        self.events = EventBus(metrics)
 
     def token(self, user: User | None) -> dict[str, str]:
         return {"Authorization": f"Token {user['token']}"} if user else {}
@@ -62,7 +65,8 @@ class Site:
 
     async def record(self, ctx: Context, user: User, spool: Spool, seconds: float = 20) -> None:
         """Stores what waits in the spool, as the daemon does, until it is empty."""
-        recorder = Recorder(ctx, user, spool, RECORDING, self.metrics, self.plugins.stored, gate=self.plugins)
+        stored = StoredSightings(self.events)
+        recorder = Recorder(ctx, user, spool, RECORDING, self.metrics, stored, gate=self.plugins)
         task = asyncio.create_task(recorder.run())
         try:
             await asyncio.wait_for(recorder.drained(), seconds)
@@ -89,7 +93,7 @@ async def site(ctx: Context, user: User, folder: Path, **settings: Any) -> Async
     """A server whose plugins are active."""
     async with web(PluginsSettings(dirs=(folder,), **settings)) as made:
         try:
-            await made.plugins.activate(ctx, user)
+            await made.plugins.activate(ctx, user, made.events)
             yield made
         finally:
             await made.plugins.close()

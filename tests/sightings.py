@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.faces.facen import normalise
 from pipeline.types import FaceAttributes, Facen, Rectangle, Sighting
-from store.spool.recording import RecordingSettings
+from store.spool.recording import RecordingSettings, StoredSighting
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128
@@ -96,3 +96,27 @@ def assert_same(found: Sighting, expected: Sighting) -> None:
     assert found.facen.dtype == np.float32
     assert np.array_equal(found.facen, expected.facen)
     assert set(found.detector_info) == set(expected.detector_info)
+
+
+def stored_sighting(**changes: object) -> StoredSighting:
+    """A stored sighting of person 7 in the hall, matched."""
+    facts: dict[str, object] = {
+        "sighting_id": "1",
+        "face_id": 42,
+        "cam_id": "hall",
+        "visit_id": "v",
+        "captured_at": datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC),
+        "media_time": 5.0,
+        "person_id": 7,
+        "person_name": "",
+        "created": False,
+        "outcome": "matched",
+        "friend": False,
+        "confidence": 0.874,
+        "score": -0.625,
+        "bbox": Rectangle(0, 0, 1, 1),
+        "photo": "",
+        "normalized": "",
+        "thumbnail": "https://pictures.example/a_thumb.jpeg",
+    }
+    return StoredSighting(**{**facts, **changes})  # type: ignore[arg-type]  # a test names the fields

@@ -18,13 +18,14 @@ from daemon.app import Application
 from daemon.benchmarks.camera_process import cpu_seconds
 from daemon.config import file as settings_file
 from daemon.config.settings import Settings
+from daemon.events.bus import EventBus
+from daemon.events.types import SightingStored
 from daemon.runtime import logs
 from daemon.runtime import loop as event_loop
 from daemon.runtime.signals import leave
 from daemon.runtime.systemd import Systemd
 from daemon.service import ready
 from pipeline.models.engine import Models
-from store.spool.recording import StoredSighting
 
 _print_lock = threading.Lock()
 """`print` writes the newline separately, so concurrent lines would mix."""
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 async def _run(settings: Settings, models: Models) -> None:
-    application = Application(settings, models, Systemd(), _stored)
+    application = Application(settings, models, Systemd(), _subscribe)
     asking = threading.Thread(
         target=_answer, args=(application, asyncio.get_running_loop()), name="asking", daemon=True
     )
@@ -81,7 +82,12 @@ def _part(thread: str) -> str:
     return "analysis" if thread == "analysis" else "store and the rest"
 
 
-def _stored(stored: StoredSighting) -> None:
+def _subscribe(events: EventBus) -> None:
+    events.handle("benchmark", [SightingStored], _stored)
+
+
+def _stored(event: SightingStored) -> None:
+    stored = event.stored
     _print_json(
         stored_at=time.time(),
         cam_id=stored.cam_id,

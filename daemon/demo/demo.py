@@ -13,13 +13,14 @@ from daemon.config import file as settings_file
 from daemon.config.settings import HttpSettings, Settings
 from daemon.demo.clip import DemoClipError, make_demo_clip
 from daemon.errors import StartError
+from daemon.events.bus import EventBus
+from daemon.events.types import SightingStored
 from daemon.runtime import data_folder, logs
 from daemon.runtime import loop as event_loop
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.visit_log import shown_path, visit_line
 from daemon.service import ready
 from pipeline.models.engine import Models
-from store.spool.recorder import StoredSighting
 
 CAMERA_ID = "demo"
 
@@ -40,10 +41,13 @@ def run(data_dir: Path, port: int | None) -> None:
 
 
 async def _show(settings: Settings, models: Models) -> None:
-    def on_stored(stored: StoredSighting) -> None:
-        _echo(visit_line(stored, settings.persons.zone))
+    def show(event: SightingStored) -> None:
+        _echo(visit_line(event.stored, settings.persons.zone))
 
-    application = Application(settings, models, Systemd(), on_stored)
+    def subscribe(events: EventBus) -> None:
+        events.handle("demo", [SightingStored], show)
+
+    application = Application(settings, models, Systemd(), subscribe)
     introduction = asyncio.create_task(_introduce(application, settings))
     try:
         await application.run()

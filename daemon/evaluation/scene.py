@@ -18,6 +18,7 @@ from daemon.errors import StartError
 from daemon.evaluation.inputs import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
+from daemon.events.bus import EventBus
 from daemon.models import load_models, models_folder
 from daemon.plugins.host import Plugins
 from daemon.runtime import data_folder
@@ -131,14 +132,14 @@ class _Run:
         async with AsyncExitStack() as stack:
             stack.enter_context(data_folder.held(settings.data_dir))
             self._spool = self._new_spool(metrics)
-            plugins = Plugins(settings.plugins)
-            self._storing = Storing(settings, models, self._spool, metrics, lambda _: None, plugins)
+            plugins, events = Plugins(settings.plugins), EventBus()
+            self._storing = Storing(settings, models, self._spool, metrics, events, plugins)
             stack.push_async_callback(self._storing.close)
             self._storing.start()
             await self._opened()
             steps = Lockstep(datetime.now(UTC), self._store, progress)
             stack.callback(steps.stop)
-            self._supervisor = Supervisor(models, settings.pipeline, steps, metrics)
+            self._supervisor = Supervisor(models, settings.pipeline, steps, metrics, events)
             stack.push_async_callback(self._supervisor.stop, STOP_SECONDS)
             await self._supervisor.apply(settings.cameras)
             await self._played(asyncio.ensure_future(asyncio.to_thread(steps.run)))

@@ -1,8 +1,10 @@
-"""`app`, the first argument of a plugin's `activate`: registers its handlers and hooks."""
+"""`app`, the first argument of a plugin's `activate`: registers its handlers, hooks and subscribers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from daemon.events.types import Event
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.routing import HandlerEntry, Rule, rules
 from store import User
@@ -11,8 +13,26 @@ HookFunction = Callable[..., Any]
 """An async or a plain function; a plain one runs in a thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """A function, and the types of the events that it gets."""
+
+    function: HookFunction
+    types: Sequence[type[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Everything that a plugin registered."""
+
+    rules: Sequence[Rule]
+    before: Sequence[HookFunction]
+    after: Sequence[HookFunction]
+    subscribers: Sequence[Subscriber]
+
+
 class PluginApp:
-    """Collects a plugin's handlers and hooks. They take effect together when `activate` has returned."""
+    """Collects a plugin's handlers, hooks and subscribers, which take effect when `activate` has returned."""
 
     def __init__(self, name: str, user: User) -> None:
         self.name = name
@@ -22,6 +42,7 @@ class PluginApp:
         self._rules: list[Rule] = []
         self._before: list[HookFunction] = []
         self._after: list[HookFunction] = []
+        self._subscribers: list[Subscriber] = []
         self._sealed = False
 
     def add_handlers(self, host_pattern: str, handlers: Sequence[HandlerEntry]) -> None:
@@ -57,10 +78,28 @@ class PluginApp:
         self._before += [before] if before else []
         self._after += [after] if after else []
 
-    def sealed(self) -> tuple[list[Rule], list[HookFunction], list[HookFunction]]:
-        """Accept no more, and return the rules, the hooks before and the hooks after storing."""
+    def subscribe(self, function: HookFunction, *types: type[Event]) -> None:
+        """Call `function(event)` for each event of these types, which are classes of `daemon.events`.
+
+        Calls are made in the background, one after the other; a slow function misses the oldest events.
+
+        Raises:
+            ValueError, TypeError: no type is given, one is not a type of events, or the function is none.
+        """
+        self._open()
+        if not types:
+            raise ValueError("name the types of events to subscribe to, such as daemon.events.VisitUpdated")
+        for kind in types:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise TypeError(f"a subscriber names classes of daemon.events, not {kind!r:.100}")
+        if not callable(function):
+            raise TypeError(f"a subscriber is a function, not {function!r:.100}")
+        self._subscribers.append(Subscriber(function, types))
+
+    def sealed(self) -> "Registered":
+        """Accept no more, and return what was registered."""
         self._sealed = True
-        return self._rules, self._before, self._after
+        return Registered(self._rules, self._before, self._after, self._subscribers)
 
     def _open(self) -> None:
         if self._sealed:

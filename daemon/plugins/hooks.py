@@ -1,7 +1,5 @@
-"""Calls the plugins' hooks: before storing, one after the other; after storing, in the background."""
+"""Calls the plugins' hooks: before storing, one after the other; with events, in the background."""
 
-import asyncio
-import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,15 +9,15 @@ import bson
 import structlog
 from bson.errors import BSONError
 
+from daemon.events.bus import EventBus, Subscription
+from daemon.events.types import Event, SightingStored
 from daemon.plugins.errors import PluginFault, Refuse
 from daemon.plugins.hook import Hook
-from pipeline.base.background import supervised
 from pipeline.types import Sighting
 from store import Face
 from store.errors import BadValueError, FacenStorageError, RefusedSightingError, StoreUnavailableError
 from store.mongo.model_store import storable
 from store.spool.codec import plain
-from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +27,8 @@ ANNOTATION_BYTES = 64 * 1024
 KEPT_DECISIONS = 100
 """Decisions kept for sightings that are retried, so that hooks are not called again."""
 
-MAX_WAITING_NOTICES = 1000
-"""Queue length of a slow hook; beyond it, the oldest notices are dropped."""
+MAX_WAITING_EVENTS = 1000
+"""Queue length of a slow hook; beyond it, the oldest events are dropped."""
 
 DRAIN_SECONDS = 0.5
 
@@ -45,11 +43,10 @@ class _Decision:
 
 
 class SightingHooks:
-    """Calls the hooks; implements `store.spool.recording.SightingGate`."""
+    """Calls the hooks before storing; implements `store.spool.recording.SightingGate`."""
 
-    def __init__(self, before: Sequence[Hook] = (), after: Sequence[Hook] = ()) -> None:
+    def __init__(self, before: Sequence[Hook] = ()) -> None:
         self._before = before
-        self._notifiers = [_Notifier(hook) for hook in after]
         self._decisions: dict[str, _Decision] = {}
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
@@ -72,15 +69,6 @@ class SightingHooks:
         if decision.annotations:
             face["annotations"] = decision.annotations
         face["meta"] = decision.meta
-
-    def stored(self, stored: StoredSighting) -> None:
-        """Queue a notice for each hook after storing."""
-        for notifier in self._notifiers:
-            notifier.notify(stored)
-
-    async def close(self) -> None:
-        """Deliver queued notices for up to `DRAIN_SECONDS`."""
-        await asyncio.gather(*(notifier.close() for notifier in self._notifiers))
 
     async def _decide(self, sighting: Sighting, face: Face) -> _Decision:
         decision = _Decision(meta=face.get("meta"))
@@ -154,41 +142,45 @@ def _refused(hook: Hook, refusal: Refuse, sighting: Sighting) -> str:
     return f"the plugin {hook.plugin.name} refuses it: {reason}"
 
 
-class _Notifier:
-    """Delivers stored sightings to one hook from a queue, so that a slow hook delays no other."""
+class EventHook:
+    """Calls a plugin's function with the events that it subscribed to, one after the other."""
 
-    def __init__(self, hook: Hook) -> None:
+    def __init__(self, hook: Hook, types: Sequence[type[Event]], payload: Callable[[Any], object]) -> None:
+        """`payload` makes the function's argument of an event."""
         self._hook = hook
-        self._waiting: asyncio.Queue[StoredSighting] = asyncio.Queue(MAX_WAITING_NOTICES)
-        self._task = supervised(self._run(), f"plugin {hook.plugin.name} after")
+        self._types = types
+        self._payload = payload
+        self._subscription: Subscription[Event] | None = None
 
-    def notify(self, stored: StoredSighting) -> None:
-        if self._waiting.full():
-            self._waiting.get_nowait()
-            self._waiting.task_done()
-            self._count_lost()
-        self._waiting.put_nowait(stored)
+    @classmethod
+    def after_storing(cls, hook: Hook) -> "EventHook":
+        """A hook after storing, which gets the stored sighting itself."""
+        return cls(hook, [SightingStored], lambda event: event.stored)
 
-    async def close(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._waiting.join(), DRAIN_SECONDS)
-        self._task.cancel()
-        await asyncio.wait({self._task})
+    @classmethod
+    def subscriber(cls, hook: Hook, types: Sequence[type[Event]]) -> "EventHook":
+        return cls(hook, types, lambda event: event)
 
-    async def _run(self) -> None:
-        while True:
-            stored = await self._waiting.get()
-            try:
-                await self._deliver(stored)
-            finally:
-                self._waiting.task_done()
+    def open(self, events: EventBus) -> None:
+        self._subscription = events.handle(
+            f"plugin {self._hook.plugin.name}",
+            self._types,
+            self._deliver,
+            capacity=MAX_WAITING_EVENTS,
+            on_dropped=self._count_lost,
+        )
 
-    async def _deliver(self, stored: StoredSighting) -> None:
+    async def close(self, events: EventBus) -> None:
+        """Deliver queued events for up to `DRAIN_SECONDS`."""
+        if self._subscription is not None:
+            await events.remove(self._subscription, DRAIN_SECONDS)
+
+    async def _deliver(self, event: Event) -> None:
         if self._hook.rests:
             self._count_lost()
             return
         try:
-            await self._hook.call(stored, accept=lambda _: None)
+            await self._hook.call(self._payload(event), accept=lambda _: None)
         except Exception:  # noqa: BLE001 - the hook has logged and counted it
             self._count_lost()
 

@@ -9,18 +9,18 @@ import structlog
 from starlette.routing import BaseRoute, Route
 
 from daemon.config.settings import PluginsSettings
+from daemon.events.bus import EventBus
 from daemon.plugins import loader
-from daemon.plugins.app import HookFunction, PluginApp
+from daemon.plugins.app import HookFunction, PluginApp, Registered
 from daemon.plugins.endpoint import Endpoint
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.hook import Hook
-from daemon.plugins.hooks import SightingHooks
+from daemon.plugins.hooks import EventHook, SightingHooks
 from daemon.plugins.loop_watch import LoopWatch
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
 from pipeline.types import Sighting
 from store import Context, Face, User
-from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
@@ -39,14 +39,19 @@ class Plugins:
         self._watch = LoopWatch(min(settings.timeout_seconds, MAX_BLOCK_SECONDS))
         self._endpoint = Endpoint(settings)
         self._hooks = SightingHooks()
+        self._event_hooks: list[EventHook] = []
+        self._events: EventBus | None = None
         self._plugins: list[Plugin] = []
 
     def routes(self) -> Sequence[BaseRoute]:
         """A catch-all route; append it to the daemon's own."""
         return [Route("/{path:path}", endpoint=self._endpoint)]
 
-    async def activate(self, ctx: Context, user: User) -> None:
-        """Load all plugins and call their `activate` concurrently. Failing ones are logged and left out."""
+    async def activate(self, ctx: Context, user: User, events: EventBus) -> None:
+        """Load all plugins, call their `activate` concurrently, and subscribe their hooks to the events.
+
+        Failing plugins are logged and left out.
+        """
         settings = self._settings
         self._plugins = await asyncio.to_thread(loader.find, settings.dirs, settings.enabled)
         if unknown := settings.options.keys() - {plugin.name for plugin in self._plugins}:
@@ -58,22 +63,24 @@ class Plugins:
         apps = await asyncio.gather(*(self._activate(plugin, ctx, user) for plugin in usable))
         rules: list[Rule] = []
         before: list[Hook] = []
-        after: list[Hook] = []
+        event_hooks: list[EventHook] = []
         for plugin, app in zip(usable, apps, strict=True):
             if app is None:
                 continue
-            its_rules, its_before, its_after = app.sealed()
-            if taken := _taken(rules, its_rules):
+            registered = app.sealed()
+            if taken := _taken(rules, registered.rules):
                 plugin.unusable("activate", PluginFault(taken))
                 continue
-            rules += its_rules
-            before += self._made(plugin, "before", its_before)
-            after += self._made(plugin, "after", its_after)
+            rules += registered.rules
+            before += self._made(plugin, "before", registered.before)
+            event_hooks += self._event_hooks_of(plugin, registered)
             plugin.activated()
-            log.info(
-                "a plugin is active", plugin=plugin.name, paths=[rule.path.pattern for rule in its_rules]
-            )
-        self._hooks = SightingHooks(before, after)
+            paths = [rule.path.pattern for rule in registered.rules]
+            log.info("a plugin is active", plugin=plugin.name, paths=paths)
+        self._hooks = SightingHooks(before)
+        self._events, self._event_hooks = events, event_hooks
+        for hook in event_hooks:
+            hook.open(events)
         self._endpoint.open(ctx, rules, {plugin.name: plugin for plugin in usable})
 
     def hurry(self) -> None:
@@ -81,17 +88,15 @@ class Plugins:
         self._watch.hurry()
 
     async def close(self) -> None:
-        """Refuse requests and deliver queued notices; call it before the context closes."""
+        """Refuse requests and deliver queued events; call it before the context closes."""
         self._endpoint.close()
-        await self._hooks.close()
+        if (events := self._events) is not None:
+            await asyncio.gather(*(hook.close(events) for hook in self._event_hooks))
+            self._event_hooks = []
         self._watch.stop()
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         await self._hooks.admit(sighting_id, sighting, face)
-
-    def stored(self, stored: StoredSighting) -> None:
-        """Notify the hooks of a sighting that is stored and has left the spool."""
-        self._hooks.stored(stored)
 
     def status(self) -> list[dict[str, Any]]:
         return [plugin.status() for plugin in self._plugins]
@@ -124,6 +129,17 @@ class Plugins:
                 self._settings.timeout_seconds,
             )
             for number, function in enumerate(functions, 1)
+        ]
+
+    def _event_hooks_of(self, plugin: Plugin, registered: Registered) -> list[EventHook]:
+        after = self._made(plugin, "after", registered.after)
+        subscribed = self._made(plugin, "event", [one.function for one in registered.subscribers])
+        return [
+            *(EventHook.after_storing(hook) for hook in after),
+            *(
+                EventHook.subscriber(hook, one.types)
+                for hook, one in zip(subscribed, registered.subscribers, strict=True)
+            ),
         ]
 
 

@@ -1,11 +1,11 @@
 """All metrics of Facend. Dashboards and alert rules depend on their names.
 
-`Metrics` is the observer of the pipeline, the cameras and the store.
+`Metrics` is the observer of the pipeline, the cameras and the store, and a subscriber of the event bus.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -16,6 +16,14 @@ from prometheus_client.process_collector import ProcessCollector
 
 from cameras.errors import Reason
 from cameras.observer import CameraState
+from daemon.events.types import (
+    EVENTS,
+    CameraRemoved,
+    CameraStateChanged,
+    Event,
+    SightingStored,
+    VisitEnded,
+)
 from daemon.runtime.gauges import Gauges
 from pipeline.visits.best_shot import ShotOutcome
 from store.observer import PersonOutcome, SightingOutcome
@@ -47,6 +55,8 @@ STAGES = (
 STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+COUNTED_EVENTS: tuple[type[Event], ...] = (CameraStateChanged, CameraRemoved, SightingStored, VisitEnded)
+"""The events that `Metrics.count_event` takes."""
 JOB_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 """Nightly work takes from a moment to hours on a full store."""
 
@@ -121,6 +131,12 @@ class Metrics:
         self._connections_ended = counter(
             "facend_http_connections_ended_total", "HTTP connections ended by the daemon, by reason", "reason"
         )
+        self._events = counter("facend_events_total", "Events published on the event bus", "type")
+        self._events_dropped = counter(
+            "facend_events_dropped_total", "Events that a subscriber was too slow to receive", "subscriber"
+        )
+        for event in EVENTS:
+            self._events.labels(event.type)
         for reason in CONNECTION_ENDS:
             self._connections_ended.labels(reason)
         for stage in STAGES:
@@ -149,7 +165,7 @@ class Metrics:
         self._job.labels(name)
         self._job_failures.labels(name)
 
-    # pipeline.types.PipelineObserver
+    # pipeline.types.PipelineObserver, but for visits
     def stage(self, stage: str, seconds: float) -> None:
         self._stage.labels(stage).observe(seconds)
 
@@ -159,16 +175,13 @@ class Metrics:
     def shot(self, cam_id: str, outcome: str) -> None:
         self._shots.labels(cam_id, outcome).inc()
 
-    def visit(self, cam_id: str) -> None:
-        self._visits.labels(cam_id).inc()
-
     def analysed(self, cam_id: str) -> None:
         self._analysed.labels(cam_id).inc()
 
     def skipped(self, cam_id: str, reason: str) -> None:
         self._skipped.labels(cam_id, reason).inc()
 
-    # cameras.observer.CameraObserver
+    # cameras.observer.CameraObserver, but for the state
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
         self._decoded.labels(cam_id).inc(len(seconds))
         decoding = self._stage.labels("decode")
@@ -177,10 +190,6 @@ class Metrics:
 
     def reconnect(self, cam_id: str, reason: str) -> None:
         self._reconnects.labels(cam_id, reason).inc()
-
-    def state(self, cam_id: str, state: str, reason: str) -> None:
-        for name in CAMERA_STATES:
-            self._state.labels(cam_id, name).set(name == state)
 
     # store.observer.StoreObserver
     def operation(self, name: str, seconds: float) -> None:
@@ -192,14 +201,30 @@ class Metrics:
     def sighting(self, cam_id: str, outcome: str) -> None:
         self._sightings.labels(cam_id, outcome).inc()
 
-    def person(self, cam_id: str, outcome: str) -> None:
-        self._persons.labels(cam_id, outcome).inc()
-
-    def friend(self, cam_id: str) -> None:
-        self._friends.labels(cam_id).inc()
-
     def uploaded(self, size: int) -> None:
         self._uploaded.inc(size)
+
+    # daemon.events.bus.BusObserver
+    def event_published(self, event_type: str) -> None:
+        self._events.labels(event_type).inc()
+
+    def event_dropped(self, subscriber: str) -> None:
+        self._events_dropped.labels(subscriber).inc()
+
+    def count_event(self, event: Event) -> None:
+        """Count one of `COUNTED_EVENTS`."""
+        match event:
+            case CameraStateChanged(cam_id=cam_id, state=state):
+                for name in CAMERA_STATES:
+                    self._state.labels(cam_id, name).set(name == state)
+            case CameraRemoved(cam_id=cam_id):
+                self._forget_state(cam_id)
+            case VisitEnded(cam_id=cam_id):
+                self._visits.labels(cam_id).inc()
+            case SightingStored(stored=stored):
+                self._persons.labels(stored.cam_id, stored.outcome).inc()
+                if stored.friend:
+                    self._friends.labels(stored.cam_id).inc()
 
     # the daemon's own
     def frame_age(self, cam_id: str, captured_at: datetime) -> None:
@@ -224,7 +249,8 @@ class Metrics:
         finally:
             self._job.labels(name).observe(time.perf_counter() - started)
 
-    def forget_camera(self, cam_id: str) -> None:
+    def _forget_state(self, cam_id: str) -> None:
         """Remove the state of a camera that is gone; its counters stay."""
         for name in CAMERA_STATES:
-            self._state.remove(cam_id, name)
+            with suppress(KeyError):
+                self._state.remove(cam_id, name)

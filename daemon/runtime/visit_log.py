@@ -1,7 +1,6 @@
 """One log line for each visit: who came, where and when, and why this person."""
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import tzinfo
 from pathlib import Path
@@ -10,32 +9,38 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import structlog
 
 from cameras.settings import CameraSettings
+from daemon.events.bus import EventBus
+from daemon.events.types import Event, SightingStored, VisitUpdated
 from pipeline.base.control_characters import visible
-from store.spool.recorder import StoredSighting
+from store.spool.recording import StoredSighting
 
 log = structlog.get_logger(__name__)
 
-REMEMBERED_VISITS = 1000
 LONGEST_NAME = 16
 """Longer names of cameras and persons are shortened, so that a line stays under 160 characters."""
 
 
 class VisitLog:
-    """Logs the first sighting of a visit, and a later one if the person changes; others at level debug."""
+    """Logs a visit when its person is determined or changes, and stored faces at level debug."""
 
     def __init__(self, cameras: Iterable[CameraSettings], zone: tzinfo) -> None:
         self._cameras = {camera.id: _camera_name(camera) for camera in cameras}
         self._zone = zone
-        self._persons: OrderedDict[tuple[str, str], int | None] = OrderedDict()
 
-    def __call__(self, stored: StoredSighting) -> None:
-        visit = stored.cam_id, stored.visit_id
-        is_news = visit not in self._persons or self._persons[visit] != stored.person_id
-        self._persons[visit] = stored.person_id
-        self._persons.move_to_end(visit)
-        if len(self._persons) > REMEMBERED_VISITS:
-            self._persons.popitem(last=False)
-        (log.info if is_news else log.debug)(
+    def subscribe(self, events: EventBus) -> None:
+        """Subscribe to the events that are logged."""
+        events.handle("visit log", [VisitUpdated, SightingStored], self.log)
+
+    def log(self, event: Event) -> None:
+        match event:
+            case VisitUpdated(stored=stored):
+                self._log_visit(stored)
+            case SightingStored(stored=stored):
+                score, thumbnail = round(stored.score, 2), stored.thumbnail
+                log.debug("face stored", face=stored.face_id, quality=score, thumbnail=thumbnail)
+
+    def _log_visit(self, stored: StoredSighting) -> None:
+        log.info(
             "visit",
             camera=self._cameras.get(stored.cam_id, _short(stored.cam_id)),
             person=stored.person_id,
@@ -45,8 +50,6 @@ class VisitLog:
             at=f"{stored.captured_at.astimezone(self._zone):%H:%M:%S}",
             visit=stored.visit_id[:8],
         )
-        score, thumbnail = round(stored.score, 2), stored.thumbnail
-        log.debug("face stored", face=stored.face_id, quality=score, thumbnail=thumbnail)
 
 
 def reason(stored: StoredSighting) -> str:

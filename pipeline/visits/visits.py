@@ -17,7 +17,7 @@ from pipeline.faces.quality import assess, bound, pose
 from pipeline.faces.refine import refine
 from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
-from pipeline.types import Detection, Frame, PipelineObserver, Quality
+from pipeline.types import Detection, EndedVisit, Frame, PipelineObserver, Quality, StartedVisit
 from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
@@ -59,6 +59,13 @@ class OngoingVisit:
     """Whether refinement has shown that the face is upright."""
     appearance: AppearanceCache = field(default_factory=AppearanceCache)
     """Known appearances of the face."""
+    announced: bool = False
+    """Whether the observer knows of it."""
+    seen_at: datetime = field(init=False)
+    """When the face was last in view."""
+
+    def __post_init__(self) -> None:
+        self.seen_at = self.started_at
 
     def refine(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
         """As `pipeline.faces.refine.refine`, but checks the orientation only until it is known to be
@@ -98,13 +105,16 @@ class Visits:
         self._record_co_visibility(tracks)
         for track in tracks:
             detection, visit = track.detection, self._visits[track.number]
-            visit.surest = max(visit.surest, detection.score)
+            visit.surest, visit.seen_at = max(visit.surest, detection.score), frame.captured_at
             outcome = self._prefilter(visit, detection, frame)
             if outcome is None:
                 luma = frame.pixels.luma() if luma is None else luma
                 outcome = self._judge(visit, detection, frame, luma)
             if outcome is not None:
                 self._count(outcome)
+            if not visit.announced and visit.best.has_shot and _is_face(track, visit):
+                visit.announced = True
+                self._observer.visit_started(StartedVisit(self._cam_id, visit.id, frame.captured_at))
 
     @property
     def any_good(self) -> bool:
@@ -141,7 +151,9 @@ class Visits:
                 if shot is not None:
                     self._count(ShotOutcome.LOW_QUALITY)
                 continue
-            self._observer.visit(self._cam_id)
+            self._observer.visit_ended(
+                EndedVisit(self._cam_id, visit.id, visit.started_at, visit.seen_at, visit.announced)
+            )
             if shot is not None:
                 posts.append(Post(visit, shot, last))
             elif outcome is not None:

@@ -42,20 +42,20 @@ class Recorder:
         spool: Spool,
         settings: RecordingSettings,
         observer: StoreObserver,
-        on_event: Callable[[StoredSighting], None],
+        on_stored: Callable[[StoredSighting], None],
         *,
         first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
         longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
         gate: SightingGate | None = None,
     ) -> None:
-        """`on_event` is called with each stored sighting after its removal from the spool.
+        """`on_stored` is called with each stored sighting after its removal from the spool.
 
         A crash in between loses the call, never the sighting.
         """
         self._recording = Recording(ctx, user, settings, observer, gate)
         self._spool = spool
         self._observer = observer
-        self._on_event = on_event
+        self._on_stored = on_stored
         self._backoff = Backoff(first_pause_seconds, longest_pause_seconds)
         self._retries = Retries(first_pause_seconds, longest_pause_seconds)
         self._prefers_fresh = False
@@ -181,7 +181,8 @@ class Recorder:
         self._retries.stored(sighting_id)
         self._has_stored = True
         self._healed()
-        self._report(stored)
+        self._observer.sighting(stored.cam_id, "stored")
+        self._on_stored(stored)
         await self._forget_evicted()
 
     async def _forget_evicted(self) -> None:
@@ -198,13 +199,6 @@ class Recorder:
     async def _give_up(self, sighting_id: str, reason: str) -> None:
         await asyncio.to_thread(self._spool.dead, sighting_id, reason)
         self._retries.remove(sighting_id)
-
-    def _report(self, stored: StoredSighting) -> None:
-        self._observer.sighting(stored.cam_id, "stored")
-        self._observer.person(stored.cam_id, stored.outcome)
-        if stored.friend:
-            self._observer.friend(stored.cam_id)
-        self._on_event(stored)
 
     async def _failed(self, sighting_id: str, error: StoreError) -> None:
         failure = self._retries.failed(sighting_id, error)

@@ -24,6 +24,7 @@ from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.benchmarks.camera_clips import hall_clip
 from daemon.config.settings import PipelineSettings
+from daemon.events import EventBus
 from daemon.runtime.metrics import Metrics
 from daemon.supervisor import Supervisor
 from store.spool.spool import Spool
@@ -60,7 +61,7 @@ async def measure(cameras: Sequence[CameraSettings], clip: Path, seconds: float)
     metrics = Metrics(version="", pack="", runtime="")
     with tempfile.TemporaryDirectory(prefix="facend-") as folder:
         analysis = Analysis(Spool(Path(folder), 2**20, metrics), metrics, crashed)
-        supervisor = Supervisor(default_models(), PipelineSettings(), analysis, metrics)
+        supervisor = Supervisor(default_models(), PipelineSettings(), analysis, metrics, EventBus())
         analysis.start()
         await supervisor.apply(cameras)
         await asyncio.sleep(WARM_SECONDS)

@@ -14,7 +14,8 @@ from cameras.load.decode_load import DecodeLoad
 from cameras.settings import CameraSettings
 from daemon.analysis import Analysis
 from daemon.config.settings import PipelineSettings
-from daemon.runtime.metrics import Metrics
+from daemon.events import EventBus
+from daemon.runtime.metrics import COUNTED_EVENTS, Metrics
 from daemon.supervisor import Supervisor
 from store.spool.spool import Spool
 from tests.clips import moving_pictures
@@ -39,7 +40,11 @@ class Box:
         spool = Spool(folder / "spool", 1 << 30, self.metrics)
         self.analysis = Analysis(spool, self.metrics, self.crashes.append)
         self.analysis.start()
-        self.supervisor = Supervisor(default_models(), PipelineSettings(), self.analysis, self.metrics)
+        self.events = EventBus()
+        self.events.handle("metrics", COUNTED_EVENTS, self.metrics.count_event)
+        self.supervisor = Supervisor(
+            default_models(), PipelineSettings(), self.analysis, self.metrics, self.events
+        )
 
     def camera(self, cam_id):
         return next(camera for camera in self.supervisor.status() if camera.cam_id == cam_id)
@@ -70,6 +75,7 @@ async def box(tmp_path):
     yield made
     await made.supervisor.stop(5)
     assert await asyncio.to_thread(made.analysis.stop, 5)
+    await made.events.close(5)
     assert made.crashes == []
 
 
@@ -127,7 +133,7 @@ async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_an
         await free.wait()
         writer.close()
 
-    supervisor = Supervisor(default_models(), PipelineSettings(), box.analysis, box.metrics)
+    supervisor = Supervisor(default_models(), PipelineSettings(), box.analysis, box.metrics, box.events)
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"rtsp://127.0.0.1:{server.sockets[0].getsockname()[1]}/live"
         looking_out = asyncio.create_task(supervisor.probe_reachability())
@@ -199,6 +205,7 @@ async def test_a_camera_that_is_not_wanted_any_more_leaves_no_trace(box, clip):
     await box.frames("door")
     await box.supervisor.apply([settings(clip, "door")])
     assert box.ids() == ["door"]
+    await asyncio.sleep(0.05)  # the event bus delivers the removal
     assert box.shown_states() == {"door"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config.settings import Settings
+from daemon.events import EventBus
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
 from daemon.storing import StoreSession, Storing
@@ -179,7 +180,7 @@ async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) ->
     spool = Spool(tmp_path / "spool", 1_000_000, UnobservedStore())
     metrics = Metrics(version="1", pack="opencv-zoo", runtime="onnxruntime")
     settings = Settings(data_dir=tmp_path)
-    storing = Storing(settings, default_models(), spool, metrics, print, Plugins(settings.plugins))
+    storing = Storing(settings, default_models(), spool, metrics, EventBus(), Plugins(settings.plugins))
     upkeep = Upkeep(settings, default_models(), spool, storing)
     with pytest.raises(StoreUnavailableError, match="being opened"):
         await upkeep.rebuild_facens(lambda *_: None)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from store.collections.users import User
 from store.context import Context
-from store.observer import PersonOutcome, SightingOutcome, UnobservedStore
+from store.observer import SightingOutcome, UnobservedStore
 from store.spool.recorder import Recorder
 from store.spool.recording import RecordingSettings, StoredSighting
 from store.spool.spool import Spool
@@ -18,17 +18,9 @@ class Counting(UnobservedStore):
 
     def __init__(self) -> None:
         self.sightings: list[tuple[str, str]] = []
-        self.persons: list[tuple[str, str]] = []
-        self.friends: list[str] = []
 
     def sighting(self, cam_id: str, outcome: SightingOutcome) -> None:
         self.sightings.append((cam_id, outcome))
-
-    def person(self, cam_id: str, outcome: PersonOutcome) -> None:
-        self.persons.append((cam_id, outcome))
-
-    def friend(self, cam_id: str) -> None:
-        self.friends.append(cam_id)
 
 
 class Running:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from cameras.observer import CameraState
+from daemon.events import CameraStateChanged
 from daemon.runtime.gauges import GAUGES
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.store_health import GALLERY_KINDS
@@ -33,9 +35,10 @@ def a_days_work() -> Metrics:
     metrics = Metrics(version="0", pack="p", runtime="r")
     metrics.add_camera("door")
     metrics.add_job("doctor")
-    metrics.state("door", "green", "")
+    metrics.count_event(CameraStateChanged("door", CameraState.GREEN, ""))
     metrics.operation("faces.find", 0.1)
     metrics.error("faces.find", "StoreUnavailableError")
+    metrics.event_dropped("visit log")
     metrics.frame_age("door", datetime.now(UTC))
     values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
     values["collection"] = tuple(SHAPES)

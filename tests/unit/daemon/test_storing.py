@@ -8,6 +8,7 @@ import pytest
 from daemon import storing as module
 from daemon.config.settings import Settings
 from daemon.errors import StartError
+from daemon.events import EventBus
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
 from daemon.storing import Storing
@@ -34,7 +35,7 @@ def opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opening:
     settings = Settings(data_dir=tmp_path)
     metrics = Metrics(version="1", pack="opencv-zoo", runtime="onnxruntime")
     spool = Spool(tmp_path / "spool", 1_000_000, metrics)
-    return Opening(settings, default_models(), spool, metrics, print, Plugins(settings.plugins))
+    return Opening(settings, default_models(), spool, metrics, EventBus(), Plugins(settings.plugins))
 
 
 @pytest.mark.parametrize(

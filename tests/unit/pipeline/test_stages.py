@@ -15,12 +15,14 @@ from pipeline.stages import CameraStages, StageSettings
 from pipeline.types import (
     ArrayPixels,
     Detection,
+    EndedVisit,
     FaceAttributes,
     Frame,
     Picture,
     Rectangle,
     Scene,
     Sighting,
+    StartedVisit,
     UnobservedPipeline,
 )
 from pipeline.visits.best_shot import Posting
@@ -34,11 +36,17 @@ class Counting(UnobservedPipeline):
     def __init__(self) -> None:
         self.shots: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.started: list[StartedVisit] = []
+        self.ended: list[EndedVisit] = []
 
     def shot(self, cam_id: str, outcome: str) -> None:
         self.shots[outcome] += 1
 
-    def visit(self, cam_id: str) -> None:
+    def visit_started(self, visit: StartedVisit) -> None:
+        self.started.append(visit)
+
+    def visit_ended(self, visit: EndedVisit) -> None:
+        self.ended.append(visit)
         self.counts["visits"] += 1
 
     def analysed(self, cam_id: str) -> None:
@@ -96,6 +104,30 @@ def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
     }
     assert observer.counts["visits"] == 1
     assert observer.shots["posted"] == 1
+
+
+def test_a_visit_is_announced_with_its_first_usable_face_and_once_when_it_ends(models: Models) -> None:
+    """The start is known while the visit goes on, whatever is posted later; the end has its times."""
+    observer = Counting()
+    stages = CameraStages("gate", models, StageSettings(), observer)
+    frames = list(walk(2, 2))
+    run(stages, frames[:8], finish=False)
+    (started,) = observer.started
+    assert started.visit_id == "gate-20260301T120000.000000Z-1"
+    assert started.seen_at - START <= timedelta(seconds=0.5)
+    assert not observer.ended
+    run(stages, frames[8:])
+    (ended,) = observer.ended
+    assert observer.started == [started]
+    assert (ended.visit_id, ended.started_at, ended.usable) == (started.visit_id, START, True)
+    assert timedelta(seconds=1.5) < ended.ended_at - START < timedelta(seconds=2)
+
+
+def test_a_visit_without_a_usable_face_is_not_announced(models: Models) -> None:
+    """Faces that are too small make a visit that ends, and no start."""
+    observer = Counting()
+    run(CameraStages("gate", models, StageSettings(min_face_px=1000), observer), walk(2, 1))
+    assert (observer.started, [ended.usable for ended in observer.ended]) == ([], [False])
 
 
 def test_every_shot_has_one_outcome(models: Models) -> None:

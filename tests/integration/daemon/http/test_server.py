@@ -4,7 +4,9 @@ import httpx
 import pytest
 import uvicorn
 
+from cameras.observer import CameraState
 from daemon.errors import SettingsError, StartError
+from daemon.events import CameraStateChanged
 from daemon.http.server import application, listen, serving
 from daemon.runtime.metrics import Metrics
 
@@ -43,7 +45,7 @@ async def fetch(
 
 async def test_metrics_are_served_in_the_format_of_prometheus(metrics):
     """A scrape sees what was counted, under the promised name."""
-    metrics.state("door", "green", "")
+    metrics.count_event(CameraStateChanged("door", CameraState.GREEN, ""))
     metrics.gauges.add("facend_spool_sightings", lambda: {"": 3})
     answer = await fetch(metrics, Reported(), "/metrics")
     assert answer.headers["content-type"].startswith("text/plain")

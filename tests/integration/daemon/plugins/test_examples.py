@@ -5,19 +5,22 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from cameras.observer import CameraState
+from daemon.events import BoxStarted, CameraStateChanged, VisitEnded
 from pipeline.extractor import FaceExtractor
 from store import Context, User
 from store.spool.spool import Spool
 from tests.faces import default_models, portrait, sample_path
 from tests.mongo import StoreArguments
 from tests.plugins import EXAMPLES, Site, site
-from tests.sightings import FACEN_SIZE, sighting
+from tests.sightings import FACEN_SIZE, START, sighting
 
 
 @pytest.fixture
@@ -166,3 +169,29 @@ async def test_a_webhook_that_redirects_gets_no_token_elsewhere(
                 await asyncio.sleep(0.02)
         assert "302" in (await running.status())["unknown_webhook"]["error"]
     assert len(receiver.got) == 1
+
+
+async def test_the_event_log_has_a_line_for_each_visit_and_camera_state(
+    ctx: Context, user: User, spool: Spool, tmp_path: Path
+) -> None:
+    """Subscribed events of the chosen cameras, with their own time, in order; without a path it fails."""
+    path = tmp_path / "events.jsonl"
+    options = {"event_log": {"path": str(path), "cameras": ["door"]}}
+    for seen in (sighting(1), sighting(2, cam_id="yard")):
+        spool.put(seen)
+    async with site(ctx, user, EXAMPLES, enabled=("event_log",), options=options) as running:
+        running.events.publish(CameraStateChanged("door", CameraState.GREEN, ""))
+        await running.record(ctx, user, spool)
+        running.events.publish(BoxStarted())
+        running.events.publish(VisitEnded("door", "door-1-0", START, usable=True, at=START))
+        status = (await running.status())["event_log"]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["camera.state", "visit.updated", "visit.ended"]
+    assert lines[0]["state"] == "green"
+    assert lines[1]["at"] == sighting(1).captured_at.isoformat()
+    (person,) = [one for one in await ctx.persons.find(user, {}) if one["_id"] == lines[1]["person"]]
+    assert (lines[1]["new"], person.get("name")) == (True, None)
+    assert lines[2]["at"] == START.isoformat()
+    assert (status["state"], status["failures"], status["lost"]) == ("active", 0, 0)
+    async with site(ctx, user, EXAMPLES, enabled=("event_log",)) as running:
+        assert "needs the option path" in (await running.status())["event_log"]["error"]

@@ -295,7 +295,7 @@ async def test_before_the_store_opens_plugins_answer_503(ctx: Context, user: Use
     async with web(PluginsSettings(dirs=(folder,), options=OPTIONS)) as early:
         assert error(await early.ask("GET", "/set", user)) == (503, "not_ready")
         assert (await early.ask("GET", "/healthz")).status_code == 200
-        await early.plugins.activate(ctx, user)
+        await early.plugins.activate(ctx, user, early.events)
         assert (await early.ask("GET", "/set", user)).json() == "hello"
         await early.plugins.close()
         assert error(await early.ask("GET", "/set", user)) == (503, "not_ready")

@@ -79,7 +79,7 @@ async def test_a_poor_look_makes_nobody(
     """One shot, or poor ones, of a stranger: the face is stored, in `default` alone, without a person."""
     seen = await record(ANNA, **facts)
     assert (seen.person_id, seen.created, seen.outcome, seen.friend) == (None, False, "withheld", False)
-    assert running.observer.persons == [("door", "withheld")]
+    assert [event.outcome for event in running.events] == ["withheld"]
     assert (await only_face(ctx, user, seen)).galleries == [DEFAULT_GALLERY]
     assert await ctx.persons.count(user, None) == 0
 
@@ -125,7 +125,7 @@ async def test_between_same_and_different_a_poor_look_decides_nothing(
     assert (known.outcome, known.person_id) == ("matched", anna.person_id)
     new = await record(at(ANNA, 0.77, seed=5))
     assert (new.outcome, new.confidence) == ("created", pytest.approx(0.77, abs=1e-4))
-    assert [outcome for _, outcome in running.observer.persons] == [
+    assert [event.outcome for event in running.events] == [
         "created",
         "ambiguous",
         "matched",

@@ -7,14 +7,15 @@ import time
 import numpy as np
 import pytest
 
-from daemon.plugins import Refuse
+from daemon.events import BoxStarted, EventBus, SightingStored, VisitStarted
+from daemon.plugins import PluginApp, Refuse
 from daemon.plugins.errors import OverdueFault, PluginFault
 from daemon.plugins.hook import FAILURES_TO_REST, FIRST_REST_SECONDS, MAX_REST_SECONDS, Hook
-from daemon.plugins.hooks import ANNOTATION_BYTES, MAX_WAITING_NOTICES, SightingHooks
+from daemon.plugins.hooks import ANNOTATION_BYTES, MAX_WAITING_EVENTS, EventHook, SightingHooks
 from daemon.plugins.plugin import Plugin
 from store.errors import RefusedSightingError, StoreUnavailableError
 from tests.facens import face, person_facen
-from tests.sightings import sighting
+from tests.sightings import sighting, stored_sighting
 
 SEEN = sighting(1)
 
@@ -266,61 +267,89 @@ async def test_a_thread_that_hangs_is_not_joined_by_others():
                 continue
 
 
-async def test_tellings_come_in_order_and_off_the_way():
-    """A slow hook after storing holds up nobody; it is told of everything, in order."""
-    told = []
+@pytest.fixture
+async def events():
+    bus = EventBus()
+    yield bus
+    await bus.close(5)
 
-    async def slow(stored):
+
+async def test_events_are_delivered_in_order_and_a_slow_hook_delays_no_other(events):
+    """Each hook gets every event of its types, in order; publishing does not wait for them."""
+    slowly, fast = [], []
+
+    async def slow(event):
         await asyncio.sleep(0.01)
-        told.append(stored)
+        slowly.append(event.visit_id)
 
-    hooks = SightingHooks(after=[hook(slow), hook(told.append)])
-    since = time.monotonic()
+    hooks = [
+        EventHook.subscriber(hook(slow), [VisitStarted]),
+        EventHook.subscriber(hook(lambda event: fast.append(event.visit_id)), [VisitStarted, BoxStarted]),
+    ]
+    for one in hooks:
+        one.open(events)
     for number in range(10):
-        hooks.stored(number)
-    assert time.monotonic() - since < 0.05
-    await hooks.close()
-    assert sorted(told) == sorted([*range(10), *range(10)])
-    assert [one for index, one in enumerate(told) if told.index(one) != index] == list(range(10))
+        events.publish(VisitStarted("door", number))
+    await hooks[1].close(events)
+    assert len(slowly) < 10
+    await hooks[0].close(events)
+    assert slowly == fast == list(range(10))
 
 
-async def test_a_hook_too_far_behind_misses_the_oldest():
-    """The queue is bounded, what is missed is counted, and the newest are told."""
+async def test_a_hook_too_far_behind_misses_the_oldest_events(events):
+    """The queue is bounded, missed events are counted, and the newest are delivered."""
     told, begin = [], asyncio.Event()
 
-    async def late(stored):
+    async def late(event):
         await begin.wait()
-        told.append(stored)
+        told.append(event.visit_id)
 
     behind = hook(late)
-    hooks = SightingHooks(after=[behind])
-    hooks.stored(-1)
+    subscriber = EventHook.subscriber(behind, [VisitStarted])
+    subscriber.open(events)
+    events.publish(VisitStarted("door", -1))
     await asyncio.sleep(0.01)
-    for number in range(MAX_WAITING_NOTICES + 3):
-        hooks.stored(number)
+    for number in range(MAX_WAITING_EVENTS + 3):
+        events.publish(VisitStarted("door", number))
     begin.set()
-    await asyncio.sleep(0)
     async with asyncio.timeout(10):
-        while len(told) < MAX_WAITING_NOTICES + 1:  # noqa: ASYNC110 - a look from outside
+        while len(told) < MAX_WAITING_EVENTS + 1:  # noqa: ASYNC110 - a look from outside
             await asyncio.sleep(0.01)
-    await hooks.close()
-    assert told == [-1, *range(3, MAX_WAITING_NOTICES + 3)]
+    await subscriber.close(events)
+    assert told == [-1, *range(3, MAX_WAITING_EVENTS + 3)]
     assert behind.plugin.status()["lost"] == 3
 
 
-async def test_a_telling_that_fails_is_counted_and_the_next_one_told():
-    """One bad sighting does not end the telling."""
+async def test_an_event_that_a_hook_fails_on_is_counted_and_the_next_one_delivered(events):
+    """One bad sighting does not end the subscription; a hook after storing gets the sighting itself."""
     told = []
 
     def picky(stored):
-        if stored == 1:
+        if stored.face_id == 1:
             raise ValueError("not this one")
-        told.append(stored)
+        told.append(stored.face_id)
 
     picking = hook(picky, where="after")
-    hooks = SightingHooks(after=[picking])
+    after = EventHook.after_storing(picking)
+    after.open(events)
     for number in range(3):
-        hooks.stored(number)
-    await hooks.close()
+        events.publish(SightingStored(stored_sighting(face_id=number)))
+    await after.close(events)
     assert told == [0, 2]
     assert (picking.plugin.lost, picking.plugin.error) == (1, "after: ValueError: not this one")
+
+
+@pytest.mark.parametrize(
+    ("function", "types", "error"),
+    [
+        (print, (), "name the types"),
+        (print, (int,), "names classes of daemon.events"),
+        (print, ("visit.updated",), "names classes of daemon.events"),
+        (None, (VisitStarted,), "a subscriber is a function"),
+    ],
+)
+def test_a_subscription_that_cannot_work_is_refused_at_once(function, types, error):
+    """The plugin's activate fails with what is expected, instead of a hook that is never called."""
+    app = PluginApp("plug", None)
+    with pytest.raises((ValueError, TypeError), match=error):
+        app.subscribe(function, *types)

@@ -4,7 +4,10 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client import generate_latest
 
+from cameras.observer import CameraState
+from daemon.events import CameraRemoved, CameraStateChanged, SightingStored, VisitEnded
 from daemon.runtime.metrics import Metrics
+from tests.sightings import stored_sighting
 
 PROMISED = [
     "facend_build_info",
@@ -26,6 +29,8 @@ PROMISED = [
     "facend_uploads_bytes_total",
     "facend_job_seconds",
     "facend_job_failures_total",
+    "facend_events_total",
+    "facend_events_dropped_total",
 ]
 
 
@@ -34,17 +39,18 @@ def all_counted() -> Metrics:
     metrics.stage("detect", 0.01)
     metrics.faces_detected("door", 2)
     metrics.shot("door", "posted")
-    metrics.visit("door")
+    metrics.event_published("visit.ended")
+    metrics.event_dropped("visit log")
+    metrics.count_event(VisitEnded("door", "v", datetime.now(UTC), usable=True))
     metrics.analysed("door")
     metrics.skipped("door", "busy")
     metrics.frames_decoded("door", [0.003])
     metrics.reconnect("door", "refused")
-    metrics.state("door", "red", "refused")
+    metrics.count_event(CameraStateChanged("door", CameraState.RED, "refused"))
     metrics.operation("faces.add", 0.002)
     metrics.error("faces.add", "unavailable")
     metrics.sighting("door", "stored")
-    metrics.person("door", "created")
-    metrics.friend("door")
+    metrics.count_event(SightingStored(stored_sighting(cam_id="door", outcome="created", friend=True)))
     metrics.uploaded(1000)
     metrics.frame_age("door", datetime.now(UTC))
     with metrics.job("retention"):
@@ -62,11 +68,11 @@ def test_every_promised_metric_is_exposed(name):
 def test_a_camera_is_in_one_state_at_a_time():
     """The states add up to 1, and a camera that is gone shows none."""
     metrics = all_counted()
-    metrics.state("door", "green", "")
+    metrics.count_event(CameraStateChanged("door", CameraState.GREEN, ""))
     sample = metrics.registry.get_sample_value
     states = ("green", "yellow", "red", "grey")
     assert [sample("facend_camera_state", {"camera": "door", "state": s}) for s in states] == [1, 0, 0, 0]
-    metrics.forget_camera("door")
+    metrics.count_event(CameraRemoved("door"))
     assert sample("facend_camera_state", {"camera": "door", "state": "green"}) is None
 
 

@@ -1,6 +1,6 @@
 """The log line of a visit, and the line of the demo."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,37 +9,15 @@ import structlog
 from structlog.testing import capture_logs
 
 from daemon.config.settings import Settings
+from daemon.events import EventBus, VisitUpdated
+from daemon.events.producers import StoredSightings
 from daemon.runtime.visit_log import VisitLog, reason, shown_path, visit_line
-from pipeline.types import Rectangle
-from store.spool.recording import StoredSighting
-
-
-def stored(**changes):
-    facts = {
-        "sighting_id": "1",
-        "face_id": 42,
-        "cam_id": "hall",
-        "visit_id": "v",
-        "captured_at": datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC),
-        "media_time": 5.0,
-        "person_id": 7,
-        "person_name": "",
-        "created": False,
-        "outcome": "matched",
-        "friend": False,
-        "confidence": 0.874,
-        "score": -0.625,
-        "bbox": Rectangle(0, 0, 1, 1),
-        "photo": "",
-        "normalized": "",
-        "thumbnail": "https://pictures.example/a_thumb.jpeg",
-    }
-    return StoredSighting(**{**facts, **changes})
+from tests.sightings import stored_sighting
 
 
 def test_a_line_shows_site_time_camera_person_reason_and_picture():
     """What a person at a terminal wants to know, in the site's time zone."""
-    line = visit_line(stored(person_name="Anna"), ZoneInfo("Asia/Tokyo"))
+    line = visit_line(stored_sighting(person_name="Anna"), ZoneInfo("Asia/Tokyo"))
     assert line.startswith("21:00:05  camera hall  person 7 (Anna)  matched, confidence 0.87")
     assert line.endswith("  https://pictures.example/a_thumb.jpeg")
     assert "friend" not in line
@@ -56,17 +34,17 @@ def test_a_line_shows_site_time_camera_person_reason_and_picture():
 )
 def test_every_outcome_has_a_reason_in_words(changes, words):
     """Also those without a person; a new person has no confidence, which would be a stranger's."""
-    assert reason(stored(**changes)) == words
-    assert words in visit_line(stored(**changes), UTC)
-    assert ("nobody" in visit_line(stored(**changes), UTC)) == ("person_id" in changes)
+    assert reason(stored_sighting(**changes)) == words
+    assert words in visit_line(stored_sighting(**changes), UTC)
+    assert ("nobody" in visit_line(stored_sighting(**changes), UTC)) == ("person_id" in changes)
 
 
 def test_a_friend_is_marked():
     """And nobody else is."""
-    assert ", friend" in visit_line(stored(friend=True), UTC)
+    assert ", friend" in visit_line(stored_sighting(friend=True), UTC)
 
 
-def test_a_visit_is_one_line_with_camera_person_and_visit():
+async def test_a_visit_is_one_line_with_camera_person_and_visit():
     """Later sightings of a visit are logged only if the person changes; another visit is another line."""
     settings = Settings.model_validate(
         {
@@ -74,12 +52,15 @@ def test_a_visit_is_one_line_with_camera_person_and_visit():
             "persons": {"time_zone": "Asia/Tokyo"},
         }
     )
-    visit_log = VisitLog(settings.cameras, settings.persons.zone)
+    events = EventBus()
+    VisitLog(settings.cameras, settings.persons.zone).subscribe(events)
+    publish = StoredSightings(events)
     with capture_logs() as entries:
-        visit_log(stored(person_id=None, outcome="withheld"))
-        visit_log(stored(person_id=None, outcome="withheld"))
-        visit_log(stored(person_name="Anna"))
-        visit_log(stored(visit_id="w"))
+        publish(stored_sighting(person_id=None, outcome="withheld"))
+        publish(stored_sighting(person_id=None, outcome="withheld"))
+        publish(stored_sighting(person_name="Anna"))
+        publish(stored_sighting(visit_id="w"))
+        await events.close(5)
     lines = [entry for entry in entries if (entry["event"], entry["log_level"]) == ("visit", "info")]
     assert [(line["visit"], line["person"]) for line in lines] == [("v", None), ("v", 7), ("w", 7)]
     assert lines[1]["camera"] == "Entrance hall"
@@ -92,16 +73,15 @@ def test_a_line_stays_under_160_characters():
         {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 200}]}
     )
     with capture_logs() as entries:
-        VisitLog(settings.cameras, settings.persons.zone)(
-            stored(
-                cam_id="c" * 40,
-                person_id=123456,
-                person_name="p" * 200,
-                outcome="ambiguous",
-                friend=False,
-                visit_id="f" * 32,
-            )
+        seen = stored_sighting(
+            cam_id="c" * 40,
+            person_id=123456,
+            person_name="p" * 200,
+            outcome="ambiguous",
+            friend=False,
+            visit_id="f" * 32,
         )
+        VisitLog(settings.cameras, settings.persons.zone).log(VisitUpdated(seen))
     entry = {**entries[0], "level": entries[0]["log_level"]}
     del entry["log_level"]
     line = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)(None, "", entry)

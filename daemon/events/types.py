@@ -1,0 +1,119 @@
+"""The events of the daemon, as its parts and plugins receive them from the bus."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from cameras.observer import CameraState
+from store.spool.recording import StoredSighting
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events."""
+
+    type: ClassVar[str]
+    """Name of the kind of event, in metrics and messages."""
+    at: datetime = field(default_factory=_now)
+    """When it happened, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitStarted(Event):
+    """A visit had its first usable face. Nobody is identified yet."""
+
+    type = "visit.started"
+    cam_id: str
+    visit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VisitUpdated(Event):
+    """The identity of a visitor was determined, or changed."""
+
+    type = "visit.updated"
+    stored: StoredSighting
+    """The sighting that decided it."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitEnded(Event):
+    """A visit ended. Its last sighting may still be on its way to the store."""
+
+    type = "visit.ended"
+    cam_id: str
+    visit_id: str
+    started_at: datetime
+    usable: bool
+    """Whether it had a usable face, and therefore a `VisitStarted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SightingStored(Event):
+    """A sighting was stored, with its person and pictures, and left the spool."""
+
+    type = "sighting.stored"
+    stored: StoredSighting
+
+
+@dataclass(frozen=True, slots=True)
+class PersonCreated(Event):
+    """A person was created for a visitor whom no known face matches."""
+
+    type = "person.created"
+    person_id: int
+    cam_id: str
+    visit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStateChanged(Event):
+    """The state of a camera, or the reason for it, changed."""
+
+    type = "camera.state"
+    cam_id: str
+    state: CameraState
+    reason: str
+    """One word, as in `cameras.observer.CameraStatus`; empty for green."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRemoved(Event):
+    """A camera was removed from the settings or the collection, and has stopped."""
+
+    type = "camera.removed"
+    cam_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStateChanged(Event):
+    """Sightings can be stored again, or can no longer be stored."""
+
+    type = "store.state"
+    trouble: str
+    """Why nothing can be stored; empty if sightings are stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoxStarted(Event):
+    """The daemon runs: its cameras are started and the store is open."""
+
+    type = "box.started"
+
+
+EVENTS: tuple[type[Event], ...] = (
+    VisitStarted,
+    VisitUpdated,
+    VisitEnded,
+    SightingStored,
+    PersonCreated,
+    CameraStateChanged,
+    CameraRemoved,
+    StoreStateChanged,
+    BoxStarted,
+)
+"""All kinds of events."""
