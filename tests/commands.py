@@ -25,6 +25,7 @@ def restored_logging() -> Iterator[None]:
     yield
     signal.signal(signal.SIGTERM, handler)
     os.umask(mask)
+    logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**structured)

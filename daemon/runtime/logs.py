@@ -21,7 +21,9 @@ JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical":
 """sd-daemon(3): the journal stores a line that begins with <N> with that syslog priority."""
 
 
-CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL")
+WARNINGS = "py.warnings"
+"""The logger to which `logging.captureWarnings` sends what libraries pass to `warnings.warn`."""
+CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL", WARNINGS)
 """Libraries that log each event; clients may cause thousands."""
 REPEAT_SECONDS = 10.0
 KEPT_LINES = 256
@@ -55,6 +57,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(chosen)],
         )
     )
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -72,7 +75,7 @@ class RepeatLimiter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(CHATTY):
             return True
-        key = (record.name, str(record.msg)[:80])
+        key = (record.name, _template(record))
         passed_at, repeats = self._seen.get(key, (-math.inf, 0))
         if record.created - passed_at < REPEAT_SECONDS:
             self._seen[key] = (passed_at, repeats + 1)
@@ -83,6 +86,12 @@ class RepeatLimiter(logging.Filter):
         if repeats:
             record.msg, record.args = f"{record.getMessage()} (and {repeats} more like it)", None
         return True
+
+
+def _template(record: logging.LogRecord) -> str:
+    """What repeated lines have in common; of a warning the place in the code, which precedes its text."""
+    text = str(record.msg)
+    return text.partition(": ")[0] if record.name == WARNINGS else text[:80]
 
 
 def _format_for_stderr() -> LogFormat:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pipeline.errors import PictureError
+from pipeline.pictures.exif import check_info
 from pipeline.pictures.memory import MEMORY
 from pipeline.pictures.structure import check_structure, decoding_cost
 from pipeline.types import Picture
@@ -92,7 +93,7 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
     """
     if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1:
         # Pillow takes even a single frame for an animation, which needs three times as much.
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = _orientation(image)
         image.close()
         how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
@@ -100,7 +101,7 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
             raise PictureError("the picture is damaged or cut short (WEBP)")
         return np.asarray(decoded, np.uint8), orientation
     image.load()
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    orientation = _orientation(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
@@ -109,6 +110,11 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
         cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
     image.close()
     return pixels, orientation
+
+
+def _orientation(image: Image.Image) -> object:
+    check_info(image.info)
+    return image.getexif().get(ExifTags.Base.Orientation)
 
 
 def _upright(pixels: Picture, orientation: object) -> Picture:

@@ -6,11 +6,12 @@ So files whose parts are more, or larger, than those of real pictures are refuse
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from PIL import Image
 
 from pipeline.errors import PictureError
+from pipeline.pictures.exif import HEADER, check_exif
 
 MAX_COST_BYTES = 1024 * 1024 * 1024
 """Maximum memory for decoding one picture."""
@@ -49,7 +50,7 @@ JPEG_COEFFICIENT = 2
 _JPEG_MARKER = re.compile(rb"\xff++([^\x00\xff\xd0-\xd7])")
 """Entropy-coded data has a 0 or a restart marker behind each FF (ITU-T T.81, B.1.1.2 and B.1.1.5)."""
 _WINDOW = 65_536
-_JPEG_FIRST_SEGMENT, _JPEG_SCAN, _JPEG_END = 0xC0, 0xDA, b"\xd9"
+_JPEG_FIRST_SEGMENT, _JPEG_SCAN, _JPEG_APP1, _JPEG_END = 0xC0, 0xDA, 0xE1, b"\xd9"
 _PNM = re.compile(rb"P(?:[1-6f]|0CMYK|y(?:P|RGBA|CMYK))[\s#]")
 _TIFF_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
@@ -115,23 +116,42 @@ def jpeg_scans(data: bytes) -> int:
     The walk follows libjpeg: it skips segments by their length, and markers in entropy-coded data that have
     no meaning there byte by byte. PictureError where there is no scan, or too many of anything.
     """
-    place, scans = 2, 0
-    for _ in range(MAX_PARTS):
-        found = _next_marker(data, place, len(data) if scans else place + MAX_PARTS)
-        if found is None or found[1] == _JPEG_END:
-            break
-        place, marker = found.end(), found[1][0]
-        if marker < _JPEG_FIRST_SEGMENT:
-            continue
+    scans = 0
+    for number, (marker, _) in enumerate(_jpeg_segments(data)):
         scans += marker == _JPEG_SCAN
         if scans > MAX_SCANS:
             raise _too_many("scans", MAX_SCANS)
-        place += max(2, struct.unpack_from(">H", data, place)[0])
-    else:
-        raise _too_many("segments", MAX_PARTS)
+        if number >= MAX_PARTS:
+            raise _too_many("segments", MAX_PARTS)
     if not scans:
         raise PictureError("the picture is damaged or cut short (a JPEG without pixels)")
     return scans
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of each segment up to the end marker."""
+    place, scanned = 2, False
+    while found := _next_marker(data, place, len(data) if scanned else place + MAX_PARTS):
+        place, marker = found.end(), found[1][0]
+        if found[1] == _JPEG_END:
+            return
+        if marker < _JPEG_FIRST_SEGMENT:
+            yield marker, b""
+            continue
+        scanned = scanned or marker == _JPEG_SCAN
+        length = max(2, struct.unpack_from(">H", data, place)[0])
+        yield marker, data[place + 2 : place + length]
+        place += length
+
+
+def _check_jpeg(data: bytes) -> None:
+    jpeg_scans(data)
+    blocks = [
+        content.removeprefix(HEADER)
+        for marker, content in _jpeg_segments(data)
+        if marker == _JPEG_APP1 and content.startswith(HEADER)
+    ]
+    check_exif(b"".join(blocks))  # Pillow joins them as well
 
 
 def _next_marker(data: bytes, place: int, end: int) -> re.Match[bytes] | None:
@@ -208,7 +228,7 @@ def _check_pnm(data: bytes) -> None:
 
 
 _CHECKS: Mapping[bytes, Callable[[bytes], object]] = {
-    b"\xff\xd8": jpeg_scans,
+    b"\xff\xd8": _check_jpeg,
     b"\x89PNG\r\n\x1a\n": _check_png,
     b"GIF8": _check_gif,
     b"II": _check_tiff,

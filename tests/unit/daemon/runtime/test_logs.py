@@ -1,5 +1,6 @@
 import json
 import logging
+import warnings
 
 import pytest
 import structlog
@@ -85,3 +86,12 @@ def test_a_library_that_repeats_itself_is_cut_short(capsys):
     later.created += logs.REPEAT_SECONDS + 1
     library.handle(later)
     assert json.loads(capsys.readouterr().err)["event"] == "another line (and 999 more like it)"
+
+
+def test_warnings_of_libraries_are_limited_lines_of_the_log(capsys):
+    """A damaged picture makes Pillow warn of each of its fields, past the format of the log."""
+    logs.configure("json", "info")
+    for number in range(1000):
+        warnings.warn(f"bad field {number}", UserWarning, stacklevel=1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "bad field 0" in json.loads(line)["event"]

@@ -83,6 +83,39 @@ def tiff_of_jpeg_strips(compression_field: tuple[int, int, int, int]) -> bytes:
     return tiff_of(8000, 8000, *fields, more=places + strip)
 
 
+def exif_of(fields: int) -> bytes:
+    """Fields without sense, as in `tiff`."""
+    return tiff([(1000 + number % 60_000, 7, 4, 0) for number in range(fields)])
+
+
+def jpeg_with_exif(block: bytes) -> bytes:
+    """In as many segments as it takes; Pillow joins them."""
+    parts = [b"Exif\0\0" + block[place : place + 65_000] for place in range(0, len(block), 65_000)]
+    return jpeg_with(b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in parts))
+
+
+def png_with_raw_profile(block: bytes) -> bytes:
+    """EXIF as ImageMagick writes it into PNG."""
+    text = f"\nexif\n{len(block):8}\n{block.hex()}\n".encode()
+    return png_with(chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text)))
+
+
+def png_with_exif_behind_its_pixels(block: bytes) -> bytes:
+    data = encoded(picture(), "PNG")
+    return data[:-12] + chunk(b"eXIf", block) + data[-12:]
+
+
+EXIF: dict[str, Callable[[int], bytes]] = {
+    "JPEG": lambda fields: jpeg_with_exif(exif_of(fields)),
+    "PNG": lambda fields: png_with(chunk(b"eXIf", exif_of(fields))),
+    "PNG, behind its pixels": lambda fields: png_with_exif_behind_its_pixels(exif_of(fields)),
+    "PNG, as text": lambda fields: png_with_raw_profile(exif_of(fields)),
+    "WEBP": lambda fields: encoded(picture(), "WEBP", exif=exif_of(fields)),
+    "WEBP, animated": lambda fields: encoded(
+        picture(), "WEBP", exif=exif_of(fields), save_all=True, append_images=[picture()]
+    ),
+}
+
 BOMBS: dict[str, Callable[[], bytes]] = {
     "JPEG, 300 scans": lambda: jpeg_with_scans(300),
     "JPEG, 300 scans behind a marker without meaning": lambda: (
@@ -171,6 +204,16 @@ def test_a_picture_that_costs_more_than_the_limit_is_refused(
     image.n_frames = frames  # type: ignore[attr-defined] # as those that Pillow opens have it
     with pytest.raises(PictureError, match="MiB"):
         picture_structure.decoding_cost(image, jpeg_with_scans(1))
+
+
+@pytest.mark.parametrize("name", EXIF)
+def test_exif_of_thousands_of_fields_is_refused(name: str, recwarn: pytest.WarningsRecorder) -> None:
+    """Pillow reads each field by itself, twice, and warns of each: a megabyte makes twelve of log."""
+    assert decode(EXIF[name](50), MAX_PIXELS).shape == (24, 32, 3)
+    recwarn.clear()
+    with pytest.raises(PictureError, match="1000 fields"):
+        decode(EXIF[name](40_000), MAX_PIXELS)
+    assert len(recwarn) < 10
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
