@@ -94,6 +94,7 @@ class Leases:
         latest = {"$add": ["$$NOW", int(2 * HELD_SECONDS * 1000)]}
         expired = {
             "$or": [
+                {"$ne": [{"$type": "$holder"}, "objectId"]},
                 {"$ne": [{"$type": "$expires"}, "date"]},
                 {"$lte": ["$expires", "$$NOW"]},
                 {"$gt": ["$expires", latest]},

@@ -5,6 +5,7 @@ conditions to every read, so that no reader sees a malformed document; `store.mo
 the hidden ones. Fields that no code computes with may hold anything.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ class Field:
     most: int | None = None
     items: "Field | None" = None
     inside: "Mapping[str, Field] | None" = None
+    pattern: str | None = None
+    """A regular expression, read the same by MongoDB and Python."""
 
 
 def _optional(field: Field) -> Field:
@@ -53,6 +56,13 @@ A_NUMBER = Field(NUMBER, "a number", required=True)
 NAMES = Field(("array",), "a list of names", required=True, items=TEXT)
 IDS = Field(("array",), "a list of whole numbers from 0", required=True, items=ID)
 VERSION = Field(WHOLE, "a version number", least=0, most=HIGHEST_VERSION)
+
+PICTURE_KEY = Field(
+    ("string",),
+    "the key of a picture below its owner's folder",
+    required=True,
+    pattern=r"^(?=.{1,1024}$)[0-9a-f]{24}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})+$(?!\n)",
+)
 
 SHAPES: Mapping[str, Mapping[str, Field]] = {
     "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
@@ -107,6 +117,16 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     },
     "erased": {"_id": ID, "owner": OBJECT_ID},
     "job_runs": {"_id": TEXT, "at": TIME},
+    "upload_locations": {
+        **dict.fromkeys(("location", "box", "machine", "address"), TEXT),
+        "owner": OBJECT_ID,
+        "seen": TIME,
+    },
+    "picture_removals": {
+        "key": PICTURE_KEY,
+        "location": Field((*TEXT.types, "null"), "text or null", required=True),
+        "face": ID,
+    },
     "facens": {
         **dict.fromkeys(("_id", "database", "name"), TEXT),
         "size": Field(WHOLE, "a whole number from 1", required=True, least=1),
@@ -167,6 +187,8 @@ def _schema(field: Field) -> Document:
         schema["minimum"] = field.least
     if field.most is not None:
         schema["maximum"] = field.most
+    if field.pattern is not None:
+        schema["pattern"] = field.pattern
     if field.items is not None:
         schema["items"] = _schema(field.items)
     return schema | (_schema_inside(field.inside) if field.inside is not None else {})
@@ -190,6 +212,8 @@ def _fits(field: Field, value: object) -> bool:
         if field.least is not None and not value >= field.least:
             return False
         return field.most is None or value <= field.most
+    if isinstance(value, str) and field.pattern is not None:
+        return re.search(field.pattern, value) is not None
     if isinstance(value, list) and field.items is not None:
         return all(_fits(field.items, item) for item in value)
     if isinstance(value, Mapping) and field.inside is not None:

@@ -25,6 +25,7 @@ from pipeline.base.background import supervised
 from store.errors import LeaseLostError, StoreError
 from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
+from store.mongo.shapes import FIRST_TIME
 
 LEASE_SECONDS = 20.0
 """A lease expires this long after its last renewal."""
@@ -282,6 +283,7 @@ class TermLeases:
                 {"$lte": ["$expires", {"$add": ["$$NOW", 2 * length]}]},
                 {"$eq": [{"$type": "$since"}, "date"]},
                 {"$lte": ["$since", {"$add": ["$$NOW", length]}]},
+                {"$gte": ["$since", FIRST_TIME]},
                 {"$eq": [{"$type": "$box"}, "string"]},
                 {"$ne": [{"$type": "$holder"}, "missing"]},
             ]

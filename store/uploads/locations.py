@@ -146,7 +146,7 @@ class Locations:
         """The places as they are now. UploadError where this box's place cannot be reached."""
         here = await self._uploads.location()
         try:
-            uses = tuple([_use(document) async for document in self._uses.find(_WELL_FORMED)])
+            uses = tuple([_use(document) async for document in self._uses.find({})])
         except DRIVER_ERRORS as error:
             raise translate_error(error, "upload_locations.find") from error
         others = {use.location for use in uses if not self._is_own(use)}
@@ -238,13 +238,6 @@ def urls_of(face: Mapping[str, Any]) -> dict[str, str]:
     if isinstance(face, Face):
         return face.urls
     return {field: url for field in PICTURES if isinstance(url := face.get(field), str)}
-
-
-_WELL_FORMED = {
-    **{name: {"$type": "string"} for name in ("location", "box", "machine", "address")},
-    "owner": {"$type": "objectId"},
-    "seen": {"$type": "date"},
-}
 
 
 def _use(document: Mapping[str, Any]) -> Use:

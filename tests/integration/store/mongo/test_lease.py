@@ -47,6 +47,14 @@ async def test_a_lease_taken_by_a_later_clock_reading_is_respected(
                 await Leases(ctx.database)._acquire("door")
 
 
+async def test_a_lease_without_a_holder_is_free(ctx: Context) -> None:
+    """Even if it has not expired."""
+    now = (await ctx.database.command("hello"))["localTime"].replace(tzinfo=UTC)
+    await ctx.database["leases"].insert_one({"_id": "door", "expires": now + timedelta(seconds=5)})
+    async with Leases(ctx.database).held("door"):
+        assert await ctx.database["leases"].find_one({"_id": "door", "holder": {"$type": "objectId"}})
+
+
 async def test_the_lease_of_one_who_died_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the server's clock, whatever this machine's clock says."""
     monkeypatch.setattr(lease, "HELD_SECONDS", 0.5)

@@ -42,6 +42,17 @@ FACES: dict[str, dict[str, Any]] = {
     "bbox of the face object": {"_id": 7, "bbox": 5},
     "person_id is text": {"_id": 7, "person_id": "x"},
 }
+USE: dict[str, Any] = {
+    **dict.fromkeys(("location", "box", "machine", "address"), "x"),
+    "owner": ObjectId(),
+    "seen": datetime.now(UTC),
+}
+REMOVAL: dict[str, Any] = {
+    "key": f"{ObjectId()}/20260301/7_0123456789ab_photo.jpeg",
+    "location": None,
+    "face": 7,
+    "owner": ObjectId(),
+}
 OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("users", {"_id": "text", "token": "t", "active": True}),
     ("users", {"active": True}),
@@ -59,6 +70,15 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
     ("job_runs", {"_id": "box retention", "at": "yesterday"}),
     ("counters", {"_id": 5, "seq": 1}),
     ("erased", {"_id": "x"}),
+    ("upload_locations", {"owner": ObjectId()}),
+    *(("upload_locations", {**USE, name: ["x"]}) for name in ("location", "box", "machine", "address")),
+    ("upload_locations", {**USE, "seen": DatetimeMS(2**60)}),
+    ("picture_removals", {"location": None, "key": REMOVAL["key"]}),
+    *(
+        ("picture_removals", {**REMOVAL, "key": key})
+        for key in (5, "facend-location", "../../etc/passwd", "")
+    ),
+    ("picture_removals", {**REMOVAL, "location": 5}),
 ]
 
 
@@ -131,6 +151,7 @@ async def test_a_malformed_document_of_any_collection_is_passed_over(
         assert len(await kinds(ctx, repair=True)) == 1
         await ctx.malformed.search()
         assert ctx.malformed.counts == {name: float(name == collection) for name in SHAPES}
+        assert await ctx.locations.carry_out() == 0
     assert raw[collection].count_documents(fields) >= 1
 
 

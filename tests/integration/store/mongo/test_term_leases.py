@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
+from bson import DatetimeMS, ObjectId
 
 from store.context import Context
 from store.errors import LeaseLostError, StoreUnavailableError
@@ -273,7 +273,16 @@ async def test_a_wrong_clock_does_not_hide_duplicates(ctx: Context) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"terms": 5}, {"term": "x"}, {"expires": "later"}, {"expires": None}, {"holder": 1, "terms": None}],
+    [
+        {"terms": 5},
+        {"term": "x"},
+        {"expires": "later"},
+        {"expires": None},
+        {"holder": 1, "terms": None},
+        {"since": DatetimeMS(-(2**60))},
+        {"since": DatetimeMS(2**60)},
+        {"box": 5},
+    ],
 )
 async def test_a_malformed_lease_is_taken_anew(ctx: Context, damage: dict[str, object]) -> None:
     """A document that no Facend wrote keeps no box from its camera."""
