@@ -87,9 +87,10 @@ class Upkeep:
         persons, pack = self._settings.persons, self._models.pack
         if (session := self._session_for("comparison of persons")) is None:
             return
-        rules, references = evidence_rules(persons, pack), session.ctx.persons.rules.references
+        references = session.ctx.persons.rules.references
         async with self._exclusive(session, "merge") as exclusive:
             if exclusive:
+                rules = await evidence_rules(session.ctx, session.owner, persons, pack)
                 await PersonEvidence(session.ctx, session.owner, rules, references).run_nightly(persons.merge)
 
     async def check(self) -> None:

@@ -131,9 +131,13 @@ class PersonsSettings(BaseModel):
 
     scope: Literal["camera", "global"] = "camera"
     """Whether each camera has its own persons, or all cameras share them."""
-    threshold: Literal["strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "medium"
-    """Confidence from which two faces are of one person: one of the model pack's, or a number."""
-    band: Annotated[float, Field(ge=0, le=0.3)] = 0.05
+    threshold: Literal["auto", "strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "auto"
+    """Minimum confidence for one person: `auto` follows the number of persons; or one of the model pack's, or
+    a number."""
+    fpir: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.003
+    """With `auto`: the false positive identification rate, the share of strangers who are taken for a known
+    person."""
+    band: Annotated[float, Field(ge=0, le=0.3)] = 0.03
     """Width of the range below the threshold in which a face is ambiguous."""
     new_min_score: Annotated[float, Field(ge=-10, le=0)] = -3.0
     """Minimum quality score of a new person's first face, and of a reference."""

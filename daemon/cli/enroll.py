@@ -9,6 +9,7 @@ import click
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.output import progress, to_json
 from daemon.cli.store import with_store
+from daemon.config.rules import threshold
 from daemon.errors import StartError
 from daemon.models import load_models
 from daemon.runtime import data_folder
@@ -70,11 +71,10 @@ def _enrolled(
         raise StartError("another `facend enroll` is running on this data folder; wait until it ends")
     try:
         models = load_models(settings)
-        threshold = settings.persons.threshold
         how = EnrolmentSettings(
             gallery=gallery,
             pack=models.pack.name,
-            threshold=models.pack.thresholds.named(threshold) if isinstance(threshold, str) else threshold,
+            threshold=threshold(settings.persons, models.pack),
             min_score=min_score,
         )
 

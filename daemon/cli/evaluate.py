@@ -167,7 +167,8 @@ def identify(
         with progress(len(pictures), label) as step:
             faces.append(labelled_faces(pictures, models, settings, step))
     gallery_faces, probe_faces = identification.leave_out(faces[0], leave_out), faces[1]
-    scores = identification.evaluate(gallery_faces, probe_faces, thresholds_of(models, settings))
+    named = thresholds_of(models, settings, len({face.person for face in gallery_faces}))
+    scores = identification.evaluate(gallery_faces, probe_faces, named)
     if as_json:
         click.echo(to_json({**asdict(scores), "without_face": without_face([*gallery_faces, *probe_faces])}))
         return

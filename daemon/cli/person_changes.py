@@ -46,7 +46,7 @@ def split(command: CommandContext, person_id: int, faces: str | None) -> None:
     pack = _pack(command)
 
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        changes, evidence = _changes(ctx, user), _evidence(command, ctx, user, pack)
+        changes, evidence = _changes(ctx, user), await _evidence(command, ctx, user, pack)
         parts = await evidence.partition(person_id) if chosen is None else [chosen]
         return [await changes.split(person_id, part) for part in parts]
 
@@ -96,7 +96,7 @@ def proposals(command: CommandContext, now: bool) -> None:
     pack = _pack(command)
 
     async def work(ctx: Context, user: Users.Model) -> list[Proposal]:
-        evidence = _evidence(command, ctx, user, pack)
+        evidence = await _evidence(command, ctx, user, pack)
         if now:
             await evidence.run_nightly("propose")
         return await evidence.proposals()
@@ -143,9 +143,9 @@ def _changes(ctx: Context, user: Users.Model) -> PersonChanges:
     return PersonChanges(ctx, user, ctx.persons.rules.references)
 
 
-def _evidence(command: CommandContext, ctx: Context, user: Users.Model, pack: Pack) -> PersonEvidence:
-    settings = command.settings.persons
-    return PersonEvidence(ctx, user, evidence_rules(settings, pack), ctx.persons.rules.references)
+async def _evidence(command: CommandContext, ctx: Context, user: Users.Model, pack: Pack) -> PersonEvidence:
+    rules = await evidence_rules(ctx, user, command.settings.persons, pack)
+    return PersonEvidence(ctx, user, rules, ctx.persons.rules.references)
 
 
 def _pack(command: CommandContext) -> Pack:

@@ -1,14 +1,18 @@
 """The store's rules about persons, from settings and model pack."""
 
 from pipeline.models.files import Pack
+from store import Context, Users
 from store.identity.evidence import EvidenceRules
-from store.settings import PersonsSettings
+from store.recognition.thresholds import AutoThreshold, Threshold
+from store.settings import PERSON_GALLERY, PersonsSettings
 from store.spool.recording import RecordingSettings
 
 
-def threshold(persons: PersonsSettings, pack: Pack) -> float:
+def threshold(persons: PersonsSettings, pack: Pack) -> Threshold:
     """Minimum confidence at which two faces belong to one person."""
     chosen = persons.threshold
+    if chosen == "auto":
+        return AutoThreshold(pack.thresholds, persons.fpir)
     return pack.thresholds.named(chosen) if isinstance(chosen, str) else chosen
 
 
@@ -16,6 +20,9 @@ def recording_settings(persons: PersonsSettings, pack: Pack) -> RecordingSetting
     return RecordingSettings(pack.name, pack.facen_size, threshold(persons, pack))
 
 
-def evidence_rules(persons: PersonsSettings, pack: Pack) -> EvidenceRules:
-    enough = threshold(persons, pack)
+async def evidence_rules(
+    ctx: Context, user: Users.Model, persons: PersonsSettings, pack: Pack
+) -> EvidenceRules:
+    """The rules for comparing the user's persons with each other, all cameras together."""
+    enough = await ctx.persons.threshold_for(user, PERSON_GALLERY, threshold(persons, pack))
     return EvidenceRules(enough, max(enough, pack.thresholds.strict), persons.band)

@@ -32,8 +32,8 @@ def suggestion_text(suggestions: list[Suggestion], compared: Comparisons, pack: 
         lines.append(f"threshold = {strictest:.4f}")
     else:
         lines += [
-            f"# Too few pictures for FAR {suggestions[-1].wanted_far:g}; the pack's threshold stays.",
-            f'threshold = "medium"  # {medium:.2f}',
+            f"# Too few pictures for FAR {suggestions[-1].wanted_far:g}; the pack's thresholds stay.",
+            'threshold = "auto"',
         ]
     return "\n".join(lines) + "\n"
 

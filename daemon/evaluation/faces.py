@@ -100,12 +100,17 @@ def labelled_faces(
     return [LabelledFace(picture.person, faces[picture.path]) for picture in pictures]
 
 
-def thresholds_of(models: Models, settings: Settings) -> dict[str, float]:
-    """The pack's thresholds by name, strictest first, and the one of the settings if that is a number."""
+def thresholds_of(models: Models, settings: Settings, persons: int | None = None) -> dict[str, float]:
+    """The pack's thresholds by name, strictest first, and the one of the settings if that is a number.
+
+    `persons`: the size of the gallery, for the automatic threshold.
+    """
     limits = models.pack.thresholds
     named = {name: limits.named(name) for name in ("strict", "medium", "low")}
     if isinstance(settings.persons.threshold, float):
         named["settings"] = settings.persons.threshold
+    elif settings.persons.threshold == "auto" and persons is not None:
+        named["auto"] = limits.for_gallery(persons, settings.persons.fpir)
     return named
 
 

@@ -114,6 +114,15 @@ def upper_bound(events: int, trials: int) -> float:
     return float(beta.ppf(SURE, events + 1, trials - events))
 
 
+def interval(events: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a probability (Clopper and Pearson), assuming independent trials."""
+    from scipy.stats import beta  # its import takes a second
+
+    tail = (1 - SURE) / 2
+    low = float(beta.ppf(tail, events, trials - events + 1)) if events else 0.0
+    return low, float(beta.ppf(1 - tail, events + 1, trials - events)) if events < trials else 1.0
+
+
 def carries(trials: int, rate: float) -> bool:
     """Whether this number of trials can demonstrate a rate this low (rule of three)."""
     return trials >= 3 / rate

@@ -22,10 +22,10 @@ from pipeline.models.packs import (
     ModelFile,
     Pack,
     Source,
-    Thresholds,
     directory_pack,
     known_packs,
 )
+from pipeline.models.thresholds import Thresholds
 
 __all__ = ["ModelFile", "Pack", "Thresholds", "fetch", "folder_of", "is_present", "known_packs", "resolve"]
 

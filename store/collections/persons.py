@@ -11,6 +11,7 @@ from bson import ObjectId
 from store.collections.faces import Faces
 from store.collections.friends import FriendRule, days_seen
 from store.collections.galleries import Galleries, checked_names
+from store.collections.person_counts import PersonCounts
 from store.collections.person_ids import PersonIds
 from store.collections.person_resolution import PersonMatch, PersonResolver
 from store.collections.users import UserArgument, Users, UserStore
@@ -27,6 +28,7 @@ from store.observer import StoreObserver
 from store.recognition.question import Question
 from store.recognition.recognition import Recognition
 from store.recognition.rules import RecognitionRules
+from store.recognition.thresholds import AutoThreshold, Threshold
 from store.recognition.visit_evidence import VisitEvidence
 from store.settings import PersonsSettings
 
@@ -65,6 +67,7 @@ class Persons(UserStore[Person]):
         self._galleries = galleries
         self._database = database
         self._ids = PersonIds(database, counters)
+        self._counts = PersonCounts(self._collection, facens)
         self.rules = RecognitionRules.from_settings(settings)
         recognition = Recognition(self._face_documents, self._collection, facens, self.rules)
         self._resolver = PersonResolver(recognition, faces, Leases(database), self._query)
@@ -75,6 +78,14 @@ class Persons(UserStore[Person]):
     def gallery_of(self, cam_id: str) -> str:
         """The gallery in which the visitors of a camera are searched."""
         return self._settings.person_gallery(cam_id)
+
+    async def threshold_for(self, user: UserArgument | None, gallery: str, threshold: Threshold) -> float:
+        """The confidence to search a gallery with: a fixed one, or that for the present number of persons."""
+        if not isinstance(threshold, AutoThreshold):
+            return threshold
+        owner = await self._users.owner(user)
+        async with self._operation("count"):
+            return threshold.for_gallery(await self._counts.searched(owner, gallery))
 
     async def add(self, user: UserArgument | None, person: Mapping[str, Any]) -> Person:
         """Creates a person. Without an `_id` it gets the next free one.
@@ -107,6 +118,7 @@ class Persons(UserStore[Person]):
                     raise
                 await self._ids.skip(model["_id"])
             else:
+                self._counts.added(owner)
                 return model
 
     async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from store.context import Context
 from store.errors import BadValueError, ConflictError
 from store.face import Face
 from store.mongo.guard import checked_label
+from store.recognition.thresholds import Threshold
 from store.settings import ENROLLED_GALLERY
 from store.uploads.image import Image
 
@@ -57,7 +58,7 @@ class EnrolmentSettings:
     gallery: str
     pack: str
     """The model pack that makes the facens."""
-    threshold: float
+    threshold: Threshold
     """Minimum confidence, 0 to 1, of a match."""
     min_score: float = -3.0
     """Minimum quality score."""
@@ -211,8 +212,11 @@ class Enrolment:
 
     async def _person(self, name: str | None, face: Face) -> tuple[int, str]:
         """The person of a face, created if necessary, and a doubt, if any."""
+        threshold = await self._ctx.persons.threshold_for(
+            self._user, ENROLLED_GALLERY, self._settings.threshold
+        )
         match = await self._ctx.persons.resolve(
-            self._user, face, ENROLLED_GALLERY, self._settings.threshold, create=name is None
+            self._user, face, ENROLLED_GALLERY, threshold, create=name is None
         )
         if name is None:
             assert match.person_id is not None  # noqa: S101  it was to be created

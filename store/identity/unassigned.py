@@ -12,6 +12,7 @@ from store.errors import BadFilterError, BadValueError
 from store.face import Face
 from store.face_fields import facen_of, usable_facen, visit_of
 from store.identity.removal import FaceRemoval
+from store.recognition.thresholds import Threshold
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ class Reassessed:
 class UnassignedFaces:
     """Assigns the faces of one user that recognition withheld or found ambiguous."""
 
-    def __init__(self, ctx: Context, user: UserArgument, threshold: float) -> None:
+    def __init__(self, ctx: Context, user: UserArgument, threshold: Threshold) -> None:
         """`threshold`: the confidence from which a face is a known person's."""
         self._ctx = ctx
         self._user = user
@@ -81,7 +82,8 @@ class UnassignedFaces:
         """Whether it was assigned."""
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         await self._ctx.galleries.ensure(self._user, gallery)
-        match = await self._ctx.persons.resolve(self._user, face, gallery, self._threshold)
+        threshold = await self._ctx.persons.threshold_for(self._user, gallery, self._threshold)
+        match = await self._ctx.persons.resolve(self._user, face, gallery, threshold)
         return match.person_id is not None and await self.assign(face, match.person_id, match.confidence)
 
     async def assign(self, face: Face, person_id: int, alike: float | None) -> bool:

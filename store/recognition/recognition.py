@@ -15,7 +15,7 @@ from store.facens.storage import FacenStorage
 from store.mongo.client import Collection
 from store.observer import PersonOutcome
 from store.recognition.candidates import Candidate, Candidates, CandidateSearch
-from store.recognition.question import Question
+from store.recognition.question import ROUNDING, Question
 from store.recognition.rules import RecognitionRules
 from store.recognition.visit_evidence import VisitEvidence
 
@@ -75,7 +75,7 @@ class Recognition:
             # Similar to a person in the same frame: a mirror, a poster, a twin.
             return Verdict("ambiguous", confidence=best)
         # Not only the best one: that may have a lower threshold, because its face is clear.
-        unsure = any(one.confidence >= question.threshold - rules.band for one in known)
+        unsure = any(one.confidence >= question.threshold - rules.band - ROUNDING for one in known)
         clear = visit.obscurity == 0 or not unsure
         if create and clear and rules.allows_new_person(visit):
             return Verdict("created", confidence=best)

@@ -28,13 +28,13 @@ class ReferenceRules:
 class RecognitionRules:
     """Rules for faces of cameras, beside the threshold of each question. Values are confidences, 0 to 1."""
 
-    band: float = 0.05
+    band: float = 0.03
     """Width of the range below the threshold in which a face is ambiguous."""
-    obscurity_penalty: float = 0.17
-    """Added to the threshold when both faces are fully obscure (obscurity 1). Small, blurred and dark faces
-    resemble each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a median confidence of 0.74
-    (maximum 0.905) between two persons, and of 0.88 for one person. Compared with a clear face they match no
-    one, so no penalty is needed there."""
+    obscure_threshold: float = 0.92
+    """The threshold, if it is not higher itself, when both faces are fully obscure (obscurity 1). Small,
+    blurred and dark faces resemble each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a
+    median confidence of 0.74 (maximum 0.905) between two persons, and of 0.88 for one person. Compared with a
+    clear face they match no one, so it need not rise there."""
     same_visit_confidence: float = 0.65
     """Threshold for the person of the same visit, where the track is evidence too."""
     same_visit_margin: float = 0.1
@@ -48,7 +48,7 @@ class RecognitionRules:
 
     def required_confidence(self, threshold: float, obscurity: float) -> float:
         """The threshold for two faces; `obscurity`, 0 to 1, is that of the clearer one."""
-        return threshold + self.obscurity_penalty * obscurity
+        return threshold + max(0.0, self.obscure_threshold - threshold) * obscurity
 
     def allows_new_person(self, visit: VisitEvidence) -> bool:
         """Whether a face of this visit may create a person."""

@@ -40,6 +40,7 @@ from store.identity.unassigned import UnassignedFaces
 from store.mongo.guard import checked_threshold
 from store.mongo.malformed import malformed_document
 from store.observer import PersonOutcome, StoreObserver, StoreStage
+from store.recognition.thresholds import AutoThreshold, Threshold
 from store.settings import ENROLLED_GALLERY
 from store.spool.codec import plain
 from store.uploads.image import Image, decode
@@ -84,11 +85,12 @@ class RecordingSettings:
     pack: str
     """The model pack. Facens of other packs are not comparable."""
     facen_size: int
-    threshold: float
+    threshold: Threshold
     """Minimum confidence, 0 to 1, for a match with a known person."""
 
     def __post_init__(self) -> None:
-        checked_threshold(self.threshold)
+        if not isinstance(self.threshold, AutoThreshold):
+            checked_threshold(self.threshold)
 
 
 class SightingGate(Protocol):
@@ -205,9 +207,8 @@ class Recording:
         if self._gate is not None:
             await self._gate.admit(sighting_id, sighting, face)
         with self._timed("identify"):
-            match = await self._ctx.persons.resolve(
-                self._user, face, gallery, self._settings.threshold, create=True
-            )
+            threshold = await self._ctx.persons.threshold_for(self._user, gallery, self._settings.threshold)
+            match = await self._ctx.persons.resolve(self._user, face, gallery, threshold, create=True)
             persons = self._ctx.persons.as_of(sighting.captured_at)
             friend = await persons.is_friend(self._user, match.person_id, sighting.cam_id)
         face.update(_identity(match, friend))

@@ -1,5 +1,5 @@
 """Who is known, who is new, and who waits for a better look; with a real MongoDB. The threshold is 0.8, the
-band below it 0.05 wide."""
+band below it 0.03 wide."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.facen import decode, normalise
+from pipeline.models.thresholds import MatchRate, Thresholds
 from pipeline.types import Facen, Sighting
 from store.collections.galleries import DEFAULT_GALLERY
 from store.collections.persons import Persons
@@ -19,6 +20,7 @@ from store.context import Context
 from store.face import Face
 from store.identity.unassigned import Reassessed, UnassignedFaces
 from store.observer import UnobservedStore
+from store.recognition.thresholds import AutoThreshold
 from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
 from tests.facens import face, like, person_facen
@@ -296,6 +298,41 @@ async def test_the_recorder_asks_the_one_door(
     asked.clear()
     await ctx.persons.identify(user, face(ANNA), "cam_door", 0.8)
     assert asked == ["resolve"]
+
+
+MEASURED = Thresholds(
+    0.95,
+    0.9,
+    0.7,
+    match_rates=(MatchRate(0.7, 100, 10_000, (0, 1), 0.9), MatchRate(0.8, 1, 10_000, (0, 1), 0.8)),
+)
+
+
+async def test_the_threshold_rises_with_the_number_of_persons(
+    ctx: Context, user: User, tmp_path: Path
+) -> None:
+    """The same likeness is a known person's among few persons, and a new one's among many; of other users'
+    persons and of other cameras' ones nothing is searched, so they do not count."""
+    settings = replace(RECORDING, threshold=AutoThreshold(MEASURED, fpir=0.01))
+    other = await ctx.users.add({})
+    async with recording(ctx, user, Spool(tmp_path / "spool", 100_000_000, UnobservedStore()), settings) as one:
+
+        async def seen(number: int, facen: Facen, cam_id: str = "door") -> StoredSighting:
+            one.recorder._spool.put(sighting(number, facen=facen, cam_id=cam_id, visit_id=f"visit-{number}"))
+            await asyncio.wait_for(one.recorder.drained(), 20)
+            return one.events[-1]
+
+        first = await seen(0, ANNA)
+        for _ in range(100):
+            await ctx.persons.add(other, {})
+        assert (await seen(1, at(ANNA, 0.72))).person_id == first.person_id
+        for number in range(100):
+            await seen(10 + number, person_facen(100 + number), "yard")
+        assert await ctx.persons.threshold_for(user, "cam_door", settings.threshold) < 0.72
+        for number in range(100):
+            await seen(110 + number, person_facen(300 + number))
+        assert await ctx.persons.threshold_for(user, "cam_door", settings.threshold) > 0.78
+        assert (await seen(2, at(ANNA, 0.72, seed=1))).outcome == "created"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def problems(tmp_path, text, environment=None):
         ),
         (
             "[persons]\nthreshold = 'wild'",
-            "persons.threshold = \"wild\": input should be 'strict', 'medium' or 'low', or input should be a",
+            "persons.threshold = \"wild\": input should be 'auto', 'strict', 'medium' or 'low', or",
         ),
         ("[[cameras]]\nid = 'a b'\nurl = 'rtsp://h/'", 'cameras[1].id = "a b": '),
         ("[[cameras]]\nid = 'a'", "cameras[1].url: missing"),

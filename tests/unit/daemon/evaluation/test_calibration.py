@@ -86,7 +86,7 @@ def test_a_rate_that_the_pairs_cannot_demonstrate_is_not_suggested():
     suggestions = [suggest(compared, far) for far in (1e-3, 1e-4)]
     assert [suggestion.carried for suggestion in suggestions] == [True, False]
     lax = calibration_report.suggestion_text(suggestions, compared, "pack", medium=0.99)
-    assert 'threshold = "medium"' in lax and "NOT DEMONSTRATED: 7020 impostor pairs" in lax
+    assert 'threshold = "auto"' in lax and "NOT DEMONSTRATED: 7020 impostor pairs" in lax
     strict = calibration_report.suggestion_text(suggestions, compared, "pack", medium=0.1)
     assert f"\nthreshold = {suggestions[0].threshold:.4f}\n" in strict
     carried = calibration_report.suggestion_text(suggestions[:1], compared, "pack", medium=0.99)
