@@ -13,6 +13,7 @@ from daemon.http.facenapi.errors import BadParameterError
 from daemon.http.facenapi.parameters import MAX_ID, Parameters
 from pipeline.types import ExtractionFace, Rectangle
 from store import Context, Face, User
+from store.recognition.thresholds import Threshold
 
 PAGE = 100
 """Objects on a page of a list."""
@@ -28,7 +29,7 @@ class WireSettings:
 
     thresholds: Mapping[str, float]
     """Minimum confidences by name: strict, medium, low, none."""
-    person_threshold: float
+    person_threshold: Threshold
     """Minimum confidence of a match between a face and a person."""
     gallery_delete_removes_faces: bool = False
     """Whether deleting a gallery removes its faces, as the original does."""

@@ -50,7 +50,8 @@ async def _store(
         gallery = ctx.persons.gallery_of(cam_id)
         for name in (gallery, ENROLLED_GALLERY):
             await ctx.galleries.ensure(user, name)
-        person = await ctx.persons.identify(user, face, gallery, call.settings.person_threshold, create=True)
+        threshold = await ctx.persons.threshold_for(user, gallery, call.settings.person_threshold)
+        person = await ctx.persons.identify(user, face, gallery, threshold, create=True)
         face["person_id"] = person
         face["friend"] = isinstance(person, int) and await ctx.persons.is_friend(user, person, cam_id)
         galleries = [*galleries, gallery]

@@ -315,7 +315,8 @@ async def test_the_threshold_rises_with_the_number_of_persons(
     persons and of other cameras' ones nothing is searched, so they do not count."""
     settings = replace(RECORDING, threshold=AutoThreshold(MEASURED, fpir=0.01))
     other = await ctx.users.add({})
-    async with recording(ctx, user, Spool(tmp_path / "spool", 100_000_000, UnobservedStore()), settings) as one:
+    spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
+    async with recording(ctx, user, spool, settings) as one:
 
         async def seen(number: int, facen: Facen, cam_id: str = "door") -> StoredSighting:
             one.recorder._spool.put(sighting(number, facen=facen, cam_id=cam_id, visit_id=f"visit-{number}"))
