@@ -24,6 +24,8 @@ class Reason(StrEnum):
     """The camera's TLS certificate is not trusted; see `tls_verify`."""
     NOT_FOUND = "not_found"
     """The path does not exist on the server or disk."""
+    REDIRECT = "redirect"
+    """The camera redirects in a circle, too often, or to something else than RTSP or HTTP."""
     NO_VIDEO = "no_video"
     """The stream has no video."""
     UNSUPPORTED = "unsupported"
@@ -49,6 +51,7 @@ PERMANENT = frozenset(
         Reason.UNAUTHORIZED,
         Reason.CERTIFICATE,
         Reason.NOT_FOUND,
+        Reason.REDIRECT,
         Reason.NO_VIDEO,
         Reason.UNSUPPORTED,
         Reason.CORRUPT,

@@ -27,6 +27,10 @@ from pipeline.types import Frame
 FIRST_PAUSE_SECONDS = 0.5
 """Pause before the first attempt to connect again."""
 
+FIRST_REDIRECT_PAUSE_SECONDS = 4.0
+MAX_REDIRECT_PAUSE_SECONDS = 120.0
+"""Pauses after a redirect that is not followed: it lasts until the camera's settings change."""
+
 STILL_SECONDS = 1.0
 """Interval at which a looped recording of a single picture is read again."""
 
@@ -68,6 +72,7 @@ class CameraHandler:
         self._observer = observer
         self._open_source = open_source
         self._backoff = backoff or Backoff(FIRST_PAUSE_SECONDS, settings.reconnect_max_seconds)
+        self._redirect_backoff = Backoff(FIRST_REDIRECT_PAUSE_SECONDS, MAX_REDIRECT_PAUSE_SECONDS)
         self._health = CameraHealth(settings.id, observer, live=settings.kind is not UrlKind.FILE)
         self._stats = CameraStats(settings)
         # Reentrant, because an observer may ask for the status.
@@ -229,7 +234,8 @@ class CameraHandler:
             run.writer.end()
             self._health.failed(error)
             run.watchdog.pausing()
-            seconds = self._backoff.pause_seconds()
+            backoff = self._redirect_backoff if error.reason is Reason.REDIRECT else self._backoff
+            seconds = backoff.pause_seconds()
         self._reconnect_after(run, seconds, error.reason)
 
     def _reconnect_after(self, run: SourceRun, seconds: float, reason: Reason) -> None:
@@ -323,6 +329,7 @@ class CameraHandler:
         with self._lock:
             if self._is_current(run):
                 self._backoff.reset()
+                self._redirect_backoff.reset()
 
     def _schedule(self, media_time: float) -> float:
         """Seconds until a recording's frame is due; 0 for a live stream."""

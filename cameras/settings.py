@@ -61,7 +61,8 @@ class CameraSettings(BaseModel):
     secret_end: SecretStr | None = Field(default=None, repr=False)
     """Path or query of the URL if it carries a secret; removed from the URL."""
 
-    transport: Literal["tcp", "udp"] = "tcp"
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    """RTSP; auto: TCP, then UDP, and then the one that worked."""
     tls_verify: TlsVerify = True
     """https and rtsps: whether the camera's certificate is checked, and against which CA file."""
     loop: bool = False
@@ -156,9 +157,13 @@ class CameraSettings(BaseModel):
         if self.kind is UrlKind.FILE:
             # Without the prefix FFmpeg reads a path that contains a colon as a protocol.
             return f"file:{local_path(self.url)}"
-        url = joined(self.url, None if self.secret_end is None else self.secret_end.get_secret_value())
-        scheme, _, rest = url.partition("://")
+        scheme, _, rest = self.request_url().partition("://")
         if self.user is None:
             return f"{scheme}://{rest}"
-        secret = f":{quote(self.password.get_secret_value(), safe='')}" if self.password is not None else ""
-        return f"{scheme}://{quote(self.user, safe='')}{secret}@{rest}"
+        # FFmpeg sends no login without the colon of an empty password.
+        password = self.password.get_secret_value() if self.password is not None else ""
+        return f"{scheme}://{quote(self.user, safe='')}:{quote(password, safe='')}@{rest}"
+
+    def request_url(self) -> str:
+        """The URL of a network camera with its secret end, but without user and password."""
+        return joined(self.url, None if self.secret_end is None else self.secret_end.get_secret_value())

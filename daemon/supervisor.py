@@ -19,6 +19,7 @@ from cameras.load.motion import MotionGate
 from cameras.roster import Assignment
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
+from cameras.source.memory import StreamMemory
 from cameras.source.reachability import ReachabilityProbe
 from daemon.config.settings import PipelineSettings
 from daemon.events.bus import EventBus
@@ -193,7 +194,12 @@ class Supervisor:
         )
         held = self._crashes.held_seconds(settings) if self._crashes else 0.0
         decode_load = DecodeLoad(self._decode_limiter)
-        open_source = partial(FFmpegSource, in_view=lambda: stages.in_view, decode_load=decode_load)
+        open_source = partial(
+            FFmpegSource,
+            in_view=lambda: stages.in_view,
+            decode_load=decode_load,
+            memory=StreamMemory(),
+        )
         handler = CameraHandler(
             settings,
             slot,

@@ -1,13 +1,12 @@
-"""Opens, reads, decodes and closes one stream with FFmpeg.
+"""Reads, decodes and closes one stream with FFmpeg.
 
 A source runs once: it opens or fails, yields frames until the stream ends or breaks, and is closed. Every
 failure is a SourceError with its reason; the handler retries.
 
-FFmpeg's messages and exceptions carry the URL with its password, so none of them leaves this module: errors
-are raised outside the handler, without a link to the original.
+FFmpeg's exceptions carry the URL with its password, so none of them leaves this module: errors are raised
+outside the handler, without a link to the original.
 """
 
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -24,11 +23,12 @@ from cameras.load.keyframe_mode import KeyframeMode
 from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import Phase, to_source_error
+from cameras.source.memory import StreamMemory
 from cameras.source.nal import continues_picture
+from cameras.source.opening import open_camera
 from cameras.source.pixels import Converter, DecodedPixels
-from cameras.source.tls import ffmpeg_options, is_checked
 from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
-from cameras.urls import UrlKind, local_path
+from cameras.urls import UrlKind
 
 _LEFTOVER_TOLERANCE = 0.98
 _NO_TIMESTAMPS = 0x80
@@ -44,26 +44,25 @@ class FFmpegSource:
         settings: CameraSettings,
         in_view: Callable[[], bool] = lambda: False,
         decode_load: DecodeLoad | None = None,
+        memory: StreamMemory | None = None,
     ) -> None:
-        """Open the stream.
-
-        Blocks for up to connect_timeout_seconds for the answer and as long again for the first packets;
-        FFmpeg offers no way to interrupt that.
+        """Open the stream; blocks as `open_container` does.
 
         in_view: whether a face is in view; every frame is decoded then. decode_load: records the time spent
-        decoding and says whether the camera is overloaded; without it, it never is.
+        decoding and says whether the camera is overloaded; without it, it never is. memory: that of the
+        camera's connections.
 
         Raises:
             SourceError: the stream cannot be opened.
         """
         self._settings = settings
-        self._container = _open(settings)
+        self._stream = open_camera(settings, memory or StreamMemory())
+        container = self._container = self._stream.container
         try:
-            _check_playlist(self._container, settings)
-            self._video = _video_stream(self._container, settings)
-            self.info = _info(self._container, self._video, settings.kind)
+            self._video = _video_stream(container, settings)
+            self.info = _info(container, self._video, settings.kind)
         except SourceError:
-            self._container.close()
+            self.close()
             raise
         self._converter = Converter(settings.crash_tag)
         base = self._video.time_base
@@ -93,6 +92,7 @@ class FFmpegSource:
                 of a file.
         """
         packets = self._container.demux()
+        received = False
         while True:
             requested_at = time.monotonic()
             packet = self._next_packet(packets)
@@ -102,6 +102,9 @@ class FFmpegSource:
             # After a timeout FFmpeg first returns what its parser holds, and then waits once more.
             if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
+            if not received:
+                received = True
+                self._stream.received()
             if packet.stream.index == self._video.index:
                 yield from self._process(packet)
             else:
@@ -111,7 +114,7 @@ class FFmpegSource:
             raise SourceError(Reason.ENDED, f"{self._settings.masked_url}: the camera closed the connection")
 
     def close(self) -> None:
-        self._container.close()
+        self._stream.close()
 
     # Packet is generic in the stubs only, so these annotations are strings.
     def _next_packet(self, packets: "Iterator[Packet[Stream]]") -> "Packet[Stream] | None":
@@ -208,79 +211,6 @@ def _join(first: "Packet[Stream]", second: "Packet[Stream]") -> "Packet[Stream]"
     whole.stream, whole.time_base, whole.pts, whole.dts = first.stream, first.time_base, first.pts, first.dts
     whole.is_keyframe = first.is_keyframe
     return whole
-
-
-def _open(settings: CameraSettings) -> InputContainer:
-    if settings.kind is UrlKind.FILE:
-        _check_file(settings)
-    options = _options(settings)
-    try:
-        return _try_to_open(settings, options)
-    except SourceError as error:
-        if error.reason is not Reason.UNSUPPORTED or "allowed_media_types" not in options:
-            raise
-    # Some cameras refuse a request for video alone, as do those without video: request everything.
-    del options["allowed_media_types"]
-    return _try_to_open(settings, options)
-
-
-def _try_to_open(settings: CameraSettings, options: dict[str, str]) -> InputContainer:
-    began = time.monotonic()
-    try:
-        return av.open(
-            settings.connect_url(),
-            "r",
-            format="v4l2" if settings.kind is UrlKind.DEVICE else None,
-            options=options,
-            metadata_errors="replace",
-            timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
-        )
-    except av.FFmpegError as error:
-        late = time.monotonic() - began >= settings.connect_timeout_seconds
-        failure = to_source_error(error, settings, Phase.OPENING_LATE if late else Phase.OPENING)
-    raise failure
-
-
-def _options(settings: CameraSettings) -> dict[str, str]:
-    match settings.kind:
-        case UrlKind.RTSP:
-            # Audio would cost bandwidth and hide a stalled video.
-            # Probing the frame rate would delay the first frame by a second, on slow cameras by ten.
-            return {
-                "rtsp_transport": settings.transport,
-                "allowed_media_types": "video",
-                "fpsprobesize": "0",
-                **ffmpeg_options(settings),
-            }
-        case UrlKind.FILE:
-            # A playlist disguised as a clip must not open connections to other servers.
-            return {"protocol_whitelist": "file,crypto,data"}
-        case UrlKind.HTTP:
-            return ffmpeg_options(settings)
-        case UrlKind.DEVICE:
-            return {}
-
-
-def _check_file(settings: CameraSettings) -> None:
-    path = local_path(settings.url)
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        raise SourceError(Reason.NOT_FOUND, f"{path}: no such file") from None
-    except OSError as error:
-        raise SourceError(Reason.PERMISSION, f"{path}: {error.strerror}") from None
-    if not stat.S_ISREG(mode):
-        # Opening a named pipe would block without a timeout.
-        raise SourceError(Reason.UNSUPPORTED, f"{path}: not a regular file")
-
-
-def _check_playlist(container: InputContainer, settings: CameraSettings) -> None:
-    if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
-        # FFmpeg does not apply the TLS options to the connections of the segments.
-        message = (
-            "FFmpeg does not check certificates of a playlist's segments; to allow it: tls_verify = false"
-        )
-        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
 
 
 def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoStream:

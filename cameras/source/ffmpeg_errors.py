@@ -1,4 +1,4 @@
-"""Translates FFmpeg's errors to a SourceError."""
+"""Translates errors of FFmpeg and of sockets to a SourceError."""
 
 import errno
 import socket
@@ -56,6 +56,8 @@ _BY_ERRNO = {
     errno.EPROTONOSUPPORT: Reason.UNSUPPORTED,
 }
 
+NO_LOGIN = "the camera wants a login and none is set; set user and password"
+
 _SENTENCES = {
     Reason.REFUSED: "connection refused; check that the camera is on, and check host and port",
     Reason.UNREACHABLE: "no route to the host; check cable, address and gateway",
@@ -78,13 +80,33 @@ def to_source_error(error: Exception, settings: CameraSettings, phase: Phase) ->
     """
     reason = _reason(error, settings, phase)
     if reason is Reason.BROKEN and phase is Phase.OPENING and (why := verification_error(settings)):
-        reason = Reason.CERTIFICATE
+        return certificate_error(settings, why)
+    if reason is Reason.UNAUTHORIZED and settings.user is None:
+        return SourceError(reason, f"{settings.masked_url}: {NO_LOGIN}")
+    return _with_sentence(reason, error, settings)
+
+
+def connection_error(error: Exception, settings: CameraSettings) -> SourceError:
+    """Translate an error of a socket while it connects."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return _with_sentence(Reason.DNS, error, settings)
+    if isinstance(error, TimeoutError):
+        return _with_sentence(Reason.TIMEOUT, error, settings)
+    reason = _BY_ERRNO.get(getattr(error, "errno", None) or 0, Reason.BROKEN)
+    return _with_sentence(reason, error, settings)
+
+
+def certificate_error(settings: CameraSettings, why: str) -> SourceError:
+    """The camera's certificate is not trusted."""
+    message = (
+        f"certificate not trusted: {why}; set tls_verify to a PEM file with the authority that "
+        "issued it, or to false to trust any certificate"
+    )
+    return SourceError(Reason.CERTIFICATE, f"{settings.masked_url}: {message}")
+
+
+def _with_sentence(reason: Reason, error: Exception, settings: CameraSettings) -> SourceError:
     match reason:
-        case Reason.CERTIFICATE:
-            sentence = (
-                f"certificate not trusted: {why}; set tls_verify to a PEM file with the authority that "
-                "issued it, or to false to trust any certificate"
-            )
         case Reason.TIMEOUT:
             sentence = f"no answer within {settings.connect_timeout_seconds:g} s"
         case Reason.STALLED:

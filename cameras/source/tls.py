@@ -9,6 +9,7 @@ import socket
 import ssl
 
 from cameras.settings import CameraSettings
+from cameras.source.connection_limiter import wait_for_turn
 from cameras.urls import host_and_port
 from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import ca_file, client_context
@@ -36,6 +37,7 @@ def verification_error(settings: CameraSettings) -> str:
     except OSError as error:
         path = ca_file(settings.tls_verify)
         return f"the CA file {path} cannot be read ({error.strerror or error})"
+    wait_for_turn(settings)
     with contextlib.suppress(OSError, UnicodeError):
         address = (host, port or DEFAULT_PORTS[_scheme(settings)])
         with socket.create_connection(address, HANDSHAKE_SECONDS) as connection:

@@ -32,8 +32,8 @@ GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
 @click.argument("url")
 @click.option(
     "--transport",
-    type=click.Choice(["tcp", "udp"]),
-    default="tcp",
+    type=click.Choice(["auto", "tcp", "udp"]),
+    default="auto",
     show_default=True,
     help="RTSP transport.",
 )

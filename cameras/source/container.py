@@ -1,0 +1,78 @@
+"""Opens a container with FFmpeg, by URL.
+
+FFmpeg's messages and exceptions carry the URL with its password, so none of them leaves this module: errors
+are raised outside the handler, without a link to the original.
+"""
+
+import stat
+import time
+
+import av
+from av.container import InputContainer
+
+from cameras.errors import Reason, SourceError
+from cameras.settings import CameraSettings
+from cameras.source.ffmpeg_errors import Phase, to_source_error
+from cameras.source.tls import ffmpeg_options, is_checked
+from cameras.urls import local_path
+
+
+def open_container(
+    settings: CameraSettings, url: str, options: dict[str, str], container_format: str | None = None
+) -> InputContainer:
+    """Open a URL.
+
+    Blocks for up to connect_timeout_seconds for the answer and as long again for the first packets; FFmpeg
+    offers no way to interrupt that.
+
+    Raises:
+        SourceError: the URL cannot be opened.
+    """
+    began = time.monotonic()
+    try:
+        return av.open(
+            url,
+            "r",
+            format=container_format,
+            options=options,
+            metadata_errors="replace",
+            timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
+        )
+    except av.FFmpegError as error:
+        late = time.monotonic() - began >= settings.connect_timeout_seconds
+        failure = to_source_error(error, settings, Phase.OPENING_LATE if late else Phase.OPENING)
+    raise failure
+
+
+def open_file(settings: CameraSettings) -> InputContainer:
+    """Open a recording on disk. Raises SourceError."""
+    path = local_path(settings.url)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise SourceError(Reason.NOT_FOUND, f"{path}: no such file") from None
+    except OSError as error:
+        raise SourceError(Reason.PERMISSION, f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(mode):
+        # Opening a named pipe would block without a timeout.
+        raise SourceError(Reason.UNSUPPORTED, f"{path}: not a regular file")
+    # A playlist disguised as a clip must not open connections to other servers.
+    return open_container(settings, settings.connect_url(), {"protocol_whitelist": "file,crypto,data"})
+
+
+def open_device(settings: CameraSettings) -> InputContainer:
+    """Open a camera of this machine. Raises SourceError."""
+    return open_container(settings, settings.connect_url(), {}, "v4l2")
+
+
+def open_http(settings: CameraSettings) -> InputContainer:
+    """Open a stream or a recording of a web server. Raises SourceError."""
+    container = open_container(settings, settings.connect_url(), ffmpeg_options(settings))
+    if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
+        container.close()
+        # FFmpeg does not apply the TLS options to the connections of the segments.
+        message = (
+            "FFmpeg does not check certificates of a playlist's segments; to allow it: tls_verify = false"
+        )
+        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
+    return container
