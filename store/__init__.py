@@ -30,7 +30,8 @@ from store.errors import (
 )
 from store.face import Face
 from store.mongo.counters import Counter, Counters
-from store.mongo.model_store import Model, MongoStore
+from store.mongo.documents import Model
+from store.mongo.model_store import MongoStore
 from store.observer import StoreObserver
 from store.recognition.nearest import IdentifyResult, IdentifyResults
 from store.settings import FacensSettings, PersonsSettings, StoreSettings

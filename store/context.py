@@ -55,7 +55,7 @@ class Context:
     facens: FacenStorage
     uploads: Uploads
     locations: Locations
-    """Where each picture is stored, and which boxes use each place."""
+    """Where each picture is stored, and which boxes use each location."""
     extractor: Extractor
     facens_lifecycle: FacensLifecycle
     """Keeps the facen storage consistent with MongoDB."""
@@ -123,15 +123,15 @@ class Context:
                 url = await stack.enter_async_context(mongod.running())
             database = await stack.enter_async_context(connect(url, settings))
             wanted = facens_settings or FacensSettings()
-            place = uploads or FolderUploads(data_dir / "uploads")
+            uploads = uploads or FolderUploads(data_dir / "uploads")
             storage = facens or await open_storage(wanted, facen_size, pack)
             stack.push_async_callback(_close, storage)
             ctx = cls._composed(
                 database,
                 persons or PersonsSettings(),
                 storage,
-                place,
-                Locations(database, place, box, data_dir),
+                uploads,
+                Locations(database, uploads, box, data_dir),
                 Extractor(extractor),
                 observer or UnobservedStore(),
                 facen_size,

@@ -7,11 +7,11 @@ from urllib.parse import unquote, urlsplit
 import cv2
 import numpy as np
 
-from store.collections.server_faces import PICTURES
 from store.collections.users import User
 from store.context import Context
 from store.face import Face
 from store.settings import reference_gallery
+from store.uploads.face_pictures import PICTURES
 from store.uploads.marker import MARKER
 
 

@@ -16,7 +16,7 @@ from daemon.plugins.hook import Hook
 from pipeline.types import Sighting
 from store import Face
 from store.errors import BadValueError, FacenStorageError, RefusedSightingError, StoreUnavailableError
-from store.mongo.model_store import storable
+from store.mongo.documents import storable
 from store.spool.codec import plain
 
 log = structlog.get_logger(__name__)

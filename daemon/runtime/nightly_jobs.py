@@ -44,7 +44,7 @@ class NightlyJobs:
 
         async def run() -> None:
             if (runs := self._runs()) is not None:
-                await runs.begins(name, datetime.now(UTC))
+                await runs.record(name, datetime.now(UTC))
             await work()
 
         hour, minute = at.split(":")
@@ -76,7 +76,7 @@ class NightlyJobs:
         for name, nightly in self._times.items():
             last = await runs.last(name)
             if last is None:  # a job that never ran has missed nothing
-                await runs.begins(name, now)
+                await runs.record(name, now)
             elif missed(nightly, last, now) and self._jobs.run_by(name, soon):
                 log.info("a nightly job missed its time and runs later today", job=name, last_run=str(last))
 

@@ -11,8 +11,8 @@ from pipeline.base.redaction import secret_places
 from store.collections.users import UserArgument, Users, UserStore
 from store.errors import BadFilterError, BadValueError, ConflictError, StoreUnavailableError
 from store.mongo.client import Database
+from store.mongo.documents import SCHEMA, Model, checked_mapping
 from store.mongo.guard import Filters
-from store.mongo.model_store import SCHEMA, Model, checked_mapping
 from store.observer import StoreObserver
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,44}")

@@ -21,8 +21,7 @@ from store.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from store.face import Face as Face
-from store.face import check_face
+from store.face import Face, check_face
 from store.face_fields import (
     CORNERS,
     check_changes,
@@ -37,6 +36,7 @@ from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import FaceLocks
 from store.facens.sync.load import check_pack, fill
 from store.mongo.client import Database
+from store.mongo.documents import SCHEMA
 from store.mongo.guard import (
     Filters,
     Sort,
@@ -47,7 +47,6 @@ from store.mongo.guard import (
     owned,
 )
 from store.mongo.ids import TimeOrderedIds, first_id_of
-from store.mongo.model_store import SCHEMA
 from store.mongo.query_limits import check_number, max_documents
 from store.observer import StoreObserver
 from store.recognition.nearest import IdentifyResult, IdentifyResults, nearest
@@ -115,7 +114,7 @@ class Faces(UserStore[Face]):
         owner = await self._users.owner(user)
         check_face(face, self.facen_size)
         own_id = "_id" in face
-        face.settle()
+        face.normalize_values()
         face["owner"], face["gallery"], face["schema"] = owner, [], SCHEMA
         if not own_id:
             self.regenerate_id(face)

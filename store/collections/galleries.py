@@ -11,9 +11,9 @@ from store.collections.users import REMEMBERED_SECONDS, UserArgument, Users, Use
 from store.errors import ConflictError, GalleryError, NotFoundError, StoreStateError
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
+from store.mongo.documents import SCHEMA, Model
 from store.mongo.guard import Filters, Sort, owned
 from store.mongo.malformed import malformed_document
-from store.mongo.model_store import SCHEMA, Model
 from store.observer import StoreObserver
 
 DEFAULT_GALLERY = "default"

@@ -20,10 +20,10 @@ from store.face_fields import facen_of
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
 from store.mongo.counters import Counters
+from store.mongo.documents import SCHEMA, Model, checked_mapping
 from store.mongo.guard import Filters, Sort, checked_filters, checked_id, checked_threshold, owned
 from store.mongo.lease import Leases
 from store.mongo.malformed import malformed_document
-from store.mongo.model_store import SCHEMA, Model, checked_mapping
 from store.observer import StoreObserver
 from store.recognition.question import Question
 from store.recognition.recognition import Recognition

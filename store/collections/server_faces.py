@@ -1,42 +1,43 @@
 """Faces with pictures: the photo, the aligned face and the thumbnail go to the uploads."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from datetime import UTC, datetime
 from types import MethodType
 from typing import Any
-
-from bson import ObjectId
 
 from pipeline.limits import MAX_PIXELS
 from store.collections.faces import CoreFaces
 from store.collections.galleries import Galleries
 from store.collections.users import Users
 from store.errors import BadValueError, ImageError, UploadError
-from store.face import Face, PictureUrl
+from store.face import Face
 from store.face_fields import checked_bbox
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
-from store.mongo.guard import checked_id
 from store.observer import StoreObserver
 from store.uploads.external import AllowedHosts, put, same_server
+from store.uploads.face_pictures import (
+    EXTRACTED,
+    LOCATIONS,
+    PICTURES,
+    AnyFace,
+    id_of,
+    is_extraction_face,
+    location_of,
+    new_keys,
+    new_keys_below,
+    pictures_of,
+    png_of,
+    set_urls,
+    urls_of,
+)
 from store.uploads.image import Image
 from store.uploads.keys import key_of_owner
-from store.uploads.locations import LOCATIONS, Locations, location_of, pictures_of, urls_of
-from store.uploads.locations import PICTURES as PICTURES
+from store.uploads.locations import Locations
 from store.uploads.storage import Uploads
 
 PNG = b"\x89PNG"
-CHANCE_BYTES = 6
-"""So much of a picture's name cannot be guessed."""
-
-EXTRACTED = "extracted"
-"""The folder of the uploads for pictures of faces without an owner."""
-
-AnyFace = MutableMapping[str, Any]
-"""A face, or its data as a dictionary."""
 
 
 class _ContextMethod(classmethod):  # type: ignore[type-arg]  # takes no arguments at run time
@@ -50,8 +51,8 @@ class ServerFaces(CoreFaces):
     """The faces, and their pictures in the uploads.
 
     A stored face has its pictures' URLs from when it is added (`photo`, `normalized`, `thumbnail`), and the
-    id of the place where each lies (`picture_locations`); `upload` stores the pictures there, as often as it
-    is called.
+    id of the location where each lies (`picture_locations`); `upload` stores the pictures there, as often as
+    it is called.
     """
 
     protected = CoreFaces.protected | {LOCATIONS}
@@ -95,10 +96,10 @@ class ServerFaces(CoreFaces):
             BadValueError: the face has no owner or id.
         """
         suffixes = [*PICTURES.values(), suffix]
-        keys = dict(zip(reversed(suffixes), reversed(_keys(face, suffixes)), strict=True))
+        keys = dict(zip(reversed(suffixes), reversed(new_keys(face, suffixes)), strict=True))
         if isinstance(cls, ServerFaces):
             face.pop(LOCATIONS, None)
-            _set_urls(face, {field: cls._uploads.url_of(keys[end]) for field, end in PICTURES.items()})
+            set_urls(face, {field: cls._uploads.url_of(keys[end]) for field, end in PICTURES.items()})
         return keys[suffix]
 
     def regenerate_id(self, face: Face) -> Awaitable[None]:
@@ -135,7 +136,7 @@ class ServerFaces(CoreFaces):
             UploadError: a picture cannot be stored at present; calling this again completes the rest.
         """
         await self._check(face, img)
-        png = _png_of(face)
+        png = png_of(face)
         if png is None or not png.startswith(PNG):
             raise BadValueError("the face has no aligned face; set its normalized to PNG bytes")
         thumbnail = await asyncio.to_thread(img.thumbnail, checked_bbox(face.get("bbox")))
@@ -148,7 +149,7 @@ class ServerFaces(CoreFaces):
         if isinstance(face, Face):
             face.mark_uploaded()
         else:
-            _set_urls(face, {"normalized": urls["normalized"]})
+            set_urls(face, {"normalized": urls["normalized"]})
 
     async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
         """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
@@ -179,26 +180,27 @@ class ServerFaces(CoreFaces):
         if not isinstance(img, Image):
             raise ImageError(f"a picture is handed over as a store.Image, not {type(img).__name__}")
         img.hold_to(self.max_pixels)
-        if not _is_extracted(face):
-            _keys(face, [""])  # raises where it has no owner or id
+        if not is_extraction_face(face):
+            new_keys(face, [""])  # raises where it has no owner or id
             await self._users.owner(face["owner"])
 
     async def missing(self, face: Face) -> list[str]:
-        """Which of the face's pictures are lost; those at another place count as there."""
+        """Which of the face's pictures are lost; those at another location count as there."""
         here = await self._uploads.location()
         own = {one.key: one for one in pictures_of(self._uploads, face) if one.location in (None, here)}
         return [own[key].field for key in await self._uploads.missing(list(own))]
 
     async def _link(self, face: AnyFace, *fields: str) -> None:
-        """Gives these fields URLs at this box's place, in the document first: no picture lies there unnamed.
+        """Gives these fields URLs at this box's location, in the document first: no picture lies there
+        unnamed.
 
-        URLs at this place stay, but for an earlier address of it. Pictures at another place are left to the
-        box that put them there.
+        URLs at this location stay, but for an earlier address of it. Pictures at another location are left to
+        the box that put them there.
         """
-        if _is_extracted(face):
+        if is_extraction_face(face):
             urls = urls_of(face)
             known = {one for one in fields if key_of_owner(self._uploads, EXTRACTED, urls.get(one))}
-            _set_urls(face, self._new_urls(face, [one for one in fields if one not in known]))
+            set_urls(face, self._new_urls(face, [one for one in fields if one not in known]))
             return
         here = await self._locations.claim(face["owner"])
         new = self._urls_at(face, fields, here)
@@ -211,7 +213,7 @@ class ServerFaces(CoreFaces):
         if changes:
             owner = await self._users.owner(face["owner"])
             async with self._operation("update_one"):
-                this = {"_id": _id_of(face), "owner": owner}
+                this = {"_id": id_of(face), "owner": owner}
                 await self._collection.update_one(this, {"$set": changes})
         recorded = face.get(LOCATIONS)
         face[LOCATIONS] = {
@@ -222,10 +224,10 @@ class ServerFaces(CoreFaces):
             face.link(new)
             face.has_new_links = False
         else:
-            _set_urls(face, new)
+            set_urls(face, new)
 
     def _urls_at(self, face: AnyFace, fields: Sequence[str], here: str) -> dict[str, str]:
-        """The URLs of those fields that need another one to be at this place."""
+        """The URLs of those fields that need another one to be at this location."""
         known = {one.field: one for one in pictures_of(self._uploads, face)}
         elsewhere = [one for one in fields if one not in known or known[one].location not in (None, here)]
         moved = {one: self._uploads.url_of(known[one].key) for one in fields if one not in elsewhere}
@@ -247,15 +249,15 @@ class ServerFaces(CoreFaces):
 
     def _new_urls(self, face: Mapping[str, Any], fields: Sequence[str]) -> dict[str, str]:
         suffixes = [PICTURES[field] for field in fields]
-        if _is_extracted(face):
-            keys = _keys_below(EXTRACTED, self._ids.next(), suffixes)
+        if is_extraction_face(face):
+            keys = new_keys_below(EXTRACTED, self._ids.next(), suffixes)
         else:
-            keys = _keys(face, suffixes)
+            keys = new_keys(face, suffixes)
         return {field: self._uploads.url_of(key) for field, key in zip(fields, keys, strict=True)}
 
     def _key(self, face: Mapping[str, Any], url: str) -> str:
         """The key behind one of the URLs of the face's owner; BadValueError for any other."""
-        owner = EXTRACTED if _is_extracted(face) else face["owner"]
+        owner = EXTRACTED if is_extraction_face(face) else face["owner"]
         key = key_of_owner(self._uploads, owner, url)
         if key is None:
             raise BadValueError(f"{url!r:.200} is not a URL of these uploads, or belongs to another user")
@@ -269,46 +271,3 @@ class ServerFaces(CoreFaces):
 
     def _leads_elsewhere(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None
-
-
-def _set_urls(face: AnyFace, urls: Mapping[str, str]) -> None:
-    """Sets URLs in the face; the PNG bytes of a dictionary stay beside the URL that replaces them."""
-    if isinstance(face, Face):
-        face.update(urls)
-        face.has_new_links = True
-        return
-    for field, url in urls.items():
-        face[field] = PictureUrl.with_png(url, _png_of(face)) if field == "normalized" else url
-
-
-def _png_of(face: AnyFace) -> bytes | None:
-    """The aligned face, as far as it is known."""
-    if isinstance(face, Face):
-        return face.normalized
-    value = face.get("normalized")
-    png = value.png if isinstance(value, PictureUrl) else value
-    return png if isinstance(png, bytes) else None
-
-
-def _id_of(face: Mapping[str, Any]) -> object:
-    return face["_id"] if face.get("_id") is not None else face.get("id")
-
-
-def _is_extracted(face: Mapping[str, Any]) -> bool:
-    """Whether this is the data of a face without an owner: an ExtractionFace."""
-    return not isinstance(face, Face) and face.get("owner") is None and _id_of(face) is None
-
-
-def _keys(face: object, suffixes: Sequence[str]) -> list[str]:
-    """A new key for each suffix; together, because chance is asked of the system."""
-    owner = face.get("owner") if isinstance(face, Mapping) else None
-    if not isinstance(face, Mapping) or not isinstance(owner, ObjectId) or _id_of(face) is None:
-        raise BadValueError("a picture's key needs the face's owner and _id; store it with Faces.add first")
-    return _keys_below(str(owner), checked_id(_id_of(face), "face"), suffixes)
-
-
-def _keys_below(folder: str, face_id: int, suffixes: Sequence[str]) -> list[str]:
-    start = f"{folder}/{datetime.now(UTC):%Y%m%d}/{face_id:d}_"
-    chance = secrets.token_hex(CHANCE_BYTES * len(suffixes))
-    parts = (chance[at : at + 2 * CHANCE_BYTES] for at in range(0, len(chance), 2 * CHANCE_BYTES))
-    return [f"{start}{part}{suffix}" for part, suffix in zip(parts, suffixes, strict=True)]

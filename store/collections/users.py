@@ -12,8 +12,9 @@ from pymongo import ReturnDocument
 
 from store.errors import AuthenticationError, BadFilterError, BadValueError
 from store.mongo.client import Database
+from store.mongo.documents import SCHEMA, Model, checked_mapping
 from store.mongo.guard import Filters, Sort, checked_filters, owned
-from store.mongo.model_store import SCHEMA, Model, MongoStore, checked_mapping
+from store.mongo.model_store import MongoStore
 from store.mongo.query_limits import QueryLimiter, check_number
 from store.observer import StoreObserver
 

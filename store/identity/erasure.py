@@ -1,20 +1,18 @@
-"""Erases a person, and reports what was not reached.
+"""Erases a person, and reports what could not be erased.
 
-Similar faces without a person, by the low threshold of the model pack, are erased too. Similar other persons
-are reported, and erased on request. A sighting's photo is the whole frame: where another face is of the same
-frame, or of a visit recorded together with one of the person's, its photo is removed and its cut pictures
-stay.
+Similar faces without a person, by the low threshold of the model pack, are erased as well. Similar other
+persons are reported, and erased on request.
 
-What remains: the id of the person with the time of the erasure (collection `erased`, by which `facend doctor`
-finds a face that was being stored), and what MongoDB's log of operations and free disk blocks hold until they
-are overwritten.
+What remains: the person's id with the time of the erasure (collection `erased`, by which `facend doctor`
+finds a face that was being stored meanwhile), and data in MongoDB's oplog and free disk blocks until it is
+overwritten.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 from bson import ObjectId
@@ -25,42 +23,35 @@ from store.collections.persons import Persons
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError, StoreError
-from store.face import Face
-from store.face_fields import co_visible_visits, visit_of
 from store.identity.changes import CHANGES
+from store.identity.erasure_faces import FacesErasure, malformed_faces
 from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
 from store.identity.evidence import PROPOSALS
 from store.identity.lookalikes import Lookalikes
 from store.identity.removal import FaceRemoval, face_of_key, has_faces
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
-from store.mongo.shapes import malformed
-from store.uploads.keys import stored_key
-from store.uploads.locations import pictures_of, urls_of
+from store.uploads.face_pictures import pictures_of
 
 log = structlog.get_logger()
 
 ERASED = "erased"
 """The collection of the erased persons' ids."""
-ROUNDS = 5
-"""Maximum passes: a recorder may add another face during the first ones."""
-BATCH = 100
-VISIT_LENGTH = timedelta(hours=12)
-"""Maximum time between pictures of two co-visible visits."""
 
 
 class StoredSightings(Protocol):
-    """Sightings on disk that the database does not know yet, or never will."""
+    """Sightings on disk: pending ones, which are not in the database yet, and dead letters."""
 
     @property
     def address(self) -> str:
-        """Where they lie."""
+        """Their folder, for messages."""
         ...
 
     def remove_matching(self, matches: Callable[[Sighting], bool | None]) -> RemovedSightings:
-        """Removes those for which `matches` is true; None stands for one that cannot be compared.
+        """Remove those for which `matches` returns true; it returns None for one that cannot be compared.
 
-        OSError where they cannot be read or removed.
+        Raises:
+            OSError: they cannot be read or removed.
         """
         ...
 
@@ -77,9 +68,9 @@ class Erasure:
     ) -> None:
         """
         Args:
-            low: the confidence from which a face without a person is theirs; by default the low threshold of
-                the model pack of their facens.
-            sightings: the user's own sightings on this box's disk, which are erased too.
+            low: minimum confidence at which a face without a person counts as theirs. Default: the low
+                threshold of their facens' model pack.
+            sightings: the user's sightings on this box's disk, which are erased as well.
         """
         self._ctx = ctx
         self._user = user
@@ -88,7 +79,7 @@ class Erasure:
         self._faces = ctx.database["faces"].ungated
 
     async def preview(self, person_id: int) -> Preview:
-        """What `erase` would remove, and similar persons. NotFoundError as in `erase`."""
+        """What `erase` would remove, and similar persons. Raises as `erase`."""
         owner = await self._ctx.users.owner(self._user)
         name = await self._name(owner, person_id)
         alike = Lookalikes(self._ctx, owner, self._low)
@@ -107,15 +98,15 @@ class Erasure:
     async def erase(
         self, person_id: int, doubles: Collection[int] = (), *, with_doubles: bool = False
     ) -> Erased:
-        """Removes the person and everything of theirs; returns once a search finds nothing left.
+        """Remove the person and all their data; returns once a search finds nothing left.
 
         Args:
-            doubles: other persons who are the same human being; they are erased too.
-            with_doubles: whether all persons who look the same are erased too.
+            doubles: ids of other persons who are the same human being; erased as well.
+            with_doubles: erase all similar persons as well.
 
         Raises:
-            NotFoundError: the user has no such person, and no face of them.
-            StoreError: something is still there, or a part cannot be reached; erase again.
+            NotFoundError: the user has neither the person nor a face of them.
+            StoreError: data is left, or a part of the store cannot be reached; erase again.
         """
         owner = await self._ctx.users.owner(self._user)
         name = await self._name(owner, person_id)
@@ -126,44 +117,44 @@ class Erasure:
         await alike.learn(persons)
         left = await alike.doubles(persons)
         if with_doubles and left:
-            persons += [one.person_id for one in left]
+            persons += [double.person_id for double in left]
             await alike.learn(persons)
             left = await alike.doubles(persons)
-        await self._remember(owner, persons)
+        await self._record_ids(owner, persons)
         sightings = await self._remove_sightings(alike)
-        work = _Work(self._ctx, owner, persons, alike)
-        await work.run()
+        faces = FacesErasure(self._ctx, owner, persons, alike)
+        await faces.run()
         for person in persons:
             await self._remove_person(owner, person)
-        pictures = work.pictures + await self._sweep(owner, work.gone)
-        await self._forget_snapshots()
-        await self._prove(owner, persons, work.gone)
+        pictures = faces.pictures + await self._remove_remaining_pictures(owner, faces.removed_ids)
+        await self._remove_snapshots()
+        await self._verify(owner, persons, faces.removed_ids)
         erased = Erased(
             person_id,
-            work.faces,
+            faces.faces,
             pictures,
-            work.shared,
+            faces.shared_photos,
             name,
-            work.unassigned,
+            faces.unassigned,
             sightings.removed,
             tuple(persons[1:]),
             tuple(left),
-            await self._elsewhere(work.removal.left_to_others),
-            tuple(dict.fromkeys(work.foreign_urls)),
+            await self._elsewhere(faces.removal.left_to_others),
+            tuple(dict.fromkeys(faces.foreign_urls)),
             await self._not_checked(alike, sightings),
         )
         log.info(
-            "a person is erased",
-            faces=work.faces + work.unassigned,
+            "person erased",
+            faces=faces.faces + faces.unassigned,
             pictures=pictures,
             sightings=sightings.removed,
-            shared_photos=work.shared,
+            shared_photos=faces.shared_photos,
             persons=len(persons),
         )
         return erased
 
     async def _name(self, owner: ObjectId, person_id: int) -> str | None:
-        """The person's name, if there is one. NotFoundError where nothing is known of the person."""
+        """The person's name; None without one. NotFoundError where no data of the person exists."""
         person = await self._ctx.persons.find_one(owner, {"_id": checked_id(person_id, "person")})
         if person is not None:
             name = person.get("name")
@@ -177,8 +168,8 @@ class Erasure:
         return None
 
     async def _elsewhere(self, left: Counter[str | None]) -> tuple[Elsewhere, ...]:
-        places = await self._ctx.locations.places()
-        return tuple(Elsewhere(places.describe(place), number) for place, number in left.items())
+        locations = await self._ctx.locations.known()
+        return tuple(Elsewhere(locations.describe(location), number) for location, number in left.items())
 
     async def _has_document(self, owner: ObjectId, persons: Sequence[int]) -> bool:
         """Whether one of the persons has a document, malformed ones included."""
@@ -200,21 +191,21 @@ class Erasure:
 
     async def _not_checked(self, alike: Lookalikes, sightings: RemovedSightings) -> tuple[str, ...]:
         others = "" if self._sightings is None else " of other boxes"
-        more = [f"sightings in spools and dead letters{others}"]
+        unchecked = [f"sightings in spools and dead letters{others}"]
         if self._sightings is not None and sightings.not_compared:
-            more.append(
+            unchecked.append(
                 f"sightings in {self._sightings.address} and its folder dead that cannot be compared: "
                 f"{sightings.not_compared}, damaged or without a comparable facen"
             )
         if not alike.is_comparable:
-            more.append(
-                "faces without a person, and other persons: there is no facen left to compare with, or "
-                "nothing is known of its model pack"
+            unchecked.append(
+                "faces without a person, and other persons: no facen is left to compare with, or its model "
+                "pack is unknown"
             )
-        places = await self._ctx.locations.places()
-        if any(use.location not in places.mine for use in places.uses):
-            more.append("snapshots of facens on the disks of other boxes, until they are written again")
-        return (*NOT_CHECKED, *more)
+        locations = await self._ctx.locations.known()
+        if any(use.location not in locations.mine for use in locations.uses):
+            unchecked.append("snapshots of facens on other boxes, until they are rewritten")
+        return (*NOT_CHECKED, *unchecked)
 
     async def _was_erased(self, owner: ObjectId, person_id: int) -> bool:
         try:
@@ -223,16 +214,16 @@ class Erasure:
             raise translate_error(error, "erased.find_one") from error
         return found is not None
 
-    async def _remember(self, owner: ObjectId, persons: Sequence[int]) -> None:
-        note = {"$set": {"at": datetime.now(UTC)}}
+    async def _record_ids(self, owner: ObjectId, persons: Sequence[int]) -> None:
+        record = {"$set": {"at": datetime.now(UTC)}}
         try:
             for person in persons:
                 this = {"_id": person, "owner": owner}
                 try:
-                    await self._ctx.database[ERASED].update_one(this, note, upsert=True)
+                    await self._ctx.database[ERASED].update_one(this, record, upsert=True)
                 except DuplicateKeyError:
                     log.warning(
-                        "an erased person's id was another user's, whose note of it stays", person_id=person
+                        "an erased person's id was recorded for another user before", person_id=person
                     )
         except DRIVER_ERRORS as error:
             raise translate_error(error, "erased.update_one") from error
@@ -242,22 +233,22 @@ class Erasure:
         try:
             await self._ctx.database[Persons.name].delete_one({"_id": person_id, "owner": owner})
             involved = {"owner": owner, "$or": [{"person": person_id}, {"other": person_id}]}
-            for notes in (CHANGES, PROPOSALS):  # they may hold a name
-                await self._ctx.database[notes].delete_many(involved)
+            for name in (CHANGES, PROPOSALS):  # they may contain the name
+                await self._ctx.database[name].delete_many(involved)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "persons.delete_one") from error
 
-    async def _sweep(self, owner: ObjectId, gone: set[int]) -> int:
+    async def _remove_remaining_pictures(self, owner: ObjectId, face_ids: set[int]) -> int:
         """Removes pictures of these faces that no document names."""
         removed = 0
-        if gone:
+        if face_ids:
             async for key in self._ctx.uploads.list_keys(str(owner)):
-                if face_of_key(key) in gone:
+                if face_of_key(key) in face_ids:
                     removed += await self._ctx.uploads.delete(key)
         return removed
 
-    async def _forget_snapshots(self) -> None:
-        """Removes the snapshots of facens, which hold the erased ones; the next start works without."""
+    async def _remove_snapshots(self) -> None:
+        """Remove the facen snapshots, which contain the erased facens; the next start does not need them."""
         try:
             await asyncio.to_thread(self._ctx.facens_lifecycle.forget)
         except OSError as error:
@@ -265,7 +256,7 @@ class Erasure:
                 f"the snapshots of the facens cannot be removed: {error}; erase again"
             ) from error
 
-    async def _prove(self, owner: ObjectId, persons: Sequence[int], gone: set[int]) -> None:
+    async def _verify(self, owner: ObjectId, persons: Sequence[int], face_ids: set[int]) -> None:
         left = []
         try:
             theirs = {"owner": owner, "person_id": {"$in": list(persons)}}
@@ -277,114 +268,13 @@ class Erasure:
         if await self._has_document(owner, persons):
             left.append("the person's document")
         for _, gallery in await self._ctx.facens.galleries(owner):
-            if number := len(gone.intersection(await self._ctx.facens.ids(owner, gallery))):
+            if number := len(face_ids.intersection(await self._ctx.facens.ids(owner, gallery))):
                 left.append(f"{number} facens in the gallery {gallery}")
         number = 0
-        if gone:
+        if face_ids:
             async for key in self._ctx.uploads.list_keys(str(owner)):
-                number += face_of_key(key) in gone
+                number += face_of_key(key) in face_ids
         if number:
             left.append(f"{number} pictures")
         if left:
-            raise StoreError(
-                f"of the person {persons[0]} there are still {', '.join(left)}; erase them again"
-            )
-
-
-class _Work:
-    """Removes the faces of some persons, and similar faces without a person."""
-
-    def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: Lookalikes) -> None:
-        self._ctx = ctx
-        self._owner = owner
-        self._persons = persons
-        self._theirs = {"person_id": {"$in": list(persons)}}
-        self._alike = alike
-        self.removal = FaceRemoval(ctx, owner)
-        self.gone: set[int] = set()
-        self.unassigned = self.faces = self.pictures = self.shared = 0
-        self.foreign_urls: list[str] = []
-
-    async def run(self) -> None:
-        """Repeats until a search finds nothing. Faces without a person go first: after a crash in between
-        the person's own facens still lead to the rest."""
-        for _ in range(ROUNDS):
-            before = self.faces + self.unassigned
-            self.unassigned += await self._remove([face async for face in self._alike.unassigned()])
-            batch: list[Face] = []
-            async for face in self.removal.faces(self._theirs):
-                batch.append(face)
-                if len(batch) >= BATCH:
-                    self.faces += await self._remove(batch)
-                    batch = []
-            self.faces += await self._remove(batch)
-            await self._remove_malformed()
-            if self.faces + self.unassigned == before:
-                return
-
-    async def _remove(self, faces: Sequence[Face]) -> int:
-        for start in range(0, len(faces), BATCH):
-            batch = faces[start : start + BATCH]
-            await self._strip_photos_that_show(batch)
-            for face in batch:
-                self._note_foreign(face)
-                self.pictures += (await self.removal.remove(face))[1]
-                self.gone.add(face["_id"])
-        return len(faces)
-
-    async def _remove_malformed(self) -> None:
-        async for document in malformed_faces(self._ctx, self._owner, self._persons):
-            await self._strip_photos_that_show([document])
-            self._note_foreign(document)
-            self.pictures += await self.removal.remove_malformed(document)
-            if isinstance(document["_id"], int):
-                self.gone.add(document["_id"])
-            self.faces += 1
-
-    def _note_foreign(self, face: Mapping[str, Any]) -> None:
-        """Pictures outside the owner's uploads: the document is all that names them."""
-        for field, url in urls_of(face).items():
-            if isinstance(url, str) and stored_key(self._ctx.uploads, self._owner, url) is None:
-                self.foreign_urls.append(str(url))  # BSON's code is text that has no hash
-                log.warning("a picture of an erased person stays at another host", field=field, url=url)
-
-    async def _strip_photos_that_show(self, faces: Sequence[Mapping[str, Any]]) -> None:
-        """Removes photos of other faces: of the same frame, and of visits recorded together with theirs."""
-        conditions: list[dict[str, Any]] = []
-        hashes = [face["photo_hash"] for face in faces if isinstance(face.get("photo_hash"), str)]
-        if hashes := list(filter(None, hashes)):
-            conditions.append({"photo_hash": {"$in": hashes}})
-        for face in faces:
-            if not isinstance(face.get("cam_id"), str | None):
-                continue
-            if seen := co_visible_visits(face):
-                conditions.append({"cam_id": face.get("cam_id"), "detector_info.visit_id": {"$in": seen}})
-            if (visit := visit_of(face)) is not None and (at := _captured_at(face)) is not None:
-                near = {"$gte": at - VISIT_LENGTH, "$lte": at + VISIT_LENGTH}
-                met = {"cam_id": face.get("cam_id"), "detector_info.beside": visit, "timestamp": near}
-                conditions.append(met)
-        if not conditions:
-            return
-        ids = [face["_id"] for face in faces]
-        others = {"$or": conditions, "photo": {"$exists": True}, "$nor": [self._theirs]}
-        async for other in self.removal.faces(others):
-            if other["_id"] not in ids:
-                self.shared += await self.removal.strip(other, ("photo",), everywhere=True)
-
-
-async def malformed_faces(
-    ctx: Context, owner: ObjectId, persons: Sequence[int]
-) -> AsyncIterator[Mapping[str, Any]]:
-    """The persons' face documents that no other reader meets, because their shape is wrong."""
-    query = {"owner": owner, "person_id": {"$in": list(persons)}, **malformed("faces")}
-    try:
-        async for document in ctx.database["faces"].ungated.find(query):
-            yield document
-    except DRIVER_ERRORS as error:
-        raise translate_error(error, "faces.find") from error
-
-
-def _captured_at(face: Mapping[str, Any]) -> datetime | None:
-    """The capture time of a face or of a malformed document of one."""
-    at = face.timestamp if isinstance(face, Face) else face.get("timestamp")
-    return at if isinstance(at, datetime) else None
+            raise StoreError(f"{', '.join(left)} of person {persons[0]} are left; erase again")

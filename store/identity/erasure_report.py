@@ -1,4 +1,4 @@
-"""What an erasure removed, would remove, and did not reach."""
+"""Results of an erasure: what it removed, would remove, and could not reach."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from store.identity.lookalikes import Double
 
 NOT_CHECKED = (
     "backups of MongoDB and of the pictures",
-    "MongoDB's log of operations and free blocks of the disks, until they are overwritten",
-    "photos of visits that no camera recorded together with this person",
+    "MongoDB's oplog and free blocks of the disks, until they are overwritten",
+    "photos of visits that were not recorded together with this person",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedSightings:
-    """Sightings on disk that were compared with a person."""
+    """Numbers of sightings on disk that were compared with a person."""
 
     removed: int
     not_compared: int
@@ -22,7 +22,7 @@ class RemovedSightings:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Pictures that only another box can reach, which removes them later."""
+    """Pictures that only another box can reach. That box removes them later."""
 
     place: str
     pictures: int
@@ -30,26 +30,26 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was removed, in numbers, and what was not."""
+    """Numbers of what was removed, and what was not."""
 
     person_id: int
     faces: int
     pictures: int
-    """Of the removed faces, at this box's place."""
+    """Pictures of the removed faces at this box's location."""
     shared_photos: int
-    """Whole frames that belong to other faces and showed the person, too."""
+    """Photos of other faces that also showed the person."""
     name: str | None = None
     unassigned: int = 0
-    """Faces without a person that looked like them. Not among `faces`."""
+    """Similar faces without a person. Not counted in `faces`."""
     sightings: int = 0
-    """Sightings of theirs in this box's spool and dead letters."""
+    """Their sightings in this box's spool and dead letters."""
     doubles: tuple[int, ...] = ()
-    """Other persons who were erased along."""
+    """Ids of other persons who were erased as well."""
     doubles_left: tuple[Double, ...] = ()
-    """Other persons who look the same and stay."""
+    """Similar persons who were not erased."""
     elsewhere: tuple[Elsewhere, ...] = ()
     foreign_urls: tuple[str, ...] = ()
-    """Pictures outside the uploads that removed faces named. They stay at their hosts."""
+    """URLs of pictures outside the uploads, which are not removed."""
     not_checked: tuple[str, ...] = ()
 
 

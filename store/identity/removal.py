@@ -1,8 +1,8 @@
 """Removes faces: from the galleries, from MongoDB, then their pictures.
 
-Searches do not find the face after the first step. A crash in between leaves a face in no gallery, or
-pictures without a document; retention and `facend doctor` find both. Pictures that this box cannot reach are
-noted for the box that can (`store.uploads.locations`).
+After the first step searches no longer find the face. A crash in between leaves a face in no gallery, or
+orphaned pictures; retention and `facend doctor` find both. Pictures that this box cannot reach are recorded
+for a box that can (`store.uploads.locations`).
 """
 
 import re
@@ -17,11 +17,12 @@ from store.context import Context
 from store.errors import NotFoundError
 from store.face import Face
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
-from store.uploads.locations import LOCATIONS, PICTURES, Picture, Places, pictures_of
+from store.uploads.face_pictures import LOCATIONS, PICTURES, Picture, pictures_of
+from store.uploads.locations import KnownLocations
 
 BATCH = 200
 PICTURE = re.compile(r"(\d{1,19})_[0-9a-f]{12}_[a-z]+\.[a-z]+")
-"""What `ServerFaces.gen_ffupload_key` makes after owner and day; the number is the face's id."""
+"""The name in a key of `ServerFaces.gen_ffupload_key`; it begins with the face's id."""
 
 
 class FaceRemoval:
@@ -31,7 +32,7 @@ class FaceRemoval:
         self._ctx = ctx
         self._user = user
         self.left_to_others: Counter[str | None] = Counter()
-        """Number of pictures noted for another box, by the id of their place."""
+        """Number of pictures recorded for another box, by the id of their location."""
 
     async def remove(self, face: Face) -> tuple[bool, int]:
         """Removes a face everywhere. Returns whether it still existed, and the number of removed pictures."""
@@ -42,7 +43,7 @@ class FaceRemoval:
             pass
         pictures = self._pictures(face, tuple(PICTURES))
         here = await self._ctx.uploads.location()
-        # Noted first: after a crash only the note leads to them.
+        # First, because after a crash nothing else refers to them.
         await self._leave_to_others(face, [one for one in pictures if one.location not in (None, here)])
         removed = await self._ctx.faces.remove_one(self._user, {"_id": face["_id"]})
         return removed is not None, await self._delete(face, pictures, here)
@@ -50,10 +51,12 @@ class FaceRemoval:
     async def strip(
         self, face: Face, fields: tuple[str, ...] = tuple(PICTURES), *, everywhere: bool = False
     ) -> int:
-        """Removes pictures of a face that stays; returns the number at this box's place.
+        """Remove pictures of a face that stays; returns the number at this box's location.
 
-        Pictures first, then their URLs, by which the next run finds them after a crash. Pictures
-        at another place stay, or are noted for removal and no longer named where `everywhere`.
+        Removes the pictures first and then their URLs, by which the next run finds them after a crash.
+
+        Args:
+            everywhere: also record pictures at other locations for removal, and remove their URLs.
         """
         here = await self._ctx.uploads.location()
         pictures = self._pictures(face, fields)
@@ -72,9 +75,9 @@ class FaceRemoval:
         return removed
 
     async def remove_malformed(self, document: Mapping[str, Any]) -> int:
-        """Removes a face document that readers skip, its facens, and its pictures; returns their number.
+        """Remove a malformed face document, its facens and its pictures; returns the number of pictures.
 
-        A picture that another document names as well stays with that one.
+        Pictures that another document names as well are kept.
         """
         face_id, owner = document["_id"], document["owner"]
         pictures = [
@@ -102,7 +105,7 @@ class FaceRemoval:
             raise translate_error(error, "faces.find_one") from error
 
     async def _delete(self, face: Mapping[str, Any], pictures: list[Picture], here: str | None) -> int:
-        """Deletes those at this box's place, and those of an unknown place where they are found here."""
+        """Delete those at this box's location, and those of an unknown location that are found here."""
         removed, lost = 0, []
         for one in pictures:
             if one.location in (None, here):
@@ -118,29 +121,29 @@ class FaceRemoval:
         self.left_to_others.update(one.location for one in pictures)
 
     def _pictures(self, face: Face, fields: tuple[str, ...]) -> list[Picture]:
-        """The face's own pictures: not those of another face of the owner that it names."""
+        """The face's own pictures, without those of other faces that it names."""
         found = pictures_of(self._ctx.uploads, face, fields)
         return [one for one in found if face_of_key(one.key) in (None, face["_id"])]
 
-    async def own_faces(self, filters: dict[str, Any], places: Places) -> AsyncIterator[Face]:
-        """The faces that pass and are this box's, as `faces`.
+    async def own_faces(self, filters: dict[str, Any], locations: KnownLocations) -> AsyncIterator[Face]:
+        """As `faces`, limited to this box's.
 
-        A face belongs to the box that put its pictures somewhere. Without that record it is this box's where
-        it names no picture, or where one is found here.
+        A face belongs to the box that stored its pictures. Without a record of their locations it is this
+        box's if it names no picture, or if one of them is found here.
         """
-        async for face in self.faces({"$and": [filters, at_places(places)]}):
+        async for face in self.faces({"$and": [filters, at_locations(locations)]}):
             if await self.is_own(face):
                 yield face
 
     async def is_own(self, face: Face) -> bool:
-        """Whether a face that passes `at_places` is this box's."""
+        """Whether a face that passes `at_locations` is this box's."""
         if isinstance(face.get(LOCATIONS), dict):
             return True
         keys = [one.key for one in self._pictures(face, tuple(PICTURES))]
         return not keys or len(await self._ctx.uploads.missing(keys)) < len(keys)
 
     async def faces(self, filters: dict[str, Any]) -> AsyncIterator[Face]:
-        """The faces that pass, one batch after the other, in the order of their ids."""
+        """The faces that pass the filters, in the order of their ids, read in batches."""
         last = -1
         while faces := await self._ctx.faces.find(
             self._user, {**filters, "_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH
@@ -150,14 +153,14 @@ class FaceRemoval:
             last = faces[-1]["_id"]
 
 
-def at_places(places: Places) -> dict[str, Any]:
-    """A filter for faces with pictures at this box's places, or whose places are not recorded."""
-    mine = {"$in": sorted(places.mine)}
+def at_locations(locations: KnownLocations) -> dict[str, Any]:
+    """A filter for faces with pictures at this box's locations, or whose locations are not recorded."""
+    mine = {"$in": sorted(locations.mine)}
     return {"$or": [*({f"{LOCATIONS}.{field}": mine} for field in PICTURES), {LOCATIONS: {"$exists": False}}]}
 
 
 async def has_faces(ctx: Context, owner: ObjectId, person_id: int) -> bool:
-    """Whether any face is the person's, malformed ones included."""
+    """Whether the person has a face, malformed ones included."""
     query = {"owner": owner, "person_id": person_id}
     try:
         return await ctx.database["faces"].ungated.find_one(query, {"_id": 1}) is not None
@@ -166,6 +169,6 @@ async def has_faces(ctx: Context, owner: ObjectId, person_id: int) -> bool:
 
 
 def face_of_key(key: str) -> int | None:
-    """The id of the face whose picture lies under this key; None where it is none of our keys."""
+    """The id of the face whose picture has this key; None for foreign keys."""
     found = PICTURE.fullmatch(key.rsplit("/", 1)[-1])
     return int(found[1]) if found else None

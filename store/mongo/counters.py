@@ -8,8 +8,9 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from store.errors import BadValueError, CounterMissingError
+from store.mongo.documents import SCHEMA, Model
 from store.mongo.guard import MAX_ID
-from store.mongo.model_store import SCHEMA, Model, MongoStore
+from store.mongo.model_store import MongoStore
 from store.mongo.shapes import well_formed
 
 

@@ -16,8 +16,8 @@ from pymongo.errors import BulkWriteError
 
 from store.errors import NewerSchemaError
 from store.mongo.client import Database, Document
+from store.mongo.documents import SCHEMA
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
-from store.mongo.model_store import SCHEMA
 from store.mongo.shapes import HIGHEST_VERSION, WHOLE, bson_type, fault
 
 log = structlog.get_logger()

@@ -2,20 +2,17 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, ClassVar, Generic, TypeVar
-from uuid import UUID
 
-from bson import Code, DBRef, ObjectId
 from pymongo import ReturnDocument
 
-from store.errors import BadFilterError, BadValueError, ConflictError
+from store.errors import BadFilterError, ConflictError
 from store.mongo.client import Collection, Database
+from store.mongo.documents import SCHEMA, Model
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import (
-    MAX_DEPTH,
     Filters,
     Sort,
     checked_filters,
@@ -28,14 +25,6 @@ from store.mongo.query_limits import QueryLimiter, check_number, max_documents
 from store.mongo.update_guard import checked_update, with_operators
 from store.mongo.update_options import checked_options, equalities
 from store.observer import StoreObserver, UnobservedStore
-
-SCHEMA = 1
-"""Version of the documents that this code writes; `store.mongo.migrations` migrates older ones."""
-
-
-class Model(OrderedDict[str, Any]):
-    """A document of MongoDB, as an ordered dictionary."""
-
 
 M = TypeVar("M", bound=Model)
 
@@ -254,60 +243,3 @@ class MongoStore(Generic[M]):
             raise translated from (None if isinstance(translated, ConflictError) else error)
         finally:
             self._observer.operation(operation, time.perf_counter() - since)
-
-
-PLAIN = frozenset({str, int, float, bool, type(None), ObjectId})
-"""Types that MongoDB stores as they are."""
-
-
-def storable(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document as MongoDB gives it back: times in UTC, with milliseconds.
-
-    Raises:
-        BadValueError: the name of a field is invalid or an operator; the nesting is too deep; or a value is
-            code, a reference or a UUID.
-    """
-    return _storable_fields(document, 0)
-
-
-def _storable_fields(document: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    return {_checked_name(key): _storable(value, depth + 1) for key, value in document.items()}
-
-
-def _storable(value: object, depth: int) -> object:
-    if depth > MAX_DEPTH:
-        raise BadValueError(f"a value is nested deeper than {MAX_DEPTH} levels")
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, (UUID, Code, DBRef)):
-        raise BadValueError(f"a value of the type {type(value).__name__} is not stored; pass text instead")
-    if isinstance(value, datetime):
-        # A time without zone is UTC, as for the driver.
-        try:
-            moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        except OverflowError as error:
-            raise BadValueError(f"the time {value} lies outside the years 1 to 9999 of UTC") from error
-        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    if isinstance(value, Mapping):
-        return _storable_fields(value, depth)
-    if isinstance(value, (list, tuple)):
-        return [_storable(part, depth + 1) for part in value]
-    return value
-
-
-def _checked_name(key: object) -> str:
-    if not isinstance(key, str) or not key or key.startswith("$") or "\0" in key or "." in key:
-        raise BadValueError(
-            f"{key!r:.80} cannot be the name of a field: non-empty text without '.', NUL and a leading '$'"
-        )
-    return key
-
-
-def checked_mapping(value: object, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
-    """A checked copy of the data of a new object."""
-    if not isinstance(value, Mapping):
-        fields = f" such as {', '.join(known)}" if known else ""
-        raise BadValueError(f"a {what} is a mapping of fields{fields}, not {type(value).__name__}")
-    if value.get("name") is not None:
-        checked_label(value["name"], f"the name of a {what}")
-    return storable(value)

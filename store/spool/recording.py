@@ -19,7 +19,6 @@ from pipeline.limits import MAX_PIXELS
 from pipeline.types import FaceAttributes, Rectangle, Sighting
 from store.collections.galleries import DEFAULT_GALLERY, checked_name
 from store.collections.person_resolution import PersonMatch
-from store.collections.server_faces import PICTURES
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import (
@@ -43,6 +42,7 @@ from store.observer import PersonOutcome, StoreObserver, StoreStage
 from store.recognition.thresholds import AutoThreshold, Threshold
 from store.settings import ENROLLED_GALLERY
 from store.spool.codec import plain
+from store.uploads.face_pictures import PICTURES
 from store.uploads.image import Image, decode
 
 _Result = TypeVar("_Result")

@@ -1,4 +1,4 @@
-"""Start times of nightly jobs, so that a box makes up for runs it missed."""
+"""Start times of nightly jobs, by which a box catches up on missed runs."""
 
 from datetime import UTC, datetime
 
@@ -14,14 +14,14 @@ class JobRuns:
         self._box = box
 
     async def last(self, job: str) -> datetime | None:
-        """The last start of the job, or when it was first known; None where neither is."""
+        """The time passed to the latest `record`; None where there is none."""
         try:
             found = await self._collection.find_one({"_id": self._key(job)})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "job_runs.find") from error
         return None if found is None else found["at"].astimezone(UTC)
 
-    async def begins(self, job: str, at: datetime) -> None:
+    async def record(self, job: str, at: datetime) -> None:
         try:
             await self._collection.update_one({"_id": self._key(job)}, {"$set": {"at": at}}, upsert=True)
         except DRIVER_ERRORS as error:

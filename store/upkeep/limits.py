@@ -1,4 +1,4 @@
-"""Upper bounds of faces and of picture bytes, and the disk's reserve: the oldest are removed first."""
+"""Limits of faces and picture bytes, and the disk's reserve: the oldest are removed first."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -8,20 +8,20 @@ from operator import gt
 import structlog
 from bson import ObjectId
 
-from store.collections.server_faces import EXTRACTED
 from store.collections.users import UserArgument
 from store.context import Context
-from store.identity.removal import BATCH, FaceRemoval, at_places, face_of_key
+from store.identity.removal import BATCH, FaceRemoval, at_locations, face_of_key
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
 from store.settings import ENROLLED_GALLERY
 from store.upkeep.orphans import GRACE, Orphans, RemovedPictures
-from store.uploads.locations import LOCATIONS, Places
+from store.uploads.face_pictures import EXTRACTED, LOCATIONS
+from store.uploads.locations import KnownLocations
 
 log = structlog.get_logger()
 
 VISITORS = {"gallery": {"$ne": ENROLLED_GALLERY}}
-"""Every face but those of enrolled people, who stay whatever their age and number."""
+"""Filter for all faces except those of enrolled people, which are never removed by age or number."""
 
 
 class Limits:
@@ -32,20 +32,20 @@ class Limits:
         self._user = user
         self._removal = FaceRemoval(ctx, user)
 
-    async def faces(self, most: int, places: Places) -> tuple[int, int]:
-        """Removes this box's oldest faces, with their pictures, until `most` are left.
+    async def faces(self, maximum: int, locations: KnownLocations) -> tuple[int, int]:
+        """Removes this box's oldest faces, with their pictures, until `maximum` are left.
 
         Returns the numbers of removed faces and pictures.
         """
         faces = pictures = 0
-        mine = {"$and": [VISITORS, at_places(places)]}
+        mine = {"$and": [VISITORS, at_locations(locations)]}
         not_recorded = self._removal.faces({**VISITORS, LOCATIONS: {"$exists": False}})
         others = sum([1 async for face in not_recorded if not await self._removal.is_own(face)])
-        excess = await self._ctx.faces.count(self._user, mine) - others - most
-        passed_over = 0
+        excess = await self._ctx.faces.count(self._user, mine) - others - maximum
+        foreign = 0
         while faces < excess:
             order, number = [("timestamp", 1), ("_id", 1)], min(BATCH, excess - faces)
-            oldest = await self._ctx.faces.find(self._user, mine, sort=order, skip=passed_over, limit=number)
+            oldest = await self._ctx.faces.find(self._user, mine, sort=order, skip=foreign, limit=number)
             if not oldest:
                 break
             for face in oldest:
@@ -53,16 +53,16 @@ class Limits:
                     _, removed = await self._removal.remove(face)
                     faces, pictures = faces + 1, pictures + removed
                 else:
-                    passed_over += 1
+                    foreign += 1
         return faces, pictures
 
-    async def picture_bytes(self, most: int) -> int:
-        """Removes orphans, then pictures of the oldest days, until `most` bytes are left; faces stay.
+    async def picture_bytes(self, maximum: int) -> int:
+        """Removes orphans, then pictures of the oldest days, until `maximum` bytes are left; faces stay.
 
         Returns the number of removed pictures.
         """
         owner = await self._ctx.users.owner(self._user)
-        excess = await self._bytes(str(owner)) - most
+        excess = await self._bytes(str(owner)) - maximum
         if excess <= 0:
             return 0
         removed = await Orphans(self._ctx).remove([str(owner)])
@@ -73,12 +73,12 @@ class Limits:
         return removed.pictures
 
     async def free(self, wanted: int) -> int:
-        """Removes pictures of any user until `wanted` bytes are freed; returns how many bytes were.
+        """Remove pictures of any user until `wanted` bytes are freed; returns the number of freed bytes.
 
         Orphans and pictures of extracted faces without an owner are removed first, then those of the
         oldest days; their faces stay. Pictures of enrolled people and of disabled users stay.
         """
-        if (await self._ctx.locations.places()).here is None:
+        if (await self._ctx.locations.known()).here is None:
             return 0
         owners = await self._owners_here()
         newest = int((datetime.now(UTC) - GRACE).timestamp() * 1000)
@@ -90,7 +90,7 @@ class Limits:
         return freed + (await self._free_oldest(active, wanted - freed)).size
 
     async def _owners_here(self) -> dict[ObjectId, bool]:
-        """The users with pictures at this place, and whether each is active."""
+        """The users with pictures at this location, and whether each is active."""
         folders = await self._ctx.uploads.list_folders()
         ids = [ObjectId(folder) for folder in folders if ObjectId.is_valid(folder)]
         try:
@@ -110,13 +110,13 @@ class Limits:
         return freed
 
     async def _free_oldest(self, owners: Sequence[ObjectId], wanted: int) -> RemovedPictures:
-        """Thins out the oldest day first, whichever of the owners it belongs to."""
+        """Remove pictures of the oldest days of all owners first."""
         days = [(day, owner) for owner in owners for day in await self._ctx.uploads.list_folders(str(owner))]
         removed = RemovedPictures(0, 0)
         for day, owner in sorted(days):
             if removed.size >= wanted:
                 break
-            removed += await self._thin_out(owner, day, wanted - removed.size)
+            removed += await self._free_day(owner, day, wanted - removed.size)
         return removed
 
     async def _bytes(self, owner: str) -> int:
@@ -125,7 +125,7 @@ class Limits:
             total += entry.size
         return total
 
-    async def _thin_out(self, owner: ObjectId, day: str, excess: int) -> RemovedPictures:
+    async def _free_day(self, owner: ObjectId, day: str, excess: int) -> RemovedPictures:
         """Removes the day's pictures, the oldest faces first, until `excess` bytes are freed."""
         removal, removed = FaceRemoval(self._ctx, owner), RemovedPictures(0, 0)
         async for sizes in self._batches(f"{owner}/{day}"):
@@ -142,7 +142,8 @@ class Limits:
         return removed
 
     async def _batches(self, folder: str) -> AsyncIterator[dict[int, int]]:
-        """The bytes of each face's pictures. File names begin with the face's id, so a face's keys adjoin."""
+        """Batches of the size in bytes of each face's pictures. Keys begin with the face's id, so a face's
+        keys are adjacent."""
         sizes: dict[int, int] = {}
         async for entry in self._ctx.uploads.entries(folder):
             if (face_id := face_of_key(entry.key)) is None:

@@ -1,7 +1,7 @@
-"""Pictures that no face names, and the largest share of them that is removed at once.
+"""Orphaned pictures: no face names them.
 
-Pictures cannot be made again. Where many have no face, the database is more likely the wrong one, or an older
-backup of it, than the pictures are: nothing is removed then.
+Pictures cannot be recreated. Many orphans indicate a wrong database or an older backup of it rather than lost
+faces, so their removal is refused above a share of all pictures.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,19 +13,19 @@ import structlog
 
 from store.context import Context
 from store.identity.removal import face_of_key
+from store.uploads.face_pictures import PICTURES, urls_of
 from store.uploads.keys import named_key
-from store.uploads.locations import PICTURES, urls_of
 
 log = structlog.get_logger()
 
 BATCH = 500
 ALWAYS_ALLOWED = 10
-"""This number of orphans is removed whatever their share."""
-LARGEST_SHARE = 0.1
-"""Maximum share of all pictures at this place that is removed at once."""
+"""Number of orphans that is removed regardless of their share."""
+MAX_SHARE = 0.1
+"""Maximum share of all pictures at this location that is removed at once."""
 GRACE = timedelta(minutes=30)
-"""Younger pictures and documents may belong to a sighting that is being stored. Longer than a provisional
-person waits for its first face."""
+"""Minimum age: younger pictures and documents may belong to a sighting that is being stored. Longer than a
+provisional person waits for its first face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Orphan:
     size: int
     """Bytes."""
     face_id: int
-    """The id in its name."""
+    """The face's id in the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,20 @@ class RemovedPictures:
 
 
 class Orphans:
-    """Pictures at this box's place that no face of any user in the database names."""
+    """Pictures at this box's location that no face of any user in the database names."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._faces = ctx.database["faces"]
 
-    async def below(self, folder: str, may: Callable[[int], bool] = lambda _: True) -> AsyncIterator[Orphan]:
-        """The orphans below a folder of keys whose face ids pass `may`."""
+    async def below(
+        self, folder: str, accepts: Callable[[int], bool] = lambda _: True
+    ) -> AsyncIterator[Orphan]:
+        """The orphans below a folder of keys whose face ids `accepts` accepts."""
         batch: dict[str, Orphan] = {}
         async for entry in self._ctx.uploads.entries(folder):
             face_id = face_of_key(entry.key)
-            if face_id is not None and may(face_id):
+            if face_id is not None and accepts(face_id):
                 batch[entry.key] = Orphan(entry.key, entry.size, face_id)
             if len(batch) >= BATCH:
                 for orphan in await self._unnamed(batch):
@@ -88,36 +90,36 @@ class Orphans:
         return {key: one for key, one in found.items() if key not in named}
 
     async def remove(
-        self, folders: Sequence[str], may: Callable[[int], bool] = lambda _: True
+        self, folders: Sequence[str], accepts: Callable[[int], bool] = lambda _: True
     ) -> RemovedPictures:
-        """Removes the orphans below these folders of keys; none where there are too many of them."""
-        number, removed = await self.count(folders, may), RemovedPictures(0, 0)
+        """Remove the orphans below these folders of keys, unless `too_many` refuses their number."""
+        number, removed = await self.count(folders, accepts), RemovedPictures(0, 0)
         if reason := await self.too_many(number):
             log.warning("pictures that no face names are kept; see `facend doctor`", reason=reason)
             return removed
         for folder in folders if number else ():
-            async for one in self.below(folder, may):
+            async for one in self.below(folder, accepts):
                 if await self._ctx.uploads.delete(one.key):
                     removed += RemovedPictures(1, one.size)
         return removed
 
-    async def count(self, folders: Sequence[str], may: Callable[[int], bool] = lambda _: True) -> int:
+    async def count(self, folders: Sequence[str], accepts: Callable[[int], bool] = lambda _: True) -> int:
         number = 0
         for folder in folders:
-            async for _ in self.below(folder, may):
+            async for _ in self.below(folder, accepts):
                 number += 1
         return number
 
     async def too_many(self, number: int) -> str:
-        """The reason not to remove this number of pictures at once; empty where there is none."""
+        """The reason to refuse the removal of this number of pictures; empty where it is allowed."""
         if number <= ALWAYS_ALLOWED:
             return ""
         total = 0
         async for _ in self._ctx.uploads.list_keys():
             total += 1
-        if number <= total * LARGEST_SHARE:
+        if number <= total * MAX_SHARE:
             return ""
         return (
-            f"{number} of {total} pictures at {self._ctx.uploads.address} would go: is this the right "
-            "database, and not an older backup of it?"
+            f"{number} of {total} pictures at {self._ctx.uploads.address} would be removed: is this the "
+            "right database, and not an older backup of it?"
         )

@@ -18,8 +18,9 @@ from store.errors import ImageError, StoreError
 from store.facens.pack import set_pack, stored_pack
 from store.mongo.client import Database, Document
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
+from store.uploads.face_pictures import LOCATIONS, pictures_of
 from store.uploads.image import decode
-from store.uploads.locations import LOCATIONS, USES, pictures_of
+from store.uploads.locations import USES
 from store.uploads.storage import Uploads
 
 BATCH = 16
@@ -30,7 +31,7 @@ FIELDS = {"normalized": 1, "detector_info": 1, "owner": 1, LOCATIONS: 1}
 class Reembedded:
     done: int
     without_picture: int
-    """Faces without a picture: they stay, in no gallery, because they cannot be compared."""
+    """Faces without a picture. They are removed from their galleries, because they cannot be compared."""
 
 
 class Reembedding:
@@ -42,7 +43,7 @@ class Reembedding:
         self._uploads = uploads
         self._embedder = embedder
         self._pack = pack
-        self._waiting = {
+        self._remaining = {
             "facen": {"$type": "string"},
             "detector_info.pack": {"$ne": pack},
             "left_out_by": {"$ne": pack},
@@ -51,21 +52,23 @@ class Reembedding:
     async def left(self) -> int:
         """Number of remaining faces."""
         try:
-            return int(await self._faces.count_documents(self._waiting))
+            return int(await self._faces.count_documents(self._remaining))
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.count") from error
 
     async def run(
         self, on_progress: Callable[[int], object] = lambda _: None, *, force: bool = False
     ) -> Reembedded:
-        """Faces whose pictures lie at another place wait for a run there, unless `force` leaves them out.
+        """Recompute all facens whose pictures are at this location.
 
         Args:
-            on_progress: called with the number of faces done since the previous call.
+            on_progress: called with the number of faces processed since the previous call.
+            force: remove faces whose pictures are elsewhere from their galleries, instead of failing.
 
         Raises:
-            StoreError: MongoDB or the uploads do not answer, or faces wait for a run at another place; a
-                second run continues from there.
+            StoreError: MongoDB or the uploads cannot be reached, or pictures of faces are at another
+            location;
+                the next run continues.
         """
         held = await stored_pack(self._database)
         old, size = (held.name, held.size) if held else (self._pack, self._embedder.size)
@@ -84,7 +87,7 @@ class Reembedding:
             raise translate_error(error, "faces.re-embed") from error
         if waiting:
             raise StoreError(
-                f"facens recomputed: {done}; faces with pictures at another place: {waiting}; run "
+                f"facens recomputed: {done}; faces with pictures at another location: {waiting}; run "
                 "`facend facens re-embed` on the box that stored them, or mount its disk; `--force` leaves "
                 "them out of their galleries"
             )
@@ -92,15 +95,15 @@ class Reembedding:
         return Reembedded(done, without)
 
     async def _batch(self, last: int) -> list[Document]:
-        query = {**self._waiting, "_id": {"$gt": last}}
+        query = {**self._remaining, "_id": {"$gt": last}}
         found: list[Document] = (
             await self._faces.find(query, FIELDS).sort("_id", 1).limit(BATCH).to_list(None)
         )
         return found
 
     async def _elsewhere(self, faces: Sequence[Document]) -> set[int]:
-        """The faces whose aligned picture is at another place, or may be: its place is not recorded, it is
-        not here, and other places are in use."""
+        """The faces whose aligned picture is or may be at another location. It may be if no location is
+        recorded, it is missing here, and other locations are in use."""
         here = await self._uploads.location()
         others = await self._database[USES].find_one({"location": {"$ne": here}}) is not None
         pictures = {face["_id"]: pictures_of(self._uploads, face, ["normalized"]) for face in faces}

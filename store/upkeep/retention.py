@@ -1,7 +1,7 @@
-"""Retention: removes faces and pictures by age, number and size, and what nothing refers to.
+"""Retention: removes faces and pictures by age, number and size, and orphaned data.
 
-A run can be repeated after a crash at any moment and is safe beside a running recorder. Enrolled people stay,
-whatever their age. Faces that another box stored are removed by that box, also where both boxes share a user.
+A run can be repeated after a crash at any moment and is safe beside a running recorder. Faces of enrolled
+people are never removed. A face is removed by the box that stored it, even if other boxes share its user.
 """
 
 import asyncio
@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from store.collections.persons import Person
-from store.collections.server_faces import EXTRACTED
 from store.collections.users import UserArgument
 from store.context import Context
 from store.identity.removal import BATCH, FaceRemoval, has_faces
@@ -20,12 +19,13 @@ from store.settings import RetentionSettings
 from store.spool.spool import Spool
 from store.upkeep.limits import VISITORS, Limits
 from store.upkeep.orphans import Orphans
-from store.uploads.locations import PICTURES, Places
+from store.uploads.face_pictures import EXTRACTED, PICTURES
+from store.uploads.locations import KnownLocations
 
 log = structlog.get_logger()
 
 EXTRACTED_KEPT = timedelta(days=1)
-"""Pictures of extracted faces without an owner are kept this long, to the end of that day."""
+"""Maximum age of pictures of extracted faces without an owner, rounded up to the end of the day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Removed:
 
     faces: int
     pictures: int
-    """Of removed faces, of faces that stay, and orphans."""
+    """Pictures of removed faces, of remaining faces, and orphans."""
     persons: int
     leftovers: int
     dead: int
@@ -46,7 +46,7 @@ class Retention:
     def __init__(
         self, ctx: Context, user: UserArgument, settings: RetentionSettings, spool: Spool | None = None
     ) -> None:
-        """`spool`: its old dead letters are removed, too."""
+        """`spool`: its old dead letters are removed as well."""
         self._ctx = ctx
         self._user = user
         self._settings = settings
@@ -54,28 +54,29 @@ class Retention:
         self._removal = FaceRemoval(ctx, user)
 
     async def run(self, now: datetime | None = None) -> Removed:
-        """Removes by age relative to `now` (default: the present), then by number and size.
+        """Remove by age relative to `now` (default: the present), then by number and size.
 
-        StoreError where a part cannot be reached; the next run continues from there.
+        Raises:
+            StoreError: MongoDB, the facen storage or the uploads cannot be reached; the next run continues.
         """
         now = now or datetime.now(UTC)
         settings = self._settings
-        places = await self._ctx.locations.places()
+        locations = await self._ctx.locations.known()
         faces = dead = 0
         pictures = await self._ctx.locations.carry_out()
         if settings.faces_days is not None:
-            faces, theirs = await self._remove_faces(settings.cutoff(now, settings.faces_days), places)
+            faces, theirs = await self._remove_faces(settings.cutoff(now, settings.faces_days), locations)
             pictures += theirs
         if settings.pictures_days is not None:
-            pictures += await self._remove_pictures(settings.cutoff(now, settings.pictures_days), places)
+            pictures += await self._remove_pictures(settings.cutoff(now, settings.pictures_days), locations)
         ages = [days for days in (settings.faces_days, settings.pictures_days) if days is not None]
-        if ages and places.here is not None:
+        if ages and locations.here is not None:
             pictures += await self._remove_orphans(settings.cutoff(now, min(ages)))
         limits = Limits(self._ctx, self._user)
         if settings.max_faces is not None:
-            fewer, theirs = await limits.faces(settings.max_faces, places)
+            fewer, theirs = await limits.faces(settings.max_faces, locations)
             faces, pictures = faces + fewer, pictures + theirs
-        if settings.max_picture_bytes is not None and places.here is not None:
+        if settings.max_picture_bytes is not None and locations.here is not None:
             pictures += await limits.picture_bytes(settings.max_picture_bytes)
         persons = await self._remove_persons(now)
         pictures += await self._remove_extracted(now - EXTRACTED_KEPT)
@@ -83,20 +84,20 @@ class Retention:
         if self._spool is not None and settings.dead_days is not None:
             dead = await asyncio.to_thread(self._spool.remove_dead, settings.dead_days * 86_400)
         removed = Removed(faces, pictures, persons, leftovers, dead)
-        log.info("retention has run", **asdict(removed))
+        log.info("retention finished", **asdict(removed))
         return removed
 
-    async def _remove_faces(self, cutoff: datetime, places: Places) -> tuple[int, int]:
+    async def _remove_faces(self, cutoff: datetime, locations: KnownLocations) -> tuple[int, int]:
         faces = pictures = 0
         old = {"timestamp": {"$lt": cutoff}, **VISITORS}
-        async for face in self._removal.own_faces(old, places):
+        async for face in self._removal.own_faces(old, locations):
             was_there, theirs = await self._removal.remove(face)
             faces, pictures = faces + was_there, pictures + theirs
         return faces, pictures
 
-    async def _remove_pictures(self, cutoff: datetime, places: Places) -> int:
+    async def _remove_pictures(self, cutoff: datetime, locations: KnownLocations) -> int:
         named = {"$or": [{field: {"$exists": True}} for field in PICTURES]}
-        old = self._removal.own_faces({"timestamp": {"$lt": cutoff}, **VISITORS, **named}, places)
+        old = self._removal.own_faces({"timestamp": {"$lt": cutoff}, **VISITORS, **named}, locations)
         return sum([await self._removal.strip(face) async for face in old])
 
     async def _remove_orphans(self, cutoff: datetime) -> int:
@@ -116,7 +117,7 @@ class Retention:
         return removed
 
     async def _remove_persons(self, now: datetime) -> int:
-        """Removes persons without faces: noted in one run, removed in a later one."""
+        """Remove persons without faces: marked in one run, removed in a later one."""
         removed, last = 0, -1
         while persons := await self._ctx.persons.find(
             self._user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH

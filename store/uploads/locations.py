@@ -1,8 +1,8 @@
-"""The place of each picture, the boxes that use a place, and pictures that another box has to remove.
+"""Storage locations of pictures, the boxes that use them, and pictures that another box has to remove.
 
-Several boxes may share a MongoDB, a user or a place for pictures. A stored face records the id of the place
-of each of its pictures (`picture_locations`), so that a box distinguishes a lost picture from one at another
-place or on a disk that is not mounted. Faces of earlier versions have no such record.
+Several boxes may share a MongoDB, a user or a storage location. A stored face records the location's id of
+each of its pictures (`picture_locations`). By this record a box distinguishes a lost picture from one at
+another location or on a disk that is not mounted. Faces of earlier versions have no record.
 """
 
 import asyncio
@@ -21,45 +21,29 @@ from pymongo import UpdateOne
 
 from pipeline.base.files import make_folder, write_durably
 from store.errors import UploadError
-from store.face import Face
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
-from store.uploads.keys import stored_key
+from store.uploads.face_pictures import Picture, pictures_of
 from store.uploads.storage import Uploads
 
-PICTURES = {"photo": "_photo.jpeg", "normalized": "_norm.png", "thumbnail": "_thumb.jpeg"}
-"""A face's fields with URLs of its pictures, and the suffixes of their keys."""
-LOCATIONS = "picture_locations"
-"""The face's field with the id of the place of each picture, by the picture's field."""
 USES = "upload_locations"
-"""The collection of the places for pictures and the boxes and users that put some there."""
+"""The collection of storage locations, each with the boxes and users that store pictures there."""
 REMOVALS = "picture_removals"
-"""The collection of pictures that wait for the box that can reach them to remove them."""
+"""The collection of pictures to be removed by a box that can reach them."""
 
 RECENT = timedelta(days=30)
-"""A box that has not used a place for this long no longer counts as its user."""
+"""A box that last used a location longer ago no longer counts as sharing it."""
 REFRESH_SECONDS = 3600.0
-UNKNOWN_KEPT = timedelta(days=90)
-"""How long the removal of a picture at an unknown place is pending."""
+UNKNOWN_EXPIRY = timedelta(days=90)
+"""Expiry of the removal of a picture at an unknown location."""
 MACHINE_ID = Path("/etc/machine-id")
 BOX_ID = "box-id"
 """The file in the data folder with the id of the box."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture that a stored face names."""
-
-    field: str
-    url: str
-    key: str
-    location: str | None
-    """The id of its place; None where it is not recorded."""
-
-
-@dataclass(frozen=True, slots=True)
 class Use:
-    """One box's use of a place in one user's name."""
+    """A box stores pictures of a user at a location."""
 
     location: str
     box: str
@@ -71,39 +55,41 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """The places for pictures as one box sees them at one moment."""
+class KnownLocations:
+    """The storage locations as seen by this box at one moment."""
 
     here: str | None
-    """The id of this box's place; None where it has none at present."""
+    """The id of this box's location; None for a new one and for an unmounted disk."""
     mine: frozenset[str]
-    """This place, and those that only this box has used, such as a disk that is not mounted."""
+    """The ids of this location and of those that only this box has used, such as an unmounted disk."""
     uses: tuple[Use, ...] = field(repr=False)
     shared_with: tuple[str, ...]
-    """Other boxes that use the same id: they share the place, or one was cloned from the other."""
+    """Names of other boxes that use the same id: they share the location, or one is a clone of the other."""
 
-    def of_others(self, owners: Iterable[ObjectId], own: Collection[ObjectId] = ()) -> frozenset[ObjectId]:
-        """The users whose pictures are all at places of other boxes."""
+    def users_elsewhere(
+        self, owners: Iterable[ObjectId], own: Collection[ObjectId] = ()
+    ) -> frozenset[ObjectId]:
+        """The users whose pictures are all at locations of other boxes."""
         elsewhere = {use.owner for use in self.uses if use.location not in self.mine}
         here = {use.owner for use in self.uses if use.location in self.mine}
         return frozenset(owner for owner in owners if owner in elsewhere - here and owner not in own)
 
     def describe(self, location: str | None) -> str:
-        """The place and its boxes, for messages."""
+        """The location and its boxes, for messages."""
         if location is None:
-            return "an unknown place"
+            return "an unknown location"
         uses = sorted((use for use in self.uses if use.location == location), key=lambda use: use.seen)
         if not uses:
-            return f"the place {location}"
+            return f"the location {location}"
         boxes = ", ".join(dict.fromkeys(use.box for use in uses))
         return f"{uses[-1].address} of the box {boxes}, last used {uses[-1].seen:%Y-%m-%d}"
 
 
 class Locations:
-    """The places for pictures in one database, as one box uses them."""
+    """The storage locations recorded in a database, as used by one box."""
 
     def __init__(self, database: Database, uploads: Uploads, box: str = "", home: Path | None = None) -> None:
-        """`box`: this box's name; that of the machine by default. `home`: its data folder."""
+        """`box`: this box's name. Default: the host name. `home`: its data folder."""
         self._uses = database[USES]
         self._removals = database[REMOVALS]
         self._faces = database["faces"]
@@ -113,12 +99,13 @@ class Locations:
         self._machine = _machine(home)
         self._noted: dict[tuple[str, ObjectId], float] = {}
         self.latest: str | None = None
-        """The id of this box's place at the last upload."""
+        """The id of this box's location at the last upload."""
 
     async def claim(self, owner: ObjectId) -> str:
-        """The id of this box's place, created on first use; records the use for this user.
+        """The id of this box's location, created on first use; records the use for this user.
 
-        UploadError where the place cannot be used at present.
+        Raises:
+            UploadError: the location cannot be used at present.
         """
         self.latest = location = await self._uploads.claim()
         if self._home is not None and not self._noted:
@@ -142,8 +129,8 @@ class Locations:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "upload_locations.delete") from error
 
-    async def places(self) -> Places:
-        """The places as they are now. UploadError where this box's place cannot be reached."""
+    async def known(self) -> KnownLocations:
+        """The present locations. UploadError where this box's location cannot be reached."""
         here = await self._uploads.location()
         try:
             uses = tuple([_use(document) async for document in self._uses.find({})])
@@ -159,21 +146,21 @@ class Locations:
             for use in uses
             if use.location == here and not self._is_own(use) and use.seen.astimezone(UTC) >= newest
         }
-        return Places(here, frozenset(mine), uses, tuple(sorted(shared)))
+        return KnownLocations(here, frozenset(mine), uses, tuple(sorted(shared)))
 
     def _is_own(self, use: Use) -> bool:
         return (use.box, use.machine) == (self._box, self._machine)
 
     async def remove_later(self, face: Mapping[str, Any], pictures: Collection[Picture]) -> None:
-        """Notes pictures of a face that this box cannot reach for the box that can."""
+        """Record pictures of a face that this box cannot reach, for removal by a box that can."""
         now = datetime.now(UTC)
         notes = []
-        for one in pictures:
-            note = {"key": one.key, "location": one.location, "at": now}
+        for picture in pictures:
+            note = {"key": picture.key, "location": picture.location, "at": now}
             note |= {"face": face["_id"], "owner": face["owner"]}
-            if one.location is None:
-                note["expires"] = now + UNKNOWN_KEPT
-            notes.append(UpdateOne({"_id": f"{one.location} {one.key}"}, {"$set": note}, upsert=True))
+            if picture.location is None:
+                note["expires"] = now + UNKNOWN_EXPIRY
+            notes.append(UpdateOne({"_id": f"{picture.location} {picture.key}"}, {"$set": note}, upsert=True))
         if notes:
             try:
                 await self._removals.bulk_write(notes, ordered=False)
@@ -181,29 +168,31 @@ class Locations:
                 raise translate_error(error, "picture_removals.write") from error
 
     async def waiting(self, here: str | None) -> int:
-        """Number of noted pictures at this box's place."""
+        """The number of pictures at this box's location that are to be removed."""
         try:
             return int(await self._removals.count_documents({"location": here})) if here else 0
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals.count") from error
 
     async def carry_out(self) -> int:
-        """Removes the noted pictures at this box's place; returns their number.
+        """Remove the pictures at this box's location that were recorded by `remove_later`; returns their
+        number.
 
-        StoreError where MongoDB or the place cannot be reached; the next call continues.
+        Raises:
+            StoreError: MongoDB or the location cannot be reached; the next call continues.
         """
-        places = await self.places()
-        if places.here is None:
+        locations = await self.known()
+        if locations.here is None:
             return 0
         removed = 0
         try:
-            async for note in self._removals.find({"location": {"$in": [places.here, None]}}):
+            async for note in self._removals.find({"location": {"$in": [locations.here, None]}}):
                 gone = False
                 if not await self._is_named(note):
                     gone = await self._uploads.delete(note["key"])
                     removed += gone
-                    if not gone and (note["location"] is None or places.shared_with):
-                        continue  # it may be at another box
+                    if not gone and (note["location"] is None or locations.shared_with):
+                        continue  # another box may have it
                 await self._removals.delete_one({"_id": note["_id"]})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals") from error
@@ -211,33 +200,9 @@ class Locations:
 
     async def _is_named(self, note: Mapping[str, Any]) -> bool:
         face = await self._faces.ungated.find_one({"_id": note["face"]})
-        return face is not None and note["key"] in {one.key for one in pictures_of(self._uploads, face)}
-
-
-def location_of(face: Mapping[str, Any], picture: str) -> str | None:
-    """The id of the place of one of a face's pictures; None where none is recorded."""
-    recorded = face.get(LOCATIONS)
-    found = recorded.get(picture) if isinstance(recorded, Mapping) else None
-    return found if isinstance(found, str) else None
-
-
-def pictures_of(
-    uploads: Uploads, face: Mapping[str, Any], fields: Collection[str] = tuple(PICTURES)
-) -> list[Picture]:
-    """The pictures that the face names below its owner's folder, at any place."""
-    found = []
-    for name, url in urls_of(face).items():
-        key = stored_key(uploads, face.get("owner"), url) if name in fields else None
-        if key is not None:
-            found.append(Picture(name, url, key, location_of(face, name)))
-    return found
-
-
-def urls_of(face: Mapping[str, Any]) -> dict[str, str]:
-    """The URLs of a face's pictures, by field."""
-    if isinstance(face, Face):
-        return face.urls
-    return {field: url for field in PICTURES if isinstance(url := face.get(field), str)}
+        return face is not None and note["key"] in {
+            picture.key for picture in pictures_of(self._uploads, face)
+        }
 
 
 def _use(document: Mapping[str, Any]) -> Use:

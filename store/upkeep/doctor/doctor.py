@@ -1,9 +1,9 @@
-"""The agreement of MongoDB, the facen storage and the uploads: what is wrong, and mending it.
+"""Checks MongoDB, the facen storage and the uploads for consistency, and repairs them.
 
-Safe beside a running recorder: what is younger than a grace period is left alone, since it
-may be on its way, and every suspect is looked at once more before it is reported or mended.
-MongoDB is the truth; what it does not name goes, and what is lost it names no more. Users and
-pictures of other boxes on the same MongoDB are left to these boxes.
+Safe beside a running recorder: objects younger than a grace period are skipped, since they may still be being
+stored, and each suspect is checked again before it is reported or repaired. MongoDB is authoritative: a
+repair removes what it does not name, and removes references to lost pictures. Users and pictures of other
+boxes on the same MongoDB are left to these boxes.
 """
 
 from collections import Counter
@@ -25,11 +25,11 @@ from store.upkeep.orphans import GRACE as GRACE
 log = structlog.get_logger()
 
 LOGGED = 20
-"""Maximum number of findings that a nightly check logs one by one."""
+"""Maximum number of findings that a nightly check logs individually."""
 
 
 class Doctor:
-    """Checks everything of all users of this box. Checks must not overlap."""
+    """Checks the data of all users of this box. Checks must not overlap."""
 
     def __init__(self, ctx: Context, grace: timedelta = GRACE) -> None:
         self._ctx = ctx
@@ -43,18 +43,23 @@ class Doctor:
         force: bool = False,
         now: datetime | None = None,
     ) -> AsyncIterator[Finding]:
-        """What does not agree, one after the other, mended if `repair`; memory stays small.
+        """Yields inconsistencies in bounded memory.
 
-        `repair_facens` mends the facen storage alone. `force` mends also where so much is wrong that a disk
-        that is not mounted or a wrong database is more likely. StoreError where a part cannot be reached.
+        Args:
+            repair: repair each finding.
+            repair_facens: repair only the facen storage.
+            force: repair even if the number of findings suggests an unmounted disk or a wrong database.
+
+        Raises:
+            StoreError: MongoDB, the facen storage or the uploads cannot be reached.
         """
         try:
-            async for finding in self._unread():
+            async for finding in self._malformed():
                 yield finding
-            # A malformed user's data is not a deleted user's.
+            # Includes malformed users: they are not deleted.
             known = await self._ctx.database["users"].ungated.distinct("_id")
             users = frozenset(one for one in known if isinstance(one, ObjectId))
-            checked = users - (await self._ctx.locations.places()).of_others(users)
+            checked = users - (await self._ctx.locations.known()).users_elsewhere(users)
             scope = Scope(users, checked, now or datetime.now(UTC), self._grace, repair, repair_facens, force)
             for check in (DocumentsCheck, FacensCheck, PicturesCheck):
                 async for finding in check(self._ctx, scope).run():
@@ -62,8 +67,8 @@ class Doctor:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "doctor") from error
 
-    async def _unread(self) -> AsyncIterator[Finding]:
-        """What no reader takes. It is never mended here: only a person knows what was meant."""
+    async def _malformed(self) -> AsyncIterator[Finding]:
+        """Malformed documents and missing indexes. Never repaired: the intended values are unknown."""
         for name in SHAPES:
             async for one in self._ctx.malformed.found(name):
                 yield Finding(FindingKind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
@@ -71,18 +76,21 @@ class Doctor:
             yield Finding(FindingKind.NO_INDEX, *index.split(": ", 1))
 
     async def nightly(self) -> Counter[FindingKind]:
-        """Checks, mends the facen storage, and logs the rest for a person to look at; the numbers by kind."""
+        """Check, repair the facen storage, and log all other findings; returns their numbers by kind."""
         found: Counter[FindingKind] = Counter()
         async for finding in self.findings(repair_facens=True):
             if finding.kind.is_note:
-                log.info("the nightly check left out", **finding.as_json())
+                log.info("the nightly check skipped items", **finding.as_json())
                 continue
             found[finding.kind] += 1
             if sum(found.values()) <= LOGGED:
-                log.warning("the store does not agree with itself", **finding.as_json())
+                log.warning("inconsistency in the store", **finding.as_json())
         if found:
             numbers = {str(kind): number for kind, number in found.items()}
-            log.warning("the nightly check found something; see `facend doctor --repair`", found=numbers)
+            log.warning(
+                "the nightly check found inconsistencies; `facend doctor --repair` repairs them",
+                found=numbers,
+            )
         else:
-            log.info("the nightly check found nothing wrong")
+            log.info("the nightly check found no inconsistencies")
         return found

@@ -1,4 +1,4 @@
-"""Whether the documents agree with each other: users, galleries, persons and faces."""
+"""Checks references between documents: users, galleries, persons and faces."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from store.context import Context
 from store.identity.erasure import ERASED, Erasure
 from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 from store.upkeep.orphans import Orphans
-from store.uploads.locations import pictures_of
+from store.uploads.face_pictures import pictures_of
 
 BATCH = 500
 OWNED = ("faces", "persons", "galleries", "cameras")
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 
 class DocumentsCheck:
-    """Streams through the documents; each suspect is looked at once more before it is found guilty."""
+    """Reads the documents in pages; each suspect is checked again before it is reported."""
 
     def __init__(self, ctx: Context, scope: Scope) -> None:
         self._ctx = ctx
@@ -36,16 +36,16 @@ class DocumentsCheck:
                 yield finding
 
     async def _deleted_users(self) -> AsyncIterator[Finding]:
-        places = await self._ctx.locations.places()
-        owners = {use.owner for use in places.uses}
+        locations = await self._ctx.locations.known()
+        owners = {use.owner for use in locations.uses}
         for name in OWNED:
             owners.update(await self._database[name].distinct("owner"))
-        folders = await self._ctx.uploads.list_folders() if places.here else ()
+        folders = await self._ctx.uploads.list_folders() if locations.here else ()
         unknown = {ObjectId(folder) for folder in folders if ObjectId.is_valid(folder)} - owners
         gone = {}
         for owner in sorted((owners | unknown) - self._scope.users, key=str):
             if await self._database["users"].ungated.find_one({"_id": owner}) is None:
-                gone[owner] = await self._numbers(owner, with_pictures=places.here is not None)
+                gone[owner] = await self._numbers(owner, with_pictures=locations.here is not None)
         refusal = "" if self._scope.force else await self._refusal(gone)
         for owner, numbers in gone.items():
             if not any(numbers.values()):
@@ -54,12 +54,12 @@ class DocumentsCheck:
             detail = ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
             reason = refusal
             if owner in unknown and not self._scope.force:
-                reason = reason or "this database never knew the user: is it the right one?"
+                reason = reason or "no document of this database names the user: is it the right database?"
             if reason or not self._scope.repair:
                 yield Finding(FindingKind.DELETED_USER, subject, f"{detail}; {reason}" if reason else detail)
             else:
                 await self._remove_user(owner)
-                yield Finding(FindingKind.DELETED_USER, subject, detail, "removed all of it")
+                yield Finding(FindingKind.DELETED_USER, subject, detail, "removed all data")
 
     async def _numbers(self, owner: ObjectId, *, with_pictures: bool) -> dict[str, int]:
         numbers = {name: await self._database[name].count_documents({"owner": owner}) for name in OWNED}
@@ -116,17 +116,17 @@ class DocumentsCheck:
             return Finding(FindingKind.NO_GALLERY, subject, detail)
         if name == DEFAULT_GALLERY:  # every user has it
             await self._ctx.galleries.ensure(owner, name)
-            return Finding(FindingKind.NO_GALLERY, subject, detail, "made the gallery")
-        # Its removal was cut off half-way; completed, as in Galleries.remove_one.
+            return Finding(FindingKind.NO_GALLERY, subject, detail, "created the gallery")
+        # Completes an interrupted Galleries.remove_one.
         async with self._ctx.faces.locks.of(face_id):
             await self._ctx.facens.remove(owner, name, face_id)
             await self._database["faces"].update_one(this, {"$pull": {"gallery": name}})
-        return Finding(FindingKind.NO_GALLERY, subject, detail, "took the face out of it")
+        return Finding(FindingKind.NO_GALLERY, subject, detail, "removed the face from it")
 
     async def _no_person(self, owner: ObjectId, face_id: int, person: object) -> Finding | None:
         this = {"_id": face_id, "owner": owner, "person_id": person}
         face = await self._database["faces"].find_one(this)
-        # A malformed person is one all the same.
+        # A malformed person still exists.
         if face is None or await self._database["persons"].ungated.find_one({"_id": person, "owner": owner}):
             return None
         subject, detail = f"face {face_id}", f"person {person}"
@@ -136,10 +136,10 @@ class DocumentsCheck:
             return Finding(kind, subject, detail)
         if erased and isinstance(person, int) and await self._is_active(owner):
             await Erasure(self._ctx, owner).erase(person)
-            return Finding(kind, subject, detail, "erased it, with every other face of that person")
-        # The removal of the person was cut off half-way; completed, as in Persons.remove_one.
+            return Finding(kind, subject, detail, "erased it and all other faces of the person")
+        # Completes an interrupted Persons.remove_one.
         await self._database["faces"].update_one(this, {"$unset": {"person_id": ""}})
-        return Finding(kind, subject, detail, "made it nobody's")
+        return Finding(kind, subject, detail, "removed the person from the face")
 
     async def _is_active(self, owner: ObjectId) -> bool:
         return await self._database["users"].find_one({"_id": owner, "active": True}) is not None

@@ -1,4 +1,4 @@
-"""Whether the facen storage holds what the faces' lists of galleries say, and nothing else."""
+"""Checks that the facen storage has exactly the entries that the faces' gallery lists name."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,13 +17,13 @@ Ids = NDArray[np.int64]
 
 
 class FacensCheck:
-    """Compares one gallery after the other; each suspect is looked at once more."""
+    """Compares one gallery after the other; each suspect is checked again."""
 
     def __init__(self, ctx: Context, scope: Scope) -> None:
         self._ctx = ctx
         self._scope = scope
         self._faces = ctx.database["faces"]
-        self._following = ChangeStream(self._faces, ctx.facens, ctx.faces.locks)
+        self._change_stream = ChangeStream(self._faces, ctx.facens, ctx.faces.locks)
 
     async def run(self) -> AsyncIterator[Finding]:
         for owner, gallery in await self._galleries():
@@ -63,7 +63,7 @@ class FacensCheck:
                 yield Finding(FindingKind.UNUSABLE_FACEN, subject, f"{detail}: {error}")
                 continue
             yield Finding(
-                FindingKind.NO_ENTRY, subject, detail, await self._settled(face_id, "added the entry")
+                FindingKind.NO_ENTRY, subject, detail, await self._repaired(face_id, "added the entry")
             )
 
     async def _without_face(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
@@ -74,11 +74,11 @@ class FacensCheck:
                 this = {"_id": face_id, "owner": owner, "gallery": gallery}
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             if face_id in held and not listed:
-                done = await self._settled(face_id, "removed the entry")
+                done = await self._repaired(face_id, "removed the entry")
                 yield Finding(FindingKind.NO_FACE, f"face {face_id}", f"gallery {gallery}", done)
 
-    async def _settled(self, face_id: int, what: str) -> str:
+    async def _repaired(self, face_id: int, what: str) -> str:
         if not (self._scope.repair or self._scope.repair_facens):
             return ""
-        await self._following.settle(face_id)
+        await self._change_stream.settle(face_id)
         return what

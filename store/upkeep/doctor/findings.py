@@ -1,4 +1,4 @@
-"""What a check of the store can find."""
+"""Findings of a check of the store, and its scope."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from store.mongo.ids import first_id_of
 
 
 class FindingKind(StrEnum):
-    """Each reads as a noun: it is what a report counts."""
+    """Kinds of findings, worded as nouns that a report counts."""
 
     MALFORMED = "malformed document"
     NO_INDEX = "index that cannot be built"
@@ -28,27 +28,27 @@ class FindingKind(StrEnum):
     ORPHANED_PICTURE = "orphaned picture"
     OTHER_ADDRESS = "picture under an earlier address"
     WAITING_PICTURE = "picture that waits for its removal"
-    NOT_MOUNTED = "picture at a place of this box that is not here"
-    ELSEWHERE = "picture at a place of another box"
-    UNKNOWN_PLACE = "picture at an unknown place"
+    NOT_MOUNTED = "picture at a location of this box that is not available"
+    ELSEWHERE = "picture at a location of another box"
+    UNKNOWN_LOCATION = "picture at an unknown location"
     REFUSED = "repair refused"
 
     @property
     def is_note(self) -> bool:
-        """Whether it says what was not checked, and nothing is known to be wrong."""
-        return self in {FindingKind.ELSEWHERE, FindingKind.UNKNOWN_PLACE}
+        """Whether it reports what was not checked, rather than a fault."""
+        return self in {FindingKind.ELSEWHERE, FindingKind.UNKNOWN_LOCATION}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that does not agree."""
+    """One inconsistency."""
 
     kind: FindingKind
     subject: str
-    """What it is about, such as `face 123`."""
+    """The object concerned, such as `face 123`."""
     detail: str = ""
     repaired: str = ""
-    """What was done about it; empty where nothing was."""
+    """What the repair did; empty where it did nothing."""
 
     def as_json(self) -> dict[str, str]:
         return {
@@ -65,27 +65,27 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a check looks at, and whether it may mend."""
+    """What a check covers, and what it may repair."""
 
     users: frozenset[ObjectId]
-    """Those who have an account, active or not."""
+    """All users, active or not."""
     checked: frozenset[ObjectId]
-    """Those of them whose data are this box's to check."""
+    """The users whose data this box checks."""
     now: datetime
     grace: timedelta
-    """Younger things are left alone: they may be on their way."""
+    """Younger objects are not checked: they may still be being stored."""
     repair: bool
     repair_facens: bool
-    """The storage in memory is a copy, so that mending it loses nothing."""
+    """Whether the facen storage may be repaired without `repair`: it is a copy of MongoDB."""
     force: bool = False
-    """Whether to mend also what looks like a disk that is not mounted, or a wrong database."""
+    """Whether to repair even if a disk seems to be unmounted or the database to be the wrong one."""
 
     @property
     def cutoff(self) -> datetime:
         return self.now - self.grace
 
     def is_young(self, face_id: int) -> bool:
-        """Whether a face of this id was made a moment ago. Ids that callers chose themselves never are."""
+        """Whether a face of this id was created within the grace period. False for ids chosen by callers."""
         return self._first_id(self.cutoff) <= face_id <= self._first_id(self.now + self.grace)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Whether every picture that a face names is there, and every picture that is there has a face."""
+"""Checks that each picture named by a face exists, and that each stored picture has a face."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,9 +12,10 @@ from store.context import Context
 from store.errors import BadValueError
 from store.face import Face
 from store.upkeep.doctor.findings import Finding, FindingKind, Scope
-from store.upkeep.orphans import ALWAYS_ALLOWED, LARGEST_SHARE, Orphans
+from store.upkeep.orphans import ALWAYS_ALLOWED, MAX_SHARE, Orphans
+from store.uploads.face_pictures import LOCATIONS, PICTURES, Picture, pictures_of
 from store.uploads.image import Image
-from store.uploads.locations import LOCATIONS, PICTURES, Picture, Places, pictures_of
+from store.uploads.locations import KnownLocations
 
 BATCH = 500
 Document = Mapping[str, Any]
@@ -26,19 +27,19 @@ class _Checked:
 
     face: Document
     here: Sequence[Picture]
-    """Those that lie at this box's place, or should."""
+    """Those that are, or should be, at this box's location."""
     lost: Sequence[Picture]
-    """Those of them that do not."""
+    """Those of `here` that are missing."""
     not_recorded: Sequence[Picture]
-    """Those of them whose record names another place of this box, or none."""
+    """Those of `here` that the face records at another location of this box, or not at all."""
 
 
 class PicturesCheck:
     """Compares the documents with the uploads, a batch of faces or a day of pictures at a time.
 
-    A picture is lost where its face says that it lies at this box's place, and it does not. Pictures at
-    places of other boxes are counted and left alone; so are those of faces without a record, unless one of
-    them is found here.
+    A picture is lost if its face records it at this box's location and it is missing there. Pictures at other
+    boxes' locations are only counted; so are pictures without a record, unless another picture of the same
+    face is found here.
     """
 
     def __init__(self, ctx: Context, scope: Scope) -> None:
@@ -50,48 +51,52 @@ class PicturesCheck:
         self._other_address = 0
 
     async def run(self) -> AsyncIterator[Finding]:
-        places = await self._places()
-        if number := await self._ctx.locations.waiting(places.here):
+        locations = await self._locations()
+        if number := await self._ctx.locations.waiting(locations.here):
             done = "removed" if self._scope.repair and await self._ctx.locations.carry_out() else ""
-            yield Finding(FindingKind.WAITING_PICTURE, places.describe(places.here), _pictures(number), done)
-        async for finding in self._named(places):
+            yield Finding(
+                FindingKind.WAITING_PICTURE, locations.describe(locations.here), _pictures(number), done
+            )
+        async for finding in self._named(locations):
             yield finding
-        for note in self._notes(places):
+        for note in self._notes(locations):
             yield note
-        if places.here is not None:
+        if locations.here is not None:
             async for finding in self._unnamed():
                 yield finding
 
-    async def _named(self, places: Places) -> AsyncIterator[Finding]:
-        refusal = await self._refusal_to_unname(places)
+    async def _named(self, locations: KnownLocations) -> AsyncIterator[Finding]:
+        refusal = await self._repair_refusal(locations)
         if refusal:
             yield Finding(FindingKind.REFUSED, "missing pictures", refusal)
         self._elsewhere.clear()
         for owner in sorted(self._scope.checked):
-            async for checked in self._checked(owner, places):
+            async for checked in self._checked(owner, locations):
                 for picture in checked.lost:
-                    if (found := await self._lost(owner, checked.face, picture, places, refusal)) is not None:
+                    if (
+                        found := await self._lost(owner, checked.face, picture, locations, refusal)
+                    ) is not None:
                         yield found
                 if self._scope.repair or self._scope.repair_facens:
-                    await self._record(checked, places)
-                self._other_address += 0 if places.shared_with else len(self._moved(checked))
+                    await self._record(checked, locations)
+                self._other_address += 0 if locations.shared_with else len(self._moved(checked))
         if number := self._other_address:
-            done = "the faces name the present address" if self._scope.repair else ""
+            done = "updated the faces' URLs" if self._scope.repair else ""
             yield Finding(FindingKind.OTHER_ADDRESS, self._ctx.uploads.address, _pictures(number), done)
 
-    async def _places(self) -> Places:
-        """The places; a folder from before places had ids gets one where this check may write."""
-        places = await self._ctx.locations.places()
-        if places.here is None and (self._scope.repair or self._scope.repair_facens):
+    async def _locations(self) -> KnownLocations:
+        """The locations. A folder without an id gets one if this check may write."""
+        locations = await self._ctx.locations.known()
+        if locations.here is None and (self._scope.repair or self._scope.repair_facens):
             folders = set(await self._ctx.uploads.list_folders())
             for owner in self._scope.checked:
                 if str(owner) in folders:
                     await self._ctx.locations.claim(owner)
-                    places = await self._ctx.locations.places()
-        return places
+                    locations = await self._ctx.locations.known()
+        return locations
 
-    async def _checked(self, owner: ObjectId, places: Places) -> AsyncIterator[_Checked]:
-        """The faces with pictures at this place, and those with pictures that may lie here."""
+    async def _checked(self, owner: ObjectId, locations: KnownLocations) -> AsyncIterator[_Checked]:
+        """The faces with pictures that are or may be at this location."""
         last, fields = -1, dict.fromkeys((*PICTURES, LOCATIONS, "owner"), 1)
         while True:
             query = {"owner": owner, "_id": {"$gt": last}}
@@ -106,41 +111,42 @@ class PicturesCheck:
                 for face in batch
                 if not self._scope.is_young(face["_id"])
             ]
-            keys = [one.key for _, pictures in old for one in pictures if _may_be_here(one, places)]
-            missing = set(await self._ctx.uploads.missing(keys)) if places.here else set(keys)
+            keys = [one.key for _, pictures in old for one in pictures if _may_be_here(one, locations)]
+            missing = set(await self._ctx.uploads.missing(keys)) if locations.here else set(keys)
             for face, pictures in old:
-                yield self._sorted(face, pictures, missing, places)
+                yield self._sorted(face, pictures, missing, locations)
 
     def _sorted(
-        self, face: Document, pictures: Sequence[Picture], missing: set[str], places: Places
+        self, face: Document, pictures: Sequence[Picture], missing: set[str], locations: KnownLocations
     ) -> _Checked:
-        recorded = [one for one in pictures if one.location is not None and one.location == places.here]
+        recorded = [one for one in pictures if one.location is not None and one.location == locations.here]
         others = [one for one in pictures if one not in recorded]
-        found = [one for one in others if _may_be_here(one, places) and one.key not in missing]
-        # With one of them the others without a record are this box's, too.
+        found = [one for one in others if _may_be_here(one, locations) and one.key not in missing]
+        # If one is found here, the face's other pictures without a record belong here as well.
         ours = found + [
             one
             for one in others
-            if one not in found and one.location is None and places.here and (found or self._scope.force)
+            if one not in found and one.location is None and locations.here and (found or self._scope.force)
         ]
         self._elsewhere.update(one.location for one in others if one not in ours)
         here = [*recorded, *ours]
         return _Checked(face, here, [one for one in here if one.key in missing], ours)
 
-    async def _refusal_to_unname(self, places: Places) -> str:
-        """Why lost pictures stay named although it was asked to repair; empty where they do not."""
-        if not self._scope.repair or self._scope.force or places.here is None:
+    async def _repair_refusal(self, locations: KnownLocations) -> str:
+        """Why a repair does not remove the URLs of lost pictures from their faces; empty where it does."""
+        if not self._scope.repair or self._scope.force or locations.here is None:
             return ""
         lost = total = 0
         for owner in self._scope.checked:
-            async for checked in self._checked(owner, places):
+            async for checked in self._checked(owner, locations):
                 lost, total = lost + len(checked.lost), total + len(checked.here)
-        if lost and places.shared_with:
+        if lost and locations.shared_with:
+            boxes = ", ".join(locations.shared_with)
             return (
-                f"{', '.join(places.shared_with)} uses the same place, or was cloned from this box with its "
-                f"{self._ctx.uploads.address}facend-location: {lost} pictures may lie there"
+                f"{boxes} uses the same location, or was cloned from this box with its "
+                f"{self._ctx.uploads.address}facend-location: {lost} pictures may be there"
             )
-        if lost > max(ALWAYS_ALLOWED, total * LARGEST_SHARE):
+        if lost > max(ALWAYS_ALLOWED, total * MAX_SHARE):
             return (
                 f"{lost} of {total} pictures are missing at {self._ctx.uploads.address}: "
                 "is every disk mounted?"
@@ -148,23 +154,23 @@ class PicturesCheck:
         return ""
 
     async def _lost(
-        self, owner: ObjectId, face: Document, picture: Picture, places: Places, refusal: str
+        self, owner: ObjectId, face: Document, picture: Picture, locations: KnownLocations, refusal: str
     ) -> Finding | None:
         this = {"_id": face["_id"], "owner": owner, picture.field: picture.url}
         document = await self._faces.find_one(this)
         if document is None or not await self._ctx.uploads.missing([picture.key]):
             return None
-        if await self._ctx.uploads.location() != places.here:  # unmounted in this moment
+        if await self._ctx.uploads.location() != locations.here:  # unmounted meanwhile
             return None
         subject, detail = f"face {face['_id']}", f"{picture.field} {picture.url}"
         if not self._scope.repair or refusal:
             return Finding(FindingKind.MISSING_PICTURE, subject, detail)
-        if picture.field == "thumbnail" and await self._cut_again(Face(document)):
-            return Finding(FindingKind.MISSING_PICTURE, subject, detail, "cut it from the photo again")
+        if picture.field == "thumbnail" and await self._recreate_thumbnail(Face(document)):
+            return Finding(FindingKind.MISSING_PICTURE, subject, detail, "recreated from the photo")
         await self._faces.update_one(this, {"$unset": {picture.field: ""}})
-        return Finding(FindingKind.MISSING_PICTURE, subject, detail, "the face does not name it any more")
+        return Finding(FindingKind.MISSING_PICTURE, subject, detail, "removed its URL from the face")
 
-    async def _cut_again(self, face: Face) -> bool:
+    async def _recreate_thumbnail(self, face: Face) -> bool:
         photo = pictures_of(self._ctx.uploads, face, ["photo"])
         data = await self._ctx.uploads.get(photo[0].key) if photo else None
         if data is None:
@@ -175,14 +181,14 @@ class PicturesCheck:
             return False
         return True
 
-    async def _record(self, checked: _Checked, places: Places) -> None:
-        """Brings the record and the addresses of the pictures that lie here up to date."""
+    async def _record(self, checked: _Checked, locations: KnownLocations) -> None:
+        """Update the locations and URLs that a face records for pictures found here."""
         recorded = checked.face.get(LOCATIONS)
-        new = dict.fromkeys((one.field for one in checked.not_recorded), places.here)
-        rename = self._scope.repair and not places.shared_with
+        new = dict.fromkeys((one.field for one in checked.not_recorded), locations.here)
+        rename = self._scope.repair and not locations.shared_with
         changes: dict[str, object] = dict(self._moved(checked)) if rename else {}
         if new:
-            await self._ctx.locations.claim(checked.face["owner"])  # so that others know
+            await self._ctx.locations.claim(checked.face["owner"])  # visible to other boxes
             changes[LOCATIONS] = {**(recorded if isinstance(recorded, Mapping) else {}), **new}
         if changes:
             this = {"_id": checked.face["_id"], "owner": checked.face["owner"]}
@@ -190,27 +196,27 @@ class PicturesCheck:
             await self._faces.update_one({**this, **unchanged}, {"$set": changes})
 
     def _moved(self, checked: _Checked) -> dict[str, str]:
-        """The present URLs of pictures that the face names by an earlier one, by field."""
-        there = (one for one in checked.here if one not in checked.lost)
-        urls = {one.field: (one.url, self._ctx.uploads.url_of(one.key)) for one in there}
-        return {name: present for name, (named, present) in urls.items() if present != named}
+        """The present URLs, by field, of pictures that the face names by an earlier URL."""
+        present = (picture for picture in checked.here if picture not in checked.lost)
+        urls = {picture.field: (picture.url, self._ctx.uploads.url_of(picture.key)) for picture in present}
+        return {field: new for field, (old, new) in urls.items() if new != old}
 
-    def _notes(self, places: Places) -> list[Finding]:
+    def _notes(self, locations: KnownLocations) -> list[Finding]:
         notes = []
         for location, number in self._elsewhere.items():
             if location is None:
-                detail = f"{_pictures(number)} of faces without a record of the place, and not found here"
-                notes.append(Finding(FindingKind.UNKNOWN_PLACE, "uploads", f"{detail}; left alone"))
-            elif location in places.mine:
+                detail = f"{_pictures(number)} without a recorded location, not found here"
+                notes.append(Finding(FindingKind.UNKNOWN_LOCATION, "uploads", f"{detail}; not checked"))
+            elif location in locations.mine:
                 detail = f"{_pictures(number)}; is the disk mounted?"
-                notes.append(Finding(FindingKind.NOT_MOUNTED, places.describe(location), detail))
+                notes.append(Finding(FindingKind.NOT_MOUNTED, locations.describe(location), detail))
             else:
-                subject = places.describe(location)
-                notes.append(Finding(FindingKind.ELSEWHERE, subject, f"{_pictures(number)}; left alone"))
+                subject = locations.describe(location)
+                notes.append(Finding(FindingKind.ELSEWHERE, subject, f"{_pictures(number)}; not checked"))
         return notes
 
     async def _unnamed(self) -> AsyncIterator[Finding]:
-        """Pictures that no face names, removed where there are not too many."""
+        """Orphaned pictures; a repair removes them unless there are too many."""
 
         def old(face_id: int) -> bool:
             return not self._scope.is_young(face_id)
@@ -226,14 +232,14 @@ class PicturesCheck:
             async for orphan in self._orphans.below(folder, old):
                 done = ""
                 if repair:
-                    done = "removed it" if await uploads.delete(orphan.key) else ""
+                    done = "removed" if await uploads.delete(orphan.key) else ""
                 elif await uploads.missing([orphan.key]):
                     continue  # removed with its face at this moment
                 yield Finding(FindingKind.ORPHANED_PICTURE, f"face {orphan.face_id}", orphan.key, done)
 
 
-def _may_be_here(picture: Picture, places: Places) -> bool:
-    return picture.location is None or picture.location in places.mine
+def _may_be_here(picture: Picture, locations: KnownLocations) -> bool:
+    return picture.location is None or picture.location in locations.mine
 
 
 def _pictures(number: int) -> str:

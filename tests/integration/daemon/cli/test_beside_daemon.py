@@ -13,8 +13,8 @@ import pytest
 from daemon.config.service_user import service_user
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings
-from store.collections.server_faces import PICTURES
 from store.facens.sync.snapshot import summary
+from store.uploads.face_pictures import PICTURES
 from tests.daemon_process import Daemon, daemon, facend, free_port, wait_for, write_settings
 from tests.facens import SIZE, person_facen, stored
 from tests.faces import portrait

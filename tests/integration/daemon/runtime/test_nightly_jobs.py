@@ -41,7 +41,7 @@ async def test_a_missed_job_runs_once_after_a_later_start(ctx: Context) -> None:
     assert datetime.now(UTC) - await first.runs.last("doctor") < HOUR
     first.jobs.stop()
 
-    await first.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
+    await first.runs.record("doctor", datetime.now(UTC) - 26 * HOUR)
     second = Box(ctx)
     await second.nights.schedule_missed()
     assert HOUR / 2 < second.due_in() <= HOUR
@@ -57,9 +57,9 @@ async def test_a_missed_job_runs_once_after_a_later_start(ctx: Context) -> None:
 
 async def test_boxes_on_one_database_miss_their_own_nights(ctx: Context) -> None:
     """What one has done is not done for the other."""
-    await JobRuns(ctx.database, "another box").begins("doctor", datetime.now(UTC))
+    await JobRuns(ctx.database, "another box").record("doctor", datetime.now(UTC))
     box = Box(ctx)
-    await box.runs.begins("doctor", datetime.now(UTC) - 26 * HOUR)
+    await box.runs.record("doctor", datetime.now(UTC) - 26 * HOUR)
     await box.nights.schedule_missed()
     assert box.due_in() <= HOUR
     box.jobs.stop()

@@ -19,8 +19,8 @@ from store import (
     StoreUnavailableError,
     User,
 )
+from store.mongo.documents import SCHEMA
 from store.mongo.migrations import migrated
-from store.mongo.model_store import SCHEMA
 from tests.facens import person_facen, stored
 from tests.mongo import StoreArguments
 

@@ -13,13 +13,14 @@ from bson import ObjectId
 
 from pipeline.faces.facen import encode
 from pipeline.types import ExtractionFace, Rectangle
-from store.collections.server_faces import PICTURES, ServerFaces
+from store.collections.server_faces import ServerFaces
 from store.collections.users import User
 from store.context import Context
 from store.errors import BadValueError, ImageError, UploadError
 from store.face import Face
 from store.settings import RetentionSettings
 from store.upkeep.retention import Retention
+from store.uploads.face_pictures import PICTURES
 from store.uploads.image import Image
 from tests.mongo import StoreArguments
 from tests.sightings import normalized, person_facen, photo

@@ -1,4 +1,4 @@
-"""People enrolled from pictures: taken once, refused with a reason, known at every camera."""
+"""Enrolling people from pictures: stored once, refused with a reason, recognised at every camera."""
 
 import asyncio
 import os

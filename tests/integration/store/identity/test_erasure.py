@@ -1,4 +1,4 @@
-"""An erased person is gone from everywhere, and everybody else stays."""
+"""Erasing a person removes all their data and nothing else."""
 
 import asyncio
 from dataclasses import replace
@@ -9,7 +9,6 @@ import pytest
 from bson import ObjectId
 
 from store import Context, NotFoundError, User
-from store.collections.server_faces import PICTURES
 from store.errors import StoreError, UploadError
 from store.identity.erasure import Erasure
 from store.identity.unassigned import Reassessed, UnassignedFaces
@@ -17,14 +16,17 @@ from store.spool.files import SpoolFiles
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import FindingKind
+from store.uploads.face_pictures import PICTURES
 from tests.facens import face, like, stored
 from tests.integration.store.recorders import recording
 from tests.sightings import RECORDING, START, person_facen, photo, sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
 
 
-async def test_the_pictures_of_others_stay(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """Whoever writes the URLs of somebody else's pictures into a face of their own removes none of them."""
+async def test_pictures_of_another_user_are_kept(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """A face that names another user's pictures does not remove them when its person is erased."""
     async with recording(ctx, user, spool) as running:
         id_ = spool.put(sighting(1))
         await asyncio.wait_for(running.recorder.drained(), 20)
@@ -38,8 +40,8 @@ async def test_the_pictures_of_others_stay(ctx: Context, user: User, spool: Spoo
     await assert_agreement(ctx, user, uploads, {id_})
 
 
-async def test_an_erased_person_stays_noted_for_its_own_user(ctx: Context, user: User) -> None:
-    """Somebody else's face with the same person_id is erased without touching that note."""
+async def test_an_erased_id_stays_recorded_for_its_own_user(ctx: Context, user: User) -> None:
+    """Erasing another user's face with the same person id does not change the record in `erased`."""
     person = await ctx.persons.add(user, {})
     await Erasure(ctx, user).erase(person["_id"])
     stranger = await ctx.users.add({})
@@ -68,7 +70,7 @@ async def documents_with(ctx: Context, value: object) -> list[str]:
 async def test_nothing_of_an_erased_person_is_left(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Faces, facens, pictures and the person go, at every camera; the other person keeps everything."""
+    """Faces, facens, pictures and the person are removed at every camera; the other person is unchanged."""
     mine = [sighting(1, look, cam_id=cam_id) for look in (1, 2) for cam_id in ("door", "gate")]
     async with recording(ctx, user, spool) as running:
         ids = [spool.put(one) for one in mine]
@@ -87,10 +89,10 @@ async def test_nothing_of_an_erased_person_is_left(
     assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
 
 
-async def test_the_photo_of_others_in_the_same_frame_goes_too(
+async def test_removes_the_photos_of_other_faces_in_the_same_frame(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """A whole frame that shows the erased person goes from the others in it, who keep their own cuts."""
+    """Photos that show the erased person are removed from other faces, which keep their cut-out pictures."""
     frame = photo(200)
     async with recording(ctx, user, spool) as running:
         first = spool.put(sighting(1, photo_bytes=frame))
@@ -105,10 +107,10 @@ async def test_the_photo_of_others_in_the_same_frame_goes_too(
     assert all(frame != path.read_bytes() for path in files_below(uploads))
 
 
-async def test_an_erasure_that_was_cut_off_is_completed(
+async def test_completes_an_interrupted_erasure(
     ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whenever it breaks off, erasing again leaves nothing, pictures that lost their face included."""
+    """Interrupted at any step, a second erasure leaves nothing, orphaned pictures included."""
     async with recording(ctx, user, spool) as running:
         ids = [spool.put(sighting(1, look)) for look in range(3)]
         await asyncio.wait_for(running.recorder.drained(), 20)
@@ -134,8 +136,8 @@ async def test_an_erasure_that_was_cut_off_is_completed(
     assert await ctx.faces.count(user, None) == 0
 
 
-async def test_a_face_that_came_too_late_is_erased_by_the_doctor(ctx: Context, user: User) -> None:
-    """A recorder that had found the person just before adds a face after it; the next check erases that."""
+async def test_doctor_erases_a_face_stored_during_the_erasure(ctx: Context, user: User) -> None:
+    """A recorder adds a face of a person that it had found before the erasure; the next check erases it."""
     person = await ctx.persons.add(user, {"name": "Ann"})
     await Erasure(ctx, user).erase(person["_id"])
     late = face(person_facen(1), person_id=person["_id"])
@@ -145,10 +147,10 @@ async def test_a_face_that_came_too_late_is_erased_by_the_doctor(ctx: Context, u
     assert await ctx.faces.count(user, None) == 0
 
 
-async def test_what_is_not_ones_own_cannot_be_erased(
+async def test_another_users_person_cannot_be_erased(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Another user's person does not exist for one, and an unknown id is an error that says so."""
+    """Another user's person and an unknown id are a NotFoundError."""
     async with recording(ctx, user, spool) as running:
         id_ = spool.put(sighting(1))
         await asyncio.wait_for(running.recorder.drained(), 20)
@@ -160,10 +162,10 @@ async def test_what_is_not_ones_own_cannot_be_erased(
     assert all(field in left for field in PICTURES)
 
 
-async def test_faces_that_were_withheld_go_with_the_person(
+async def test_erases_withheld_faces_of_the_person(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Poor looks from before the person was known; nobody gets them afterwards."""
+    """Similar faces without a person, from before the person was known, are erased as well."""
     async with recording(ctx, user, spool) as running:
         for look in range(3):
             spool.put(sighting(1, look + 1, shots=1, photo_bytes=photo(70 + look)))
@@ -186,8 +188,8 @@ async def test_faces_that_were_withheld_go_with_the_person(
     assert await ctx.faces.count(user, {"person_id": await person_of(ctx, user, again)}) == 1
 
 
-async def test_doubles_are_shown_and_go_where_they_are_named(ctx: Context, user: User) -> None:
-    """Other persons who look the same, with what is known of them; a stranger is none."""
+async def test_lists_doubles_and_erases_the_given_ones(ctx: Context, user: User) -> None:
+    """Similar persons are listed with their data, and erased if given; other persons are not listed."""
     ann, twin, other = [await ctx.persons.add(user, {"name": name}) for name in ("Ann", "Twin", "Other")]
     facen = person_facen(1)
     for person, theirs in ((ann, facen), (twin, like(facen, 0.9)), (other, person_facen(2))):
@@ -209,8 +211,8 @@ async def test_doubles_are_shown_and_go_where_they_are_named(ctx: Context, user:
     assert left["_id"] == other["_id"]
 
 
-async def test_photos_of_visits_beside_theirs_go(ctx: Context, user: User, spool: Spool) -> None:
-    """Whole frames of another moment that show the erased person, whichever visit recorded the other."""
+async def test_removes_photos_of_co_visible_visits(ctx: Context, user: User, spool: Spool) -> None:
+    """Photos of co-visible visits are removed, whichever of the two visits recorded the other."""
     async with recording(ctx, user, spool) as running:
         mine = spool.put(sighting(1, visit_id="mine", beside=("left",)))
         for person, visit, beside in ((2, "left", ()), (3, "right", ("mine",)), (4, "alone", ())):
@@ -222,12 +224,12 @@ async def test_photos_of_visits_beside_theirs_go(ctx: Context, user: User, spool
     assert [face["detector_info"]["visit_id"] for face in left] == ["alone"]
 
 
-async def test_the_report_says_what_was_not_checked(ctx: Context, user: User) -> None:
-    """Backups, MongoDB's log, and faces that could not be compared."""
+async def test_reports_what_was_not_checked(ctx: Context, user: User) -> None:
+    """Backups, MongoDB's oplog, spools, and faces that could not be compared."""
     person = await ctx.persons.add(user, {"name": "Ann"})
     erased = await Erasure(ctx, user).erase(person["_id"])
     assert erased.name == "Ann"
-    for what in ("backups", "log of operations", "spool", "no facen left to compare"):
+    for what in ("backups", "oplog", "spool", "no facen is left"):
         assert any(what in one for one in erased.not_checked)
 
 
@@ -244,10 +246,10 @@ MALFORMED: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize("fields", MALFORMED, ids=str)
-async def test_malformed_faces_of_the_person_go_too(
+async def test_erases_malformed_faces_of_the_person(
     ctx: Context, user: User, spool: Spool, uploads: Path, fields: dict[str, object]
 ) -> None:
-    """A document that no reader meets still holds the person's facen and names their pictures."""
+    """Malformed documents, which other readers skip, are removed with their facens and pictures."""
     async with recording(ctx, user, spool) as running:
         ids = [spool.put(sighting(1, look)) for look in range(2)]
         other = spool.put(sighting(2, 1))
@@ -266,10 +268,10 @@ async def test_malformed_faces_of_the_person_go_too(
 
 
 @pytest.mark.parametrize("id_", ["text", ObjectId(), {"a": 1}, -5, 5.5])
-async def test_malformed_ids_do_not_protect_a_face(
+async def test_erases_a_person_with_only_malformed_faces(
     ctx: Context, user: User, spool: Spool, uploads: Path, id_: object
 ) -> None:
-    """A person all of whose faces are malformed is known and erased; pictures that others name stay."""
+    """Such a person is known and erased; pictures that other faces name are kept."""
     async with recording(ctx, user, spool) as running:
         first, other = spool.put(sighting(1)), spool.put(sighting(2, 1))
         await asyncio.wait_for(running.recorder.drained(), 20)
@@ -285,8 +287,8 @@ async def test_malformed_ids_do_not_protect_a_face(
     assert picture_path(shared["photo"]) in files_below(uploads)
 
 
-async def test_sightings_on_disk_go_with_the_person(ctx: Context, user: User, spool: Spool) -> None:
-    """Pending ones and dead letters hold photo and facen; what cannot be compared is counted and named."""
+async def test_removes_sightings_on_disk(ctx: Context, user: User, spool: Spool) -> None:
+    """Matching pending sightings and dead letters are removed; those that cannot be compared are counted."""
     async with recording(ctx, user, spool) as running:
         known = spool.put(sighting(1))
         await asyncio.wait_for(running.recorder.drained(), 20)
@@ -306,7 +308,7 @@ async def test_sightings_on_disk_go_with_the_person(ctx: Context, user: User, sp
 
 
 async def test_pictures_at_other_hosts_are_reported(ctx: Context, user: User) -> None:
-    """They stay there, and nothing names them afterwards; the report does."""
+    """Pictures outside the uploads are kept by their hosts; the report lists their URLs."""
     person = await ctx.persons.add(user, {})
     url = "https://elsewhere.example/thumb.jpeg?signature=1"
     await stored(ctx, user, person_facen(1), [], person_id=person["_id"], thumbnail=url)

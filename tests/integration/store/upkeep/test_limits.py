@@ -1,4 +1,4 @@
-"""Space for new pictures is freed from what is missed least."""
+"""Freeing disk space: which pictures are removed first."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from store import Context, User
-from store.collections.server_faces import PICTURES
 from store.mongo.ids import first_id_of
 from store.settings import ENROLLED_GALLERY
 from store.spool.spool import Spool
 from store.upkeep.limits import Limits
 from store.upkeep.orphans import ALWAYS_ALLOWED
+from store.uploads.face_pictures import PICTURES
 from tests.integration.store.recorders import recording
 from tests.sightings import sighting
 from tests.store_checks import picture_path
@@ -39,10 +39,10 @@ async def visit(ctx: Context, user: User, spool: Spool, person: int, days_ago: i
     return picture_path(found["photo"])
 
 
-async def test_orphans_and_extracted_pictures_are_freed_first(
+async def test_frees_orphans_and_extracted_pictures_first(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Of every user; what is younger than half an hour may be on its way and stays."""
+    """Those of every user are removed, except pictures younger than half an hour."""
     photo = await visit(ctx, user, spool, 1, 3)
     stranger = await ctx.users.add({})
     young = first_id_of(int(datetime.now(UTC).timestamp() * 1000)) - 1
@@ -58,20 +58,18 @@ async def test_orphans_and_extracted_pictures_are_freed_first(
     assert all(path.exists() for path in (*kept, photo))
 
 
-async def test_many_orphans_are_more_likely_the_wrong_database(
-    ctx: Context, user: User, spool: Spool, uploads: Path
-) -> None:
-    """They stay, and pictures that the database knows are freed instead."""
+async def test_too_many_orphans_are_kept(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """They may come from a wrong database; pictures that faces name are removed instead."""
     photo = await visit(ctx, user, spool, 1, 3)
     orphans = [picture(uploads / str(user["_id"]), OLD, number) for number in range(ALWAYS_ALLOWED + 1)]
     assert await Limits(ctx, user).free(EVERYTHING) > 0
     assert all(path.exists() for path in orphans) and not photo.exists()
 
 
-async def test_the_oldest_day_of_all_users_goes_first(
+async def test_frees_the_oldest_day_of_all_users_first(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Whichever user it belongs to. Enrolled people, and what a disabled user owns, keep their pictures."""
+    """Pictures of enrolled people and of disabled users are kept."""
     users = [user, *[await ctx.users.add({}) for _ in range(3)]]
     photos = [await visit(ctx, one, spool, number, 1) for number, one in enumerate(users)]
     days = ["20250103", "20250102", "20250101", "20250100"]

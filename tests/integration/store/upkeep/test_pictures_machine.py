@@ -1,4 +1,4 @@
-"""No order of commands on any boxes removes a picture that a living face names, or makes a face forget it."""
+"""A stateful test: no sequence of commands on several boxes loses a picture of a stored face, or its URL."""
 
 import asyncio
 import shutil
@@ -26,8 +26,8 @@ from store.settings import PersonsSettings, RetentionSettings, StoreSettings
 from store.spool.recording import Recording
 from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.retention import Retention
+from store.uploads.face_pictures import PICTURES
 from store.uploads.folder import FolderUploads
-from store.uploads.locations import PICTURES
 from tests.sightings import RECORDING, sighting
 
 URL = "https://pictures.example/"
@@ -255,11 +255,8 @@ class Boxes(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(900)
-def test_no_living_face_loses_a_picture(mongo_url: str, tmp_path: Path) -> None:
-    """Whatever is stored, checked, mended, erased, merged, moved and unmounted on five boxes.
-
-    Two of them share a user, two a folder, and one was cloned from another.
-    """
+def test_no_stored_face_loses_a_picture(mongo_url: str, tmp_path: Path) -> None:
+    """Any sequence of storing, checking, repairing, erasing, merging, moving and unmounting on five boxes."""
 
     class Machine(Boxes):
         pass

@@ -1,4 +1,4 @@
-"""What is too old goes, everywhere, and nothing else does."""
+"""Retention removes what is too old or too much, and nothing else."""
 
 import asyncio
 import os
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.types import Sighting
-from store.collections.server_faces import PICTURES
 from store.collections.users import User
 from store.context import Context
 from store.errors import FacenStorageError, UploadError
 from store.settings import RetentionSettings
 from store.spool.spool import Spool
 from store.upkeep.retention import Removed, Retention
+from store.uploads.face_pictures import PICTURES
 from tests.integration.store.recorders import recording
 from tests.sightings import sighting
 from tests.store_checks import assert_agreement, files_below, picture_path
@@ -35,7 +35,7 @@ async def store(ctx: Context, user: User, spool: Spool, *sightings: Sighting) ->
 
 
 async def test_removes_old_faces_everywhere(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """An old face leaves facen storage, MongoDB and uploads, and its person goes; the new one stays."""
+    """An old face is removed from facen storage, MongoDB and uploads, with its person; a new one is kept."""
     _, new = await store(ctx, user, spool, seen(1, days_ago=40), seen(2, days_ago=5))
     retention = Retention(ctx, user, RetentionSettings(faces_days=30, persons_grace_seconds=0))
     assert await retention.run(NOW) == Removed(faces=1, pictures=3, persons=1, leftovers=0, dead=0)
@@ -48,7 +48,7 @@ async def test_removes_old_faces_everywhere(ctx: Context, user: User, spool: Spo
 async def test_keeps_a_person_who_was_seen_again(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """A person with an old and a new face loses the old face alone."""
+    """Of a person with an old and a new face, only the old face is removed."""
     _, new = await store(ctx, user, spool, seen(1, days_ago=40), seen(1, days_ago=5))
     retention = Retention(ctx, user, RetentionSettings(faces_days=30, persons_grace_seconds=0))
     assert (await retention.run(NOW)).persons == 0
@@ -58,7 +58,7 @@ async def test_keeps_a_person_who_was_seen_again(
 async def test_removes_old_pictures_and_keeps_the_faces(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """With an age for pictures alone the face stays, is still found, and names no picture any more."""
+    """With only a maximum age of pictures, faces are kept and found, and name no pictures."""
     await store(ctx, user, spool, seen(1, days_ago=40), seen(2, days_ago=5))
     retention = Retention(ctx, user, RetentionSettings(pictures_days=30))
     assert (await retention.run(NOW)).pictures == 3
@@ -70,14 +70,16 @@ async def test_removes_old_pictures_and_keeps_the_faces(
 
 
 async def test_keeps_everything_by_default(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """Without ages nothing is removed, however old."""
+    """Without maximum ages nothing is removed."""
     ids = await store(ctx, user, spool, seen(1, days_ago=4000))
     assert await Retention(ctx, user, RetentionSettings()).run(NOW) == NOTHING
     await assert_agreement(ctx, user, uploads, set(ids))
 
 
-async def test_touches_nothing_of_another_user(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """Old faces of somebody else stay, with pictures and persons."""
+async def test_does_not_change_data_of_another_user(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """Old faces of another user are kept, with pictures and persons."""
     ids = await store(ctx, user, spool, seen(1, days_ago=40))
     other = await ctx.users.add({})
     retention = Retention(
@@ -87,8 +89,8 @@ async def test_touches_nothing_of_another_user(ctx: Context, user: User, spool: 
     await assert_agreement(ctx, user, uploads, set(ids))
 
 
-async def test_a_person_without_faces_gets_time(ctx: Context, user: User) -> None:
-    """A person whose first face is on its way is kept; only a later run, after the grace, removes them."""
+async def test_a_person_without_faces_is_removed_after_a_grace_period(ctx: Context, user: User) -> None:
+    """A person without faces is kept in the first run, because its first face may be pending."""
     person = await ctx.persons.add(user, {})
     late = await ctx.persons.add(user, {})
     retention = Retention(ctx, user, RetentionSettings(persons_grace_seconds=3600))
@@ -101,10 +103,10 @@ async def test_a_person_without_faces_gets_time(ctx: Context, user: User) -> Non
     assert "faceless_since" not in left
 
 
-async def test_completes_what_a_crash_cut_off(
+async def test_completes_an_interrupted_run(
     ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pictures whose face went before them, in a run that was cut off, go when their day is old."""
+    """Orphaned pictures of an interrupted run are removed once their day is past the cutoff."""
     await store(ctx, user, spool, seen(1, days_ago=40))
 
     async def cut_off(_: object, __: str) -> bool:
@@ -122,10 +124,10 @@ async def test_completes_what_a_crash_cut_off(
     assert files_below(uploads) == set()
 
 
-async def test_a_face_stays_until_the_facen_storage_lets_go(
+async def test_a_face_is_kept_while_the_facen_storage_is_down(
     ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a shard is out the old face stays in MongoDB and keeps its pictures; the next run removes it."""
+    """While a shard is down, the old face keeps its document and pictures; the next run removes it."""
     (id_,) = await store(ctx, user, spool, seen(1, days_ago=40))
     retention = Retention(ctx, user, RetentionSettings(faces_days=30))
 
@@ -141,10 +143,10 @@ async def test_a_face_stays_until_the_facen_storage_lets_go(
     assert await ctx.facens.ids(user["_id"], "default") == []
 
 
-async def test_the_sweep_keeps_pictures_that_have_a_face(
+async def test_keeps_named_pictures_in_an_old_days_folder(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """A picture in an old day's folder stays while a face names it; so does a file that we did not make."""
+    """Pictures that a face names, and foreign files, are kept in the folder of an old day."""
     (id_,) = await store(ctx, user, spool, seen(1, days_ago=-31))
     (face,) = await ctx.faces.find(user, None)
     strange = picture_path(face["photo"]).with_name("notes.txt")
@@ -156,10 +158,10 @@ async def test_the_sweep_keeps_pictures_that_have_a_face(
     await assert_agreement(ctx, user, uploads, {id_})
 
 
-async def test_removes_leftovers_and_old_unusable_sightings(
+async def test_removes_old_leftovers_and_dead_letters(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """Half-written pictures of a killed run and long-dead sightings go; young ones stay."""
+    """Old partial pictures and dead letters are removed; recent ones are kept."""
     await store(ctx, user, spool, seen(1, days_ago=1))
     (face,) = await ctx.faces.find(user, None)
     young, old = (picture_path(face["photo"]).with_name(f".{name}.0badcafe.part") for name in "ab")
@@ -179,15 +181,13 @@ async def test_removes_leftovers_and_old_unusable_sightings(
 
 @pytest.mark.parametrize("days", [0, -1.0])
 def test_refuses_ages_that_would_remove_everything(days: float) -> None:
-    """An age of nothing or less is refused, naming the setting."""
+    """A maximum age of zero or less is refused; the error names the setting."""
     with pytest.raises(ValueError, match="faces_days"):
         RetentionSettings(faces_days=days)
 
 
-async def test_keeps_no_more_faces_than_allowed(
-    ctx: Context, user: User, spool: Spool, uploads: Path
-) -> None:
-    """With a greatest number the oldest faces go, with their pictures and persons."""
+async def test_limits_the_number_of_faces(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """Above the maximum number the oldest faces are removed, with their pictures and persons."""
     *_, second, third = await store(
         ctx, user, spool, *(seen(person, days_ago=9 - person) for person in range(1, 5))
     )
@@ -197,10 +197,8 @@ async def test_keeps_no_more_faces_than_allowed(
     assert await retention.run(NOW) == NOTHING
 
 
-async def test_keeps_no_more_bytes_of_pictures_than_allowed(
-    ctx: Context, user: User, spool: Spool, uploads: Path
-) -> None:
-    """The oldest pictures go until the rest fits; their faces stay and are still found."""
+async def test_limits_the_bytes_of_pictures(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """The oldest pictures are removed until the rest fits; their faces are kept and found."""
     await store(ctx, user, spool, *(seen(person, days_ago=1) for person in range(1, 5)))
     orphan = picture_path((await ctx.faces.find(user, None))[0]["photo"]).with_name(
         "1_0123456789ab_photo.jpeg"

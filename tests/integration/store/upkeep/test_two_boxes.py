@@ -1,4 +1,4 @@
-"""Boxes that share a MongoDB leave each other's pictures alone."""
+"""Boxes that share a MongoDB do not remove each other's pictures."""
 
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -18,9 +18,9 @@ from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import Finding, FindingKind
 from store.upkeep.reembedding import Reembedded, Reembedding
 from store.upkeep.retention import Retention
+from store.uploads.face_pictures import LOCATIONS, PICTURES
 from store.uploads.folder import FolderUploads
 from store.uploads.image import Image
-from store.uploads.locations import LOCATIONS, PICTURES
 from store.uploads.marker import MARKER
 from tests.facens import person_facen, stored
 from tests.mongo import StoreArguments
@@ -84,8 +84,8 @@ async def site(store_settings: StoreArguments) -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["own users", "one user"])
-async def test_doctor_leaves_the_pictures_of_another_box_alone(site: Site, shared: bool) -> None:
-    """Repairing on one box neither un-names nor removes what the other one stored, and says what it left."""
+async def test_doctor_does_not_change_pictures_of_another_box(site: Site, shared: bool) -> None:
+    """A repair on one box removes neither URLs nor pictures of another box, and reports what it skipped."""
     one = await site.box("one")
     two = await site.box("two", one.user if shared else None)
     await one.store(1)
@@ -98,8 +98,8 @@ async def test_doctor_leaves_the_pictures_of_another_box_alone(site: Site, share
     assert one.files() == two.files() == 3
 
 
-async def test_retention_removes_the_faces_of_its_own_box(site: Site) -> None:
-    """Of a shared user, by age and by number, only what this box stored."""
+async def test_retention_removes_only_faces_of_its_own_box(site: Site) -> None:
+    """Of a shared user, retention by age and number covers only what this box stored."""
     one = await site.box("one")
     two = await site.box("two", one.user)
     await one.store(1)
@@ -113,8 +113,8 @@ async def test_retention_removes_the_faces_of_its_own_box(site: Site) -> None:
     assert (one.files(), two.files()) == (3, 3)
 
 
-async def test_a_disk_that_is_not_mounted_loses_no_picture(site: Site) -> None:
-    """With an empty mount point doctor says so and changes nothing; what is stored meanwhile stays, too."""
+async def test_an_unmounted_disk_loses_no_picture(site: Site) -> None:
+    """With an empty mount point the doctor reports it and changes nothing; new pictures are kept as well."""
     box = await site.box("one")
     await box.store(1)
     disk = box.folder.rename(box.folder.with_name("disk"))
@@ -133,7 +133,7 @@ async def test_a_disk_that_is_not_mounted_loses_no_picture(site: Site) -> None:
 
 
 async def test_a_moved_folder_keeps_its_pictures(store_settings: StoreArguments) -> None:
-    """With `file://` URLs; a repair names the present address."""
+    """With `file://` URLs; a repair updates the URLs."""
     first, second = (store_settings.data_dir / name for name in ("first", "second"))
     async with store_settings.open(uploads=FolderUploads(first)) as ctx:
         box = Box(ctx, await ctx.users.add({}), first)
@@ -151,7 +151,7 @@ async def test_a_moved_folder_keeps_its_pictures(store_settings: StoreArguments)
 
 
 async def test_a_folder_without_its_marker_is_recognised_by_its_pictures(site: Site) -> None:
-    """A backup that left the marker out: nothing is lost, and the faces record the new place."""
+    """After a restore without the marker file nothing is lost, and faces record the new location."""
     box = await site.box("one")
     await box.store(1)
     (box.folder / MARKER).unlink()
@@ -160,8 +160,8 @@ async def test_a_folder_without_its_marker_is_recognised_by_its_pictures(site: S
     assert box.files() == await box.pictures() == 3
 
 
-async def test_faces_without_a_record_are_this_boxs_where_a_picture_is_here(site: Site) -> None:
-    """Faces from before are recorded where they are found, and left alone and counted elsewhere."""
+async def test_a_face_without_a_record_belongs_to_the_box_with_its_picture(site: Site) -> None:
+    """Faces without a record get one where a picture is found, and are only counted elsewhere."""
     one, two = await site.box("one"), await site.box("two")
     await one.store(1)
     await two.store(2)
@@ -175,8 +175,8 @@ async def test_faces_without_a_record_are_this_boxs_where_a_picture_is_here(site
     assert one.files() == two.files() == await one.pictures() == await two.pictures() == 3
 
 
-async def test_a_cloned_box_does_not_make_the_other_forget(site: Site) -> None:
-    """Both have the same marker: what either misses may lie at the other, and only `--force` un-names it."""
+async def test_a_cloned_box_removes_no_urls_of_the_other(site: Site) -> None:
+    """Both have the same marker; URLs of missing pictures are removed only with `--force`."""
     one = await site.box("one")
     await one.store(1)
     shutil.copytree(one.folder, site.arguments.data_dir / "two" / "uploads")
@@ -191,7 +191,7 @@ async def test_a_cloned_box_does_not_make_the_other_forget(site: Site) -> None:
 
 
 async def test_a_wrong_database_removes_no_pictures(site: Site) -> None:
-    """Users, or many faces, that a database does not have: their pictures stay until `--force`."""
+    """Pictures of unknown users, or of many unknown faces, are kept unless forced."""
     box = await site.box("one")
     for person in range(1, 6):
         await box.store(person)
@@ -215,7 +215,7 @@ async def test_a_wrong_database_removes_no_pictures(site: Site) -> None:
     assert box.files() == 0
 
 
-async def test_an_orphan_of_one_user_that_another_names_stays(site: Site) -> None:
+async def test_a_picture_named_by_another_users_face_is_kept(site: Site) -> None:
     """A picture that a face of any user names is no orphan."""
     box = await site.box("one")
     face = await box.store(1)
@@ -228,7 +228,8 @@ async def test_an_orphan_of_one_user_that_another_names_stays(site: Site) -> Non
 
 
 async def test_an_erased_persons_pictures_at_another_box_are_removed_by_that_box(site: Site) -> None:
-    """The report names the place; the other box removes them when it next looks, and nothing else."""
+    """The report names the location; the other box removes these pictures at its next run, and nothing
+    else."""
     one = await site.box("one")
     two = await site.box("two", one.user)
     person = await one.ctx.persons.add(one.user, {})
@@ -247,7 +248,7 @@ async def test_an_erased_persons_pictures_at_another_box_are_removed_by_that_box
 
 
 async def test_reembedding_waits_for_the_box_with_the_pictures(site: Site) -> None:
-    """A face whose picture lies at another box stays in its galleries until that box makes its facen anew."""
+    """A face whose picture is at another box stays in its galleries until that box recomputes its facen."""
 
     class Embedder:
         size = 128

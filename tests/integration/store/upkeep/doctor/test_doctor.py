@@ -1,4 +1,4 @@
-"""What no longer agrees in the store is found and mended, and nothing else is touched."""
+"""The doctor finds and repairs inconsistencies of the store, and changes nothing else."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,11 +10,11 @@ import pytest
 
 from pipeline.types import Rectangle
 from store import Context, Face, User
-from store.collections.server_faces import PICTURES
 from store.observer import UnobservedStore
 from store.spool.spool import Spool
 from store.upkeep.doctor.doctor import Doctor
 from store.upkeep.doctor.findings import Finding, FindingKind
+from store.uploads.face_pictures import PICTURES
 from tests.facens import person_facen, stored
 from tests.integration.store.recorders import recording
 from tests.mongo import StoreArguments
@@ -116,15 +116,15 @@ DAMAGE: dict[str, tuple[Callable[[Box], Awaitable[None]], FindingKind]] = {
 }
 
 
-async def test_finds_nothing_where_all_is_well(box: Box) -> None:
-    """What a recorder stored agrees, without any grace."""
+async def test_finds_nothing_in_a_consistent_store(box: Box) -> None:
+    """A recorder's results are consistent, without any grace period."""
     assert await box.findings(repair=True) == []
     await assert_agreement(box.ctx, box.user, box.uploads, box.ids)
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-async def test_finds_and_mends(box: Box, what: str) -> None:
-    """Each damage is found once, by a check that changes nothing; repaired, it is not found again."""
+async def test_finds_and_repairs(box: Box, what: str) -> None:
+    """Each damage is found once by a read-only check, and not found again after the repair."""
     damage, kind = DAMAGE[what]
     await damage(box)
     (found,) = await box.findings()
@@ -136,8 +136,8 @@ async def test_finds_and_mends(box: Box, what: str) -> None:
     assert await box.findings() == []
 
 
-async def test_mending_everything_at_once_keeps_what_is_good(box: Box) -> None:
-    """With every damage at once, one repair leaves a store that agrees, with all its faces and persons."""
+async def test_repairs_all_damages_at_once(box: Box) -> None:
+    """One repair of all damages leaves a consistent store with all its valid faces and persons."""
     before = {face["_id"]: face["person_id"] for face in await box.faces()}
     for damage, _ in DAMAGE.values():
         await damage(box)
@@ -152,8 +152,8 @@ async def test_mending_everything_at_once_keeps_what_is_good(box: Box) -> None:
         assert face["_id"] in await box.ctx.facens.ids(box.user["_id"], "cam_door")
 
 
-async def test_a_lost_thumbnail_is_cut_again(box: Box) -> None:
-    """A new thumbnail comes out of the photo, under the same URL; without a photo it is named no more."""
+async def test_recreates_a_lost_thumbnail(box: Box) -> None:
+    """A new thumbnail is cut from the photo under the same URL; without a photo its URL is removed."""
     await lose_thumbnail(box)
     face = (await box.faces())[1]
     await box.findings(repair=True)
@@ -165,8 +165,8 @@ async def test_a_lost_thumbnail_is_cut_again(box: Box) -> None:
     assert not any(field in face for field in PICTURES)
 
 
-async def test_leaves_alone_what_is_young(box: Box) -> None:
-    """Within the grace nothing is found that may be on its way, and nothing of it is touched."""
+async def test_skips_young_objects(box: Box) -> None:
+    """Objects within the grace period are neither reported nor changed."""
     damages = (lose_entry, lose_photo, leave_picture, lose_faces_of_person, lose_person, lose_gallery)
     for damage in damages:
         await damage(box)
@@ -177,7 +177,7 @@ async def test_leaves_alone_what_is_young(box: Box) -> None:
 async def test_is_safe_beside_a_recorder(
     ctx: Context, store_settings: StoreArguments, tmp_path: Path
 ) -> None:
-    """Repairing all the time while sightings come in, with the grace of a second, breaks none of them."""
+    """Continuous repairs with a grace period of a second break none of the sightings being stored."""
     user = await ctx.users.add({})
     spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     found: list[Finding] = []
@@ -197,8 +197,8 @@ async def test_is_safe_beside_a_recorder(
     await assert_agreement(ctx, user, store_settings.data_dir / "uploads", ids)
 
 
-async def test_the_nightly_check_mends_the_facen_storage_alone(box: Box) -> None:
-    """It counts what it finds by kind, mends the copy in memory, and leaves the rest for a person."""
+async def test_the_nightly_check_repairs_only_the_facen_storage(box: Box) -> None:
+    """It counts findings by kind, repairs the facen storage in memory, and changes nothing else."""
     await lose_entry(box)
     await lose_photo(box)
     later = datetime.now(UTC) + timedelta(hours=1)
@@ -208,7 +208,7 @@ async def test_the_nightly_check_mends_the_facen_storage_alone(box: Box) -> None
 
 
 async def test_an_unusable_facen_is_reported(box: Box, store_settings: StoreArguments) -> None:
-    """A face of another model pack, which cannot be searched, is named and left as it is."""
+    """A face of another model pack, which cannot be searched, is reported and not changed."""
     async with store_settings.open(facen_size=256) as other:
         found = [finding async for finding in Doctor(other, NOW).findings(repair=True)]
     assert {finding.kind for finding in found} == {FindingKind.UNUSABLE_FACEN}
