@@ -8,7 +8,8 @@ import numpy as np
 
 from pipeline.faces.facen import normalise
 from pipeline.types import FaceAttributes, Facen, Rectangle, Sighting
-from store.spool.recording import RecordingSettings, StoredSighting
+from store.spool.recording import RecordingSettings
+from store.spool.stored_sighting import StoredSighting
 
 PACK = "opencv-zoo"
 FACEN_SIZE = 128

@@ -15,7 +15,7 @@ from daemon.events.types import (
     VisitUpdated,
 )
 from pipeline.types import EndedVisit, StartedVisit
-from store.spool.recording import StoredSighting
+from store.spool.stored_sighting import StoredSighting
 
 REMEMBERED_VISITS = 1000
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from cameras.observer import CameraState
-from store.spool.recording import StoredSighting
+from store.spool.stored_sighting import StoredSighting
 
 
 def _now() -> datetime:

@@ -67,7 +67,7 @@ class PluginApp:
             before: `before(sighting, face)`, before anything is stored. It may return a dictionary, which the
                 stored face keeps in `face["annotations"][<plugin>]`; set `face["meta"]`; or refuse the
                 sighting with `raise Refuse("reason")`. Its other changes to the face are ignored.
-            after: `after(stored)` with a `store.spool.recording.StoredSighting`, once it is stored.
+            after: `after(stored)` with a `store.spool.stored_sighting.StoredSighting`, once it is stored.
         """
         self._open()
         if before is None and after is None:

@@ -12,7 +12,7 @@ from cameras.settings import CameraSettings
 from daemon.events.bus import EventBus
 from daemon.events.types import Event, SightingStored, VisitUpdated
 from pipeline.base.control_characters import visible
-from store.spool.recording import StoredSighting
+from store.spool.stored_sighting import StoredSighting
 
 log = structlog.get_logger(__name__)
 

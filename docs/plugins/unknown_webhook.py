@@ -16,7 +16,7 @@ from typing import Any
 
 from daemon.plugins import PluginApp
 from store import Context
-from store.spool.recording import StoredSighting
+from store.spool.stored_sighting import StoredSighting
 
 SECONDS = 3
 """Less than plugins.timeout_seconds, so that this file's own error is the one in the log."""

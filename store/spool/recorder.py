@@ -20,9 +20,9 @@ from store.errors import MalformedSightingError, RefusedSightingError, StoreErro
 from store.observer import StoreObserver
 from store.spool.crash_marks import CrashMarks
 from store.spool.recording import Recording, RecordingSettings, SightingGate
-from store.spool.recording import StoredSighting as StoredSighting
 from store.spool.retries import Retries
 from store.spool.spool import Spool
+from store.spool.stored_sighting import StoredSighting
 
 log = structlog.get_logger()
 

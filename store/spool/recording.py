@@ -1,9 +1,9 @@
 """The steps that store one sighting: person, friend, face, galleries, pictures.
 
-Every step can be repeated after a crash at any moment. The face document carries the
-unique id of the sighting, and the URLs of its pictures before they are uploaded: a second
-attempt finds the document, completes its galleries and writes the same pictures again.
-A person created for a sighting carries its id too, and is reused by the second attempt.
+Every step can be repeated after a crash at any moment. The face document has the sighting's unique id, and
+the URLs of its pictures before they are uploaded: a second attempt finds the document, completes its
+galleries and writes the same pictures again. A person created for a sighting also has its id, and is reused
+by the second attempt.
 """
 
 import asyncio
@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from pipeline.faces.facen import FacenError, encode, normalise
+from pipeline.faces.facen import FacenError, normalise
 from pipeline.limits import MAX_PIXELS
-from pipeline.types import FaceAttributes, Rectangle, Sighting
+from pipeline.types import Sighting
 from store.collections.galleries import DEFAULT_GALLERY, checked_name
 from store.collections.person_resolution import PersonMatch
 from store.collections.users import UserArgument
@@ -38,10 +37,10 @@ from store.identity.removal import FaceRemoval
 from store.identity.unassigned import UnassignedFaces
 from store.mongo.guard import checked_threshold
 from store.mongo.malformed import malformed_document
-from store.observer import PersonOutcome, StoreObserver, StoreStage
+from store.observer import StoreObserver, StoreStage
 from store.recognition.thresholds import AutoThreshold, Threshold
 from store.settings import ENROLLED_GALLERY
-from store.spool.codec import plain
+from store.spool.stored_sighting import StoredSighting, face_document, stored_sighting
 from store.uploads.face_pictures import PICTURES
 from store.uploads.image import Image, decode
 
@@ -49,38 +48,8 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSighting:
-    """The result of storing a sighting."""
-
-    sighting_id: str
-    face_id: int
-    cam_id: str
-    visit_id: str
-    captured_at: datetime
-    """UTC."""
-    media_time: float
-    person_id: int | None
-    person_name: str
-    """Empty for a person without a name."""
-    created: bool
-    """The person was created for this sighting."""
-    outcome: PersonOutcome
-    """Outcome of the recognition. A withheld or ambiguous face has no person yet."""
-    friend: bool
-    confidence: float | None
-    """Confidence of the match, 0 to 1; None without one."""
-    score: float
-    """The quality score."""
-    bbox: Rectangle
-    photo: str
-    normalized: str
-    thumbnail: str
-    """URLs."""
-
-
-@dataclass(frozen=True, slots=True)
 class RecordingSettings:
-    """What sightings are checked against, and the recognition threshold."""
+    """Requirements for sightings, and the recognition threshold."""
 
     pack: str
     """The model pack. Facens of other packs are not comparable."""
@@ -131,8 +100,8 @@ class Recording:
         Raises:
             MalformedSightingError: it can never be stored.
             RefusedSightingError: the gate refuses it.
-            StoreStateError: a stored document is malformed; it can be stored once that is mended.
-            StoreError: any other; it may be stored later.
+            StoreStateError: a stored document is malformed; the sighting can be stored once it is corrected.
+            StoreError: a temporary failure.
         """
         image = await asyncio.to_thread(self._examine, sighting)
         try:
@@ -154,14 +123,14 @@ class Recording:
         except BadFilterError:  # the queries are the same for every sighting: the server is at fault
             raise
         except (BadValueError, ConflictError, CounterMissingError) as error:
-            # The sighting was examined: the fault is in what is stored.
+            # The sighting itself is valid, so a stored document is at fault.
             raise StoreStateError(f"{error}; see `facend doctor`") from error
-        return _stored(sighting_id, sighting, face, name)
+        return stored_sighting(sighting_id, sighting, face, name)
 
     async def forget(self, sighting_id: str) -> None:
-        """Removes what failed attempts stored of a sighting: its face, pictures and new person.
+        """Remove partial results of a sighting: its face, pictures and new person.
 
-        A face with all of its pictures was stored completely, and stays.
+        A face that has all its pictures is complete, and is kept.
         """
         face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
         if face is not None:
@@ -183,14 +152,14 @@ class Recording:
 
     def _examine(self, sighting: Sighting) -> Image:
         """The decoded photo. MalformedSightingError for a sighting that can never be stored."""
-        wanted = self._settings
-        if sighting.pack != wanted.pack:
+        expected = self._settings
+        if sighting.pack != expected.pack:
             raise MalformedSightingError(
-                f"its facen is of the model pack {sighting.pack}, not of {wanted.pack}"
+                f"its facen is of the model pack {sighting.pack}, not of {expected.pack}"
             )
-        if len(sighting.facen) != wanted.facen_size:
+        if len(sighting.facen) != expected.facen_size:
             raise MalformedSightingError(
-                f"its facen has {len(sighting.facen)} numbers, one of {wanted.pack} has {wanted.facen_size}"
+                f"its facen has the size {len(sighting.facen)}; {expected.pack} has {expected.facen_size}"
             )
         image = _checked_part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # decoded by this program
         _checked_part("facen", lambda: normalise(sighting.facen))
@@ -203,7 +172,7 @@ class Recording:
     async def _add_face(self, sighting_id: str, sighting: Sighting, image: Image, gallery: str) -> Face:
         for name in (DEFAULT_GALLERY, gallery, ENROLLED_GALLERY):
             await self._ctx.galleries.ensure(self._user, name)
-        face = self._ctx.faces.wrap_in_model(_document(sighting_id, sighting, image))
+        face = self._ctx.faces.wrap_in_model(face_document(sighting_id, sighting, image.md5))
         if self._gate is not None:
             await self._gate.admit(sighting_id, sighting, face)
         with self._timed("identify"):
@@ -227,7 +196,8 @@ class Recording:
         return name if isinstance(name, str) else ""
 
     async def _insert(self, face: Face) -> None:
-        """Adds the face. MalformedSightingError where MongoDB cannot hold it, or holds its double."""
+        """Add the face. MalformedSightingError if MongoDB cannot store it, or has another face in
+        conflict."""
         try:
             await self._ctx.faces.add(self._user, face)
         except BadFilterError:
@@ -256,40 +226,6 @@ def _checked_part(name: str, check: Callable[[], _Result]) -> _Result:
         raise MalformedSightingError(f"its {name}: {error}") from error
 
 
-def _document(sighting_id: str, sighting: Sighting, image: Image) -> dict[str, Any]:
-    """The face's document, but for what the identification tells."""
-    return {
-        "sighting_id": sighting_id,
-        "facen": encode(normalise(sighting.facen)),
-        "bbox": sighting.bbox,
-        "photo_hash": image.md5,
-        "meta": None,
-        "score": sighting.score,
-        "cam_id": sighting.cam_id,
-        "timestamp": sighting.captured_at,
-        "media_time": sighting.media_time,
-        **_attributes(sighting.attributes),
-        "detector_info": {
-            **plain(sighting.detector_info),
-            "visit_id": sighting.visit_id,
-            "pack": sighting.pack,
-            "shots": sighting.shots,
-            "beside": list(sighting.co_visible),
-        },
-    }
-
-
-def _attributes(attributes: FaceAttributes) -> dict[str, Any]:
-    """The fields of a stored face; those that no model knows are absent, as for an enrolled face."""
-    emotions = attributes.emotions
-    known = {
-        "gender": attributes.gender,
-        "age": attributes.age,
-        "emotions": None if emotions is None else emotions.prevalent(),
-    }
-    return {name: value for name, value in known.items() if value is not None}
-
-
 def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
     return {
         "person_id": match.person_id,
@@ -298,25 +234,3 @@ def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
         "confidence": match.confidence,
         "friend": friend,
     }
-
-
-def _stored(sighting_id: str, sighting: Sighting, face: Face, person_name: str) -> StoredSighting:
-    return StoredSighting(
-        sighting_id=sighting_id,
-        face_id=face["_id"],
-        cam_id=sighting.cam_id,
-        visit_id=sighting.visit_id,
-        captured_at=sighting.captured_at,
-        media_time=sighting.media_time,
-        person_id=face.get("person_id"),
-        person_name=person_name,
-        created=face.get("person_created") is True,
-        outcome=face.get("person_outcome") or ("created" if face.get("person_created") else "matched"),
-        friend=face.get("friend") is True,
-        confidence=face.get("confidence"),
-        score=sighting.score,
-        bbox=sighting.bbox,
-        photo=face["photo"],
-        normalized=face["normalized"],
-        thumbnail=face["thumbnail"],
-    )

@@ -8,8 +8,9 @@ from store.collections.users import User
 from store.context import Context
 from store.observer import SightingOutcome, UnobservedStore
 from store.spool.recorder import Recorder
-from store.spool.recording import RecordingSettings, StoredSighting
+from store.spool.recording import RecordingSettings
 from store.spool.spool import Spool
+from store.spool.stored_sighting import StoredSighting
 from tests.sightings import RECORDING
 
 

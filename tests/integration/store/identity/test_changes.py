@@ -15,8 +15,8 @@ from store.identity.changes import CHANGES, Change, PersonChanges
 from store.identity.erasure import Erasure
 from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
 from store.observer import UnobservedStore
-from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
+from store.spool.stored_sighting import StoredSighting
 from store.upkeep.doctor.doctor import Doctor
 from tests.facens import like, person_facen
 from tests.integration.store.recorders import recording

@@ -21,8 +21,8 @@ from store.face import Face
 from store.identity.unassigned import Reassessed, UnassignedFaces
 from store.observer import UnobservedStore
 from store.recognition.thresholds import AutoThreshold
-from store.spool.recording import StoredSighting
 from store.spool.spool import Spool
+from store.spool.stored_sighting import StoredSighting
 from tests.facens import face, like, person_facen
 from tests.integration.store.recorders import Running, recording
 from tests.sightings import RECORDING, START, sighting
