@@ -16,7 +16,8 @@ from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
 from pipeline.models.files import Pack, resolve
 from store import Context, Users
-from store.identity.changes import Change, PersonChanges
+from store.identity.change_log import Change
+from store.identity.changes import PersonChanges
 from store.identity.evidence import PersonEvidence, Proposal
 
 

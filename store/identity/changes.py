@@ -1,14 +1,13 @@
 """Merges, splits and renames persons. Each change is recorded and can be undone.
 
-A change is written before it is applied, in idempotent steps: the next change, or the nightly job, completes
-what a crash interrupted. A moved face carries the numbers of the changes that moved it, so that it can be
-moved back. Galleries and days of friendship depend on the face's `person_id`; references are chosen again.
+A change is recorded before it is applied in idempotent steps: after a crash, the next change or the nightly
+job completes it. A moved face lists the numbers of the changes that moved it, by which it can be moved back.
+References are chosen again after each change; galleries and friendship depend on the face's `person_id` only.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from bson import ObjectId
@@ -18,6 +17,7 @@ from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadValueError, ConflictError, NotFoundError
 from store.face import Face
+from store.identity.change_log import Change, ChangeKind, ChangeLog, to_change
 from store.identity.references import References
 from store.mongo.client import Collection
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
@@ -26,40 +26,8 @@ from store.recognition.rules import ReferenceRules
 
 log = structlog.get_logger()
 
-CHANGES = "person_changes"
-"""The collection, and the counter that numbers its documents."""
-WHOLE: dict[str, Any] = {
-    "$or": [
-        {"kind": "merge", "other": {"$ne": None}, "document": {"$exists": True}},
-        {"kind": "split", "other": {"$ne": None}, "faces": {"$exists": True}},
-        {"kind": "rename"},
-    ]
-}
-"""Changes whose documents are complete enough to apply or revert."""
-LONGEST_LIST = 10_000
+MAX_SPLIT = 10_000
 """Maximum number of faces in one split."""
-
-ChangeKind = Literal["merge", "split", "rename"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One recorded change."""
-
-    number: int
-    kind: ChangeKind
-    person: int
-    """The person that exists before and after."""
-    other: int | None
-    """The person that was merged into it, or split off."""
-    at: datetime
-    by: str
-    """`command`, or `night` for the job."""
-    state: str
-    """`begun`, `done` or `undone`."""
-    name: str | None = None
-    faces: int = 0
-    """Number of moved faces."""
 
 
 class PersonChanges:
@@ -76,14 +44,12 @@ class PersonChanges:
         self._ctx = ctx
         self._user = user
         self._references = References(ctx, user, rules)
-        self._by = by
-        self._now = now
-        self._changes: Collection = ctx.database[CHANGES]
+        self._log = ChangeLog(ctx, by, now)
         self._persons: Collection = ctx.database["persons"]
         self._faces: Collection = ctx.database["faces"]
 
     async def merge(self, person_id: int, other: int) -> Change:
-        """Moves the faces of `other` to the person and removes `other`.
+        """Move the faces of `other` to the person and remove `other`.
 
         Raises:
             NotFoundError: one of them does not exist.
@@ -92,10 +58,10 @@ class PersonChanges:
         owner = await self._ctx.users.owner(self._user)
         if person_id == other:
             raise BadValueError(f"the person {person_id} cannot be merged with themselves")
-        kept, gone = await self._person(owner, person_id), await self._person(owner, other)
+        kept, merged = await self._person(owner, person_id), await self._person(owner, other)
         await self.resume()
         return await self._begin(
-            owner, "merge", person_id, other, document=dict(gone), before=kept.get("name")
+            owner, "merge", person_id, other, document=dict(merged), before=kept.get("name")
         )
 
     async def split(self, person_id: int, faces: Sequence[int]) -> Change:
@@ -108,12 +74,12 @@ class PersonChanges:
         owner = await self._ctx.users.owner(self._user)
         await self._person(owner, person_id)
         ids = sorted({checked_id(face, "face") for face in faces})
-        if not ids or len(ids) > LONGEST_LIST:
-            raise BadValueError(f"name the faces to split off, up to {LONGEST_LIST}")
+        if not ids or len(ids) > MAX_SPLIT:
+            raise BadValueError(f"name the faces to split off, up to {MAX_SPLIT}")
         theirs = await self._ctx.faces.find(owner, {"person_id": person_id, "_id": {"$in": ids}})
         if len(theirs) != len(ids):
-            strange = sorted(set(ids) - {face["_id"] for face in theirs})
-            raise BadValueError(f"the face {strange[0]} is not one of person {person_id}")
+            foreign = sorted(set(ids) - {face["_id"] for face in theirs})
+            raise BadValueError(f"the face {foreign[0]} is not one of person {person_id}")
         if await self._ctx.faces.count(owner, {"person_id": person_id}) == len(ids):
             raise BadValueError(f"these are all faces of person {person_id}; none would be left")
         await self.resume()
@@ -121,7 +87,7 @@ class PersonChanges:
         return await self._begin(owner, "split", person_id, new["_id"], faces=ids)
 
     async def rename(self, person_id: int, name: str) -> Change:
-        """Sets the person's name; an empty one removes it. NotFoundError where there is no such person."""
+        """Set the person's name; an empty name removes it. NotFoundError if there is no such person."""
         owner = await self._ctx.users.owner(self._user)
         person = await self._person(owner, person_id)
         if name != "":
@@ -132,7 +98,8 @@ class PersonChanges:
     async def undo(self, number: int | None = None) -> Change:
         """Undoes a change. Default: the latest that is not undone.
 
-        Faces that a merged person got since stay; those of a split-off person move back with it.
+        After a merge, faces stored since then stay with the person. After a split, all faces of the split-off
+        person move back.
 
         Raises:
             NotFoundError: there is no such change.
@@ -143,20 +110,20 @@ class PersonChanges:
         query: dict[str, Any] = {"owner": owner} | (
             {"state": "done"} if number is None else {"_id": checked_id(number, "change")}
         )
-        change = await self._find_one(query)
+        change = await self._log.latest(query)
         if change is None:
             raise NotFoundError(
                 "there is no change to undo" if number is None else f"there is no change {number}"
             )
         if change["state"] == "undone":
             raise BadValueError(f"the change {change['_id']} was undone already")
-        both = [one for one in (change["person"], change["other"]) if one is not None]
-        later = await self._find_one(
+        persons = [person for person in (change["person"], change["other"]) if person is not None]
+        later = await self._log.latest(
             {
                 "owner": owner,
                 "_id": {"$gt": change["_id"]},
                 "state": "done",
-                "$or": [{"person": {"$in": both}}, {"other": {"$in": both}}],
+                "$or": [{"person": {"$in": persons}}, {"other": {"$in": persons}}],
             }
         )
         if later is not None:
@@ -166,26 +133,21 @@ class PersonChanges:
 
     async def list_changes(self) -> list[Change]:
         """All changes, the latest first."""
-        owner = await self._ctx.users.owner(self._user)
-        try:
-            found = self._changes.find({"owner": owner}).sort("_id", -1)
-            return [_to_change(change) async for change in found]
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "person_changes.find") from error
+        return await self._log.all(await self._ctx.users.owner(self._user))
 
     async def resume(self) -> None:
         """Completes interrupted changes."""
         owner = await self._ctx.users.owner(self._user)
         while (
-            change := await self._find_one({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
+            change := await self._log.latest({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
         ) is not None:
-            then = "done" if change["state"] == "begun" else "undone"
+            end_state = "done" if change["state"] == "begun" else "undone"
             try:
-                await self._advance(owner, change, change["state"], then)
+                await self._advance(owner, change, change["state"], end_state)
             except (BadValueError, ConflictError, NotFoundError) as error:
                 # Its document is damaged; it must not block every later change.
                 log.error("a change of persons cannot be completed", change=change["_id"], reason=str(error))
-                await self._set_state(change, "failed")
+                await self._log.set_state(change, "failed")
 
     async def follow_merges(self, face: Face) -> None:
         """Moves a newly stored face to the person that its person was merged into meanwhile."""
@@ -197,7 +159,7 @@ class PersonChanges:
             if await self._persons_find(owner, person) is not None:
                 return
             merged = {"owner": owner, "kind": "merge", "other": person, "state": {"$in": ["begun", "done"]}}
-            change = await self._find_one(merged)
+            change = await self._log.latest(merged)
             if change is None:
                 return
             await self._move(
@@ -206,44 +168,31 @@ class PersonChanges:
             face["person_id"] = change["person"]
 
     async def _begin(
-        self, owner: ObjectId, kind: ChangeKind, person: int, other: int | None, **facts: object
+        self, owner: ObjectId, kind: ChangeKind, person: int, other: int | None, **details: object
     ) -> Change:
-        await self._ctx.counters.ensure(CHANGES)
-        change = {
-            "_id": await self._ctx.counters.next(CHANGES),
-            "owner": owner,
-            "kind": kind,
-            "person": person,
-            "other": other,
-            "at": self._now(),
-            "by": self._by,
-            "state": "begun",
-            **facts,
-        }
-        try:
-            await self._changes.insert_one(dict(change))
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "person_changes.insert") from error
+        change = await self._log.add(owner, kind, person, other, **details)
         return await self._advance(owner, change, "begun", "done")
 
-    async def _advance(self, owner: ObjectId, change: dict[str, Any], on_the_way: str, then: str) -> Change:
-        """Applies or reverts the change, from whatever step it reached."""
-        await self._set_state(change, on_the_way)
+    async def _advance(
+        self, owner: ObjectId, change: dict[str, Any], running_state: str, end_state: str
+    ) -> Change:
+        """Apply or revert the change, from the step that it reached."""
+        await self._log.set_state(change, running_state)
         galleries = await self._galleries(owner, change)
         async with self._ctx.persons.exclusive(owner, galleries):
             try:
-                await (self._apply if then == "done" else self._revert)(owner, change)
+                await (self._apply if end_state == "done" else self._revert)(owner, change)
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "person_changes.apply") from error
         if change["other"] is not None:
             for gallery in galleries:
                 for person in (change["person"], change["other"]):
                     await self._references.choose(person, gallery)
-        if then == "done":
+        if end_state == "done":
             change["moved"] = await self._ctx.faces.count(owner, {"person_changes": change["_id"]})
-        await self._set_state(change, then, moved=change.get("moved", 0))
-        log.info("persons were changed", change=change["_id"], kind=change["kind"], state=then)
-        return _to_change({**change, "state": then})
+        await self._log.set_state(change, end_state, moved=change.get("moved", 0))
+        log.info("persons were changed", change=change["_id"], kind=change["kind"], state=end_state)
+        return to_change({**change, "state": end_state})
 
     async def _apply(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]
@@ -287,8 +236,8 @@ class PersonChanges:
 
     async def _galleries(self, owner: ObjectId, change: dict[str, Any]) -> list[str]:
         """The person galleries of the cameras that saw these persons."""
-        both = [one for one in (change["person"], change["other"]) if one is not None]
-        query = {"owner": owner, "person_id": {"$in": both}, "cam_id": {"$type": "string"}}
+        persons = [person for person in (change["person"], change["other"]) if person is not None]
+        query = {"owner": owner, "person_id": {"$in": persons}, "cam_id": {"$type": "string"}}
         try:
             cameras = await self._faces.distinct("cam_id", query)
         except DRIVER_ERRORS as error:
@@ -303,34 +252,3 @@ class PersonChanges:
 
     async def _persons_find(self, owner: ObjectId, person_id: int) -> Person | None:
         return await self._ctx.persons.find_one(owner, {"_id": person_id})
-
-    async def _find_one(self, query: dict[str, Any]) -> dict[str, Any] | None:
-        """The latest change that matches."""
-        try:
-            found: dict[str, Any] | None = await self._changes.find_one(
-                {"$and": [query, WHOLE]}, sort=[("_id", -1)]
-            )
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "person_changes.find_one") from error
-        return found
-
-    async def _set_state(self, change: dict[str, Any], state: str, **facts: int) -> None:
-        update = {"$set": {"state": state, f"{state}_at": self._now(), **facts}}
-        try:
-            await self._changes.update_one({"_id": change["_id"]}, update)
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "person_changes.update") from error
-
-
-def _to_change(change: Mapping[str, Any]) -> Change:
-    return Change(
-        change["_id"],
-        change["kind"],
-        change["person"],
-        change["other"],
-        change["at"],
-        change["by"],
-        change["state"],
-        change.get("name"),
-        change.get("moved", 0),
-    )

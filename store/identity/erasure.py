@@ -23,7 +23,7 @@ from store.collections.persons import Persons
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import NotFoundError, StoreError
-from store.identity.changes import CHANGES
+from store.identity.change_log import CHANGES
 from store.identity.erasure_faces import FacesErasure, malformed_faces
 from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
 from store.identity.evidence import PROPOSALS

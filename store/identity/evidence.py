@@ -25,7 +25,8 @@ from store.context import Context
 from store.errors import BadValueError
 from store.face import Face
 from store.face_fields import co_visible_visits, facen_of, usable_facen, visit_of
-from store.identity.changes import CHANGES, Change, PersonChanges
+from store.identity.change_log import CHANGES, Change
+from store.identity.changes import PersonChanges
 from store.identity.neighbours import neighbours
 from store.identity.references import References
 from store.mongo.client import Collection

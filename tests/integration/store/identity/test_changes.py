@@ -11,7 +11,8 @@ from store import BadValueError, NotFoundError
 from store.collections.users import User
 from store.context import Context
 from store.identity import neighbours as person_neighbours
-from store.identity.changes import CHANGES, Change, PersonChanges
+from store.identity.change_log import CHANGES, Change
+from store.identity.changes import PersonChanges
 from store.identity.erasure import Erasure
 from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
 from store.observer import UnobservedStore
