@@ -123,6 +123,20 @@ def stored_options(options: Mapping[str, object]) -> dict[str, object]:
     return stored
 
 
+def stored_update(update: object) -> object:
+    """An update `{property: value}` with the face object's properties as fields of its document. Operators
+    are kept."""
+    if not isinstance(update, Mapping) or any(str(key).startswith("$") for key in update):
+        return update
+    fields: dict[Any, Any] = {}
+    for key, value in update.items():
+        if key == "bbox":
+            fields |= zip(CORNERS, checked_bbox(value), strict=True)
+        else:
+            fields[key] = moment_of(value) if key == "timestamp" and isinstance(value, str) else value
+    return fields
+
+
 def _stored_fields(key: object) -> Sequence[object]:
     return CORNERS if key == "bbox" else (stored_field(key),)
 

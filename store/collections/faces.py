@@ -1,4 +1,4 @@
-"""The faces: adding, galleries, and the search for similar ones."""
+"""The collection of faces: adding, galleries, and the search for similar faces."""
 
 import time
 from collections import OrderedDict
@@ -7,30 +7,25 @@ from datetime import timedelta
 from typing import Any, TypeAlias, cast
 
 from bson import ObjectId
-from pymongo import ReturnDocument
 
-from pipeline.types import Facen
 from store.collections.galleries import Galleries, checked_names
+from store.collections.gallery_membership import GalleryMembership
 from store.collections.users import UserArgument, Users, UserStore
 from store.errors import (
     BadValueError,
     ConflictError,
     FacenExistsError,
-    FacenStorageError,
-    NotFoundError,
     StoreError,
     StoreUnavailableError,
 )
 from store.face import Face, check_face
 from store.face_fields import (
-    CORNERS,
     check_changes,
-    checked_bbox,
     facen_of,
-    moment_of,
     stored_filters,
     stored_options,
     stored_sort,
+    stored_update,
 )
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import FaceLocks
@@ -51,35 +46,31 @@ from store.mongo.query_limits import check_number, max_documents
 from store.observer import StoreObserver
 from store.recognition.nearest import IdentifyResult, IdentifyResults, nearest
 
-ID_TRIES = 4
+ID_ATTEMPTS = 4
 """The first, and three more after a conflict."""
-NETWORK_TRIES = 2
+NETWORK_ATTEMPTS = 2
 OVERLAP = timedelta(minutes=10)
 """Maximum time between the creation of a face's id and its addition to a gallery."""
 
 
-class Completed(Awaitable[None]):
-    """The result of a synchronous method, which may be awaited like those of the others."""
+class CompletedAwaitable(Awaitable[None]):
+    """Lets the result of a synchronous method be awaited, as in the contract."""
 
     def __await__(self) -> Generator[None]:
         return
         yield
 
 
-COMPLETED = Completed()
-
-
 class Faces(UserStore[Face]):
-    """The faces.
+    """The faces. MongoDB stores them; the facen storage has a copy of their facens for each gallery.
 
-    MongoDB holds them; the facen storage holds a copy of their facens for each gallery. Only
-    `add_to_galleries` and `del_from_galleries` change which galleries a face is in.
+    Only `add_to_galleries` and `del_from_galleries` change the galleries of a face.
     """
 
     name = "faces"
     Model: TypeAlias = Face
     _model = Face
-    # Keys of the face object must not become fields of the document, which they would hide.
+    # Includes keys of the face object, which as fields of the document would hide its values.
     protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id", "person_changes"})
 
     def __init__(
@@ -91,25 +82,30 @@ class Faces(UserStore[Face]):
         observer: StoreObserver | None = None,
         facen_size: int | None = None,
     ) -> None:
-        """`facen_size`: how many numbers a facen of the model pack has; None takes any."""
+        """`facen_size`: size of the model pack's facens; None accepts any."""
         super().__init__(database, users, observer)
         self._galleries = galleries
         self._facens = facens
+        self._membership = GalleryMembership(self._collection, facens, self._operation)
         self.facen_size = facen_size
-        self.locks = FaceLocks()
         self._ids = TimeOrderedIds()
         self._caught_up: dict[tuple[ObjectId, str], float] = {}
         self._opened = time.time()
 
-    async def add(self, user: UserArgument | None, face: Face) -> Face:
-        """Stores a face in MongoDB, in no gallery yet, with its `_id` and `owner`; returns the same object.
+    @property
+    def locks(self) -> FaceLocks:
+        """Locks of single faces against concurrent changes of their galleries."""
+        return self._membership.locks
 
-        A face without an id gets one, and up to three others if it is in use. If the connection breaks, the
-        face is sent again and stored once.
+    async def add(self, user: UserArgument | None, face: Face) -> Face:
+        """Store a face in MongoDB, in no gallery; returns the same object with `_id` and `owner`.
+
+        A face without an id gets one, and up to three others in case of conflicts. If the connection breaks,
+        the face is sent again, and stored once.
 
         Raises:
-            ConflictError: the face's own id, or its `sighting_id`, is taken; or three new ids were.
-            BadValueError: something in the face cannot be stored.
+            ConflictError: the face's own id or its `sighting_id` is in use, or all new ids were.
+            BadValueError: a value of the face cannot be stored.
         """
         owner = await self._users.owner(user)
         check_face(face, self.facen_size)
@@ -119,17 +115,17 @@ class Faces(UserStore[Face]):
         if not own_id:
             self.regenerate_id(face)
         try:
-            for rest in reversed(range(1 if own_id else ID_TRIES)):
+            for remaining in reversed(range(1 if own_id else ID_ATTEMPTS)):
                 try:
                     await self._insert_once(face)
                     break
                 except ConflictError as error:
-                    if not rest or error.fields != ("_id",):
+                    if not remaining or error.fields != ("_id",):
                         raise ConflictError(_conflict(face, error, own_id), error.fields) from error
                     self.regenerate_id(face)
         except StoreError as error:
             if not own_id and not isinstance(error, StoreUnavailableError):
-                # The id stays if the face may be stored: a second add finds out.
+                # Otherwise the face may have been stored; a second add with the same id finds out.
                 del face["_id"]
             raise
         return face
@@ -149,7 +145,7 @@ class Faces(UserStore[Face]):
         return Face.wrapping(obj)
 
     def _changes(self, update: object) -> dict[str, Any]:
-        changes = super()._changes(_as_fields(update))
+        changes = super()._changes(stored_update(update))
         check_changes(changes)
         return changes
 
@@ -160,58 +156,58 @@ class Faces(UserStore[Face]):
         return {**await super()._completing(given), "_id": face["_id"], "gallery": []}
 
     async def _insert_once(self, face: Face) -> None:
-        """Insert, also if the connection breaks and it is unknown whether the face was stored."""
+        """Insert exactly once, even if the connection breaks during the call."""
         document = OrderedDict(face.document())
-        for rest in reversed(range(NETWORK_TRIES)):
+        for remaining in reversed(range(NETWORK_ATTEMPTS)):
             try:
                 await self._insert(document)
             except StoreUnavailableError:
-                if not rest:
+                if not remaining:
                     raise
             except ConflictError:
-                first_try = rest == NETWORK_TRIES - 1
-                if first_try or not await self._holds(document):
+                is_first = remaining == NETWORK_ATTEMPTS - 1
+                if is_first or not await self._is_stored(document):
                     raise
                 return
             else:
                 return
 
-    async def _holds(self, document: Mapping[str, Any]) -> bool:
+    async def _is_stored(self, document: Mapping[str, Any]) -> bool:
         found = await self._find_one({"_id": document["_id"]})
         return found is not None and found.document() == document
 
     def regenerate_id(self, face: Face) -> Awaitable[None]:
-        """Replaces the face's id with a new one, later than every id made before.
+        """Replace the face's id with a new one, greater than all ids generated before.
 
-        The id is in the face when this returns. Awaiting the result is allowed and does nothing.
+        Takes effect before it returns. The result may be awaited, which does nothing.
         """
         if not isinstance(face, Face):
             raise BadValueError(f"a face is a Faces.Model, not {type(face).__name__}")
         face["_id"] = self._ids.next()
         face.move_to_end("_id", last=False)
-        return COMPLETED
+        return CompletedAwaitable()
 
     async def add_to_galleries(self, face: Face, galleries: Sequence[str]) -> None:
-        """Adds a stored face to galleries: each to the facen storage, and what succeeded to MongoDB.
+        """Add a stored face to galleries: to each in the facen storage, then to the succeeded ones in
+        MongoDB.
 
         Raises:
-            FacenExistsError: it is in one of them already; it has been added to the others.
-            FacenStorageError: a shard failed; it has been added to the galleries that did not.
-            NotFoundError: a gallery, or the stored face, does not exist; nothing is changed.
-            GalleryError: a name is malformed; nothing is changed.
-            BadValueError: its facen is of another model pack; nothing is changed.
+            FacenExistsError: it is already in one of them; it was added to the others.
+            FacenStorageError: a shard failed; it was added to the galleries of the other shards.
+            NotFoundError: a gallery, or the stored face, does not exist; nothing was changed.
+            GalleryError: a name is malformed; nothing was changed.
+            BadValueError: its facen is of another model pack; nothing was changed.
         """
-        owner, names = await self._place(face, galleries)
+        owner, names = await self._owner_and_names(face, galleries)
         await self._galleries.require(owner, names)
         facen = facen_of(face, self.facen_size)
         check_pack(self._facens, face)
-        async with self.locks.of(face["_id"]):
-            await self._add_to_galleries(owner, face, names, facen)
+        await self._membership.add(owner, face, names, facen)
 
     async def complete_galleries(self, face: Face, galleries: Sequence[str]) -> None:
-        """Adds a stored face to those of these galleries that it is not in; may be repeated after any crash.
+        """Add a stored face to those of these galleries that it is not in. Can be repeated after a crash.
 
-        Errors as `add_to_galleries`, but for FacenExistsError.
+        Raises as `add_to_galleries`, except FacenExistsError.
         """
         missing = [gallery for gallery in galleries if gallery not in face.galleries]
         if not missing:
@@ -219,78 +215,34 @@ class Faces(UserStore[Face]):
         try:
             await self.add_to_galleries(face, missing)
         except FacenExistsError:
-            # An earlier attempt ended between the facen storage and MongoDB: once more, from the start.
+            # An earlier attempt ended after the facen storage and before MongoDB.
             missing = [gallery for gallery in galleries if gallery not in face.galleries]
             await self.del_from_galleries(face, missing)
             await self.add_to_galleries(face, missing)
 
-    async def _add_to_galleries(self, owner: ObjectId, face: Face, names: list[str], facen: Facen) -> None:
-        done, failures = [], []
-        for name in names:
-            try:
-                await self._facens.add(owner, name, face["_id"], facen)
-                done.append(name)
-            except FacenStorageError as error:
-                failures.append(error)
-        if done:
-            try:
-                await self._list_galleries(owner, face, {"$addToSet": {"gallery": {"$each": done}}})
-            except StoreError:
-                # The document does not list them, so the storage must not have them.
-                for name in done:
-                    await self._facens.remove(owner, name, face["_id"])
-                raise
-        if failures:
-            raise failures[0]
-
     async def del_from_galleries(self, face: Face, galleries: Sequence[str]) -> None:
-        """Removes a face from galleries: each from the facen storage, and what succeeded from MongoDB.
+        """Remove a face from galleries: from each in the facen storage, then from the succeeded ones in
+        MongoDB.
 
-        A face that is not there counts as removed.
+        A face that is not in a gallery counts as removed.
 
         Raises:
-            FacenStorageError: a shard failed; it has been removed from the galleries that did not.
+            FacenStorageError: a shard failed; it was removed from the galleries of the other shards.
             NotFoundError: the stored face does not exist.
         """
-        owner, names = await self._place(face, galleries)
-        async with self.locks.of(face["_id"]):
-            await self._del_from_galleries(owner, face, names)
+        owner, names = await self._owner_and_names(face, galleries)
+        await self._membership.remove(owner, face, names)
 
-    async def _del_from_galleries(self, owner: ObjectId, face: Face, names: list[str]) -> None:
-        done, failures = [], []
-        for name in names:
-            try:
-                await self._facens.remove(owner, name, face["_id"])
-                done.append(name)
-            except FacenStorageError as error:
-                failures.append(error)
-        if done:
-            await self._list_galleries(owner, face, {"$pullAll": {"gallery": done}})
-        if failures:
-            raise failures[0]
-
-    async def _place(self, face: Face, galleries: Sequence[str]) -> tuple[ObjectId, list[str]]:
+    async def _owner_and_names(self, face: Face, galleries: Sequence[str]) -> tuple[ObjectId, list[str]]:
         if not isinstance(face, Face) or "_id" not in face or "owner" not in face:
             raise BadValueError("this face is not stored yet; store it with Faces.add first")
         checked_id(face["_id"], "face")
         return await self._users.owner(face["owner"]), checked_names(galleries)
 
-    async def _list_galleries(self, owner: ObjectId, face: Face, change: dict[str, Any]) -> None:
-        async with self._operation("galleries"):
-            document = await self._collection.find_one_and_update(
-                {"_id": face["_id"], "owner": owner},
-                change,
-                projection={"gallery": 1},
-                return_document=ReturnDocument.AFTER,
-            )
-        if document is None:
-            raise NotFoundError(f"there is no stored face {face['_id']}; store it with Faces.add first")
-        face["gallery"] = document.get("gallery") or []
-
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
     ) -> Face | None:
-        """Removes the first face that passes the filters, from its galleries too; its pictures stay."""
+        """Remove the first face that passes the filters, and its facens; its pictures are kept."""
         owner = await self._users.owner(user)
         removed = await self._remove_one(owned(self._filters(filters), owner), sort)
         if removed is not None:
@@ -308,23 +260,23 @@ class Faces(UserStore[Face]):
         filters: Filters | None = None,
         ignore_errors: bool = False,
     ) -> IdentifyResults:
-        """The faces of the galleries that resemble this one, best first.
+        """Search galleries for similar faces, best first.
 
         Args:
             face: a face or an ExtractionFace.
             limit: maximum number of faces; filters apply before it.
             threshold: minimum confidence, 0 to 1.
-            ignore_errors: search the remaining shards when one is out of service.
+            ignore_errors: if shards are down, search the others.
 
         Raises:
             NotFoundError: there is no such gallery.
-            FacenStorageError: a shard is out of service, and `ignore_errors` is False.
+            FacenStorageError: a shard is down, and `ignore_errors` is False.
         """
         owner = await self._users.owner(user)
         names = checked_names([gallery] if isinstance(gallery, str) else gallery)
         await self._galleries.require(owner, names)
         facen = facen_of(face, self.facen_size)
-        wanted, least = checked_limit(limit), checked_threshold(threshold)
+        wanted, min_confidence = checked_limit(limit), checked_threshold(threshold)
         if not wanted:
             raise BadValueError("limit is a whole number from 1, not None")
         query = checked_filters(self._filters(filters))
@@ -332,17 +284,19 @@ class Faces(UserStore[Face]):
             wanted = min(wanted, most + 1)
         where = (self._collection, self._facens, owner, names)
         async with self._query("identify", query) as max_time_ms:
-            found = await nearest(*where, facen, wanted, least, query, ignore_errors, max_time_ms)
+            found = await nearest(*where, facen, wanted, min_confidence, query, ignore_errors, max_time_ms)
         check_number(len(found.faces))
-        results = [IdentifyResult(self.wrap_in_model(document), sure) for document, sure in found.faces]
+        results = [
+            IdentifyResult(self.wrap_in_model(document), confidence) for document, confidence in found.faces
+        ]
         if not ignore_errors:
             return IdentifyResults(results)
         return IdentifyResults(results, found.live_servers, found.total_servers)
 
     async def catch_up(self, user: UserArgument | None, gallery: str, *, everything: bool = False) -> None:
-        """Load the faces that other processes added to a gallery into this process's facen storage.
+        """Load faces that other processes added to a gallery into this process's facen storage.
 
-        `everything`: also those from before this process started, if it was opened without `fill`.
+        `everything`: include faces from before this process started, if it was opened without `fill`.
         """
         owner = await self._users.owner(user)
         now = time.time()
@@ -358,20 +312,7 @@ class Faces(UserStore[Face]):
 
 
 CoreFaces = Faces
-"""The name under which the reference has `ServerFaces` extend `Faces`."""
-
-
-def _as_fields(update: object) -> object:
-    """The update with the face object's properties as fields of the document; operators stay as they are."""
-    if not isinstance(update, Mapping) or any(str(key).startswith("$") for key in update):
-        return update
-    fields: dict[Any, Any] = {}
-    for key, value in update.items():
-        if key == "bbox":
-            fields |= zip(CORNERS, checked_bbox(value), strict=True)
-        else:
-            fields[key] = moment_of(value) if key == "timestamp" and isinstance(value, str) else value
-    return fields
+"""The contract's name of the base class of `ServerFaces`."""
 
 
 def _conflict(face: Face, error: ConflictError, own_id: bool) -> str:
@@ -379,4 +320,4 @@ def _conflict(face: Face, error: ConflictError, own_id: bool) -> str:
         return f"a face with the same {' and '.join(error.fields)} is stored already"
     if own_id:
         return f"there is a face {face['_id']} already; leave the id out to get a new one"
-    return f"{ID_TRIES} new ids for the face were all taken; the clock of this machine may stand still"
+    return f"{ID_ATTEMPTS} new ids for the face were all taken; the clock of this machine may have stopped"
