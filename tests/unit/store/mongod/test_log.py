@@ -26,41 +26,41 @@ FULL = line(
 )
 
 
-def test_the_storage_engines_reason_is_told_in_words() -> None:
-    """Its number alone would say nothing; the stack that follows says nothing to an operator either."""
-    said = MongodLog(RepeatThrottle())
+def test_reports_the_storage_engines_error_text() -> None:
+    """The error text is logged rather than its number; lines of the stack trace are skipped."""
+    output = MongodLog(RepeatThrottle())
     with capture_logs() as lines:
-        said.add_line(FULL)
-        said.add_line(line("F", "\n\n***aborting after fassert() failure\n\n"))
+        output.add_line(FULL)
+        output.add_line(line("F", "\n\n***aborting after fassert() failure\n\n"))
         for number in range(40):
-            said.add_line(line("I", "Frame", frame={"a": number}))
-        said.add_line(b"libcurl.so.4: no such file\n")
+            output.add_line(line("I", "Frame", frame={"a": number}))
+        output.add_line(b"libcurl.so.4: no such file\n")
     reason = "WiredTiger error message No space left on device (journal/log.1: pwrite)"
-    assert [one["message"] for one in lines] == [reason, "***aborting after fassert() failure"]
-    assert said.last_words() == f"{reason}; ***aborting after fassert() failure; libcurl.so.4: no such file"
-    said.begin()
-    assert said.last_words() == ""
+    assert [entry["message"] for entry in lines] == [reason, "***aborting after fassert() failure"]
+    assert output.last_lines() == f"{reason}; ***aborting after fassert() failure; libcurl.so.4: no such file"
+    output.clear()
+    assert output.last_lines() == ""
 
 
-def test_what_is_said_again_is_logged_once_a_minute() -> None:
-    """With the number of those that were left out; other lines are not held back by it."""
+def test_logs_equal_lines_once_a_minute() -> None:
+    """The next line has the number of repeats; other lines are not delayed."""
     clock = Clock()
-    said = MongodLog(RepeatThrottle(clock))
+    output = MongodLog(RepeatThrottle(clock))
     with capture_logs() as lines:
         for _ in range(5):
-            said.add_line(FULL)
+            output.add_line(FULL)
             clock.now += 10
-        said.add_line(line("E", "another"))
+        output.add_line(line("E", "another"))
         clock.now += REPEAT_SECONDS - 50
-        said.add_line(FULL)
+        output.add_line(FULL)
         clock.now += 2 * REPEAT_SECONDS
-        said.add_line(FULL)
-    assert [one["message"][:7] for one in lines] == ["WiredTi", "another", "WiredTi", "WiredTi"]
-    assert [one.get("repeats_not_logged", 0) for one in lines] == [0, 0, 4, 0]
+        output.add_line(FULL)
+    assert [entry["message"][:7] for entry in lines] == ["WiredTi", "another", "WiredTi", "WiredTi"]
+    assert [entry.get("repeats_not_logged", 0) for entry in lines] == [0, 0, 4, 0]
 
 
-def test_memory_of_what_was_said_is_bounded() -> None:
-    """A server that never says the same twice does not fill it; the newest are known."""
+def test_remembers_a_bounded_number_of_texts() -> None:
+    """Above the maximum, the oldest texts are forgotten."""
     repeats = RepeatThrottle(Clock())
     for number in range(1000):
         assert repeats.due(str(number)) == {}
@@ -68,9 +68,9 @@ def test_memory_of_what_was_said_is_bounded() -> None:
     assert repeats.due("0") == {}
 
 
-def test_lines_of_any_form_are_taken() -> None:
-    """Plain text, broken JSON, JSON that is no object, attributes that are none."""
-    said = MongodLog(RepeatThrottle())
+def test_accepts_any_line() -> None:
+    """Plain text, broken JSON, JSON that is no object, and attributes that are none."""
+    output = MongodLog(RepeatThrottle())
     odd = [b"", b"\n", b"{", b"[1]", b"\xff\xfe", b'{"s": 1, "msg": null}']
     for one in (*odd, b'{"attr": [1]}', b'{"attr": {"message": {}}}'):
-        said.add_line(one)
+        output.add_line(one)

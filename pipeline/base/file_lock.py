@@ -1,0 +1,29 @@
+"""An exclusive lock between processes."""
+
+import fcntl
+from pathlib import Path
+from typing import IO
+
+
+class FileLock:
+    """An exclusive file lock, which the kernel releases when the process that holds it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> bool:
+        """Try to acquire the lock; returns whether this process holds it now."""
+        file = self._path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return False
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
