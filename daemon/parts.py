@@ -23,7 +23,6 @@ from daemon.supervisor import Supervisor
 from daemon.upkeep import Upkeep
 from pipeline.models.engine import Models
 from store.spool.spool import Spool, SpoolError
-from store.spool.stored_sighting import StoredSighting
 
 COUNTED_WAITING = 100_000
 """Counters are right only if no event is dropped, not even while something blocks the event loop."""

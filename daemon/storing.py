@@ -38,7 +38,6 @@ from store.mongo.shapes import SHAPES
 from store.mongo.term_leases import TermLeases
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
-from store.spool.stored_sighting import StoredSighting
 
 log = structlog.get_logger(__name__)
 
