@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import structlog
 
-log = structlog.get_logger()
+from pipeline.base.log_limiter import LogLimiter
 
-REPEAT_SECONDS = 60.0
-"""Minimum interval between equal log lines."""
+log = structlog.get_logger()
 
 KEPT_LINES = 20
 _MAX_TEXTS = 200
@@ -19,24 +18,19 @@ _STACK_TRACE = ("Frame", "BACKTRACE")
 
 
 class RepeatThrottle:
-    """Limits equal log lines to one per REPEAT_SECONDS, and counts the others."""
+    """One log limiter for each text, for the latest texts."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._logged: dict[str, tuple[float, int]] = {}
-        """By text: the time of its last log line, and the number of repeats since then."""
+        self._limiters: dict[str, LogLimiter] = {}
 
     def due(self, text: str) -> dict[str, int] | None:
         """Fields for a log line that is due, with the number of repeats that were not logged; else None."""
-        now = self._monotonic()
-        at, repeats = self._logged.pop(text, (None, 0))
-        early = at is not None and now - at < REPEAT_SECONDS
-        self._logged[text] = (at if early and at is not None else now, repeats + 1 if early else 0)
-        if len(self._logged) > _MAX_TEXTS:
-            del self._logged[next(iter(self._logged))]
-        if early:
-            return None
-        return {"repeats_not_logged": repeats} if repeats else {}
+        limiter = self._limiters.pop(text, None) or LogLimiter("repeats_not_logged")
+        self._limiters[text] = limiter
+        if len(self._limiters) > _MAX_TEXTS:
+            del self._limiters[next(iter(self._limiters))]
+        return limiter.due(self._monotonic())
 
 
 class MongodLog:

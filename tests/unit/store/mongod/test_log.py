@@ -4,7 +4,8 @@ import json
 
 from structlog.testing import capture_logs
 
-from store.mongod.log import REPEAT_SECONDS, MongodLog, RepeatThrottle
+from pipeline.base.log_limiter import LOG_INTERVAL_SECONDS
+from store.mongod.log import MongodLog, RepeatThrottle
 
 
 class Clock:
@@ -51,9 +52,9 @@ def test_logs_equal_lines_once_a_minute() -> None:
             output.add_line(FULL)
             clock.now += 10
         output.add_line(line("E", "another"))
-        clock.now += REPEAT_SECONDS - 50
+        clock.now += LOG_INTERVAL_SECONDS - 50
         output.add_line(FULL)
-        clock.now += 2 * REPEAT_SECONDS
+        clock.now += 2 * LOG_INTERVAL_SECONDS
         output.add_line(FULL)
     assert [entry["message"][:7] for entry in lines] == ["WiredTi", "another", "WiredTi", "WiredTi"]
     assert [entry.get("repeats_not_logged", 0) for entry in lines] == [0, 0, 4, 0]
