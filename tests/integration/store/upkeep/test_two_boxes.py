@@ -260,7 +260,7 @@ async def test_reembedding_waits_for_the_box_with_the_pictures(site: Site) -> No
     two = await site.box("two", one.user)
     for number, box in enumerate((one, two)):
         await box.store(number, detector_info={"pack": "old"})
-    with pytest.raises(StoreError, match="faces with pictures at another place: 1;"):
+    with pytest.raises(StoreError, match="faces with pictures at another location: 1;"):
         await Reembedding(one.ctx.database, one.ctx.uploads, Embedder(), "new").run()
     assert [face.galleries for face in await one.faces()] == [["default"], ["default"]]
     assert await Reembedding(two.ctx.database, two.ctx.uploads, Embedder(), "new").run() == Reembedded(1, 0)
