@@ -3,20 +3,18 @@
 import math
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pipeline.base.hosts import split_authority
 from pipeline.base.tls import TlsAuthorities
 from pipeline.base.urls import split_url
+from store.mongo_url import check_mongodb_url, login_of
 
 PERSON_GALLERY = "persons"
 """The person gallery of all cameras with `scope = "global"`."""
@@ -45,6 +43,9 @@ class StoreSettings(BaseModel):
 
     url: SecretStr = SecretStr("")
     """mongodb:// or mongodb+srv://; empty for a private mongod of our own."""
+    user: Annotated[str, Field(max_length=1024)] = ""
+    """User of the MongoDB server, as it is, instead of a percent-encoded one in the URL."""
+    password: Annotated[SecretStr, Field(max_length=1024)] = SecretStr("")
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "facend"
     token: SecretStr = SecretStr("")
     """The token of the user in whose name the daemon stores; empty for one of its own."""
@@ -62,8 +63,31 @@ class StoreSettings(BaseModel):
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
         if text := url.get_secret_value():
-            _check_mongodb_url(text)
+            check_mongodb_url(text)
         return url
+
+    @model_validator(mode="after")
+    def _has_a_whole_login(self) -> Self:
+        if (
+            self.password.get_secret_value()
+            and not self.user
+            and login_of(self.url.get_secret_value()) is None
+        ):
+            raise ValueError("store.password needs store.user")
+        if (self.user or self.password.get_secret_value()) and not self.url.get_secret_value():
+            raise ValueError("store.user and store.password need store.url: a private mongod has no login")
+        return self
+
+    @property
+    def login(self) -> dict[str, Any]:
+        """User and password as arguments of the driver; they win over those in the URL."""
+        given = {"username": self.user, "password": self.password.get_secret_value()}
+        return {name: value for name, value in given.items() if value}
+
+    @property
+    def shown_user(self) -> str | None:
+        """The user who logs in; None without a login."""
+        return self.user or login_of(self.url.get_secret_value())
 
 
 class FacensSettings(BaseModel):
@@ -171,24 +195,6 @@ class PersonsSettings(BaseModel):
     def person_gallery(self, cam_id: str) -> str:
         """The gallery in which a camera's visitors are looked for."""
         return f"{CAMERA_GALLERY}{cam_id}" if self.scope == "camera" else PERSON_GALLERY
-
-
-def _check_mongodb_url(url: str) -> None:
-    """ValueError where the driver would refuse it. Its own texts can hold the password."""
-    expected = "expected mongodb://host:port/?options or mongodb+srv://…, or nothing for a private mongod"
-    if url.startswith("mongodb+srv://"):
-        authority = re.split(r"[/?]", url.removeprefix("mongodb+srv://"), maxsplit=1)[0]
-        if split_authority(authority.rpartition("@")[2])[1] is not None:
-            raise ValueError(f"{expected}; a mongodb+srv:// URL names one host without a port")
-    elif not url.startswith("mongodb://"):
-        raise ValueError(expected)
-    else:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of options that it does not know
-                parse_uri(url)
-        except (PyMongoError, ValueError, TypeError, UnicodeError) as error:
-            raise ValueError(f"{expected}; percent-encode user and password") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,23 @@
 """References in settings.toml to secrets outside of it.
 
 Any text in the settings may contain `${env:NAME}` (environment), `${file:/path}` (first line of the file) or
-`${credential:NAME}` (systemd's LoadCredential). Their values are never shown.
+`${credential:NAME}` (systemd's LoadCredential). Their values are never shown. In user or password of a URL
+they are percent-encoded, unless they are already.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from pipeline.base.redaction import KNOWN
 from pipeline.base.urls import HIDDEN
 
+_URL_LOGIN = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*")
+_LOGIN_END = re.compile(r"[^/?#@]*@")
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
+"""Valid as user info (RFC 3986)."""
 REFERENCE = re.compile(r"\$\{(env|file|credential):([^}]*)\}")
 
 Key = tuple[str | int, ...]
@@ -51,7 +57,11 @@ def resolve_references(
     if isinstance(value, str):
         if hidden is not None and REFERENCE.search(value):
             hidden[key] = REFERENCE.sub(HIDDEN, value)
-        return REFERENCE.sub(lambda match: _replacement(match[1], match[2], environment, faults, key), value)
+
+        def filled(found: re.Match[str]) -> str:
+            return _as_written(_replacement(found[1], found[2], environment, faults, key), found)
+
+        return REFERENCE.sub(filled, value)
     if isinstance(value, dict):
         return {
             name: resolve_references(inner, environment, faults, hidden, (*key, name))
@@ -63,6 +73,18 @@ def resolve_references(
             for place, inner in enumerate(value)
         ]
     return value
+
+
+def _as_written(secret: str, reference: re.Match[str]) -> str:
+    """The secret as it belongs in place of the reference: percent-encoded in the login of a URL."""
+    before = REFERENCE.sub("", reference.string[: reference.start()])
+    after = REFERENCE.sub("", reference.string[reference.end() :])
+    if not _URL_LOGIN.fullmatch(before) or not _LOGIN_END.match(after):
+        return secret
+    whole_login = before.endswith("://") and after.startswith("@")
+    if _ENCODED.fullmatch(secret) and (whole_login or ":" not in secret):
+        return secret
+    return quote(secret, safe=":" if whole_login else "")
 
 
 def _replacement(

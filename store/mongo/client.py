@@ -15,7 +15,9 @@ from pipeline.base.background import in_thread
 from pipeline.base.deadline import Deadline
 from pipeline.base.urls import mask_url
 from store.errors import BadValueError, StoreUnavailableError
+from store.mongo.connection_errors import connection_error
 from store.mongo.gate import GatedCollection, GatedDatabase
+from store.mongo_url import EXPECTED
 from store.settings import StoreSettings
 
 # Motor reads this at import. Each query in progress holds a thread; the default of five for each core lets
@@ -47,7 +49,8 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
 
     Raises:
         BadValueError: `url` is not a MongoDB URL.
-        StoreUnavailableError: the options of the URL cannot be used, or the server does not answer.
+        StoreUnavailableError: the options of the URL cannot be used, the server does not answer, or it
+            refuses the login.
     """
     where = mask_url(url).partition("?")[0]
     try:
@@ -59,9 +62,10 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             serverSelectionTimeoutMS=int(settings.server_selection_timeout_seconds * 1000),
             connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
             socketTimeoutMS=SILENCE_MS,
+            **settings.login,
         )
     except InvalidURI:
-        raise BadValueError("store.url is not a MongoDB URL; expected mongodb://host:port/?options") from None
+        raise BadValueError(f"store.url is not a MongoDB URL; {EXPECTED}") from None
     except (PyMongoError, OSError, ValueError, TypeError) as error:
         # Conflicting options, a missing file of certificates. The driver's text may hold the password.
         raise StoreUnavailableError(
@@ -71,11 +75,10 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
         try:
             with pymongo.timeout(settings.connect_timeout_seconds):
                 await client.admin.command("ping")
+                # `ping` needs no login, reading does.
+                await client[settings.database]["users"].find_one({}, {"_id": True})
         except PyMongoError as error:
-            raise StoreUnavailableError(
-                f"MongoDB at {where} did not answer within {settings.connect_timeout_seconds:g} s "
-                f"({type(error).__name__}); check store.url and that the server runs"
-            ) from error
+            raise connection_error(error, where, settings) from error
         # Times outside Python's range and text that is not UTF-8 must not make other documents unreadable.
         options: CodecOptions[dict[str, Any]] = CodecOptions(
             tz_aware=True,
@@ -91,6 +94,18 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
         yield GatedDatabase(database)
     finally:
         await _leave(client)
+
+
+async def try_connection(settings: StoreSettings) -> str:
+    """Connect, log in and read once; a sentence with server, version and database.
+
+    Raises:
+        StoreUnavailableError, BadValueError: as `connect`.
+    """
+    url = settings.url.get_secret_value()
+    async with connect(url, settings) as database:
+        version = (await database.client.server_info())["version"]
+    return f"MongoDB {version} at {mask_url(url).partition('?')[0]} answers; database {settings.database}"
 
 
 async def ping(database: Database, timeout_seconds: float) -> None:

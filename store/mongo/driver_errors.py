@@ -21,13 +21,13 @@ from store.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from store.mongo.connection_errors import LOGIN_CODES, server_message
 
 # MongoDB's error codes for the state of the server, not for a fault of the request:
 # docs: mongodb.com/docs/manual/reference/error-codes
 STATE_CODES = frozenset(
     {
-        13,  # Unauthorized
-        18,  # AuthenticationFailed
+        *LOGIN_CODES,
         64,  # WriteConcernFailed
         89,  # NetworkTimeout
         91,  # ShutdownInProgress
@@ -73,6 +73,14 @@ def translate_error(error: Exception, operation: str) -> StoreError:
         )
     if isinstance(error, InvalidOperation):
         return BadFilterError(f"{operation}: {error}")
+    if isinstance(error, OperationFailure) and error.code in LOGIN_CODES:
+        return StoreUnavailableError(
+            f"{operation}: MongoDB refuses the login, or it lacks rights; see store.user and store.password"
+        )
+    if isinstance(error, OperationFailure):
+        return StoreUnavailableError(
+            f"{operation}: MongoDB cannot do this at present: {server_message(error)}"
+        )
     return StoreUnavailableError(
         f"{operation}: MongoDB cannot do this at present ({type(error).__name__}: {error})"
     )
