@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -93,7 +94,7 @@ class Configuration:
             problem = self._collection.refused.get(camera.cam_id) if source == "collection" else None
             refused = f"a change is refused, and the previous settings stay: {problem}" if problem else ""
             hint = "; ".join(filter(None, (camera.hint, refused)))
-            reports.append(camera.model_copy(update={"hint": hint, "source": source}))
+            reports.append(replace(camera, hint=hint, source=source))
         return reports
 
     async def _read_settings(self) -> bool:

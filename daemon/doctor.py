@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cameras.errors import SourceError
+from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
 from daemon.config.camera_documents import ReadCameras
@@ -144,25 +145,26 @@ def _daemon(settings: Settings) -> Iterator[Check]:
     except daemon_client.NoAnswerError as error:
         yield Check("daemon", "bad", f"running, but {error}")
         return
-    yield Check("daemon", "good", f"running since {status['started_at']}, {status['summary']}")
-    spool = status["spool"]
-    trouble = status["store"]["trouble"] or spool["fault"]
-    if spool["dropped"]:
-        text = f"full with {spool['bytes']} bytes; {count(spool['dropped'], 'sighting')} dropped"
+    since = f"{status.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    yield Check("daemon", "good", f"running since {since}, {status.summary}")
+    spool = status.spool
+    trouble = status.store.trouble or spool.fault
+    if spool.dropped:
+        text = f"full with {spool.bytes} bytes; {count(spool.dropped, 'sighting')} dropped"
         yield Check("spool size", "bad", text)
     yield Check("storing", "bad" if trouble else "good", trouble or "the store is available")
-    for source, refused in status["configuration"].items():
+    for source, refused in status.configuration.items():
         if refused:
             yield Check(source, "bad", f"change refused, previous settings stay: {refused}")
-    for camera in status["cameras"]:
-        text = " ".join(filter(None, (camera["state"], camera.get("reason"), camera.get("detail"))))
-        yield Check(f"camera {camera['cam_id']}", "bad" if camera["state"] == "red" else "good", text)
-    for plugin in status["plugins"]:
-        if plugin["state"] in ("resting", "failed"):
-            yield Check(f"plugin {plugin['name']}", "bad", f"{plugin['state']}: {plugin['error']}")
-    for name, job in status["jobs"].items():
-        if job["last_error"]:
-            yield Check(f"job {name}", "bad", job["last_error"])
+    for camera in status.cameras:
+        text = " ".join(filter(None, (camera.state, camera.reason, camera.detail)))
+        yield Check(f"camera {camera.cam_id}", "bad" if camera.state is CameraState.RED else "good", text)
+    for plugin in status.plugins:
+        if plugin.state in ("resting", "failed"):
+            yield Check(f"plugin {plugin.name}", "bad", f"{plugin.state}: {plugin.error}")
+    for name, job in status.jobs.items():
+        if job.last_error:
+            yield Check(f"job {name}", "bad", job.last_error)
 
 
 def check_cameras(settings: Settings) -> Iterator[Check]:

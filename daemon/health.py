@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.parts import Parts
 from daemon.runtime.terminal import count
-from daemon.status import DaemonReport, DiskReport, JobReport, PluginReport, SpoolReport, StoreReport
+from daemon.status import DaemonReport, SpoolReport, StoreReport
 
 STUCK_SECONDS = 30.0
 """An analysis turn takes a fraction of a second; after this long it hangs."""
@@ -55,9 +55,9 @@ class DaemonHealth:
             configuration=parts.configuration.refused,
             store=self._store(),
             spool=self._spool(),
-            disks=[DiskReport.model_validate(row) for row in parts.disks.status()],
-            jobs={name: JobReport.model_validate(row) for name, row in parts.jobs.status().items()},
-            plugins=[PluginReport.model_validate(row) for row in parts.plugins.status()],
+            disks=parts.disks.status(),
+            jobs=parts.jobs.status(),
+            plugins=parts.plugins.status(),
         )
 
     def summary(self) -> str:

@@ -1,42 +1,26 @@
-"""What `/status` shows: the daemon, its cameras and its parts at one moment."""
+"""What `/status` and the commands that read it show: the daemon, its cameras and its parts at one moment."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from cameras.observer import CameraState
+from cameras.observer import CameraStatus
 
 
-class Report(BaseModel):
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+@dataclass(frozen=True, slots=True)
+class CameraReport(CameraStatus):
+    """The status of a camera, with what the daemon adds."""
 
-
-class CameraReport(Report):
-    """A camera, as in `cameras.observer.CameraStatus`, with what the daemon adds."""
-
-    cam_id: str
-    state: CameraState
-    reason: str
-    """One word; empty for green."""
-    detail: str
-    since: datetime
-    url: str
-    """Masked."""
-    frames_decoded: int
-    reconnects: int
-    last_frame_at: datetime | None
-    width: int | None
-    height: int | None
-    fps: float | None
-    codec: str | None
     hint: str = ""
     """What an operator should mend although frames arrive."""
     source: str = ""
     """`settings` or `collection`."""
 
 
-class StoreReport(Report):
+@dataclass(frozen=True, slots=True)
+class StoreReport:
     ready: bool
     trouble: str
     changes_not_seen: str
@@ -45,7 +29,8 @@ class StoreReport(Report):
     """By collection; only those above 0."""
 
 
-class SpoolReport(Report):
+@dataclass(frozen=True, slots=True)
+class SpoolReport:
     sightings: int
     bytes: int
     max_bytes: int
@@ -56,7 +41,8 @@ class SpoolReport(Report):
     """Sightings that failed and wait for their next attempt while others go on."""
 
 
-class DiskReport(Report):
+@dataclass(frozen=True, slots=True)
+class DiskReport:
     """A disk as of the last check; the sizes are None if its folder cannot be read."""
 
     folder: str
@@ -66,18 +52,22 @@ class DiskReport(Report):
     warning: str = ""
 
 
-class JobReport(Report):
-    runs: int
-    failures: int
-    last_run: datetime | None
-    last_error: str
-    next_run: datetime | None
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    runs: int = 0
+    failures: int = 0
+    last_run: datetime | None = None
+    last_error: str = ""
+    next_run: datetime | None = None
 
 
-class PluginReport(Report):
+@dataclass(frozen=True, slots=True)
+class PluginReport:
     name: str
     state: str
+    """`loading`, `active`, `resting` or `failed`."""
     error: str
+    """The last error in one line; empty if there was none."""
     error_at: datetime | None
     failures: int
     refused: Mapping[str, int]
@@ -86,7 +76,9 @@ class PluginReport(Report):
     """Sightings that the plugin was too slow to receive."""
 
 
-class DaemonReport(Report):
+class DaemonReport(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
     version: str
     started_at: datetime
     summary: str

@@ -164,7 +164,7 @@ class Supervisor:
     def status(self) -> list[CameraReport]:
         """Each camera's status, in the order of the settings."""
         return [
-            CameraReport.model_validate({**asdict(camera.handler.status), "hint": camera.hint})
+            CameraReport(**asdict(camera.handler.status), hint=camera.hint)
             for camera in self._running.values()
         ]
 

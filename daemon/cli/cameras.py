@@ -18,6 +18,7 @@ from daemon.config.camera_documents import SECRETS, plain, read_camera
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError, StartError
 from daemon.http import client as daemon_client
+from daemon.status import CameraReport, DaemonReport
 from pipeline.base.redaction import redact
 from store import Context, Users
 
@@ -42,24 +43,20 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
     try:
         settings = settings_file.load(path)
     except SettingsError as error:
-        _show([_status_row(one) for one in _status_despite(error, path)["cameras"]], as_json)
+        _show([_status_row(camera) for camera in _status_despite(error, path).cameras], as_json)
         return
-    refused = ""
+    status: DaemonReport | None
     try:
         status = daemon_client.status(settings)
-        running = {one["cam_id"]: one for one in status["cameras"]}
-        refused = status["configuration"]["collection"]
     except daemon_client.NoAnswerError:
-        running = None
-    known = [_row(camera, (running or {}).get(camera.id, {})) for camera in settings.cameras]
-    ids = {camera.id for camera in settings.cameras}
-    _show(
-        [*known, *(_status_row(one) for cam_id, one in (running or {}).items() if cam_id not in ids)], as_json
-    )
-    if refused:
-        click.echo(f"change refused: {refused}", err=True)
-    if running is None:
+        status = None
+    running = {camera.cam_id: camera for camera in status.cameras} if status else {}
+    rows = [_row(camera, running.pop(camera.id, None)) for camera in settings.cameras]
+    _show([*rows, *map(_status_row, running.values())], as_json)
+    if status is None:
         click.echo("the daemon does not answer, so the state of the cameras is unknown", err=True)
+    elif refused := status.configuration["collection"]:
+        click.echo(f"change refused: {refused}", err=True)
 
 
 @cameras.command()
@@ -68,20 +65,21 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
 def status(settings_path: Path | None, as_json: bool) -> None:
     """Show the state of the cameras in the running daemon."""
     path = settings_path or settings_file.find()
+    refused_parts = {"settings", "collection"}
     try:
         status = daemon_client.status(settings_file.load(path))
     except SettingsError as error:
         status = _status_despite(error, path)
-        status["configuration"].pop("settings", None)  # that is the error
+        refused_parts.remove("settings")  # shown already
     except daemon_client.NoAnswerError as error:
         raise StartError(f"{error}; is the daemon running?") from error
-    _show([_status_row(one) for one in status["cameras"]], as_json)
-    for reason in status["configuration"].values():
-        if reason:
+    _show([_status_row(camera) for camera in status.cameras], as_json)
+    for part, reason in status.configuration.items():
+        if reason and part in refused_parts:
             click.echo(f"change refused: {reason}", err=True)
 
 
-def _status_despite(error: SettingsError, path: Path) -> dict[str, Any]:
+def _status_despite(error: SettingsError, path: Path) -> DaemonReport:
     """The status of a daemon that keeps its previous settings while the file is invalid.
 
     Raises:
@@ -146,22 +144,19 @@ def _refusal(document: Mapping[str, Any], secrets: CameraSecrets) -> dict[str, s
     return {}
 
 
-def _row(camera: CameraSettings, known: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": camera.id,
-        "state": known.get("state", "grey" if not camera.enabled else "unknown"),
-        "reason": known.get("reason", "disabled" if not camera.enabled else ""),
-        "detail": known.get("detail", ""),
-        "hint": known.get("hint", ""),
-        "url": camera.masked_url,
-        "source": "settings",
-        **{key: known.get(key) for key in STATUS_FIELDS},
-    }
+def _row(camera: CameraSettings, status: CameraReport | None) -> dict[str, Any]:
+    """A camera of settings.toml; `status` is None if the daemon does not run it."""
+    configured = {"url": camera.masked_url, "source": "settings"}
+    if status is not None:
+        return {**_status_row(status), **configured}
+    state, reason = ("unknown", "") if camera.enabled else ("grey", "disabled")
+    unknown = {"state": state, "reason": reason, "detail": "", "hint": "", **dict.fromkeys(STATUS_FIELDS)}
+    return {"id": camera.id, **unknown, **configured}
 
 
-def _status_row(known: Mapping[str, Any]) -> dict[str, Any]:
+def _status_row(status: CameraReport) -> dict[str, Any]:
     shown = ("state", "reason", "detail", "hint", "url", "source", *STATUS_FIELDS)
-    return {"id": known["cam_id"], **{key: known.get(key) for key in shown}}
+    return {"id": status.cam_id, **{field: getattr(status, field) for field in shown}}
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

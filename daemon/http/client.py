@@ -5,10 +5,14 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from typing import Any
+
+from pydantic import ValidationError
 
 from daemon.config.settings import Settings
 from daemon.errors import StartError
+from daemon.status import DaemonReport
 from store.facens.sync.migrate import Proof
 from store.upkeep.doctor.findings import Finding
 
@@ -36,7 +40,7 @@ def base_url(settings: Settings) -> str:
     return f"http://{host}:{settings.http.port}"
 
 
-def status(settings: Settings) -> dict[str, Any]:
+def status(settings: Settings) -> DaemonReport:
     """The daemon's `/status`.
 
     Raises:
@@ -51,9 +55,11 @@ def status(settings: Settings) -> dict[str, Any]:
             report = json.load(answer)
     except (*_BROKEN, ValueError) as error:
         raise NoAnswerError(f"{url} does not answer ({getattr(error, 'reason', error)})") from error
-    if not isinstance(report, dict) or not {"cameras", "store", "spool", "jobs"} <= report.keys():
-        raise NoAnswerError(f"{url} answers, but not as Facend does: another program listens there")
-    return report
+    try:
+        return DaemonReport.model_validate(report)
+    except ValidationError as error:
+        answered = f"answers, but not as Facend {version('facend')} does"
+        raise NoAnswerError(f"{url} {answered}: another program or version listens there") from error
 
 
 def findings(

@@ -3,7 +3,6 @@
 import asyncio
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from starlette.routing import BaseRoute, Route
@@ -19,6 +18,7 @@ from daemon.plugins.hooks import EventHook, SightingHooks
 from daemon.plugins.loop_watch import LoopWatch
 from daemon.plugins.plugin import Plugin
 from daemon.plugins.routing import Rule
+from daemon.status import PluginReport
 from pipeline.types import Sighting
 from store import Context, Face, User
 
@@ -98,7 +98,7 @@ class Plugins:
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         await self._hooks.admit(sighting_id, sighting, face)
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self) -> list[PluginReport]:
         return [plugin.status() for plugin in self._plugins]
 
     async def _activate(self, plugin: Plugin, ctx: Context, user: User) -> PluginApp | None:

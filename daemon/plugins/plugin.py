@@ -3,12 +3,13 @@
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 
 from daemon.plugins.calls import Caller
 from daemon.plugins.errors import PluginFault, described
+from daemon.status import PluginReport
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +67,13 @@ class Plugin:
         self.refused[text] += 1
         return text
 
-    def status(self) -> dict[str, Any]:
-        """For /status."""
-        return {
-            "name": self.name,
-            "state": self.state,
-            "error": self.error,
-            "error_at": self.error_at,
-            "failures": self.failures,
-            "refused": dict(self.refused),
-            "lost": self.lost,
-        }
+    def status(self) -> PluginReport:
+        return PluginReport(
+            name=self.name,
+            state=self.state,
+            error=self.error,
+            error_at=self.error_at,
+            failures=self.failures,
+            refused=dict(self.refused),
+            lost=self.lost,
+        )

@@ -5,11 +5,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from daemon.runtime.disk_space import Disk, DiskFolders, read_disks
+from daemon.status import DiskReport
 from pipeline.base.backoff import Backoff
 from store import StoreError
 
@@ -58,23 +58,25 @@ class DiskReserve:
         texts = [warning.text for warning in self._warnings.values()]
         return "; ".join([*texts, self._stuck] if self._stuck else texts)
 
-    def status(self) -> list[Mapping[str, Any]]:
+    def status(self) -> list[DiskReport]:
         """Each disk as of the last check; a folder that cannot be read has no sizes."""
-        rows: list[Mapping[str, Any]] = []
-        for disk in self._disks:
-            sizes = {
-                "total_bytes": disk.space.total,
-                "free_bytes": disk.space.free,
-                "reserve_bytes": disk.reserve,
-            }
-            rows.append({"folder": str(disk.folder), **sizes, "warning": self._text(disk.folder)})
-        read = {disk.folder for disk in self._disks}
-        rows += [
-            {"folder": str(folder), "warning": warning.text}
-            for folder, warning in self._warnings.items()
-            if folder not in read
+        readable = [
+            DiskReport(
+                folder=str(disk.folder),
+                total_bytes=disk.space.total,
+                free_bytes=disk.space.free,
+                reserve_bytes=disk.reserve,
+                warning=self._text(disk.folder),
+            )
+            for disk in self._disks
         ]
-        return rows
+        folders = {disk.folder for disk in self._disks}
+        unreadable = [
+            DiskReport(folder=str(folder), warning=warning.text)
+            for folder, warning in self._warnings.items()
+            if folder not in folders
+        ]
+        return readable + unreadable
 
     def free_bytes(self) -> dict[str, float]:
         """Free bytes by folder."""

@@ -7,9 +7,8 @@ affects no other job. Any other error is a programming error and ends the proces
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -18,6 +17,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.tasks import TaskGroup
+from daemon.status import JobReport
 from pipeline.base.backoff import Backoff
 from store import StoreError
 from store.mongo.driver_errors import DRIVER_ERRORS
@@ -33,14 +33,6 @@ MAX_PAUSE_SECONDS = 3600.0
 JobFunction = Callable[[], Awaitable[object]]
 
 
-@dataclass
-class JobStatus:
-    runs: int = 0
-    failures: int = 0
-    last_run: datetime | None = None
-    last_error: str = ""
-
-
 class Jobs:
     def __init__(self, metrics: Metrics, tasks: TaskGroup) -> None:
         self._metrics = metrics
@@ -50,11 +42,11 @@ class Jobs:
             # Missed runs (the box slept, or its clock was set) are made up for once, however late.
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        self._status: dict[str, JobStatus] = {}
+        self._status: dict[str, JobReport] = {}
         self._backoffs: dict[str, Backoff] = {}
 
     def add(self, name: str, function: JobFunction, trigger: BaseTrigger) -> None:
-        self._status[name] = JobStatus()
+        self._status[name] = JobReport()
         self._backoffs[name] = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         self._metrics.add_job(name)
         self._scheduler.add_job(self._run, trigger, id=name, args=[name, function])
@@ -86,13 +78,12 @@ class Jobs:
             # The latest possible time: as if it had just run.
             self.run_by(job.id, job.trigger.get_next_fire_time(now, now))
 
-    def status(self) -> dict[str, dict[str, Any]]:
-        """By job name: runs, failures, last_run, last_error, next_run."""
-        shown = {}
-        for name, status in self._status.items():
-            job = self._scheduler.get_job(name)
-            shown[name] = {**asdict(status), "next_run": job.next_run_time if job else None}
-        return shown
+    def status(self) -> dict[str, JobReport]:
+        """By job name."""
+        return {
+            name: replace(status, next_run=getattr(self._scheduler.get_job(name), "next_run_time", None))
+            for name, status in self._status.items()
+        }
 
     async def _run(self, name: str, function: JobFunction) -> None:
         # A failure in the task group ends the process; the scheduler would only log it.
@@ -103,8 +94,7 @@ class Jobs:
 
     async def _work(self, name: str, function: JobFunction) -> None:
         status = self._status[name]
-        status.runs += 1
-        status.last_run = datetime.now(UTC)
+        self._status[name] = replace(status, runs=status.runs + 1, last_run=datetime.now(UTC))
         try:
             with self._metrics.job(name):
                 await function()
@@ -118,13 +108,12 @@ class Jobs:
         status, pause = self._status[name], self._backoffs[name].pause_seconds()
         if not status.last_error:
             log.warning("a job failed and will be retried", job=name, reason=reason, in_seconds=round(pause))
-        status.failures += 1
-        status.last_error = reason
+        self._status[name] = replace(status, failures=status.failures + 1, last_error=reason)
         self.run_by(name, datetime.now(UTC) + timedelta(seconds=pause))
 
     def _succeeded(self, name: str) -> None:
         status = self._status[name]
         if status.last_error:
             log.info("a job works again", job=name)
-        status.last_error = ""
+        self._status[name] = replace(status, last_error="")
         self._backoffs[name].reset()

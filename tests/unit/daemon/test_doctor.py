@@ -3,6 +3,8 @@
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from cameras.clips.write import write_clip
+from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from daemon.cli.check import check
 from daemon.config import file as settings_file
@@ -19,6 +22,7 @@ from daemon.config.settings import Settings
 from daemon.doctor import check_box, check_cameras
 from daemon.errors import SettingsError
 from daemon.runtime import data_folder
+from daemon.status import CameraReport, DaemonReport, JobReport, PluginReport, SpoolReport, StoreReport
 from pipeline.base.files import write_durably
 from tests.clips import moving_pictures
 
@@ -98,41 +102,60 @@ def test_a_reserve_larger_than_the_disk_is_bad(tmp_path: Path) -> None:
     assert f"{path}: uploads.min_free_bytes" in str(done.exception)
 
 
-SPOOL = {"fault": None, "dropped": 0, "bytes": 7}
-STATUS: dict[str, Any] = {
-    "started_at": "2026-03-02T10:00:00+00:00",
-    "summary": "cameras: 1 green",
-    "store": {"trouble": ""},
-    "spool": SPOOL,
-    "configuration": {"settings": "", "collection": ""},
-    "cameras": [{"cam_id": "door", "state": "green", "reason": "", "detail": ""}],
-    "plugins": [{"name": "bell", "state": "active", "error": "once"}],
-    "jobs": {"doctor": {"last_error": ""}},
-}
+STARTED = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
+STORE = StoreReport(ready=True, trouble="", changes_not_seen="", malformed_documents={})
+SPOOL = SpoolReport(
+    sightings=0, bytes=7, max_bytes=100, dropped=0, oldest_seconds=0.0, fault=None, set_aside=0
+)
+CAMERA = CameraReport(
+    cam_id="door",
+    state=CameraState.GREEN,
+    reason="",
+    detail="",
+    since=STARTED,
+    url="rtsp://door",
+    frames_decoded=9,
+    reconnects=0,
+    last_frame_at=STARTED,
+    width=640,
+    height=480,
+    fps=25.0,
+    codec="h264",
+)
+RED = replace(CAMERA, state=CameraState.RED, reason="refused", detail="nobody")
+PLUGIN = PluginReport("bell", "active", "once", STARTED, failures=1, refused={}, lost=0)
+REPORT = DaemonReport(
+    version="1",
+    started_at=STARTED,
+    summary="cameras: 1 green",
+    cameras=[CAMERA],
+    configuration={"settings": "", "collection": ""},
+    store=STORE,
+    spool=SPOOL,
+    disks=[],
+    jobs={"doctor": JobReport()},
+    plugins=[PLUGIN],
+)
 
 
 @pytest.mark.parametrize(
     ("trouble", "name", "detail"),
     [
         ({}, "", ""),
-        ({"store": {"trouble": "MongoDB is away"}}, "storing", "MongoDB is away"),
-        ({"spool": {**SPOOL, "fault": "a full disk"}}, "storing", "a full disk"),
-        ({"spool": {**SPOOL, "dropped": 3}}, "spool size", "3 sightings dropped"),
+        ({"store": replace(STORE, trouble="MongoDB is away")}, "storing", "MongoDB is away"),
+        ({"spool": replace(SPOOL, fault="a full disk")}, "storing", "a full disk"),
+        ({"spool": replace(SPOOL, dropped=3)}, "spool size", "3 sightings dropped"),
         ({"configuration": {"collection": "the camera x: url"}}, "collection", "the camera x: url"),
-        (
-            {"cameras": [{"cam_id": "door", "state": "red", "reason": "refused", "detail": "nobody"}]},
-            "camera door",
-            "red refused nobody",
-        ),
-        ({"plugins": [{"name": "bell", "state": "failed", "error": "no"}]}, "plugin bell", "failed: no"),
-        ({"jobs": {"doctor": {"last_error": "it broke"}}}, "job doctor", "it broke"),
+        ({"cameras": [RED]}, "camera door", "red refused nobody"),
+        ({"plugins": [replace(PLUGIN, state="failed", error="no")]}, "plugin bell", "failed: no"),
+        ({"jobs": {"doctor": JobReport(last_error="it broke")}}, "job doctor", "it broke"),
     ],
 )
 def test_problems_of_the_running_daemon_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any], name: str, detail: str
 ) -> None:
     """Each problem in the status is bad under its name, and nothing else is."""
-    monkeypatch.setattr("daemon.http.client.status", lambda _settings: {**STATUS, **trouble})
+    monkeypatch.setattr("daemon.http.client.status", lambda _settings: REPORT.model_copy(update=trouble))
     with data_folder.held(tmp_path):
         checks = list(check_box(settings(tmp_path), repair=False))
     bad = [check for check in checks if check.state == "bad" and check.name != "models"]

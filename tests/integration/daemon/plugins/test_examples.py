@@ -145,7 +145,7 @@ async def test_a_webhook_that_answers_with_an_error_is_named(
     async with site(ctx, user, EXAMPLES, enabled=("unknown_webhook",), options=options) as running:
         await running.record(ctx, user, spool)
         async with asyncio.timeout(10):
-            while not running.plugins.status()[0]["failures"]:  # noqa: ASYNC110 - a look from outside
+            while not running.plugins.status()[0].failures:  # noqa: ASYNC110 - a look from outside
                 await asyncio.sleep(0.02)
         status = (await running.status())["unknown_webhook"]
         assert "HTTP Error 500" in status["error"]
@@ -165,7 +165,7 @@ async def test_a_webhook_that_redirects_gets_no_token_elsewhere(
     async with site(ctx, user, EXAMPLES, enabled=("unknown_webhook",), options=options) as running:
         await running.record(ctx, user, spool)
         async with asyncio.timeout(10):
-            while not running.plugins.status()[0]["failures"]:  # noqa: ASYNC110 - a look from outside
+            while not running.plugins.status()[0].failures:  # noqa: ASYNC110 - a look from outside
                 await asyncio.sleep(0.02)
         assert "302" in (await running.status())["unknown_webhook"]["error"]
     assert len(receiver.got) == 1

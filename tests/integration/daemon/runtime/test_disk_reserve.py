@@ -61,5 +61,5 @@ async def test_the_oldest_pictures_make_room(store_settings: StoreArguments, tmp
             assert "photo" not in left[1]
             assert "photo" in left[-1], "the newest stay"
             assert any("removed the oldest pictures" in line["event"] for line in lines)
-            (row,) = [row for row in reserve.status() if row["folder"] == str(disk)]
-            assert row["free_bytes"] >= row["reserve_bytes"] == wanted
+            (row,) = [row for row in reserve.status() if row.folder == str(disk)]
+            assert row.free_bytes >= row.reserve_bytes == wanted

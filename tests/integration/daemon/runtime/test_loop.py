@@ -55,7 +55,7 @@ def test_a_plugin_that_exits_in_the_background_is_named_and_ends_nothing(start, 
         return plugin
 
     plugin = event_loop.run(main())
-    assert plugin.status()["error"] == error
+    assert plugin.status().error == error
     assert plugin.failures == 1
 
 

@@ -29,7 +29,7 @@ class Box:
         self.jobs.start()
 
     def due_in(self) -> timedelta:
-        next_run: datetime = self.jobs.status()["doctor"]["next_run"]
+        next_run: datetime = self.jobs.status()["doctor"].next_run
         return next_run - datetime.now(UTC)
 
 

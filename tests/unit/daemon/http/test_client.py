@@ -40,6 +40,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
         (HEAD + b"\r\n{not json", "does not answer"),
         (HEAD + b"\r\n[]", "another program"),
         (HEAD + b'\r\n{"status": "success"}', "another program"),
+        (HEAD + b'\r\n{"cameras": [], "store": {}, "spool": {}, "jobs": {}}', "another program or version"),
     ],
 )
 def test_another_program_on_the_port_is_not_the_daemon(answer, said):

@@ -94,8 +94,8 @@ async def test_a_refusal_ends_the_asking_and_is_counted(raised):
     with pytest.raises(RefusedSightingError, match="gate refuses it: too dark"):
         await admitted(refusing, hook(lambda *_: asked.append(1)))
     assert not asked
-    assert refusing.plugin.status()["refused"] == {"too dark": 1}
-    assert refusing.plugin.status()["failures"] == 0
+    assert refusing.plugin.status().refused == {"too dark": 1}
+    assert refusing.plugin.status().failures == 0
 
 
 async def test_a_sighting_is_asked_about_once_however_often_it_is_tried():
@@ -172,8 +172,8 @@ async def test_a_hook_that_fails_has_no_say(function, error):
     assert asked["annotations"] == {"good": {"fine": True}}
     assert asked["meta"] is None
     status = failing.plugin.status()
-    assert error in status["error"]
-    assert (status["failures"], status["state"]) == (1, "active")
+    assert error in status.error
+    assert (status.failures, status.state) == (1, "active")
 
 
 async def test_a_loop_that_is_held_up_makes_no_hook_overdue():
@@ -188,7 +188,7 @@ async def test_a_loop_that_is_held_up_makes_no_hook_overdue():
     asyncio.get_running_loop().call_later(0.005, time.sleep, 1)
     with pytest.raises(RefusedSightingError, match="too dark"):
         await admitted(refusing)
-    assert refusing.plugin.status()["failures"] == 0
+    assert refusing.plugin.status().failures == 0
 
 
 async def test_a_hook_that_cannot_reach_the_store_makes_the_sighting_wait():
@@ -317,7 +317,7 @@ async def test_a_hook_too_far_behind_misses_the_oldest_events(events):
             await asyncio.sleep(0.01)
     await subscriber.close(events)
     assert told == [-1, *range(3, MAX_WAITING_EVENTS + 3)]
-    assert behind.plugin.status()["lost"] == 3
+    assert behind.plugin.status().lost == 3
 
 
 async def test_an_event_that_a_hook_fails_on_is_counted_and_the_next_one_delivered(events):

@@ -10,6 +10,7 @@ from structlog.typing import EventDict
 from daemon.runtime import disk_reserve
 from daemon.runtime.disk_reserve import DiskReserve
 from daemon.runtime.disk_space import Disk, DiskFolders, DiskSpace
+from daemon.status import DiskReport
 from store import StoreUnavailableError
 
 GB = 10**9
@@ -98,10 +99,10 @@ async def test_a_warning_in_effect_is_not_repeated(box: Box) -> None:
     """Whatever the folder is called; a disk that gets worse is logged once more."""
     box.free_bytes = 15 * GB
     assert len(await box.checks(20)) == 1
-    assert "85% full" in box.reserve.status()[0]["warning"]
+    assert "85% full" in box.reserve.status()[0].warning
     box.free_bytes = 14 * GB
     assert await box.checks(20) == []
-    assert "86% full" in box.reserve.status()[0]["warning"], "the text follows the disk"
+    assert "86% full" in box.reserve.status()[0].warning, "the text follows the disk"
 
 
 async def test_a_folder_that_cannot_be_read_replaces_its_warning(box: Box) -> None:
@@ -112,7 +113,7 @@ async def test_a_folder_that_cannot_be_read_replaces_its_warning(box: Box) -> No
     lines = await box.checks(5)
     assert [line["detail"] for line in lines] == [box.error]
     assert box.reserve.trouble == box.error
-    assert box.reserve.status() == [{"folder": str(FOLDER), "warning": box.error}]
+    assert box.reserve.status() == [DiskReport(str(FOLDER), warning=box.error)]
     box.error, box.free_bytes = "", 60 * GB
     await box.checks(1)
     assert box.reserve.trouble == ""

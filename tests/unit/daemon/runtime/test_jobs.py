@@ -40,10 +40,10 @@ async def test_a_job_that_the_environment_stops_is_counted_and_tried_again(error
     await asyncio.wait_for(ran.wait(), 5)
     status = jobs.status()
     jobs.stop()
-    assert status["fails"]["failures"] == 1
-    assert "on fire" in status["fails"]["last_error"]
-    assert status["fails"]["next_run"] - datetime.now(UTC) <= timedelta(minutes=1)
-    assert status["works"]["failures"] == 0
+    assert status["fails"].failures == 1
+    assert "on fire" in status["fails"].last_error
+    assert status["fails"].next_run - datetime.now(UTC) <= timedelta(minutes=1)
+    assert status["works"].failures == 0
     assert counted.registry.get_sample_value("facend_job_failures_total", {"job": "fails"}) == 1
     assert counted.registry.get_sample_value("facend_job_seconds_count", {"job": "works"}) >= 1
 
@@ -64,12 +64,12 @@ async def test_a_job_that_keeps_failing_is_logged_when_it_begins_and_when_it_wor
     with capture_logs() as logs:
         for failed in range(1, 5):
             jobs.run_by("recovers", datetime.now(UTC))
-            while jobs.status()["recovers"]["runs"] < failed:  # noqa: ASYNC110  it offers no event
+            while jobs.status()["recovers"].runs < failed:  # noqa: ASYNC110  it offers no event
                 await asyncio.sleep(0.01)
         await asyncio.wait_for(worked.wait(), 5)
     jobs.stop()
     assert [line["event"] for line in logs] == ["a job failed and will be retried", "a job works again"]
-    assert jobs.status()["recovers"]["last_error"] == ""
+    assert jobs.status()["recovers"].last_error == ""
 
 
 async def test_a_programming_error_in_a_job_ends_the_process() -> None:
@@ -148,8 +148,8 @@ async def test_a_run_that_was_missed_for_a_night_is_made_up_for_once():
     await asyncio.wait_for(ran.wait(), 5)
     status = jobs.status()["doctor"]
     jobs.stop()
-    assert status["runs"] == 1
-    assert timedelta() < status["next_run"] - datetime.now(UTC) <= timedelta(days=1)
+    assert status.runs == 1
+    assert timedelta() < status.next_run - datetime.now(UTC) <= timedelta(days=1)
 
 
 async def test_a_clock_that_is_set_back_keeps_no_job_from_running():
@@ -161,9 +161,9 @@ async def test_a_clock_that_is_set_back_keeps_no_job_from_running():
     in_a_year = datetime.now(UTC) + timedelta(days=365)
     jobs.add("facens", work, IntervalTrigger(hours=1, start_date=in_a_year))
     jobs.start()
-    before = jobs.status()["facens"]["next_run"]
+    before = jobs.status()["facens"].next_run
     jobs.follow_clock()
-    after = jobs.status()["facens"]["next_run"]
+    after = jobs.status()["facens"].next_run
     jobs.stop()
     assert before == in_a_year
     assert after - datetime.now(UTC) <= timedelta(hours=1)
