@@ -50,6 +50,12 @@ MAX_VALUES = 100_000
 """Maximum number of values in a `$in` or `$nin`."""
 MAX_PATTERN = 4096
 """Maximum length of a regular expression."""
+MAX_NAMES = 2000
+"""Maximum number of fields and operators in a query or an update. MongoDB prepares it before its time limit
+counts, which takes a minute for 100,000."""
+MAX_PATTERNS = 10
+"""Maximum number of regular expressions in a query or an update. MongoDB checks its time limit between
+documents, but not while it compiles patterns or matches them against one document."""
 MAX_LIMIT = 2**31 - 1
 MAX_ID = 2**63 - 1
 MAX_LABEL = 256
@@ -60,6 +66,7 @@ def checked_filters(filters: Filters | None) -> dict[str, Any]:
     if filters is None:
         return {}
     check_query(filters, 0)
+    check_extent(filters, "filters")
     return dict(filters)
 
 
@@ -67,6 +74,26 @@ def owned(filters: Filters | None, owner: object) -> dict[str, Any]:
     """The filters and the owner: whatever the filters say, nothing of another owner passes."""
     query = checked_filters(filters)
     return {"$and": [{"owner": owner}, query]} if query else {"owner": owner}
+
+
+def check_extent(part: object, what: str) -> None:
+    """BadFilterError where this has more names or patterns than MongoDB prepares in a short time."""
+    names = patterns = 0
+    pending = [part]
+    while pending:
+        inner = pending.pop()
+        if isinstance(inner, Mapping):
+            names += len(inner)
+            patterns += "$regex" in inner
+            pending.extend(inner.values())
+        elif isinstance(inner, (list, tuple)):
+            pending.extend(inner)
+        else:
+            patterns += isinstance(inner, (re.Pattern, Regex))
+    if names > MAX_NAMES:
+        raise BadFilterError(f"{what} with {names} fields and operators; the limit is {MAX_NAMES}")
+    if patterns > MAX_PATTERNS:
+        raise BadFilterError(f"{what} with {patterns} regular expressions; the limit is {MAX_PATTERNS}")
 
 
 def check_query(query: object, depth: int) -> None:

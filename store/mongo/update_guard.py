@@ -9,6 +9,7 @@ from store.mongo.guard import (
     COMPARISONS,
     NESTED,
     check_condition,
+    check_extent,
     check_literal,
     check_query,
     field_or_operator,
@@ -43,6 +44,7 @@ def checked_update(
             "an update is a mapping of properties and values, or of operators such as {'$set': {…}}; "
             f"not {'empty' if isinstance(update, Mapping) else type(update).__name__}"
         )
+    check_extent(update, "an update")
     guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
     for operator, fields in update.items():
         if operator not in UPDATES:

@@ -6,7 +6,7 @@ from typing import Any
 from pymongo.collation import Collation
 
 from store.errors import BadFilterError
-from store.mongo.guard import check_literal, checked_filters, checked_sort, field_or_operator
+from store.mongo.guard import check_extent, check_literal, checked_filters, checked_sort, field_or_operator
 
 OPTIONS = ("array_filters", "collation", "comment", "hint", "projection", "upsert")
 """The options that cannot reach beyond the documents that the filters select."""
@@ -53,6 +53,7 @@ def equalities(query: Mapping[str, Any]) -> dict[str, Any]:
 def _array_filters(value: object) -> list[dict[str, Any]]:
     if not isinstance(value, (list, tuple)):
         raise BadFilterError(f"array_filters is a list of filters, not {type(value).__name__}")
+    check_extent(value, "array_filters")
     return [checked_filters(filters) for filters in value]
 
 
@@ -98,6 +99,7 @@ def _projection(value: object, needed: frozenset[str]) -> dict[str, bool] | None
         fields = {field_or_operator(field): _included(field, included) for field, included in value.items()}
     else:
         raise BadFilterError(f"a projection is a list or a mapping of fields, not {type(value).__name__}")
+    check_extent(fields, "a projection")
     if any(field.startswith("$") or ".$" in field for field in fields):
         raise BadFilterError("a projection names fields, not operators")
     chosen = {field: included for field, included in fields.items() if field not in needed}

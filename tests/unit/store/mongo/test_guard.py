@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from bson import Code, ObjectId
+from bson import Code, ObjectId, Regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from store.mongo.guard import (
     owned,
 )
 from store.mongo.update_guard import checked_update
+from store.mongo.update_options import checked_options
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,46 @@ def test_nesting_has_an_end() -> None:
     for filters in (logical, literal, {"a": {"$in": [literal]}}):
         with pytest.raises(BadFilterError, match="nested"):
             checked_filters(filters)
+
+
+MANY_NAMES = {f"a{number}": 1 for number in range(2001)}
+MANY_PATTERNS = [re.compile(f"(a+)+{number}$") for number in range(11)]
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        MANY_NAMES,
+        {"$or": [{"a": 1, f"b{number}": 1} for number in range(1000)]},
+        {"a": {"$elemMatch": MANY_NAMES}},
+        {"a": {"$in": [{"b": 1}] * 2001}},
+        {"a": {"$in": MANY_PATTERNS}},
+        {"a": {"$nin": [Regex("x")] * 11}},
+        {"$or": [{"a": {"$regex": "x"}}] * 11},
+    ],
+)
+def test_filters_that_mongodb_prepares_for_long_are_refused(filters: dict[str, Any]) -> None:
+    """Its time limit does not hold until a query is planned, nor while one document is matched."""
+    with pytest.raises(BadFilterError, match="the limit is"):
+        checked_filters(filters)
+    with pytest.raises(BadFilterError, match="the limit is"):
+        checked_update({"$pull": {"tags": filters}})
+
+
+def test_updates_and_their_options_have_the_same_limits() -> None:
+    """Properties, array filters and projections."""
+    with pytest.raises(BadFilterError, match="an update with 2002 fields"):
+        checked_update({"$set": MANY_NAMES})
+    with pytest.raises(BadFilterError, match="array_filters with 2001 fields"):
+        checked_options({"array_filters": [{f"e{number}": 1} for number in range(2001)]}, ())
+    with pytest.raises(BadFilterError, match="a projection with 2001 fields"):
+        checked_options({"projection": MANY_NAMES}, ())
+
+
+def test_large_lists_of_ids_pass() -> None:
+    """They are compared with an index."""
+    filters = {"_id": {"$in": list(range(100_000))}, "meta": {"$in": MANY_PATTERNS[:10]}}
+    assert checked_filters(filters) == filters
 
 
 @given(
