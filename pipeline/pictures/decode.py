@@ -3,23 +3,33 @@
 import io
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import PictureError
 from pipeline.pictures.exif import check_info
+from pipeline.pictures.formats import name_unread
 from pipeline.pictures.memory import MEMORY
 from pipeline.pictures.structure import check_structure, decoding_cost
 from pipeline.types import Picture
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
 """Accepted formats. Pillow reads more, some by starting other programs."""
 
+EXPECTED = ", ".join(_FORMATS)
+
 _JPEG_QUALITY = 90
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Usual numbers of bits of a sensor's values."""
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes with one channel of more than 8 bits, which its conversion to RGB clips at 255."""
+_WHITE_IS_ZERO = 0
+"""Value of TIFF's field PhotometricInterpretation."""
 
 _STRIP_PIXELS = 1_000_000
 """Pixels converted to BGR per step."""
@@ -58,8 +68,9 @@ def decode(data: bytes, max_pixels: int) -> Picture:
             cost = decoding_cost(image, data)
             return MEMORY.decoded(cost, lambda: _upright(*_decoded(image, data)))
     except UnidentifiedImageError as error:
+        known = name_unread(data)
         raise PictureError(
-            f"{len(data)} bytes that are no picture; expected {', '.join(_FORMATS)}"
+            f"this is {known}" if known else f"{len(data)} bytes that are no picture; expected {EXPECTED}"
         ) from error
     except Image.DecompressionBombError as error:
         # Pillow's own limit, 179 million pixels, holds whatever the caller's is.
@@ -103,13 +114,54 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
     image.load()
     orientation = _orientation(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // image.width)
-    for top in range(0, image.height, rows):
-        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
-        rgb = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
-        cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=pixels[top : top + rows])
+    if image.mode in _DEEP_MODES:
+        _scale(image, pixels)
+    else:
+        for top, strip in _strips(image):
+            rgb = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
+            cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR, dst=pixels[top : top + strip.height])
     image.close()
     return pixels, orientation
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Parts of the whole width, each with its first row."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _scale(image: Image.Image, pixels: Picture) -> None:
+    """Write a grey picture of 16 or 32 bits or of floating-point numbers into `pixels`, scaled to 8 bits."""
+    ends = [_extremes(_values(strip)) for _, strip in _strips(image)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    black, white = _value_range(low, high, whole=image.mode != "F")
+    inverted = (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO
+    )
+    for top, strip in _strips(image):
+        values = np.nan_to_num(_values(strip), nan=black, posinf=white, neginf=black)
+        grey = np.clip((values - black) * (255 / (white - black)), 0, 255).round().astype(np.uint8)
+        pixels[top : top + strip.height] = (255 - grey if inverted else grey)[..., None]
+
+
+def _values(strip: Image.Image) -> NDArray[np.float64]:
+    return np.asarray(strip).astype(np.float64)
+
+
+def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _value_range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    """The values of black and white: those of the smallest usual depth that holds all, else the extremes."""
+    depths = (*(() if whole else (1.0,)), *(2.0**bits - 1 for bits in _DEPTHS))
+    white = next((depth for depth in depths if high <= depth), None)
+    if low >= 0 and white is not None:
+        return 0.0, white
+    return low, high if high > low else low + 1
 
 
 def _orientation(image: Image.Image) -> object:
@@ -146,9 +198,8 @@ def check_array(array: object, max_pixels: int) -> Picture:
     return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if array.ndim == 2 else array
 
 
-def jpeg(picture: Picture) -> bytes:
-    """As JPEG, quality 90."""
-    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+def jpeg(picture: Picture, quality: int = _JPEG_QUALITY) -> bytes:
+    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def png(picture: Picture) -> bytes:

@@ -38,7 +38,8 @@ _BYTES_PER_PIXEL: Mapping[str, int] = {
     "PNG": 8,
     "BMP": 4,
     "GIF": 8,
-    "PPM": 4,
+    "PPM": 8,
+    "AVIF": 12,
     "TIFF": 12,
 }
 WEBP = 5

@@ -142,9 +142,11 @@ class Enrolment:
         if known is not None and await self._is_whole(known):
             return _Examined(picture, key, known)
         try:
-            image = Image(data, self._ctx.faces.max_pixels)
+            original = Image(data, self._ctx.faces.max_pixels)
             judged = await self._ctx.extractor.judged(data)
             face = main_face([one for one, _ in judged])
+            # Metadata can say where the photo was taken, and by whose phone.
+            image = await asyncio.to_thread(original.without_metadata)
             await asyncio.to_thread(image.crop, face["bbox"])
         except BadValueError as error:
             return _Examined(picture, key, refusal=f"unreadable: {error}")

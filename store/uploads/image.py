@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,6 +12,9 @@ from pipeline.limits import MAX_PIXELS
 from pipeline.pictures import decode as pictures
 from pipeline.types import Picture, Rectangle
 from store.errors import ImageError, ImagesBusyError
+
+_COPY_QUALITY = 95
+"""JPEG quality of a copy without metadata."""
 
 
 class Image:
@@ -57,6 +61,11 @@ class Image:
         with as_image_error():
             return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
 
+    def without_metadata(self) -> "Image":
+        """The pixels as a new JPEG, upright: without EXIF, XMP, comments, thumbnails and trailing data."""
+        with as_image_error():
+            return Image(pictures.jpeg(self.pixels, _COPY_QUALITY), self._max_pixels)
+
     @cached_property
     def md5(self) -> str:
         """md5 of the encoded picture, hexadecimal; the `photo_hash` of its faces."""
@@ -68,6 +77,8 @@ class Image:
         for start, media_type in _MEDIA_TYPES.items():
             if self.encoded.startswith(start):
                 return media_type
+        if _AVIF.match(self.encoded):
+            return "image/avif"
         return "application/octet-stream"
 
     def crop(self, bbox: Rectangle) -> Picture:
@@ -96,6 +107,7 @@ _MEDIA_TYPES = {
     b"II*\0": "image/tiff",
     b"MM\0*": "image/tiff",
 }
+_AVIF = re.compile(rb"....ftypavi[fs]", re.DOTALL)
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+from PIL import ExifTags, Image
 
 from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
@@ -201,3 +202,40 @@ async def test_retention_leaves_enrolled_people(ctx: Context, user: User, people
     removed = await Retention(ctx, user, settings).run()
     assert (removed.faces, removed.pictures) == (0, 0)
     assert await ctx.faces.count(user, None) == len(outcomes)
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png", "photo.webp", "photo.tif", "photo.avif"])
+async def test_the_stored_photo_has_no_metadata(
+    ctx: Context, user: User, tmp_path: Path, store_settings: StoreArguments, name: str
+) -> None:
+    """Place, serial number, owner, comment and embedded thumbnail are gone; the picture is upright."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.ImageDescription] = "SECRETdescription"
+    exif[ExifTags.Base.Make] = "SECRETmake"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.BodySerialNumber] = "SECRETserial"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, 12.0)
+    folder = tmp_path / "people"
+    (folder / "Ann").mkdir(parents=True)
+    rgb = cv2.cvtColor(portrait(0, 200), cv2.COLOR_BGR2RGB)
+    lying = Image.fromarray(rgb).transpose(Image.Transpose.ROTATE_90)
+    options = {"comment": b"SECRETcomment"} if name.endswith("jpg") else {}
+    lying.save(folder / "Ann" / name, exif=exif, **options)
+    with (folder / "Ann" / name).open("ab") as file:
+        file.write(b"SECRETvideo behind the picture" if name.endswith("jpg") else b"")
+    original = (folder / "Ann" / name).read_bytes()
+    assert b"SECRET" in original
+    outcomes = await enrol(ctx, user, folder)
+    assert outcomes[f"Ann/{name}"].result == "taken"
+    files = files_below(store_settings.data_dir / "uploads")
+    assert len(files) == 3
+    for path in files:
+        data = path.read_bytes()
+        assert b"SECRET" not in data
+        assert b"Exif" not in data
+        with Image.open(path) as stored:
+            assert not dict(stored.getexif())
+    photo = next(path for path in files if "photo" in path.name)
+    with Image.open(photo) as stored:
+        assert stored.size == Image.fromarray(rgb).size
+    assert {one.result for one in (await enrol(ctx, user, folder)).values()} == {"known"}

@@ -29,6 +29,7 @@ def _samples() -> list[bytes]:
             ("TIFF", {"compression": "tiff_lzw"}),
             ("GIF", {}),
             ("PPM", {}),
+            ("AVIF", {"exif": exif}),
         ),
     ]
     samples = []

@@ -157,7 +157,6 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "PNG, 70,000 rows": lambda: encoded(Image.new("L", (1, 70_000)), "PNG"),
     "PSD": lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9000, 9000, 8, 3) + bytes(20),
-    "AVIF": lambda: encoded(picture(), "AVIF"),
     "JPEG 2000": lambda: encoded(picture(), "JPEG2000"),
     "ICO": lambda: encoded(picture(), "ICO"),
     "EPS": lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n",
