@@ -70,6 +70,8 @@ class CameraSettings(BaseModel):
     speed: Literal["media", "fast"] = "media"
     """Recordings: at their own speed, or as fast as they can be analysed without losing a frame."""
     connect_timeout_seconds: float = Field(default=10, ge=0.5, le=120)
+    interval_seconds: float = Field(default=1, ge=0.1, le=3600)
+    """Snapshots over HTTP: interval between two requests."""
     read_timeout_seconds: float = Field(default=12, ge=1, le=300)
     """A stream without frames for this time is stalled and is reopened. Must exceed two frame durations,
     because FFmpeg returns a frame when the next one begins."""
@@ -150,14 +152,17 @@ class CameraSettings(BaseModel):
         scheme, _, rest = mask_url(self.url).partition("://")
         return f"{scheme}://{HIDDEN}@{rest}"
 
-    def connect_url(self) -> str:
-        """The URL with its secrets, percent-encoded; only for opening it."""
+    def connect_url(self, request_url: str | None = None) -> str:
+        """The URL with its secrets, percent-encoded; only for opening it.
+
+        request_url: default: that of the camera.
+        """
         if self.kind is UrlKind.DEVICE:
             return self.url
         if self.kind is UrlKind.FILE:
             # Without the prefix FFmpeg reads a path that contains a colon as a protocol.
             return f"file:{local_path(self.url)}"
-        scheme, _, rest = self.request_url().partition("://")
+        scheme, _, rest = (request_url or self.request_url()).partition("://")
         if self.user is None:
             return f"{scheme}://{rest}"
         # FFmpeg sends no login without the colon of an empty password.

@@ -9,7 +9,8 @@ import time
 
 from cameras.settings import CameraSettings
 
-INTERVAL_SECONDS = 1.0
+INTERVAL_SECONDS = 1.1
+"""More than a second, because the network delays connections by different times."""
 
 _lock = threading.Lock()
 _next_turns: dict[tuple[str, str], float] = {}

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import Phase, to_source_error
-from cameras.source.tls import ffmpeg_options, is_checked
+from cameras.source.http.pictures import PictureFile
 from cameras.urls import local_path
 
 
@@ -65,14 +65,11 @@ def open_device(settings: CameraSettings) -> InputContainer:
     return open_container(settings, settings.connect_url(), {}, "v4l2")
 
 
-def open_http(settings: CameraSettings) -> InputContainer:
-    """Open a stream or a recording of a web server. Raises SourceError."""
-    container = open_container(settings, settings.connect_url(), ffmpeg_options(settings))
-    if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
-        container.close()
-        # FFmpeg does not apply the TLS options to the connections of the segments.
-        message = (
-            "FFmpeg does not check certificates of a playlist's segments; to allow it: tls_verify = false"
-        )
-        raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
-    return container
+def open_pictures(settings: CameraSettings, file: PictureFile) -> InputContainer:
+    """Open a stream of JPEG pictures. Raises SourceError."""
+    try:
+        # Probing the frame rate would wait for several pictures.
+        return av.open(file, "r", format="mpjpeg", options={"fpsprobesize": "0"})
+    except av.FFmpegError as error:
+        failure = to_source_error(error, settings, Phase.OPENING)
+    raise failure

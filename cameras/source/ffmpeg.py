@@ -25,7 +25,7 @@ from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import Phase, to_source_error
 from cameras.source.memory import StreamMemory
 from cameras.source.nal import continues_picture
-from cameras.source.opening import open_camera
+from cameras.source.opening import OpenStream, open_camera
 from cameras.source.pixels import Converter, DecodedPixels
 from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
 from cameras.urls import UrlKind
@@ -60,10 +60,11 @@ class FFmpegSource:
         container = self._container = self._stream.container
         try:
             self._video = _video_stream(container, settings)
-            self.info = _info(container, self._video, settings.kind)
+            self.info = _info(self._stream, self._video, settings.kind)
         except SourceError:
             self.close()
             raise
+        self._timeout_seconds = settings.read_timeout_seconds + (self._stream.interval_seconds or 0.0)
         self._converter = Converter(settings.crash_tag)
         base = self._video.time_base
         # Without timestamps from the camera, FFmpeg invents them, from a frame rate that it invents too.
@@ -100,7 +101,7 @@ class FFmpegSource:
                 break
             waited = time.monotonic() - requested_at
             # After a timeout FFmpeg first returns what its parser holds, and then waits once more.
-            if not self.info.recorded and waited >= self._settings.read_timeout_seconds * _LEFTOVER_TOLERANCE:
+            if not self.info.recorded and waited >= self._timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
             if not received:
                 received = True
@@ -228,9 +229,11 @@ def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoS
     return video
 
 
-def _info(container: InputContainer, video: VideoStream, kind: UrlKind) -> StreamInfo:
+def _info(stream: OpenStream, video: VideoStream, kind: UrlKind) -> StreamInfo:
     rate = video.average_rate or video.guessed_rate
     fps = float(rate) if rate is not None and 0 < rate <= 1000 else None
-    recorded = kind is UrlKind.FILE or (kind is UrlKind.HTTP and container.duration is not None)
+    if stream.interval_seconds is not None:
+        fps = 1 / stream.interval_seconds
+    recorded = kind is UrlKind.FILE or (kind is UrlKind.HTTP and stream.container.duration is not None)
     context = video.codec_context
     return StreamInfo(context.name, context.width, context.height, fps, recorded)

@@ -13,5 +13,7 @@ class StreamMemory:
     transport: Transport = "tcp"
     """For `transport = "auto"`."""
     transport_works: bool = False
+    ffmpeg_url: str | None = None
+    """Of a web server, where it is known to be neither motion JPEG nor a snapshot; with the login."""
     payload_type: int | None = None
     """The one that the camera sends, where it offers several."""

@@ -5,8 +5,8 @@ from typing import Protocol
 from av.container import InputContainer
 
 from cameras.settings import CameraSettings
-from cameras.source.connection_limiter import wait_for_turn
-from cameras.source.container import open_device, open_file, open_http
+from cameras.source.container import open_device, open_file
+from cameras.source.http.opening import open_http
 from cameras.source.memory import StreamMemory
 from cameras.source.rtsp.opening import open_rtsp
 from cameras.urls import UrlKind
@@ -16,6 +16,8 @@ class OpenStream(Protocol):
     """An open stream."""
 
     container: InputContainer
+    interval_seconds: float | None
+    """Of a snapshot that is polled."""
 
     def received(self) -> None:
         """The first packet has arrived."""
@@ -26,6 +28,8 @@ class OpenStream(Protocol):
 
 class ContainerStream:
     """A stream that FFmpeg reads by itself."""
+
+    interval_seconds: float | None = None
 
     def __init__(self, container: InputContainer) -> None:
         self.container = container
@@ -51,5 +55,4 @@ def open_camera(settings: CameraSettings, memory: StreamMemory) -> OpenStream:
         case UrlKind.DEVICE:
             return ContainerStream(open_device(settings))
         case UrlKind.HTTP:
-            wait_for_turn(settings)
-            return ContainerStream(open_http(settings))
+            return open_http(settings, memory)

@@ -35,8 +35,7 @@ def verification_error(settings: CameraSettings) -> str:
     try:
         context = client_context(settings.tls_verify)
     except OSError as error:
-        path = ca_file(settings.tls_verify)
-        return f"the CA file {path} cannot be read ({error.strerror or error})"
+        return unreadable_authorities(settings, error)
     wait_for_turn(settings)
     with contextlib.suppress(OSError, UnicodeError):
         address = (host, port or DEFAULT_PORTS[_scheme(settings)])
@@ -47,6 +46,11 @@ def verification_error(settings: CameraSettings) -> str:
             except ssl.SSLCertVerificationError as error:
                 return error.verify_message
     return ""
+
+
+def unreadable_authorities(settings: CameraSettings, error: OSError) -> str:
+    """Why the authorities cannot be read that the certificate is checked against."""
+    return f"the CA file {ca_file(settings.tls_verify)} cannot be read ({error.strerror or error})"
 
 
 def _scheme(settings: CameraSettings) -> str:

@@ -28,6 +28,8 @@ class _Attempt:
 class RtspStream:
     """An open RTSP stream."""
 
+    interval_seconds: float | None = None
+
     def __init__(
         self, container: InputContainer, relay: RtspRelay, attempt: _Attempt, memory: StreamMemory
     ) -> None:

@@ -1,0 +1,184 @@
+"""Requests to a camera's web server: login, redirects, and what its refusals mean."""
+
+import ssl
+from collections.abc import Iterator
+
+import httpx
+
+from cameras.errors import Reason, SourceError
+from cameras.settings import CameraSettings
+from cameras.source.connection_limiter import wait_for_turn
+from cameras.source.ffmpeg_errors import NO_LOGIN, certificate_error, connection_error
+from cameras.source.login import Login, challenges
+from cameras.source.tls import unreadable_authorities
+from pipeline.base.tls import client_context
+from pipeline.base.urls import mask_url
+
+MAX_REDIRECTS = 3
+
+_MAX_REFUSAL_BYTES = 256 * 1024
+
+_REASONS = {
+    403: (Reason.UNAUTHORIZED, "the user may not view this stream"),
+    404: (Reason.NOT_FOUND, "not found; check the path"),
+    410: (Reason.NOT_FOUND, "not found; check the path"),
+    429: (Reason.BUSY, "the camera has too many viewers"),
+    503: (Reason.BUSY, "the camera has too many viewers"),
+}
+
+
+class HttpClient:
+    """A connection to one camera, which is kept open between requests where the camera allows it."""
+
+    def __init__(self, settings: CameraSettings) -> None:
+        """Raises SourceError."""
+        self._settings = settings
+        self.url = httpx.URL(settings.request_url())
+        """After redirects; without user and password."""
+        password = settings.password.get_secret_value() if settings.password is not None else ""
+        self._login = Login(settings.user, password) if settings.user is not None else None
+        self._keeps_connection = False
+        try:
+            context = client_context(settings.tls_verify)
+        except OSError as error:
+            raise certificate_error(settings, unreadable_authorities(settings, error)) from None
+        self._client = httpx.Client(verify=context, trust_env=False, headers={"Accept-Encoding": "identity"})
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ffmpeg_url(self) -> str:
+        """The URL after redirects for FFmpeg, with the login if it may go there."""
+        url = str(self.url)
+        return url if self._login is None else self._settings.connect_url(url)
+
+    def get(self, headers: dict[str, str] | None = None) -> httpx.Response:
+        """The response to a GET request, with its body still to be read; 200 or 304.
+
+        Raises:
+            SourceError: the camera cannot be reached, or refuses.
+        """
+        visited = [self.url]
+        while True:
+            response = self._send(headers or {})
+            if response.status_code == 401 and self._login is not None:
+                offered = challenges(response.headers.get_list("WWW-Authenticate"))
+                if self._login.accept(offered):
+                    self._finish(response)
+                    response = self._send(headers or {})
+            if response.has_redirect_location:
+                self._finish(response)
+                self._redirect(response.headers["Location"], visited)
+                continue
+            if response.status_code in (200, 304):
+                return response
+            response.close()
+            raise self._refused(response)
+
+    def chunks(self, response: httpx.Response) -> Iterator[bytes]:
+        """The body of a response as it arrives. Raises SourceError."""
+        try:
+            yield from response.iter_bytes()
+        except httpx.ReadTimeout:
+            seconds = self._settings.read_timeout_seconds
+            failure = self._error(Reason.STALLED, f"no data for {seconds:g} s")
+        except httpx.TransportError:
+            failure = self._error(Reason.ENDED, "the camera closed the connection")
+        else:
+            return
+        raise failure
+
+    def _send(self, headers: dict[str, str]) -> httpx.Response:
+        if not self._keeps_connection:
+            wait_for_turn(self._settings)
+        login = None
+        if self._login is not None:
+            login = self._login.authorization("GET", self.url.raw_path.decode("ascii"))
+        if login is not None:
+            headers = {**headers, "Authorization": login}
+        answer, data = self._settings.connect_timeout_seconds, self._settings.read_timeout_seconds
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), answer)
+        extensions = {"timeout": timeouts}
+        request = self._client.build_request("GET", self.url, headers=headers, extensions=extensions)
+        try:
+            response = self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            kept, self._keeps_connection = self._keeps_connection, False
+            if kept and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                # The camera closed the connection that was kept open.
+                return self._send(headers)
+            failure = self._connection_error(error)
+        else:
+            timeouts["read"] = data  # of the body
+            is_old = response.http_version == "HTTP/1.0"
+            connection = response.headers.get("Connection", "close" if is_old else "keep-alive")
+            self._keeps_connection = "close" not in connection.lower()
+            return response
+        raise failure
+
+    def _finish(self, response: httpx.Response) -> None:
+        """Read the rest of a refusal, so that the connection can be used again; a long one is cut off."""
+        read = 0
+        try:
+            for chunk in response.iter_raw():
+                read += len(chunk)
+                if read > _MAX_REFUSAL_BYTES:
+                    self._keeps_connection = False
+                    break
+        except httpx.TransportError:
+            self._keeps_connection = False
+        response.close()
+
+    def _redirect(self, location: str, visited: list[httpx.URL]) -> None:
+        """Go to another URL, with the login only at the same host, and not where TLS ends."""
+        try:
+            target = self.url.join(location)
+        except httpx.InvalidURL:
+            target = httpx.URL("")
+        if target.scheme not in ("http", "https") or not target.host:
+            raise self._error(Reason.REDIRECT, f"the camera redirects to {mask_url(location)}")
+        user, password = target.username, target.password
+        target = target.copy_with(username=None, password=None, fragment=None)
+        if target in visited:
+            raise self._error(Reason.REDIRECT, "the camera redirects in a circle; check the path")
+        if len(visited) > MAX_REDIRECTS:
+            message = f"the camera redirects more than {MAX_REDIRECTS} times; set url to the final address"
+            raise self._error(Reason.REDIRECT, message)
+        if target.host != self.url.host or (self.url.scheme == "https" and target.scheme == "http"):
+            self._login = Login(user, password) if user else None
+        if (target.scheme, target.host, target.port) != (self.url.scheme, self.url.host, self.url.port):
+            self._keeps_connection = False
+        self.url = target
+        visited.append(target)
+
+    def _refused(self, response: httpx.Response) -> SourceError:
+        status = response.status_code
+        phrase = f"{status} {response.reason_phrase}".strip()
+        if status == 401:
+            offered = challenges(response.headers.get_list("WWW-Authenticate"))
+            if self._login is None:
+                return self._error(Reason.UNAUTHORIZED, NO_LOGIN)
+            if not any(challenge.rank is not None for challenge in offered):
+                names = ", ".join(challenge.name for challenge in offered) or "none"
+                sentence = f"the camera's login is not supported: it offers {names}"
+                return self._error(Reason.UNSUPPORTED, f"{sentence}; allow Digest or Basic in its settings")
+            sentence = "wrong user or password, or the user may not view this stream"
+            return self._error(Reason.UNAUTHORIZED, sentence)
+        fallback = Reason.BROKEN if status >= 500 else Reason.UNSUPPORTED
+        reason, sentence = _REASONS.get(status, (fallback, "the camera refuses"))
+        return self._error(reason, f"{sentence} ({phrase:.80})")
+
+    def _connection_error(self, error: Exception) -> SourceError:
+        if isinstance(error, httpx.TimeoutException):
+            return connection_error(TimeoutError(), self._settings)
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                return certificate_error(self._settings, cause.verify_message)
+            if isinstance(cause, OSError):
+                return connection_error(cause, self._settings)
+            cause = cause.__cause__ or cause.__context__
+        return connection_error(error, self._settings)
+
+    def _error(self, reason: Reason, sentence: str) -> SourceError:
+        return SourceError(reason, f"{self._settings.masked_url}: {sentence}")
