@@ -23,8 +23,18 @@ JOURNAL_PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical":
 
 WARNINGS = "py.warnings"
 """The logger to which `logging.captureWarnings` sends what libraries pass to `warnings.warn`."""
-CHATTY = ("apscheduler", "pymongo", "asyncio", "uvicorn.access", "uvicorn.error", "PIL", WARNINGS)
-"""Libraries that log each event; clients may cause thousands."""
+CHATTY = (
+    "apscheduler",
+    "httpcore",
+    "httpx",
+    "pymongo",
+    "asyncio",
+    "uvicorn.access",
+    "uvicorn.error",
+    "PIL",
+    WARNINGS,
+)
+"""Libraries that log each event, of which clients may cause thousands, or URLs with their secrets."""
 REPEAT_SECONDS = 10.0
 KEPT_LINES = 256
 
