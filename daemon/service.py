@@ -41,7 +41,7 @@ def run(settings_path: Path | None) -> None:
             settings,
             models,
             Systemd(),
-            VisitLog(settings.cameras, settings.persons.zone).subscribe,
+            VisitLog(settings.cameras).subscribe,
             reread=lambda: settings_file.load(path, service=True),
             watch=FileWatch(path),
         )

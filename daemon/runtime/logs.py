@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 
 import structlog
@@ -117,13 +118,13 @@ def _renderers(log_format: LogFormat) -> list[Processor]:
             _visible_line,
         ]
     if log_format == "journal":
-        return [structlog.processors.format_exc_info, mask_secrets, _journal_line]
+        return [structlog.processors.format_exc_info, _local_times, mask_secrets, _journal_line]
     colours = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     return [
         structlog.processors.format_exc_info,
+        _local_times,
         mask_secrets,
         _visible_values,
-        _short_time,
         structlog.dev.ConsoleRenderer(
             colors=colours, timestamp_key="time", pad_event_to=0, pad_level=False, sort_keys=False
         ),
@@ -142,6 +143,8 @@ def _plain(value: object) -> object:
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
 
 
@@ -153,6 +156,7 @@ def _visible_values(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     """Escape control characters from outside before colours are added."""
     shown: EventDict = {key: _visible(value) for key, value in event.items()}
     shown["event"] = str(shown["event"]).replace("\n", "\n    ")
+    shown.pop("logger", None)
     return shown
 
 
@@ -164,11 +168,15 @@ def _visible(value: object) -> object:
     return [_visible(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _short_time(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Time without the date."""
-    event["time"] = str(event["time"])[11:19]
-    event.pop("logger", None)
-    return event
+def _local_times(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Times in the machine's time zone, as the journal shows them; without the date if it is today's."""
+    event["time"] = datetime.fromisoformat(event["time"])
+    return {key: _local_time(value) if isinstance(value, datetime) else value for key, value in event.items()}
+
+
+def _local_time(time: datetime) -> str:
+    local = time.astimezone()
+    return f"{local:%H:%M:%S}" if local.date() == datetime.now().astimezone().date() else f"{local:%F %T}"
 
 
 def _journal_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

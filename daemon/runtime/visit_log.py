@@ -23,9 +23,8 @@ LONGEST_NAME = 16
 class VisitLog:
     """Logs a visit when its person is determined or changes, and stored faces at level debug."""
 
-    def __init__(self, cameras: Iterable[CameraSettings], zone: tzinfo) -> None:
-        self._cameras = {camera.id: _camera_name(camera) for camera in cameras}
-        self._zone = zone
+    def __init__(self, cameras: Iterable[CameraSettings]) -> None:
+        self._cameras = {camera.id: _short(camera.name or camera.id) for camera in cameras}
 
     def subscribe(self, events: EventBus) -> None:
         """Subscribe to the events that are logged."""
@@ -45,10 +44,8 @@ class VisitLog:
             camera=self._cameras.get(stored.cam_id, _short(stored.cam_id)),
             person=stored.person_id,
             **({"name": _short(stored.person_name)} if stored.person_name else {}),
-            **({"friend": True} if stored.friend else {}),
             reason=reason(stored),
-            at=f"{stored.captured_at.astimezone(self._zone):%H:%M:%S}",
-            visit=stored.visit_id[:8],
+            visit=stored.visit_id.removeprefix(f"{stored.cam_id}-"),
         )
 
 
@@ -57,7 +54,7 @@ def reason(stored: StoredSighting) -> str:
     match stored.outcome:
         case "matched":
             confidence = "" if stored.confidence is None else f", confidence {stored.confidence:.2f}"
-            return f"matched{confidence}"
+            return f"matched{confidence}{', friend' if stored.friend else ''}"
         case "created":
             return "new, no similar person"
         case "ambiguous":
@@ -70,13 +67,12 @@ def visit_line(stored: StoredSighting, zone: tzinfo) -> str:
     """A visit for a person at a terminal: site time, camera, person, reason, picture."""
     person = "nobody" if stored.person_id is None else f"person {stored.person_id}"
     name = f" ({_short(stored.person_name)})" if stored.person_name else ""
-    friend = ", friend" if stored.friend else ""
     return "  ".join(
         (
             f"{stored.captured_at.astimezone(zone):%H:%M:%S}",
             f"camera {_short(stored.cam_id)}",
             f"{person + name:<9}",
-            f"{reason(stored) + friend:<24}",
+            f"{reason(stored):<24}",
             shown_path(stored.thumbnail),
         )
     )
@@ -90,10 +86,6 @@ def shown_path(url: str) -> str:
     path = Path(os.fsdecode(unquote_to_bytes(parts.path)))
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return visible(str(shown), one_line=True)
-
-
-def _camera_name(camera: CameraSettings) -> str:
-    return _short(camera.name or camera.id)
 
 
 def _short(name: str) -> str:

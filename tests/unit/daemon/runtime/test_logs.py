@@ -1,6 +1,9 @@
 import json
 import logging
+import time
 import warnings
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
@@ -95,3 +98,31 @@ def test_warnings_of_libraries_are_limited_lines_of_the_log(capsys):
         warnings.warn(f"bad field {number}", UserWarning, stacklevel=1)
     (line,) = capsys.readouterr().err.splitlines()
     assert "bad field 0" in json.loads(line)["event"]
+
+
+@pytest.mark.parametrize(
+    ("log_format", "today", "earlier"),
+    [
+        ("json", "{now:%Y-%m-%dT%H:%M:%S}+00:00", "2026-03-01T12:00:00+00:00"),
+        ("console", "{local:%H:%M:%S}", "2026-03-01 21:00:00"),
+        ("journal", "{local:%H:%M:%S}", "2026-03-01 21:00:00"),
+    ],
+)
+def test_all_times_of_a_line_are_in_one_time_zone(log_format, today, earlier, monkeypatch, capsys):
+    """UTC in JSON, elsewhere the machine's time zone; the date is shown unless it is today's."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        logs.configure(log_format, "info")
+        now = datetime.now(UTC).replace(microsecond=0)
+        earlier_time = datetime(2026, 3, 1, 12, tzinfo=UTC)
+        structlog.get_logger("x").info("visit", at=now, before=earlier_time)
+        line = capsys.readouterr().err
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    shown = today.format(now=now, local=now.astimezone(ZoneInfo("Asia/Tokyo")))
+    assert shown in line
+    assert earlier in line
+    if log_format == "console":
+        assert line[:2] == shown[:2]

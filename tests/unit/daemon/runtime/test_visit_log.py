@@ -5,12 +5,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from daemon.config.settings import Settings
 from daemon.events import EventBus, VisitUpdated
 from daemon.events.producers import StoredSightings
+from daemon.runtime import logs
 from daemon.runtime.visit_log import VisitLog, reason, shown_path, visit_line
 from tests.sightings import stored_sighting
 
@@ -47,13 +47,10 @@ def test_a_friend_is_marked():
 async def test_a_visit_is_one_line_with_camera_person_and_visit():
     """Later sightings of a visit are logged only if the person changes; another visit is another line."""
     settings = Settings.model_validate(
-        {
-            "cameras": [{"id": "hall", "url": "rtsp://127.0.0.1/x", "name": "Entrance hall"}],
-            "persons": {"time_zone": "Asia/Tokyo"},
-        }
+        {"cameras": [{"id": "hall", "url": "rtsp://127.0.0.1/x", "name": "Entrance hall"}]}
     )
     events = EventBus()
-    VisitLog(settings.cameras, settings.persons.zone).subscribe(events)
+    VisitLog(settings.cameras).subscribe(events)
     publish = StoredSightings(events)
     with capture_logs() as entries:
         publish(stored_sighting(person_id=None, outcome="withheld"))
@@ -64,28 +61,29 @@ async def test_a_visit_is_one_line_with_camera_person_and_visit():
     lines = [entry for entry in entries if (entry["event"], entry["log_level"]) == ("visit", "info")]
     assert [(line["visit"], line["person"]) for line in lines] == [("v", None), ("v", 7), ("w", 7)]
     assert lines[1]["camera"] == "Entrance hall"
-    assert (lines[1]["name"], lines[1]["at"]) == ("Anna", "21:00:05")
+    assert lines[1]["name"] == "Anna"
 
 
-def test_a_line_stays_under_160_characters():
-    """With long names, the longest reason and a whole visit id, as the journal shows it."""
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize("log_format", ["console", "journal"])
+def test_a_line_stays_under_160_characters_and_has_the_whole_visit_id(capsys, log_format):
+    """With long names and the longest reason; only the camera's id is left out of the visit's."""
     settings = Settings.model_validate(
-        {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 200}]}
+        {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 17 + " " * 99}]}
     )
-    with capture_logs() as entries:
-        seen = stored_sighting(
-            cam_id="c" * 40,
-            person_id=123456,
-            person_name="p" * 200,
-            outcome="ambiguous",
-            friend=False,
-            visit_id="f" * 32,
-        )
-        VisitLog(settings.cameras, settings.persons.zone).log(VisitUpdated(seen))
-    entry = {**entries[0], "level": entries[0]["log_level"]}
-    del entry["log_level"]
-    line = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)(None, "", entry)
+    seen = stored_sighting(
+        cam_id="c" * 40,
+        person_id=123456,
+        person_name="p " * 99,
+        friend=True,
+        visit_id=f"{'c' * 40}-20260301T120000.000000Z-12",
+    )
+    logs.configure(log_format)
+    VisitLog(settings.cameras).log(VisitUpdated(seen))
+    line = capsys.readouterr().err.rstrip()
     assert len(line) < 160, line
+    assert line.endswith(" visit=20260301T120000.000000Z-12")
+    assert "matched, confidence 0.87, friend" in line
 
 
 @pytest.mark.parametrize(
