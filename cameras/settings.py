@@ -47,7 +47,7 @@ class CameraSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,44}$")
+    id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,44}$", description="1 to 44 letters, digits, _ or -")
     url: str
     """Without user and password."""
     name: str = Field(default="", max_length=256)

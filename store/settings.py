@@ -46,7 +46,9 @@ class StoreSettings(BaseModel):
     user: Annotated[str, Field(max_length=1024)] = ""
     """User of the MongoDB server, as it is, instead of a percent-encoded one in the URL."""
     password: Annotated[SecretStr, Field(max_length=1024)] = SecretStr("")
-    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$")] = "facend"
+    database: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$", description="1 to 38 letters, digits, _ or -")
+    ] = "facend"
     token: SecretStr = SecretStr("")
     """The token of the user in whose name the daemon stores; empty for one of its own."""
     mongod: Path | None = None

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from daemon.app import Application
 from daemon.benchmarks.camera_process import cpu_seconds
-from daemon.config import file as settings_file
 from daemon.config.settings import Settings
+from daemon.config.validation import validate
 from daemon.events.bus import EventBus
 from daemon.events.types import SightingStored
 from daemon.runtime import logs
@@ -34,7 +34,7 @@ _print_lock = threading.Lock()
 def main() -> None:
     path = Path(sys.argv[1])
     logs.configure("console", "warning")
-    settings = settings_file.validate(json.loads(path.read_text()), source=str(path))
+    settings = validate(json.loads(path.read_text()), source=str(path))
     with ready(settings) as models:
         event_loop.run(_run(settings, models))
     leave(0)

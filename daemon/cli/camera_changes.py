@@ -12,9 +12,9 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.options import password_option
 from daemon.cli.output import to_json
 from daemon.cli.store import with_store
-from daemon.config import file as settings_file
 from daemon.config.camera_documents import KNOWN, SECRETS, plain, to_document
 from daemon.config.camera_secrets import CameraSecrets
+from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError, StartError
 from pipeline.base.redaction import redact, redact_text
 from store import BadValueError, ConflictError, Context, Users
@@ -143,7 +143,7 @@ def _validated(raw: Mapping[str, Any]) -> CameraSettings:
         raise SettingsError(
             ["the names of secrets cannot be set: set the password, or the URL with a password"]
         )
-    return settings_file.validate_camera(raw, f"camera {raw.get('id')}")
+    return validate_camera(raw, f"camera {raw.get('id')}")
 
 
 def _parsed(changes: tuple[str, ...]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cameras.settings import CameraSettings
-from daemon.config import file as settings_file
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.secrets import SecretError
+from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError
 from pipeline.base.urls import holds_secret
 from store import BadValueError
@@ -82,7 +82,7 @@ def read_camera(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSe
                 raw[key] = secrets.get(document[name])
             except SecretError as error:
                 raise SettingsError([f"{source}: {name}: {error}"]) from error
-    return settings_file.validate_camera(raw, source)
+    return validate_camera(raw, source)
 
 
 def misspelt(document: Mapping[str, Any]) -> dict[str, str]:
@@ -122,6 +122,6 @@ def check_document(document: Mapping[str, Any]) -> None:
     """
     raw = {key: value for key, value in document.items() if key in CameraSettings.model_fields}
     try:
-        settings_file.validate_camera(raw, "the camera")
+        validate_camera(raw, "the camera")
     except SettingsError as error:
         raise BadValueError("; ".join(error.problems)) from error

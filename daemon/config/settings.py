@@ -191,7 +191,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-TimeOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+TimeOfDay = Annotated[
+    str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", description="a time HH:MM, for example 03:30")
+]
 
 
 class JobsSettings(Section):

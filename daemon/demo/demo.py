@@ -9,8 +9,8 @@ import click
 
 from cameras.errors import ClipError
 from daemon.app import Application
-from daemon.config import file as settings_file
 from daemon.config.settings import HttpSettings, Settings
+from daemon.config.validation import validate
 from daemon.demo.clip import DemoClipError, make_demo_clip
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
@@ -80,7 +80,7 @@ def _settings(data_dir: Path, clip: Path, port: int | None) -> Settings:
         "http": {"port": HttpSettings().port if port is None else port},
         "cameras": [{"id": CAMERA_ID, "url": clip.absolute().as_uri(), "loop": True}],
     }
-    return settings_file.validate(raw, source="demo")
+    return validate(raw, source="demo")
 
 
 async def _introduce(application: Application, settings: Settings) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.errors import RegionError
 
+FRACTIONS = "numbers are fractions of the picture, 0 to 1"
+
 Outline = tuple[tuple[float, float], ...]
 """Corners (x, y) in fractions of the picture's width and height."""
 
@@ -48,7 +50,9 @@ def _corners(outline: Outline) -> NDArray[np.float32]:
 def _outline(number: int, shape: object) -> Outline:
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise RegionError(f"shape {number} is {shape!r}; give [left, top, right, bottom] or [[x, y], ...]")
-    if len(shape) == 4 and all(_is_fraction(value) for value in shape):
+    if len(shape) == 4 and all(isinstance(value, int | float) for value in shape):
+        if not all(_is_fraction(value) for value in shape):
+            raise RegionError(f"rectangle {number} is {list(shape)}; {FRACTIONS}")
         left, top, right, bottom = (float(value) for value in shape)
         if left >= right or top >= bottom:
             raise RegionError(f"rectangle {number} is {list(shape)}; left < right and top < bottom must hold")
@@ -64,7 +68,7 @@ def _corner(number: int, point: object) -> tuple[float, float]:
         x, y = point
         if _is_fraction(x) and _is_fraction(y):
             return float(x), float(y)
-    raise RegionError(f"shape {number} has {point!r}; numbers are fractions of the picture, 0 to 1")
+    raise RegionError(f"shape {number} has {point!r}; {FRACTIONS}")
 
 
 def _is_fraction(value: object) -> TypeGuard[float]:

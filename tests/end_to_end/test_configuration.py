@@ -119,7 +119,7 @@ def test_a_changed_file_is_seen_without_a_signal(box: Box) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("[[cameras]]\nid = 3\n", "cameras[2].id = 3: "), ("[[cameras\n", "this is no TOML")],
+    [("[[cameras]]\nid = 3\n", "cameras[2].id = 3: "), ("[[cameras\n", "not valid TOML")],
 )
 def test_a_broken_file_keeps_nobody_from_asking_the_daemon(box: Box, fault: str, said: str) -> None:
     """It runs on with what it has; the command says so, and what is wrong with the file."""

@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
-from daemon.config import file as settings_file
 from daemon.config.camera_documents import to_document
 from daemon.config.camera_secrets import CameraSecrets
+from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError
 from store import BadValueError, Context, Users
 from tests.daemon_process import daemon, facend, write_settings
@@ -58,7 +58,7 @@ async def test_200_urls_with_secrets_show_nowhere(ctx: Context, user: Users.Mode
             await ctx.cameras.add(user, raw)
         shown.append((secret, str(refused.value)))
         try:
-            camera = settings_file.validate_camera(raw, "the camera")
+            camera = validate_camera(raw, "the camera")
         except SettingsError as error:
             shown.append((secret, str(error)))
             with pytest.raises(ValidationError) as invalid:

@@ -21,8 +21,10 @@ from daemon.config import file as settings_file
 from daemon.config.camera_documents import read_cameras
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.collection_cameras import read_copy
+from daemon.config.masking import masked
 from daemon.config.secrets import SecretError
 from daemon.config.service_user import own_token
+from daemon.config.validation import validate, validate_camera
 from daemon.errors import SettingsError, StartError
 from daemon.runtime.crashes import CrashNotes
 from store import Context, StoreError, User
@@ -156,7 +158,7 @@ def test_settings_and_urls_of_any_content_are_taken_or_refused(tmp_path: Path) -
         fields = {made.one(*cameras): made.plain() for _ in range(made.random.randrange(3))}
         raw = {"id": "door", "url": made.text(), **fields}
         with contextlib.suppress(SettingsError):
-            camera = settings_file.validate_camera(raw, "test")
+            camera = validate_camera(raw, "test")
             json.dumps([camera.connect_url(), camera.masked_url, camera.fingerprint])
             if camera.kind in (UrlKind.RTSP, UrlKind.HTTP):
                 assert host_of(camera.url)
@@ -164,8 +166,8 @@ def test_settings_and_urls_of_any_content_are_taken_or_refused(tmp_path: Path) -
         section = made.one("store", "facens", "uploads", "http", "jobs", "persons", "pipeline", "spool")
         known = list(type(getattr(settings_file.Settings(), section)).model_fields)
         with contextlib.suppress(SettingsError):
-            settings = settings_file.validate({section: {made.one(*known): made.plain()}}, "test", tmp_path)
-            json.dumps(settings_file.masked(settings), default=str)
+            settings = validate({section: {made.one(*known): made.plain()}}, "test", tmp_path)
+            json.dumps(masked(settings), default=str)
 
 
 def test_files_of_any_content_are_read_or_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from cameras.settings import CameraSettings
 from daemon.config import file as settings_file
+from daemon.config.masking import masked
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError
 from pipeline.base.redaction import redact_text
@@ -93,7 +94,7 @@ def shown_for(path: Path, text: str, *, service: bool) -> str:
             assert len(problem.splitlines()) == 1
             assert len(problem) < 1000
         return "\n".join(problem.removeprefix(f"{path}: ") for problem in error.problems)
-    return json.dumps(settings_file.masked(settings), default=str) + repr(settings)
+    return json.dumps(masked(settings), default=str) + repr(settings)
 
 
 @given(settings=files(), service=st.booleans())

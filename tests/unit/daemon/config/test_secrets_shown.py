@@ -113,5 +113,5 @@ def test_a_value_from_outside_is_hidden_under_any_key(tmp_path: Path) -> None:
     assert shown["plugins"]["options"]["x"]["floor"] == "***"
     assert shown["cameras"][0]["url"] == "rtsp://***@hall.example/live"
     path.write_text('log_level = "${env:BOX}"\n')
-    with pytest.raises(SettingsError, match=r'log_level = "\*\*\*": input should be'):
+    with pytest.raises(SettingsError, match=r'log_level = "\*\*\*": expected'):
         settings_file.load(path, {"BOX": "7"})

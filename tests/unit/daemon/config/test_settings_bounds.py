@@ -10,8 +10,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
 from cameras.settings import CameraSettings
-from daemon.config import file as settings_file
 from daemon.config.settings import Settings
+from daemon.config.validation import validate
 from daemon.errors import SettingsError
 
 
@@ -48,7 +48,7 @@ def problems(path: tuple[str, ...], value: object) -> list[str]:
         assert isinstance(inner, dict)
         inner = {"cameras": [{"id": "door", "url": "rtsp://h/", **inner["cameras"]}]}
     try:
-        settings_file.validate(inner, "settings.toml", Path("/"))
+        validate(inner, "settings.toml", Path("/"))
     except SettingsError as error:
         return error.problems
     return []

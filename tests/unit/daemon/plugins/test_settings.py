@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import file as settings_file
+from daemon.config.masking import masked
 from daemon.errors import SettingsError
 
 
@@ -38,7 +39,7 @@ limit = 3
 """
     settings = load(tmp_path, text, HOOK="hush")
     assert settings.plugins.options["hook"]["token"] == "hush"  # noqa: S105 - the value that has to be hidden
-    shown = settings_file.masked(settings)["plugins"]["options"]["hook"]
+    shown = masked(settings)["plugins"]["options"]["hook"]
     assert shown["token"] == "***"  # noqa: S105 - what is shown instead
     assert shown["limit"] == 3
     assert "hush" not in str(shown)

@@ -25,7 +25,7 @@ def test_rectangles_and_polygons_are_joined() -> None:
 @pytest.mark.parametrize(
     ("shapes", "hint"),
     [
-        ([[0, 0, 100, 50]], "fractions"),
+        ([[0, 0, 100, 50]], r"rectangle 1 is \[0, 0, 100, 50\]; .*fractions"),
         ([[0.5, 0, 0.2, 1]], "left < right"),
         ([[[0, 0], [1, 1]]], "at least 3"),
         ([[[0, 0], [1, "a"], [1, 1]]], "fractions"),
