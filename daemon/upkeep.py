@@ -13,7 +13,7 @@ from daemon.storing import StoreSession, Storing
 from pipeline.models.engine import Models
 from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
 from store.facens.sync.diff import entries_listed
-from store.facens.sync.migrate import Proof, bring_over
+from store.facens.sync.migrate import MigrationReport, migrate_facens
 from store.identity.evidence import PersonEvidence
 from store.identity.unassigned import UnassignedFaces
 from store.mongo.term_leases import TermLeases
@@ -112,7 +112,7 @@ class Upkeep:
             async for finding in Doctor(session.ctx, grace).findings(repair=repair, force=force):
                 yield finding
 
-    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> Proof:
+    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> MigrationReport:
         """Correct the facen storage from MongoDB, and prove that both are equal; see `rebuild_facens`.
 
         Raises:
@@ -167,7 +167,7 @@ class Upkeep:
             yield not other
 
 
-async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]) -> Proof:
+async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]) -> MigrationReport:
     """Correct each face whose entry in the facen storage differs from MongoDB, prove that both are equal, and
     save a snapshot. Searches find every person meanwhile.
 
@@ -190,7 +190,7 @@ async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]
         on_progress(done, entries)
 
     compared(0)
-    proof = await bring_over(ctx.database, ctx.facens, compared, ctx.faces.locks)
+    proof = await migrate_facens(ctx.database, ctx.facens, compared, ctx.faces.locks)
     try:
         await ctx.facens_lifecycle.save()
     except OSError as error:

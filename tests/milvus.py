@@ -125,6 +125,6 @@ async def milvus_owner(milvus_settings: FacensSettings) -> AsyncIterator[ObjectI
 
     owner = ObjectId()
     yield owner
-    storage = await MilvusFacens.connected(milvus_settings)
-    await storage.erase(owner)
+    storage = await MilvusFacens.connect(milvus_settings)
+    await storage.drop_owner(owner)
     await storage.close()

@@ -27,7 +27,7 @@ from store.facens.pack import claim_pack, stored_pack
 from store.facens.storage import FacenStorage
 from store.facens.sync.diff import entries_listed
 from store.facens.sync.factory import open_storage
-from store.facens.sync.migrate import Proof, bring_over
+from store.facens.sync.migrate import MigrationReport, migrate_facens
 from store.facens.sync.reconcile import listed_galleries
 from store.facens.sync.snapshot import SnapshotError, summary
 from store.settings import LOCAL
@@ -101,21 +101,21 @@ def rebuild(command: CommandContext) -> None:
     """
     pack = _pack(command)
     if data_folder.is_held(command.settings.data_dir):
-        _echo_proof(command, _rebuilt_by_daemon(command, pack))
+        _echo_report(command, _rebuilt_by_daemon(command, pack))
         return
 
     async def clear(ctx: Context, _: Users.Model) -> None:
         await claim_pack(ctx.database, pack.name, pack.facen_size)
         await _clear(ctx)
 
-    async def work(ctx: Context, _: Users.Model) -> Proof:
-        ctx.facens_lifecycle.forget()
+    async def work(ctx: Context, _: Users.Model) -> MigrationReport:
+        ctx.facens_lifecycle.remove_snapshots()
         proof = await _copied(ctx, ctx.facens)
         await ctx.facens_lifecycle.save()
         return proof
 
     _with_facens(command, clear, None)  # of any pack
-    _echo_proof(command, _with_facens(command, work, pack))
+    _echo_report(command, _with_facens(command, work, pack))
 
 
 @facens.command()
@@ -141,12 +141,12 @@ def migrate(command: CommandContext, url: str) -> None:
             f"--to {shown}: the facens are stored there already; `facend facens rebuild` repairs them"
         )
 
-    async def work(ctx: Context, _: Users.Model) -> Proof:
+    async def work(ctx: Context, _: Users.Model) -> MigrationReport:
         target = await open_storage(wanted, pack.facen_size, pack.name)
         try:
             if wanted.is_remote:
                 return await _copied(ctx, target)
-            local = ctx.facens_lifecycle.of(target)
+            local = ctx.facens_lifecycle.for_storage(target)
             await local.open(command.settings.data_dir / "facens", pack.name, pack.facen_size)
             proof = await _copied(ctx, target)
             await local.save()
@@ -154,7 +154,7 @@ def migrate(command: CommandContext, url: str) -> None:
         finally:
             await target.close()
 
-    _echo_proof(command, _with_facens(command, work, pack))
+    _echo_report(command, _with_facens(command, work, pack))
     if not command.as_json:
         step = "remove facens.url" if url == LOCAL else "set facens.url to this URL"
         click.echo(f"next: {step} and restart the daemon")
@@ -191,7 +191,7 @@ def reembed(command: CommandContext, force: bool) -> None:
         )
 
 
-def _rebuilt_by_daemon(command: CommandContext, pack: Pack) -> Proof:
+def _rebuilt_by_daemon(command: CommandContext, pack: Pack) -> MigrationReport:
     """Rebuild in the daemon, which holds the facens and can lock a face while it is replaced."""
 
     async def own_token(ctx: Context, user: Users.Model) -> str:
@@ -227,13 +227,13 @@ async def _clear(ctx: Context) -> None:
         await ctx.facens.drop(owner, gallery)
 
 
-async def _copied(ctx: Context, target: FacenStorage) -> Proof:
+async def _copied(ctx: Context, target: FacenStorage) -> MigrationReport:
     entries = sum((await entries_listed(ctx.database["faces"])).values())
     with progress(entries, "copying facens") as step:
-        return await bring_over(ctx.database, target, step)
+        return await migrate_facens(ctx.database, target, step)
 
 
-def _echo_proof(command: CommandContext, proof: Proof) -> None:
+def _echo_report(command: CommandContext, proof: MigrationReport) -> None:
     if command.as_json:
         click.echo(to_json(asdict(proof)))
         return

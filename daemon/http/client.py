@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.status import DaemonReport
-from store.facens.sync.migrate import Proof
+from store.facens.sync.migrate import MigrationReport
 from store.upkeep.doctor.findings import Finding
 
 STATUS_TIMEOUT_SECONDS = 3
@@ -76,7 +76,7 @@ def findings(
         yield Finding.of_json(line)
 
 
-def rebuild(settings: Settings, token: str, on_progress: Callable[[int, int], object]) -> Proof:
+def rebuild(settings: Settings, token: str, on_progress: Callable[[int, int], object]) -> MigrationReport:
     """Let the daemon correct its facen storage from MongoDB.
 
     `on_progress` gets the number of entries compared, and their total.
@@ -90,7 +90,7 @@ def rebuild(settings: Settings, token: str, on_progress: Callable[[int, int], ob
         if "of" in line:
             on_progress(line["done"], line["of"])
         else:
-            proof = Proof(**line)
+            proof = MigrationReport(**line)
     if proof is None:
         raise StartError("the daemon's answer has no result: is it another version?")
     return proof

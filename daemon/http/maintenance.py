@@ -19,7 +19,7 @@ from starlette.routing import Route
 from daemon.http.credentials import credentials
 from pipeline.base.background import supervised
 from store import StoreError
-from store.facens.sync.migrate import Proof
+from store.facens.sync.migrate import MigrationReport
 from store.upkeep.doctor.doctor import GRACE
 from store.upkeep.doctor.findings import Finding
 
@@ -40,7 +40,7 @@ class Maintenance(Protocol):
         """Inconsistencies in the store, repaired if `repair`."""
         ...
 
-    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> Proof:
+    async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> MigrationReport:
         """Correct the facen storage from MongoDB; reports entries compared, and their total."""
         ...
 
@@ -72,7 +72,7 @@ def rebuild_route(maintenance: Maintenance) -> Route:
         def report(done: int, of: int) -> None:
             progress.update(done=done, of=of)
 
-        async def work() -> Proof | StoreError:
+        async def work() -> MigrationReport | StoreError:
             try:
                 return await maintenance.rebuild_facens(report)
             except StoreError as error:  # for the client; any other error ends the process

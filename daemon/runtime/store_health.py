@@ -7,7 +7,7 @@ import structlog
 
 from store import Context, StoreError, StoreUnavailableError
 from store.collections.galleries import DEFAULT_GALLERY
-from store.facens.engine.local import GALLERIES_AT_ONCE
+from store.facens.engine.local import GALLERIES_BATCH
 from store.facens.sync.factory import local_shards
 from store.settings import CAMERA_GALLERY, CAMERA_REFERENCES, ENROLLED_GALLERY, PERSON_GALLERY, REFERENCES
 
@@ -93,10 +93,10 @@ class StoreHealth:
     async def _count_facens(self, ctx: Context) -> None:
         health = await ctx.facens.health()
         self.shards = {"live": sum(shard.live for shard in health), "total": len(health)}
-        await ctx.facens_lifecycle.heal()
+        await ctx.facens_lifecycle.recover_shards()
         facens: dict[str, float] = dict.fromkeys(GALLERY_KINDS, 0)
         for number, (user, gallery) in enumerate(await ctx.facens.galleries()):
-            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
+            if number % GALLERIES_BATCH == GALLERIES_BATCH - 1:
                 await asyncio.sleep(0)  # calls in memory never yield to the loop
             facens[gallery_kind(gallery)] += await ctx.facens.count(user, gallery)
         self.facens = facens

@@ -1,7 +1,7 @@
 """The model pack of the stored facens.
 
-Facens of two models must never be compared, and their numbers do not identify the model. So the database
-records the pack of its facens, and opening it with another one is refused.
+Facens of different models must never be compared, and their values do not identify the model. So the database
+records the pack of its facens, and is not opened with another one.
 """
 
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ ID = "pack"
 @dataclass(frozen=True, slots=True)
 class StoredPack:
     database: str
-    """An id that no other database has."""
+    """A unique id of the database."""
     name: str
     size: int
-    """How many numbers a facen has."""
+    """Size of a facen."""
     becoming: str | None = None
-    """The pack that the facens are being made anew for."""
+    """The pack for which the facens are being recomputed."""
 
 
 async def stored_pack(database: Database) -> StoredPack | None:
-    """What the database says; None where nothing was stored for a pack yet."""
+    """The recorded pack; None if none is recorded yet."""
     try:
         document = await database[COLLECTION].find_one({"_id": ID})
     except DRIVER_ERRORS as error:
@@ -41,11 +41,11 @@ async def stored_pack(database: Database) -> StoredPack | None:
 
 
 async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
-    """Makes sure that the stored facens are of this pack. PackError where they are of another one."""
+    """Record this pack if none is recorded. PackError if the stored facens are of another pack."""
     fresh = {"database": str(ObjectId()), "name": name, "size": size}
     try:
         if await database[COLLECTION].find_one({"_id": ID}) is None:
-            # Stored before the database kept book of it, or the note is damaged: the faces say so themselves.
+            # An older database, or a damaged record: each face also names its pack.
             foreign = {"detector_info.pack": {"$type": "string", "$ne": name}}
             face = await database["faces"].find_one(foreign, {"detector_info.pack": 1})
             if face is not None:
@@ -65,7 +65,7 @@ async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
 
 
 async def known_pack(database: Database, name: str, size: int) -> StoredPack | None:
-    """As `claim_pack`, but changes nothing: None where the database knows no pack, or has no facens of it."""
+    """As `claim_pack`, read-only: None if no pack is recorded, or the recorded one has no facens."""
     held = await stored_pack(database)
     if held is None:
         return None
@@ -81,19 +81,19 @@ async def known_pack(database: Database, name: str, size: int) -> StoredPack | N
 def _checked(held: StoredPack, name: str, size: int) -> StoredPack:
     if held.becoming is not None:
         raise PackError(
-            f"the stored facens are being made anew, from the model pack {held.name} to {held.becoming}: "
-            f"set models.pack to {held.becoming} and let `facend facens re-embed` come to its end"
+            f"the stored facens are being recomputed, from the model pack {held.name} to {held.becoming}: "
+            f"set models.pack to {held.becoming} and complete `facend facens re-embed`"
         )
     if (held.name, held.size) != (name, size):
         raise PackError(
             f"the stored facens are of the model pack {held.name}, not of {name}: "
-            f"set models.pack to {held.name}, or make them anew with `facend facens re-embed`"
+            f"set models.pack to {held.name}, or recompute them with `facend facens re-embed`"
         )
     return held
 
 
 async def set_pack(database: Database, name: str, size: int, becoming: str | None = None) -> None:
-    """Records the pack of the facens, and the one that they are being recomputed for."""
+    """Record the pack of the facens, and the one for which they are being recomputed."""
     try:
         await database[COLLECTION].update_one(
             {"_id": ID},
@@ -108,7 +108,7 @@ async def set_pack(database: Database, name: str, size: int, becoming: str | Non
 
 
 def pack_of(face: Mapping[str, Any]) -> str | None:
-    """The pack recorded in a face's document; None where there is none."""
+    """The pack named in a face's document; None without one."""
     details = face.get("detector_info")
     name = details.get("pack") if isinstance(details, dict) else None
     return name if isinstance(name, str) else None

@@ -1,7 +1,7 @@
 """The facen storage: galleries of facens, searched for the nearest.
 
-A gallery belongs to an owner; the same name with another owner is another gallery. Ids are
-those of faces. What is stored here is a copy: MongoDB is the truth.
+A gallery is identified by its owner and name. Ids are those of faces. The storage is a copy: MongoDB is
+authoritative.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,14 +18,14 @@ from store.errors import BadValueError
 
 GalleryKey = tuple[ObjectId, str]
 """Owner and name."""
-CONVERT_AT_ONCE = 10_000
-SAME = 1e-4
-"""Two facens whose numbers are nowhere further apart are the same one: half precision, and reckoning in
-another order, change less."""
+CHUNK = 10_000
+"""Ids converted at once; longer conversions would block other threads."""
+TOLERANCE = 1e-4
+"""Maximum difference of any value between equal facens. Half precision and rounding change values less."""
 
 
 class FacenHit(NamedTuple):
-    """One face that a search found."""
+    """A face found by a search."""
 
     id: int
     confidence: float
@@ -34,21 +34,22 @@ class FacenHit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FacenSearch:
-    """What a search found, and who answered."""
+    """The result of a search."""
 
     hits: list[FacenHit]
-    """The best first; the older id first where two are alike."""
+    """Best first; with equal confidence, the smaller id first."""
     live_servers: int
+    """Shards that answered."""
     total_servers: int
 
 
-class Compared(NamedTuple):
-    """What a gallery holds of some faces."""
+class Comparison(NamedTuple):
+    """A comparison of facens with the entries of a gallery. Missing entries count in neither field."""
 
     same: int
     """Number of entries with the same facen."""
     other: list[int]
-    """The ids of those that are there with other facens."""
+    """Ids of entries with another facen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +57,33 @@ class ShardHealth:
     name: str
     live: bool
     facens: int
-    """How many it holds; 0 where it does not answer."""
+    """Number of facens; 0 if it does not answer."""
 
 
 class FacenStorage(Protocol):
-    """What every engine offers.
+    """The interface of all engines.
 
-    Facens are (size,) float32 and normalised; a facen of another size is a BadValueError.
-    Every method raises FacenStorageError, naming the shard, where a shard does not do its part.
+    Facens have shape (size,), float32, normalised; another size is a BadValueError. Every method raises
+    FacenStorageError, which names the shard, if a shard fails.
     """
 
     pack: str | None
     """The model pack of the facens; None where any is accepted."""
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
-        """Adds a face to a gallery. FacenExistsError where it is there already."""
+        """Add a face to a gallery. FacenExistsError if it is already there."""
         ...
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
-        """Adds those that are not there yet, and returns how many these were."""
+        """Add those that are missing; returns their number."""
         ...
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        """Removes a face from a gallery; False where it was not there."""
+        """Remove a face from a gallery; returns whether it was there."""
         ...
 
     async def drop(self, owner: ObjectId, gallery: str) -> None:
-        """Removes a gallery with everything in it; no error where there is none."""
+        """Remove a gallery and its entries. No error if it does not exist."""
         ...
 
     async def search(
@@ -95,70 +96,83 @@ class FacenStorage(Protocol):
         allowed: Iterable[int] | None = None,
         ignore_errors: bool = False,
     ) -> FacenSearch:
-        """The `limit` most alike faces with at least this confidence, among the allowed ids if given.
+        """The `limit` most similar faces with at least this confidence.
 
-        Many allowed ids are best given as an array of int64.
+        Args:
+            allowed: search only these ids. For many ids, pass an array of int64.
+            ignore_errors: search the remaining shards if one fails.
         """
         ...
 
     async def search_many(
         self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
     ) -> list[FacenSearch]:
-        """The same for several facens at once."""
+        """As `search`, for several facens."""
         ...
 
-    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
-        """Whether faces are there with these facens; those that are not there are left out."""
+    async def compare(
+        self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]
+    ) -> Comparison:
+        """Compare these facens with the entries of a gallery."""
         ...
 
     async def count(self, owner: ObjectId, gallery: str) -> int: ...
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
-        """The ids of a gallery's faces, in order."""
+        """The ids of a gallery, in order."""
         ...
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
-        """Owner and name of each gallery that holds a face."""
+        """The galleries with entries."""
         ...
 
     async def health(self) -> list[ShardHealth]:
-        """Every shard, whether it lives or not."""
+        """The state of every shard."""
         ...
 
     async def close(self) -> None: ...
 
 
-def checked_facen(facen: Facen, size: int | None) -> Facen:
-    """The facen. BadValueError unless it is a valid one of `size` numbers."""
-    if facen.ndim != 1 or not len(facen) or not np.isfinite(facen).all():
-        raise BadValueError("a facen is a row of finite numbers")
-    if size is not None and len(facen) != size:
-        raise BadValueError(f"the facens here have {size} numbers, this one has {len(facen)}")
-    return facen
+class FacenSize:
+    """The size of a storage's facens: given, or that of the first facen."""
+
+    def __init__(self, size: int | None) -> None:
+        self.value = size
+
+    def checked(self, facen: Facen) -> Facen:
+        """The facen. BadValueError if it is not a row of finite numbers, or has another size."""
+        if facen.ndim != 1 or not len(facen) or not np.isfinite(facen).all():
+            raise BadValueError("a facen is a row of finite numbers")
+        if self.value is None:
+            self.value = len(facen)
+        elif len(facen) != self.value:
+            raise BadValueError(f"the facens here have {self.value} numbers, this one has {len(facen)}")
+        return facen
 
 
-def listed(ids: NDArray[np.int64]) -> list[int]:
-    """The ids in order, each once. In parts, because making Python's numbers holds everything else up."""
+def sorted_ids(ids: NDArray[np.int64]) -> list[int]:
+    """The distinct ids in order. Converts in chunks, because a long conversion holds the GIL."""
     ordered = np.unique(ids)
     numbers: list[int] = []
-    for start in range(0, len(ordered), CONVERT_AT_ONCE):
-        numbers += ordered[start : start + CONVERT_AT_ONCE].tolist()
+    for start in range(0, len(ordered), CHUNK):
+        numbers += ordered[start : start + CHUNK].tolist()
     return numbers
 
 
-def unwrapped(ids: list[int]) -> NDArray[np.int64]:
-    """Empties the list, in parts: freeing a million Python numbers at once would block the event loop."""
+def drained(ids: list[int]) -> NDArray[np.int64]:
+    """An array of the ids. Empties the list in chunks: freeing a million ints at once would block the event
+    loop."""
     array = id_array(ids)
     while ids:
-        del ids[-CONVERT_AT_ONCE:]
+        del ids[-CHUNK:]
     return array
 
 
 def id_array(ids: Iterable[int]) -> NDArray[np.int64]:
-    """In parts, because looking at many of Python's numbers holds up all other threads."""
+    """An array of the ids. Converts in chunks, because a long conversion holds the GIL."""
     if isinstance(ids, np.ndarray):
         return ids.astype(np.int64, copy=False)
     numbers = iter(ids)
     parts = [np.empty(0, dtype=np.int64)]
-    while len(part := np.fromiter(islice(numbers, CONVERT_AT_ONCE), dtype=np.int64)):
+    while len(part := np.fromiter(islice(numbers, CHUNK), dtype=np.int64)):
         parts.append(part)
     return np.concatenate(parts)

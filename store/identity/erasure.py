@@ -250,7 +250,7 @@ class Erasure:
     async def _remove_snapshots(self) -> None:
         """Remove the facen snapshots, which contain the erased facens; the next start does not need them."""
         try:
-            await asyncio.to_thread(self._ctx.facens_lifecycle.forget)
+            await asyncio.to_thread(self._ctx.facens_lifecycle.remove_snapshots)
         except OSError as error:
             raise StoreError(
                 f"the snapshots of the facens cannot be removed: {error}; erase again"

@@ -32,7 +32,7 @@ from store.facens.milvus import storage as milvus_module
 from store.facens.milvus.names import gallery_of, partition_of
 from store.facens.milvus.storage import MilvusFacens
 from store.facens.sync.load import fill
-from store.facens.sync.migrate import bring_over, prove_equal
+from store.facens.sync.migrate import migrate_facens, verify_equal
 from tests.daemon_process import write_settings
 from tests.facens import like, person_facen, stored
 from tests.faces import models_dir
@@ -54,13 +54,13 @@ A, B = ObjectId(), ObjectId()
 async def storage(request: pytest.FixtureRequest) -> AsyncIterator[FacenStorage]:
     if request.param == "milvus":
         server = request.getfixturevalue("milvus")
-        engine = await MilvusFacens.connected(FacensSettings(url=SecretStr(server.url)))
+        engine = await MilvusFacens.connect(FacensSettings(url=SecretStr(server.url)))
     else:
         engine = ENGINES[request.param]()
     yield engine
     if isinstance(engine, MilvusFacens):
         for owner in (A, B):
-            await engine.erase(owner)
+            await engine.drop_owner(owner)
     await engine.close()
 
 
@@ -178,7 +178,7 @@ async def test_milvus_that_does_not_answer_is_an_error_that_names_it(
 ) -> None:
     """Within the deadline; a search that ignores errors says that nobody answered; then all is well again."""
     settings = FacensSettings(url=SecretStr(milvus.url), timeout_seconds=1)
-    storage = await MilvusFacens.connected(settings, 128, "a pack")
+    storage = await MilvusFacens.connect(settings, 128, "a pack")
     await storage.add(milvus_owner, "g", 1, person_facen(1))
     milvus.freeze(True)
     try:
@@ -191,7 +191,7 @@ async def test_milvus_that_does_not_answer_is_an_error_that_names_it(
         assert (found.hits, found.live_servers, found.total_servers) == ([], 0, 1)
         assert [shard.live for shard in await storage.health()] == [False]
         with pytest.raises(StoreUnavailableError, match=r"facens\.url"):
-            await MilvusFacens.connected(settings)
+            await MilvusFacens.connect(settings)
     finally:
         milvus.freeze(False)
     async with asyncio.timeout(30):
@@ -206,12 +206,12 @@ async def test_milvus_knows_its_pack_and_what_others_stored(
 ) -> None:
     """Another pack is refused; a second connection sees galleries made and dropped by the first."""
     settings = FacensSettings(url=SecretStr(milvus.url), consistency="strong")
-    one, two = [await MilvusFacens.connected(settings, 128, "a pack") for _ in range(2)]
+    one, two = [await MilvusFacens.connect(settings, 128, "a pack") for _ in range(2)]
     monkeypatch.setattr(milvus_module, "PAGE", 3)
     await one.add_many(milvus_owner, "cam_a-b", [(number, person_facen(number)) for number in range(10)])
     for wrong in ((128, "another pack"), (512, "a pack")):
         with pytest.raises(PackError, match="rebuild"):
-            await MilvusFacens.connected(settings, *wrong)
+            await MilvusFacens.connect(settings, *wrong)
     assert await two.ids(milvus_owner, "cam_a-b") == list(range(10))
     assert await two.galleries(milvus_owner) == [(milvus_owner, "cam_a-b")]
     found = await two.search(milvus_owner, "cam_a-b", person_facen(4), 1, 0.9)
@@ -238,7 +238,7 @@ async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
 ) -> None:
     """From memory to Milvus, while faces come and go; a second run brings only what is missing."""
     user = await ctx.users.add({})
-    target = await MilvusFacens.connected(milvus_settings, 128)
+    target = await MilvusFacens.connect(milvus_settings, 128)
     try:
         faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(12)]
         half = {"_id": {"$in": [one["_id"] for one in faces[:5]]}}
@@ -253,18 +253,18 @@ async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
                 await stored(ctx, user, person_facen(number), ["a"])
             await ctx.faces.remove_one(user, {"_id": faces[6]["_id"]})
 
-        proof, _ = await asyncio.gather(bring_over(ctx.database, target, counted.append), go_on())
+        proof, _ = await asyncio.gather(migrate_facens(ctx.database, target, counted.append), go_on())
         assert proof.put_right == 1
         assert counted[0] == 10  # what was there
-        proof = await bring_over(ctx.database, target)
+        proof = await migrate_facens(ctx.database, target)
         assert (proof.galleries, proof.entries, proof.looked_for, proof.put_right) == (2, 28, 28, 0)
         for gallery in ("a", "b"):
             assert await target.ids(user["_id"], gallery) == await ctx.facens.ids(user["_id"], gallery)
         await target.remove(user["_id"], "a", faces[0]["_id"])
         with pytest.raises(StoreError, match="1 facens are missing"):
-            await prove_equal(ctx.database, target)
+            await verify_equal(ctx.database, target)
     finally:
-        await target.erase(user["_id"])
+        await target.drop_owner(user["_id"])
         await target.close()
 
 
@@ -285,8 +285,8 @@ def test_the_command_moves_facens_to_milvus_and_back(
             await stored(ctx, user, person_facen(number), ["a", "b"])
 
     async def clean() -> None:
-        there = await MilvusFacens.connected(FacensSettings(url=SecretStr(milvus.url)))
-        await there.erase(owners[0])
+        there = await MilvusFacens.connect(FacensSettings(url=SecretStr(milvus.url)))
+        await there.drop_owner(owners[0])
         await there.close()
 
     box.store(two_galleries)

@@ -135,8 +135,8 @@ def test_any_order_of_operations_agrees_with_dictionaries(
 ) -> None:
     """Ids, galleries, counts and searches are those of plain dictionaries after every step."""
     if machine is InThreads:
-        monkeypatch.setattr(local_module, "OFF_LOOP_NUMBERS", 0)
-        monkeypatch.setattr(local_module, "PICKED", 0)
+        monkeypatch.setattr(local_module, "MIN_THREAD_VALUES", 0)
+        monkeypatch.setattr(local_module, "MAX_PICKED", 0)
     run_state_machine_as_test(
         machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None)
     )

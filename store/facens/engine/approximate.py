@@ -1,8 +1,8 @@
-"""Searching large galleries approximately: codes of a few bits say which facens are compared.
+"""Approximate search of large galleries: short codes select the facens that are compared.
 
-Codes are made of a gallery as it was at a moment, in a thread. What has changed since is compared in any
-case, so that whatever was added is found at once and nothing that was removed is. When that becomes much,
-new codes are made. Confidences are exact; only faces may be missing, and the recall is measured each time.
+Codes are computed in a thread from a view of the gallery. Rows changed since then are always compared, so
+that additions are found at once and removed faces are not. After many changes new codes are computed.
+Confidences are exact; faces may be missed, and the recall is measured for each set of codes.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from store.facens.engine.gallery_array import Block, GalleryArray, View, picked
 from store.facens.engine.scan import Floats, search
 from store.facens.storage import FacenHit, GalleryKey
 
-COMPARED = 128
+CANDIDATES = 128
 """Facens compared per query."""
-MOST = COMPARED // 4
-"""Who wants more than this many gets an exact search."""
+MAX_LIMIT = CANDIDATES // 4
+"""A search with a larger limit is exact."""
 CHANGED_SHARE = 1 / 16
-"""New codes are made when so much of a gallery has changed."""
+"""Share of changed rows at which new codes are computed."""
 PROBES = 200
 """Facens searched to measure the recall, …"""
 PROBE_COSINE = 0.7
@@ -34,33 +34,33 @@ log = structlog.get_logger()
 
 
 class Unchanged:
-    """Which rows of a gallery still hold what they held when this began. Its loop tells, any thread asks."""
+    """Which rows of a gallery are unchanged since its creation. Updated by the event loop, read by any
+    thread."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.overwritten = 0
-        self._still = np.ones(count, dtype=np.bool_)
+        self._unchanged = np.ones(count, dtype=np.bool_)
 
     def written(self, row: int) -> None:
-        """The gallery tells of every row."""
-        if row < self.count and self._still[row]:
-            self._still[row] = False
+        """Listener of the gallery's written rows."""
+        if row < self.count and self._unchanged[row]:
+            self._unchanged[row] = False
             self.overwritten += 1
 
-    def among(self, rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
-        """Those of these rows that are unchanged and all that are not, in order, of a gallery that now has so
-        many."""
+    def with_changed(self, rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """The given rows and all changed ones, in order, of a gallery that now has `count` rows."""
         rows = rows[rows < count]
         added = np.arange(self.count, count, dtype=np.intp)
         if not self.overwritten:
             return np.concatenate([rows, added])
-        still = self._still.copy()  # it may go on being changed
-        overwritten = np.flatnonzero(~still[:count])
-        return np.concatenate([np.union1d(rows[still[rows]], overwritten), added])
+        unchanged = self._unchanged.copy()  # a stable copy
+        overwritten = np.flatnonzero(~unchanged[:count])
+        return np.concatenate([np.union1d(rows[unchanged[rows]], overwritten), added])
 
 
 class Approximation:
-    """One gallery's codes, and what they do not know of."""
+    """The codes of one gallery, and the changes since they were computed."""
 
     def __init__(self, codes: Codes, unchanged: Unchanged) -> None:
         self._codes = codes
@@ -76,14 +76,15 @@ class Approximation:
         return self.unchanged.overwritten + abs(count - before) > CHANGED_SHARE * before
 
     def search(self, view: View, queries: Floats, limit: int, threshold: float) -> list[list[FacenHit]]:
-        """As `store.facens.engine.scan.search`, of a view that is not older than the codes."""
-        rows = self.unchanged.among(self._codes.nearest(queries, COMPARED), view.count)
+        """As `store.facens.engine.scan.search`, for a view not older than the codes."""
+        rows = self.unchanged.with_changed(self._codes.nearest(queries, CANDIDATES), view.count)
         few = View([Block(picked(view.blocks, rows), rows)], len(rows), view.precision)
-        # Nearly all ids would be read for nothing, one by one from everywhere in memory.
+        # Row numbers stand for the ids, because reading all ids would access memory at random.
         return [_with_ids(view, hits) for hits in search(few, queries, limit, threshold)]
 
     def recall(self, view: View) -> float:
-        """How often the nearest is found, of faces that are in this view; it is not older than the codes."""
+        """Share of sample faces of the view whose nearest face is found. The view is not older than the
+        codes."""
         rng = np.random.default_rng(view.count)
         rows = np.sort(rng.choice(view.count, min(PROBES, view.count), replace=False)).astype(np.intp)
         facens = widened(picked(view.blocks, rows), view.precision)
@@ -92,13 +93,15 @@ class Approximation:
         probes = PROBE_COSINE * facens + np.float32(np.sqrt(1 - PROBE_COSINE**2)) * aside
         probes /= np.linalg.norm(probes, axis=1, keepdims=True)
         exact = search(view, probes, 1, 0)
-        # One by one, as visitors come: together they would help each other.
+        # Individually: in a joint search, each would also benefit from the candidates of the others.
         found = [self.search(view, probes[number : number + 1], 1, 0)[0] for number in range(len(probes))]
-        return float(np.mean([one[0].id == other[0].id for one, other in zip(exact, found, strict=True)]))
+        return float(
+            np.mean([expected[0].id == hits[0].id for expected, hits in zip(exact, found, strict=True)])
+        )
 
 
 def _with_ids(view: View, hits: Iterable[FacenHit]) -> list[FacenHit]:
-    """The same with the ids that are in these rows."""
+    """The hits with the ids of these rows."""
     block_rows = len(view.blocks[0].ids)
     found = []
     for hit in hits:
@@ -107,70 +110,70 @@ def _with_ids(view: View, hits: Iterable[FacenHit]) -> list[FacenHit]:
     return sorted(found, key=lambda hit: (-hit.confidence, hit.id))
 
 
-Reading = Callable[
+ViewReader = Callable[
     [GalleryArray, Callable[[View], tuple[Approximation, float]]], Awaitable[tuple[Approximation, float]]
 ]
-"""Looks at a gallery in a thread, as it is when it is called."""
+"""Runs a function on a view of a gallery in a thread."""
 
 
 class Approximations:
-    """Those of one storage's galleries, for one event loop."""
+    """The approximations of a storage's galleries, on one event loop."""
 
-    def __init__(self, least: int, reading: Reading) -> None:
-        """`least`: galleries with fewer faces are searched exactly; 0 for all."""
-        self._least = least
-        self._reading = reading
-        self._made: dict[GalleryKey, Approximation] = {}
-        self._making: dict[GalleryKey, asyncio.Task[None]] = {}
+    def __init__(self, min_faces: int, read: ViewReader) -> None:
+        """`min_faces`: galleries with fewer faces are searched exactly; 0: all are."""
+        self._min_faces = min_faces
+        self._read = read
+        self._ready: dict[GalleryKey, Approximation] = {}
+        self._tasks: dict[GalleryKey, asyncio.Task[None]] = {}
 
     @property
     def nbytes(self) -> int:
-        return sum(one.nbytes for one in self._made.values())
+        return sum(one.nbytes for one in self._ready.values())
 
-    def of(self, key: GalleryKey, array: GalleryArray, limit: int) -> Approximation | None:
-        """What leads to the nearest `limit` of a gallery; None where all of it is to be compared.
+    def get(self, key: GalleryKey, array: GalleryArray, limit: int) -> Approximation | None:
+        """The approximation for a search with this limit; None if the search must be exact.
 
-        Where it is missing or old, it is made meanwhile.
+        Starts to compute a missing or old one in the background.
         """
-        if not self._least or len(array) < self._least:
+        if not self._min_faces or len(array) < self._min_faces:
             return None
-        made = self._made.get(key)
-        if (made is None or made.is_old(len(array))) and key not in self._making:
-            task = self._making[key] = supervised(self._make(key, array), "facens: codes")
+        made = self._ready.get(key)
+        if (made is None or made.is_old(len(array))) and key not in self._tasks:
+            task = self._tasks[key] = supervised(self._make(key, array), "facens: codes")
             task.add_done_callback(lambda task: self._ended(key, task))
-        return made if limit <= MOST else None
+        return made if limit <= MAX_LIMIT else None
 
     def forget(self, key: GalleryKey) -> None:
-        """The gallery is gone."""
-        self._made.pop(key, None)
-        if (task := self._making.pop(key, None)) is not None:
+        """The gallery was removed."""
+        self._ready.pop(key, None)
+        if (task := self._tasks.pop(key, None)) is not None:
             task.cancel()
 
     async def close(self) -> None:
-        """Forget all; a thread that makes codes is waited for."""
-        tasks = list(self._making.values())
-        for key in {*self._made, *self._making}:
+        """Remove all, and wait for running computations."""
+        tasks = list(self._tasks.values())
+        for key in {*self._ready, *self._tasks}:
             self.forget(key)
         if tasks:
             await asyncio.wait(tasks)
 
     async def ready(self) -> None:
-        """Returns when nothing is being made."""
-        while self._making:
-            await asyncio.wait(self._making.values())
+        """Wait until no codes are being computed."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
 
     async def _make(self, key: GalleryKey, array: GalleryArray) -> None:
         since = time.monotonic()
         unchanged = Unchanged(len(array))
         array.listeners.append(unchanged.written)
         try:
-            made, recall = await self._reading(array, lambda view: _made(view, unchanged))
+            made, recall = await self._read(array, lambda view: _made(view, unchanged))
         except BaseException:
             array.listeners.remove(unchanged.written)
             raise
-        if (before := self._made.get(key)) is not None:
+        if (before := self._ready.get(key)) is not None:
             array.listeners.remove(before.unchanged.written)
-        self._made[key] = made
+        self._ready[key] = made
         log.info(
             "a gallery is searched approximately",
             gallery=key[1],
@@ -180,8 +183,8 @@ class Approximations:
         )
 
     def _ended(self, key: GalleryKey, task: asyncio.Task[None]) -> None:
-        if self._making.get(key) is task:
-            del self._making[key]
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
 
 
 def _made(view: View, unchanged: Unchanged) -> tuple[Approximation, float]:

@@ -1,8 +1,8 @@
 """The facens of one gallery, in blocks of a few megabytes.
 
-Growing adds a block and copies nothing, so that no addition takes long and little memory lies idle.
-Searches look at a gallery as it was when they began: rows are added behind what they see, and what
-they see is copied, block by block, before a removal changes it.
+A gallery grows by whole blocks without copying, so that additions are fast and little memory is unused.
+Searches read a view of the gallery at their start: new rows are appended behind it, and a block that a view
+uses is copied before a removal changes it (copy on write).
 """
 
 import mmap as system
@@ -17,27 +17,26 @@ from numpy.typing import NDArray
 
 from pipeline.types import Facen
 from store.facens.engine.row_index import RowIndex
-from store.facens.storage import SAME, Compared
+from store.facens.storage import TOLERANCE, Comparison
 
 BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
-"""Of float32 numbers: large enough to search as fast as memory can be read, small enough to copy in a
-millisecond."""
+"""Block size for float32: large enough to search at memory speed, small enough to copy in a millisecond."""
 FIRST_ROWS = 16
 ROWS_AHEAD = 64
 """Rows before the end at which a gallery requests its next block."""
 HALF_SCALE = 32767
 
 MADV_HUGEPAGE: int | None = getattr(system, "MADV_HUGEPAGE", None)
-"""Linux has it."""
+"""Defined on Linux only."""
 
 Stored = NDArray[np.float32 | np.int16]
 
 
 class Precision(StrEnum):
-    """How the numbers of a facen are kept."""
+    """The format of stored facens."""
 
     FULL = "full"
-    """float32, as they came."""
+    """float32."""
     HALF = "half"
     """16 bits each, evenly spaced from −1 to 1: half the memory; a cosine is off by less than 0.0001."""
 
@@ -51,7 +50,7 @@ class Precision(StrEnum):
 
     @property
     def scale(self) -> float:
-        """What a number of ours is multiplied with in storage."""
+        """Factor from values to stored values."""
         return 1 if self is Precision.FULL else HALF_SCALE
 
     def stored(self, facen: Facen) -> Stored:
@@ -60,11 +59,11 @@ class Precision(StrEnum):
         return np.asarray(np.clip(np.rint(facen * HALF_SCALE), -HALF_SCALE, HALF_SCALE), dtype=np.int16)
 
 
-def room(rows: int, size: int, precision: Precision) -> Stored:
-    """(rows, size), not filled. From a huge page on it begins at the start of one, if the system has them.
+def uninitialised(rows: int, size: int, precision: Precision) -> Stored:
+    """An uninitialised array of shape (rows, size). Large ones are aligned to huge pages, where available.
 
-    What lies before and behind is never touched and takes no memory, which would not hold for a part of the
-    heap: there the system may make a huge page of whatever has been touched once.
+    The padding of the mapping is never touched and takes no memory. This would not hold for the heap, where
+    the system may extend huge pages over touched memory.
     """
     wanted = rows * size * np.dtype(precision.dtype).itemsize
     if wanted < HUGE_PAGE:
@@ -87,26 +86,25 @@ class Block:
 
     @classmethod
     def empty(cls, rows: int, size: int, precision: Precision) -> "Block":
-        return cls(room(rows, size, precision), np.empty(rows, dtype=np.int64))
+        return cls(uninitialised(rows, size, precision), np.empty(rows, dtype=np.int64))
 
     @classmethod
     def touched(cls, rows: int, size: int, precision: Precision) -> "Block":
-        """As `empty`, from a thread: the system has to find memory for what is touched the first time, which
-        may take milliseconds."""
+        """As `empty`, with all pages mapped. Call it in a thread: mapping may take milliseconds."""
         block = cls.empty(rows, size, precision)
         block.vectors.fill(0)
         block.ids.fill(0)
         return block
 
-    def copied(self, rows: int, into: "Block") -> "Block":
-        """The other block, with the first rows of this one."""
+    def copy_rows(self, rows: int, into: "Block") -> "Block":
+        """Copy the first rows into the other block; returns it."""
         into.vectors[:rows], into.ids[:rows] = self.vectors[:rows], self.ids[:rows]
         return into
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a gallery held at one moment: blocks cut to the rows that were there."""
+    """The rows of a gallery at one moment, in blocks."""
 
     blocks: Sequence[Block]
     count: int
@@ -117,13 +115,13 @@ class View:
 
 
 def picked(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
-    """A copy of these rows, which are in order, of blocks as long as the first one, but for the last."""
+    """A copy of these sorted rows. All blocks are as long as the first one, except the last."""
     first = blocks[0].vectors
     copy = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
     numbers, inside = np.divmod(rows, len(first))
-    if len(rows) < len(blocks):  # mostly one of a block, and many small copies take twice as long
-        for place, (number, row) in enumerate(zip(numbers.tolist(), inside.tolist(), strict=True)):
-            copy[place] = blocks[number].vectors[row]
+    if len(rows) < len(blocks):  # about one per block: numpy's small copies take twice as long
+        for position, (number, row) in enumerate(zip(numbers.tolist(), inside.tolist(), strict=True)):
+            copy[position] = blocks[number].vectors[row]
     else:
         bounds = np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))
         for start, end in pairwise(bounds.tolist()):
@@ -148,13 +146,13 @@ class GalleryArray:
         self._count = 0
         self._readers = 0
         self._seen = 0
-        """Rows before this one may be under a reader's eyes …"""
+        """Rows before this one may be in use by a reader …"""
         self._own: set[int] = set()
-        """… but for those in these blocks, copied since the newest reader began."""
+        """… except in these blocks, which were copied since the newest reader began."""
         self._spare: Block | None = None
-        """A whole block that has been touched already."""
+        """A reserved block, with its pages mapped."""
         self.listeners: list[Callable[[int], None]] = []
-        """Hear of each row that is written."""
+        """Called with the number of each written row."""
 
     @classmethod
     def of(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
@@ -173,13 +171,13 @@ class GalleryArray:
 
     @property
     def nbytes(self) -> int:
-        """Of facens, ids and their index, what is set aside for more included."""
+        """Bytes of facens, ids and index, including the reserved block."""
         blocks = self._blocks if self._spare is None else [*self._blocks, self._spare]
         return sum(block.vectors.nbytes + block.ids.nbytes for block in blocks) + self._index.nbytes
 
     @property
-    def wants_room(self) -> bool:
-        """Whether the next changes may need another block, which is to be given before: see `take_room`."""
+    def needs_block(self) -> bool:
+        """Whether the next changes may need another block, which must be reserved before."""
         return self._spare is None and self._is_large and (self._is_nearly_full or self._readers > 0)
 
     @property
@@ -190,33 +188,33 @@ class GalleryArray:
 
     @property
     def _is_large(self) -> bool:
-        """Whether the next block is a whole one."""
+        """Whether the next block has the full size."""
         return 2 * self._capacity >= self._block_rows
 
     @property
     def _is_nearly_full(self) -> bool:
         return self._capacity - self._count < ROWS_AHEAD
 
-    def room(self) -> Block:
-        """What it wants. Any thread may make it."""
+    def new_block(self) -> Block:
+        """A block for `reserve`. Can be called in any thread."""
         return Block.touched(self._block_rows, self._size, self._precision)
 
-    def take_room(self, block: Block) -> None:
+    def reserve(self, block: Block) -> None:
         self._spare = block
 
     def add(self, face_id: int, facen: Facen) -> None:
-        """Adds an id that is not there yet."""
+        """Add an id that does not exist."""
         number, row = divmod(self._count, self._block_rows)
         if number == len(self._blocks):
             self._blocks.append(self._new(self._block_rows if number else FIRST_ROWS))
         elif row == len(self._blocks[number].ids):
             rows = min(self._block_rows, max(FIRST_ROWS, 2 * row))
-            self._blocks[number] = self._blocks[number].copied(row, self._new(rows))
+            self._blocks[number] = self._blocks[number].copy_rows(row, self._new(rows))
         self._put(self._count, face_id, self._precision.stored(facen))
         self._count += 1
 
     def remove(self, face_id: int) -> None:
-        """The last row takes the place of the removed one. KeyError where it is not there."""
+        """Move the last row to the removed one. KeyError if the id does not exist."""
         row = self._index.remove(face_id)
         last = self._count - 1
         if row != last:
@@ -227,7 +225,7 @@ class GalleryArray:
         self._shrink()
 
     def view(self) -> View:
-        """Everything. It may be looked at until something is removed; see `reading`."""
+        """All rows. Valid until a row is removed; see `begin_reading`."""
         full, rows = divmod(self._count, self._block_rows)
         blocks = self._blocks[:full]
         if rows:
@@ -236,7 +234,7 @@ class GalleryArray:
         return View(blocks, self._count, self._precision)
 
     def picked(self, allowed: Iterable[int]) -> View:
-        """A copy of those of the allowed ids that are here."""
+        """A copy of the rows of these ids, as far as they exist."""
         found = {row: face_id for face_id in allowed if (row := self._index.get(face_id)) is not None}
         if not found:
             return View([], 0, self._precision)
@@ -244,20 +242,20 @@ class GalleryArray:
         ids = np.array([found[row] for row in rows.tolist()], dtype=np.int64)
         return View([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
 
-    def compare(self, facens: Mapping[int, Facen]) -> Compared:
-        """Which of these ids are here with these facens, and which with others."""
+    def compare(self, facens: Mapping[int, Facen]) -> Comparison:
+        """Compare these facens with the rows of their ids."""
         fitting = {face_id: facen for face_id, facen in facens.items() if len(facen) == self._size}
         other = [face_id for face_id in facens if face_id not in fitting and face_id in self]
         same = 0
         for block in self.picked(fitting).blocks:
             wanted = np.stack([fitting[face_id] for face_id in block.ids.tolist()])
-            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > SAME
+            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > TOLERANCE
             other += block.ids[apart].tolist()
             same += len(apart) - int(apart.sum())
-        return Compared(same, other)
+        return Comparison(same, other)
 
     def begin_reading(self) -> View:
-        """As `view`, and it stays as it is until `end_reading`."""
+        """As `view`, valid until `end_reading`."""
         self._readers += 1
         self._seen = max(self._seen, self._count)
         self._own.clear()
@@ -282,22 +280,24 @@ class GalleryArray:
         if row < self._seen and number not in self._own:
             block = self._blocks[number]
             rows = min(self._count - number * self._block_rows, len(block.ids))
-            self._blocks[number] = block.copied(rows, self._new(len(block.ids)))
+            self._blocks[number] = block.copy_rows(rows, self._new(len(block.ids)))
             self._own.add(number)
         block = self._blocks[number]
         block.vectors[inside] = stored
         block.ids[inside] = face_id
         self._index.set(face_id, row)
-        for tell in self.listeners:
-            tell(row)
+        for on_written in self.listeners:
+            on_written(row)
 
     def _shrink(self) -> None:
-        """At most one block lies empty, and at most three quarters of a gallery's only one."""
+        """Keep at most one empty block, and at most three quarters of an only block unused."""
         used = -(-self._count // self._block_rows)
         del self._blocks[used + 1 :]
         if used <= 1 and self._blocks:
             rows = len(self._blocks[0].ids)
             if rows > FIRST_ROWS and rows > 4 * self._count:
-                self._blocks[0] = self._blocks[0].copied(self._count, self._new(max(FIRST_ROWS, rows // 2)))
+                self._blocks[0] = self._blocks[0].copy_rows(
+                    self._count, self._new(max(FIRST_ROWS, rows // 2))
+                )
                 del self._blocks[1:]
                 self._spare = None

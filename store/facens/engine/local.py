@@ -1,10 +1,8 @@
 """The facen storage of one box: exact search in the memory of this process.
 
-It belongs to this process alone. It is filled from a snapshot and from MongoDB when the context opens
-(`store.facens.sync.lifecycle`) and follows what this process does. A second process on the same database has
-a storage of its own: it does not see what others add until it fills or catches up from MongoDB again, and may
-hold faces that others have removed, which is why searches look the faces up in MongoDB before
-believing in them.
+Each process has its own. It is loaded from a snapshot and MongoDB when the context opens, and follows changes
+by other processes (`store.facens.sync`). It may have entries of faces that another process has just removed,
+so searches look up the faces in MongoDB.
 """
 
 import asyncio
@@ -22,25 +20,25 @@ from store.facens.engine.approximate import Approximations
 from store.facens.engine.gallery_array import GalleryArray, Precision, View
 from store.facens.engine.scan import Allowed, search
 from store.facens.storage import (
-    Compared,
+    Comparison,
     FacenHit,
     FacenSearch,
+    FacenSize,
     GalleryKey,
     ShardHealth,
-    checked_facen,
-    listed,
+    sorted_ids,
 )
 
 SHARD = "local"
-OFF_LOOP_NUMBERS = 1_000_000
-"""A search over more numbers than this (about a millisecond of work) runs in a thread."""
-PICKED = 256
-"""Up to this number of allowed ids, they are looked up one by one."""
-TURN_SECONDS = 0.001
-"""An addition of many lets others have the loop after so long."""
-COMPARE_AT_ONCE = 128
-IDS_AT_ONCE = 10_000
-GALLERIES_AT_ONCE = 100
+MIN_THREAD_VALUES = 1_000_000
+"""A search over more values (about a millisecond of work) runs in a thread."""
+MAX_PICKED = 256
+"""Up to this number, allowed ids are looked up individually instead of scanning the gallery."""
+YIELD_SECONDS = 0.001
+"""Maximum time without yielding to the event loop while many are added."""
+COMPARE_BATCH = 128
+MAX_IDS_ON_LOOP = 10_000
+GALLERIES_BATCH = 100
 
 _Result = TypeVar("_Result")
 
@@ -57,20 +55,23 @@ class LocalFacens:
         name: str = SHARD,
         approximate_from: int = 0,
     ) -> None:
-        """`size`: how many numbers a facen has; None to take it from the first one. `approximate_from`:
-        galleries with at least this number of faces are searched approximately; 0: none."""
-        self.size = size
+        """
+        Args:
+            size: size of the facens. Default: that of the first one.
+            approximate_from: minimum number of faces of a gallery that is searched approximately; 0: none.
+        """
+        self._size = FacenSize(size)
         self.pack = pack
         self.precision = precision
         self.name = name
         self.changes = 0
-        """Goes up with everything that is added or removed."""
+        """Number of additions and removals."""
         self._galleries: dict[GalleryKey, GalleryArray] = {}
-        self._making_room = asyncio.Lock()
-        self.approximations = Approximations(approximate_from, self._reading)
+        self._reserving = asyncio.Lock()
+        self.approximations = Approximations(approximate_from, self._in_thread)
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
-        array = await self._roomy(owner, gallery, self._checked(facen))
+        array = await self._writable(owner, gallery, self._size.checked(facen))
         if face_id in array:
             raise FacenExistsError(f"the face {face_id} is in the gallery {gallery} already", self.name)
         array.add(face_id, facen)
@@ -79,10 +80,10 @@ class LocalFacens:
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
         added, since = 0, time.perf_counter()
         for face_id, facen in entries:
-            if time.perf_counter() - since > TURN_SECONDS:
+            if time.perf_counter() - since > YIELD_SECONDS:
                 await asyncio.sleep(0)
                 since = time.perf_counter()
-            array = await self._roomy(owner, gallery, self._checked(facen))
+            array = await self._writable(owner, gallery, self._size.checked(facen))
             if face_id not in array:
                 array.add(face_id, facen)
                 self.changes += 1
@@ -90,8 +91,8 @@ class LocalFacens:
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        while (array := self._galleries.get((owner, gallery))) is not None and array.wants_room:
-            await self._make_room(array)
+        while (array := self._galleries.get((owner, gallery))) is not None and array.needs_block:
+            await self._reserve(array)
         if array is None or face_id not in array:
             return False
         array.remove(face_id)
@@ -133,30 +134,30 @@ class LocalFacens:
         threshold: float,
         allowed: Iterable[int] | None,
     ) -> list[list[FacenHit]]:
-        queries = [self._checked(facen) for facen in facens]
+        queries = [self._size.checked(facen) for facen in facens]
         array = self._galleries.get((owner, gallery))
         if array is None or not queries:
             return [[] for _ in facens]
         together = np.stack(queries)
         if allowed is not None:
             chosen = allowed if isinstance(allowed, (Sequence, frozenset, set, np.ndarray)) else list(allowed)
-            if len(chosen) <= PICKED:
-                return search(array.picked(int(one) for one in chosen), together, limit, threshold)
-            return await self._reading(
+            if len(chosen) <= MAX_PICKED:
+                return search(array.picked(map(int, chosen)), together, limit, threshold)
+            return await self._in_thread(
                 array, lambda view: search(view, together, limit, threshold, Allowed(chosen, view.count))
             )
-        if len(array) * together.size <= OFF_LOOP_NUMBERS:
+        if len(array) * together.size <= MIN_THREAD_VALUES:
             return search(array.view(), together, limit, threshold)
-        near = self.approximations.of((owner, gallery), array, limit)
-        look = near.search if near is not None else search
-        return await self._reading(array, lambda view: look(view, together, limit, threshold))
+        near = self.approximations.get((owner, gallery), array, limit)
+        search_view = near.search if near is not None else search
+        return await self._in_thread(array, lambda view: search_view(view, together, limit, threshold))
 
-    async def _reading(self, array: GalleryArray, look: Callable[[View], _Result]) -> _Result:
-        """Looks at the gallery as it is now, in a thread."""
+    async def _in_thread(self, array: GalleryArray, read: Callable[[View], _Result]) -> _Result:
+        """Read the gallery in a thread, in its present state."""
         view = array.begin_reading()
         try:
-            # A cancelled caller must not let go of the view while the thread still looks.
-            work = asyncio.get_running_loop().run_in_executor(None, look, view)
+            # After a cancellation the view must stay valid until the thread ends.
+            work = asyncio.get_running_loop().run_in_executor(None, read, view)
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
@@ -165,16 +166,18 @@ class LocalFacens:
         finally:
             array.end_reading()
 
-    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+    async def compare(
+        self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]
+    ) -> Comparison:
         same, other = 0, list[int]()
-        for start in range(0, len(entries), COMPARE_AT_ONCE):
+        for start in range(0, len(entries), COMPARE_BATCH):
             if start:
-                await asyncio.sleep(0)  # others want the loop too
+                await asyncio.sleep(0)  # yields to other tasks
             array = self._galleries.get((owner, gallery))
             if array is not None:
-                found = array.compare(dict(entries[start : start + COMPARE_AT_ONCE]))
+                found = array.compare(dict(entries[start : start + COMPARE_BATCH]))
                 same, other = same + found.same, other + found.other
-        return Compared(same, sorted(other))
+        return Comparison(same, sorted(other))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         array = self._galleries.get((owner, gallery))
@@ -184,9 +187,9 @@ class LocalFacens:
         array = self._galleries.get((owner, gallery))
         if array is None:
             return []
-        if len(array) <= IDS_AT_ONCE:
+        if len(array) <= MAX_IDS_ON_LOOP:
             return _listed(array.view())
-        return await self._reading(array, _listed)
+        return await self._in_thread(array, _listed)
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         return sorted(key for key in self._galleries if owner is None or key[0] == owner)
@@ -201,7 +204,7 @@ class LocalFacens:
 
     @asynccontextmanager
     async def viewed(self, owner: ObjectId, gallery: str) -> AsyncIterator[View]:
-        """The gallery as it is now, for a thread to look at until the end of the block."""
+        """The present state of the gallery, for reading in a thread until the end of the block."""
         array = self._galleries.get((owner, gallery))
         if array is None:
             yield View([], 0, self.precision)
@@ -213,32 +216,32 @@ class LocalFacens:
             array.end_reading()
 
     def restore(self, galleries: dict[GalleryKey, GalleryArray]) -> None:
-        """Takes these galleries instead of what is there."""
+        """Replace all galleries."""
         for key in self._galleries:
             self.approximations.forget(key)
         self._galleries = {key: array for key, array in galleries.items() if len(array)}
 
     async def memory(self) -> int:
-        """Bytes of facens, ids, their index and codes, what is set aside for more included."""
+        """Bytes of facens, ids, index and codes, including reserved blocks."""
         total = self.approximations.nbytes
         for number, array in enumerate(list(self._galleries.values())):
-            if number % GALLERIES_AT_ONCE == GALLERIES_AT_ONCE - 1:
-                await asyncio.sleep(0)  # others want the loop too
+            if number % GALLERIES_BATCH == GALLERIES_BATCH - 1:
+                await asyncio.sleep(0)  # yields to other tasks
             total += array.nbytes
         return total
 
-    async def _roomy(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
-        """The gallery, which may be changed at once without waiting for memory."""
-        while (array := self._array(owner, gallery, facen)).wants_room:
-            await self._make_room(array)  # meanwhile it may be dropped
+    async def _writable(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
+        """The gallery, with memory for the next change."""
+        while (array := self._array(owner, gallery, facen)).needs_block:
+            await self._reserve(array)  # it may be dropped meanwhile
         return array
 
-    async def _make_room(self, array: GalleryArray) -> None:
-        async with self._making_room:
-            if array.wants_room:
-                room = await asyncio.to_thread(array.room)
-                if array.wants_room:  # still
-                    array.take_room(room)
+    async def _reserve(self, array: GalleryArray) -> None:
+        async with self._reserving:
+            if array.needs_block:
+                block = await asyncio.to_thread(array.new_block)
+                if array.needs_block:  # it may have been reserved or shrunk meanwhile
+                    array.reserve(block)
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
         array = self._galleries.get((owner, gallery))
@@ -246,11 +249,6 @@ class LocalFacens:
             array = self._galleries[owner, gallery] = GalleryArray(len(facen), self.precision)
         return array
 
-    def _checked(self, facen: Facen) -> Facen:
-        checked_facen(facen, self.size)
-        self.size = self.size or len(facen)
-        return facen
-
 
 def _listed(view: View) -> list[int]:
-    return listed(view.ids())
+    return sorted_ids(view.ids())

@@ -1,8 +1,8 @@
-"""One facen storage made of several, each face in one of them by its id.
+"""A facen storage of several shards; a hash of the face's id selects the shard.
 
-A shard that fails is out of service from then on: what concerns it is an error that names it, or, for
-a search that ignores errors, is left out of the results. It comes back by `bring_back`: it takes part
-in changes again, catches up with what it missed, and only then counts as live.
+A shard that fails is down: operations on it raise an error that names it, and searches that ignore errors
+skip it. `recover` brings it back: it receives changes again, catches up with those it missed, and only then
+is live.
 """
 
 import asyncio
@@ -19,52 +19,52 @@ from pipeline.types import Facen
 from store.errors import FacenExistsError, FacenStorageError
 from store.facens.engine.row_index import hashes
 from store.facens.storage import (
-    Compared,
+    Comparison,
     FacenHit,
     FacenSearch,
+    FacenSize,
     FacenStorage,
     GalleryKey,
     ShardHealth,
-    checked_facen,
+    drained,
     id_array,
-    listed,
-    unwrapped,
+    sorted_ids,
 )
 
 SHARD_SHIFT = np.uint64(40)
 
 _Result = TypeVar("_Result")
-Mine = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
-"""Which of these ids belong to a shard."""
+ShardFilter = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+"""Returns which of these ids belong to a shard."""
 
 
 class _State(Enum):
     LIVE = auto()
-    OUT = auto()
+    DOWN = auto()
     CATCHING_UP = auto()
-    """Changes reach it, and searches do not."""
+    """It receives changes but no searches."""
 
 
 class ShardedFacens:
-    """FacenStorage over shards, which share one event loop."""
+    """FacenStorage over shards on one event loop."""
 
     def __init__(self, shards: Sequence[FacenStorage], names: Sequence[str], size: int | None = None) -> None:
-        """`size`: how many numbers a facen has; None to take it from the first one."""
+        """`size`: size of the facens. Default: that of the first one."""
         self.shards = tuple(shards)
         self.names = tuple(names)
         self.pack = shards[0].pack
-        self._size = size
+        self._size = FacenSize(size)
         self._states = [_State.LIVE] * len(shards)
         self._reasons = [""] * len(shards)
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
-        number, checked = self._shard_of(face_id), self._checked(facen)
+        number, checked = self._shard_of(face_id), self._size.checked(facen)
         await self._on(number, lambda shard: shard.add(owner, gallery, face_id, checked))
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
         parts: dict[int, list[tuple[int, Facen]]] = defaultdict(list)
         for face_id, facen in entries:
-            parts[self._shard_of(face_id)].append((face_id, self._checked(facen)))
+            parts[self._shard_of(face_id)].append((face_id, self._size.checked(facen)))
         added = 0
         for number, part in parts.items():
             added += await self._on(number, _adding(owner, gallery, part))
@@ -86,97 +86,95 @@ class ShardedFacens:
         allowed: Iterable[int] | None = None,
         ignore_errors: bool = False,
     ) -> FacenSearch:
-        self._checked(facen)
+        self._size.checked(facen)
         parts = None if allowed is None else await asyncio.to_thread(self._parts_of, allowed)
 
-        async def ask(number: int) -> FacenSearch:
-            mine = None if parts is None else parts[number]
+        async def search_shard(number: int) -> FacenSearch:
+            part = None if parts is None else parts[number]
             return await self._searched(
-                number, lambda shard: shard.search(owner, gallery, facen, limit, threshold, mine)
+                number, lambda shard: shard.search(owner, gallery, facen, limit, threshold, part)
             )
 
-        asked = [ask(number) for number in range(len(self.shards))]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        found = _without_errors(answers, ignore_errors)
-        return FacenSearch(_best([one.hits for one in found], limit), len(found), len(self.shards))
+        searches = [search_shard(number) for number in range(len(self.shards))]
+        results = _without_errors(await asyncio.gather(*searches, return_exceptions=True), ignore_errors)
+        hits = _best([result.hits for result in results], limit)
+        return FacenSearch(hits, len(results), len(self.shards))
 
     async def search_many(
         self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
     ) -> list[FacenSearch]:
-        asked = [
+        searches = [
             self._searched(number, lambda shard: shard.search_many(owner, gallery, facens, limit, threshold))
             for number in range(len(self.shards))
         ]
-        found = _without_errors(await asyncio.gather(*asked, return_exceptions=True), ignore_errors=False)
+        found = _without_errors(await asyncio.gather(*searches, return_exceptions=True), ignore_errors=False)
         total = len(self.shards)
         return [
             FacenSearch(_best([answer[query].hits for answer in found], limit), total, total)
             for query in range(len(facens))
         ]
 
-    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+    async def compare(
+        self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]
+    ) -> Comparison:
         shards = self._shards_of(np.array([face_id for face_id, _ in entries], dtype=np.int64)).tolist()
         parts: list[list[tuple[int, Facen]]] = [[] for _ in self.shards]
         for entry, shard in zip(entries, shards, strict=True):
             parts[shard].append(entry)
-        compare = [_comparing(owner, gallery, part) for part in parts]
-        found = [await self._on(number, work) for number, work in enumerate(compare)]
-        return Compared(sum(one.same for one in found), sorted(face for one in found for face in one.other))
+        work = [_comparing(owner, gallery, part) for part in parts]
+        found = [await self._on(number, compare) for number, compare in enumerate(work)]
+        return Comparison(
+            sum(part.same for part in found), sorted(face for part in found for face in part.other)
+        )
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         return sum(await self._on_all(lambda shard: shard.count(owner, gallery)))
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
         parts = await self._on_all(lambda shard: shard.ids(owner, gallery))
-        return await asyncio.to_thread(lambda: listed(np.concatenate([unwrapped(part) for part in parts])))
+        return await asyncio.to_thread(lambda: sorted_ids(np.concatenate([drained(part) for part in parts])))
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         parts = await self._on_all(lambda shard: shard.galleries(owner))
         return sorted({key for part in parts for key in part})
 
     async def health(self) -> list[ShardHealth]:
-        told = []
+        shards = []
         for shard, name, state in zip(self.shards, self.names, self._states, strict=True):
             live = state is _State.LIVE
             facens = sum(part.facens for part in await shard.health()) if live else 0
-            told.append(ShardHealth(name, live, facens))
-        return told
+            shards.append(ShardHealth(name, live, facens))
+        return shards
 
     async def close(self) -> None:
         for shard in self.shards:
             await shard.close()
 
-    def out_of_service(self) -> list[str]:
-        """The names of failed shards that are not being restored yet."""
-        return [name for name, state in zip(self.names, self._states, strict=True) if state is _State.OUT]
+    def down_shards(self) -> list[str]:
+        """The names of shards that are down and not being recovered."""
+        return [name for name, state in zip(self.names, self._states, strict=True) if state is _State.DOWN]
 
-    def take_out(self, name: str, reason: str) -> None:
-        """Takes a shard out of service; the reason stands in every error about it."""
+    def mark_down(self, name: str, reason: str) -> None:
+        """Mark a shard as down; errors about it have the reason."""
         number = self.names.index(name)
-        self._states[number], self._reasons[number] = _State.OUT, reason
+        self._states[number], self._reasons[number] = _State.DOWN, reason
 
-    async def bring_back(
-        self, name: str, catch_up: Callable[[FacenStorage, Mine], Awaitable[object]]
+    async def recover(
+        self, name: str, catch_up: Callable[[FacenStorage, ShardFilter], Awaitable[object]]
     ) -> None:
-        """Puts a shard into service again, after `catch_up` has put right what is in it.
+        """Make a shard live again after `catch_up` has updated its entries.
 
-        What `catch_up` raises leaves the shard out of service.
+        If `catch_up` raises, the shard stays down.
         """
         number = self.names.index(name)
         self._states[number] = _State.CATCHING_UP
         try:
             await catch_up(self.shards[number], lambda ids: self._shards_of(ids) == number)
         except BaseException:
-            self._states[number] = _State.OUT
+            self._states[number] = _State.DOWN
             raise
         if self._states[number] is _State.CATCHING_UP:
             self._states[number] = _State.LIVE
-
-    def _checked(self, facen: Facen) -> Facen:
-        """Of one size in all shards, also where a shard has none yet to compare with."""
-        checked_facen(facen, self._size)
-        self._size = self._size or len(facen)
-        return facen
 
     def _shard_of(self, face_id: int) -> int:
         return int(self._shards_of(np.array([face_id], dtype=np.int64))[0])
@@ -185,22 +183,22 @@ class ShardedFacens:
         return (hashes(ids) >> SHARD_SHIFT) % np.uint64(len(self.shards))
 
     def _parts_of(self, allowed: Iterable[int]) -> list[NDArray[np.int64]]:
-        """Each shard's share of them."""
+        """The allowed ids of each shard."""
         ids = id_array(allowed)
         shards = self._shards_of(ids)
         return [ids[shards == number] for number in range(len(self.shards))]
 
     async def _on(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
-        """Work on a shard that takes part in changes."""
+        """Call a shard that is not down; mark it as down if it fails."""
         name = self.names[number]
-        if self._states[number] is _State.OUT:
-            raise FacenStorageError(f"{name} is out of service ({self._reasons[number]})", name)
+        if self._states[number] is _State.DOWN:
+            raise FacenStorageError(f"{name} is down ({self._reasons[number]})", name)
         try:
             return await work(self.shards[number])
         except FacenExistsError:
             raise
         except (FacenStorageError, MemoryError) as error:
-            self.take_out(name, str(error) or type(error).__name__)
+            self.mark_down(name, str(error) or type(error).__name__)
             raise FacenStorageError(f"{name} failed: {error}", name) from error
 
     async def _on_all(self, work: Callable[[FacenStorage], Awaitable[_Result]]) -> list[_Result]:
@@ -209,7 +207,7 @@ class ShardedFacens:
     async def _searched(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
         if self._states[number] is _State.CATCHING_UP:
             name = self.names[number]
-            raise FacenStorageError(f"{name} is catching up with what it missed", name)
+            raise FacenStorageError(f"{name} is catching up with missed changes", name)
         return await self._on(number, work)
 
 
@@ -221,7 +219,7 @@ def _adding(
 
 def _comparing(
     owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
-) -> Callable[[FacenStorage], Awaitable[Compared]]:
+) -> Callable[[FacenStorage], Awaitable[Comparison]]:
     return lambda shard: shard.compare(owner, gallery, entries)
 
 

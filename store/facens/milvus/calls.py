@@ -1,4 +1,4 @@
-"""The way to a Milvus server: the only module that knows its client."""
+"""Calls to a Milvus server. The only module that imports its client."""
 
 import asyncio
 import json
@@ -18,18 +18,18 @@ from pipeline.types import Facen
 from store.errors import FacenStorageError, StoreUnavailableError
 from store.settings import FacensSettings
 
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs every error that it raises, too
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs every error that it also raises
 
 ID, FACEN = "id", "facen"
 PORT = 19530
-LONGEST_ANSWER = 16_384
-"""Milvus gives no more entries at once (https://milvus.io/docs/limitations.md)."""
+MAX_RESULTS = 16_384
+"""Milvus' maximum number of results (https://milvus.io/docs/limitations.md)."""
 HNSW_BUILD = {"M": 32, "efConstruction": 200}
-LEAST_EF = 128
-MAKING_SECONDS = 60.0
-"""For a new collection, which takes seconds by itself."""
+MIN_EF = 128
+CREATE_SECONDS = 60.0
+"""Minimum timeout of a new collection, which takes seconds to create."""
 GRACE_SECONDS = 1.0
-"""Beyond the client's own deadline."""
+"""Additional time after the client's own timeout."""
 
 _Result = TypeVar("_Result")
 
@@ -39,23 +39,23 @@ class MissingError(Exception):
 
 
 class MilvusCalls:
-    """Questions to one server, each in a thread and with a deadline.
+    """Calls to one server, each in a thread and with a timeout.
 
-    Every method raises FacenStorageError where the server does not answer or refuses, and MissingError
-    where what was named is not there.
+    Every method raises FacenStorageError if the server fails or does not answer, and MissingError if the
+    collection or partition does not exist.
     """
 
     def __init__(self, client: MilvusClient, address: str, settings: FacensSettings) -> None:
         self.address = address
         self._client = client
         self._timeout = settings.timeout_seconds
-        self._making = max(MAKING_SECONDS, settings.timeout_seconds)
+        self._create_timeout = max(CREATE_SECONDS, settings.timeout_seconds)
         self._settings = settings
         self._consistency = settings.consistency.capitalize()
 
     @classmethod
-    async def connected(cls, settings: FacensSettings) -> "MilvusCalls":
-        """StoreUnavailableError where the server does not answer."""
+    async def connect(cls, settings: FacensSettings) -> "MilvusCalls":
+        """Connect to `facens.url`. StoreUnavailableError if the server does not answer."""
         url = split_url(settings.url.get_secret_value())
         parts = urlsplit(url.public)
         scheme = "https" if parts.scheme == "https" else "http"
@@ -77,7 +77,8 @@ class MilvusCalls:
                 return cls(await asyncio.to_thread(connect), address, settings)
         except (MilvusException, RpcError, OSError, TimeoutError) as error:
             raise StoreUnavailableError(
-                f"Milvus at {address} does not answer ({_told(error)}); check facens.url and that it runs"
+                f"Milvus at {address} does not answer ({_error_text(error)}); check facens.url and that "
+                "it runs"
             ) from error
 
     async def collections(self) -> list[str]:
@@ -88,23 +89,23 @@ class MilvusCalls:
             "partitions", lambda: list(self._client.list_partitions(collection, timeout=self._timeout))
         )
 
-    async def described(self, collection: str) -> tuple[int, dict[str, Any]]:
-        """How many numbers its facens have, and what was noted when it was made."""
+    async def describe(self, collection: str) -> tuple[int, dict[str, Any]]:
+        """The size of its facens, and the description passed to `create_collection`."""
 
-        def describe() -> tuple[int, dict[str, Any]]:
+        def call() -> tuple[int, dict[str, Any]]:
             found = self._client.describe_collection(collection, timeout=self._timeout)
             (field,) = [field for field in found["fields"] if field["name"] == FACEN]
             return int(field["params"]["dim"]), json.loads(found["description"] or "{}")
 
-        return await self._call("describe", describe)
+        return await self._call("describe", call)
 
-    async def create_collection(self, collection: str, size: int, notes: dict[str, Any]) -> None:
-        """Makes it, and has it loaded; no error where another process was faster."""
+    async def create_collection(self, collection: str, size: int, description: dict[str, Any]) -> None:
+        """Create and load it. No error if another process was faster."""
 
         def create() -> None:
             client = self._client
             schema = client.create_schema(
-                auto_id=False, enable_dynamic_field=False, description=json.dumps(notes)
+                auto_id=False, enable_dynamic_field=False, description=json.dumps(description)
             )
             schema.add_field(ID, DataType.INT64, is_primary=True)
             schema.add_field(FACEN, DataType.FLOAT_VECTOR, dim=size)
@@ -118,20 +119,22 @@ class MilvusCalls:
                 schema=schema,
                 num_shards=self._settings.shards,
                 consistency_level=self._consistency,
-                timeout=self._making,
+                timeout=self._create_timeout,
             )
-            client.create_index(collection, index, timeout=self._making)
+            client.create_index(collection, index, timeout=self._create_timeout)
 
-        await self._call("create", create, MAKING_SECONDS)
+        await self._call("create", create, CREATE_SECONDS)
         await self.load(collection)
 
     async def load(self, collection: str) -> None:
-        """Has the query nodes take it into memory; at once where they have it."""
+        """Load it into the query nodes' memory; returns at once if it is loaded."""
         replicas = self._settings.replicas
         await self._call(
             "load",
-            lambda: self._client.load_collection(collection, replica_number=replicas, timeout=self._making),
-            MAKING_SECONDS,
+            lambda: self._client.load_collection(
+                collection, replica_number=replicas, timeout=self._create_timeout
+            ),
+            CREATE_SECONDS,
         )
 
     async def create_partition(self, collection: str, partition: str) -> None:
@@ -164,17 +167,17 @@ class MilvusCalls:
             ),
         )
 
-    async def ids(self, collection: str, partition: str, which: str, limit: int) -> list[int]:
-        """The first `limit` of those that pass `which`, in order."""
-        rows = await self._query(collection, partition, filter=which, output_fields=[ID], limit=limit)
+    async def ids(self, collection: str, partition: str, expression: str, limit: int) -> list[int]:
+        """The first `limit` ids that pass the filter expression, in order."""
+        rows = await self._query(collection, partition, filter=expression, output_fields=[ID], limit=limit)
         return sorted(int(row[ID]) for row in rows)
 
     async def facens(
         self, collection: str, partition: str, ids: Sequence[int]
     ) -> list[tuple[int, Sequence[float]]]:
-        """The entries with these ids; an id may have several."""
-        which = f"id in {list(ids)}"
-        rows = await self._query(collection, partition, filter=which, output_fields=[ID, FACEN])
+        """The entries with these ids. An id may have several."""
+        expression = f"id in {list(ids)}"
+        rows = await self._query(collection, partition, filter=expression, output_fields=[ID, FACEN])
         return [(int(row[ID]), row[FACEN]) for row in rows]
 
     async def count(self, collection: str, partition: str) -> int:
@@ -182,18 +185,18 @@ class MilvusCalls:
         return int(row["count(*)"])
 
     async def search(
-        self, collection: str, partition: str, facens: Sequence[Facen], limit: int, which: str = ""
+        self, collection: str, partition: str, facens: Sequence[Facen], limit: int, expression: str = ""
     ) -> list[list[tuple[int, float]]]:
-        """For each facen ids and cosines, the best first."""
+        """Ids and cosines for each facen, best first."""
         params: dict[str, Any] = {"metric_type": "IP"}
         if self._settings.index == "hnsw":
-            params["params"] = {"ef": max(LEAST_EF, 2 * limit)}
+            params["params"] = {"ef": max(MIN_EF, 2 * limit)}
 
         def search() -> list[list[tuple[int, float]]]:
             answer = self._client.search(
                 collection,
                 list(facens),
-                filter=which,
+                filter=expression,
                 limit=limit,
                 search_params=params,
                 partition_names=[partition],
@@ -207,37 +210,39 @@ class MilvusCalls:
     async def close(self) -> None:
         await asyncio.to_thread(self._client.close)
 
-    async def _query(self, collection: str, partition: str, **what: Any) -> list[dict[str, Any]]:  # noqa: ANN401  passed on
+    async def _query(self, collection: str, partition: str, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401  passed on
         return await self._call(
             "query",
             lambda: list(
                 self._client.query(
                     collection,
                     partition_names=[partition],
-                    consistency_level="Strong",  # what a session has removed it may see for a moment
+                    consistency_level="Strong",  # others return removed entries for a moment
                     timeout=self._timeout,
-                    **what,
+                    **arguments,
                 )
             ),
         )
 
-    async def _call(self, what: str, work: Callable[[], _Result], least_seconds: float = 0) -> _Result:
+    async def _call(self, operation: str, work: Callable[[], _Result], min_seconds: float = 0) -> _Result:
         try:
-            async with asyncio.timeout(max(self._timeout, least_seconds) + GRACE_SECONDS):
+            async with asyncio.timeout(max(self._timeout, min_seconds) + GRACE_SECONDS):
                 return await asyncio.to_thread(work)
         except MilvusException as error:
             if "not found" in error.message or "not exist" in error.message:
                 raise MissingError(error.message) from error
-            raise self._failed(what, error) from error
+            raise self._failed(operation, error) from error
         except (RpcError, OSError, TimeoutError, ValueError) as error:  # ValueError: the channel was closed
-            raise self._failed(what, error) from error
+            raise self._failed(operation, error) from error
 
-    def _failed(self, what: str, error: Exception) -> FacenStorageError:
-        return FacenStorageError(f"Milvus at {self.address} failed at {what} ({_told(error)})", self.address)
+    def _failed(self, operation: str, error: Exception) -> FacenStorageError:
+        return FacenStorageError(
+            f"Milvus at {self.address} failed at {operation} ({_error_text(error)})", self.address
+        )
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, Call):  # a question that the server did not answer
+def _error_text(error: Exception) -> str:
+    if isinstance(error, Call):  # the server did not answer
         return str(error.code().name).replace("_", " ").lower()
     words = " ".join((error.message if isinstance(error, MilvusException) else str(error)).split())
     return f"{type(error).__name__}: {words:.300}" if words else type(error).__name__

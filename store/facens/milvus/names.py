@@ -1,7 +1,7 @@
-"""How owners and galleries are called in Milvus: a collection for each owner, a partition for each gallery.
+"""Names in Milvus: a collection for each owner, a partition for each gallery.
 
-Milvus takes letters, digits and `_` only (https://milvus.io/docs/limitations.md), galleries may also have
-`-` in their names, and two different ones must never meet.
+Milvus accepts only letters, digits and `_` (https://milvus.io/docs/limitations.md). Names of galleries may
+also contain `-`, so they are escaped.
 """
 
 import re
@@ -19,7 +19,7 @@ def collection_of(owner: ObjectId) -> str:
 
 
 def owner_of(collection: str) -> ObjectId | None:
-    """None for a collection that is none of ours."""
+    """None for a foreign collection."""
     found = COLLECTION.fullmatch(collection)
     return ObjectId(found[1]) if found else None
 
@@ -29,7 +29,7 @@ def partition_of(gallery: str) -> str:
 
 
 def gallery_of(partition: str) -> str | None:
-    """None for a partition that is none of ours, such as Milvus' own `_default`."""
+    """None for a foreign partition, such as Milvus' `_default`."""
     if not partition.startswith(PARTITION):
         return None
     signs = {escape: sign for sign, escape in ESCAPES.items()}

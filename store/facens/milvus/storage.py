@@ -1,9 +1,8 @@
 """The facen storage on a Milvus server or cluster (https://milvus.io), for more than one machine.
 
-Each owner has a collection, each gallery a partition of it: a search touches only its own. What is
-compared, and how often it is kept, is said in the settings. Milvus lets several entries have one id, so
-an addition looks first; who adds the same face to the same gallery from two processes at once may
-add it twice, which a search shows as one.
+Each owner has a collection, and each gallery a partition of it, so a search reads only its gallery. Index and
+replicas are settings. Milvus allows several entries with one id, so an addition checks first. Two processes
+that add the same face to a gallery at the same time may add it twice; searches return it once.
 """
 
 import asyncio
@@ -17,60 +16,60 @@ from numpy.typing import NDArray
 from pipeline.faces.facen import confidence, cosine
 from pipeline.types import Facen
 from store.errors import BadValueError, FacenExistsError, FacenStorageError, PackError, StoreUnavailableError
-from store.facens.milvus.calls import LONGEST_ANSWER, MilvusCalls, MissingError
+from store.facens.milvus.calls import MAX_RESULTS, MilvusCalls, MissingError
 from store.facens.milvus.names import collection_of, gallery_of, owner_of, partition_of
 from store.facens.storage import (
-    SAME,
-    Compared,
+    TOLERANCE,
+    Comparison,
     FacenHit,
     FacenSearch,
+    FacenSize,
     GalleryKey,
     ShardHealth,
-    checked_facen,
+    drained,
     id_array,
-    listed,
-    unwrapped,
+    sorted_ids,
 )
 from store.settings import FacensSettings
 
-SLACK = 2e-6
-"""Rounding: a facen compared with itself has to reach a threshold of 1."""
-AT_ONCE = 1000
-"""Entries of one insertion."""
-ALLOWED_AT_ONCE = 8000
-"""Ids in one question."""
-MORE = 8
+COSINE_TOLERANCE = 2e-6
+"""Rounding error: a facen compared with itself must reach a threshold of 1."""
+INSERT_BATCH = 1000
+"""Entries per insertion or comparison."""
+MAX_FILTER_IDS = 8000
+"""Maximum number of ids in a filter."""
+EXTRA_HITS = 8
 """Additional hits requested, to detect ties with the last one."""
-PAGE = 10_000
-"""Ids that are listed at once."""
+ID_PAGE = 10_000
+"""Ids listed per query."""
 
 _Result = TypeVar("_Result")
 
 
 class MilvusFacens:
-    """FacenStorage on a server. Made by `connected`."""
+    """FacenStorage on a server; created by `connect`."""
 
     def __init__(self, calls: MilvusCalls, size: int | None, pack: str | None) -> None:
-        self.size = size
+        self._size = FacenSize(size)
         self.pack = pack
         self._calls = calls
         self._known: dict[ObjectId, set[str]] = {}
-        """Collections that were looked at, and their partitions."""
+        """The known galleries of each owner whose collection is loaded."""
 
     @classmethod
-    async def connected(
+    async def connect(
         cls, settings: FacensSettings, size: int | None = None, pack: str | None = None
     ) -> "MilvusFacens":
-        """The storage behind `facens.url`.
+        """The storage at `facens.url`.
 
         Raises:
             StoreUnavailableError: the server does not answer.
             PackError: it holds facens of another model pack.
         """
-        storage = cls(await MilvusCalls.connected(settings), size, pack)
+        storage = cls(await MilvusCalls.connect(settings), size, pack)
         try:
-            for owner in {owner for owner, _ in await storage._places(None)}:
-                await storage._look_at(owner)
+            for owner in {owner for owner, _ in await storage._partitions(None)}:
+                await storage._load_collection(owner)
         except FacenStorageError as error:
             await storage.close()
             raise StoreUnavailableError(f"{error}; check facens.url and that it runs") from error
@@ -87,41 +86,41 @@ class MilvusFacens:
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
         added = 0
-        waiting = {face_id: self._checked(facen) for face_id, facen in entries}
+        facens = {face_id: self._size.checked(facen) for face_id, facen in entries}
         collection, partition = collection_of(owner), partition_of(gallery)
-        for part in _parts(list(waiting.items()), AT_ONCE):
+        for part in _parts(list(facens.items()), INSERT_BATCH):
 
             async def insert(part: Sequence[tuple[int, Facen]] = part) -> int:
-                await self._make(owner, gallery, len(part[0][1]))
-                there = set(await self._which(collection, partition, [face_id for face_id, _ in part]))
-                new = [entry for entry in part if entry[0] not in there]
+                await self._ensure_partition(owner, gallery, len(part[0][1]))
+                existing = set(await self._existing(collection, partition, [face_id for face_id, _ in part]))
+                new = [entry for entry in part if entry[0] not in existing]
                 if new:
                     await self._calls.insert(collection, partition, new)
                 return len(new)
 
-            added += await self._again(owner, insert)
+            added += await self._retry_missing(owner, insert)
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
         collection, partition = collection_of(owner), partition_of(gallery)
 
         async def remove() -> bool:
-            there = bool(await self._which(collection, partition, [face_id]))
-            if there:
+            exists = bool(await self._existing(collection, partition, [face_id]))
+            if exists:
                 await self._calls.delete(collection, partition, [face_id])
-            return there
+            return exists
 
-        return await self._there(owner, gallery, remove, missing=False)
+        return await self._if_present(owner, gallery, remove, missing=False)
 
     async def drop(self, owner: ObjectId, gallery: str) -> None:
         async def drop() -> None:
             await self._calls.drop_partition(collection_of(owner), partition_of(gallery))
 
-        await self._there(owner, gallery, drop, missing=None)
+        await self._if_present(owner, gallery, drop, missing=None)
         known = self._known.get(owner, set())
         known.discard(gallery)
         if not known:
-            await self.erase(owner)  # with what is noted there about the pack
+            await self.drop_owner(owner)  # its description has the pack
 
     async def search(
         self,
@@ -156,9 +155,9 @@ class MilvusFacens:
         threshold: float,
         allowed: Iterable[int] | None,
     ) -> list[list[FacenHit]]:
-        queries = [self._checked(facen) for facen in facens]
-        if limit > LONGEST_ANSWER:
-            raise BadValueError(f"Milvus finds at most {LONGEST_ANSWER} faces at once, not {limit}")
+        queries = [self._size.checked(facen) for facen in facens]
+        if limit > MAX_RESULTS:
+            raise BadValueError(f"Milvus returns at most {MAX_RESULTS} faces per search, not {limit}")
         no_hits: list[list[FacenHit]] = [[] for _ in queries]
         if not queries:
             return no_hits
@@ -168,45 +167,49 @@ class MilvusFacens:
 
         async def search() -> list[list[FacenHit]]:
             filters = [""] if chosen is None else _filters(chosen)
-            answers = [await self._nearest(owner, gallery, queries, limit, which) for which in filters]
-            together = [[hit for hits in one for hit in hits] for one in zip(*answers, strict=True)]
+            answers = [
+                await self._nearest(owner, gallery, queries, limit, expression) for expression in filters
+            ]
+            together = [[hit for hits in parts for hit in hits] for parts in zip(*answers, strict=True)]
             return [_best(hits, limit, threshold) for hits in together] or no_hits
 
-        return await self._there(owner, gallery, search, missing=no_hits)
+        return await self._if_present(owner, gallery, search, missing=no_hits)
 
     async def _nearest(
-        self, owner: ObjectId, gallery: str, queries: Sequence[Facen], limit: int, which: str
+        self, owner: ObjectId, gallery: str, queries: Sequence[Facen], limit: int, expression: str
     ) -> list[list[tuple[int, float]]]:
-        """At least the best `limit`, and all that are as good as the last one of these."""
-        wanted = min(limit + MORE, LONGEST_ANSWER)
+        """The best `limit` or more, including all ties with the last of them."""
+        wanted = min(limit + EXTRA_HITS, MAX_RESULTS)
         while True:
             answer = await self._calls.search(
-                collection_of(owner), partition_of(gallery), queries, wanted, which
+                collection_of(owner), partition_of(gallery), queries, wanted, expression
             )
             cut = [hits for hits in answer if len(hits) == wanted and hits[limit - 1][1] == hits[-1][1]]
-            if not cut or wanted == LONGEST_ANSWER:
+            if not cut or wanted == MAX_RESULTS:
                 return answer
-            wanted = min(4 * wanted, LONGEST_ANSWER)
+            wanted = min(4 * wanted, MAX_RESULTS)
 
-    async def compare(self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]) -> Compared:
+    async def compare(
+        self, owner: ObjectId, gallery: str, entries: Sequence[tuple[int, Facen]]
+    ) -> Comparison:
         wanted = dict(entries)
         collection, partition = collection_of(owner), partition_of(gallery)
 
-        async def compare() -> Compared:
+        async def compare() -> Comparison:
             same, other = 0, list[int]()
-            for part in _parts(list(wanted), AT_ONCE):
+            for part in _parts(list(wanted), INSERT_BATCH):
                 held = await self._calls.facens(collection, partition, part)
                 found = await asyncio.to_thread(_compared, held, wanted)
                 same, other = same + found.same, other + found.other
-            return Compared(same, sorted(other))
+            return Comparison(same, sorted(other))
 
-        return await self._there(owner, gallery, compare, missing=Compared(0, []))
+        return await self._if_present(owner, gallery, compare, missing=Comparison(0, []))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         async def count() -> int:
             return await self._calls.count(collection_of(owner), partition_of(gallery))
 
-        return await self._there(owner, gallery, count, missing=0)
+        return await self._if_present(owner, gallery, count, missing=0)
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
         collection, partition = collection_of(owner), partition_of(gallery)
@@ -215,20 +218,20 @@ class MilvusFacens:
             found: list[int] = []
             while True:
                 after = f"id > {found[-1] if found else -1}"
-                page = await self._calls.ids(collection, partition, after, PAGE)
+                page = await self._calls.ids(collection, partition, after, ID_PAGE)
                 found += page
-                if len(page) < PAGE:
+                if len(page) < ID_PAGE:
                     return await asyncio.to_thread(_ordered, found)
 
-        return await self._there(owner, gallery, ids, missing=[])
+        return await self._if_present(owner, gallery, ids, missing=[])
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
-        return [key for key in await self._places(owner) if await self.count(*key)]
+        return [key for key in await self._partitions(owner) if await self.count(*key)]
 
     async def health(self) -> list[ShardHealth]:
         name = f"milvus {self._calls.address}"
         try:
-            counts = [await self.count(*key) for key in await self._places(None)]
+            counts = [await self.count(*key) for key in await self._partitions(None)]
         except FacenStorageError:
             return [ShardHealth(name, live=False, facens=0)]
         return [ShardHealth(name, live=True, facens=sum(counts))]
@@ -236,74 +239,69 @@ class MilvusFacens:
     async def close(self) -> None:
         await self._calls.close()
 
-    async def erase(self, owner: ObjectId) -> None:
-        """Removes everything of one owner."""
+    async def drop_owner(self, owner: ObjectId) -> None:
+        """Remove all galleries of an owner."""
         self._known.pop(owner, None)
         try:
             await self._calls.drop_collection(collection_of(owner))
         except MissingError:
             return
 
-    def _checked(self, facen: Facen) -> Facen:
-        checked_facen(facen, self.size)
-        self.size = self.size or len(facen)
-        return facen
-
-    async def _places(self, owner: ObjectId | None) -> list[GalleryKey]:
-        """Every gallery that has a partition."""
+    async def _partitions(self, owner: ObjectId | None) -> list[GalleryKey]:
+        """All galleries that have a partition."""
         owners = [owner_of(name) for name in await self._calls.collections()]
-        places = []
-        for one in owners:
-            if one is None or owner not in (None, one):
+        found = []
+        for known in owners:
+            if known is None or owner not in (None, known):
                 continue
             try:
-                names = await self._calls.partitions(collection_of(one))
-            except MissingError:  # dropped at this moment
+                names = await self._calls.partitions(collection_of(known))
+            except MissingError:  # dropped meanwhile
                 continue
-            places += [(one, gallery) for name in names if (gallery := gallery_of(name)) is not None]
-        return sorted(places)
+            found += [(known, gallery) for name in names if (gallery := gallery_of(name)) is not None]
+        return sorted(found)
 
-    async def _which(self, collection: str, partition: str, ids: Sequence[int]) -> list[int]:
+    async def _existing(self, collection: str, partition: str, ids: Sequence[int]) -> list[int]:
         return await self._calls.ids(collection, partition, f"id in {list(ids)}", len(ids))
 
-    async def _make(self, owner: ObjectId, gallery: str, size: int) -> None:
-        """Makes collection and partition where they are missing."""
+    async def _ensure_partition(self, owner: ObjectId, gallery: str, size: int) -> None:
+        """Create the collection and partition if they are missing."""
         if gallery in self._known.get(owner, ()):
             return
         collection = collection_of(owner)
         if collection not in await self._calls.collections():
             await self._calls.create_collection(collection, size, {"pack": self.pack})
-        await self._look_at(owner)
+        await self._load_collection(owner)
         if gallery not in self._known[owner]:
             await self._calls.create_partition(collection, partition_of(gallery))
             self._known[owner].add(gallery)
 
-    async def _look_at(self, owner: ObjectId) -> None:
-        """PackError where the owner's facens are of another pack."""
+    async def _load_collection(self, owner: ObjectId) -> None:
+        """Load the owner's collection. PackError if its facens are of another pack."""
         collection = collection_of(owner)
-        size, notes = await self._calls.described(collection)
-        held = notes.get("pack")
+        size, description = await self._calls.describe(collection)
+        held = description.get("pack")
         if None not in (held, self.pack) and held != self.pack:
             raise PackError(
                 f"the facens in Milvus at {self._calls.address} are of the model pack {held}, "
-                f"not of {self.pack}: `facend facens rebuild` makes them anew from MongoDB"
+                f"not of {self.pack}: `facend facens rebuild` recreates them from MongoDB"
             )
-        if self.size not in (None, size):
+        if self._size.value not in (None, size):
             raise PackError(
-                f"the facens in Milvus at {self._calls.address} have {size} numbers, not {self.size}: "
-                "`facend facens rebuild` makes them anew from MongoDB"
+                f"the facens in Milvus at {self._calls.address} have {size} numbers, not {self._size.value}: "
+                "`facend facens rebuild` recreates them from MongoDB"
             )
         await self._calls.load(collection)
         names = await self._calls.partitions(collection)
         self._known[owner] = {gallery for name in names if (gallery := gallery_of(name)) is not None}
 
-    async def _there(
+    async def _if_present(
         self, owner: ObjectId, gallery: str, work: Callable[[], Awaitable[_Result]], *, missing: _Result
     ) -> _Result:
-        """The work on a gallery, or `missing` where there is no such gallery."""
+        """The result of the call; `missing` if the gallery does not exist."""
         try:
             if gallery not in self._known.get(owner, ()):
-                await self._look_at(owner)  # another process may have made it meanwhile
+                await self._load_collection(owner)  # another process may have created it
                 if gallery not in self._known[owner]:
                     return missing
             return await work()
@@ -311,8 +309,8 @@ class MilvusFacens:
             self._known.pop(owner, None)
             return missing
 
-    async def _again(self, owner: ObjectId, work: Callable[[], Awaitable[_Result]]) -> _Result:
-        """The work, once more where another process removed the gallery while we thought it was there."""
+    async def _retry_missing(self, owner: ObjectId, work: Callable[[], Awaitable[_Result]]) -> _Result:
+        """The result of the call, repeated if another process removed the gallery meanwhile."""
         try:
             return await work()
         except MissingError:
@@ -321,7 +319,7 @@ class MilvusFacens:
             return await work()
         except MissingError as error:
             raise FacenStorageError(
-                f"Milvus at {self._calls.address}: the gallery goes away again and again ({error})",
+                f"Milvus at {self._calls.address}: the gallery is removed repeatedly ({error})",
                 self._calls.address,
             ) from error
 
@@ -330,27 +328,27 @@ def _parts(entries: Sequence[_Result], size: int) -> Iterable[Sequence[_Result]]
     return (entries[start : start + size] for start in range(0, len(entries), size))
 
 
-def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, Facen]) -> Compared:
-    """An id with several entries is right where each of them is."""
-    right: dict[int, bool] = {}
+def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, Facen]) -> Comparison:
+    """An id with several entries is equal only if all of them are."""
+    equal: dict[int, bool] = {}
     for face_id, numbers in held:
         facen = np.asarray(numbers, dtype=np.float32)
-        same = len(facen) == len(wanted[face_id]) and bool(np.abs(facen - wanted[face_id]).max() <= SAME)
-        right[face_id] = right.get(face_id, True) and same
-    return Compared(sum(right.values()), [face_id for face_id, same in right.items() if not same])
+        same = len(facen) == len(wanted[face_id]) and bool(np.abs(facen - wanted[face_id]).max() <= TOLERANCE)
+        equal[face_id] = equal.get(face_id, True) and same
+    return Comparison(sum(equal.values()), [face_id for face_id, same in equal.items() if not same])
 
 
 def _ordered(ids: list[int]) -> list[int]:
-    return listed(unwrapped(ids))
+    return sorted_ids(drained(ids))
 
 
 def _filters(allowed: NDArray[np.int64]) -> Iterable[str]:
-    """One after the other: writing down a million numbers takes long."""
-    for start in range(0, len(allowed), ALLOWED_AT_ONCE):
-        yield f"id in {allowed[start : start + ALLOWED_AT_ONCE].tolist()}"
+    """Filter expressions for these ids, generated lazily: formatting a million ids takes long."""
+    for start in range(0, len(allowed), MAX_FILTER_IDS):
+        yield f"id in {allowed[start : start + MAX_FILTER_IDS].tolist()}"
 
 
 def _best(hits: Sequence[tuple[int, float]], limit: int, threshold: float) -> list[FacenHit]:
-    least = cosine(threshold) - SLACK
-    near = sorted({hit for hit in hits if hit[1] >= least}, key=lambda hit: (-hit[1], hit[0]))
-    return [FacenHit(face_id, float(np.clip(confidence(alike), 0.0, 1.0))) for face_id, alike in near[:limit]]
+    min_cosine = cosine(threshold) - COSINE_TOLERANCE
+    near = sorted({hit for hit in hits if hit[1] >= min_cosine}, key=lambda hit: (-hit[1], hit[0]))
+    return [FacenHit(face_id, float(np.clip(confidence(value), 0.0, 1.0))) for face_id, value in near[:limit]]

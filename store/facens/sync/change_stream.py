@@ -1,13 +1,12 @@
 """Applies changes that other processes make in MongoDB to a facen storage in this process's memory.
 
-A command beside the running daemon (enrolment, erasing a person) has a storage of its own. The
-daemon receives its writes through MongoDB's change stream, a fraction of a second later; see
-https://www.mongodb.com/docs/manual/changeStreams/. The process's own writes arrive too, and
-need no correction.
+A command beside the daemon, such as enrolment, has a storage of its own. The daemon receives its writes
+through MongoDB's change stream (https://www.mongodb.com/docs/manual/changeStreams/) within a fraction of a
+second. The process's own writes also arrive, and need no correction.
 
-A MongoDB that is not a replica set has no change stream. There, new faces are polled every few
-seconds; faces removed by others stay in memory until the next start, and out of all answers, because
-searches look the faces up in MongoDB.
+A MongoDB that is not a replica set has no change stream. There, new faces are polled every few seconds. Faces
+removed by other processes stay in memory until the next start; searches skip them, because they look up the
+faces in MongoDB.
 """
 
 import asyncio
@@ -36,18 +35,18 @@ from store.mongo.ids import first_id_of
 log = structlog.get_logger()
 
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
-"""How long the server waits for changes before it answers; changes are sent at once."""
-BRING_AT_ONCE = 250
+"""Maximum time that the server waits for changes before it answers."""
+LOAD_BATCH = 250
 NO_STREAMS = 40573
 """MongoDB's error code without a replica set."""
 POLL_SECONDS = 10.0
 OVERLAP_SECONDS = 600.0
-"""Polls overlap by this, because a face gets its id before it joins a gallery."""
-NOBODY = np.zeros(1, dtype=np.float32)
-"""A facen that equals no other."""
+"""Overlap of polls, because a face gets its id before it joins a gallery."""
+NO_FACEN = np.zeros(1, dtype=np.float32)
+"""Equals no other facen."""
 CHANGES: list[dict[str, Any]] = [
     {
         "$match": {
@@ -59,22 +58,23 @@ CHANGES: list[dict[str, Any]] = [
     },
     {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
 ]
-"""New faces are in no gallery, except imported ones."""
+"""Skips inserts of faces in no gallery: all new faces, except imported ones."""
 
 
-class Settled(Enum):
-    """State of a face before its correction."""
+class SyncResult(Enum):
+    """State of a face's entries before their correction."""
 
-    IN_ORDER = auto()
+    CORRECT = auto()
     """Every entry had the facen of its document."""
-    OTHER = auto()
+    OTHER_FACEN = auto()
     """An entry had another facen."""
     UNUSABLE = auto()
-    """Its document lists galleries but has no usable facen: it is now in none."""
+    """Its document lists galleries but has no usable facen; it was removed from all."""
 
 
 class FaceLocks:
-    """Per-face locks for changes of galleries. Storage and MongoDB agree while a face's lock is free."""
+    """Locks of single faces for changes of their galleries. While a face's lock is free, storage and MongoDB
+    are consistent."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -106,17 +106,17 @@ class ChangeStream:
         self._on_malformed = on_malformed
         self._token: Mapping[str, Any] | None = None
         self._missed = False
-        self._tried = asyncio.Event()
+        self._attempted = asyncio.Event()
         self.fault = ""
         """Why changes by other processes are not applied at present; empty while they are."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Applies changes until the end of the block. A load inside it misses no concurrent write."""
+        """Apply changes until the end of the block. A load inside it misses no concurrent write."""
         task = supervised(self._run(), "following MongoDB's faces")
-        task.add_done_callback(lambda _: self._tried.set())
+        task.add_done_callback(lambda _: self._attempted.set())
         try:
-            await self._tried.wait()
+            await self._attempted.wait()
             yield
         finally:
             task.cancel()
@@ -126,7 +126,7 @@ class ChangeStream:
                 task.result()  # raises a programming error
 
     async def _run(self) -> None:
-        backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         while True:
             try:
                 await self._follow(backoff)
@@ -136,7 +136,7 @@ class ChangeStream:
                     every=POLL_SECONDS,
                 )
                 self.fault = ""
-                self._tried.set()
+                self._attempted.set()
                 await self._poll()
             except StoreError as error:
                 self._missed = self._missed or self._token is None
@@ -147,19 +147,19 @@ class ChangeStream:
         if not self.fault:
             log.warning("changes by other processes are not applied at present", reason=reason)
         self.fault = reason
-        self._tried.set()
+        self._attempted.set()
 
     async def _follow(self, backoff: Backoff) -> None:
-        """Until the stream breaks. StoreError says why, and the next call goes on from there."""
+        """Apply changes until the stream ends with a StoreError. The next call resumes it."""
         stream = self._faces.watch(CHANGES, resume_after=self._token, max_await_time_ms=AWAIT_MS)
         try:
             async with stream:
-                self._tried.set()
+                self._attempted.set()
                 if self._missed:
                     await self._compare()
                     self._missed = False
                 if self.fault:
-                    log.info("changes by other processes are seen again")
+                    log.info("changes by other processes are applied again")
                 self.fault = ""
                 backoff.reset()
                 async for event in stream:
@@ -170,14 +170,16 @@ class ChangeStream:
                 raise _NoStreamsError from error
             translated = translate_error(error, "faces.watch")
             if isinstance(translated, StoreUnavailableError):
-                reached = stream.resume_token if stream.delegate else None  # no delegate: it never opened
+                reached = (
+                    stream.resume_token if stream.delegate else None
+                )  # without a delegate it was never opened
                 self._token = reached or self._token
-            else:  # the same place in the stream would fail again: go on from the present, and compare
+            else:  # resuming would fail again: restart from the present, and compare
                 self._token = None
             raise translated from error
         # The server ends a stream whose collection was dropped or renamed.
         self._token = None
-        raise StoreUnavailableError("faces.watch: MongoDB has ended the stream of changes")
+        raise StoreUnavailableError("faces.watch: MongoDB has ended the change stream")
 
     async def _poll(self) -> None:
         since = time.time()
@@ -193,22 +195,23 @@ class ChangeStream:
                 since, self.fault = began, ""
 
     async def _apply(self, event: Mapping[str, Any]) -> None:
-        joined, left = _effect(event)
+        joined, left = _gallery_changes(event)
         face_id = event["documentKey"]["_id"]
         if isinstance(face_id, bool) or not isinstance(face_id, int):
             self._on_malformed()
         elif joined or left:
-            await self.settle(face_id, left=left)
+            await self.sync_face(face_id, left=left)
 
     def lock(self, face_id: int) -> asyncio.Lock:
         """The lock for changes of the face's galleries in this process."""
         return self._locks.of(face_id)
 
-    async def settle(self, face_id: int, *, left: bool = True) -> Settled:
-        """Makes the face's galleries in the storage those that its document lists.
+    async def sync_face(self, face_id: int, *, left: bool = True) -> SyncResult:
+        """Update the face's entries in the storage to its document. Correct entries are not changed, so that
+        searches always find them.
 
-        `left`: it may have left a gallery, or be another face with the same id; that check takes longer.
-        Correct entries are not touched, so that searches always find them.
+        Args:
+            left: also check that it is in no other gallery and has no other facen, which takes longer.
 
         Raises:
             StoreError: MongoDB or a shard does not answer.
@@ -218,7 +221,7 @@ class ChangeStream:
                 face = await self._faces.find_one({"_id": face_id}, FIELDS) or {}
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "faces.find") from error
-            if not face and await self._is_there(face_id):
+            if not face and await self._exists(face_id):
                 self._on_malformed()
             galleries = face.get("gallery") or []
             if left:
@@ -226,7 +229,7 @@ class ChangeStream:
                     if gallery not in galleries or owner != face.get("owner"):
                         await self._facens.remove(owner, gallery, face_id)
             if not galleries:
-                return Settled.IN_ORDER
+                return SyncResult.CORRECT
             try:
                 entry = (face_id, facen_for(self._facens, face))
                 others = [await self._put(face["owner"], gallery, entry, left) for gallery in galleries]
@@ -234,47 +237,48 @@ class ChangeStream:
                 log.warning("a stored face has no usable facen", face=face_id, reason=str(error))
                 for gallery in galleries:
                     await self._facens.remove(face["owner"], gallery, face_id)
-                return Settled.UNUSABLE
-            return Settled.OTHER if any(others) else Settled.IN_ORDER
+                return SyncResult.UNUSABLE
+            return SyncResult.OTHER_FACEN if any(others) else SyncResult.CORRECT
 
-    async def _is_there(self, face_id: int) -> bool:
-        """Whether there is a document, malformed ones included."""
+    async def _exists(self, face_id: int) -> bool:
+        """Whether the document exists, malformed ones included."""
         try:
             return await self._faces.ungated.find_one({"_id": face_id}, {"_id": 1}) is not None
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.find") from error
 
-    async def bring(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
-        """Loads missing faces of this gallery into the storage, in batches.
+    async def load_missing(self, owner: ObjectId, gallery: str, ids: Sequence[int]) -> None:
+        """Load missing faces of a gallery into the storage, in batches.
 
-        StoreError where MongoDB or a shard does not answer.
+        Raises:
+            StoreError: MongoDB or a shard does not answer.
         """
-        for start in range(0, len(ids), BRING_AT_ONCE):
+        for start in range(0, len(ids), LOAD_BATCH):
             # Sorted, to prevent a deadlock.
-            some = sorted(ids[start : start + BRING_AT_ONCE])
+            batch = sorted(ids[start : start + LOAD_BATCH])
             async with AsyncExitStack() as held:
-                for face_id in some:
+                for face_id in batch:
                     await held.enter_async_context(self.lock(face_id))
                 try:
-                    query = {"_id": {"$in": some}, "owner": owner, "gallery": gallery}
+                    query = {"_id": {"$in": batch}, "owner": owner, "gallery": gallery}
                     await fill(self._faces, self._facens, query)
                 except DRIVER_ERRORS as error:
                     raise translate_error(error, "facens.fill") from error
 
-    async def agrees(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        """Whether MongoDB and the storage agree about a face in a gallery. Takes the face's lock."""
+    async def is_consistent(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
+        """Whether MongoDB and the storage are consistent for a face in a gallery. Takes the face's lock."""
         async with self.lock(face_id):
             this = {"_id": face_id, "owner": owner, "gallery": gallery}
             try:
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "faces.find") from error
-            held = await self._facens.compare(owner, gallery, [(face_id, NOBODY)])
+            held = await self._facens.compare(owner, gallery, [(face_id, NO_FACEN)])
             return listed == bool(held.other)
 
-    async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], look: bool) -> bool:
-        """Adds the entry. Returns whether it replaced another facen."""
-        other = look and bool((await self._facens.compare(owner, gallery, [entry])).other)
+    async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], compare: bool) -> bool:
+        """Add the entry. Returns whether it replaced another facen, if `compare`."""
+        other = compare and bool((await self._facens.compare(owner, gallery, [entry])).other)
         if other:
             await self._facens.remove(owner, gallery, entry[0])
         await self._facens.add_many(owner, gallery, [entry])
@@ -285,14 +289,14 @@ class _NoStreamsError(Exception):
     """This MongoDB has no change streams."""
 
 
-def _effect(event: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether the change may have added the face to a gallery, and removed it from one."""
+def _gallery_changes(event: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether the change may have added the face to a gallery, and whether removed it from one."""
     if event["operationType"] == "insert":
         return True, False
     if event["operationType"] != "update":
         return True, True
-    said = event["updateDescription"]
-    whole = {*said["updatedFields"], *said["removedFields"]}
-    shortened = [part["field"] for part in said.get("truncatedArrays") or ()]
-    appended = any(name.startswith("gallery.") for name in whole)
-    return "gallery" in whole or appended, "gallery" in whole or "gallery" in shortened
+    description = event["updateDescription"]
+    changed = {*description["updatedFields"], *description["removedFields"]}
+    truncated = [part["field"] for part in description.get("truncatedArrays") or ()]
+    appended = any(name.startswith("gallery.") for name in changed)
+    return "gallery" in changed or appended, "gallery" in changed or "gallery" in truncated

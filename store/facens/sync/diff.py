@@ -1,4 +1,4 @@
-"""Compares each face in MongoDB with its entries in the facen storage, by the facen's numbers."""
+"""Compares the facens of faces in MongoDB with their entries in the facen storage, by value."""
 
 import asyncio
 from collections import defaultdict
@@ -17,7 +17,7 @@ from store.facens.sync.load import FIELDS, facen_for
 from store.mongo.client import Collection
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
-AT_ONCE = 1000
+BATCH = 1000
 LISTED: dict[str, Any] = {"gallery": {"$nin": [None, []]}}
 """Faces that are in a gallery."""
 
@@ -29,7 +29,7 @@ class ComparedBatch:
     entries: int
     """Number of their entries in the storage, one per gallery of a face."""
     suspects: list[int]
-    """Faces with other facens there, or without a usable one in MongoDB."""
+    """Faces with another facen in the storage, or without a usable one in MongoDB."""
 
 
 async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
@@ -40,10 +40,10 @@ async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
         {"$group": {"_id": {"owner": "$owner", "gallery": "$gallery"}, "entries": {"$sum": 1}}},
     ]
     try:
-        found = [one async for one in faces.aggregate(steps)]
+        found = [gallery async for gallery in faces.aggregate(steps)]
     except DRIVER_ERRORS as error:
         raise translate_error(error, "faces.count") from error
-    return {(one["_id"]["owner"], one["_id"]["gallery"]): one["entries"] for one in found}
+    return {(gallery["_id"]["owner"], gallery["_id"]["gallery"]): gallery["entries"] for gallery in found}
 
 
 async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[ComparedBatch]:
@@ -54,10 +54,10 @@ async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[Com
     """
     query = LISTED
     while True:
-        some = faces.find_raw_batches(query, FIELDS, sort=[("_id", 1)], limit=AT_ONCE, batch_size=AT_ONCE)
+        batches = faces.find_raw_batches(query, FIELDS, sort=[("_id", 1)], limit=BATCH, batch_size=BATCH)
         try:
             read = await asyncio.to_thread(
-                _read, facens, [batch async for batch in some], faces.codec_options
+                _read, facens, [batch async for batch in batches], faces.codec_options
             )
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.find") from error

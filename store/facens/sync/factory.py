@@ -1,4 +1,4 @@
-"""Which facen storage the settings ask for."""
+"""Opens the facen storage that the settings configure."""
 
 from store.facens.engine.gallery_array import Precision
 from store.facens.engine.local import SHARD, LocalFacens
@@ -8,18 +8,20 @@ from store.settings import FacensSettings
 
 
 async def open_storage(settings: FacensSettings, size: int | None, pack: str | None) -> FacenStorage:
-    """The storage, empty where it is in the memory of this process.
+    """The storage; a local one is empty.
 
-    StoreUnavailableError where a server does not answer; PackError where it holds another pack's facens.
+    Raises:
+        StoreUnavailableError: a server does not answer.
+        PackError: it has facens of another pack.
     """
     if settings.is_remote:
         from store.facens.milvus.storage import MilvusFacens  # its client takes a second to load
 
-        return await MilvusFacens.connected(settings, size, pack)
+        return await MilvusFacens.connect(settings, size, pack)
 
     def local(name: str) -> LocalFacens:
-        precision, least = Precision(settings.precision), settings.approximate_from
-        return LocalFacens(size, pack=pack, precision=precision, name=name, approximate_from=least)
+        precision, approximate_from = Precision(settings.precision), settings.approximate_from
+        return LocalFacens(size, pack=pack, precision=precision, name=name, approximate_from=approximate_from)
 
     if settings.shards == 1:
         return local(SHARD)
@@ -28,6 +30,6 @@ async def open_storage(settings: FacensSettings, size: int | None, pack: str | N
 
 
 def local_shards(storage: FacenStorage) -> list[LocalFacens]:
-    """The parts of the storage that are in this process's memory."""
+    """The shards of the storage in this process's memory."""
     parts = storage.shards if isinstance(storage, ShardedFacens) else (storage,)
     return [part for part in parts if isinstance(part, LocalFacens)]

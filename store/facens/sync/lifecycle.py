@@ -12,7 +12,7 @@ import structlog
 from pipeline.base.files import durable_file, leftovers, make_folder
 from store.errors import FacenStorageError, StoreUnavailableError
 from store.facens.engine.local import LocalFacens
-from store.facens.engine.sharded import Mine, ShardedFacens
+from store.facens.engine.sharded import ShardedFacens, ShardFilter
 from store.facens.pack import StoredPack, claim_pack, known_pack
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import ChangeStream, FaceLocks
@@ -29,7 +29,7 @@ LEFTOVER_SECONDS = 3600.0
 
 
 class Snapshots:
-    """The snapshots of local shards, in a folder of their own."""
+    """The snapshots of local shards, in one folder."""
 
     def __init__(self, folder: Path, shards: Sequence[LocalFacens], pack: StoredPack) -> None:
         self._folder = folder
@@ -40,7 +40,8 @@ class Snapshots:
         self._writing = asyncio.Lock()
 
     async def load(self) -> bool:
-        """Whether every shard was loaded; others stay empty, with the reason in the log."""
+        """Load all shards; returns whether all were loaded. The others stay empty, and the reason is
+        logged."""
         return all([await self._load(shard) for shard in self._shards])
 
     async def _load(self, shard: LocalFacens) -> bool:
@@ -64,9 +65,10 @@ class Snapshots:
         return True
 
     async def save(self) -> None:
-        """Writes the shards that changed since the last call. Cancelling removes the partial file.
+        """Write the shards that changed since the last call. Cancelling removes the partial file.
 
-        OSError where the disk refuses it.
+        Raises:
+            OSError: a file cannot be written.
         """
         async with self._writing:
             await asyncio.to_thread(self._prepare)
@@ -85,19 +87,19 @@ class Snapshots:
         async with _durable_file(self._path(shard)) as file:
             writer = SnapshotWriter(file, self._identity(shard))
             for key in await shard.galleries():
-                # Galleries need not be of one moment: the next start compares them with MongoDB.
+                # Galleries may be of different moments, because the next start compares them with MongoDB.
                 async with shard.viewed(*key) as view:
                     work = asyncio.ensure_future(asyncio.to_thread(writer.gallery, key, view))
                     try:
                         await asyncio.shield(work)
                     except asyncio.CancelledError:
-                        await asyncio.wait([work])  # the thread still writes
+                        await asyncio.wait([work])  # the thread is still writing
                         raise
             writer.end()
 
     def _identity(self, shard: LocalFacens) -> Identity:
-        where = f"{shard.name} of {len(self._shards)}"
-        return Identity(self._pack.database, self._pack.name, self._pack.size, shard.precision, where)
+        shard_name = f"{shard.name} of {len(self._shards)}"
+        return Identity(self._pack.database, self._pack.name, self._pack.size, shard.precision, shard_name)
 
     def _path(self, shard: LocalFacens) -> Path:
         return self._folder / f"{shard.name.replace(' ', '-')}.facens"
@@ -136,9 +138,13 @@ class FacensLifecycle:
         self._snapshots: Snapshots | None = None
 
     async def open(self, folder: Path, pack: str | None, size: int | None, *, claim: bool = True) -> None:
-        """Checks that the stored facens are of this pack (PackError), and finds the snapshots.
+        """Check the model pack of the stored facens, and locate the snapshots.
 
-        `claim`: record the pack in a database that has none yet.
+        Args:
+            claim: record the pack in a database that has none yet.
+
+        Raises:
+            PackError: the stored facens are of another pack.
         """
         self._folder = folder
         if pack is None or size is None:
@@ -151,9 +157,10 @@ class FacensLifecycle:
 
     @asynccontextmanager
     async def loaded(self, *, follow: bool) -> AsyncIterator[None]:
-        """Loads the storage, and until the end of the block applies changes by other processes.
+        """Load the storage, and apply changes by other processes until the end of the block.
 
-        `follow`: False where the storage does that itself.
+        Args:
+            follow: False if the caller applies these changes.
 
         Raises:
             StoreUnavailableError: MongoDB or a shard does not answer.
@@ -193,27 +200,27 @@ class FacensLifecycle:
         log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
 
     async def save(self) -> None:
-        """Writes the snapshots. OSError where the disk refuses them."""
+        """Write the snapshots. OSError if a file cannot be written."""
         if self._snapshots is not None:
             await self._snapshots.save()
 
-    def of(self, facens: FacenStorage) -> "FacensLifecycle":
+    def for_storage(self, facens: FacenStorage) -> "FacensLifecycle":
         """The lifecycle of another storage of the same database."""
         return FacensLifecycle(self._database, facens, self._locks)
 
-    def forget(self) -> None:
-        """Removes the snapshots, so that the next start loads from MongoDB. Raises OSError."""
+    def remove_snapshots(self) -> None:
+        """Remove the snapshots, so that the next start loads from MongoDB. Raises OSError."""
         for path in self._folder.glob("*.facens") if self._folder is not None else ():
             path.unlink(missing_ok=True)
 
-    async def heal(self) -> None:
-        """Tries to restore shards that are out of service. StoreError where one stays out."""
+    async def recover_shards(self) -> None:
+        """Try to recover shards that are down. StoreError if one stays down."""
         if not isinstance(self._facens, ShardedFacens):
             return
-        for name in self._facens.out_of_service():
-            await self._facens.bring_back(name, self._catch_up)
-            log.info("a shard of the facen storage is back", shard=name)
+        for name in self._facens.down_shards():
+            await self._facens.recover(name, self._catch_up)
+            log.info("a shard of the facen storage is live again", shard=name)
 
-    async def _catch_up(self, shard: FacenStorage, mine: Mine) -> None:
+    async def _catch_up(self, shard: FacenStorage, belongs: ShardFilter) -> None:
         change_stream = ChangeStream(self._database["faces"], shard, self._locks)
-        await reconcile(self._database, shard, change_stream, mine)
+        await reconcile(self._database, shard, change_stream, belongs)

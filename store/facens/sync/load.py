@@ -1,4 +1,4 @@
-"""The facen storage out of MongoDB, which is the truth."""
+"""Loads the facen storage from MongoDB."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -31,9 +31,9 @@ class Loaded:
 
 
 async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Loaded:
-    """Loads missing faces (or those that match the query) into the storage.
+    """Load missing faces, or those that match the query, into the storage.
 
-    Streams, in constant memory beside that of the storage.
+    Streams them, with constant memory apart from the storage.
     """
     count = entries = refused = 0
     batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]] = defaultdict(list)
@@ -56,16 +56,18 @@ async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | 
 
 
 def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:
-    """The facen of a face's document (see `FIELDS`) that may get into this storage.
+    """The facen of a face's document (with `FIELDS`) for this storage.
 
-    FacenError where it is none; BadValueError where it is of another model pack.
+    Raises:
+        FacenError: it is invalid.
+        BadValueError: it is of another model pack.
     """
     check_pack(facens, document)
     return decode(document.get("facen", ""))
 
 
 def check_pack(facens: FacenStorage, face: Mapping[str, Any]) -> None:
-    """BadValueError where the face's facen is of another model pack than the storage's."""
+    """BadValueError if the face's facen is of another model pack than the storage's."""
     made_by = pack_of(face)
     if None not in (made_by, facens.pack) and made_by != facens.pack:
         raise BadValueError(f"its facen is of the model pack {made_by}, not of {facens.pack}")
@@ -79,7 +81,7 @@ async def _add(
         try:
             added += await facens.add_many(owner, gallery, entries)
         except BadValueError as error:
-            # One face of another pack must not keep the others of its batch out.
+            # Add the valid faces of the batch individually.
             for entry in entries:
                 try:
                     added += await facens.add_many(owner, gallery, [entry])

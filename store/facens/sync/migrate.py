@@ -10,21 +10,21 @@ from bson import ObjectId
 from pipeline.faces.facen import FacenError
 from store.errors import BadValueError, StoreError
 from store.facens.storage import FacenStorage
-from store.facens.sync.change_stream import ChangeStream, FaceLocks, Settled
+from store.facens.sync.change_stream import ChangeStream, FaceLocks, SyncResult
 from store.facens.sync.diff import compared
 from store.facens.sync.load import FIELDS, facen_for
 from store.facens.sync.reconcile import Difference, differences, listed_galleries, reconcile
 from store.mongo.client import Collection, Database, Document
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
-ALIKE = 0.9999
+MIN_CONFIDENCE = 0.9999
 SAMPLES = 20
 """Faces per gallery that are searched by their facens."""
-TRIES = 3
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class MigrationReport:
     """Counts of a successful verification."""
 
     galleries: int
@@ -37,53 +37,62 @@ class Proof:
     """Faces that had other facens in the storage than in MongoDB."""
 
 
-async def bring_over(
+async def migrate_facens(
     database: Database,
     target: FacenStorage,
-    told: Callable[[int], object] = lambda _: None,
+    on_progress: Callable[[int], object] = lambda _: None,
     locks: FaceLocks | None = None,
-) -> Proof:
-    """Makes the target hold what MongoDB holds, and verifies it.
+) -> MigrationReport:
+    """Make the target equal to MongoDB, and verify it.
 
-    Existing entries are compared number by number, and correct ones stay. Can be interrupted and repeated,
-    also while others store faces and search the target.
+    Existing entries are compared by value, and correct ones are kept. Can be interrupted and repeated, also
+    while other processes store faces and search the target.
 
     Args:
-        told: called with the number of entries compared or added since the previous call.
-        locks: those of the faces, where this process changes them, too.
+        on_progress: called with the number of entries compared or added since the previous call.
+        locks: the locks of faces, if this process also changes their galleries.
 
     Raises:
-        StoreError: a side does not answer, or they differ in the end.
+        StoreError: MongoDB or the target does not answer, or they differ at the end.
     """
     change_stream = ChangeStream(database["faces"], target, locks or FaceLocks())
     put_right = 0
     if await target.galleries():
-        async for looked in compared(database["faces"], target):
-            for face_id in looked.suspects:
-                put_right += await change_stream.settle(face_id) is Settled.OTHER
-            told(looked.entries)
-    before = float("inf")
-    # Each round has less to do, down to what others store meanwhile.
-    while 0 < (found := sum(await reconcile(database, target, change_stream, told=told))) < before:
-        before = found
-    return replace(await prove_equal(database, target, change_stream), put_right=put_right)
+        async for batch in compared(database["faces"], target):
+            for face_id in batch.suspects:
+                put_right += await change_stream.sync_face(face_id) is SyncResult.OTHER_FACEN
+            on_progress(batch.entries)
+    previous = float("inf")
+    # Each round has less to do, until only concurrent changes are left.
+    while (
+        0
+        < (found := sum(await reconcile(database, target, change_stream, on_progress=on_progress)))
+        < previous
+    ):
+        previous = found
+    return replace(await verify_equal(database, target, change_stream), put_right=put_right)
 
 
-async def prove_equal(
+async def verify_equal(
     database: Database, target: FacenStorage, change_stream: ChangeStream | None = None
-) -> Proof:
-    """Every id of every gallery, and for some faces of each that their facens lead to them.
+) -> MigrationReport:
+    """Compare all ids, and search a sample of faces of each gallery by their facens.
 
-    `change_stream`: of the target, where others go on storing: a face that came or went while both sides were
-    read is put right and looked at alone. StoreError where both are not equal.
+    Args:
+        change_stream: that of the target, while other processes store faces: faces that changed during the
+        comparison
+            are corrected and checked again.
+
+    Raises:
+        StoreError: MongoDB and the target differ.
     """
     unusable: set[int] = set()
     async for found in differences(database, target):
         for face_id in [*found.missing.tolist(), *found.foreign.tolist()]:
-            settled = change_stream and await _settled(change_stream, found, face_id)
-            if settled is Settled.UNUSABLE:
+            result = change_stream and await _corrected(change_stream, found, face_id)
+            if result is SyncResult.UNUSABLE:
                 unusable.add(face_id)
-            elif settled is None:
+            elif result is None:
                 raise StoreError(
                     f"the gallery {found.gallery} differs from MongoDB's: {len(found.missing)} facens are "
                     f"missing, {len(found.foreign)} are too many, such as that of the face {face_id}; "
@@ -94,15 +103,17 @@ async def prove_equal(
         count = await target.count(owner, gallery)
         galleries, entries = galleries + bool(count), entries + count
         looked_for += await _sample_found(database, target, owner, gallery, change_stream)
-    return Proof(galleries, entries, looked_for, len(unusable))
+    return MigrationReport(galleries, entries, looked_for, len(unusable))
 
 
-async def _settled(change_stream: ChangeStream, found: Difference, face_id: int) -> Settled | None:
-    """Corrects a face that differed; None where it differs repeatedly."""
-    for _ in range(TRIES):  # others remove a face from MongoDB first, and then from the storage
-        settled = await change_stream.settle(face_id)
-        if settled is Settled.UNUSABLE or await change_stream.agrees(found.owner, found.gallery, face_id):
-            return settled
+async def _corrected(change_stream: ChangeStream, found: Difference, face_id: int) -> SyncResult | None:
+    """Correct a face that differed; None if it differs repeatedly."""
+    for _ in range(ATTEMPTS):  # a concurrent removal changes MongoDB first and the storage later
+        result = await change_stream.sync_face(face_id)
+        if result is SyncResult.UNUSABLE or await change_stream.is_consistent(
+            found.owner, found.gallery, face_id
+        ):
+            return result
     return None
 
 
@@ -113,7 +124,7 @@ async def _sample_found(
     gallery: str,
     change_stream: ChangeStream | None,
 ) -> int:
-    """Searches a sample of faces by their facens; returns the number found."""
+    """Search a sample of faces by their facens; returns the number found."""
     faces = database["faces"]
     sample: list[dict[str, Any]] = [
         {"$match": {"owner": owner, "gallery": gallery}},
@@ -131,7 +142,7 @@ async def _sample_found(
             ):
                 raise StoreError(
                     f"the face {face['_id']} is not found by its own facen in the gallery {gallery}; "
-                    "make the facens anew with `facend facens rebuild`"
+                    "run `facend facens rebuild`"
                 )
     except DRIVER_ERRORS as error:
         raise translate_error(error, "faces.sample") from error
@@ -141,14 +152,14 @@ async def _sample_found(
 async def _is_found_or_gone(
     faces: Collection, target: FacenStorage, face: Document, gallery: str, change_stream: ChangeStream
 ) -> bool:
-    """Corrects a face that was not found; whether it is found, or gone, now."""
-    for _ in range(TRIES):
-        if await change_stream.settle(face["_id"]) is Settled.UNUSABLE:
+    """Correct a face that was not found; returns whether it is found now, or was removed."""
+    for _ in range(ATTEMPTS):
+        if await change_stream.sync_face(face["_id"]) is SyncResult.UNUSABLE:
             return True
         async with change_stream.lock(face["_id"]):
             this = {"_id": face["_id"], "owner": face["owner"], "gallery": gallery}
-            now = await faces.find_one(this, FIELDS)
-            if now is None or await _is_found(target, now, gallery):
+            present = await faces.find_one(this, FIELDS)
+            if present is None or await _is_found(target, present, gallery):
                 return True
     return False
 
@@ -156,7 +167,7 @@ async def _is_found_or_gone(
 async def _is_found(target: FacenStorage, face: Document, gallery: str) -> bool:
     try:
         facen = facen_for(target, face)
-        found = await target.search(face["owner"], gallery, facen, 1, ALIKE, [face["_id"]])
+        found = await target.search(face["owner"], gallery, facen, 1, MIN_CONFIDENCE, [face["_id"]])
     except (FacenError, BadValueError):
         return False
     return [hit.id for hit in found.hits] == [face["_id"]]

@@ -1,4 +1,4 @@
-"""The facen storage compared with MongoDB, by ids alone, and brought to what MongoDB says."""
+"""Compares the ids in the facen storage with MongoDB, and updates the storage."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -9,16 +9,16 @@ import numpy as np
 from bson import ObjectId, decode_all
 from numpy.typing import NDArray
 
-from store.facens.engine.sharded import Mine
-from store.facens.storage import FacenStorage, GalleryKey, unwrapped
-from store.facens.sync.change_stream import BRING_AT_ONCE, ChangeStream
+from store.facens.engine.sharded import ShardFilter
+from store.facens.storage import FacenStorage, GalleryKey, drained
+from store.facens.sync.change_stream import LOAD_BATCH, ChangeStream
 from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 Ids = NDArray[np.int64]
 BATCH = 100_000
 ID_DOCUMENT = np.dtype([("length", "<i4"), ("type", "u1"), ("name", "S4"), ("id", "<i8"), ("end", "u1")])
-"""`{_id: …}` in BSON with a whole number of 64 bits (https://bsonspec.org/spec.html): 18 bytes, always."""
+"""A BSON document `{_id: int64}` (https://bsonspec.org/spec.html)."""
 INT64 = 0x12
 
 
@@ -27,16 +27,16 @@ class Difference:
     owner: ObjectId
     gallery: str
     missing: Ids
-    """In MongoDB's list, not in the storage."""
+    """Listed in MongoDB, missing in the storage."""
     foreign: Ids
-    """In the storage, not in MongoDB's list."""
+    """In the storage, not listed in MongoDB."""
 
     def __len__(self) -> int:
         return len(self.missing) + len(self.foreign)
 
 
 async def listed_galleries(database: Database, facens: FacenStorage) -> list[GalleryKey]:
-    """Every gallery that MongoDB or the storage knows."""
+    """The galleries of MongoDB and of the storage."""
     try:
         known = [
             (one["owner"], one["name"])
@@ -54,10 +54,12 @@ async def listed_ids(faces: Collection, owner: ObjectId, gallery: str) -> Ids:
 
 
 async def ids_of(faces: Collection, query: dict[str, Any], max_time_ms: int | None = None) -> Ids:
-    """The ids of the faces that pass the query, in order; read as they come from the server, unwrapped in a
-    thread, because a million of them as dictionaries take ten times as long."""
+    """The ids of the faces that pass the query, in order.
+
+    Reads raw batches and decodes them in a thread: dictionaries would take ten times as long.
+    """
     parts: list[Ids] = []
-    # The index alone answers this; what is malformed otherwise is passed over when the face itself is read.
+    # Answered by the index alone. Faces with other malformed fields are skipped when they are read.
     whole = {"$and": [query, {"_id": {"$type": ["int", "long"]}}]}
     cursor = faces.ungated.find_raw_batches(whole, {"_id": 1}, batch_size=BATCH, max_time_ms=max_time_ms)
     try:
@@ -72,26 +74,26 @@ def _ids_of(batch: bytes) -> Ids:
         table = np.frombuffer(batch, dtype=ID_DOCUMENT)
         if (table["length"] == ID_DOCUMENT.itemsize).all() and (table["type"] == INT64).all():
             return np.array(table["id"], dtype=np.int64)
-    # Small numbers come with 32 bits.
+    # Small ids are encoded with 32 bits.
     return np.array([document["_id"] for document in decode_all(batch)], dtype=np.int64)
 
 
 async def held_ids(facens: FacenStorage, owner: ObjectId, gallery: str) -> Ids:
-    """The ids that the storage holds in a gallery, in order."""
-    return await asyncio.to_thread(unwrapped, await facens.ids(owner, gallery))
+    """The ids of a gallery in the storage, in order."""
+    return await asyncio.to_thread(drained, await facens.ids(owner, gallery))
 
 
 async def differences(
-    database: Database, facens: FacenStorage, mine: Mine | None = None
+    database: Database, facens: FacenStorage, belongs: ShardFilter | None = None
 ) -> AsyncIterator[Difference]:
-    """Gallery by gallery, where both do not hold the same faces at this moment.
+    """The galleries whose faces differ at this moment.
 
-    `mine`: which faces the storage is to hold, where it is only a shard.
+    `belongs`: selects the faces of the storage, if it is a shard.
     """
     for owner, gallery in await listed_galleries(database, facens):
         listed = await listed_ids(database["faces"], owner, gallery)
-        if mine is not None:
-            listed = listed[mine(listed)]
+        if belongs is not None:
+            listed = listed[belongs(listed)]
         held = await held_ids(facens, owner, gallery)
         missing = await asyncio.to_thread(np.setdiff1d, listed, held, assume_unique=True)
         foreign = await asyncio.to_thread(np.setdiff1d, held, listed, assume_unique=True)
@@ -103,22 +105,23 @@ async def reconcile(
     database: Database,
     facens: FacenStorage,
     change_stream: ChangeStream,
-    mine: Mine | None = None,
-    told: Callable[[int], object] = lambda _: None,
+    belongs: ShardFilter | None = None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> tuple[int, int]:
-    """Brings in what is missing, and takes out what is foreign; how many of each there were.
+    """Load missing faces and remove foreign entries; returns their numbers.
 
-    `told` hears how many were put right since it was called before.
-    `change_stream`: of the same storage; it checks a face again under the face's lock.
+    Args:
+        change_stream: that of the same storage; it checks each face again under the face's lock.
+        on_progress: called with the number of faces corrected since the previous call.
     """
     missing = foreign = 0
-    async for found in differences(database, facens, mine):
-        for start in range(0, len(found.missing), BRING_AT_ONCE):
-            some = found.missing[start : start + BRING_AT_ONCE].tolist()
-            await change_stream.bring(found.owner, found.gallery, some)
-            told(len(some))
+    async for found in differences(database, facens, belongs):
+        for start in range(0, len(found.missing), LOAD_BATCH):
+            batch = found.missing[start : start + LOAD_BATCH].tolist()
+            await change_stream.load_missing(found.owner, found.gallery, batch)
+            on_progress(len(batch))
         for face_id in found.foreign.tolist():
-            await change_stream.settle(face_id)
-            told(1)
+            await change_stream.sync_face(face_id)
+            on_progress(1)
         missing, foreign = missing + len(found.missing), foreign + len(found.foreign)
     return missing, foreign

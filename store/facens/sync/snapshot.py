@@ -1,9 +1,8 @@
-"""A copy of a local facen storage on disk, so that a start need not read every facen from MongoDB.
+"""Snapshots of a local facen storage on disk, so that a start need not read every facen from MongoDB.
 
-A file for each shard: a header, then for each gallery a line that says whose it is, its blocks of ids
-and facens, and at the end a checksum. It replaces the one before it whole or not at all
-(`pipeline.base.files.durable_file`). What it holds may be older than MongoDB: `store.facens.sync.lifecycle`
-brings it up to date.
+A file per shard: a header; for each gallery a line with owner, name and size, then blocks of ids and facens;
+at the end a checksum. Files are replaced atomically (`pipeline.base.files.durable_file`). A snapshot may be
+older than MongoDB; `store.facens.sync.lifecycle` updates the storage.
 """
 
 import json
@@ -22,28 +21,34 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from numpy.typing import NDArray
 
-from store.facens.engine.gallery_array import Block, GalleryArray, Precision, View, room, rows_in_block
+from store.facens.engine.gallery_array import (
+    Block,
+    GalleryArray,
+    Precision,
+    View,
+    rows_in_block,
+    uninitialised,
+)
 from store.facens.storage import GalleryKey
 
 MAGIC = b"facend facens 2\n"
 LENGTH = struct.Struct("<I")
-LONGEST_LINE = 4096
-
+MAX_LINE = 4096
 
 DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError, InvalidId)
-"""What a description that is none of ours raises while it is read."""
+"""Errors raised while a damaged line is read."""
 
 
 class SnapshotError(Exception):
-    """The file is torn, or is no snapshot of what is wanted; the message says which."""
+    """The file is truncated or damaged, or is another snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a snapshot is of. One that differs in anything is of no use."""
+    """Identifies the content of a snapshot. A snapshot with another identity is not used."""
 
     database: str
-    """The id that the database gave itself."""
+    """The id recorded in the database."""
     pack: str
     size: int
     precision: str
@@ -51,7 +56,7 @@ class Identity:
 
 
 class SnapshotWriter:
-    """Writes galleries one after the other into an open file."""
+    """Writes galleries into an open file."""
 
     def __init__(self, file: BinaryIO, identity: Identity) -> None:
         self._file = file
@@ -79,22 +84,24 @@ class SnapshotWriter:
         self._file.write(data)
 
 
-def read_snapshot(path: Path, wanted: Identity) -> dict[GalleryKey, GalleryArray]:
+def read_snapshot(path: Path, identity: Identity) -> dict[GalleryKey, GalleryArray]:
     """The galleries in the file.
 
-    FileNotFoundError where there is none; SnapshotError where it cannot be used.
+    Raises:
+        FileNotFoundError: there is no file.
+        SnapshotError: it cannot be used.
     """
     try:
         with path.open("rb", buffering=0) as file:
             reader = _Reader(file)
-            reader.identified(wanted)
-            return dict(reader.galleries(wanted.size, Precision(wanted.precision)))
+            reader.check_identity(identity)
+            return dict(reader.galleries(identity.size, Precision(identity.precision)))
     except FileNotFoundError:
         raise
     except OSError as error:
         raise SnapshotError(f"it cannot be read ({error.strerror})") from error
     except DAMAGE as error:
-        raise SnapshotError("it is damaged: what should be a description is none") from error
+        raise SnapshotError("it is damaged: a line is invalid") from error
 
 
 class _Reader:
@@ -110,9 +117,9 @@ class _Reader:
             raise SnapshotError("it is damaged: it has no header")
         return found
 
-    def identified(self, wanted: Identity) -> None:
+    def check_identity(self, identity: Identity) -> None:
         found = self.header()
-        for name, value in asdict(wanted).items():
+        for name, value in asdict(identity).items():
             if found.get(name) != value:
                 raise SnapshotError(f"its {name} is {found.get(name)}, not {value}")
 
@@ -122,7 +129,7 @@ class _Reader:
             while left > 0:
                 rows = min(left, rows_in_block(size))
                 ids = np.empty(rows, dtype="<i8")
-                vectors = room(rows, size, precision)
+                vectors = uninitialised(rows, size, precision)
                 self._fill(ids)
                 self._fill(vectors)
                 blocks.append(Block(vectors, ids))
@@ -137,8 +144,8 @@ class _Reader:
 
     def line(self) -> Any:  # noqa: ANN401  what JSON holds
         (length,) = LENGTH.unpack(self._read(LENGTH.size))
-        if length > LONGEST_LINE:
-            raise SnapshotError("it is damaged: a description is too long")
+        if length > MAX_LINE:
+            raise SnapshotError("it is damaged: a line is too long")
         return json.loads(self._read(length))
 
     def _read(self, number: int) -> bytes:
@@ -154,14 +161,14 @@ class _Reader:
         while done < len(wanted):
             number = self._file.readinto(wanted[done:])
             if not number:
-                raise SnapshotError("it is torn: it ends too early")
+                raise SnapshotError("it is truncated")
             done += number
         self._sum = zlib.crc32(wanted, self._sum)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a snapshot says of itself, unchecked."""
+    """Data from a snapshot's header, without verification."""
 
     pack: str
     galleries: int
@@ -171,7 +178,7 @@ class Summary:
 
 
 def summary(path: Path) -> Summary:
-    """A quick look at the file. SnapshotError where it is none, FileNotFoundError where there is none."""
+    """The summary of a file, without reading its facens. Raises as `read_snapshot`."""
     with path.open("rb", buffering=0) as file:
         reader = _Reader(file)
         try:
@@ -182,7 +189,7 @@ def summary(path: Path) -> Summary:
                 galleries, facens = galleries + 1, facens + line["count"]
                 file.seek(line["count"] * row, os.SEEK_CUR)
         except DAMAGE as error:
-            raise SnapshotError("it is damaged: what should be a description is none") from error
+            raise SnapshotError("it is damaged: a line is invalid") from error
         status = path.stat()
     written_at = datetime.fromtimestamp(status.st_mtime, UTC)
     return Summary(header["pack"], galleries, facens, status.st_size, written_at)

@@ -80,5 +80,5 @@ class FacensCheck:
     async def _repaired(self, face_id: int, what: str) -> str:
         if not (self._scope.repair or self._scope.repair_facens):
             return ""
-        await self._change_stream.settle(face_id)
+        await self._change_stream.sync_face(face_id)
         return what

@@ -31,7 +31,7 @@ from store import Context, StoreError, User
 from store.errors import MalformedSightingError
 from store.facens.engine.gallery_array import GalleryArray, Precision
 from store.facens.engine.local import LocalFacens
-from store.facens.sync.migrate import bring_over
+from store.facens.sync.migrate import migrate_facens
 from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot, summary
 from store.identity.changes import PersonChanges
 from store.identity.erasure import Erasure
@@ -112,7 +112,7 @@ async def read_everything(ctx: Context, user: User, box: Path) -> None:
     for job in ("retention", "doctor"):
         await JobRuns(ctx.database, "box").last(job)
     read_cameras(await ctx.database["cameras"].ungated.find({}).to_list(None), CameraSecrets(box, {}))
-    await bring_over(ctx.database, LocalFacens(SIZE, pack=PACK))
+    await migrate_facens(ctx.database, LocalFacens(SIZE, pack=PACK))
     settings = RetentionSettings(faces_days=3000, pictures_days=2000, max_faces=5000, max_picture_bytes=1)
     await Retention(ctx, user, settings).run()
     for repair in (False, True):

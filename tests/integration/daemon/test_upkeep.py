@@ -157,13 +157,13 @@ async def test_a_shard_out_of_service_is_named(store_settings: StoreArguments) -
         assert isinstance(ctx.facens, ShardedFacens)
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"])
-        ctx.facens.take_out("shard 2", "a test")
+        ctx.facens.mark_down("shard 2", "a test")
         with pytest.raises(
             FacenStorageError, match=r"shard 2 of the facen storage .* run this again"
         ) as caught:
             await rebuild_facens(ctx, lambda *_: None)
         assert caught.value.shard == "shard 2"
-        await ctx.facens_lifecycle.heal()
+        await ctx.facens_lifecycle.recover_shards()
         assert (await rebuild_facens(ctx, lambda *_: None)).entries == 1
 
 

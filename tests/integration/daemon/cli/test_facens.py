@@ -83,7 +83,7 @@ async def test_facens_are_made_anew_from_the_stored_pictures(store_settings: Sto
             await again.run(break_off)
         assert await again.left() == 4
     for pack, size in (("old pack", 512), ("opencv-zoo", 128)):
-        with pytest.raises(PackError, match="come to its end"):
+        with pytest.raises(PackError, match="complete `facend facens re-embed`"):
             async with store_settings.open(facen_size=size, pack=pack):
                 pass
     async with store_settings.open(fill=False) as ctx:

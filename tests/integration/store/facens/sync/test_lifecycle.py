@@ -108,9 +108,7 @@ async def test_a_torn_snapshot_is_noticed_and_rebuilt(store_settings: StoreArgum
             await assert_in_step(ctx)
             assert await ctx.facens.count(user["_id"], "a") == 1
             await ctx.facens_lifecycle.save()
-    assert [line["reason"] for line in logs if "unusable" in line["event"]] == [
-        "it is torn: it ends too early"
-    ]
+    assert [line["reason"] for line in logs if "unusable" in line["event"]] == ["it is truncated"]
     with capture_logs() as logs:
         async with opened(store_settings):
             loaded = [line for line in logs if line["event"] == "loaded facens from a snapshot"]
@@ -172,10 +170,10 @@ async def test_a_shard_out_of_service_catches_up_before_it_counts(store_settings
         faces = [await stored(ctx, user, person_facen(number), ["a"]) for number in range(30)]
         held = {name: await shard.ids(user["_id"], "a") for name, shard in _shards(ctx.facens)}
         assert all(held.values())
-        ctx.facens.take_out("shard 2", "somebody took it out")
+        ctx.facens.mark_down("shard 2", "somebody took it out")
         there = next(one for one in faces if one["_id"] not in held["shard 2"])
         away = next(one for one in faces if one["_id"] in held["shard 2"])
-        with pytest.raises(FacenStorageError, match="shard 2 is out of service") as caught:
+        with pytest.raises(FacenStorageError, match="shard 2 is down") as caught:
             await ctx.faces.identify(user, "a", there, 3, 0.9)
         assert caught.value.shard == "shard 2"
         found = await ctx.faces.identify(user, "a", there, 3, 0.9, ignore_errors=True)
@@ -184,7 +182,7 @@ async def test_a_shard_out_of_service_catches_up_before_it_counts(store_settings
         with pytest.raises(FacenStorageError, match="shard 2"):
             await ctx.faces.remove_one(user, {"_id": away["_id"]})  # it goes from MongoDB all the same
         assert [(shard.name, shard.live) for shard in await ctx.facens.health()][1] == ("shard 2", False)
-        await ctx.facens_lifecycle.heal()
+        await ctx.facens_lifecycle.recover_shards()
         await assert_in_step(ctx)
         assert all(shard.live for shard in await ctx.facens.health())
         found = await ctx.faces.identify(user, "a", away, 3, 0.9, ignore_errors=True)
@@ -199,7 +197,7 @@ async def test_a_shard_is_not_live_while_it_catches_up(
         assert isinstance(ctx.facens, ShardedFacens)
         user = await ctx.users.add({})
         first = await stored(ctx, user, person_facen(0), ["a"])
-        ctx.facens.take_out("shard 1", "a test")
+        ctx.facens.mark_down("shard 1", "a test")
         reached, go_on = asyncio.Event(), asyncio.Event()
         listed = reconciling.listed_galleries
 
@@ -209,7 +207,7 @@ async def test_a_shard_is_not_live_while_it_catches_up(
             return await listed(*arguments)  # type: ignore[arg-type]  # passed on as they came
 
         monkeypatch.setattr(reconciling, "listed_galleries", held)
-        healing = asyncio.create_task(ctx.facens_lifecycle.heal())
+        healing = asyncio.create_task(ctx.facens_lifecycle.recover_shards())
         await asyncio.wait_for(reached.wait(), 5)
         more = [await stored(ctx, user, person_facen(number), ["a"]) for number in range(1, 12)]
         found = await ctx.faces.identify(user, "a", first, 20, 0.0, ignore_errors=True)

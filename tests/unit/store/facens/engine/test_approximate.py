@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from pipeline.types import Facen
 from store.facens.engine import local
-from store.facens.engine.approximate import COMPARED, Unchanged
+from store.facens.engine.approximate import CANDIDATES, Unchanged
 from store.facens.engine.gallery_array import Precision
-from store.facens.engine.local import PICKED, LocalFacens
+from store.facens.engine.local import MAX_PICKED, LocalFacens
 
 SIZE, FACES = 128, 1200
 OWNER = ObjectId()
@@ -20,7 +20,7 @@ OWNER = ObjectId()
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search among these is worth a thread, and codes."""
-    monkeypatch.setattr(local, "OFF_LOOP_NUMBERS", FACES * SIZE // 2)
+    monkeypatch.setattr(local, "MIN_THREAD_VALUES", FACES * SIZE // 2)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ async def filled(
     await storage.add_many(OWNER, "g", zip(ids or range(len(facens)), facens, strict=True))
     await storage.search(OWNER, "g", facens[0], 1, 0)
     await storage.approximations.ready()
-    assert storage.approximations.of((OWNER, "g"), storage._galleries[OWNER, "g"], 1) is not None
+    assert storage.approximations.get((OWNER, "g"), storage._galleries[OWNER, "g"], 1) is not None
     return storage
 
 
@@ -85,7 +85,7 @@ async def test_what_changes_is_seen_at_once() -> None:
     """Faces that come are found and faces that go are not, before there are new codes."""
     facens = people(FACES)
     storage = await filled(facens)
-    codes = storage.approximations._made[OWNER, "g"]
+    codes = storage.approximations._ready[OWNER, "g"]
     new = people(30, seed=2)
     for number in range(30):
         await storage.remove(OWNER, "g", 7 * number)
@@ -94,7 +94,7 @@ async def test_what_changes_is_seen_at_once() -> None:
         assert await nearest(storage, facens[7 * number]) != 7 * number
     moved = [FACES - 1, FACES - 50, 1, 8]
     assert [await nearest(storage, facens[number]) for number in moved] == moved
-    assert storage.approximations._made[OWNER, "g"] is codes
+    assert storage.approximations._ready[OWNER, "g"] is codes
     await storage.close()
 
 
@@ -115,13 +115,13 @@ async def test_much_change_makes_new_codes() -> None:
     """While they are made, and after it, everybody is found; the log says how surely."""
     facens, new = people(FACES), people(FACES // 8, seed=2)
     storage = await filled(facens)
-    before = storage.approximations._made[OWNER, "g"]
+    before = storage.approximations._ready[OWNER, "g"]
     await storage.add_many(OWNER, "g", ((FACES + number, facen) for number, facen in enumerate(new)))
     with capture_logs() as lines:
         assert await nearest(storage, new[0]) == FACES
         await storage.add(OWNER, "g", 3 * FACES, people(1, seed=3)[0])
         await storage.approximations.ready()
-    assert storage.approximations._made[OWNER, "g"] is not before
+    assert storage.approximations._ready[OWNER, "g"] is not before
     (line,) = [line for line in lines if line["event"] == "a gallery is searched approximately"]
     assert line["faces"] == FACES + FACES // 8
     assert line["recall"] >= 0.995
@@ -135,10 +135,10 @@ async def test_who_wants_many_or_names_some_gets_them_exactly() -> None:
     facens = people(FACES)
     storage, probe = await filled(facens), people(1, seed=5)[0]
     order = np.argsort(-(facens @ probe), kind="stable")
-    many = await storage.search(OWNER, "g", probe, COMPARED, 0)
-    assert [hit.id for hit in many.hits] == order[:COMPARED].tolist()
+    many = await storage.search(OWNER, "g", probe, CANDIDATES, 0)
+    assert [hit.id for hit in many.hits] == order[:CANDIDATES].tolist()
     few = order[::3]
-    assert len(few) > PICKED
+    assert len(few) > MAX_PICKED
     among = await storage.search(OWNER, "g", probe, 5, 0, allowed=few)
     assert [hit.id for hit in among.hits] == few[:5].tolist()
     await storage.close()
@@ -166,7 +166,7 @@ def test_rows_that_were_written_are_always_among_the_compared() -> None:
     for row in (3, 12, 3):
         unchanged.written(row)
     rows = np.array([2, 3, 9], dtype=np.intp)
-    assert unchanged.among(rows, 13).tolist() == [2, 3, 9, 10, 11, 12]
-    assert unchanged.among(rows[:1], 13).tolist() == [2, 3, 10, 11, 12]
-    assert unchanged.among(rows, 3).tolist() == [2]
+    assert unchanged.with_changed(rows, 13).tolist() == [2, 3, 9, 10, 11, 12]
+    assert unchanged.with_changed(rows[:1], 13).tolist() == [2, 3, 10, 11, 12]
+    assert unchanged.with_changed(rows, 3).tolist() == [2]
     assert unchanged.overwritten == 1

@@ -33,7 +33,7 @@ class HeldSearches:
             return search(*question)  # type: ignore[arg-type]  # passed on as they came
 
         monkeypatch.setattr(local_module, "search", held)
-        monkeypatch.setattr(local_module, "OFF_LOOP_NUMBERS", 0)
+        monkeypatch.setattr(local_module, "MIN_THREAD_VALUES", 0)
 
 
 async def test_a_search_sees_the_gallery_as_it_was_when_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
