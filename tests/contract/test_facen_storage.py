@@ -207,7 +207,7 @@ async def test_milvus_knows_its_pack_and_what_others_stored(
     """Another pack is refused; a second connection sees galleries made and dropped by the first."""
     settings = FacensSettings(url=SecretStr(milvus.url), consistency="strong")
     one, two = [await MilvusFacens.connect(settings, 128, "a pack") for _ in range(2)]
-    monkeypatch.setattr(milvus_module, "PAGE", 3)
+    monkeypatch.setattr(milvus_module, "ID_PAGE", 3)
     await one.add_many(milvus_owner, "cam_a-b", [(number, person_facen(number)) for number in range(10)])
     for wrong in ((128, "another pack"), (512, "a pack")):
         with pytest.raises(PackError, match="rebuild"):

@@ -120,12 +120,12 @@ async def test_the_loop_never_waits_for_new_memory(monkeypatch: pytest.MonkeyPat
     """Whole blocks come from threads: where a gallery grows, where a removal copies what a search sees."""
     made: list[tuple[int, bool]] = []
 
-    def room(rows: int, size: int, precision: Precision) -> Stored:
+    def uninitialised(rows: int, size: int, precision: Precision) -> Stored:
         made.append((rows, threading.current_thread() is threading.main_thread()))
-        return plain_room(rows, size, precision)
+        return original(rows, size, precision)
 
-    plain_room = gallery_array.room
-    monkeypatch.setattr(gallery_array, "room", room)
+    original = gallery_array.uninitialised
+    monkeypatch.setattr(gallery_array, "uninitialised", uninitialised)
     whole = rows_in_block(SIZE)
     storage = LocalFacens()
     facen = person_facen(0)
