@@ -1,37 +1,31 @@
-"""A recorder with what it needs, for tests."""
+"""A running recorder, and sightings that its uploads refuse."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from store.collections.users import User
 from store.context import Context
-from store.observer import SightingOutcome, UnobservedStore
 from store.spool.recorder import Recorder
 from store.spool.recording import RecordingSettings
 from store.spool.spool import Spool
 from store.spool.stored_sighting import StoredSighting
-from tests.sightings import RECORDING
+from tests.sightings import RECORDING, photo, sighting
+from tests.spools import SightingOutcomes
 
-
-class Counting(UnobservedStore):
-    """Keeps what happened."""
-
-    def __init__(self) -> None:
-        self.sightings: list[tuple[str, str]] = []
-
-    def sighting(self, cam_id: str, outcome: SightingOutcome) -> None:
-        self.sightings.append((cam_id, outcome))
+LARGE = 20_000
+"""Bytes. Only the photos of `large` sightings are longer."""
+DEADLINE_SECONDS = 20
 
 
 class Running:
-    """A recorder at work, and what it told."""
+    """A recorder and its events."""
 
     def __init__(
         self, ctx: Context, user: User, spool: Spool, settings: RecordingSettings = RECORDING
     ) -> None:
         self.events: list[StoredSighting] = []
-        self.observer = Counting()
+        self.observer = SightingOutcomes()
         self.recorder = Recorder(
             ctx,
             user,
@@ -48,7 +42,7 @@ class Running:
 async def recording(
     ctx: Context, user: User, spool: Spool, settings: RecordingSettings = RECORDING
 ) -> AsyncIterator[Running]:
-    """Runs a recorder; at the end it is stopped and its task has ended without an exception."""
+    """Run a recorder; at the end stop it, and check that it ended without an exception."""
     running = Running(ctx, user, spool, settings)
     task = asyncio.create_task(running.recorder.run())
     try:
@@ -56,3 +50,20 @@ async def recording(
     finally:
         running.recorder.stop()
         await asyncio.wait_for(task, 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - observed from outside, as by an operator
+            await asyncio.sleep(0.02)
+
+
+def large(person: int = 1, look: int = 0):  # type: ignore[no-untyped-def]
+    """A sighting whose photo alone has more than LARGE bytes."""
+    return sighting(person, look, photo_bytes=photo(60 + person, 640, 480))
+
+
+def dead(spool: Spool) -> set[str]:
+    """The ids of the dead letters."""
+    return {path.stem for path in (spool.folder / "dead").glob("*.sighting")}

@@ -58,7 +58,7 @@ async def test_stores_a_sighting_whole(ctx: Context, user: User, spool: Spool, u
     (event,) = running.events
     assert (event.sighting_id, event.face_id, event.created) == (sighting_id, face["_id"], True)
     assert (event.thumbnail, event.friend, event.confidence) == (face["thumbnail"], False, None)
-    assert running.observer.sightings == [("door", "stored")]
+    assert running.observer.outcomes == [("door", "stored")]
     assert event.outcome == "created"
 
 
@@ -189,7 +189,7 @@ async def test_waits_out_a_full_uploads_folder(ctx: Context, user: User, spool: 
     block(uploads)
     sighting_id = spool.put(sighting(1))
     async with recording(ctx, user, spool) as running:
-        await until(lambda: len(running.observer.sightings) >= 3)
+        await until(lambda: len(running.observer.outcomes) >= 3)
         assert running.recorder.fault is not None
         assert "uploads" in running.recorder.fault
         assert spool.pending() == [sighting_id]
@@ -197,8 +197,8 @@ async def test_waits_out_a_full_uploads_folder(ctx: Context, user: User, spool: 
         await drained(running.recorder)
     assert running.recorder.fault is None
     await assert_agreement(ctx, user, uploads, {sighting_id})
-    assert {outcome for _, outcome in running.observer.sightings[:-1]} == {"retried"}
-    assert running.observer.sightings[-1] == ("door", "stored")
+    assert {outcome for _, outcome in running.observer.outcomes[:-1]} == {"retried"}
+    assert running.observer.outcomes[-1] == ("door", "stored")
     assert len(running.events) == 1
 
 

@@ -8,23 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.errors import MalformedSightingError
-from store.observer import SightingOutcome, UnobservedStore
+from store.observer import UnobservedStore
 from store.spool import codec as sighting_file
 from store.spool.codec import _FIXED
 from store.spool.spool import Spool
 from tests.sightings import assert_same, sighting
+from tests.spools import SightingOutcomes
 
 WHOLE = sighting(photo_bytes=b"photo", normalized_bytes=b"normalized")
 ENCODED = sighting_file.encode(WHOLE)
-
-
-class Counting(UnobservedStore):
-    """How many sightings were put aside."""
-
-    dead = 0
-
-    def sighting(self, cam_id: str, outcome: SightingOutcome) -> None:
-        self.dead += outcome == "dead"
 
 
 def flipped(bit: int) -> bytes:
@@ -55,18 +47,18 @@ names = (
 
 @settings(max_examples=30)
 @given(files=st.dictionaries(names, broken, max_size=5), folders=st.sets(names, max_size=2))
-def test_whatever_lies_in_the_folder_the_others_are_kept(files: dict[str, bytes], folders: set[str]) -> None:
-    """Damaged and foreign files end in `dead`, each counted once; every whole sighting still comes back."""
+def test_any_files_in_the_folder_leave_sightings_intact(files: dict[str, bytes], folders: set[str]) -> None:
+    """Damaged and foreign files become dead letters, each counted once; all valid sightings can be read."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        kept = [Spool(place, 10**6, UnobservedStore()).put(WHOLE) for _ in range(2)]
+        spool_folder = Path(folder)
+        kept = [Spool(spool_folder, 10**6, UnobservedStore()).put(WHOLE) for _ in range(2)]
         for name, content in files.items():
-            (place / name).write_bytes(content)
+            (spool_folder / name).write_bytes(content)
         for name in folders:
             if name not in files:
-                (place / name).mkdir()
-        observer = Counting()
-        spool = Spool(place, 10**6, observer)
+                (spool_folder / name).mkdir()
+        observer = SightingOutcomes()
+        spool = Spool(spool_folder, 10**6, observer)
         for sighting_id in spool.pending():
             if sighting_id in kept:
                 assert_same(spool.get(sighting_id), WHOLE)
@@ -77,13 +69,14 @@ def test_whatever_lies_in_the_folder_the_others_are_kept(files: dict[str, bytes]
                 spool.dead(sighting_id, str(error))
         assert spool.pending() == sorted(kept)
         temporary = {name for name in files if name.startswith(".") and name.endswith(".part")}
-        assert observer.dead == len(files.keys() - temporary)
-        assert len(list((place / "dead").glob("*.reason"))) >= observer.dead
+        dead = [outcome for _, outcome in observer.outcomes].count("dead")
+        assert dead == len(files.keys() - temporary)
+        assert len(list((spool_folder / "dead").glob("*.reason"))) >= dead
 
 
 @given(sighting_id=st.text(max_size=60) | names)
-def test_no_id_reaches_a_file_that_is_no_sighting(sighting_id: str) -> None:
-    """Ids that the spool did not give are refused before any path is made of them."""
+def test_refuses_any_foreign_id(sighting_id: str) -> None:
+    """Ids that the spool did not create are refused before a path is made of them."""
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder, "outside.sighting")
         outside.write_bytes(ENCODED)
@@ -98,8 +91,8 @@ def test_no_id_reaches_a_file_that_is_no_sighting(sighting_id: str) -> None:
 
 
 @given(bits=st.lists(st.integers(min_value=0), min_size=1, max_size=3))
-def test_a_file_that_was_changed_with_its_checksum_is_read_or_refused(bits: list[int]) -> None:
-    """Somebody else's file whose checksum holds: a sighting, or one kind of error."""
+def test_decodes_or_refuses_any_content_with_a_valid_checksum(bits: list[int]) -> None:
+    """A forged file is a sighting or a MalformedSightingError."""
     content = bytearray(ENCODED[_FIXED.size :])
     for bit in bits:
         content[bit // 8 % len(content)] ^= 1 << bit % 8
