@@ -11,7 +11,7 @@ from store import BadValueError, NotFoundError
 from store.collections.users import User
 from store.context import Context
 from store.identity import neighbours as person_neighbours
-from store.identity.change_log import CHANGES, Change
+from store.identity.change_log import CHANGES, Change, ChangeLog
 from store.identity.changes import PersonChanges
 from store.identity.erasure import Erasure
 from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
@@ -74,7 +74,7 @@ async def agreed(ctx: Context) -> None:
 async def test_a_merge_joins_faces_references_and_friendship_and_can_be_undone(
     ctx: Context, user: User, changes: PersonChanges, tmp_path: Path
 ) -> None:
-    """Three days of one and two of the other make a friend; afterwards both are who they were."""
+    """Three days of one person and two of the other make a friend; undoing restores both."""
     seen = await visits(ctx, user, tmp_path, ANNA, ANNA, ANNA, AGED, AGED)
     one, other = seen[0].person_id, seen[-1].person_id
     assert one is not None and other is not None and one != other
@@ -103,7 +103,7 @@ async def test_a_merge_joins_faces_references_and_friendship_and_can_be_undone(
 async def test_a_split_makes_a_person_of_some_faces_and_can_be_undone(
     ctx: Context, user: User, changes: PersonChanges, evidence: PersonEvidence, tmp_path: Path
 ) -> None:
-    """Two people who were one are told apart by their visits; later visits know each of them."""
+    """Two people stored as one person are split by their visits; later visits recognise each of them."""
     seen = await visits(ctx, user, tmp_path, ANNA, like(ANNA, 0.9), BERT, like(ANNA, 0.9, 3), like(BERT, 0.9))
     one, other = seen[0].person_id, seen[2].person_id
     assert one is not None and other is not None
@@ -125,16 +125,16 @@ async def test_a_split_makes_a_person_of_some_faces_and_can_be_undone(
 async def test_a_person_of_one_human_being_is_not_split(
     ctx: Context, user: User, evidence: PersonEvidence, tmp_path: Path
 ) -> None:
-    """Automatic splitting says so instead."""
+    """The automatic split reports that there is only one."""
     seen = await visits(ctx, user, tmp_path, ANNA, like(ANNA, 0.9))
     with pytest.raises(BadValueError, match="one human being"):
         await evidence.partition(seen[0].person_id or 0)
 
 
-async def test_wrong_changes_are_refused(
+async def test_refuses_invalid_changes(
     ctx: Context, user: User, changes: PersonChanges, tmp_path: Path
 ) -> None:
-    """Unknown persons, somebody with themselves, strange faces, nothing to undo, the wrong order."""
+    """Unknown persons, a merge with itself, foreign faces, nothing to undo, and the wrong order."""
     with pytest.raises(NotFoundError, match="no change"):
         await changes.undo()
     seen = await visits(ctx, user, tmp_path, ANNA, BERT)
@@ -159,16 +159,17 @@ async def test_wrong_changes_are_refused(
     assert "name" not in (await ctx.persons.find(user, {"_id": one}))[0]
 
 
-@pytest.mark.parametrize("step", ["_apply", "_set_state"])
-async def test_a_merge_that_was_cut_off_is_completed(
+@pytest.mark.parametrize(("where", "step"), [(PersonChanges, "_apply"), (ChangeLog, "set_state")])
+async def test_completes_an_interrupted_merge(
     ctx: Context,
     user: User,
     changes: PersonChanges,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    where: type,
     step: str,
 ) -> None:
-    """Killed before or after the faces were moved: the next change, or the night, does the rest."""
+    """Killed before or after the faces were moved, it is completed by the next change or the nightly job."""
     seen = await visits(ctx, user, tmp_path, ANNA, BERT)
     one, other = (event.person_id or 0 for event in seen)
 
@@ -176,7 +177,7 @@ async def test_a_merge_that_was_cut_off_is_completed(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(PersonChanges, step, killed)
+        patch.setattr(where, step, killed)
         with pytest.raises(RuntimeError):
             await changes.merge(one, other)
     await changes.resume()
@@ -185,10 +186,10 @@ async def test_a_merge_that_was_cut_off_is_completed(
     await agreed(ctx)
 
 
-async def test_a_sighting_of_a_person_who_is_merged_meanwhile_follows(
+async def test_a_sighting_follows_a_concurrent_merge(
     ctx: Context, user: User, changes: PersonChanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Recognised before the merge and stored after it: the face is the merged person's."""
+    """Recognised before the merge and stored after it, the face belongs to the merged person."""
     seen = await visits(ctx, user, tmp_path, ANNA, BERT)
     one, other = (event.person_id or 0 for event in seen)
     add = type(ctx.faces).add
@@ -205,7 +206,7 @@ async def test_a_sighting_of_a_person_who_is_merged_meanwhile_follows(
 
 
 @pytest.mark.parametrize("searched", [person_neighbours.MAX_SEARCHED, 0], ids=["searched", "compared"])
-async def test_strong_evidence_is_proposed_and_made(
+async def test_proposes_and_makes_merges_with_strong_evidence(
     ctx: Context,
     user: User,
     changes: PersonChanges,
@@ -214,8 +215,7 @@ async def test_strong_evidence_is_proposed_and_made(
     monkeypatch: pytest.MonkeyPatch,
     searched: int,
 ) -> None:
-    """Visits of two persons that are like each other, over several days: proposed, or merged; never who was
-    visible beside the other, nor people with different names. So in small galleries and in large ones."""
+    """Two persons with similar visits over several days are proposed or merged, others are not."""
     monkeypatch.setattr(person_neighbours, "MAX_SEARCHED", searched)
     seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
     one, other = seen[0].person_id or 0, seen[3].person_id or 0
@@ -240,7 +240,7 @@ async def test_strong_evidence_is_proposed_and_made(
 
 
 @pytest.mark.parametrize("searched", [person_neighbours.MAX_SEARCHED, 0], ids=["searched", "compared"])
-async def test_malformed_documents_keep_no_night_from_its_work(
+async def test_the_nightly_merge_skips_malformed_documents(
     ctx: Context,
     user: User,
     evidence: PersonEvidence,
@@ -248,7 +248,7 @@ async def test_malformed_documents_keep_no_night_from_its_work(
     monkeypatch: pytest.MonkeyPatch,
     searched: int,
 ) -> None:
-    """Faces and galleries with a wrong field are passed over, and what all others say is found."""
+    """Malformed faces and galleries are skipped; the evidence of all others counts."""
     monkeypatch.setattr(person_neighbours, "MAX_SEARCHED", searched)
     seen = await visits(ctx, user, tmp_path, ANNA, BERT, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2))
     (expected,) = [found async for found in evidence.find_proposals()]
@@ -274,11 +274,10 @@ async def test_malformed_documents_keep_no_night_from_its_work(
     assert (found.person, found.other, found.visits) == (expected.person, expected.other, expected.visits)
 
 
-async def test_pairs_marked_as_distinct_are_not_merged_at_night(
+async def test_distinct_pairs_are_not_merged_at_night(
     ctx: Context, user: User, changes: PersonChanges, evidence: PersonEvidence, tmp_path: Path
 ) -> None:
-    """A merge that was taken back, or a person that was split off: not proposed, nor made, once more; also
-    after one of them has become another person."""
+    """After an undone merge or a split the pair is neither proposed nor merged again."""
     seen = await visits(ctx, user, tmp_path, ANNA, like(ANNA, 0.95), AGED, like(AGED, 0.95, 2), BERT)
     one, other, third = (seen[number].person_id or 0 for number in (0, 2, 4))
     await evidence.run_nightly("propose")
@@ -297,10 +296,10 @@ async def test_pairs_marked_as_distinct_are_not_merged_at_night(
     assert frozenset((one, split.other)) not in await distinct_pairs(ctx, user)
 
 
-async def test_an_erased_person_leaves_no_change_behind(
+async def test_erasing_a_person_removes_their_changes(
     ctx: Context, user: User, changes: PersonChanges, tmp_path: Path
 ) -> None:
-    """Their name, and who they were merged from, go with them."""
+    """The records may hold their name, and the persons merged into them."""
     seen = await visits(ctx, user, tmp_path, ANNA, BERT)
     one, other = (event.person_id or 0 for event in seen)
     await changes.rename(other, "Bert")

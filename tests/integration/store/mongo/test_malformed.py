@@ -226,7 +226,7 @@ async def test_an_error_in_our_own_code_does_not_end_the_follower_unnoticed(
     with pytest.raises(ZeroDivisionError):
         async with store_settings.open() as ctx:
             user = await ctx.users.add({})
-            monkeypatch.setattr(following, "_effect", lambda _: 1 // 0)
+            monkeypatch.setattr(following, "_gallery_changes", lambda _: 1 // 0)
             await ctx.faces.add(user, face(person_facen(1)))
             await stored(ctx, user, person_facen(2), ["staff"])
             async with asyncio.timeout(10):
