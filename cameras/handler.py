@@ -291,6 +291,9 @@ class CameraHandler:
             if not self._is_current(run) or self._clock is None:
                 return
             stamp = self._clock.stamp(frame.stream_seconds, frame.arrived_at, info.frame_seconds)
+            if stamp.clock_was_set_back:
+                # Visits would end before they began.
+                run.writer.end()
             if not frame.late:
                 wait_seconds = self._schedule(stamp.media_time)
         wait_or_stop(wait_seconds, run.stopping)

@@ -28,6 +28,7 @@ from daemon.http.server import application, serving
 from daemon.parts import build_parts
 from daemon.plugins.host import Plugins
 from daemon.runtime import loop_lag
+from daemon.runtime.clock_watch import ClockWatch
 from daemon.runtime.nightly_jobs import NightlyJobs
 from daemon.runtime.shutdown import ShutdownLimit
 from daemon.runtime.systemd import Systemd
@@ -136,6 +137,7 @@ class Application:
         start(parts.configuration.renew_leases(), "camera leases")
         start(parts.supervisor.probe_reachability(), "reachability probe")
         start(parts.supervisor.refresh_states(), "states of cameras")
+        start(ClockWatch(parts.metrics.clock_stepped).run(), "steps of the clock")
         start(nightly_jobs.run_missed(parts.storing.opened), "missed nightly jobs")
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 

@@ -14,12 +14,18 @@ stream's clock rather than a slow network."""
 CATCH_UP_SECONDS = 10.0
 """A delayed network has caught up after this time; frames that are still late were captured later."""
 
+SET_BACK_SECONDS = 1.0
+"""A frame that arrives earlier than the one before by more means that the box's clock was set back. Smaller
+corrections by NTP do not end visits."""
+
 
 class Stamp(NamedTuple):
     captured_seconds: float
     """Unix time."""
     media_time: float
     """Seconds since the first frame, strictly increasing."""
+    clock_was_set_back: bool = False
+    """This frame's capture time is before that of the one before."""
 
     @property
     def captured_at(self) -> datetime:
@@ -28,7 +34,10 @@ class Stamp(NamedTuple):
 
 
 class StreamClock:
-    """Stamps the frames of one camera, in order, across reconnects and loops. Never goes backwards.
+    """Stamps the frames of one camera, in order, across reconnects and loops.
+
+    Goes backwards only when the box's clock was set back, and then at once: otherwise all frames would have
+    the same capture time until the clock is where it was.
 
     A frame arrives after its capture, so the shortest delay is the best estimate of the offset: it falls at
     once when a frame comes early, and rises (clock drift, an outage) only when every frame of the last
@@ -56,6 +65,7 @@ class StreamClock:
         reported: its stream timestamp in seconds, None where missing. arrived_at: unix time. frame_seconds:
         nominal duration of a frame.
         """
+        was_set_back = self._follow_clock(arrived_at, frame_seconds)
         step = self._step(reported, arrived_at, frame_seconds)
         self._stream_time += step
         self._reported = reported
@@ -64,7 +74,17 @@ class StreamClock:
             self._first = self._stream_time
         offset = self._offset = self._next_offset(arrived_at)
         self._captured_at = max(self._captured_at, self._stream_time + offset)
-        return Stamp(self._captured_at, self._stream_time - self._first)
+        return Stamp(self._captured_at, self._stream_time - self._first, was_set_back)
+
+    def _follow_clock(self, arrived_at: float, frame_seconds: float) -> bool:
+        """Whether the box's clock was set back since the last frame; the times follow it then."""
+        if self._arrived_at is None or arrived_at >= self._arrived_at - SET_BACK_SECONDS:
+            return False
+        if self._offset is not None:
+            self._offset += arrived_at - self._arrived_at - frame_seconds
+        self._arrived_at, self._captured_at = arrived_at, 0.0
+        self._restart_window(arrived_at)
+        return True
 
     def media_time(self, reported: float | None) -> float | None:
         """Media time of a later frame with this timestamp; None where unknown."""

@@ -125,6 +125,11 @@ class Metrics:
         self._uploaded = counter("facend_uploads_bytes_total", "Bytes of pictures stored")
         self._job = histogram("facend_job_seconds", "Duration of a periodic job", JOB_BUCKETS, "job")
         self._job_failures = counter("facend_job_failures_total", "Failed runs of a periodic job", "job")
+        self._clock_steps = counter(
+            "facend_clock_steps_total", "Steps of the box's clock by a second or more", "direction"
+        )
+        for direction in ("back", "ahead"):
+            self._clock_steps.labels(direction)
         self._lag = histogram(
             "facend_event_loop_lag_seconds", "Delay of timers on the event loop", LAG_BUCKETS
         )
@@ -164,6 +169,10 @@ class Metrics:
         """Create all series of a job at 0, as `add_camera` does."""
         self._job.labels(name)
         self._job_failures.labels(name)
+
+    def clock_stepped(self, seconds: float) -> None:
+        """The box's clock was set; negative: back."""
+        self._clock_steps.labels("back" if seconds < 0 else "ahead").inc()
 
     # pipeline.types.PipelineObserver, but for visits
     def stage(self, stage: str, seconds: float) -> None:

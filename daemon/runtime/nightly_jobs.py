@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import time as clock_time
 
 import structlog
 from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.date import DateTrigger
 
 from daemon.runtime.jobs import JobFunction, Jobs
+from daemon.runtime.nightly_trigger import NightlyTrigger
 from store import StoreError
 from store.upkeep.job_runs import JobRuns
 
@@ -37,7 +38,7 @@ class NightlyJobs:
         self._runs = runs
         self._zone = zone
         self._started = time.monotonic()
-        self._times: dict[str, CronTrigger] = {}
+        self._times: dict[str, NightlyTrigger] = {}
 
     def add(self, name: str, at: str, work: JobFunction, *, after_each_start: bool = False) -> None:
         """Add a job at a time of the day, such as 03:30."""
@@ -47,8 +48,7 @@ class NightlyJobs:
                 await runs.record(name, datetime.now(UTC))
             await work()
 
-        hour, minute = at.split(":")
-        self._times[name] = nightly = CronTrigger(hour=hour, minute=minute, timezone=self._zone)
+        self._times[name] = nightly = NightlyTrigger(clock_time.fromisoformat(at), self._zone)
         soon = DateTrigger(datetime.now(UTC) + AFTER_START, timezone=UTC)
         self._jobs.add(name, run, OrTrigger([soon, nightly]) if after_each_start else nightly)
 
@@ -81,7 +81,7 @@ class NightlyJobs:
                 log.info("a nightly job missed its time and runs later today", job=name, last_run=str(last))
 
 
-def missed(nightly: CronTrigger, last: datetime, now: datetime) -> bool:
+def missed(nightly: NightlyTrigger, last: datetime, now: datetime) -> bool:
     """Whether the job has not run since its last due time; True also if the last run is in the future."""
     due = nightly.get_next_fire_time(None, now - LATE - timedelta(days=1))
     return last > now or (due <= now - LATE and last < due)

@@ -110,8 +110,47 @@ def test_times_go_on_after_a_reconnect_that_starts_at_zero_again() -> None:
     st.booleans(),
 )
 def test_nothing_ever_goes_backwards(frames: list[tuple[float | None, float]], live: bool) -> None:
-    """Whatever a stream says and whenever it arrives, even over a clock of ours that is set back."""
-    captured, media = play(frames, StreamClock(follow_arrival=live))
-    assert all(later >= earlier for earlier, later in pairwise(captured))
-    assert all(later >= earlier for earlier, later in pairwise(media))
-    assert media[0] == 0
+    """Whatever a stream says and whenever it arrives; capture times go back with the box's clock alone."""
+    clock = StreamClock(follow_arrival=live)
+    stamps = [clock.stamp(reported, START + arrival, FRAME) for reported, arrival in frames]
+    assert all(
+        later.captured_at >= earlier.captured_at or later.clock_was_set_back
+        for earlier, later in pairwise(stamps)
+    )
+    assert all(later.media_time >= earlier.media_time for earlier, later in pairwise(stamps))
+    assert stamps[0].media_time == 0
+
+
+@pytest.mark.parametrize("step", [-3600.0, -60.0, -5.0])
+@pytest.mark.parametrize("timestamps", [True, False])
+@pytest.mark.parametrize("live", [True, False])
+def test_a_clock_that_is_set_back_is_followed_at_once(step: float, timestamps: bool, live: bool) -> None:
+    """With the stream's timestamps and without, live and recorded; media time goes on."""
+    clock = StreamClock(follow_arrival=live)
+    stamps = []
+    for i in range(100):
+        arrival = START + i * FRAME + (step if i >= 50 else 0)
+        stamps.append(clock.stamp(9 + i * FRAME if timestamps else None, arrival, FRAME))
+    assert [i for i, stamp in enumerate(stamps) if stamp.clock_was_set_back] == [50]
+    assert all(
+        stamp.captured_seconds == pytest.approx(START + step + i * FRAME, abs=0.1)
+        for i, stamp in enumerate(stamps)
+        if i >= 50
+    )
+    assert all(later.media_time > earlier.media_time for earlier, later in pairwise(stamps))
+
+
+def test_a_clock_that_is_set_back_while_the_camera_is_away_is_followed() -> None:
+    """Its first frame shows it."""
+    clock = StreamClock()
+    clock.stamp(1.0, START, FRAME)
+    clock.reconnected()
+    stamp = clock.stamp(77.0, START - 3500, FRAME)
+    assert stamp.clock_was_set_back and stamp.captured_seconds == pytest.approx(START - 3500)
+
+
+def test_a_small_correction_of_the_clock_ends_nothing() -> None:
+    """Capture times wait for it instead."""
+    captured, _ = play((i * FRAME, i * FRAME - (0.5 if i >= 50 else 0)) for i in range(100))
+    assert captured == sorted(captured)
+    assert captured[-1] == pytest.approx(99 * FRAME - 0.5, abs=0.05)

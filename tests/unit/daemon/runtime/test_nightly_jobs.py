@@ -1,15 +1,15 @@
 """When a nightly job has missed its time."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from apscheduler.triggers.cron import CronTrigger
 
 from daemon.runtime.nightly_jobs import missed
+from daemon.runtime.nightly_trigger import NightlyTrigger
 
 BERLIN = ZoneInfo("Europe/Berlin")
-AT_HALF_PAST_FOUR = CronTrigger(hour="04", minute="30", timezone=BERLIN)
+AT_HALF_PAST_FOUR = NightlyTrigger(time(4, 30), BERLIN)
 
 
 @pytest.mark.parametrize(
