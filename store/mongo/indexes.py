@@ -36,6 +36,14 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     ],
     "person_changes": [_index("owner", "kind", "other"), _index("owner", "state")],
     "person_proposals": [_index("owner")],
+    "accounts": [_index("owner", "key", unique=True)],
+    "api_tokens": [_index("digest", unique=True), _index("owner", "name", unique=True)],
+    "sessions": [
+        _index("digest", unique=True),
+        _index("account"),
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+    ],
+    "audit": [_index("owner", "_id"), _index("owner", "at"), _index("owner", "object", "_id")],
     "picture_removals": [
         _index("location"),
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),  # where the place is unknown

@@ -55,6 +55,12 @@ MAPPING = Field(("object",), "a mapping", required=True)
 A_NUMBER = Field(NUMBER, "a number", required=True)
 NAMES = Field(("array",), "a list of names", required=True, items=TEXT)
 IDS = Field(("array",), "a list of whole numbers from 0", required=True, items=ID)
+ROLE = Field(
+    ("string",),
+    "admin, operator, viewer or auditor",
+    required=True,
+    pattern="^(admin|operator|viewer|auditor)$",
+)
 VERSION = Field(WHOLE, "a version number", least=0, most=HIGHEST_VERSION)
 
 PICTURE_KEY = Field(
@@ -116,6 +122,34 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         **dict.fromkeys(("confidence", "lowest"), A_NUMBER),
     },
     "erased": {"_id": ID, "owner": OBJECT_ID},
+    "accounts": {
+        **dict.fromkeys(("_id", "owner"), OBJECT_ID),
+        **dict.fromkeys(("name", "key"), TEXT),
+        "role": ROLE,
+        "cameras": _optional(NAMES),
+        "active": Field(("bool",), "true or false", required=True),
+        "password": _optional(TEXT),
+        "created": TIME,
+    },
+    "api_tokens": {
+        **dict.fromkeys(("_id", "owner"), OBJECT_ID),
+        **dict.fromkeys(("name", "digest"), TEXT),
+        "role": ROLE,
+        "cameras": _optional(NAMES),
+        "created": TIME,
+        **dict.fromkeys(("expires", "last_used"), _optional(TIME)),
+    },
+    "sessions": {
+        **dict.fromkeys(("_id", "owner", "account"), OBJECT_ID),
+        **dict.fromkeys(("digest", "address"), TEXT),
+        **dict.fromkeys(("created", "used", "expires"), TIME),
+    },
+    "audit": {
+        **dict.fromkeys(("_id", "owner"), OBJECT_ID),
+        "at": TIME,
+        **dict.fromkeys(("by", "address", "action", "object"), TEXT),
+        "details": _optional(MAPPING),
+    },
     "job_runs": {"_id": TEXT, "at": TIME},
     "upload_locations": {
         **dict.fromkeys(("location", "box", "machine", "address"), TEXT),
