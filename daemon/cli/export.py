@@ -11,7 +11,8 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.groups import CommandGroup
 from daemon.cli.output import to_json
 from daemon.cli.store import read_rows
-from store import Context, Face, Person, Users
+from store import Context, Face, Users
+from store.queries.people import PersonSummary, all_people
 
 PAGE = 500
 
@@ -83,26 +84,14 @@ async def exported_faces(ctx: Context, user: Users.Model) -> AsyncIterator[dict[
 
 
 async def exported_persons(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
-    last = -1
-    while page := await ctx.persons.find(user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=PAGE):
-        for person in page:
-            yield await _exported_person(ctx, user, person)
-        last = page[-1]["_id"]
+    async for person in all_people(ctx, user):
+        yield exported_person(person)
 
 
-async def _exported_person(ctx: Context, user: Users.Model, person: Person) -> dict[str, Any]:
-    theirs = {"person_id": person["_id"]}
-    first = await ctx.faces.find_one(user, theirs, sort=[("timestamp", 1)])
-    last = await ctx.faces.find_one(user, theirs, sort=[("timestamp", -1)])
-    return {
-        "id": person["_id"],
-        "name": person.get("name"),
-        "faces": await ctx.faces.count(user, theirs),
-        "first_seen": first and first.timestamp,
-        "last_seen": last and last.timestamp,
-        "last_camera": last and last.get("cam_id"),
-        "last_thumbnail": last and last.get("thumbnail"),
-    }
+def exported_person(person: PersonSummary) -> dict[str, Any]:
+    """The documented keys of an exported person."""
+    keys = ("id", "name", "faces", "first_seen", "last_seen", "last_camera", "last_thumbnail")
+    return {key: getattr(person, key) for key in keys}
 
 
 COMMANDS = (export,)
