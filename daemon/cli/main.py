@@ -33,6 +33,7 @@ class Facend(CommandGroup):
     """All commands, with the first sentence of the help of each."""
 
     lazy_commands: ClassVar = {
+        "accounts": LazyCommand("daemon.cli.accounts", "List and change the accounts of people who sign in."),
         "bench": LazyCommand("daemon.cli.bench", "Measure how fast this machine is."),
         "calibrate": LazyCommand("daemon.cli.calibrate", "Measure thresholds on your own labelled pictures."),
         "cameras": LazyCommand("daemon.cli.cameras", "List the cameras and their state, and change them."),
@@ -48,6 +49,7 @@ class Facend(CommandGroup):
         "models": LazyCommand("daemon.cli.models", "List the model packs, with licence and thresholds."),
         "persons": LazyCommand("daemon.cli.person_changes", "List, show, correct and erase persons."),
         "probe": LazyCommand("daemon.cli.probe", "Connect to a camera and report what it sends."),
+        "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
     }
 

@@ -37,7 +37,7 @@ def users() -> None:
 )
 def add(command: CommandContext, name: str | None, token_file: Path | None) -> None:
     """Add a user and print the token, which is not shown again."""
-    target = None if token_file is None else _created(token_file)
+    target = None if token_file is None else created_file(token_file)
 
     async def work(ctx: Context, _: Users.Model) -> Users.Model:
         return await ctx.users.add({"name": name} if name else {})
@@ -59,7 +59,7 @@ def add(command: CommandContext, name: str | None, token_file: Path | None) -> N
         click.echo(f"token  {made['token']}" if target is None else f"token  in {token_file}")
 
 
-def _created(path: Path) -> TextIO:
+def created_file(path: Path) -> TextIO:
     """Create a file that its owner alone can read."""
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
