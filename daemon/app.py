@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import structlog
+from bson import ObjectId
 
 from daemon.config.file_watch import FileWatch
 from daemon.config.rules import threshold
@@ -20,6 +21,8 @@ from daemon.config.settings import HttpSettings, Settings
 from daemon.events.bus import EventBus
 from daemon.events.types import BoxStarted
 from daemon.health import DaemonHealth
+from daemon.http.api.app import api_route
+from daemon.http.api.services import ApiSources
 from daemon.http.connections import ConnectionLimits, Connections
 from daemon.http.facenapi.api import FacenApi
 from daemon.http.facenapi.call import WireSettings
@@ -36,6 +39,7 @@ from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down
 from pipeline.base.background import in_thread
 from pipeline.models.engine import Models
+from store import Context
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +150,7 @@ class Application:
         routes = [
             doctor_route(parts.upkeep),
             rebuild_route(parts.upkeep),
+            api_route(ApiSources(self._open_store, self._health.report)),
             *self._facen_api().routes(),
             *self._plugins.routes(),
         ]
@@ -162,9 +167,13 @@ class Application:
         limits = pack.thresholds
         named = {"strict": limits.strict, "medium": limits.medium, "low": limits.low, "none": 0.0}
         least = threshold(settings.persons, pack)
-        storing = self._parts.storing
         wire = WireSettings(named, least, settings.facenapi.delete_gallery_faces, settings.facenapi.enabled)
-        return FacenApi(wire, lambda: storing.session.ctx if storing.session else None)
+        return FacenApi(wire, lambda: opened[0] if (opened := self._open_store()) else None)
+
+    def _open_store(self) -> tuple[Context, ObjectId] | None:
+        """The context, and the owner of this box's data; None while the store is not open."""
+        session = self._parts.storing.session
+        return None if session is None else (session.ctx, session.owner["_id"])
 
     def _schedule_jobs(self) -> NightlyJobs:
         settings, jobs, upkeep = self._settings, self._parts.jobs, self._parts.upkeep

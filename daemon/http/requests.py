@@ -58,10 +58,11 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
 def request_for_handler(request: Request, body: bytes) -> Request:
     """The request with the body that was read, and without the token."""
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"authorization"]
-    return Request({**request.scope, "headers": headers}, _replaying(request.receive, body))
+    return Request({**request.scope, "headers": headers}, replaying(request.receive, body))
 
 
-def _replaying(receive: Receive, body: bytes) -> Receive:
+def replaying(receive: Receive, body: bytes) -> Receive:
+    """What receives a body that was read already, then the client's disconnection."""
     given = False
 
     async def again() -> Message:

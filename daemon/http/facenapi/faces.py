@@ -15,8 +15,6 @@ from store.identity.removal import FaceRemoval
 from store.queries.metas import list_metas
 from store.settings import ENROLLED_GALLERY
 
-MEDIA_TYPES = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
-
 
 async def add(call: Call) -> Answer:
     """POST /face: stores the faces of a picture.
@@ -129,9 +127,8 @@ async def picture(call: Call) -> Answer:
     data = None if url is None else await call.ctx.uploads.get(url)
     if data is None:
         raise HttpError(404, "not_found", f"the face {face.id} has no such picture on this box")
-    kind = next((kind for start, kind in MEDIA_TYPES.items() if data.startswith(start)), None)
     headers = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
-    return Response(data, media_type=kind or "application/octet-stream", headers=headers)
+    return Response(data, media_type=Image(data).content_type, headers=headers)
 
 
 async def listed(call: Call) -> Answer:

@@ -1,0 +1,187 @@
+"""Accounts of people who sign in, and API tokens."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from daemon.http.api.problems import responses
+from daemon.http.api.security import Managing, address_of
+from daemon.http.api.services import ServicesDependency
+from store.accounts.accounts import Account, Accounts
+from store.accounts.credentials import ApiToken, ApiTokens, close_sessions
+from store.accounts.roles import Role
+
+router = APIRouter()
+
+Name = Annotated[str, Path(max_length=64)]
+CameraIds = Annotated[list[str], Field(max_length=1000)]
+
+
+class User(BaseModel):
+    """A person who signs in."""
+
+    name: str
+    role: Role
+    cameras: list[str] | None
+    """The cameras that a viewer may see; null for all."""
+    active: bool
+    has_password: bool
+    created: datetime
+
+
+class NewUser(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: Role
+    cameras: CameraIds | None = None
+    password: SecretStr | None = None
+
+
+class UserChanges(BaseModel):
+    """What is given is changed; `cameras: null` permits all cameras."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role | None = None
+    cameras: CameraIds | None = None
+    password: SecretStr | None = None
+    active: bool | None = None
+
+
+class Token(BaseModel):
+    """An API token, without its text."""
+
+    name: str
+    role: Role
+    cameras: list[str] | None
+    created: datetime
+    expires: datetime | None
+    last_used: datetime | None
+
+
+class NewToken(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: Role
+    cameras: CameraIds | None = None
+    days: Annotated[int, Field(ge=1, le=3650)] | None = 365
+    """Lifetime; null: it does not expire."""
+
+
+class IssuedToken(Token):
+    token: str
+    """The text of the token, shown this once."""
+
+
+def _user(account: Account) -> User:
+    return User(
+        name=account.name,
+        role=account.role,
+        cameras=None if account.cameras is None else sorted(account.cameras),
+        active=account.active,
+        has_password=account.has_password,
+        created=account.created,
+    )
+
+
+def _token(token: ApiToken) -> Token:
+    return Token(
+        name=token.name,
+        role=token.role,
+        cameras=None if token.cameras is None else sorted(token.cameras),
+        created=token.created,
+        expires=token.expires,
+        last_used=token.last_used,
+    )
+
+
+def _text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
+@router.get("/users", tags=["users"], responses=responses())
+async def list_users(services: ServicesDependency, principal: Managing) -> list[User]:
+    """All users, by name."""
+    return [_user(account) for account in await Accounts(services.ctx.database, principal.owner).find()]
+
+
+@router.post("/users", tags=["users"], status_code=201, responses=responses(400, 409))
+async def add_user(request: Request, services: ServicesDependency, principal: Managing, new: NewUser) -> User:
+    """Add a user. Without a password the user cannot sign in yet."""
+    accounts = Accounts(services.ctx.database, principal.owner)
+    account = await accounts.add(new.name, new.role, new.cameras, _text(new.password))
+    await services.audit(principal).record(
+        principal, "user.add", f"user/{account.name}", address_of(request), role=account.role.value
+    )
+    return _user(account)
+
+
+@router.patch("/users/{name}", tags=["users"], responses=responses(400, 404, 409))
+async def change_user(
+    request: Request, services: ServicesDependency, principal: Managing, name: Name, changes: UserChanges
+) -> User:
+    """Change a user. A new password, role or deactivation ends the user's sessions."""
+    accounts = Accounts(services.ctx.database, principal.owner)
+    given = changes.model_fields_set
+    account = await accounts.change(
+        name,
+        role=changes.role,
+        cameras=changes.cameras,
+        all_cameras="cameras" in given and changes.cameras is None,
+        password=_text(changes.password),
+        active=changes.active,
+    )
+    if given & {"password", "role", "active"}:
+        await close_sessions(services.ctx.database, account)
+    fields = ", ".join(sorted(given))
+    await services.audit(principal).record(
+        principal, "user.change", f"user/{account.name}", address_of(request), fields=fields
+    )
+    return _user(account)
+
+
+@router.delete("/users/{name}", tags=["users"], status_code=204, responses=responses(404, 409))
+async def remove_user(
+    request: Request, services: ServicesDependency, principal: Managing, name: Name
+) -> Response:
+    """Remove a user and end the user's sessions."""
+    account = await Accounts(services.ctx.database, principal.owner).remove(name)
+    await close_sessions(services.ctx.database, account)
+    await services.audit(principal).record(
+        principal, "user.remove", f"user/{account.name}", address_of(request)
+    )
+    return Response(status_code=204)
+
+
+@router.get("/tokens", tags=["tokens"], responses=responses())
+async def list_tokens(services: ServicesDependency, principal: Managing) -> list[Token]:
+    """All API tokens, by name, expired ones included."""
+    return [_token(token) for token in await ApiTokens(services.ctx.database, principal.owner).find()]
+
+
+@router.post("/tokens", tags=["tokens"], status_code=201, responses=responses(400, 409))
+async def add_token(
+    request: Request, services: ServicesDependency, principal: Managing, new: NewToken
+) -> IssuedToken:
+    """Issue an API token. Its text is shown in this response alone."""
+    lifetime = None if new.days is None else timedelta(days=new.days)
+    tokens = ApiTokens(services.ctx.database, principal.owner)
+    text, token = await tokens.add(new.name, new.role, new.cameras, lifetime)
+    await services.audit(principal).record(
+        principal, "token.add", f"token/{token.name}", address_of(request), role=token.role.value
+    )
+    return IssuedToken(token=text, **_token(token).model_dump())
+
+
+@router.delete("/tokens/{name}", tags=["tokens"], status_code=204, responses=responses(404))
+async def revoke_token(
+    request: Request, services: ServicesDependency, principal: Managing, name: Name
+) -> Response:
+    """Revoke an API token at once."""
+    await ApiTokens(services.ctx.database, principal.owner).revoke(name)
+    await services.audit(principal).record(principal, "token.revoke", f"token/{name}", address_of(request))
+    return Response(status_code=204)
