@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cameras.observer import CameraState
 from daemon.http.api.app import api_route
 from daemon.http.api.services import ApiSources
 from daemon.http.server import application, serving
@@ -27,7 +28,7 @@ def report() -> DaemonReport:
     cameras = [
         CameraReport(
             cam_id=cam_id,
-            state="green",
+            state=CameraState.GREEN,
             reason="",
             detail="",
             since=START,
