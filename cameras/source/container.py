@@ -15,6 +15,10 @@ from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import Phase, to_source_error
 from cameras.source.http.pictures import PictureFile
 from cameras.urls import local_path
+from pipeline.limits import MAX_PIXELS
+
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+"""A camera that sends larger pictures would take gigabytes of memory for each; a megabyte can hold one."""
 
 
 def open_container(
@@ -34,7 +38,7 @@ def open_container(
             url,
             "r",
             format=container_format,
-            options=options,
+            options=options | DECODER_OPTIONS,
             metadata_errors="replace",
             timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
         )

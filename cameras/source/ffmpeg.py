@@ -22,6 +22,7 @@ from cameras.load.decode_load import DecodeLoad
 from cameras.load.keyframe_mode import KeyframeMode
 from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
+from cameras.source.container import DECODER_OPTIONS
 from cameras.source.ffmpeg_errors import Phase, to_source_error
 from cameras.source.memory import StreamMemory
 from cameras.source.nal import continues_picture
@@ -224,6 +225,7 @@ def _video_stream(container: InputContainer, settings: CameraSettings) -> VideoS
     video = candidates[0]
     if video.codec_context is None:
         raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: FFmpeg has no decoder for its codec")
+    video.codec_context.options = DECODER_OPTIONS
     # One thread per camera: more would compete with the other cameras and delay frames.
     video.codec_context.thread_count = 1
     return video

@@ -3,16 +3,19 @@ import threading
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from cameras.clips.write import splice, write_clip
 from cameras.errors import ClipError, Reason, SourceError
 from cameras.settings import CameraSettings
+from cameras.source.container import DECODER_OPTIONS
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.pixels import Converter, DecodedPixels
 from cameras.source.probe import probe
 from cameras.stream import DecodedFrame, NoFrame
+from pipeline.limits import MAX_PIXELS
 from tests.clips import moving_pictures, number_of
 
 
@@ -170,6 +173,26 @@ def test_a_clip_damaged_in_the_middle_goes_on(clip: Path, tmp_path: Path) -> Non
     frames = [item for item in items if isinstance(item, DecodedFrame)]
     assert len(frames) == 49
     assert number_of(frames[-1].pixels.bgr()) == 49
+
+
+@pytest.mark.parametrize(("width", "number"), [(800, 3), (900, 0)])
+def test_pictures_above_the_limit_of_pixels_are_not_decoded(
+    width: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A megabyte of JPEG can hold a picture that takes a gigabyte of memory."""
+    limit = {"max_pixels": str(850 * 608)}
+    for module in ("cameras.source.container", "cameras.source.ffmpeg"):
+        monkeypatch.setattr(f"{module}.DECODER_OPTIONS", limit)
+    path = tmp_path / "large.mjpeg"
+    encoded, data = cv2.imencode(".jpg", np.zeros((600, width, 3), np.uint8))
+    path.write_bytes(bytes(data) * 3)
+    assert encoded
+    assert len(decoded(path)) == number
+
+
+def test_the_limit_of_pixels_is_that_of_pictures() -> None:
+    """As in `pipeline.max_pixels`."""
+    assert int(DECODER_OPTIONS["max_pixels"]) == MAX_PIXELS
 
 
 def test_probing_gives_the_first_picture(clip: Path) -> None:
