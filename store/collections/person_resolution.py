@@ -1,4 +1,4 @@
-"""Finding the person of a face, or creating one: exactly one, however many processes try at once."""
+"""Finds the person of a face, or creates exactly one, also across processes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from store.collections.faces import Faces
 from store.mongo.lease import Leases
+from store.mongo.shapes import PROVISIONAL
 from store.observer import PersonOutcome
 from store.recognition.question import Question
 from store.recognition.recognition import Recognition, Verdict
@@ -68,14 +69,15 @@ class PersonResolver:
                 verdict = await self._verdict("identify_again", question, create=True, provisional=True)
             if verdict.outcome != "created":
                 return _matches(verdict)
-            person_id = await make({"founding": question.provisional_mark()})
+            person_id = await make({PROVISIONAL: question.provisional_mark()})
             return [PersonMatch(person_id, "created", verdict.confidence)]
 
     @asynccontextmanager
     async def exclusive(self, owner: ObjectId, galleries: Sequence[str]) -> AsyncIterator[None]:
-        """Lock the creation and joining of persons of these person galleries, among all processes.
+        """Lock the creation and merging of persons in these person galleries, across all processes.
 
-        The facen storage has the faces that other processes have added. Held for a few seconds at most.
+        The facen storage is up to date with other processes inside the block. Hold it for a few seconds at
+        most.
         """
         async with AsyncExitStack() as stack:
             await self._lock(stack, owner, galleries)

@@ -24,6 +24,7 @@ from store.mongo.documents import SCHEMA, Model, checked_mapping
 from store.mongo.guard import Filters, Sort, checked_filters, checked_id, checked_threshold, owned
 from store.mongo.lease import Leases
 from store.mongo.malformed import malformed_document
+from store.mongo.shapes import PROVISIONAL
 from store.observer import StoreObserver
 from store.recognition.question import Question
 from store.recognition.recognition import Recognition
@@ -46,7 +47,7 @@ class Persons(UserStore[Person]):
     name = "persons"
     Model: TypeAlias = Person
     _model = Person
-    protected = frozenset({"sighting_id", "founding"})
+    protected = frozenset({"sighting_id", PROVISIONAL})
     set_whole = frozenset({"name", "created"})
 
     def __init__(
@@ -97,8 +98,8 @@ class Persons(UserStore[Person]):
         """
         owner = await self._users.owner(user)
         model = Person(checked_mapping(person, "person"))
-        if "founding" in model:
-            raise BadValueError("a person's founding is written by identify alone; leave it out")
+        if PROVISIONAL in model:
+            raise BadValueError(f"a person's {PROVISIONAL} is set by identify only; leave it out")
         _check_fields(model)
         return await self._make(owner, model)
 

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, IndexModel
 from store.errors import ConflictError, StoreUnavailableError
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
+from store.mongo.shapes import PROVISIONAL
 
 log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     ],
     "persons": [
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
-        _index("owner", "founding.galleries", "founding.at", only_with="founding.at"),
+        _index("owner", f"{PROVISIONAL}.galleries", f"{PROVISIONAL}.at", only_with=f"{PROVISIONAL}.at"),
     ],
     "person_changes": [_index("owner", "kind", "other"), _index("owner", "state")],
     "person_proposals": [_index("owner")],
@@ -46,32 +47,32 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "audit": [_index("owner", "_id"), _index("owner", "at"), _index("owner", "object", "_id")],
     "picture_removals": [
         _index("location"),
-        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),  # where the place is unknown
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),  # removals at an unknown location
     ],
-    # What is left of a lease whose holder died.
+    # Leases whose holder died.
     "leases": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=3600)],
 }
 
 
 async def create_indexes(database: Database) -> list[str]:
-    """Makes the indexes that are missing; any number of processes may do so at once.
+    """Create missing indexes. Can run in several processes at once.
 
-    Returns those that MongoDB refuses to build, because documents that are there stand against it, each with
-    the reason: the store works without them, more slowly, and without their guard against doubles.
+    Returns the indexes that cannot be built because of existing documents, with the reasons. Without them the
+    store is slower, and does not enforce their uniqueness.
     """
     refused = []
     for name, indexes in INDEXES.items():
         try:
             await database[name].create_indexes(list(indexes))
         except DRIVER_ERRORS:
-            refused += await _one_by_one(database, name, indexes)
-    for one in refused:
-        log.error("an index cannot be built; see `facend doctor`", index=one)
+            refused += await _create_individually(database, name, indexes)
+    for index in refused:
+        log.error("an index cannot be built; see `facend doctor`", index=index)
     return refused
 
 
-async def _one_by_one(database: Database, name: str, indexes: Sequence[IndexModel]) -> list[str]:
-    """Those that are refused. StoreUnavailableError where MongoDB is away."""
+async def _create_individually(database: Database, name: str, indexes: Sequence[IndexModel]) -> list[str]:
+    """The indexes that are refused. StoreUnavailableError if MongoDB does not answer."""
     refused = []
     for index in indexes:
         try:

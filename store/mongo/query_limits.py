@@ -1,4 +1,4 @@
-"""Limits on queries: their time in MongoDB, how many run at once, and how many documents they return."""
+"""Limits of queries: time in MongoDB, concurrency, and number of returned documents."""
 
 import asyncio
 import re
@@ -14,20 +14,22 @@ from store.errors import BadFilterError, QueryTimeoutError
 QUERY_SECONDS = 5.0
 """Default time limit of a query with a regular expression, and of each query of a client."""
 PLAIN_SECONDS = 25.0
-"""Time limit of any other query; below the driver's socket timeout, so that the server ends it too."""
-PATTERNS_AT_ONCE = 2
-"""A regular expression can keep a core of the server busy for its whole time limit."""
-CLIENT_QUERIES_AT_ONCE = 8
-"""Less than the driver's threads: the daemon's own queries need not wait for those of clients."""
+"""Time limit of other queries. Below the driver's socket timeout, so that the server ends them as well."""
+MAX_PATTERN_QUERIES = 2
+"""Concurrent queries with regular expressions. Each can keep a core of the server busy until its time
+limit."""
+MAX_CLIENT_QUERIES = 8
+"""Concurrent queries of clients. Fewer than the driver's threads, so that the daemon's queries do not
+wait."""
 
 _max_documents: ContextVar[int] = ContextVar("documents that a client may receive", default=0)
 
 
 @contextmanager
 def for_client(max_documents: int) -> Iterator[None]:
-    """Queries inside the block are made for a client, for example in a plugin's HTTP handler.
+    """Apply the limits of clients to queries inside the block, for example in a plugin's HTTP handler.
 
-    Each has the short time limit, and returns at most `max_documents`. Tasks started inside inherit this.
+    They have the short time limit and return up to `max_documents`. Tasks started inside inherit this.
     """
     token = _max_documents.set(max_documents)
     try:
@@ -37,12 +39,12 @@ def for_client(max_documents: int) -> Iterator[None]:
 
 
 def max_documents() -> int:
-    """Maximum number of documents that a query may return here; 0 without a limit."""
+    """Maximum number of documents of a query in this context; 0: no limit."""
     return _max_documents.get()
 
 
 def check_number(documents: int) -> None:
-    """BadFilterError where an answer has more documents than a client may receive."""
+    """BadFilterError if a result exceeds `max_documents`."""
     if 0 < max_documents() < documents:
         raise BadFilterError(
             f"more than {max_documents()} documents pass the filters; narrow them, or pass a limit and "
@@ -51,16 +53,16 @@ def check_number(documents: int) -> None:
 
 
 class QueryLimiter:
-    """Admits queries, and says how long each may run. One for all collections of a context."""
+    """Limits the concurrency and time of queries. One for all collections of a context."""
 
     def __init__(self, seconds: float = QUERY_SECONDS) -> None:
         self._seconds = seconds
-        self._patterns = asyncio.Semaphore(PATTERNS_AT_ONCE)
-        self._clients = asyncio.Semaphore(CLIENT_QUERIES_AT_ONCE)
+        self._patterns = asyncio.Semaphore(MAX_PATTERN_QUERIES)
+        self._clients = asyncio.Semaphore(MAX_CLIENT_QUERIES)
 
     @asynccontextmanager
     async def admitted(self, operation: str, *parts: object) -> AsyncIterator[int]:
-        """Waits for a slot, and gives the query's `maxTimeMS`. `parts`: its filters and its update.
+        """Wait for a slot; yields the query's `maxTimeMS`. `parts` are its filters and update.
 
         Raises:
             QueryTimeoutError: no slot became free within the time limit.
@@ -89,7 +91,7 @@ class QueryLimiter:
 
 
 def has_pattern(part: Any) -> bool:  # noqa: ANN401 - filters and updates hold anything
-    """Whether the filters or the update match a regular expression against text."""
+    """Whether filters or an update contain a regular expression."""
     if isinstance(part, re.Pattern | Regex):
         return True
     if isinstance(part, Mapping):

@@ -70,6 +70,10 @@ PICTURE_KEY = Field(
     pattern=r"^(?=.{1,1024}$)[0-9a-f]{24}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})+$(?!\n)",
 )
 
+PROVISIONAL = "founding"
+"""The stored name of the mark of a provisional person: one created by `identify` until their first face is
+stored."""
+
 SHAPES: Mapping[str, Mapping[str, Field]] = {
     "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
     "galleries": {"owner": OBJECT_ID, "name": TEXT, "schema": VERSION},
@@ -99,7 +103,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "created": _optional(TIME),
         "faceless_since": _optional(TIME),
         "sighting_id": _optional(TEXT),
-        "founding": Field(("object",), "a mapping with a facen", inside={"facen": TEXT}),
+        PROVISIONAL: Field(("object",), "a mapping with a facen", inside={"facen": TEXT}),
         "schema": VERSION,
     },
     "person_changes": {

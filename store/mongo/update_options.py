@@ -1,4 +1,4 @@
-"""The driver's keyword arguments that an update passes on to MongoDB."""
+"""Keyword arguments of the driver that updates accept."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -9,33 +9,33 @@ from store.errors import BadFilterError
 from store.mongo.guard import check_extent, check_literal, checked_filters, checked_sort, field_or_operator
 
 OPTIONS = ("array_filters", "collation", "comment", "hint", "projection", "upsert")
-"""The options that cannot reach beyond the documents that the filters select."""
+"""Options that affect only the documents selected by the filters."""
 
 
-def checked_options(kwargs: Mapping[str, object], needed: Iterable[str]) -> dict[str, Any]:
-    """The options as PyMongo takes them; None stands for an option that is left out.
+def checked_options(kwargs: Mapping[str, object], always_read: Iterable[str]) -> dict[str, Any]:
+    """The options for PyMongo, without those that are None.
 
     Args:
-        needed: fields that a projection always includes.
+        always_read: fields that a projection always includes.
 
     Raises:
         BadFilterError: an option is unknown or malformed.
     """
     if unknown := sorted(set(kwargs) - set(OPTIONS)):
         raise BadFilterError(f"an update has no option {', '.join(unknown)}; it accepts {', '.join(OPTIONS)}")
-    read: dict[str, Callable[[Any], object]] = {
+    check: dict[str, Callable[[Any], object]] = {
         "array_filters": _array_filters,
         "collation": _collation,
         "comment": _comment,
         "hint": _hint,
-        "projection": lambda value: _projection(value, frozenset(needed)),
+        "projection": lambda value: _projection(value, frozenset(always_read)),
         "upsert": _upsert,
     }
-    return {name: read[name](value) for name, value in kwargs.items() if value is not None}
+    return {name: check[name](value) for name, value in kwargs.items() if value is not None}
 
 
 def equalities(query: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that MongoDB sets in a document that it inserts because nothing passes the query."""
+    """The fields that an upsert with this query sets in a new document: those compared by equality."""
     fields: dict[str, Any] = {}
     for key, value in query.items():
         if key == "$and" or (key == "$or" and len(value) == 1):
@@ -91,8 +91,8 @@ def _hint(value: object) -> str | list[tuple[str, int]]:
     return checked_sort(value) or []
 
 
-def _projection(value: object, needed: frozenset[str]) -> dict[str, bool] | None:
-    """The fields to return, with the needed ones among them; None for all."""
+def _projection(value: object, always_read: frozenset[str]) -> dict[str, bool] | None:
+    """The fields to return, including `always_read`; None for all."""
     if isinstance(value, (list, tuple, set, frozenset)):
         fields = {field_or_operator(field): True for field in value}
     elif isinstance(value, Mapping):
@@ -102,13 +102,13 @@ def _projection(value: object, needed: frozenset[str]) -> dict[str, bool] | None
     check_extent(fields, "a projection")
     if any(field.startswith("$") or ".$" in field for field in fields):
         raise BadFilterError("a projection names fields, not operators")
-    chosen = {field: included for field, included in fields.items() if field not in needed}
+    chosen = {field: included for field, included in fields.items() if field not in always_read}
     kinds = set(chosen.values()) or {included for field, included in fields.items() if field != "_id"}
     if len(kinds) > 1:
         raise BadFilterError("a projection includes fields or excludes fields, not both")
     if False in kinds or (not kinds and False in fields.values()):
         return chosen or None
-    return dict.fromkeys(needed, True) | chosen
+    return dict.fromkeys(always_read, True) | chosen
 
 
 def _included(field: object, included: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pipeline.faces.facen import FacenError, confidence, decode
 from store.facens.storage import FacenStorage
 from store.mongo.client import Collection
+from store.mongo.shapes import PROVISIONAL
 from store.recognition.nearest import nearest
 from store.recognition.question import ROUNDING, Question
 from store.recognition.rules import RecognitionRules
@@ -172,10 +173,10 @@ class CandidateSearch:
         found = []
         for gallery in question.galleries:
             async for person in self._persons.find(
-                question.provisional_query(gallery), {"founding.facen": 1}
+                question.provisional_query(gallery), {f"{PROVISIONAL}.facen": 1}
             ):
                 try:
-                    other = decode(person["founding"]["facen"])
+                    other = decode(person[PROVISIONAL]["facen"])
                 except FacenError:
                     continue
                 if len(other) == len(question.facen):

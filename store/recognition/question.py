@@ -1,4 +1,4 @@
-"""The question whose face this is, and the mark that it leaves in a person created for it."""
+"""The question to which person a face belongs, and the mark of a provisional person created for it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,12 +10,14 @@ from bson import ObjectId
 
 from pipeline.faces.facen import encode
 from pipeline.types import Facen
+from store.mongo.shapes import PROVISIONAL
 from store.recognition.visit_evidence import VisitEvidence
 
 ROUNDING = 1e-6
-"""Tolerance for float32: a facen has to reach a threshold of 1 with itself."""
+"""Tolerance for float32: a facen compared with itself must reach a threshold of 1."""
 PROVISIONAL_PERIOD = timedelta(minutes=10)
-"""Time for which a new person is also found by the mark in its document, until its first face is stored."""
+"""Period in which a new person is found by the mark in its document, because its first face may not be stored
+yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Question:
     """Time limit of each query to MongoDB with the filters."""
 
     def provisional_mark(self) -> dict[str, Any]:
-        """The field `founding` of a person that is created for this question."""
+        """The value of the field PROVISIONAL of a person created for this question."""
         return {
             "galleries": list(self.galleries),
             "facen": encode(self.facen),
@@ -48,9 +50,9 @@ class Question:
         """The filter for persons created within PROVISIONAL_PERIOD for a question like this one."""
         return {
             "owner": self.owner,
-            "founding.galleries": gallery,
-            "founding.at": {"$gt": datetime.now(UTC) - PROVISIONAL_PERIOD},
-            "founding.filters": self._digest(),
+            f"{PROVISIONAL}.galleries": gallery,
+            f"{PROVISIONAL}.at": {"$gt": datetime.now(UTC) - PROVISIONAL_PERIOD},
+            f"{PROVISIONAL}.filters": self._digest(),
         }
 
     def _digest(self) -> str:
