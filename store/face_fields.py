@@ -1,4 +1,4 @@
-"""The fields of a stored face: what they may hold, and their values with types."""
+"""The fields of a stored face: checks of their values, conversion from the face object, and typed access."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ from store.errors import BadFilterError, BadValueError
 from store.mongo.guard import LOGICAL, MAX_DEPTH, checked_id
 
 ALIASES = {"id": "_id", "galleries": "gallery"}
-"""Keys of the face object and the document's fields they stand for; `bbox` stands for four of them."""
+"""Keys of the face object and their fields in the document. `bbox` has four fields, CORNERS."""
 TEXTUAL = frozenset({"$type", "$regex", "$options"})
-"""Operators whose text is no time."""
+"""Operators whose text operand is not a time."""
 CORNERS = ("x1", "y1", "x2", "y2")
 _NUMBER = ((int, float, type(None)), "a number")
 _TEXT = ((str, type(None)), "text or None")
@@ -34,13 +34,13 @@ FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "normalized": ((str, bytes, type(None)), "text, PNG bytes or None"),
     **dict.fromkeys(CORNERS, _NUMBER),
 }
-"""What these fields of a face may hold; None stands for not known."""
+"""Types of these fields of a face, and their names in errors. None: unknown."""
 PLAIN_UPDATES = frozenset({"$set", "$min", "$max", "$inc", "$mul"})
-"""The operators whose argument says what kind of value the field will have."""
+"""Operators whose argument has the type of the resulting value."""
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """BadValueError where one of these fields of a face, if it is there, has a value that it cannot have."""
+    """BadValueError if a field of a face has an invalid value."""
     for key, (allowed, expected) in FIELDS.items():
         value = fields.get(key)
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
@@ -55,23 +55,26 @@ def check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def check_changes(update: Mapping[str, Mapping[str, Any]]) -> None:
-    """BadValueError where an update, which has passed the guard, would make such a field something else."""
+    """BadValueError or BadFilterError if an update that passed the guard could make a field invalid."""
     for operator, fields in update.items():
         if operator in PLAIN_UPDATES:
             check_fields(fields)
-        reached = {*fields, *fields.values()} if operator == "$rename" else {*fields}
-        for path in reached:
+        paths = {*fields, *fields.values()} if operator == "$rename" else {*fields}
+        for path in paths:
             first, *rest = path.split(".")
             typed = first in FIELDS or first == "person_id"
             if typed and (rest or operator not in {*PLAIN_UPDATES, "$unset"}):
                 raise BadFilterError(f"the field {first} of a face is changed by $set, not by {operator}")
 
 
-def stored_filters(filters: object, depth: int = 0) -> Any:  # noqa: ANN401  what is no filter stays for the guard
-    """Filters on a face object's properties as filters on the fields of its document.
+def stored_filters(filters: object, depth: int = 0) -> Any:  # noqa: ANN401  invalid filters are left to the guard
+    """Convert filters on properties of the face object to filters on fields of the document.
 
-    `id` and `galleries` become `_id` and `gallery`, and ISO 8601 text that a timestamp is compared with
-    becomes a time. BadFilterError for `bbox`, which MongoDB has as four numbers.
+    `id` and `galleries` become `_id` and `gallery`, and ISO 8601 text compared with a timestamp becomes a
+    time.
+
+    Raises:
+        BadFilterError: the filter is on `bbox`, which MongoDB stores as four numbers.
     """
     if not isinstance(filters, Mapping) or depth > MAX_DEPTH:
         return filters
@@ -86,17 +89,17 @@ def stored_filters(filters: object, depth: int = 0) -> Any:  # noqa: ANN401  wha
 
 
 def stored_field(key: object) -> object:
-    """The document's field, or path, for a face object's property."""
+    """The field or path in the document of a property of the face object."""
     if not isinstance(key, str):
         return key
-    first, dot, rest = str(key).partition(".")  # BSON's code is text that is not hashable
+    first, dot, rest = str(key).partition(".")  # bson.Code is a str that is not hashable
     if first == "bbox":
         raise BadFilterError("a face's bbox is stored as x1, y1, x2 and y2; filter or sort by these")
     return f"{ALIASES.get(first, first)}{dot}{rest}"
 
 
-def stored_sort(sort: object) -> Any:  # noqa: ANN401  what is no sort stays for the guard
-    """A sort by a face object's properties as one by the fields of its document."""
+def stored_sort(sort: object) -> Any:  # noqa: ANN401  an invalid sort is left to the guard
+    """Convert a sort by properties of the face object to one by fields of the document."""
     if isinstance(sort, str):
         return stored_field(sort)
     if isinstance(sort, Mapping):
@@ -110,7 +113,7 @@ def stored_sort(sort: object) -> Any:  # noqa: ANN401  what is no sort stays for
 
 
 def stored_options(options: Mapping[str, object]) -> dict[str, object]:
-    """An update's options with a face object's properties as the fields of its document."""
+    """Convert properties of the face object in an update's options to fields of the document."""
     stored = dict(options)
     if "hint" in stored and not isinstance(stored["hint"], str):
         stored["hint"] = stored_sort(stored["hint"])
@@ -142,7 +145,7 @@ def _stored_fields(key: object) -> Sequence[object]:
 
 
 def moment_of(text: str) -> datetime:
-    """The time behind ISO 8601 text; without a zone it is UTC."""
+    """The time of ISO 8601 text. Without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
@@ -151,7 +154,7 @@ def moment_of(text: str) -> datetime:
 
 
 def _as_time(value: object, depth: int) -> object:
-    """A condition on a time, with its texts as times."""
+    """A condition on a time, with text converted to times."""
     if depth > MAX_DEPTH:
         return value
     if isinstance(value, str):
@@ -162,7 +165,7 @@ def _as_time(value: object, depth: int) -> object:
 
 
 def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
-    """The facen of a face or extraction face, normalised."""
+    """The facen of a face or extraction face, normalised. BadValueError without a valid one of this size."""
     if not isinstance(face, Mapping):
         raise BadValueError(f"a face is a mapping with a facen, not {type(face).__name__}")
     text = face.get("facen")
@@ -175,7 +178,7 @@ def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
 
 
 def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | None:
-    """The facen of a stored face; None where it has none that can be compared."""
+    """The facen of a stored face; None if it has none that can be compared."""
     try:
         return facen_of(face, size)
     except BadValueError:
@@ -183,19 +186,19 @@ def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | No
 
 
 def visit_of(face: Mapping[str, Any]) -> str | None:
-    """The id of the visit that a stored face is of; None where its document names none."""
+    """The id of a stored face's visit; None if its document names none."""
     visit = _details(face).get("visit_id")
     return visit if isinstance(visit, str) and visit else None
 
 
 def co_visible_visits(face: Mapping[str, Any]) -> list[str]:
-    """The ids of the visits that were visible beside that of a stored face."""
+    """The ids of visits that were co-visible with that of a stored face."""
     visits = _details(face).get("beside")
     return [visit for visit in visits if isinstance(visit, str)] if isinstance(visits, (list, tuple)) else []
 
 
 def score_of(face: Mapping[str, Any]) -> float:
-    """The quality score of a stored face; −∞ where it has none."""
+    """The quality score of a stored face; −∞ without one."""
     score = face.get("score")
     if not isinstance(score, (int, float)) or isinstance(score, bool) or math.isnan(score):
         return -math.inf

@@ -1,4 +1,4 @@
-"""Faces with pictures: the photo, the aligned face and the thumbnail go to the uploads."""
+"""The collection of faces with their pictures in the uploads: photo, aligned face and thumbnail."""
 
 import asyncio
 import time
@@ -40,8 +40,8 @@ from store.uploads.storage import Uploads
 PNG = b"\x89PNG"
 
 
-class _ContextMethod(classmethod):  # type: ignore[type-arg]  # takes no arguments at run time
-    """A class method that gets the object where it is called on one."""
+class _ContextMethod(classmethod):  # type: ignore[type-arg]  # classmethod is not generic at run time
+    """A class method that receives the instance if it is called on one."""
 
     def __get__(self, instance: object, owner: type | None = None, /) -> Callable[..., str]:
         return MethodType(self.__func__, owner if instance is None else instance)
@@ -72,8 +72,8 @@ class ServerFaces(CoreFaces):
     ) -> None:
         """
         Args:
-            max_pixels: larger pictures are refused, unless they were made with a limit of their own.
-            thumbnail_hosts: where else than to the uploads `upload_thumbnail` may send, see
+            max_pixels: maximum size of pictures that were created without a limit of their own.
+            thumbnail_hosts: hosts outside the uploads to which `upload_thumbnail` may send; see
                 `AllowedHosts.parse`.
         """
         super().__init__(database, users, galleries, facens, observer, facen_size)
@@ -84,13 +84,13 @@ class ServerFaces(CoreFaces):
 
     @_ContextMethod
     def gen_ffupload_key(cls: Any, face: AnyFace, suffix: str = ".jpeg") -> str:  # noqa: N805  see above
-        """Gives the face new links to its pictures, and returns a new key for a picture of it.
+        """Set new URLs of the face's pictures, and return a new key.
 
         Sets `photo`, `normalized` and `thumbnail` of the face object or dictionary to URLs in the uploads,
         which `upload` then uses. The key is `<owner>/<YYYYMMDD>/<face id>_<12 hex><suffix>`, with the day in
-        UTC; of a suffix of the three (`_photo.jpeg`, `_norm.png`, `_thumb.jpeg`) it is that picture's key.
+        UTC. For the suffix of a picture (`_photo.jpeg`, `_norm.png`, `_thumb.jpeg`) it is that picture's key.
 
-        Called on the class, which has no uploads, it returns the key and sets no links.
+        Called on the class, which has no uploads, it only returns a key.
 
         Raises:
             BadValueError: the face has no owner or id.
@@ -103,13 +103,13 @@ class ServerFaces(CoreFaces):
         return keys[suffix]
 
     def regenerate_id(self, face: Face) -> Awaitable[None]:
-        """Replaces the face's id with a new one, and with it the URLs of its pictures, which contain the id.
+        """Replace the face's id with a new one, and the URLs of its pictures, which contain the id.
 
-        A face without an owner gets no URLs; URLs that lead elsewhere stay as they are.
+        A face without an owner gets no URLs. URLs outside the uploads are kept.
         """
         done = super().regenerate_id(face)
         if face.get("owner") is not None:
-            fields = [field for field in PICTURES if not self._leads_elsewhere(face.urls.get(field))]
+            fields = [field for field in PICTURES if not self._is_foreign(face.urls.get(field))]
             face.link(self._new_urls(face, fields))
             face.pop(LOCATIONS, None)
             if (here := self._locations.latest) is not None:  # else `upload` records it
@@ -117,13 +117,13 @@ class ServerFaces(CoreFaces):
         return done
 
     async def upload(self, face: AnyFace, img: Image) -> None:
-        """Uploads the original picture, the aligned face and the thumbnail to the face's URLs.
+        """Upload the original picture, the aligned face and the thumbnail to the face's URLs.
 
-        A field without a URL of ours gets one first, in the face and in its document. Pictures that are there
-        already are replaced. Afterwards the face's `normalized` is the URL.
+        A field without a URL in the uploads first gets one, in the face and in its document. Existing
+        pictures are replaced. Afterwards the face's `normalized` is the URL.
 
-        An ExtractionFace has no owner and no id: its pictures are temporary, and are removed after a day.
-        With an owner and an `_id` in the dictionary they are those of that face.
+        Pictures of an ExtractionFace, which has no owner and id, are temporary and removed after a day. With
+        an owner and an `_id` in the dictionary they are those of that face.
 
         Args:
             face: a stored face, its data as a dictionary, or an ExtractionFace; `normalized` is PNG bytes.
@@ -131,9 +131,9 @@ class ServerFaces(CoreFaces):
 
         Raises:
             AuthenticationError: the face's owner is unknown or inactive.
-            BadValueError: the face has no bbox or aligned face, or has an owner but no id.
-            ImageError: `img` is no picture, has too many pixels, or the bbox lies outside it.
-            UploadError: a picture cannot be stored at present; calling this again completes the rest.
+            BadValueError: the face has no bbox or aligned face, or an owner but no id.
+            ImageError: `img` is not a picture, has too many pixels, or the bbox lies outside it.
+            UploadError: a picture cannot be stored at present; a second call completes the upload.
         """
         await self._check(face, img)
         png = png_of(face)
@@ -152,13 +152,13 @@ class ServerFaces(CoreFaces):
             set_urls(face, {"normalized": urls["normalized"]})
 
     async def upload_thumbnail(self, face: AnyFace, img: Image, url: str | None = None) -> None:
-        """Uploads the part of the picture inside the face's bbox, a JPEG of quality 90.
+        """Upload the part of the picture inside the face's bbox, as a JPEG of quality 90.
 
         Args:
-            url: one of the owner's URLs to store it under, or an http or https URL of an allowed host, to
-                which it is sent by PUT; None for the face's own URL, which it gets if it has none.
+            url: a URL of the owner in the uploads, or an http or https URL of an allowed host, to which the
+                thumbnail is sent by PUT. Default: the face's own URL, which is created if it has none.
 
-        Raises: as `upload`; BadValueError too if the URL belongs to another user or its host is not allowed.
+        Raises as `upload`; BadValueError also if the URL belongs to another user or its host is not allowed.
         """
         await self._check(face, img)
         outside = url is not None and self._is_outside(url)
@@ -178,38 +178,38 @@ class ServerFaces(CoreFaces):
         if not isinstance(face, MutableMapping):
             raise BadValueError(f"a face is a mapping of its fields, not {type(face).__name__}")
         if not isinstance(img, Image):
-            raise ImageError(f"a picture is handed over as a store.Image, not {type(img).__name__}")
+            raise ImageError(f"a picture is a store.Image, not {type(img).__name__}")
         img.hold_to(self.max_pixels)
         if not is_extraction_face(face):
-            new_keys(face, [""])  # raises where it has no owner or id
+            new_keys(face, [""])  # raises if it has no owner or id
             await self._users.owner(face["owner"])
 
     async def missing(self, face: Face) -> list[str]:
-        """Which of the face's pictures are lost; those at another location count as there."""
+        """The fields of lost pictures. Pictures at another location count as present."""
         here = await self._uploads.location()
         own = {one.key: one for one in pictures_of(self._uploads, face) if one.location in (None, here)}
         return [own[key].field for key in await self._uploads.missing(list(own))]
 
     async def _link(self, face: AnyFace, *fields: str) -> None:
-        """Gives these fields URLs at this box's location, in the document first: no picture lies there
-        unnamed.
+        """Give these fields URLs at this box's location, first in the document, so that no picture is
+        orphaned.
 
-        URLs at this location stay, but for an earlier address of it. Pictures at another location are left to
-        the box that put them there.
+        URLs at this location are kept, or updated if its address changed. Pictures at another location are
+        left to the box that stored them.
         """
         if is_extraction_face(face):
             urls = urls_of(face)
-            known = {one for one in fields if key_of_owner(self._uploads, EXTRACTED, urls.get(one))}
-            set_urls(face, self._new_urls(face, [one for one in fields if one not in known]))
+            known = {field for field in fields if key_of_owner(self._uploads, EXTRACTED, urls.get(field))}
+            set_urls(face, self._new_urls(face, [field for field in fields if field not in known]))
             return
         here = await self._locations.claim(face["owner"])
         new = self._urls_at(face, fields, here)
         urls = {**urls_of(face), **new}
         if isinstance(face, Face):
             changes: dict[str, str] = urls if face.has_new_links else dict(new)
-        else:  # whether its links are in the document already is unknown
+        else:  # the document may have other URLs
             changes = {field: str(urls[field]) for field in fields}
-        changes |= {f"{LOCATIONS}.{one}": here for one in fields if location_of(face, one) != here}
+        changes |= {f"{LOCATIONS}.{field}": here for field in fields if location_of(face, field) != here}
         if changes:
             owner = await self._users.owner(face["owner"])
             async with self._operation("update_one"):
@@ -227,7 +227,7 @@ class ServerFaces(CoreFaces):
             set_urls(face, new)
 
     def _urls_at(self, face: AnyFace, fields: Sequence[str], here: str) -> dict[str, str]:
-        """The URLs of those fields that need another one to be at this location."""
+        """New URLs of those fields whose URL is not at this location."""
         known = {one.field: one for one in pictures_of(self._uploads, face)}
         elsewhere = [one for one in fields if one not in known or known[one].location not in (None, here)]
         moved = {one: self._uploads.url_of(known[one].key) for one in fields if one not in elsewhere}
@@ -256,7 +256,7 @@ class ServerFaces(CoreFaces):
         return {field: self._uploads.url_of(key) for field, key in zip(fields, keys, strict=True)}
 
     def _key(self, face: Mapping[str, Any], url: str) -> str:
-        """The key behind one of the URLs of the face's owner; BadValueError for any other."""
+        """The key of a URL of the face's owner. BadValueError for any other URL."""
         owner = EXTRACTED if is_extraction_face(face) else face["owner"]
         key = key_of_owner(self._uploads, owner, url)
         if key is None:
@@ -269,5 +269,5 @@ class ServerFaces(CoreFaces):
             return False
         return not same_server(url, self._uploads.url_of("x"))
 
-    def _leads_elsewhere(self, url: object) -> bool:
+    def _is_foreign(self, url: object) -> bool:
         return isinstance(url, str) and self._uploads.key_of(url) is None
