@@ -140,7 +140,7 @@ async def test_stores_oldest_first(ctx: Context, user: User, spool: Spool) -> No
     ("changes", "reason"),
     [
         ({"pack": "buffalo_l"}, "model pack buffalo_l"),
-        ({"facen": np.ones(512, np.float32)}, "512 numbers"),
+        ({"facen": np.ones(512, np.float32)}, "the size 512"),
         ({"facen": np.full(128, np.nan, np.float32)}, "finite"),
         ({"facen": np.zeros(128, np.float32)}, "zero"),
         ({"photo_bytes": b"no picture at all"}, "no picture"),
