@@ -1,6 +1,7 @@
 """`facend enroll`: adds people from a folder of pictures."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,20 +19,17 @@ from pipeline.base.control_characters import visible
 from pipeline.base.file_lock import FileLock
 from pipeline.extractor import FaceExtractor
 from store import Context, Users
-from store.identity.enrolment import (
-    Enrolment,
-    EnrolmentPicture,
-    EnrolmentResult,
-    EnrolmentSettings,
-    pictures_in,
-)
+from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings
+from store.identity.enrolment_folder import EnrolmentPicture, FolderContents, Names, pictures_in
 
-RESULTS = ("taken", "known", "refused")
+RESULTS = ("taken", "known", "doubtful", "refused")
+SHOWN_PERSONS = 20
+"""Maximum number of names in the announcement."""
 
 
 @click.command()
 @store_options()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("place", metavar="DIR|PICTURE", type=click.Path(path_type=Path, exists=True))
 @click.option(
     "--gallery", required=True, metavar="NAME", help="Gallery for these people; created if it does not exist."
 )
@@ -42,27 +40,81 @@ RESULTS = ("taken", "known", "refused")
     show_default=True,
     help="Lowest quality score; pictures below it are refused.",
 )
-def enroll(command: CommandContext, folder: Path, gallery: str, min_score: float) -> None:
+@click.option("--name", metavar="NAME", default=None, help="The one person in all pictures.")
+@click.option(
+    "--names",
+    type=click.Choice(["auto", "folder", "file", "none"]),
+    default="auto",
+    show_default=True,
+    help="Source of the names of pictures in no sub-folder.",
+)
+@click.option(
+    "--confirm",
+    "confirmed",
+    is_flag=True,
+    help="Enrol pictures that are unlike the others of their person, too.",
+)
+@click.option(
+    "--move", is_flag=True, help="Move pictures that are enrolled as another person to the one given here."
+)
+def enroll(
+    command: CommandContext,
+    place: Path,
+    gallery: str,
+    min_score: float,
+    name: str | None,
+    names: Names,
+    confirmed: bool,
+    move: bool,
+) -> None:
     """Enrol people from a folder of pictures.
 
-    A sub-folder of DIR is a person of that name. Every camera recognises enrolled people. Enrolling a folder
-    again adds its new pictures only.
+    A sub-folder of DIR is a person of that name. Pictures in no sub-folder are of the person that their file
+    names (NAME.jpg, NAME_1.jpg), or else their folder; the names are printed before enrolment begins. Every
+    camera recognises enrolled people. Enrolling a folder again adds its new pictures only.
     """
     try:
-        pictures = pictures_in(folder)
+        contents = pictures_in(place, names)
     except OSError as error:
-        raise StartError(f"{folder}: cannot be read ({error.strerror})") from error
-    if not pictures:
-        raise StartError(f"{folder}: it contains no pictures")
-    outcomes = _enrolled(command, pictures, gallery, min_score)
-    report = _report(outcomes, gallery)
-    click.echo(to_json(report) if command.as_json else _text(outcomes, gallery))
-    if all(outcome.result == "refused" for outcome in outcomes):
+        raise StartError(f"{place}: cannot be read ({error.strerror})") from error
+    if name is not None:
+        contents = contents.of_one_person(name)
+    if not contents.pictures:
+        raise StartError(f"{place}: it contains no pictures{_left_out(contents, '; left out: ')}")
+    click.echo(visible(_announcement(contents), one_line=True), err=True)
+    outcomes = _enrolled(command, contents.pictures, gallery, min_score, confirmed=confirmed, move=move)
+    report = {**_report(outcomes, gallery), "left_out": dict(contents.left_out)}
+    click.echo(to_json(report) if command.as_json else _text(outcomes, gallery, contents))
+    if all(outcome.result in ("refused", "doubtful") for outcome in outcomes):
         raise StartError("none of the pictures could be enrolled")
 
 
+def _announcement(contents: FolderContents) -> str:
+    """Whose pictures will be enrolled."""
+    persons = contents.persons
+    shown = [f"{name} ({count(number, 'picture')})" for name, number in list(persons.items())[:SHOWN_PERSONS]]
+    if more := len(persons) - len(shown):
+        shown.append(f"{more} more")
+    if contents.nameless:
+        shown.append(
+            f"{count(contents.nameless, 'picture')} without a name: of whom they resemble, or of new persons"
+        )
+    return f"enrolling {', '.join(shown)}{_left_out(contents, '; left out: ')}"
+
+
+def _left_out(contents: FolderContents, introduction: str) -> str:
+    named = [f"{name} ({count(number, 'file')})" for name, number in contents.left_out.items()]
+    return f"{introduction}{', '.join(named)}" if named else ""
+
+
 def _enrolled(
-    command: CommandContext, pictures: list[EnrolmentPicture], gallery: str, min_score: float
+    command: CommandContext,
+    pictures: Sequence[EnrolmentPicture],
+    gallery: str,
+    min_score: float,
+    *,
+    confirmed: bool,
+    move: bool,
 ) -> list[EnrolmentResult]:
     settings = command.settings
     data_folder.prepare(settings.data_dir)
@@ -76,6 +128,9 @@ def _enrolled(
             pack=models.pack.name,
             threshold=threshold(settings.persons, models.pack),
             min_score=min_score,
+            alike=models.pack.thresholds.low,
+            confirmed=confirmed,
+            move=move,
         )
 
         async def work(ctx: Context, user: Users.Model) -> list[EnrolmentResult]:
@@ -106,17 +161,24 @@ def _line(outcome: EnrolmentResult) -> str:
     return visible(f"{outcome.label}: {outcome.reason}", one_line=True)
 
 
-def _text(outcomes: list[EnrolmentResult], gallery: str) -> str:
-    lines = [_line(outcome) for outcome in outcomes if outcome.result == "refused"]
-    if lines:
-        lines = ["refused", *(f"  {line}" for line in lines)]
-    questionable = [outcome for outcome in outcomes if outcome.result == "taken" and outcome.reason]
-    if questionable:
-        lines += ["enrolled, but please check", *(f"  {_line(outcome)}" for outcome in questionable)]
+def _text(outcomes: list[EnrolmentResult], gallery: str, contents: FolderContents) -> str:
+    sections = {
+        "refused": [one for one in outcomes if one.result == "refused"],
+        "not enrolled, in doubt (--confirm enrols them)": [
+            one for one in outcomes if one.result == "doubtful"
+        ],
+        "enrolled, but please check": [one for one in outcomes if one.result == "taken" and one.reason],
+        "changed": [one for one in outcomes if one.result == "known" and one.reason],
+    }
+    lines = []
+    for title, group in sections.items():
+        if group:
+            lines += [title, *(f"  {_line(outcome)}" for outcome in group)]
     report = _report(outcomes, gallery)
+    numbers = f"{report['taken']} enrolled, {report['known']} already known, {report['doubtful']} in doubt"
     lines.append(
-        f"gallery {gallery}: {report['taken']} enrolled, {report['known']} already known, "
-        f"{report['refused']} refused; {count(int(str(report['persons'])), 'person')}"
+        f"gallery {gallery}: {numbers}, {report['refused']} refused; "
+        f"{count(int(str(report['persons'])), 'person')}{_left_out(contents, '; left out: ')}"
     )
     return "\n".join(lines)
 

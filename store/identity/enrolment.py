@@ -8,16 +8,22 @@ also at those added later, whether or not cameras share their persons.
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pipeline.types import ExtractionFace
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.faces.facen import confidence
+from pipeline.types import ExtractionFace, Facen
 from store.collections.galleries import DEFAULT_GALLERY
 from store.collections.users import UserArgument
 from store.context import Context
 from store.errors import BadValueError, ConflictError
 from store.face import Face
+from store.face_fields import usable_facen
+from store.identity.enrolment_folder import EnrolmentPicture, person_key
 from store.mongo.guard import checked_label
 from store.recognition.thresholds import Threshold
 from store.settings import ENROLLED_GALLERY
@@ -26,17 +32,8 @@ from store.uploads.image import Image
 MAIN_FACE_RATIO = 2.0
 """Minimum ratio of the largest face's area to the next, for it to be the main face."""
 MAX_BYTES = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentPicture:
-    """A picture to enrol."""
-
-    path: Path
-    label: str
-    """Its name in reports and in the face's `meta`."""
-    person: str | None = None
-    """The name of the person in it; None where it is not known."""
+MAX_COMPARED = 200
+"""New pictures are compared with this number of a person's enrolled faces, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,9 @@ class EnrolmentResult:
     """The result for one picture."""
 
     label: str
-    result: Literal["taken", "known", "refused"]
-    """`known`: this picture was enrolled into this gallery before."""
+    result: Literal["taken", "known", "doubtful", "refused"]
+    """`known`: this picture was enrolled into this gallery before. `doubtful`: it is unlike the other
+    pictures of its person, and not enrolled unless that is confirmed."""
     reason: str = ""
     """Reason of a refusal, or a doubt."""
     person: str | None = None
@@ -62,6 +60,12 @@ class EnrolmentSettings:
     """Minimum confidence, 0 to 1, of a match."""
     min_score: float = -3.0
     """Minimum quality score."""
+    alike: float = 0.7
+    """Minimum confidence between pictures of one person; see `unlike_others`."""
+    confirmed: bool = False
+    """Whether pictures are enrolled that are unlike the others of their person."""
+    move: bool = False
+    """Whether a picture that is enrolled as another person is moved to the one of its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +78,16 @@ class _Examined:
     face: ExtractionFace | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     """The parts of the face's quality score."""
-    image: Image | None = None
     refusal: str = ""
+    doubt: str = ""
+    """Why the picture may be of another person than its folder says."""
 
-
-def pictures_in(folder: Path) -> list[EnrolmentPicture]:
-    """The pictures of a folder and of its sub-folders, which are named after persons.
-
-    Skips hidden files. OSError where the folder cannot be read.
-    """
-    found = []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            inside = (path for path in sorted(entry.rglob("[!.]*")) if path.is_file())
-            found += [EnrolmentPicture(path, str(path.relative_to(folder)), entry.name) for path in inside]
-        else:
-            found.append(EnrolmentPicture(entry, entry.name))
-    return found
+    @property
+    def facen(self) -> Facen | None:
+        """The normalised facen; None for a refused picture."""
+        if self.known is not None:
+            return usable_facen(self.known)
+        return None if self.face is None else Face.from_extraction_face(self.face).vector()
 
 
 class Enrolment:
@@ -113,17 +108,60 @@ class Enrolment:
         for gallery in self._galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
         await self._ctx.faces.catch_up(self._user, ENROLLED_GALLERY, everything=True)
-        next_picture: asyncio.Task[_Examined] | None = None
+        named = {"name": {"$type": "string"}}
+        for person in await self._ctx.persons.find(self._user, named, sort=[("_id", 1)]):
+            self._persons.setdefault(person_key(person["name"]), person["_id"])
+        groups = _groups(pictures)
+        next_group: asyncio.Task[list[_Examined]] | None = None
         try:
-            for number, picture in enumerate(pictures):
-                examined = await (next_picture or self._examine(picture))
-                following = pictures[number + 1 : number + 2]
-                next_picture = asyncio.create_task(self._examine(following[0])) if following else None
-                yield await self._enrol(examined)
+            for number, group in enumerate(groups):
+                examined = await (next_group or self._examine_group(group))
+                following = groups[number + 1 : number + 2]
+                next_group = asyncio.create_task(self._examine_group(following[0])) if following else None
+                for one in await self._compared(examined):
+                    yield await self._enrol(one)
         finally:
-            if next_picture is not None:
-                next_picture.cancel()
-                await asyncio.gather(next_picture, return_exceptions=True)
+            if next_group is not None:
+                next_group.cancel()
+                await asyncio.gather(next_group, return_exceptions=True)
+
+    async def _examine_group(self, pictures: Sequence[EnrolmentPicture]) -> list[_Examined]:
+        return [await self._examine(picture) for picture in pictures]
+
+    async def _compared(self, group: list[_Examined]) -> list[_Examined]:
+        """The pictures of one person, with a doubt for each that is unlike the others."""
+        name = group[0].picture.person
+        places = [place for place, one in enumerate(group) if one.facen is not None]
+        if name is None or not places:
+            return group
+        person_id = self._persons.get(person_key(name))
+        enrolled = await self._facens_of(person_id, [one.known for one in group if one.known is not None])
+        trusted = [
+            one.known is not None and one.known.get("person_id") == person_id
+            for one in (group[place] for place in places)
+        ]
+        facens = [facen for one in group if (facen := one.facen) is not None]
+        of_person = [*trusted, *([True] * len(enrolled))]
+        found = unlike_others([*facens, *enrolled], of_person, self._settings.alike)
+        doubts = {
+            places[place]: f"unlike the other pictures in this folder ({confidence:.2f})"
+            for place, confidence in found.items()
+            if place < len(places)
+        }
+        return [replace(one, doubt=doubts.get(place, "")) for place, one in enumerate(group)]
+
+    async def _facens_of(self, person_id: int | None, known: Sequence[Face]) -> list[Facen]:
+        """The facens of this person's enrolled faces, without those of `known`."""
+        if person_id is None:
+            return []
+        query = {
+            "person_id": person_id,
+            "gallery": ENROLLED_GALLERY,
+            "_id": {"$nin": [face["_id"] for face in known]},
+        }
+        faces = await self._ctx.faces.find(self._user, query, sort=[("score", -1)], limit=MAX_COMPARED)
+        facens = (usable_facen(face, self._ctx.faces.facen_size) for face in faces)
+        return [facen for facen in facens if facen is not None]
 
     async def _examine(self, picture: EnrolmentPicture) -> _Examined:
         try:
@@ -145,9 +183,7 @@ class Enrolment:
             original = Image(data, self._ctx.faces.max_pixels)
             judged = await self._ctx.extractor.judged(data)
             face = main_face([one for one, _ in judged])
-            # Metadata can say where the photo was taken, and by whose phone.
-            image = await asyncio.to_thread(original.without_metadata)
-            await asyncio.to_thread(image.crop, face["bbox"])
+            await asyncio.to_thread(original.crop, face["bbox"])
         except BadValueError as error:
             return _Examined(picture, key, refusal=f"unreadable: {error}")
         except NoMainFaceError as error:
@@ -156,7 +192,7 @@ class Enrolment:
             worse = f"quality {face['score']:.2f} is below {self._settings.min_score:g}"
             return _Examined(picture, key, refusal=f"poor picture: {worse}")
         (parts,) = (quality.parts for one, quality in judged if one is face)
-        return _Examined(picture, key, known, face, parts, image)
+        return _Examined(picture, key, known, face, parts)
 
     async def _is_whole(self, face: Face) -> bool:
         """Whether an earlier run completed this face."""
@@ -166,9 +202,15 @@ class Enrolment:
         picture = examined.picture
         if examined.refusal:
             return EnrolmentResult(picture.label, "refused", examined.refusal, picture.person)
-        if examined.face is None or examined.image is None:
+        if examined.face is None:
             assert examined.known is not None  # noqa: S101  what is not refused was found or is known
             return await self._known(picture, examined.known)
+        if examined.doubt and not self._settings.confirmed:
+            return EnrolmentResult(picture.label, "doubtful", examined.doubt, picture.person)
+        try:
+            photo = await asyncio.to_thread(self._photo, picture.path)
+        except (OSError, BadValueError) as error:
+            return EnrolmentResult(picture.label, "refused", f"unreadable: {error}", picture.person)
         face, doubt = examined.known, ""
         if face is None:
             if (
@@ -186,13 +228,14 @@ class Enrolment:
                 },
             )
             face["person_id"], doubt = await self._person(picture.person, face)
+            doubt = examined.doubt or doubt
             try:
                 face = await self._ctx.faces.add(self._user, face)
             except ConflictError:  # another process enrols it at this moment
                 return await self._known(picture, await self._stored(examined.key))
         await self._ctx.faces.complete_galleries(face, self._galleries)
         face.normalized = examined.face["normalized"]
-        await self._ctx.faces.upload(face, examined.image)
+        await self._ctx.faces.upload(face, photo)
         return EnrolmentResult(picture.label, "taken", doubt, picture.person, face["person_id"], face["_id"])
 
     async def _find(self, key: str) -> Face | None:
@@ -204,13 +247,39 @@ class Enrolment:
             raise ConflictError(f"the enrolled face {key} was removed at this moment; enrol again")
         return face
 
+    def _photo(self, path: Path) -> Image:
+        """The picture without its metadata, which can say where it was taken, and by whose phone."""
+        return Image(_read(path), self._ctx.faces.max_pixels).without_metadata()
+
     async def _known(self, picture: EnrolmentPicture, face: Face) -> EnrolmentResult:
+        """An enrolled picture. If the folder names another person, it is moved, or its person named."""
         person_id = face.get("person_id")
-        name = await self._name_of(person_id)
-        if picture.person is not None and name != picture.person:
-            reason = f"the same picture is enrolled as {name or f'person {person_id}'}"
-            return EnrolmentResult(picture.label, "refused", reason, picture.person)
-        return EnrolmentResult(picture.label, "known", "", name, person_id, face["_id"])
+        name, reason = await self._name_of(person_id), ""
+        if picture.person is None or (name is not None and person_key(name) == person_key(picture.person)):
+            return EnrolmentResult(picture.label, "known", "", name, person_id, face["_id"])
+        was = name or f"person {person_id}"
+        named = self._persons.get(person_key(picture.person))
+        if name is None and named is None and person_id is not None:
+            change = {"$set": {"name": picture.person}}
+            await self._ctx.persons.update_one(self._user, {"_id": person_id}, change)
+            self._persons[person_key(picture.person)] = person_id
+            reason = f"{was} is named {picture.person} now"
+        elif self._settings.move:
+            person_id = await self._named(picture.person)
+            moved = {"$set": {"person_id": person_id}}
+            await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, moved)
+            reason = f"moved from {was}"
+        else:
+            refusal = f"the same picture is enrolled as {was}; --move moves it to {picture.person}"
+            return EnrolmentResult(picture.label, "refused", refusal, picture.person)
+        return EnrolmentResult(picture.label, "known", reason, picture.person, person_id, face["_id"])
+
+    async def _named(self, name: str) -> int:
+        """The person of this name, created if necessary."""
+        key = person_key(name)
+        if key not in self._persons:
+            self._persons[key] = (await self._ctx.persons.add(self._user, {"name": name}))["_id"]
+        return self._persons[key]
 
     async def _person(self, name: str | None, face: Face) -> tuple[int, str]:
         """The person of a face, created if necessary, and a doubt, if any."""
@@ -223,11 +292,7 @@ class Enrolment:
         if name is None:
             assert match.person_id is not None  # noqa: S101  it was to be created
             return match.person_id, ""
-        if name not in self._persons:
-            known = await self._ctx.persons.find_one(self._user, {"name": name}, sort=[("_id", 1)])
-            known = known or await self._ctx.persons.add(self._user, {"name": name})
-            self._persons[name] = known["_id"]
-        person_id = self._persons[name]
+        person_id = await self._named(name)
         if match.person_id in (None, person_id):
             return person_id, ""
         other = await self._name_of(match.person_id) or f"person {match.person_id}"
@@ -236,6 +301,39 @@ class Enrolment:
     async def _name_of(self, person_id: int | None) -> str | None:
         person = await self._ctx.persons.find_one(self._user, {"_id": person_id})
         return person.get("name") if person else None
+
+
+def _groups(pictures: Sequence[EnrolmentPicture]) -> list[list[EnrolmentPicture]]:
+    """The pictures of each person, in the order of their first ones; those without a name one by one."""
+    groups: dict[object, list[EnrolmentPicture]] = {}
+    for number, picture in enumerate(pictures):
+        groups.setdefault(person_key(picture.person) if picture.person else number, []).append(picture)
+    return list(groups.values())
+
+
+def unlike_others(facens: Sequence[Facen], trusted: Sequence[bool], alike: float) -> dict[int, float]:
+    """Which of one person's facens are unlike the others, and their greatest confidence with those.
+
+    Facens are alike if a chain of confidences of `alike` or more connects them. The person is whoever the
+    trusted ones are, else the largest group; without either, all are in doubt.
+    """
+    if len(facens) < 2:
+        return {}
+    vectors = np.stack(facens)
+    confidences = np.asarray(confidence(vectors @ vectors.T))
+    _, groups = connected_components(confidences >= alike, directed=False)
+    sizes = np.bincount(groups)
+    if any(trusted):
+        main = np.isin(groups, groups[np.asarray(trusted)])
+    elif (sizes == sizes.max()).sum() == 1:
+        main = groups == sizes.argmax()
+    else:
+        main = np.zeros(len(facens), bool)
+    found = {}
+    for place in np.flatnonzero(~main):
+        others = main if main.any() else groups != groups[place]
+        found[int(place)] = float(confidences[place][others].max())
+    return found
 
 
 class NoMainFaceError(Exception):

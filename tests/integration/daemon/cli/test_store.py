@@ -264,6 +264,28 @@ def test_persons_who_look_the_same_are_erased_where_that_is_confirmed(box: Box) 
     assert [one["id"] for one in box.json("persons", "list")] == [third]
 
 
+def test_names_are_said_before_enrolment_and_doubts_after_it(box: Box, tmp_path: Path) -> None:
+    """A folder of one person, one picture, junk, a stranger among the pictures, and a picture to move."""
+    folder = tmp_path / "staff" / "Ann"
+    folder.mkdir(parents=True)
+    for name, person, size in (("1.jpg", 0, 200), ("2.jpg", 0, 160), ("3.jpg", 3, 200)):
+        cv2.imwrite(str(folder / name), portrait(person, size))
+    (folder / ".DS_Store").write_bytes(b"x")
+    done = box.run("enroll", str(folder), "--gallery", "staff")
+    assert done.stderr.splitlines()[0] == "enrolling Ann (3 pictures); left out: .DS_Store (1 file)"
+    assert "3.jpg: unlike the other pictures in this folder (0." in done.stdout
+    assert "2 enrolled, 0 already known, 1 in doubt, 0 refused" in done.stdout
+    picture = tmp_path / "Bob_1.jpg"
+    (folder / "3.jpg").rename(picture)
+    done = box.run("enroll", str(picture), "--gallery", "staff")
+    assert done.stderr.splitlines()[0] == "enrolling Bob (1 picture)"
+    assert "1 enrolled" in done.stdout
+    done = box.run("enroll", str(picture), "--gallery", "staff", "--name", "Cleo", "--move")
+    assert "Bob_1.jpg: moved from Bob" in done.stdout
+    report = box.json("enroll", str(folder), "--gallery", "staff")
+    assert (report["known"], report["doubtful"], report["left_out"]) == (2, 0, {".DS_Store": 1})
+
+
 def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, tmp_path: Path) -> None:
     """Taken, known and refused are counted, in text and as JSON; a folder of no use is an error."""
     people = tmp_path / "people"
@@ -276,7 +298,7 @@ def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, t
     assert (report["taken"], report["known"], report["refused"], report["persons"]) == (2, 0, 1, 2)
     text = box.text("enroll", str(people), "--gallery", "staff")
     assert "notes.txt: unreadable" in text
-    assert "0 enrolled, 2 already known, 1 refused" in text
+    assert "0 enrolled, 2 already known, 0 in doubt, 1 refused" in text
     assert [one["name"] for one in box.json("persons", "list")] == ["Ann", "Bob"]
     (tmp_path / "empty").mkdir()
     assert "no pictures" in box.error("enroll", str(tmp_path / "empty"), "--gallery", "staff")

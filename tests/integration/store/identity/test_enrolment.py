@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from PIL import ExifTags, Image
 from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
 from store import Context, PersonsSettings, User
-from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings, pictures_in
+from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings
+from store.identity.enrolment_folder import pictures_in
 from store.observer import UnobservedStore
 from store.settings import ENROLLED_GALLERY, RetentionSettings
 from store.spool.spool import Spool
@@ -46,8 +49,10 @@ def people(tmp_path: Path) -> Path:
     return folder
 
 
-async def enrol(ctx: Context, user: User, folder: Path) -> dict[str, EnrolmentResult]:
-    run = Enrolment(ctx, user, SETTINGS).run(pictures_in(folder))
+async def enrol(
+    ctx: Context, user: User, folder: Path, settings: EnrolmentSettings = SETTINGS
+) -> dict[str, EnrolmentResult]:
+    run = Enrolment(ctx, user, settings).run(pictures_in(folder).pictures)
     return {outcome.label: outcome async for outcome in run}
 
 
@@ -86,13 +91,16 @@ async def test_enrolling_again_adds_only_what_is_new(ctx: Context, user: User, p
     assert await ctx.persons.count(user, None) == 2
 
 
-async def test_a_flat_folder_gives_persons_without_names(ctx: Context, user: User, tmp_path: Path) -> None:
+async def test_pictures_without_a_name_give_persons_without_names(
+    ctx: Context, user: User, tmp_path: Path
+) -> None:
     """Pictures of one person, recognised as such, become one person; another one becomes another."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, (person, size) in {"1.jpg": (2, 200), "2.jpg": (2, 140), "3.jpg": (5, 200)}.items():
         cv2.imwrite(str(folder / name), portrait(person, size))
-    outcomes = await enrol(ctx, user, folder)
+    run = Enrolment(ctx, user, SETTINGS).run(pictures_in(folder, "none").pictures)
+    outcomes = {outcome.label: outcome async for outcome in run}
     ids = [outcomes[name].person_id for name in ("1.jpg", "2.jpg", "3.jpg")]
     assert ids[0] == ids[1] != ids[2]
     assert await ctx.persons.count(user, None) == 2
@@ -126,20 +134,70 @@ async def test_what_is_refused_says_why_and_leaves_nothing(
     assert refused["Ann/wall.jpg"] == "no face found"
     assert refused["Ann/group.jpg"].startswith("6 faces")
     assert refused["Ann/text.jpg"].startswith("unreadable")
-    assert refused["Eve/stolen.png"] == "the same picture is enrolled as Ann"
+    assert refused["Eve/stolen.png"] == "the same picture is enrolled as Ann; --move moves it to Eve"
     assert all(refused.values())
     assert await ctx.faces.count(user, None) == 2
     assert len(files_below(store_settings.data_dir / "uploads")) == 6
     assert [person["name"] for person in await ctx.persons.find(user, None)] == ["Ann"]
 
 
-async def test_a_picture_in_the_wrong_folder_is_pointed_out(ctx: Context, user: User, people: Path) -> None:
-    """It is taken as it was told, and the report says whom it looks like."""
-    shutil.copy(people / "Ann" / "small.jpg", people / "Bob" / "x.jpg")
-    (people / "Ann" / "small.jpg").unlink()
+async def test_a_picture_in_the_wrong_folder_is_enrolled_once_confirmed(
+    ctx: Context, user: User, people: Path
+) -> None:
+    """Until then the report says how unlike the others it is; the person gathers no second face."""
+    shutil.move(people / "Ann" / "small.jpg", people / "Bob" / "x.jpg")
     outcomes = await enrol(ctx, user, people)
-    assert outcomes["Bob/x.jpg"].result == "taken"
-    assert outcomes["Bob/x.jpg"].reason.startswith("looks like Ann")
+    assert outcomes["Bob/x.jpg"].result == "doubtful"
+    assert re.fullmatch(r"unlike the other pictures in this folder \(0\.\d\d\)", outcomes["Bob/x.jpg"].reason)
+    assert await ctx.faces.count(user, None) == 3
+    assert (await enrol(ctx, user, people))["Bob/x.jpg"].result == "doubtful"
+    confirmed = await enrol(ctx, user, people, replace(SETTINGS, confirmed=True))
+    assert (confirmed["Bob/x.jpg"].result, confirmed["Bob/x.jpg"].reason) == (
+        "taken",
+        outcomes["Bob/x.jpg"].reason,
+    )
+    assert {one.result for one in (await enrol(ctx, user, people)).values()} == {"known"}
+
+
+async def test_a_new_picture_is_compared_with_the_enrolled_ones(
+    ctx: Context, user: User, people: Path
+) -> None:
+    """Alone in its folder it is as doubtful as beside them."""
+    await enrol(ctx, user, people)
+    shutil.rmtree(people / "Ann")
+    (people / "ann ").mkdir()
+    cv2.imwrite(str(people / "ann " / "1.jpg"), portrait(3, 200))
+    cv2.imwrite(str(people / "ann " / "2.jpg"), portrait(0, 160))
+    outcomes = await enrol(ctx, user, people)
+    assert (outcomes["ann /1.jpg"].result, outcomes["ann /2.jpg"].result) == ("doubtful", "taken")
+    assert await ctx.persons.count(user, None) == 2
+
+
+async def test_a_picture_of_another_person_is_moved(ctx: Context, user: User, people: Path) -> None:
+    """With `move` it joins the person of its folder, and keeps its stored pictures."""
+    (people / "Ann").rename(people / "Eve")
+    await enrol(ctx, user, people)
+    (people / "Eve").rename(people / "Ann")
+    outcomes = await enrol(ctx, user, people)
+    assert outcomes["Ann/large.png"].reason == "the same picture is enrolled as Eve; --move moves it to Ann"
+    moved = await enrol(ctx, user, people, replace(SETTINGS, move=True))
+    assert {moved[name].reason for name in ("Ann/large.png", "Ann/small.jpg")} == {"moved from Eve"}
+    ann = await ctx.persons.find_one(user, {"name": "Ann"})
+    assert ann is not None
+    assert await ctx.faces.count(user, {"person_id": ann["_id"]}) == 2
+    assert await ctx.faces.count(user, None) == 4
+    assert {one.reason for one in (await enrol(ctx, user, people)).values()} == {""}
+
+
+async def test_a_person_without_a_name_gets_that_of_the_right_folder(
+    ctx: Context, user: User, people: Path
+) -> None:
+    """Pictures that were enrolled without a name are not refused in the folder of their person."""
+    run = Enrolment(ctx, user, SETTINGS).run(pictures_in(people / "Ann", "none").pictures)
+    (person_id,) = {outcome.person_id async for outcome in run}
+    outcomes = await enrol(ctx, user, people)
+    assert outcomes["Ann/large.png"].reason == f"person {person_id} is named Ann now"
+    assert (outcomes["Ann/small.jpg"].result, outcomes["Ann/small.jpg"].person_id) == ("known", person_id)
 
 
 async def test_an_enrolment_that_broke_off_is_completed(

@@ -15,7 +15,8 @@ from store import (
     ImageError,
     User,
 )
-from store.identity.enrolment import Enrolment, EnrolmentSettings, pictures_in
+from store.identity.enrolment import Enrolment, EnrolmentSettings
+from store.identity.enrolment_folder import pictures_in
 from tests.facens import face, person_facen
 from tests.mongo import StoreArguments
 from tests.sightings import photo
@@ -71,7 +72,7 @@ async def test_enrolment_refuses_names_with_control_characters(
     for name in ("a\nb.png", "An\x1bn/1.png", "plain.png"):
         (folder / name).touch()
     enrolment = Enrolment(ctx, user, EnrolmentSettings("staff", "opencv-zoo", 0.8))
-    outcomes = {one.label: one async for one in enrolment.run(pictures_in(folder))}
+    outcomes = {one.label: one async for one in enrolment.run(pictures_in(folder).pictures)}
     assert {one.result for one in outcomes.values()} == {"refused"}
     assert "control characters" in outcomes["a\nb.png"].reason
     assert "control characters" in outcomes["An\x1bn/1.png"].reason

@@ -1,0 +1,178 @@
+"""What a folder of pictures says about people: which files are pictures, and whose they are."""
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+Names = Literal["auto", "folder", "file", "none"]
+"""Where the names of pictures come from that are in no sub-folder."""
+
+_LEFT_OUT_FOLDERS = frozenset(
+    {
+        *("@eadir", "__macosx", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp"),
+        *("$recycle.bin", "lost+found", "system volume information", "network trash folder"),
+        *("temporary items", "picasaoriginals", "thumbnails", "_thumbs", "__pycache__"),
+    }
+)
+"""Folders that file servers, desktops and photo programs create beside pictures, in lower case."""
+_LEFT_OUT_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
+_LEFT_OUT_SUFFIXES = frozenset(
+    {".xmp", ".aae", ".ini", ".db", ".lnk", ".url", ".tmp", ".part", ".crdownload"}
+)
+_COUNTER = re.compile(
+    r"(?:[\s_.-]*(?:\(\d{1,4}\)|\[\d{1,4}\]|\d{1,4})|[\s_.-]+(?:copy|kopie))+$", re.IGNORECASE
+)
+"""What numbers the pictures of one person: `Ann_1`, `Ann (2)`, `Ann-03 copy`."""
+_ANONYMOUS = re.compile(
+    r"(?:(?:img|image|dsc[nf]?|dcim|pict?|picture|photo|foto|bild|pxl|mvimg|imgp|gopr|gp|dji|mov|vid|wp|scan|"
+    r"screenshot|bildschirmfoto|capture|frame|face|gesicht|portrait|porträt|passport|passbild|selfie|snapshot|"
+    r"snap|cam|camera|kamera|whatsapp|signal|telegram|fb|received|unknown|untitled|unnamed|test|large|small|"
+    r"front|frontal|left|right|side|profile?|up|down|smile|glasses|new|old|at|wa|am|pm|edited|vorne|links|rechts)"
+    r"(?![^\W\d_])|[\W\d_]|(?=[a-f]*[0-9])[0-9a-f]{3,}|[0-9a-f]{8,}|\b[a-z]\b)+",
+    re.IGNORECASE,
+)
+"""File names that cameras, programs and poses give."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentPicture:
+    """A picture to enrol."""
+
+    path: Path
+    label: str
+    """Its name in reports and in the face's `meta`."""
+    person: str | None = None
+    """The name of the person in it; None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """The pictures of a folder, ordered by person, and what is none."""
+
+    pictures: tuple[EnrolmentPicture, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of files that file servers and desktops create, by the name of the folder or file."""
+
+    @property
+    def persons(self) -> dict[str, int]:
+        """Number of pictures by name, in order."""
+        return dict(Counter(picture.person for picture in self.pictures if picture.person is not None))
+
+    @property
+    def nameless(self) -> int:
+        """Number of pictures whose person is not known."""
+        return sum(picture.person is None for picture in self.pictures)
+
+    def of_one_person(self, name: str) -> "FolderContents":
+        """The same with all pictures of the person of this name."""
+        named = (replace(picture, person=shown_name(name)) for picture in self.pictures)
+        return replace(self, pictures=tuple(named))
+
+
+def person_key(name: str) -> str:
+    """The same for all spellings of a name: composed or decomposed, in any letter case, with any spaces."""
+    composed = unicodedata.normalize("NFKC", " ".join(name.split()))
+    return unicodedata.normalize("NFC", composed.casefold())
+
+
+def shown_name(name: str) -> str:
+    """The name as it is stored: composed characters (NFC), single spaces."""
+    return unicodedata.normalize("NFC", " ".join(name.split()))
+
+
+def pictures_in(place: Path, names: Names = "auto") -> FolderContents:
+    """The pictures of a folder or the one picture; a sub-folder is named after its person.
+
+    Pictures beside sub-folders, in a folder without any, or alone are named by their file unless a camera did
+    that (IMG_0001), else by their folder if it has no sub-folders.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    spellings: dict[str, str] = {}
+    left_out: Counter[str] = Counter()
+    if not place.is_dir():
+        name = _loose_name(place, folder_has_name=True, names=names)
+        return FolderContents((EnrolmentPicture(place, place.name, name),))
+    loose, found = [], []
+    for entry in sorted(place.iterdir()):
+        if (reason := _left_out(entry)) is not None:
+            left_out[reason] += _files_in(entry)
+        elif entry.is_dir():
+            inside = list(_files(entry, left_out))
+            person = _one_spelling(entry.name, spellings)
+            found += [EnrolmentPicture(path, str(path.relative_to(place)), person) for path in inside]
+        else:
+            loose.append(entry)
+    has_sub_folders = bool(found)
+    for path in loose:
+        loose_name = _loose_name(path, folder_has_name=not has_sub_folders, names=names)
+        owner = None if loose_name is None else _one_spelling(loose_name, spellings)
+        found.append(EnrolmentPicture(path, path.name, owner))
+    return FolderContents(tuple(_by_person(found)), dict(left_out))
+
+
+def _loose_name(path: Path, *, folder_has_name: bool, names: Names) -> str | None:
+    """The name of a picture in no sub-folder. `folder_has_name`: its folder may be that of one person."""
+    stem = shown_name(path.stem.replace("_", " "))
+    by_file = shown_name(_COUNTER.sub("", stem)).strip(" -.,") or None
+    by_folder = shown_name(path.absolute().parent.name) or None
+    if names == "none":
+        return None
+    if names == "folder":
+        return by_folder
+    if names == "file":
+        return by_file or stem
+    if by_file is not None and not _ANONYMOUS.fullmatch(by_file) and not _ANONYMOUS.fullmatch(stem):
+        return by_file
+    return by_folder if folder_has_name else None
+
+
+def _one_spelling(name: str, spellings: dict[str, str]) -> str:
+    return spellings.setdefault(person_key(name), shown_name(name) or name)
+
+
+def _by_person(pictures: Iterable[EnrolmentPicture]) -> list[EnrolmentPicture]:
+    """All pictures of a person one after the other, in the order of their first ones; nameless ones last."""
+    groups: dict[str | None, list[EnrolmentPicture]] = {}
+    for picture in pictures:
+        groups.setdefault(picture.person, []).append(picture)
+    nameless = groups.pop(None, [])
+    return [*(picture for group in groups.values() for picture in group), *nameless]
+
+
+def _files(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """The files of a person's folder, however deep; links to folders are not followed."""
+    for entry in sorted(folder.iterdir()):
+        if (reason := _left_out(entry)) is not None:
+            left_out[reason] += _files_in(entry)
+        elif entry.is_dir() and not entry.is_symlink():
+            yield from _files(entry, left_out)
+        elif entry.is_file():
+            yield entry
+
+
+def _left_out(path: Path) -> str | None:
+    """The name under which a file or folder is counted as left out; None for pictures and their folders."""
+    name = path.name.casefold()
+    if name.startswith("._"):
+        return "._*"
+    if name.startswith(".") or name in _LEFT_OUT_FILES:
+        return path.name
+    if name in _LEFT_OUT_FOLDERS and path.is_dir():
+        return path.name
+    if name.startswith("synofile_thumb"):
+        return "SYNOFILE_THUMB*"
+    return f"*{path.suffix.lower()}" if path.suffix.lower() in _LEFT_OUT_SUFFIXES else None
+
+
+def _files_in(path: Path) -> int:
+    """Number of files in a folder; 1 for a file."""
+    if path.is_symlink() or not path.is_dir():
+        return 1
+    return sum(len(files) for _, _, files in os.walk(path))
