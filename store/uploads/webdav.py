@@ -250,7 +250,7 @@ def retry_after_seconds(value: str | None) -> float | None:
 def _advice(answer: httpx.Response) -> str:
     status = answer.status_code
     if answer.is_redirect:
-        target = mask_url(answer.headers["Location"])
+        target = mask_url(answer.headers.get("Location", "an unnamed address"))
         return f"it redirects to {target:.200}; set uploads.url to the final address"
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return "uploads.user and uploads.password must be allowed to do that"

@@ -72,3 +72,14 @@ async def test_a_refused_marker_is_a_fault_of_the_server(status: int) -> None:
             with pytest.raises(UploadError, match=f": {status} ") as caught:
                 await WebDavUploads(client, server.url).claim()
     assert not isinstance(caught.value, PictureRefusedError)
+
+
+async def test_every_status_without_further_headers_is_an_upload_error() -> None:
+    """A redirect may lack its target, as 304 does."""
+    with answering_server() as server:
+        async with httpx.AsyncClient() as client:
+            uploads = WebDavUploads(client, server.url)
+            for status in (*range(300, 312), 399, 418, 499, 520, 599):
+                server.answer = lambda path, body, status=status: (status, {})  # type: ignore[misc]  bound here
+                with pytest.raises(UploadError, match=f": {status} "):
+                    await uploads.put(KEY, b"picture", "image/jpeg")
