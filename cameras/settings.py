@@ -85,6 +85,8 @@ class CameraSettings(BaseModel):
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
     min_face_px: int = Field(default=30, ge=16, le=4096)
     min_score: float = Field(default=-4, ge=-1000, le=0)
+    store_unrecognisable: bool = False
+    """Also store detections that are no recognisable face; they create no person."""
     roi: Shapes = ()
     """Region in which faces are posted; empty for everywhere."""
     rot: Shapes = ()

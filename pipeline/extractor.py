@@ -69,8 +69,10 @@ class FaceExtractor:
         aligned = [align(picture, face.landmarks) for face in exact]
         facens = self._models.embedder.embed(aligned)
         faces = []
+        model = self._models.recognisability
         for detection, cut, vector in zip(exact, aligned, facens, strict=True):
-            quality = assess(luma, detection)
+            log_odds = None if model is None else model.log_odds(luma, detection)
+            quality = assess(luma, detection, log_odds)
             face = ExtractionFace(
                 bbox=detection.bbox,
                 normalized=pictures.png(cut),

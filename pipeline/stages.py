@@ -40,6 +40,8 @@ class StageSettings:
     """Shorter side of the face box in the full frame."""
     min_score: float = -4.0
     """Minimum quality score of a shot."""
+    store_unrecognisable: bool = False
+    """Also post shots below the limit of recognisability. Their score is too low to create a person."""
     roi: Region = EVERYWHERE
     """Region for the centres of faces that are posted."""
     rot: Region = EVERYWHERE
@@ -89,8 +91,9 @@ class CameraStages:
             settings.min_score,
             settings.roi,
             settings.visit_shots,
+            settings.store_unrecognisable,
         )
-        self._visits = Visits(cam_id, rules, models.near_detector, observer)
+        self._visits = Visits(cam_id, rules, models, observer)
         self._poster = Poster(cam_id, models, observer)
         self._appearance = AppearanceMatcher(
             self._visits, self._poster, models.near_detector, models.pack.thresholds.low

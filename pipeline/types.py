@@ -152,6 +152,9 @@ class Detection:
     landmarks: NDArray[np.float32]
     """(5, 2) float32: left eye, right eye, nose tip, left and right mouth corner; left and right as they lie
     in the picture of an upright face."""
+    near_score: float | None = None
+    """Detector score in the upright cut-out of a refinement; 0 if no upright face was found again, None if it
+    was not refined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,7 @@ class PipelineObserver(Protocol):
 
     def faces_detected(self, cam_id: str, count: int) -> None: ...
     def shot(self, cam_id: str, outcome: str) -> None:
-        """A shot was posted, low_quality, small, outside_roi, duplicate or not_better."""
+        """A shot was posted, low_quality, unrecognisable, small, outside_roi, duplicate or not_better."""
         ...
 
     def visit_started(self, visit: StartedVisit) -> None:

@@ -140,6 +140,7 @@ class PipelineSettings(Section):
             post_interval_seconds=camera.post_interval_seconds,
             min_face_px=camera.min_face_px,
             min_score=camera.min_score,
+            store_unrecognisable=camera.store_unrecognisable,
             roi=Region.from_shapes(camera.roi),
             rot=Region.from_shapes(camera.rot),
             detect_size=self.detect_size,

@@ -46,7 +46,7 @@ def refine(
     `luma` is the full picture's brightness, (height, width) uint8, and `found` lies in its pixels;
     `found_in_full` says that it was found at about this size, and not in a smaller picture; `upright` that
     the face is known to be upright, which saves three of four looks. Box and score stay. A face that cannot
-    be found again stays as it is.
+    be found again keeps its landmarks, and its `near_score` is 0.
     """
     left, top, side = _square(found.bbox)
     scale = _SIDE / side
@@ -54,20 +54,21 @@ def refine(
     # Averaging where it shrinks was tried: it made faces of 400 px no better to recognise.
     cut = cv2.cvtColor(cv2.warpAffine(luma, view, (_SIDE, _SIDE)), cv2.COLOR_GRAY2BGR)
     box = found.bbox.moved(-left, -top).scaled(scale, scale)
-    surest, points, is_upright = 0.0, None, False
+    surest, upright_score, points, is_upright = 0.0, 0.0, None, False
     for quarters, turn in enumerate(_QUARTERS[:1] if upright else _QUARTERS):
         picture = cut if turn is None else np.asarray(cv2.rotate(cut, turn))
         upright_box = box if quarters % 2 == 0 else Rectangle(box.top, box.left, box.bottom, box.right)
         for face in detector.detect(np.asarray(picture, dtype=np.uint8)):
             if face.score > surest and face.bbox.iou(upright_box) >= _SAME_FACE:
                 surest, is_upright = face.score, quarters == 0
+                upright_score = surest if is_upright else upright_score
                 points = _turned_back(face.landmarks, quarters)
     if points is None:
-        return found
+        return replace(found, near_score=0.0)
     exact = points / scale + (left, top)
     if found_in_full and is_upright:
         exact = (exact + found.landmarks) / 2
-    return replace(found, landmarks=exact.astype(np.float32))
+    return replace(found, landmarks=exact.astype(np.float32), near_score=upright_score)
 
 
 def _square(bbox: Rectangle) -> tuple[float, float, float]:

@@ -7,6 +7,7 @@ from pipeline.errors import ModelError
 from pipeline.faces.attributes import Attributes, load_attributes
 from pipeline.faces.detector import Detector, YuNetDetector
 from pipeline.faces.embedder import Embedder, SFaceEmbedder
+from pipeline.faces.recognisability import YUNET, RecognisabilityModel
 from pipeline.inference.onnx_graph import cleaned
 from pipeline.inference.runtime import OnnxRuntime, Runtime
 from pipeline.models.files import folder_of, is_present
@@ -27,6 +28,9 @@ class Models:
     """A detector that is fast on small cut-outs; None if the pack's detector has one large input size. Then
     landmarks are not refined, and the orientation of faces is not checked."""
     embedder: Embedder
+    recognisability: RecognisabilityModel | None = None
+    """None if no coefficients are known for the pack's detector; then every detection counts as
+    recognisable."""
     attributes: Attributes | None = None
     runtime: str = OnnxRuntime.name
     """The name of the inference runtime that runs them."""
@@ -58,9 +62,17 @@ def load(
         if not isinstance(runtime, OnnxRuntime):
             raise ModelError(f"the pack {pack.name} runs in ONNX Runtime only, not in {runtime.name}")
         detector, near, embedder, attributes = load_insightface(folder, runtime)
-        return Models(pack, detector, near, embedder, extras or attributes, runtime.name)
+        return Models(pack, detector, near, embedder, attributes=extras or attributes, runtime=runtime.name)
     yunet, sface = (folder / file.name for file in pack.files)
     session = runtime.load(cleaned(yunet, free_size=True), str(yunet))
     zoo_detector = YuNetDetector(session, _MIN_SCORE)
     zoo_embedder = SFaceEmbedder(runtime.load(cleaned(sface), str(sface)))
-    return Models(pack, zoo_detector, zoo_detector, zoo_embedder, extras, runtime.name)
+    return Models(
+        pack,
+        zoo_detector,
+        zoo_detector,
+        zoo_embedder,
+        RecognisabilityModel(zoo_detector, YUNET),
+        extras,
+        runtime.name,
+    )

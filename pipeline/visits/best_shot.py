@@ -27,6 +27,7 @@ class ShotOutcome(StrEnum):
 
     POSTED = "posted"
     LOW_QUALITY = "low_quality"
+    UNRECOGNISABLE = "unrecognisable"
     SMALL = "small"
     OUTSIDE_ROI = "outside_roi"
     DUPLICATE = "duplicate"

@@ -1,11 +1,11 @@
 """The visits at one camera: rates their shots and decides which to post, and when.
 
 Shots are rated in steps of growing cost, each only for shots that can still win: size and position, geometry
-of the landmarks, luma of the pixels, refined landmarks.
+of the landmarks, luma of the pixels, refined landmarks, recognisability.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import combinations
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess, bound, pose
+from pipeline.faces.recognisability import LIMIT as RECOGNISABILITY_LIMIT
 from pipeline.faces.refine import refine
+from pipeline.models.engine import Models
 from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
 from pipeline.types import Detection, EndedVisit, Frame, PipelineObserver, Quality, StartedVisit
@@ -43,6 +45,7 @@ class ShotRules:
     roi: Region
     shots: int
     """Maximum number of shots in a visit's facen."""
+    store_unrecognisable: bool
 
 
 @dataclass(slots=True)
@@ -71,7 +74,7 @@ class OngoingVisit:
         """As `pipeline.faces.refine.refine`, but checks the orientation only until it is known to be
         upright."""
         seen = refine(detector, luma, found, upright=self.upright)
-        self.upright |= seen is not found and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
+        self.upright |= bool(seen.near_score) and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
         return seen
 
 
@@ -87,12 +90,11 @@ class Post:
 class Visits:
     """The ongoing visits at one camera, one per track. Not thread-safe."""
 
-    def __init__(
-        self, cam_id: str, rules: ShotRules, near_detector: Detector | None, observer: PipelineObserver
-    ) -> None:
+    def __init__(self, cam_id: str, rules: ShotRules, models: Models, observer: PipelineObserver) -> None:
         self._cam_id = cam_id
         self._rules = rules
-        self._near_detector = near_detector
+        self._near_detector = models.near_detector
+        self._recognisability = models.recognisability
         self._observer = observer
         self._visits: dict[int, OngoingVisit] = {}
 
@@ -182,19 +184,26 @@ class Visits:
             return ShotOutcome.SMALL
         if not lies_in(self._rules.roi, detection, frame):
             return ShotOutcome.OUTSIDE_ROI
-        quality = bound(detection, frame.pixels.width, frame.pixels.height)
+        quality = bound(self._at_best(detection), frame.pixels.width, frame.pixels.height)
         return self._rejection(visit, quality)
 
     def _judge(
         self, visit: OngoingVisit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
     ) -> ShotOutcome | None:
         """Rates a shot by its pixels and keeps it if it wins; None if there is no outcome yet."""
-        quality = assess(luma, detection)
+        quality = assess(luma, self._at_best(detection))
         if (outcome := self._rejection(visit, quality)) is not None:
             return outcome
         if self._near_detector is not None:
             detection = visit.refine(self._near_detector, luma, detection)
             quality = assess(luma, detection)
+            if (outcome := self._rejection(visit, quality)) is not None:
+                return outcome
+        log_odds = None if self._recognisability is None else self._recognisability.log_odds(luma, detection)
+        if log_odds is not None:
+            if log_odds < RECOGNISABILITY_LIMIT and not self._rules.store_unrecognisable:
+                return ShotOutcome.UNRECOGNISABLE
+            quality = assess(luma, detection, log_odds)
             if (outcome := self._rejection(visit, quality)) is not None:
                 return outcome
         shot = Shot(frame, detection, quality)
@@ -204,6 +213,10 @@ class Visits:
             return ShotOutcome.NOT_BETTER
         # The winning shot has no outcome until it is posted; the replaced one has.
         return ShotOutcome.NOT_BETTER if visit.best.replace(shot) else None
+
+    def _at_best(self, detection: Detection) -> Detection:
+        """The detection with the highest score that a refinement may give it."""
+        return detection if self._near_detector is None else replace(detection, near_score=1.0)
 
     def _rejection(self, visit: OngoingVisit, quality: Quality) -> ShotOutcome | None:
         """The outcome of a shot that can neither be posted nor enter the facen; None if it can."""

@@ -69,6 +69,20 @@ class Doubtful:
         return [replace(face, score=0.75) for face in self._detector.detect(picture) if face.score >= 0.75]
 
 
+class Fooled:
+    """A real detector that also takes a piece of wall for a face in each whole picture."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+
+    def detect(self, picture: Picture) -> list[Detection]:
+        found = self._detector.detect(picture)
+        if picture.shape[:2] != (192, 320):
+            return found
+        landmarks = np.array([[20, 40], [44, 40], [32, 54], [23, 68], [41, 68]], np.float32)
+        return [*found, Detection(Rectangle(5, 15, 60, 90), 0.8, landmarks)]
+
+
 def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> list[Sighting]:
     sightings = [sighting for one in frames for sighting in stages.process(one)]
     return sightings + (stages.finish() if finish else [])
@@ -128,6 +142,22 @@ def test_a_visit_without_a_usable_face_is_not_announced(models: Models) -> None:
     observer = Counting()
     run(CameraStages("gate", models, StageSettings(min_face_px=1000), observer), walk(2, 1))
     assert (observer.started, [ended.usable for ended in observer.ended]) == ([], [False])
+
+
+def test_what_is_no_recognisable_face_is_not_stored(models: Models) -> None:
+    """A piece of wall that the detector takes for a face is a visit, but its shots are `unrecognisable`.
+    Where the settings ask for it, it is stored with a quality score that creates no person."""
+    fooled = replace(models, detector=Fooled(models.detector))
+    observer = Counting()
+    frames = [*walk(2, 1)]
+    (person,) = run(CameraStages("gate", fooled, StageSettings(), observer), frames)
+    assert person.bbox.left > 60
+    assert observer.shots["unrecognisable"] >= 7
+    settings = StageSettings(min_score=-10, store_unrecognisable=True)
+    both = run(CameraStages("gate", fooled, settings, UnobservedPipeline()), frames)
+    wall_shot, again = sorted(both, key=lambda sighting: sighting.bbox.left)
+    assert wall_shot.score < -3 < again.score
+    assert wall_shot.detector_info["quality"]["recognisability"] == -3
 
 
 def test_every_shot_has_one_outcome(models: Models) -> None:
