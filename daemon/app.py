@@ -19,7 +19,6 @@ from daemon.config.file_watch import FileWatch
 from daemon.config.rules import threshold
 from daemon.config.settings import HttpSettings, Settings
 from daemon.events.bus import EventBus
-from daemon.events.types import BoxStarted
 from daemon.health import DaemonHealth
 from daemon.http.api.app import api_route
 from daemon.http.api.services import ApiSources
@@ -30,6 +29,7 @@ from daemon.http.maintenance import doctor_route, rebuild_route
 from daemon.http.server import application, serving
 from daemon.parts import build_parts
 from daemon.plugins.host import Plugins
+from daemon.reporter import Reporter
 from daemon.runtime import loop_lag
 from daemon.runtime.clock_watch import ClockWatch
 from daemon.runtime.nightly_jobs import NightlyJobs
@@ -37,7 +37,6 @@ from daemon.runtime.shutdown import ShutdownLimit
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down
-from pipeline.base.background import in_thread
 from pipeline.models.engine import Models
 from store import Context
 
@@ -76,8 +75,6 @@ class Application:
         self._crash: BaseException | None = None
         self._tasks = TaskGroup(self._crashed)
         self._http = AsyncExitStack()
-        self._noted_hung: set[tuple[str, str]] = set()
-        """Ids and fingerprints of the cameras that this run has noted as hung."""
         self.address = ""
         self.started = asyncio.Event()
         """Set when cameras run and the store answers."""
@@ -134,7 +131,7 @@ class Application:
         parts.analysis.start()
         start(parts.storing.watch_health(), "store health")
         start(parts.disks.run(), "free space on disks")
-        start(self._report(), "reports")
+        start(Reporter(parts, self._health, self._systemd, self.started).run(), "reports")
         cameras = await parts.configuration.start()
         start(self._apply_changes(), "changed cameras")
         start(parts.configuration.follow(), "the collection's cameras")
@@ -188,20 +185,6 @@ class Application:
         jobs.add_every(settings.jobs.look_again_minutes, "look_again", upkeep.look_again)
         return nightly_jobs
 
-    async def _report(self) -> None:
-        """Report status and watchdog signals to systemd, and spool faults to the cameras."""
-        while True:
-            if fault := self._parts.spool.fault:
-                self._parts.supervisor.posting_failed(fault)
-            self._notify_systemd()
-            await self._note_hung_camera()
-            pause = self._systemd.interval_seconds(WATCH_SECONDS)
-            if self.started.is_set():
-                await asyncio.sleep(pause)
-            else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._parts.storing.opened.wait(), pause)
-
     async def _apply_changes(self) -> None:
         """Apply changed settings and cameras."""
         configuration = self._parts.configuration
@@ -216,29 +199,6 @@ class Application:
                     self._systemd.ready(self._health.summary())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(configuration.changed.wait(), WATCH_SECONDS)
-
-    async def _note_hung_camera(self) -> None:
-        """Note a camera whose thread hangs: if the watchdog ends the process, the next run knows why."""
-        if (hung := self._parts.supervisor.hung()) is None:
-            return
-        camera = hung[0]
-        if (key := (camera.id, camera.fingerprint)) not in self._noted_hung:
-            self._noted_hung.add(key)
-            await in_thread(lambda: self._parts.crashes.blame(camera), "crash notes")
-
-    def _notify_systemd(self) -> None:
-        """Send status and readiness; the watchdog signal only while nothing is stuck."""
-        summary = self._health.summary()
-        if not self._health.stuck():
-            self._systemd.alive()
-            if not self.started.is_set():
-                self._systemd.still_starting(summary)
-        if self.started.is_set():
-            self._systemd.status(summary)
-        elif self._parts.storing.opened.is_set():
-            self.started.set()
-            self._systemd.ready(summary)
-            self._parts.events.publish(BoxStarted())
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()

@@ -2,16 +2,12 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 
 import structlog
 
-from daemon.config.camera_documents import check_document
 from daemon.config.camera_leases import LeasedSightings
 from daemon.config.rules import recording_settings
-from daemon.config.service_user import service_user
 from daemon.config.settings import Settings
-from daemon.config.uploads import open_uploads
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
 from daemon.events.producers import StoredSightings
@@ -20,22 +16,19 @@ from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.shutdown import side_by_side
 from daemon.runtime.store_health import StoreHealth
+from daemon.store_session import StoreSession, open_session
 from pipeline.base.background import supervised
 from pipeline.base.backoff import Backoff
 from pipeline.base.deadline import Deadline
-from pipeline.extractor import FaceExtractor
 from pipeline.models.engine import Models
 from store import (
     BadValueError,
-    ConflictError,
     Context,
     StoreError,
     StoreUnavailableError,
-    Users,
 )
 from store.errors import NewerSchemaError, PackError
 from store.mongo.shapes import SHAPES
-from store.mongo.term_leases import TermLeases
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
 
@@ -58,17 +51,6 @@ AFTER_PLUGINS_SECONDS = 3.0
 
 PERMANENT = (PackError, NewerSchemaError, BadValueError)
 """Errors at opening that no retry mends: an operator has to change settings, data or version."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreSession:
-    """The store while it is open."""
-
-    ctx: Context
-    owner: Users.Model
-    """The user in whose name this box stores."""
-    camera_leases: TermLeases
-    """Which box reads each camera of the owner."""
 
 
 class Storing:
@@ -193,42 +175,20 @@ class Storing:
 
     async def _serve(self) -> None:
         """Open the store and store sightings until `close`."""
-        settings, pack = self._settings, self._models.pack
-        async with (
-            open_uploads(settings) as uploads,
-            Context.open(
-                settings.store,
-                persons=settings.persons,
-                data_dir=settings.data_dir,
-                uploads=uploads,
-                extractor=FaceExtractor(self._models, settings.pipeline.max_pixels),
-                facens_settings=settings.facens,
-                facen_size=pack.facen_size,
-                pack=pack.name,
-                max_pixels=settings.pipeline.max_pixels,
-                thumbnail_hosts=settings.uploads.thumbnail_hosts,
-                check_camera=check_document,
-                observer=self._metrics,
-                closing=self._close_deadline,
-                box=settings.box,
-            ) as ctx,
-        ):
-            owner = await self._service_user(ctx)
-            leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box)
-            watching = supervised(ctx.malformed.watch(), "malformed documents")
+        opening = open_session(self._settings, self._models, self._metrics, self._close_deadline)
+        async with opening as session:
             try:
                 # Before the first sighting is stored: plugins see every sighting.
-                await self._plugins.activate(ctx, owner, self._events)
-                self.session = StoreSession(ctx, owner, leases)
-                self._recorder = self._new_recorder(self.session)
+                await self._plugins.activate(session.ctx, session.owner, self._events)
+                self.session = session
+                self._recorder = self._new_recorder(session)
                 self.opened.set()
                 await self._recorder.run()
-                last = {"snapshot": self._save_at_end(ctx)}
+                last = {"snapshot": self._save_at_end(session.ctx)}
             except BaseException:
                 last = {}
                 raise
             finally:
-                watching.cancel()
                 self.session = None
                 self._recorded.set()
                 deadline = self._close_deadline().leaving(AFTER_PLUGINS_SECONDS)
@@ -246,16 +206,6 @@ class Storing:
             self._stored_sightings,
             gate=gate,
         )
-
-    async def _service_user(self, ctx: Context) -> Users.Model:
-        """Raises StoreUnavailableError if there is none at present: sightings wait in the spool meanwhile."""
-        settings = self._settings
-        try:
-            return await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
-        except (StartError, BadValueError, ConflictError) as error:
-            raise StoreUnavailableError(
-                f"the user in whose name this box stores cannot be found: {error}"
-            ) from error
 
     async def _save_at_end(self, ctx: Context) -> None:
         """Save a snapshot of the facens; without one the next start reads them from MongoDB."""

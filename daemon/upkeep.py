@@ -9,7 +9,8 @@ import structlog
 
 from daemon.config.rules import evidence_rules, threshold
 from daemon.config.settings import Settings
-from daemon.storing import StoreSession, Storing
+from daemon.store_session import StoreSession
+from daemon.storing import Storing
 from pipeline.models.engine import Models
 from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
 from store.facens.sync.diff import entries_listed

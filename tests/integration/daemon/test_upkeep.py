@@ -10,7 +10,8 @@ from daemon.config.settings import Settings
 from daemon.events import EventBus
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
-from daemon.storing import StoreSession, Storing
+from daemon.store_session import StoreSession
+from daemon.storing import Storing
 from daemon.upkeep import Upkeep, rebuild_facens
 from store import Context, Face, FacensSettings, FacenStorageError, StoreUnavailableError, User
 from store.facens.engine.sharded import ShardedFacens

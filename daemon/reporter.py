@@ -1,0 +1,62 @@
+"""Periodic reports of the running daemon: to systemd, to the cameras, and to the next run."""
+
+import asyncio
+import contextlib
+
+from daemon.events.types import BoxStarted
+from daemon.health import DaemonHealth
+from daemon.parts import Parts
+from daemon.runtime.systemd import Systemd
+from pipeline.base.background import in_thread
+
+REPORT_SECONDS = 2.0
+
+
+class Reporter:
+    """Reports status to systemd, spool faults to the cameras, and hung cameras to the crash notes."""
+
+    def __init__(self, parts: Parts, health: DaemonHealth, systemd: Systemd, started: asyncio.Event) -> None:
+        """`started` is set once the store has been opened."""
+        self._parts = parts
+        self._health = health
+        self._systemd = systemd
+        self._started = started
+        self._noted_hung: set[tuple[str, str]] = set()
+        """Ids and fingerprints of the cameras that this run has noted as hung."""
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            if fault := self._parts.spool.fault:
+                self._parts.supervisor.posting_failed(fault)
+            self._notify_systemd()
+            await self._note_hung_camera()
+            pause = self._systemd.interval_seconds(REPORT_SECONDS)
+            if self._started.is_set():
+                await asyncio.sleep(pause)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._parts.storing.opened.wait(), pause)
+
+    async def _note_hung_camera(self) -> None:
+        """Note a camera whose thread hangs: if the watchdog ends the process, the next run knows why."""
+        if (hung := self._parts.supervisor.hung()) is None:
+            return
+        camera = hung[0]
+        if (key := (camera.id, camera.fingerprint)) not in self._noted_hung:
+            self._noted_hung.add(key)
+            await in_thread(lambda: self._parts.crashes.blame(camera), "crash notes")
+
+    def _notify_systemd(self) -> None:
+        """Send status and readiness; the watchdog signal only while nothing is stuck."""
+        summary = self._health.summary()
+        if not self._health.stuck():
+            self._systemd.alive()
+            if not self._started.is_set():
+                self._systemd.still_starting(summary)
+        if self._started.is_set():
+            self._systemd.status(summary)
+        elif self._parts.storing.opened.is_set():
+            self._started.set()
+            self._systemd.ready(summary)
+            self._parts.events.publish(BoxStarted())

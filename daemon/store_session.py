@@ -1,0 +1,77 @@
+"""The open store: its context, the user in whose name this box stores, and the leases on cameras."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from daemon.config.camera_documents import check_document
+from daemon.config.service_user import service_user
+from daemon.config.settings import Settings
+from daemon.config.uploads import open_uploads
+from daemon.errors import StartError
+from daemon.runtime.metrics import Metrics
+from pipeline.base.background import supervised
+from pipeline.base.deadline import Deadline
+from pipeline.extractor import FaceExtractor
+from pipeline.models.engine import Models
+from store import BadValueError, ConflictError, Context, StoreUnavailableError, Users
+from store.mongo.term_leases import TermLeases
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSession:
+    """The store while it is open."""
+
+    ctx: Context
+    owner: Users.Model
+    """The user in whose name this box stores."""
+    camera_leases: TermLeases
+    """Which box reads each camera of the owner."""
+
+
+@asynccontextmanager
+async def open_session(
+    settings: Settings, models: Models, metrics: Metrics, closing: Callable[[], Deadline]
+) -> AsyncIterator[StoreSession]:
+    """Open the store; at the end it is closed by the deadline that `closing` returns.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+    pack = models.pack
+    async with (
+        open_uploads(settings) as uploads,
+        Context.open(
+            settings.store,
+            persons=settings.persons,
+            data_dir=settings.data_dir,
+            uploads=uploads,
+            extractor=FaceExtractor(models, settings.pipeline.max_pixels),
+            facens_settings=settings.facens,
+            facen_size=pack.facen_size,
+            pack=pack.name,
+            max_pixels=settings.pipeline.max_pixels,
+            thumbnail_hosts=settings.uploads.thumbnail_hosts,
+            check_camera=check_document,
+            observer=metrics,
+            closing=closing,
+            box=settings.box,
+        ) as ctx,
+    ):
+        owner = await _owner(ctx, settings)
+        leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box)
+        watching = supervised(ctx.malformed.watch(), "malformed documents")
+        try:
+            yield StoreSession(ctx, owner, leases)
+        finally:
+            watching.cancel()
+
+
+async def _owner(ctx: Context, settings: Settings) -> Users.Model:
+    """Raises StoreUnavailableError if there is none at present: sightings wait in the spool meanwhile."""
+    try:
+        return await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
+    except (StartError, BadValueError, ConflictError) as error:
+        raise StoreUnavailableError(
+            f"the user in whose name this box stores cannot be found: {error}"
+        ) from error
