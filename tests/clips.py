@@ -1,5 +1,6 @@
 """Moving pictures that the tests make themselves."""
 
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,3 +25,14 @@ def moving_pictures(count: int, width: int = 320, height: int = 240) -> Iterator
 def number_of(picture: Picture) -> int:
     """The number of a decoded picture."""
     return sum(1 << bit for bit in range(12) if picture[4:12, bit * 16 + 4 : bit * 16 + 12].mean() > 128)
+
+
+def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """The file with a matrix (a, b, c, d) in its track header: ISO/IEC 14496-12, 8.3.2.
+
+    The nine numbers there are 16.16 fixed point, the last of each row 2.30.
+    """
+    a, b, c, d = (number << 16 for number in matrix)
+    start = mp4.index(b"tkhd") + 4 + 40
+    assert struct.unpack_from(">9i", mp4, start) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    return mp4[:start] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + mp4[start + 36 :]

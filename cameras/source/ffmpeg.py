@@ -9,6 +9,7 @@ outside the handler, without a link to the original.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 
 import av
 from av.container import InputContainer
@@ -24,6 +25,7 @@ from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
 from cameras.source.container import DECODER_OPTIONS
 from cameras.source.ffmpeg_errors import Phase, to_source_error
+from cameras.source.geometry import Orientation, orientation_of
 from cameras.source.memory import StreamMemory
 from cameras.source.nal import continues_picture
 from cameras.source.opening import OpenStream, open_camera
@@ -76,6 +78,11 @@ class FFmpegSource:
         # In a recording each packet is a whole picture.
         self._continues_picture = None if self.info.recorded else continues_picture(self.info.codec)
         self._sliced = False
+        self._aspect_ratio: Fraction | None = None
+        """Of a pixel."""
+        self._orientation: Orientation | None = None
+        self._interlaced: VideoFrame | None = None
+        """The last frame, if it was interlaced."""
         self._pending: Packet[Stream] | None = None
         # A recording that is read as fast as possible always uses all its time; that is no overload.
         self._measures_load = decode_load is not None and not (
@@ -201,7 +208,21 @@ class FFmpegSource:
     def _decoded(self, frame: object, arrived_at: float, seconds: float) -> DecodedFrame | NoFrame:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:
             return NoFrame(corrupt=True)
-        return DecodedFrame(DecodedPixels(frame, self._converter), self.seconds(frame), arrived_at, seconds)
+        if frame.key_frame or self._orientation is None:
+            # Reading it takes longer than the rest of this method.
+            self._aspect_ratio, self._orientation = self._read_aspect_ratio(), orientation_of(frame)
+        previous = None
+        if frame.interlaced_frame:
+            previous, self._interlaced = self._interlaced, frame
+            if previous is not None and (previous.width, previous.height) != (frame.width, frame.height):
+                previous = None
+        pixels = DecodedPixels(frame, self._converter, self._aspect_ratio, self._orientation, previous)
+        return DecodedFrame(pixels, self.seconds(frame), arrived_at, seconds)
+
+    def _read_aspect_ratio(self) -> Fraction | None:
+        """That of a recording is also in its container, which wins. A live stream may change it."""
+        in_container = self._video.sample_aspect_ratio if self.info.recorded else None
+        return in_container or self._video.codec_context.sample_aspect_ratio
 
     def _stalled(self) -> SourceError:
         seconds = self._settings.read_timeout_seconds

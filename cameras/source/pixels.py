@@ -1,13 +1,18 @@
 """Pixels of decoded frames, converted on demand."""
 
 import threading
+from fractions import Fraction
+from functools import cached_property
 
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from cameras.source.crash_tag import with_crash_tag
+from cameras.source.deinterlace import deinterlaced
+from cameras.source.geometry import Orientation, orientation_of, square_size
 from pipeline.types import Picture
 
 _MAX_SCALERS = 4
@@ -40,8 +45,10 @@ class Converter:
             if len(self._scalers) > _MAX_SCALERS:
                 del self._scalers[next(iter(self._scalers))]
             # AREA keeps small faces free of aliasing when a picture shrinks, and is no slower than BILINEAR.
+            grows = width > frame.width or height > frame.height
+            interpolation = Interpolation.BICUBIC if grows else Interpolation.AREA
             converted = scaler.reformat(
-                frame, width, height, pixel_format, interpolation=Interpolation.AREA, threads=1
+                frame, width, height, pixel_format, interpolation=interpolation, threads=1
             )
         return np.asarray(converted.to_ndarray(), dtype=np.uint8)
 
@@ -49,25 +56,45 @@ class Converter:
 class DecodedPixels:
     """Pixels of a decoded frame, converted on demand; implements `pipeline.types.Pixels`.
 
-    Applies the rotation of 90, 180 or 270 degrees that the stream's metadata asks for.
+    Upright and with square pixels, as the stream's metadata asks for, and deinterlaced.
     """
 
-    def __init__(self, frame: VideoFrame, converter: Converter) -> None:
-        self._frame = frame
+    def __init__(
+        self,
+        frame: VideoFrame,
+        converter: Converter,
+        aspect_ratio: Fraction | None = None,
+        orientation: Orientation | None = None,
+        previous: VideoFrame | None = None,
+    ) -> None:
+        """aspect_ratio: of a pixel; None for square. orientation: default: that of the frame. previous: the
+        frame before, for an interlaced one."""
+        self._coded = frame
         self._converter = converter
+        self._orientation = orientation_of(frame) if orientation is None else orientation
+        self._previous = previous
+        self._size = square_size(frame.width, frame.height, aspect_ratio)
+        self._lock = threading.Lock()
 
     @property
-    def _quarter_turns(self) -> int:
-        """Counterclockwise."""
-        return round(self._frame.rotation / 90) % 4
+    def _frame(self) -> VideoFrame:
+        if not self._coded.interlaced_frame:
+            return self._coded
+        with self._lock:
+            return self._deinterlaced
+
+    @cached_property
+    def _deinterlaced(self) -> VideoFrame:
+        before, self._previous = self._previous, None
+        return deinterlaced(self._coded, before)
 
     @property
     def width(self) -> int:
-        return self._frame.height if self._quarter_turns % 2 else self._frame.width
+        return self._size[1 if self._orientation.transposed else 0]
 
     @property
     def height(self) -> int:
-        return self._frame.width if self._quarter_turns % 2 else self._frame.height
+        return self._size[0 if self._orientation.transposed else 1]
 
     def luma(self) -> NDArray[np.uint8]:
         """Luma, (height, width) uint8; a read-only view of the decoder's memory where possible."""
@@ -76,17 +103,17 @@ class DecodedPixels:
             plane = frame.planes[0]
             rows = np.frombuffer(memoryview(plane), np.uint8)[: plane.line_size * frame.height]
             luma = rows.reshape(frame.height, plane.line_size)[:, : frame.width]
-            luma.flags.writeable = False
         else:
             luma = self._converter.convert(frame, frame.width, frame.height, "gray")
-        return np.rot90(luma, self._quarter_turns) if self._quarter_turns else luma
+        if self._size != (frame.width, frame.height):
+            luma = np.asarray(cv2.resize(luma, self._size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        luma.flags.writeable = False
+        return self._orientation.apply(luma)
 
     def bgr(self, width: int | None = None, height: int | None = None) -> Picture:
         """BGR picture, at full size or scaled to width × height."""
         width, height = width or self.width, height or self.height
-        if self._quarter_turns % 2:
+        if self._orientation.transposed:
             width, height = height, width
         picture = self._converter.convert(self._frame, width, height, "bgr24")
-        if not self._quarter_turns:
-            return picture
-        return np.ascontiguousarray(np.rot90(picture, self._quarter_turns))
+        return np.ascontiguousarray(self._orientation.apply(picture))

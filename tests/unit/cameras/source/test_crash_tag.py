@@ -32,6 +32,6 @@ def test_a_cameras_thread_is_named_on_its_stack() -> None:
 
 def test_a_conversion_is_tagged_on_the_stack_of_its_caller() -> None:
     """Pictures are converted on the thread of the analysis, which takes all cameras in turn."""
-    with pytest.raises(TypeError) as raised:
+    with pytest.raises(AttributeError) as raised:
         Converter("camera door 0123456789abcdef").convert(cast("VideoFrame", 7), 4, 4, "gray")
     assert "camera door 0123456789abcdef" in [entry.name for entry in raised.traceback]

@@ -1,4 +1,3 @@
-import struct
 import threading
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from cameras.source.pixels import Converter, DecodedPixels
 from cameras.source.probe import probe
 from cameras.stream import DecodedFrame, NoFrame
 from pipeline.limits import MAX_PIXELS
-from tests.clips import moving_pictures, number_of
+from tests.clips import moving_pictures, number_of, with_display_matrix
 
 
 def file_camera(path: Path) -> CameraSettings:
@@ -90,22 +89,12 @@ def test_brightness_is_found_in_every_pixel_format(pixel_format: str) -> None:
     assert np.corrcoef(luma.ravel(), ramp[:, :, 0].ravel())[0, 1] > 0.99
 
 
-def with_matrix(mp4: bytes, turn: int) -> bytes:
-    """The file with the matrix for this turn (clockwise) in its track header: ISO/IEC 14496-12, 8.3.2; the
-    nine numbers are 16.16 fixed point, the last of each row 2.30."""
-    across = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[turn]
-    a, b, c, d = (number << 16 for number in across)
-    start = mp4.index(b"tkhd") + 4 + 40
-    assert struct.unpack_from(">9i", mp4, start) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
-    return mp4[:start] + matrix + mp4[start + 36 :]
-
-
 @pytest.mark.parametrize("turn", [90, 180, 270])
 def test_a_turned_recording_is_put_upright(clip: Path, tmp_path: Path, turn: int) -> None:
     """A telephone held sideways says so in the file; `turn` is how far to turn its pictures clockwise."""
     turned = tmp_path / "turned.mp4"
-    turned.write_bytes(with_matrix(clip.read_bytes(), turn))
+    matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[turn]
+    turned.write_bytes(with_display_matrix(clip.read_bytes(), matrix))
     upright = np.rot90(decoded(clip)[7].pixels.bgr(), -turn // 90)
     pixels = decoded(turned)[7].pixels
     assert (pixels.height, pixels.width) == upright.shape[:2]
