@@ -14,6 +14,7 @@ from store.collections.cameras import Cameras
 from store.collections.extraction import Extractor, PictureExtractor
 from store.collections.galleries import Galleries
 from store.collections.person_ids import COUNTER
+from store.collections.person_scope import follow_scope
 from store.collections.persons import Persons
 from store.collections.server_faces import ServerFaces
 from store.collections.users import Users
@@ -29,7 +30,7 @@ from store.mongo.query_limits import QueryLimiter
 from store.mongod.embedded import PrivateMongod
 from store.mongod.program import find_mongod
 from store.observer import StoreObserver, UnobservedStore
-from store.settings import FacensSettings, PersonsSettings, StoreSettings
+from store.settings import FacensSettings, PersonScope, PersonsSettings, StoreSettings
 from store.uploads.folder import FolderUploads
 from store.uploads.locations import Locations
 from store.uploads.storage import Uploads
@@ -141,7 +142,7 @@ class Context:
                 mongod,
                 QueryLimiter(settings.query_timeout_seconds),
             )
-            await (ctx._check() if read_only else ctx._prepare())
+            await (ctx._check() if read_only else ctx._prepare((persons or PersonsSettings()).scope))
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
             if fill and not (read_only and wanted.is_remote):
                 # The caller that passed a storage also keeps it up to date.
@@ -197,10 +198,11 @@ class Context:
         await refuse_newer(self.database)
         await warn_of_older(self.database)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, scope: PersonScope) -> None:
         await migrate(self.database)
         self.malformed.indexes = await create_indexes(self.database)
         await self.counters.ensure(COUNTER)
+        await follow_scope(self.database, scope)
 
 
 async def _close(storage: FacenStorage) -> None:

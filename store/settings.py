@@ -21,6 +21,7 @@ PERSON_GALLERY = "persons"
 WhenFull = Literal["drop_poorest", "drop_oldest", "keep"]
 """Eviction policy of a full spool: the poorest sighting, by whole steps of the quality score, then the
 oldest; the oldest; or none, and new sightings are refused."""
+PersonScope = Literal["camera", "global"]
 CAMERA_GALLERY = "cam_"
 """Prefix of the name of a camera's own person gallery."""
 ENROLLED_GALLERY = "enrolled"
@@ -155,7 +156,7 @@ class PersonsSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
-    scope: Literal["camera", "global"] = "camera"
+    scope: PersonScope = "global"
     """Whether each camera has its own persons, or all cameras share them."""
     threshold: Literal["auto", "strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     """Minimum confidence for one person: `auto` follows the number of persons; or one of the model pack's, or

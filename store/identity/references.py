@@ -53,13 +53,14 @@ class References:
         known = reference_gallery(gallery) in face.galleries
         if known or not self.is_good(face) or not self._is_usable(face):
             return
-        references = await self.current(face["person_id"], gallery)
-        out = redundant([*references, face], self._rules.max_count)
-        if out is face:
-            return
-        await self._join(face, gallery)
-        if out is not None:
+        kept = [*await self.current(face["person_id"], gallery), face]
+        while (out := redundant(kept, self._rules.max_count)) is not None:
+            kept.remove(out)
+            if out is face:
+                return
+            # More than one where another scope of the persons had a gallery for each camera.
             await self._leave(out, gallery)
+        await self._join(face, gallery)
 
     async def choose(self, person_id: int, gallery: str) -> None:
         """Chooses a person's references again from their best faces in the person gallery."""

@@ -155,6 +155,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "details": _optional(MAPPING),
     },
     "job_runs": {"_id": TEXT, "at": TIME},
+    "person_scope": {"_id": TEXT, "scope": TEXT, "upto": ID},
     "upload_locations": {
         **dict.fromkeys(("location", "box", "machine", "address"), TEXT),
         "owner": OBJECT_ID,

@@ -4,6 +4,7 @@ For a face of a camera a person gallery stands for the enrolled people, then for
 persons, then for persons without references. Any other gallery is searched as it is.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from pipeline.faces.facen import FacenError, confidence, decode
 from store.facens.storage import FacenStorage
 from store.mongo.client import Collection
 from store.mongo.shapes import PROVISIONAL
+from store.recognition.agreement import Scored, agreed_confidence, two_nearest
 from store.recognition.nearest import nearest
 from store.recognition.question import ROUNDING, Question
 from store.recognition.rules import RecognitionRules
@@ -35,6 +37,10 @@ class Candidate(NamedTuple):
     confidence: float
     required: float
     """The confidence from which the face is taken to be that person's."""
+    agreed: float = 0.0
+    """The confidence with the middle of their two nearest references, of different visits."""
+    second: float = 0.0
+    """The confidence of the second one."""
 
     @property
     def is_enough(self) -> bool:
@@ -83,6 +89,8 @@ class CandidateSearch:
         found = await self._search(question, others)
         if provisional:
             found.append([one for one in await self._provisional(question) if one.person_id not in others])
+        if visit is not None:
+            found = _with_agreement(found, others)
         ranked = _best_of_each(one for group in found for one in group)
         groups = ([one for one in group if one.person_id not in others] for group in found)
         return Candidates(
@@ -125,16 +133,33 @@ class CandidateSearch:
             found = await nearest(
                 *where, question.facen, limit, least, query, max_time_ms=question.max_time_ms
             )
-            people = _best_of_each(
-                self._candidate(question, other["person_id"], sure, obscurity(other))
-                for other, sure in found.faces
-                if isinstance(other.get("person_id"), int) and not isinstance(other["person_id"], bool)
-            )
+            people = self._people(question, found.faces)
             if not found.more or not found.faces or any(one.person_id not in excluded for one in people):
                 return people
             if question.visit is None and found.faces[-1][1] < question.threshold - ROUNDING:
                 return people
             limit *= 4
+
+    def _people(self, question: Question, faces: Sequence[Scored]) -> list[Candidate]:
+        """The persons of these faces, each once, best first."""
+        by_person: dict[int, list[Scored]] = defaultdict(list)
+        for face, sure in faces:
+            person_id = face.get("person_id")
+            if isinstance(person_id, int) and not isinstance(person_id, bool):
+                by_person[person_id].append((face, sure))
+        return _best_of_each(self._person(question, *theirs) for theirs in by_person.items())
+
+    def _person(self, question: Question, person_id: int, faces: Sequence[Scored]) -> Candidate:
+        (best,) = _best_of_each(
+            self._candidate(question, person_id, sure, obscurity(face)) for face, sure in faces
+        )
+        if question.visit is None or best.is_enough or len(two := two_nearest(faces)) < 2:
+            return best
+        required = max(
+            self._candidate(question, person_id, sure, obscurity(face)).required for face, sure in two
+        )
+        agreed = agreed_confidence(question.facen, two)
+        return best._replace(agreed=agreed if agreed >= required else 0.0, second=two[1][1])
 
     async def _without_references(self, question: Question, gallery: str) -> list[Candidate]:
         """The nearest persons without references, made by a plugin or an earlier version.
@@ -193,6 +218,21 @@ class CandidateSearch:
         return Candidate(
             person_id, sure, self._rules.required_confidence(question.threshold, hidden) - ROUNDING
         )
+
+
+def _with_agreement(found: list[list[Candidate]], others: set[int]) -> list[list[Candidate]]:
+    """With the agreed confidence of a person whose references agree, if nobody else is as near as both."""
+    people = _best_of_each(one for group in found for one in group if one.person_id not in others)
+    agreed = max(people, key=lambda one: one.agreed, default=None)
+    if agreed is None or not agreed.agreed or people[0].is_enough:
+        return found
+    if any(one.confidence >= agreed.second for one in people if one.person_id != agreed.person_id):
+        return found
+    raised = agreed._replace(confidence=agreed.agreed, required=min(agreed.required, agreed.agreed))
+    return [
+        _best_of_each(raised if one.person_id == agreed.person_id else one for one in group)
+        for group in found
+    ]
 
 
 def _is_known(found: Iterable[Sequence[Candidate]], others: set[int]) -> bool:

@@ -61,9 +61,9 @@ def assert_persons_agree(faces: list[dict[str, Any]], persons: list[dict[str, An
     known = [face for face in faces if face["person_id"] is not None]
     assert {person["_id"] for person in persons} == {face["person_id"] for face in known}
     for face in known:
-        galleries = {"default", f"cam_{face['cam_id']}"}
-        assert galleries <= set(face["gallery"]) <= galleries | {f"ref_{face['cam_id']}"}, face["_id"]
-    compared = {face["person_id"] for face in known if f"ref_{face['cam_id']}" in face["gallery"]}
+        galleries = {"default", "persons"}
+        assert galleries <= set(face["gallery"]) <= galleries | {"references"}, face["_id"]
+    compared = {face["person_id"] for face in known if "references" in face["gallery"]}
     assert compared == {person["_id"] for person in persons}
     assert all(face["gallery"] == ["default"] for face in faces if face["person_id"] is None)
 

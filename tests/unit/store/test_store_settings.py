@@ -83,9 +83,9 @@ def test_the_site_has_a_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_person_galleries_follow_the_scope() -> None:
-    """One gallery a camera, or one for all."""
-    assert PersonsSettings().person_gallery("door") == "cam_door"
-    assert PersonsSettings(scope="global").person_gallery("door") == "persons"
+    """One gallery for all cameras, or one for each."""
+    assert PersonsSettings().person_gallery("door") == "persons"
+    assert PersonsSettings(scope="camera").person_gallery("door") == "cam_door"
 
 
 def test_a_configured_mongod_that_cannot_run_is_named(tmp_path: Path) -> None:

@@ -91,30 +91,27 @@ async def test_knows_people_again(ctx: Context, user: User, spool: Spool, upload
         assert len({by_visit[f"door-{person}-{look}"] for look in range(3)}) == 1
 
 
-async def test_cameras_have_persons_of_their_own(
-    ctx: Context, user: User, spool: Spool, uploads: Path
-) -> None:
-    """By default somebody seen by two cameras is a person at each of them."""
-    ids = {
-        spool.put(sighting(1, look, cam_id=cam_id)) for look, cam_id in enumerate(["door", "yard", "door"])
-    }
-    async with recording(ctx, user, spool) as running:
-        await drained(running.recorder)
-    await assert_agreement(ctx, user, uploads, ids)
+async def test_cameras_can_have_persons_of_their_own(store_settings: StoreArguments, spool: Spool) -> None:
+    """With the scope `camera` a visitor seen by two cameras is a person at each of them."""
+    settings = replace(store_settings, persons=PersonsSettings(scope="camera"))
+    cameras = ["door", "yard", "door"]
+    async with settings.open() as ctx:
+        user = await ctx.users.add({})
+        ids = {spool.put(sighting(1, look, cam_id=cam_id)) for look, cam_id in enumerate(cameras)}
+        async with recording(ctx, user, spool) as running:
+            await drained(running.recorder)
+        await assert_agreement(ctx, user, settings.data_dir / "uploads", ids)
     first, other, again = running.events
     assert first.person_id == again.person_id != other.person_id
 
 
-async def test_all_cameras_can_share_persons(store_settings: StoreArguments, spool: Spool) -> None:
-    """With the scope `global` somebody seen by two cameras is one person."""
-    settings = replace(store_settings, persons=PersonsSettings(scope="global"))
-    async with settings.open() as ctx:
-        user = await ctx.users.add({})
-        ids = {spool.put(sighting(1, look, cam_id=cam_id)) for look, cam_id in enumerate(["door", "yard"])}
-        async with recording(ctx, user, spool) as running:
-            await drained(running.recorder)
-        await assert_agreement(ctx, user, settings.data_dir / "uploads", ids)
-        assert len({event.person_id for event in running.events}) == 1
+async def test_all_cameras_share_persons(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """By default a visitor seen by two cameras is one person."""
+    ids = {spool.put(sighting(1, look, cam_id=cam_id)) for look, cam_id in enumerate(["door", "yard"])}
+    async with recording(ctx, user, spool) as running:
+        await drained(running.recorder)
+    await assert_agreement(ctx, user, uploads, ids)
+    assert len({event.person_id for event in running.events}) == 1
 
 
 async def test_says_who_is_a_friend(ctx: Context, user: User, spool: Spool) -> None:

@@ -89,7 +89,7 @@ async def test_recreates_what_was_removed_between_two_attempts(
         async with recording(ctx, user, spool) as running:
             await until(lambda: running.recorder.fault is not None)
             if gone == "gallery":
-                assert await ctx.galleries.remove_one(user, {"name": "cam_door"})
+                assert await ctx.galleries.remove_one(user, {"name": "persons"})
             else:
                 assert await ctx.faces.remove_one(user, {"sighting_id": sighting_id})
             failures = len(running.observer.outcomes)

@@ -41,7 +41,7 @@ async def test_removes_old_faces_everywhere(ctx: Context, user: User, spool: Spo
     assert await retention.run(NOW) == Removed(faces=1, pictures=3, persons=1, leftovers=0, dead=0)
     (face,) = await assert_agreement(ctx, user, uploads, {new})
     assert await ctx.facens.ids(user["_id"], "default") == [face["_id"]]
-    assert await ctx.facens.ids(user["_id"], "cam_door") == [face["_id"]]
+    assert await ctx.facens.ids(user["_id"], "persons") == [face["_id"]]
     assert await retention.run(NOW) == NOTHING
 
 
@@ -64,7 +64,7 @@ async def test_removes_old_pictures_and_keeps_the_faces(
     assert (await retention.run(NOW)).pictures == 3
     old, new = await ctx.faces.find(user, None, sort=[("timestamp", 1)])
     assert not any(field in old for field in PICTURES)
-    assert old["_id"] in await ctx.facens.ids(user["_id"], "cam_door")
+    assert old["_id"] in await ctx.facens.ids(user["_id"], "persons")
     assert files_below(uploads) == {picture_path(new[field]) for field in PICTURES}
     assert await retention.run(NOW) == NOTHING
 

@@ -53,7 +53,7 @@ async def box(ctx: Context, store_settings: StoreArguments, tmp_path: Path) -> B
 
 async def lose_entry(box: Box) -> None:
     face = (await box.faces())[1]
-    await box.ctx.facens.remove(box.user["_id"], "cam_door", face["_id"])
+    await box.ctx.facens.remove(box.user["_id"], "persons", face["_id"])
 
 
 async def leave_entry(box: Box) -> None:
@@ -148,8 +148,8 @@ async def test_repairs_all_damages_at_once(box: Box) -> None:
     after = await box.faces()
     assert {face["_id"]: face["person_id"] for face in after if "person_id" in face} == before
     for face in after[:3]:
-        assert {"default", "cam_door"} <= set(face["gallery"]) <= {"default", "cam_door", "ref_door"}
-        assert face["_id"] in await box.ctx.facens.ids(box.user["_id"], "cam_door")
+        assert {"default", "persons"} <= set(face["gallery"]) <= {"default", "persons", "references"}
+        assert face["_id"] in await box.ctx.facens.ids(box.user["_id"], "persons")
 
 
 async def test_recreates_a_lost_thumbnail(box: Box) -> None:
