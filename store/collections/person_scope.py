@@ -14,9 +14,9 @@ import structlog
 from bson import ObjectId
 
 from store.mongo.client import Database
+from store.mongo.documents import SCHEMA
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
-from store.mongo.model_store import SCHEMA
 from store.settings import CAMERA_GALLERY, CAMERA_REFERENCES, PERSON_GALLERY, REFERENCES, PersonScope
 
 log = structlog.get_logger()
