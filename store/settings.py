@@ -172,8 +172,9 @@ class PersonsSettings(BaseModel):
     """Minimum number of agreeing shots of the visit, for the same."""
     references: Annotated[int, Field(ge=1, le=100)] = 8
     """Maximum number of references of a person, with which new faces are compared."""
-    merge: Literal["propose", "make", "off"] = "propose"
-    """Nightly job for persons who seem to be one: propose merges, make them, or do not search."""
+    merge: Literal["propose", "make", "off"] = "make"
+    """Nightly job for persons who seem to be one: propose merges, make those with overwhelming evidence and
+    propose the others, or do not search."""
     friend_count: Annotated[int, Field(ge=1, le=366)] = 5
     """Number of calendar days on which a friend must have been seen by the camera …"""
     friend_interval_days: Annotated[int, Field(ge=1, le=366)] = 7

@@ -19,6 +19,7 @@ from pipeline.base.control_characters import visible
 from pipeline.base.file_lock import FileLock
 from pipeline.extractor import FaceExtractor
 from store import Context, Users
+from store.identity.change_log import Change
 from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings
 from store.identity.enrolment_folder import EnrolmentPicture, FolderContents, Names, pictures_in
 
@@ -82,9 +83,15 @@ def enroll(
     if not contents.pictures:
         raise StartError(f"{place}: it contains no pictures{_left_out(contents, '; left out: ')}")
     click.echo(visible(_announcement(contents), one_line=True), err=True)
-    outcomes = _enrolled(command, contents.pictures, gallery, min_score, confirmed=confirmed, move=move)
-    report = {**_report(outcomes, gallery), "left_out": dict(contents.left_out)}
-    click.echo(to_json(report) if command.as_json else _text(outcomes, gallery, contents))
+    outcomes, joined = _enrolled(
+        command, contents.pictures, gallery, min_score, confirmed=confirmed, move=move
+    )
+    report = {
+        **_report(outcomes, gallery),
+        "left_out": dict(contents.left_out),
+        "joined": [asdict(change) for change in joined],
+    }
+    click.echo(to_json(report) if command.as_json else _text(outcomes, joined, gallery, contents))
     if all(outcome.result in ("refused", "doubtful") for outcome in outcomes):
         raise StartError("none of the pictures could be enrolled")
 
@@ -115,7 +122,8 @@ def _enrolled(
     *,
     confirmed: bool,
     move: bool,
-) -> list[EnrolmentResult]:
+) -> tuple[list[EnrolmentResult], list[Change]]:
+    """The results, and the merges of nameless persons into the enrolled ones."""
     settings = command.settings
     data_folder.prepare(settings.data_dir)
     lock = FileLock(settings.data_dir / "enroll.lock")
@@ -127,19 +135,20 @@ def _enrolled(
             gallery=gallery,
             pack=models.pack.name,
             threshold=threshold(settings.persons, models.pack),
+            certain=models.pack.thresholds.strict,
             min_score=min_score,
             alike=models.pack.thresholds.low,
             confirmed=confirmed,
             move=move,
         )
 
-        async def work(ctx: Context, user: Users.Model) -> list[EnrolmentResult]:
-            outcomes = []
+        async def work(ctx: Context, user: Users.Model) -> tuple[list[EnrolmentResult], list[Change]]:
+            outcomes, enrolment = [], Enrolment(ctx, user, how)
             with progress(len(pictures), "enrolling") as step:
-                async for outcome in Enrolment(ctx, user, how).run(pictures):
+                async for outcome in enrolment.run(pictures):
                     outcomes.append(outcome)
                     step(1, outcome.label)
-            return outcomes
+            return outcomes, enrolment.joined
 
         extractor = FaceExtractor(models, settings.pipeline.max_pixels)
         return with_store(command, work, extractor, models.pack.facen_size, pack=models.pack.name)
@@ -161,7 +170,9 @@ def _line(outcome: EnrolmentResult) -> str:
     return visible(f"{outcome.label}: {outcome.reason}", one_line=True)
 
 
-def _text(outcomes: list[EnrolmentResult], gallery: str, contents: FolderContents) -> str:
+def _text(
+    outcomes: list[EnrolmentResult], joined: list[Change], gallery: str, contents: FolderContents
+) -> str:
     sections = {
         "refused": [one for one in outcomes if one.result == "refused"],
         "not enrolled, in doubt (--confirm enrols them)": [
@@ -174,6 +185,8 @@ def _text(outcomes: list[EnrolmentResult], gallery: str, contents: FolderContent
     for title, group in sections.items():
         if group:
             lines += [title, *(f"  {_line(outcome)}" for outcome in group)]
+    if joined:
+        lines += ["joined with the nameless persons of earlier visits", *map(_joined, joined)]
     report = _report(outcomes, gallery)
     numbers = f"{report['taken']} enrolled, {report['known']} already known, {report['doubtful']} in doubt"
     lines.append(
@@ -181,6 +194,10 @@ def _text(outcomes: list[EnrolmentResult], gallery: str, contents: FolderContent
         f"{count(int(str(report['persons'])), 'person')}{_left_out(contents, '; left out: ')}"
     )
     return "\n".join(lines)
+
+
+def _joined(change: Change) -> str:
+    return f"  {change.other} into {change.person}   # undo: facend persons undo {change.number}"
 
 
 COMMANDS = (enroll,)

@@ -25,4 +25,8 @@ async def evidence_rules(
 ) -> EvidenceRules:
     """The rules for comparing the user's persons with each other, all cameras together."""
     enough = await ctx.persons.threshold_for(user, PERSON_GALLERY, threshold(persons, pack))
-    return EvidenceRules(enough, max(enough, pack.thresholds.strict), persons.band)
+    strong = max(enough, pack.thresholds.strict)
+    number = await ctx.persons.count(user, None)
+    pairs = number * (number - 1) // 2  # every person is compared with every other one
+    certain = max(strong, pack.thresholds.for_gallery(pairs, persons.fpir))
+    return EvidenceRules(enough, strong, persons.band, certain)

@@ -36,7 +36,7 @@ class Change:
     """The person who was merged into them, or split off."""
     at: datetime
     by: str
-    """`command`, or `night` for the job."""
+    """`command`, `night` for the job, or `enrolment`."""
     state: str
     """`begun`, `done` or `undone`."""
     name: str | None = None

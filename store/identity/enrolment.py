@@ -7,7 +7,7 @@ also at those added later, whether or not cameras share their persons.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,10 +23,12 @@ from store.context import Context
 from store.errors import BadValueError, ConflictError
 from store.face import Face
 from store.face_fields import usable_facen
+from store.identity.change_log import Change
 from store.identity.enrolment_folder import EnrolmentPicture, person_key
+from store.identity.look_back import LookBack, LookBackRules
 from store.mongo.guard import checked_label
 from store.recognition.thresholds import Threshold
-from store.settings import ENROLLED_GALLERY
+from store.settings import ENROLLED_GALLERY, PERSON_GALLERY
 from store.uploads.image import Image
 
 MAIN_FACE_RATIO = 2.0
@@ -64,6 +66,8 @@ class EnrolmentSettings:
     """Minimum confidence between pictures of one person; see `unlike_others`."""
     confirmed: bool = False
     """Whether pictures are enrolled that are unlike the others of their person."""
+    certain: float = 0.9
+    """Minimum confidence at which a nameless person is taken for an enrolled one by a single reference."""
     move: bool = False
     """Whether a picture that is enrolled as another person is moved to the one of its folder."""
 
@@ -99,6 +103,8 @@ class Enrolment:
         self._settings = settings
         self._galleries = list(dict.fromkeys([DEFAULT_GALLERY, settings.gallery, ENROLLED_GALLERY]))
         self._persons: dict[str, int] = {}
+        self.joined: list[Change] = []
+        """Merges of nameless persons into those that were enrolled."""
 
     async def run(self, pictures: Sequence[EnrolmentPicture]) -> AsyncIterator[EnrolmentResult]:
         """Enrols the pictures in order; examines the next one while one is stored.
@@ -113,17 +119,32 @@ class Enrolment:
             self._persons.setdefault(person_key(person["name"]), person["_id"])
         groups = _groups(pictures)
         next_group: asyncio.Task[list[_Examined]] | None = None
+        taken: set[int] = set()
         try:
             for number, group in enumerate(groups):
                 examined = await (next_group or self._examine_group(group))
                 following = groups[number + 1 : number + 2]
                 next_group = asyncio.create_task(self._examine_group(following[0])) if following else None
                 for one in await self._compared(examined):
-                    yield await self._enrol(one)
+                    result = await self._enrol(one)
+                    if result.result == "taken" and result.person_id is not None:
+                        taken.add(result.person_id)
+                    yield result
+            await self._look_back(taken)
         finally:
             if next_group is not None:
                 next_group.cancel()
                 await asyncio.gather(next_group, return_exceptions=True)
+
+    async def _look_back(self, persons: Collection[int]) -> None:
+        """Joins nameless persons of cameras with those that were enrolled."""
+        if not persons:
+            return
+        threshold = await self._ctx.persons.threshold_for(
+            self._user, PERSON_GALLERY, self._settings.threshold
+        )
+        rules = LookBackRules(threshold, max(threshold, self._settings.certain))
+        self.joined = await LookBack(self._ctx, self._user, rules).run(sorted(persons))
 
     async def _examine_group(self, pictures: Sequence[EnrolmentPicture]) -> list[_Examined]:
         return [await self._examine(picture) for picture in pictures]

@@ -48,9 +48,16 @@ class EvidenceRules:
     threshold: float
     """Minimum confidence of a match."""
     strong: float
-    """Minimum median confidence of the pairs of visits."""
+    """Minimum median confidence of the pairs of visits of a proposal."""
     band: float = 0.05
     """No pair of visits may be lower than the threshold by more than this. Splits are below that."""
+    certain: float | None = None
+    """Minimum median confidence at which persons are merged without being asked. Default: `strong`."""
+
+    def is_overwhelming(self, proposal: "Proposal") -> bool:
+        """Whether the persons may be merged at once: no pair of visits contradicts it."""
+        certain = self.strong if self.certain is None else self.certain
+        return proposal.confidence >= certain and proposal.lowest >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +100,8 @@ class PersonEvidence:
         self._proposals: Collection = ctx.database[PROPOSALS]
 
     async def run_nightly(self, mode: str) -> list[Proposal] | list[Change]:
-        """Compares all persons; stores proposals, or merges them at once where `mode` is `make`."""
+        """Compares all persons and stores proposals; where `mode` is `make`, merges at once those whose
+        evidence is overwhelming, the most similar first."""
         changes = PersonChanges(self._ctx, self._user, self._reference_rules, by="night")
         await changes.resume()
         found = [proposal async for proposal in self.find_proposals()]
@@ -101,11 +109,11 @@ class PersonEvidence:
             await self._keep(found)
             return found
         made, gone = [], set[int]()
-        for proposal in found:
+        for proposal in sorted(filter(self._rules.is_overwhelming, found), key=lambda one: -one.confidence):
             if not gone & {proposal.person, proposal.other}:  # changed persons are compared the next night
                 made.append(await changes.merge(proposal.person, proposal.other))
                 gone |= {proposal.person, proposal.other}
-        await self._keep([])
+        await self._keep([one for one in found if not gone & {one.person, one.other}])
         return made
 
     async def proposals(self) -> list[Proposal]:

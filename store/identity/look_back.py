@@ -1,0 +1,116 @@
+"""Joins the nameless persons that cameras created of somebody before their picture was enrolled.
+
+Cameras search the enrolled people first, so that a visitor is known under the enrolled person from then on.
+Their earlier visits belong to a nameless person, which is merged into the enrolled one where the evidence is
+overwhelming. `facend persons undo` takes it back.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from bson import ObjectId
+
+from pipeline.types import Facen
+from store.collections.users import UserArgument
+from store.context import Context
+from store.face_fields import usable_facen
+from store.identity.change_log import Change
+from store.identity.changes import PersonChanges
+from store.identity.evidence import distinct_pairs
+from store.recognition.agreement import Scored, two_nearest
+from store.recognition.nearest import nearest
+from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
+
+NEAREST = 256
+"""Maximum number of references that one enrolled face is compared with further."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookBackRules:
+    threshold: float
+    """Minimum confidence of two references, of different visits, that resemble an enrolled face."""
+    certain: float
+    """Minimum confidence of a single one."""
+
+
+class LookBack:
+    """Looks among the persons of one user for those who are enrolled now."""
+
+    def __init__(self, ctx: Context, user: UserArgument, rules: LookBackRules) -> None:
+        self._ctx = ctx
+        self._user = user
+        self._rules = rules
+        self._changes = PersonChanges(ctx, user, ctx.persons.rules.references, by="enrolment")
+
+    async def run(self, enrolled: Collection[int]) -> list[Change]:
+        """Merges nameless persons into these enrolled ones, the most similar first."""
+        owner = await self._ctx.users.owner(self._user)
+        galleries = await self._reference_galleries(owner)
+        found = [one for person in enrolled for one in await self._similar(owner, person, galleries)]
+        distinct = await distinct_pairs(self._ctx, self._user)
+        made, gone = [], set[int]()
+        for _, person, other in sorted(found, key=lambda one: -one[0]):
+            if other in gone or frozenset((person, other)) in distinct:
+                continue
+            if await self._is_nameless(owner, other) and await self._is_nearest(
+                owner, person, other, galleries
+            ):
+                made.append(await self._changes.merge(person, other))
+                gone.add(other)
+        return made
+
+    async def _reference_galleries(self, owner: ObjectId) -> list[str]:
+        names = [gallery["name"] for gallery in await self._ctx.galleries.find(owner, None)]
+        found = [name for name in names if name == REFERENCES or name.startswith(CAMERA_REFERENCES)]
+        for name in found:
+            await self._ctx.faces.catch_up(owner, name, everything=True)
+        return found
+
+    async def _similar(
+        self, owner: ObjectId, person: int, galleries: Sequence[str]
+    ) -> list[tuple[float, int, int]]:
+        """Confidence, the person, and each other one with overwhelmingly similar references."""
+        found: dict[int, float] = {}
+        for facen in await self._facens(owner, person, ENROLLED_GALLERY):
+            for other, faces in (await self._nearest(owner, facen, galleries)).items():
+                two, rules = two_nearest(faces), self._rules
+                best = faces[0][1]
+                if best >= rules.certain or (len(two) == 2 and two[1][1] >= rules.threshold):
+                    found[other] = max(best, found.get(other, 0.0))
+        return [(sure, person, other) for other, sure in found.items() if other != person]
+
+    async def _is_nearest(self, owner: ObjectId, person: int, other: int, galleries: Sequence[str]) -> bool:
+        """Whether every reference of `other` that resembles an enrolled face resembles this person's most."""
+        for gallery in galleries:
+            for facen in await self._facens(owner, other, gallery):
+                found = await self._nearest(owner, facen, [ENROLLED_GALLERY])
+                ranked = sorted(found, key=lambda one: -found[one][0][1])
+                if ranked and ranked[0] != person:
+                    return False
+        return True
+
+    async def _nearest(
+        self, owner: ObjectId, facen: Facen, galleries: Sequence[str]
+    ) -> dict[int, list[Scored]]:
+        """The faces of each person that reach the threshold, the nearest first."""
+        by_person: dict[int, list[Scored]] = defaultdict(list)
+        if galleries:
+            where = (self._ctx.database["faces"], self._ctx.facens, owner, galleries)
+            found = await nearest(*where, facen, NEAREST, self._rules.threshold, {})
+            for face, sure in found.faces:
+                if isinstance(face.get("person_id"), int):
+                    by_person[face["person_id"]].append((face, sure))
+        return by_person
+
+    async def _facens(self, owner: ObjectId, person: int, gallery: str) -> list[Facen]:
+        faces = await self._ctx.faces.find(owner, {"person_id": person, "gallery": gallery})
+        facens = [usable_facen(face, self._ctx.faces.facen_size) for face in faces]
+        return [facen for facen in facens if facen is not None]
+
+    async def _is_nameless(self, owner: ObjectId, person_id: int) -> bool:
+        """Whether the person is one that cameras created: without a name, and not enrolled."""
+        person = await self._ctx.persons.find_one(owner, {"_id": person_id})
+        if person is None or person.get("name"):
+            return False
+        return not await self._ctx.faces.count(owner, {"person_id": person_id, "gallery": ENROLLED_GALLERY})
