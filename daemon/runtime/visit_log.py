@@ -58,9 +58,9 @@ def reason(stored: StoredSighting) -> str:
         case "created":
             return "new, no similar person"
         case "ambiguous":
-            return "ambiguous, resembles a known person"
+            return f"ambiguous, {stored.reason or 'resembles a known person'}"
         case "withheld":
-            return "withheld, too few good shots"
+            return f"withheld, {stored.reason or 'too few good shots'}"
 
 
 def visit_line(stored: StoredSighting, zone: tzinfo) -> str:

@@ -28,6 +28,8 @@ class PersonMatch:
     one."""
     confidence: float | None
     """Confidence of the nearest known person, 0 to 1, also below the threshold; None where there is none."""
+    reason: str = ""
+    """Why a face of a camera has no person, in words."""
 
     @property
     def created(self) -> bool:
@@ -106,5 +108,5 @@ class PersonResolver:
 
 def _matches(verdict: Verdict) -> list[PersonMatch]:
     if not verdict.persons:
-        return [PersonMatch(None, verdict.outcome, verdict.confidence)]
+        return [PersonMatch(None, verdict.outcome, verdict.confidence, verdict.reason)]
     return [PersonMatch(one.person_id, verdict.outcome, one.confidence) for one in verdict.persons]

@@ -99,6 +99,8 @@ class UnassignedFaces:
         )
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
         given = await self._ctx.faces.update_one(
-            self._user, {"_id": face["_id"], "person_id": None}, {"$set": changes}
+            self._user,
+            {"_id": face["_id"], "person_id": None},
+            {"$set": changes, "$unset": {"person_reason": ""}},
         )
         return given is not None

@@ -30,6 +30,8 @@ class Verdict:
     """The persons found, best first; at most one for each gallery."""
     confidence: float | None = None
     """Confidence of the nearest known person, 0 to 1, also below the threshold; None where there is none."""
+    reason: str = ""
+    """Why a face of a camera has no person, in words."""
 
 
 class Recognition:
@@ -71,12 +73,31 @@ class Recognition:
                 return Verdict("matched", (same, *others), own)
         if known and known[0].is_enough:
             return Verdict("matched", enough, best)
-        if any(one.is_enough for one in near.co_visible):
+        beside = next((one for one in near.co_visible if one.is_enough), None)
+        if beside is not None:
             # Similar to a person in the same frame: a mirror, a poster, a twin.
-            return Verdict("ambiguous", confidence=best)
+            return Verdict("ambiguous", confidence=best, reason=_resembles(beside, "in the same frame"))
         # Not only the best one: that may have a lower threshold, because its face is clear.
-        unsure = any(one.confidence >= question.threshold - rules.band - ROUNDING for one in known)
-        clear = visit.obscurity == 0 or not unsure
-        if create and clear and rules.allows_new_person(visit):
+        near_miss = question.threshold - rules.band - ROUNDING
+        unsure = next((one for one in known if one.confidence >= near_miss), None)
+        good = rules.allows_new_person(visit)
+        if create and good and (visit.obscurity == 0 or unsure is None):
             return Verdict("created", confidence=best)
-        return Verdict("ambiguous" if unsure else "withheld", confidence=best)
+        poor = "hardly visible" if good else _poor(rules, visit)
+        if unsure is not None:
+            return Verdict("ambiguous", confidence=best, reason=_resembles(unsure, poor))
+        return Verdict("withheld", confidence=best, reason=poor)
+
+
+def _resembles(person: Candidate, more: str) -> str:
+    """`more`: what else counts; also the confidence and the one required, if it is below that."""
+    if person.is_enough:
+        return f"like person {person.person_id}, {more}"
+    return f"like person {person.person_id} ({person.confidence:.2f} of {person.required:.2f}), {more}"
+
+
+def _poor(rules: RecognitionRules, visit: VisitEvidence) -> str:
+    """What a look lacks that could create a person."""
+    if visit.shots < rules.references.min_shots:
+        return f"{visit.shots} good {'shot' if visit.shots == 1 else 'shots'}"
+    return f"quality {visit.score:.1f}"

@@ -233,4 +233,5 @@ def _identity(match: PersonMatch, friend: bool) -> dict[str, Any]:
         "person_outcome": match.outcome,
         "confidence": match.confidence,
         "friend": friend,
+        **({"person_reason": match.reason} if match.reason else {}),
     }

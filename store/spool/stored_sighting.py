@@ -39,6 +39,8 @@ class StoredSighting:
     normalized: str
     thumbnail: str
     """URLs."""
+    reason: str = ""
+    """Why there is no person, in words; empty where there is one."""
 
 
 def face_document(sighting_id: str, sighting: Sighting, photo_hash: str) -> dict[str, Any]:
@@ -95,4 +97,5 @@ def stored_sighting(sighting_id: str, sighting: Sighting, face: Face, person_nam
         photo=face["photo"],
         normalized=face["normalized"],
         thumbnail=face["thumbnail"],
+        reason=reason if isinstance(reason := face.get("person_reason"), str) else "",
     )

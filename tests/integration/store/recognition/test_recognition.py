@@ -300,6 +300,40 @@ async def test_the_recorder_asks_the_one_door(
     assert asked == ["resolve"]
 
 
+async def test_a_face_without_a_person_says_why(ctx: Context, user: User, record: Record) -> None:
+    """Whom it resembles and what it lacks; a visit that got its person later has nothing to explain."""
+    known = await record(ANNA, visit_id="known")
+    assert known.reason == ""
+    poor = await record(at(ANNA, 0.78), score=POOR, visit_id="poor")
+    assert poor.reason == f"like person {known.person_id} (0.78 of 0.80), quality -3.5"
+    shy = await record(BERT, shots=1, visit_id="bert")
+    assert shy.reason == "1 good shot"
+    mirror = await record(at(ANNA, 0.9), visit_id="mirror", beside=("known",))
+    assert mirror.reason == f"like person {known.person_id}, in the same frame"
+    obscure = {"size": -1.0, "sharpness": -0.5, "exposure": -0.2}
+    first = await record(at(BERT, 0.9, 5), quality=obscure)
+    assert first.outcome == "created"
+    dim = await record(at(BERT, 0.9, 5), quality=obscure, visit_id="dim")
+    assert dim.outcome == "matched"
+    await record(BERT, visit_id="bert")
+    assert "person_reason" not in await only_face(ctx, user, shy)
+
+
+@pytest.mark.parametrize("later", [0.9, 0.7], ids=["the known person", "a new one"])
+async def test_a_later_good_look_of_the_visit_decides(
+    ctx: Context, user: User, record: Record, later: float
+) -> None:
+    """An ambiguous look is not the last word on its visit: the good one says who both are."""
+    known = await record(ANNA)
+    doubtful = await record(at(ANNA, 0.78), score=POOR, visit_id="two")
+    assert (doubtful.outcome, doubtful.person_id) == ("ambiguous", None)
+    good = await record(between(ANNA, at(ANNA, 0.78), later), visit_id="two")
+    assert (good.person_id == known.person_id) == (later > 0.8)
+    face_ = await only_face(ctx, user, doubtful)
+    assert (face_["person_id"], face_["person_outcome"]) == (good.person_id, "matched")
+    assert "person_reason" not in face_
+
+
 def between(one: Facen, other: Facen, confidence: float) -> Facen:
     """A facen with this confidence to each of two others."""
     both, apart = normalise(one + other), normalise(one - other)

@@ -29,6 +29,8 @@ def test_a_line_shows_site_time_camera_person_reason_and_picture():
         ({"outcome": "created", "created": True}, "new, no similar person"),
         ({"outcome": "ambiguous", "person_id": None}, "ambiguous, resembles a known person"),
         ({"outcome": "withheld", "person_id": None}, "withheld, too few good shots"),
+        ({"outcome": "ambiguous", "person_id": None, "reason": "like person 4"}, "ambiguous, like person 4"),
+        ({"outcome": "withheld", "person_id": None, "reason": "1 good shot"}, "withheld, 1 good shot"),
         ({"outcome": "matched", "confidence": None}, "matched"),
     ],
 )
@@ -66,24 +68,33 @@ async def test_a_visit_is_one_line_with_camera_person_and_visit():
 
 @pytest.mark.usefixtures("restored_logging")
 @pytest.mark.parametrize("log_format", ["console", "journal"])
-def test_a_line_stays_under_160_characters_and_has_the_whole_visit_id(capsys, log_format):
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"person_id": 123456, "person_name": "p " * 99, "friend": True}, "matched, confidence 0.87, friend"),
+        (
+            {
+                "person_id": None,
+                "outcome": "ambiguous",
+                "reason": "like person 123456 (0.69 of 0.71), hardly visible",
+            },
+            "ambiguous, like person 123456 (0.69 of 0.71), hardly visible",
+        ),
+    ],
+)
+def test_a_line_stays_under_160_characters_and_has_the_whole_visit_id(capsys, log_format, changes, words):
     """With long names and the longest reason; only the camera's id is left out of the visit's."""
     settings = Settings.model_validate(
         {"cameras": [{"id": "c" * 40, "url": "rtsp://127.0.0.1/x", "name": "n" * 17 + " " * 99}]}
     )
-    seen = stored_sighting(
-        cam_id="c" * 40,
-        person_id=123456,
-        person_name="p " * 99,
-        friend=True,
-        visit_id=f"{'c' * 40}-20260301T120000.000000Z-12",
-    )
+    visit_id = f"{'c' * 40}-20260301T120000.000000Z-12"
+    seen = stored_sighting(cam_id="c" * 40, visit_id=visit_id, **changes)
     logs.configure(log_format)
     VisitLog(settings.cameras).log(VisitUpdated(seen))
     line = capsys.readouterr().err.rstrip()
     assert len(line) < 160, line
     assert line.endswith(" visit=20260301T120000.000000Z-12")
-    assert "matched, confidence 0.87, friend" in line
+    assert words in line
 
 
 @pytest.mark.parametrize(
