@@ -83,7 +83,7 @@ class Recognition:
         good = rules.allows_new_person(visit)
         if create and good and (visit.obscurity == 0 or unsure is None):
             return Verdict("created", confidence=best)
-        poor = "hardly visible" if good else _poor(rules, visit)
+        poor = "obscure" if good else _poor(rules, visit)
         if unsure is not None:
             return Verdict("ambiguous", confidence=best, reason=_resembles(unsure, poor))
         return Verdict("withheld", confidence=best, reason=poor)

@@ -76,9 +76,9 @@ async def test_a_visit_is_one_line_with_camera_person_and_visit():
             {
                 "person_id": None,
                 "outcome": "ambiguous",
-                "reason": "like person 123456 (0.69 of 0.71), hardly visible",
+                "reason": "like person 123456 (0.69 of 0.71), obscure",
             },
-            "ambiguous, like person 123456 (0.69 of 0.71), hardly visible",
+            "ambiguous, like person 123456 (0.69 of 0.71), obscure",
         ),
     ],
 )
