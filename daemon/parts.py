@@ -11,6 +11,8 @@ from daemon.config.settings import Settings
 from daemon.configuration import Configuration
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
+from daemon.events.delivery import EventDelivery
+from daemon.events.outbox_writer import OutboxWriter
 from daemon.plugins.host import Plugins
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.disk_reserve import DiskReserve
@@ -60,7 +62,7 @@ def build_parts(
     of the analysis thread.
 
     Raises:
-        StartError: the spool's folder cannot be used.
+        StartError: the spool's folder, or a file of authorities, cannot be used.
     """
     crashes = CrashNotes(settings.data_dir)
     crashes.begin()
@@ -71,7 +73,9 @@ def build_parts(
     spool = _open_spool(settings, metrics)
     analysis = Analysis(spool, metrics, on_crash)
     supervisor = Supervisor(models, settings.pipeline, analysis, metrics, events, crashes)
-    storing = Storing(settings, models, spool, metrics, events, plugins)
+    delivery = EventDelivery(settings.webhooks, events, metrics)
+    storing = Storing(settings, models, spool, metrics, events, plugins, delivery)
+    OutboxWriter(lambda: storing.outbox).subscribe(events)
     upkeep = Upkeep(settings, models, spool, storing)
     stored_cameras = StoredCameras(storing)
     parts = Parts(

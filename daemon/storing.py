@@ -10,6 +10,7 @@ from daemon.config.rules import recording_settings
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
+from daemon.events.delivery import EventDelivery
 from daemon.events.producers import StoredSightings
 from daemon.events.types import StoreStateChanged
 from daemon.plugins.host import Plugins
@@ -29,6 +30,7 @@ from store import (
 )
 from store.errors import NewerSchemaError, PackError
 from store.mongo.shapes import SHAPES
+from store.outbox.events import Outbox
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
 
@@ -64,13 +66,16 @@ class Storing:
         metrics: Metrics,
         events: EventBus,
         plugins: Plugins,
+        delivery: EventDelivery | None = None,
     ) -> None:
+        """`delivery`: delivers events to sinks while the store is open. Default: none are delivered."""
         self._settings = settings
         self._models = models
         self._spool = spool
         self._metrics = metrics
         self._events = events
         self._stored_sightings = StoredSightings(events)
+        self._delivery = delivery
         self._published_trouble: str | None = None
         self._plugins = plugins
         self._task: asyncio.Task[None] | None = None
@@ -108,6 +113,13 @@ class Storing:
     def not_followed(self) -> str:
         """Why changes by other processes are not seen at present; empty otherwise."""
         return self.trouble if self.session is None else self.session.ctx.facens_lifecycle.fault
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Where events of this box are written; None while the store is not open."""
+        if (session := self.session) is None:
+            return None
+        return Outbox(session.ctx.database, session.owner["_id"], session.ctx.box)
 
     def require_session(self) -> StoreSession:
         """The open store.
@@ -183,7 +195,10 @@ class Storing:
                 self.session = session
                 self._recorder = self._new_recorder(session)
                 self.opened.set()
-                await self._recorder.run()
+                async with contextlib.AsyncExitStack() as stack:
+                    if self._delivery is not None:
+                        await stack.enter_async_context(self._delivery.running(session.ctx, session.owner))
+                    await self._recorder.run()
                 last = {"snapshot": self._save_at_end(session.ctx)}
             except BaseException:
                 last = {}

@@ -262,6 +262,8 @@ class EndedVisit:
     """When the face was last in view, UTC."""
     usable: bool
     """Whether it had a usable face."""
+    sighting_follows: bool
+    """Whether its last sighting is still to come; `detector_info["visit_ended_at"]` of that has the end."""
 
 
 class PipelineObserver(Protocol):

@@ -66,6 +66,8 @@ class Context:
     """Documents of all users, unguarded: for upkeep only, never for answers to a caller."""
     mongod: PrivateMongod | None = field(default=None, repr=False)
     """None where another server is used."""
+    box: str = ""
+    """Name of this box."""
 
     @classmethod
     @asynccontextmanager
@@ -141,6 +143,7 @@ class Context:
                 check_camera,
                 mongod,
                 QueryLimiter(settings.query_timeout_seconds),
+                box,
             )
             await (ctx._check() if read_only else ctx._prepare((persons or PersonsSettings()).scope))
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
@@ -179,6 +182,7 @@ class Context:
         check_camera: Callable[[Mapping[str, Any]], None],
         mongod: PrivateMongod | None,
         limiter: QueryLimiter,
+        box: str,
     ) -> "Context":
         users = Users(database, observer, limiter)
         galleries = Galleries(database, users, facens, observer)
@@ -191,7 +195,7 @@ class Context:
         lifecycle = FacensLifecycle(database, facens, faces.locks, malformed.notice)
         collections = (users, faces, galleries, cameras, persons, counters)
         return cls(
-            *collections, facens, uploads, locations, extractor, lifecycle, malformed, database, mongod
+            *collections, facens, uploads, locations, extractor, lifecycle, malformed, database, mongod, box
         )
 
     async def _check(self) -> None:

@@ -40,6 +40,7 @@ class Facend(CommandGroup):
         "check": LazyCommand("daemon.cli.check", "Validate the settings and print the effective values."),
         "doctor": LazyCommand("daemon.cli.doctor", "Check this box and the stored data for problems."),
         "enroll": LazyCommand("daemon.cli.enroll", "Enrol people from a folder of pictures."),
+        "events": LazyCommand("daemon.cli.events", "Show what happens, as it happens."),
         "evaluate": LazyCommand("daemon.cli.evaluate", "Measure recognition accuracy."),
         "export": LazyCommand(
             "daemon.cli.export", "Print stored faces or persons as JSON, one object per line."
@@ -51,6 +52,7 @@ class Facend(CommandGroup):
         "probe": LazyCommand("daemon.cli.probe", "Connect to a camera and report what it sends."),
         "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
+        "webhooks": LazyCommand("daemon.cli.webhooks", "List and test the webhooks of the settings."),
     }
 
 

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from cameras.settings import CameraSettings
+from daemon.events.sinks.settings import WebhookSettings
 from daemon.runtime.disk_space import DiskFolders
 from daemon.runtime.logs import LogFormat, LogLevel
 from pipeline.base.hosts import check_host, split_authority
@@ -255,6 +256,7 @@ class Settings(Section):
     jobs: JobsSettings = JobsSettings()
     facenapi: FacenApiSettings = FacenApiSettings()
     plugins: PluginsSettings = PluginsSettings()
+    webhooks: tuple[WebhookSettings, ...] = ()
     cameras: tuple[CameraSettings, ...] = ()
 
     @property
@@ -272,6 +274,14 @@ class Settings(Section):
     @property
     def disk_folders(self) -> DiskFolders:
         return DiskFolders(self.data_dir, self.pictures_folder, self.uploads.min_free_bytes)
+
+    @field_validator("webhooks")
+    @classmethod
+    def _names_are_used_once(cls, webhooks: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
+        names = [webhook.name for webhook in webhooks]
+        if twice := sorted({one for one in names if names.count(one) > 1}):
+            raise ValueError(f"each webhook needs a name of its own; used twice: {', '.join(twice)}")
+        return webhooks
 
     @field_validator("cameras")
     @classmethod

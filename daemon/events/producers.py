@@ -43,7 +43,14 @@ class PipelineEvents:
 
     def visit_ended(self, visit: EndedVisit) -> None:
         self._events.publish_from_thread(
-            VisitEnded(visit.cam_id, visit.visit_id, visit.started_at, visit.usable, at=visit.ended_at)
+            VisitEnded(
+                visit.cam_id,
+                visit.visit_id,
+                visit.started_at,
+                visit.usable,
+                visit.sighting_follows,
+                at=visit.ended_at,
+            )
         )
 
 

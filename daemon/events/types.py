@@ -42,7 +42,7 @@ class VisitUpdated(Event):
 
 @dataclass(frozen=True, slots=True)
 class VisitEnded(Event):
-    """A visit ended. Its last sighting may still be on its way to the store."""
+    """A visit ended."""
 
     type = "visit.ended"
     cam_id: str
@@ -50,6 +50,8 @@ class VisitEnded(Event):
     started_at: datetime
     usable: bool
     """Whether it had a usable face, and therefore a `VisitStarted`."""
+    sighting_follows: bool
+    """Whether its last sighting is still on its way to the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,36 @@ class PersonCreated(Event):
     person_id: int
     cam_id: str
     visit_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PersonChanged(Event):
+    """A person was corrected or erased, by any process. Delivered at least once."""
+
+    type = "person.changed"
+    person_id: int
+    other: int | None
+    """The person that was merged into this one, or split off."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRenamed(PersonChanged):
+    type = "person.renamed"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMerged(PersonChanged):
+    type = "person.merged"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonSplit(PersonChanged):
+    type = "person.split"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonErased(PersonChanged):
+    type = "person.erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +143,10 @@ EVENTS: tuple[type[Event], ...] = (
     VisitEnded,
     SightingStored,
     PersonCreated,
+    PersonRenamed,
+    PersonMerged,
+    PersonSplit,
+    PersonErased,
     CameraStateChanged,
     CameraRemoved,
     StoreStateChanged,

@@ -140,6 +140,21 @@ class Metrics:
         self._events_dropped = counter(
             "facend_events_dropped_total", "Events that a subscriber was too slow to receive", "subscriber"
         )
+        self._deliveries = counter(
+            "facend_sink_deliveries_total",
+            "Attempts to deliver an event to a sink, by outcome",
+            "sink",
+            "outcome",
+        )
+        self._sink_pending = Gauge(
+            "facend_sink_pending", "Events that wait for a sink", ("sink",), registry=registry
+        )
+        self._sink_oldest = Gauge(
+            "facend_sink_oldest_seconds",
+            "Age of the oldest event that waits for a sink",
+            ("sink",),
+            registry=registry,
+        )
         for event in EVENTS:
             self._events.labels(event.type)
         for reason in CONNECTION_ENDS:
@@ -219,6 +234,14 @@ class Metrics:
 
     def event_dropped(self, subscriber: str) -> None:
         self._events_dropped.labels(subscriber).inc()
+
+    # daemon.events.sinks.dispatch.DeliveryObserver
+    def delivery(self, sink: str, outcome: str) -> None:
+        self._deliveries.labels(sink, outcome).inc()
+
+    def deliveries_waiting(self, sink: str, pending: int, oldest_seconds: float) -> None:
+        self._sink_pending.labels(sink).set(pending)
+        self._sink_oldest.labels(sink).set(oldest_seconds)
 
     def count_event(self, event: Event) -> None:
         """Count one of `COUNTED_EVENTS`."""

@@ -152,6 +152,7 @@ def _info(post: Post, combined: VisitFacen) -> dict[str, object]:
         "quality": {name: round(value, 4) for name, value in quality.parts.items()},
         "posting": post.mode.value,
         "visit_started_at": post.visit.started_at.isoformat(),
+        **({"visit_ended_at": post.visit.seen_at.isoformat()} if post.is_last else {}),
         "shots": combined.shots,
         "shots_agreement": round(combined.agreement, 4),
         "shots_apart": combined.others,

@@ -85,6 +85,8 @@ class Post:
     visit: OngoingVisit
     shot: Shot
     mode: Posting
+    is_last: bool = False
+    """Whether the visit has ended."""
 
 
 class Visits:
@@ -154,10 +156,12 @@ class Visits:
                     self._count(ShotOutcome.LOW_QUALITY)
                 continue
             self._observer.visit_ended(
-                EndedVisit(self._cam_id, visit.id, visit.started_at, visit.seen_at, visit.announced)
+                EndedVisit(
+                    self._cam_id, visit.id, visit.started_at, visit.seen_at, visit.announced, shot is not None
+                )
             )
             if shot is not None:
-                posts.append(Post(visit, shot, last))
+                posts.append(Post(visit, shot, last, is_last=True))
             elif outcome is not None:
                 self._count(outcome)
         return posts

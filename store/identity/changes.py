@@ -5,7 +5,7 @@ job completes it. A moved face lists the numbers of the changes that moved it, b
 References are chosen again after each change; galleries and friendship depend on the face's `person_id` only.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +22,16 @@ from store.identity.references import References
 from store.mongo.client import Collection
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id, checked_label
+from store.outbox.events import NewEvent, Outbox
 from store.recognition.rules import ReferenceRules
 
 log = structlog.get_logger()
 
 MAX_SPLIT = 10_000
 """Maximum number of faces in one split."""
+
+EVENT_OF: dict[str, str] = {"merge": "person.merged", "split": "person.split", "rename": "person.renamed"}
+OPPOSITE: dict[str, str] = {"merge": "split", "split": "merge"}
 
 
 class PersonChanges:
@@ -190,9 +194,26 @@ class PersonChanges:
                     await self._references.choose(person, gallery)
         if end_state == "done":
             change["moved"] = await self._ctx.faces.count(owner, {"person_changes": change["_id"]})
+        await self._write_event(owner, change, end_state)
         await self._log.set_state(change, end_state, moved=change.get("moved", 0))
         log.info("persons were changed", change=change["_id"], kind=change["kind"], state=end_state)
         return to_change({**change, "state": end_state})
+
+    async def _write_event(self, owner: ObjectId, change: Mapping[str, Any], state: str) -> None:
+        """Write the event of a change; that of an undone one is the opposite change."""
+        undone = state == "undone"
+        kind = change["kind"]
+        if undone and kind in OPPOSITE:
+            kind = OPPOSITE[kind]
+        facts = {"by": change["by"]} | ({} if change["other"] is None else {"other": change["other"]})
+        event = NewEvent(
+            EVENT_OF[kind],
+            f"{change['_id']} {state}",
+            datetime.now(UTC),
+            person_id=change["person"],
+            facts=facts,
+        )
+        await Outbox(self._ctx.database, owner, self._ctx.box).add([event])
 
     async def _apply(self, owner: ObjectId, change: dict[str, Any]) -> None:
         number, person, other = change["_id"], change["person"], change["other"]

@@ -31,6 +31,7 @@ from store.identity.lookalikes import Lookalikes
 from store.identity.removal import FaceRemoval, face_of_key, has_faces
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
+from store.outbox.events import NewEvent, Outbox
 from store.uploads.face_pictures import pictures_of
 
 log = structlog.get_logger()
@@ -128,6 +129,7 @@ class Erasure:
             await self._remove_person(owner, person)
         pictures = faces.pictures + await self._remove_remaining_pictures(owner, faces.removed_ids)
         await self._remove_snapshots()
+        await self._replace_events(owner, persons)
         await self._verify(owner, persons, faces.removed_ids)
         erased = Erased(
             person_id,
@@ -237,6 +239,15 @@ class Erasure:
                 await self._ctx.database[name].delete_many(involved)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "persons.delete_one") from error
+
+    async def _replace_events(self, owner: ObjectId, persons: Sequence[int]) -> None:
+        """Remove the persons' events, and write that they were erased, by id alone."""
+        outbox = Outbox(self._ctx.database, owner, self._ctx.box)
+        await outbox.forget(persons)
+        now = datetime.now(UTC)
+        await outbox.add(
+            [NewEvent("person.erased", f"{one} {now.isoformat()}", now, person_id=one) for one in persons]
+        )
 
     async def _remove_remaining_pictures(self, owner: ObjectId, face_ids: set[int]) -> int:
         """Removes pictures of these faces that no document names."""

@@ -49,6 +49,24 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("location"),
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),  # removals at an unknown location
     ],
+    "events": [
+        _index("owner", "number"),
+        _index("owner", "visit_id", "number", only_with="visit_id"),
+        _index("owner", "persons", only_with="persons"),
+        IndexModel(
+            [("owner", ASCENDING), ("box", ASCENDING), ("number", ASCENDING)],
+            name="unrouted",
+            partialFilterExpression={"routed": False},
+        ),
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+    ],
+    "event_deliveries": [
+        _index("owner", "box", "sink", "state", "number"),
+        _index("owner", "box", "sink", "state", "next_at"),
+        _index("owner", "box", "sink", "state", "order_keys", "number"),
+        _index("owner", "persons", only_with="persons"),
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+    ],
     # Leases whose holder died.
     "leases": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=3600)],
 }

@@ -40,6 +40,7 @@ from store.mongo.malformed import malformed_document
 from store.observer import StoreObserver, StoreStage
 from store.recognition.thresholds import AutoThreshold, Threshold
 from store.settings import ENROLLED_GALLERY
+from store.spool.sighting_events import SightingEvents
 from store.spool.stored_sighting import StoredSighting, face_document, stored_sighting
 from store.uploads.face_pictures import PICTURES
 from store.uploads.image import Image, decode
@@ -93,6 +94,7 @@ class Recording:
         self._references = References(ctx, user, ctx.persons.rules.references)
         self._unassigned = UnassignedFaces(ctx, user, settings.threshold)
         self._changes = PersonChanges(ctx, user, ctx.persons.rules.references)
+        self._events = SightingEvents(ctx, user)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
         """Stores the sighting. Idempotent for one id.
@@ -120,6 +122,8 @@ class Recording:
             with self._timed("upload"):
                 face.normalized = sighting.normalized
                 await self._ctx.faces.upload(face, image)
+            with self._timed("store"):
+                await self._events.write(sighting_id, sighting, face)
         except BadFilterError:  # the queries are the same for every sighting: the server is at fault
             raise
         except (BadValueError, ConflictError, CounterMissingError) as error:

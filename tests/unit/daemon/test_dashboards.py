@@ -39,6 +39,9 @@ def a_days_work() -> Metrics:
     metrics.operation("faces.find", 0.1)
     metrics.error("faces.find", "StoreUnavailableError")
     metrics.event_dropped("visit log")
+    for outcome in ("delivered", "retried", "dead"):
+        metrics.delivery("alarm", outcome)
+    metrics.deliveries_waiting("alarm", 1, 2.0)
     metrics.frame_age("door", datetime.now(UTC))
     values = {None: ("",), "state": ("live", "total"), "gallery_kind": GALLERY_KINDS, "camera": ("door",)}
     values["collection"] = tuple(SHAPES)

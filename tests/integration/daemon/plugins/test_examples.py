@@ -183,7 +183,9 @@ async def test_the_event_log_has_a_line_for_each_visit_and_camera_state(
         running.events.publish(CameraStateChanged("door", CameraState.GREEN, ""))
         await running.record(ctx, user, spool)
         running.events.publish(BoxStarted())
-        running.events.publish(VisitEnded("door", "door-1-0", START, usable=True, at=START))
+        running.events.publish(
+            VisitEnded("door", "door-1-0", START, usable=True, sighting_follows=False, at=START)
+        )
         status = (await running.status())["event_log"]
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["event"] for line in lines] == ["camera.state", "visit.updated", "visit.ended"]

@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from cameras.settings import CameraSettings
 from daemon.config import file as settings_file
 from daemon.config.settings import HttpSettings, JobsSettings, Settings
+from daemon.events.sinks.settings import WebhookSettings
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.regions import EVERYWHERE
 
@@ -43,7 +44,9 @@ def test_every_key_is_described_with_its_default(name):
     """settings.toml names every key of every section, and the value beside it is the default; keys without
     one (paths that are worked out) show an example."""
     model = getattr(Settings(), name) if name else Settings()
-    plain = {key for key, value in model if not isinstance(value, BaseModel) and key != "cameras"}
+    plain = {
+        key for key, value in model if not isinstance(value, BaseModel) and key not in ("cameras", "webhooks")
+    }
     described = sections()[name]
     assert set(described) == plain
     without_default = {key for key in plain if getattr(model, key) is None}
@@ -55,6 +58,17 @@ def test_every_camera_key_is_described():
     """What a camera's section may say is all there, but for what only programs use."""
     internal = {"secret_end"}
     assert set(sections()["cameras"]) == set(CameraSettings.model_fields) - internal
+
+
+def test_webhook_keys_are_described_with_their_defaults():
+    """All keys are there; the required ones show an example."""
+    described = sections()["webhooks"]
+    assert set(described) == set(WebhookSettings.model_fields)
+    required = {"name", "url", "secret"}
+    for key in set(described) - required:
+        value = WebhookSettings.model_fields[key].default
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        assert described[key] == (list(plain) if isinstance(plain, tuple) else plain), key
 
 
 def test_camera_keys_are_described_with_their_defaults():

@@ -73,13 +73,13 @@ async def test_visits_and_states_are_published_and_the_rest_is_counted() -> None
     def work(bus: EventBus) -> None:
         pipeline, camera = PipelineEvents(metrics, bus), CameraEvents(metrics, bus)
         pipeline.visit_started(StartedVisit("door", "v", AT))
-        pipeline.visit_ended(EndedVisit("door", "v", AT, AT, usable=True))
+        pipeline.visit_ended(EndedVisit("door", "v", AT, AT, usable=True, sighting_follows=True))
         pipeline.analysed("door")
         camera.state("door", CameraState.RED, "refused")
         camera.reconnect("door", "refused")
 
     got = await published(work)
-    assert got[:2] == [VisitStarted("door", "v", at=AT), VisitEnded("door", "v", AT, True, at=AT)]
+    assert got[:2] == [VisitStarted("door", "v", at=AT), VisitEnded("door", "v", AT, True, True, at=AT)]
     state = got[2]
     assert isinstance(state, CameraStateChanged)
     assert (state.cam_id, state.state, state.reason) == ("door", CameraState.RED, "refused")

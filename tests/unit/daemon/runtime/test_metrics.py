@@ -41,7 +41,7 @@ def all_counted() -> Metrics:
     metrics.shot("door", "posted")
     metrics.event_published("visit.ended")
     metrics.event_dropped("visit log")
-    metrics.count_event(VisitEnded("door", "v", datetime.now(UTC), usable=True))
+    metrics.count_event(VisitEnded("door", "v", datetime.now(UTC), usable=True, sighting_follows=True))
     metrics.analysed("door")
     metrics.skipped("door", "busy")
     metrics.frames_decoded("door", [0.003])

@@ -1,0 +1,1 @@
+"""Sinks: where events are delivered outside the daemon."""

@@ -1,0 +1,91 @@
+"""`facend events` and `facend webhooks`, on a real store and a real receiver."""
+
+import json
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from store import Context, User
+from store.outbox.deliveries import Deliveries
+from store.outbox.events import Outbox
+from tests.daemon_process import write_settings
+from tests.integration.daemon.cli.test_store import Box, visits
+from tests.mongo import StoreArguments
+from tests.receivers import WebhookReceiver, receiving
+
+KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture
+def receiver():
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def box(store_settings: StoreArguments, tmp_path: Path, receiver: WebhookReceiver) -> Box:
+    settings = store_settings.settings
+    store = {"url": settings.url.get_secret_value(), "database": settings.database}
+    path = write_settings(tmp_path, [], detector="door box", store=store, persons={"time_zone": "UTC"})
+    with path.open("a") as file:
+        file.write(f'\n[[webhooks]]\nname = "alarm"\nurl = "{receiver.url}"\nsecret = "{KEY}"\n')
+        file.write(f'[[webhooks]]\nname = "away"\nurl = "http://h/"\nsecret = "{KEY}"\nenabled = false\n')
+    box = Box(store_settings, path)
+    box.make_own_user()
+    return box
+
+
+def test_events_are_printed_in_the_order_of_writing(box: Box) -> None:
+    """Each with camera and person; those of an erased person are gone; JSON has the message's fields."""
+    anna, other = visits(box, (1, 2, "door"), (2, 1, "yard"))
+    box.text("persons", "rename", str(anna), "Anna")
+    box.text("persons", "erase", str(other), "--yes")
+    lines = box.text("events", "tail", "--all", "--no-follow").splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "visit.started",
+        "person.created",
+        "person.renamed",
+        "person.erased",
+    ]
+    assert f"camera door  person {anna} (Anna), new" in lines[0]
+    assert str(other) not in lines[3].split("  ")[1:]
+    result = box.text("events", "tail", "--all", "--no-follow", "--json")
+    messages = [json.loads(line) for line in result.splitlines()]
+    assert messages[0]["person"]["id"] == str(anna)
+    assert messages[0]["visit"]["faces"] == 1
+    assert box.text("events", "tail", "--no-follow") == ""
+
+
+def test_webhooks_are_listed_without_their_secrets(box: Box, receiver: WebhookReceiver) -> None:
+    """The numbers are those of the store; the URL's path and the secret are not shown."""
+
+    async def queue(ctx: Context, user: User) -> None:
+        outbox = Outbox(ctx.database, user["_id"], "")
+        events = await outbox.unrouted(10)
+        await Deliveries(ctx.database, user["_id"], "door box", "alarm").add(events)
+
+    visits(box, (1, 2, "door"))
+    box.store(queue)
+    rows = box.json("webhooks", "list")
+    assert [(row["name"], row["enabled"], row["pending"]) for row in rows] == [
+        ("alarm", True, 2),
+        ("away", False, 0),
+    ]
+    shown = box.text("webhooks", "list") + json.dumps(rows)
+    assert "http://127.0.0.1" in shown
+    assert "secret-path" not in shown
+    assert KEY not in shown
+
+
+def test_a_webhook_is_tried_from_the_command_line(box: Box, receiver: WebhookReceiver) -> None:
+    """One signed event of the type test; a failure names the answer, an unknown name those that there are."""
+    assert box.text("webhooks", "test", "alarm") == "webhook alarm: delivered\n"
+    ((headers, body),) = receiver.got
+    message = Webhook(KEY).verify(body, headers)
+    assert (message["type"], message["box"]) == ("test", "door box")
+    receiver.answer = lambda _: (503, {})
+    assert box.error("webhooks", "test", "alarm") == (
+        "webhook alarm: the receiver answers 503 Service Unavailable"
+    )
+    assert "the settings have: alarm, away" in box.error("webhooks", "test", "nobody")

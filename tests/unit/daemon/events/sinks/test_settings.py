@@ -1,0 +1,64 @@
+"""[[webhooks]]: what is accepted, and what a mistake is answered with."""
+
+import base64
+
+import pytest
+from pydantic import ValidationError
+
+from daemon.config.settings import Settings
+from daemon.events.sinks.settings import WebhookSettings
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
+WEBHOOK = {"name": "ntfy", "url": "https://ntfy.example/facend", "secret": SECRET}
+
+
+def webhook(**changes: object) -> WebhookSettings:
+    return WebhookSettings.model_validate({**WEBHOOK, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"url": "ftp://ntfy.example"}, "expected http"),
+        ({"url": "https://ntfy.example/a b"}, "without spaces"),
+        ({"url": "https:///x"}, "expected a host"),
+        ({"secret": ""}, "openssl rand"),
+        ({"secret": "whsec_!!"}, "openssl rand"),
+        ({"secret": "whsec_AAAA"}, "at least 16 bytes, not of 3"),
+        ({"previous_secret": "abc"}, "openssl rand"),
+        ({"types": ["visit.starts"]}, "unknown type 'visit.starts'; known: visit.started"),
+        ({"name": "a b"}, "pattern"),
+        ({"timeout_seconds": 0}, "greater than"),
+        ({"give_up_hours": 1000}, "less than"),
+        ({"urls": "x"}, "not permitted"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict[str, object], message: str) -> None:
+    """Each one says what was expected, and never shows a secret."""
+    with pytest.raises(ValidationError) as error:
+        webhook(**changes)
+    assert message in str(error.value)
+    assert SECRET not in str(error.value)
+
+
+def test_two_webhooks_need_two_names() -> None:
+    """A name is the webhook's in metrics, in the store and in commands."""
+    with pytest.raises(ValidationError, match="used twice: ntfy"):
+        Settings.model_validate({"webhooks": [WEBHOOK, WEBHOOK]})
+
+
+@pytest.mark.parametrize(
+    ("filters", "event", "wanted"),
+    [
+        ({}, ("visit.started", "door"), True),
+        ({}, ("box.started", None), True),
+        ({"types": ["camera.down"]}, ("camera.down", "door"), True),
+        ({"types": ["camera.down"]}, ("camera.up", "door"), False),
+        ({"cameras": ["door"]}, ("visit.ended", "door"), True),
+        ({"cameras": ["door"]}, ("visit.ended", "yard"), False),
+        ({"cameras": ["door"]}, ("box.started", None), False),
+    ],
+)
+def test_filters(filters: dict[str, object], event: tuple[str, str | None], wanted: bool) -> None:
+    """Types and cameras are both required to match where they are set."""
+    assert webhook(**filters).wants(*event) is wanted
