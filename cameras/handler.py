@@ -323,6 +323,11 @@ class CameraHandler:
                 self._health.damaged_frame()
                 self._observer.skipped(self.settings.id, "corrupt")
 
+    def awaiting_key_frame(self, run: SourceRun, seconds: float) -> None:
+        with self._lock:
+            if self._is_current(run):
+                self._health.awaiting_key_frame(seconds)
+
     def fps_measured(self, run: SourceRun, fps: float) -> None:
         with self._lock:
             if self._is_current(run):

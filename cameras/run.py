@@ -16,7 +16,11 @@ from cameras.status.watchdog import Watchdog
 from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
 
 FIRST_PICTURE_SECONDS = 30.0
-"""Maximum time with packets but without a first picture; key frames may be rare."""
+"""Maximum time with packets but without a first picture."""
+
+KEY_FRAME_SECONDS = 300.0
+"""The same while no key frame has come: with a smart codec, one may take minutes. A new connection would
+begin the wait anew."""
 
 FPS_WINDOW_SECONDS = 2.0
 """Minimum time over which the frame rate is measured if the stream has no metadata."""
@@ -38,6 +42,10 @@ class RunListener(Protocol):
         ...
 
     def damaged(self, run: "SourceRun") -> None: ...
+    def awaiting_key_frame(self, run: "SourceRun", seconds: float) -> None:
+        """Packets have arrived for this time, but no sound key frame; called for each packet."""
+        ...
+
     def fps_measured(self, run: "SourceRun", fps: float) -> None: ...
     def steady(self, run: "SourceRun") -> None:
         """Frames have arrived for STEADY_SECONDS; called repeatedly."""
@@ -98,7 +106,9 @@ class SourceRun:
             if not isinstance(item, DecodedFrame):
                 if item.corrupt:
                     self._listener.damaged(self)
-                self._check_silence(now - last, frames, info)
+                if item.awaits_key_frame:
+                    self._listener.awaiting_key_frame(self, now - began)
+                self._check_silence(now - last, frames, info, item.awaits_key_frame)
                 continue
             frames += 1
             punctual += not item.late
@@ -111,11 +121,11 @@ class SourceRun:
                 self._listener.steady(self)
         return frames
 
-    def _check_silence(self, seconds: float, frames: int, info: StreamInfo) -> None:
+    def _check_silence(self, seconds: float, frames: int, info: StreamInfo, awaits_key_frame: bool) -> None:
         """Raises SourceError if packets, but no pictures, have arrived for too long."""
         limit = self._settings.read_timeout_seconds
         if frames == 0:
-            limit = max(limit, FIRST_PICTURE_SECONDS)
+            limit = max(limit, KEY_FRAME_SECONDS if awaits_key_frame else FIRST_PICTURE_SECONDS)
         if seconds > limit and not info.recorded:
             message = f"{self._settings.masked_url}: packets arrive, but no picture for {limit:g} s"
             raise SourceError(Reason.STALLED, message)

@@ -48,6 +48,8 @@ class NoFrame:
     """A packet that yields no frame: the decoder needs more data, or the packet is damaged."""
 
     corrupt: bool
+    awaits_key_frame: bool = False
+    """No picture can be decoded before the next key frame: none has come, or the first was damaged."""
 
 
 class UndecodedPacket(NamedTuple):

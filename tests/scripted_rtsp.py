@@ -40,18 +40,24 @@ Script = Callable[[Request], Answer | None]
 
 
 def encoded_pictures(
-    count: int = 40, key_interval: int = 10, size: tuple[int, int] = (96, 64)
+    count: int = 40, key_interval: int = 10, size: tuple[int, int] = (96, 64), *, detail: bool = False
 ) -> list[bytes]:
-    """H.264 pictures in Annex B format, each with its parameter sets at key frames."""
+    """H.264 pictures in Annex B format, each with its parameter sets at key frames.
+
+    detail: blocks of many colours that move, instead of one colour.
+    """
     codec = av.CodecContext.create("libx264", "w")
     codec.width, codec.height, codec.pix_fmt, codec.thread_count = *size, "yuv420p", 1
     codec.time_base, codec.framerate = Fraction(1, 20), Fraction(20)
     rate = f"keyint={key_interval}:min-keyint={key_interval}:scenecut=0:repeat-headers=1:slices=1"
     codec.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": rate}
+    cells = np.random.default_rng(1).integers(0, 255, (size[1] // 8, size[0] // 8, 3)).astype(np.uint8)
+    blocks = cells.repeat(8, axis=0).repeat(8, axis=1)
     pictures = []
     for number in range(count):
-        shade = np.full((size[1], size[0], 3), number * 5 % 255, np.uint8)
-        frame = av.VideoFrame.from_ndarray(shade, "rgb24")
+        colour = np.full((size[1], size[0], 3), number * 5 % 255, np.uint8)
+        shown = np.ascontiguousarray(np.roll(blocks, number % 3, axis=1)) if detail else colour
+        frame = av.VideoFrame.from_ndarray(shown, "rgb24")
         frame.pts = number
         pictures += [bytes(packet) for packet in codec.encode(frame)]
     return pictures

@@ -23,6 +23,7 @@ from cameras.load.decode_load import DecodeLoad
 from cameras.load.keyframe_mode import KeyframeMode
 from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
+from cameras.source.beginning import Beginning
 from cameras.source.container import DECODER_OPTIONS
 from cameras.source.ffmpeg_errors import Phase, to_source_error
 from cameras.source.geometry import Orientation, orientation_of
@@ -81,6 +82,8 @@ class FFmpegSource:
         self._aspect_ratio: Fraction | None = None
         """Of a pixel."""
         self._orientation: Orientation | None = None
+        self._beginning: Beginning | None = Beginning(self.info.codec)
+        """None after the first sound picture."""
         self._interlaced: VideoFrame | None = None
         """The last frame, if it was interlaced."""
         self._pending: Packet[Stream] | None = None
@@ -165,12 +168,15 @@ class FFmpegSource:
 
     # cameras.load.keyframe_mode.Decoder
     def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
+        if self._beginning is not None:
+            self._beginning.packet(packet.is_keyframe)
         frames, seconds = self._timed(packet.decode)
         if frames is None:
             # One damaged packet is no reason to reconnect; the decoder recovers at the next key frame.
-            return [NoFrame(corrupt=True)]
+            return [NoFrame(corrupt=True) if self._beginning is None else self._beginning.no_picture()]
         if not frames:
-            return [NoFrame(corrupt=packet.is_corrupt)]
+            waits = self._beginning is not None
+            return [NoFrame(corrupt=packet.is_corrupt, awaits_key_frame=waits)]
         return [self._decoded(frame, arrived_at, seconds / len(frames)) for frame in frames]
 
     def decode_alone(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
@@ -207,7 +213,11 @@ class FFmpegSource:
 
     def _decoded(self, frame: object, arrived_at: float, seconds: float) -> DecodedFrame | NoFrame:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:
-            return NoFrame(corrupt=True)
+            return NoFrame(corrupt=True) if self._beginning is None else self._beginning.no_picture()
+        if self._beginning is not None:
+            if not self._beginning.is_sound(frame):
+                return self._beginning.no_picture()
+            self._beginning = None
         if frame.key_frame or self._orientation is None:
             # Reading it takes longer than the rest of this method.
             self._aspect_ratio, self._orientation = self._read_aspect_ratio(), orientation_of(frame)

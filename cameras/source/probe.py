@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg import FFmpegSource
-from cameras.stream import DecodedFrame, Stream
+from cameras.status.health import KEY_FRAME
+from cameras.stream import DecodedFrame, NoFrame, Stream
 from pipeline.types import Picture
+
+KEY_FRAME_TIMEOUT_SECONDS = 90.0
+"""Maximum wait for a key frame; with a smart codec they are rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class ProbeResult:
     fps: float | None
     recorded: bool
     seconds_to_first_picture: float
+    damaged_pictures: int
+    """Damaged pictures before it, which were left out."""
     picture: Picture
     """(height, width, 3) uint8 BGR."""
 
@@ -38,6 +44,7 @@ def probe(
         SourceError: the camera cannot be opened, or sends no picture in time.
     """
     began = time.monotonic()
+    damaged = 0
     source = open_source(settings)
     try:
         for item in source.frames():
@@ -52,11 +59,18 @@ def probe(
                     fps=info.fps,
                     recorded=info.recorded,
                     seconds_to_first_picture=seconds,
+                    damaged_pictures=damaged,
                     picture=pixels.bgr(),
                 )
-            if seconds > picture_timeout_seconds:
-                message = f"{settings.masked_url}: packets arrive, but no picture within {seconds:.0f} s"
-                raise SourceError(Reason.STALLED, message)
+            awaits_key_frame = False
+            if isinstance(item, NoFrame):
+                damaged += item.corrupt
+                awaits_key_frame = item.awaits_key_frame
+            if seconds > (KEY_FRAME_TIMEOUT_SECONDS if awaits_key_frame else picture_timeout_seconds):
+                message = f"packets arrive, but no picture within {seconds:.0f} s"
+                if awaits_key_frame:
+                    message = KEY_FRAME.format(seconds=seconds)
+                raise SourceError(Reason.STALLED, f"{settings.masked_url}: {message}")
     finally:
         source.close()
     raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: no picture could be decoded")

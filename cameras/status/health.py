@@ -25,6 +25,14 @@ CONNECTING_SECONDS = 4.0
 
 FIRST_PICTURE = "waiting for the first picture"
 
+KEY_FRAME = (
+    "waits for a key frame ({seconds:.0f} s so far); switch the camera's smart codec off (H.264+, H.265+, "
+    "Zipstream), or set its key frame interval to 1 or 2 s"
+)
+
+SHOW_KEY_FRAME_SECONDS = 2.0
+"""Usual key frame intervals are not worth a word."""
+
 log = structlog.get_logger()
 
 
@@ -75,6 +83,7 @@ class CameraHealth:
         self._trouble: _Trouble | None = None
         self._last_frame: float | None = None
         self._usual_gap = 0.0
+        self._first_picture = FIRST_PICTURE
         self._live = live
         self._posting_error: tuple[float, str] | None = None
         self._final: tuple[str, str] | None = None
@@ -93,6 +102,7 @@ class CameraHealth:
         """A source is open. frame_seconds: nominal frame duration by its metadata; 0 if unknown."""
         with self._lock:
             self._live = live
+            self._first_picture = FIRST_PICTURE
             self._usual_gap = max(self._usual_gap, frame_seconds)
             if live:
                 # A lost connection truncates the picture in transit; that is no damage.
@@ -119,6 +129,19 @@ class CameraHealth:
                 attempts=trouble.attempts,
             )
         if trouble is not None or first:
+            self.refresh()
+
+    def awaiting_key_frame(self, seconds: float) -> None:
+        """Packets arrive, but no picture can be decoded before a key frame."""
+        if seconds < SHOW_KEY_FRAME_SECONDS:
+            return
+        with self._lock:
+            before = self._first_picture
+            self._first_picture = KEY_FRAME.format(seconds=seconds)
+            if self._trouble is not None:
+                self._trouble.reason, self._trouble.detail = "connecting", self._first_picture
+                self._trouble.silent = True
+        if before != self._first_picture:
             self.refresh()
 
     def undecoded_packet(self) -> None:
@@ -198,7 +221,7 @@ class CameraHealth:
         if self._last_frame is None:
             if now - self._started < CONNECTING_SECONDS:
                 return None, None
-            self._trouble = _Trouble("connecting", FIRST_PICTURE, self._started, silent=True)
+            self._trouble = _Trouble("connecting", self._first_picture, self._started, silent=True)
         else:
             quiet = now - self._last_frame
             if quiet <= max(SILENCE_SECONDS, USUAL_GAPS * self._usual_gap):
@@ -243,7 +266,7 @@ class CameraHealth:
         trouble = self._trouble
         if trouble is not None:
             seconds = now - trouble.began
-            if trouble.silent and self._last_frame is not None:
+            if trouble.reason == Reason.STALLED.value and trouble.silent:
                 trouble.detail = f"no picture for {seconds:.0f} s"
             # A camera that never worked will not come back soon, and some faults are permanent.
             hopeless = not trouble.silent and (not self._was_green or trouble.reason in PERMANENT)
@@ -251,7 +274,7 @@ class CameraHealth:
             return state, trouble.reason, trouble.detail
         if self._last_frame is None:
             late = now - self._started >= RED_AFTER_SECONDS
-            return CameraState.RED if late else CameraState.YELLOW, "connecting", FIRST_PICTURE
+            return CameraState.RED if late else CameraState.YELLOW, "connecting", self._first_picture
         if self._posting_error is not None and now - self._posting_error[0] < RED_AFTER_SECONDS:
             return CameraState.YELLOW, "posting", self._posting_error[1]
         if self._damaged:

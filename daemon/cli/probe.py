@@ -123,6 +123,7 @@ def _report(seen: ProbeResult, faces: list[tuple[ExtractionFace, Quality]], out:
         "size": f"{seen.width}x{seen.height}",
         "frames_per_second": round(seen.fps, 2) if seen.fps else None,
         "seconds_to_first_picture": round(seen.seconds_to_first_picture, 2),
+        "damaged_pictures": seen.damaged_pictures,
         "faces": [
             {"bbox": list(face["bbox"]), "quality": quality.score, "parts": dict(quality.parts)}
             for face, quality in faces

@@ -1,0 +1,68 @@
+"""What a connection shows first: nothing before a sound key frame."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cameras.handler import CameraHandler
+from cameras.latest_frame import LatestFrame
+from cameras.observer import CameraState, UnobservedCamera
+from cameras.settings import CameraSettings
+from cameras.source.probe import probe
+from tests.scripted_rtsp import ScriptedRtsp, encoded_pictures, scripted_rtsp
+
+
+def camera(server: ScriptedRtsp) -> CameraSettings:
+    return CameraSettings(id="hall", url=server.url(), connect_timeout_seconds=4, read_timeout_seconds=1)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_camera_with_rare_key_frames_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over one connection, longer than a first picture may take otherwise; the detail says what to do."""
+    monkeypatch.setattr("cameras.run.FIRST_PICTURE_SECONDS", 1.0)
+    between = encoded_pictures(count=160, key_interval=160)[1:]
+    with scripted_rtsp(pictures=[*between, *encoded_pictures()]) as server:
+        handler = CameraHandler(camera(server), LatestFrame("hall"), UnobservedCamera())
+        handler.start()
+        try:
+            wait_until(lambda: "waits for a key frame (5 s so far)" in handler.status.detail, 12)
+            status = handler.status
+            assert (status.state, status.reason) == (CameraState.YELLOW, "connecting")
+            assert "smart codec" in status.detail
+            wait_until(lambda: handler.status.state is CameraState.GREEN, 12)
+        finally:
+            handler.stop(5)
+        assert len(server.connected_at) == 1
+
+
+def flipped(picture: bytes) -> bytes:
+    at = len(picture) // 2
+    return picture[:at] + bytes(byte ^ 0x55 for byte in picture[at : at + 8]) + picture[at + 8 :]
+
+
+def cut(picture: bytes) -> bytes:
+    return picture[: len(picture) // 2]
+
+
+def holed(picture: bytes) -> bytes:
+    return picture[: len(picture) // 3] + picture[len(picture) // 2 :]
+
+
+@pytest.mark.parametrize("damage", [flipped, cut, holed])
+def test_a_damaged_first_key_frame_and_what_follows_it_are_left_out(damage: Callable[[bytes], bytes]) -> None:
+    """The next sound one is shown; the damaged ones are counted."""
+    pictures = encoded_pictures(count=20, key_interval=10, size=(320, 192), detail=True)
+    with scripted_rtsp(pictures=pictures[10:]) as server:
+        sound = probe(camera(server)).picture
+    with scripted_rtsp(pictures=[damage(pictures[0]), *pictures[1:]]) as server:
+        found = probe(camera(server))
+    assert found.damaged_pictures >= 5
+    assert np.abs(found.picture.astype(int) - sound).mean() < 1
