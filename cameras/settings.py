@@ -54,6 +54,8 @@ class CameraSettings(BaseModel):
     enabled: bool = True
     detector: str = Field(default="", max_length=256)
     """Name of the box that reads this camera; empty for any."""
+    serial: str = Field(default="", max_length=256)
+    """Serial number that the camera reports by ONVIF; `facend cameras discover` finds it by this."""
     meta: dict[str, str | int | float | bool] = Field(default_factory=dict, max_length=256)
 
     user: str | None = Field(default=None, max_length=1024)

@@ -8,6 +8,7 @@ import click
 
 from cameras.settings import CameraSettings
 from daemon.cli import camera_changes as cli_camera_changes
+from daemon.cli.camera_discovery import discover
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.groups import CommandGroup
 from daemon.cli.options import json_option, settings_option
@@ -178,7 +179,7 @@ def _details(row: Mapping[str, Any]) -> list[str]:
     return [text for text in texts if text]
 
 
-for change in cli_camera_changes.CHANGES:
+for change in (*cli_camera_changes.CHANGES, discover):
     cameras.add_command(change)
 
 COMMANDS = (cameras,)

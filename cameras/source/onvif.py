@@ -1,0 +1,224 @@
+"""Asks an ONVIF camera what it is and what it streams. The only module that imports the ONVIF client."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from cameras.errors import Reason, SourceError
+from pipeline.base.hosts import split_authority
+from pipeline.base.urls import UrlError, mask_url, split_url
+
+PORTS = (80, 8080, 8000, 8899, 2020)
+"""Ports that cameras use for ONVIF, the usual one first."""
+PATH = "/onvif/device_service"
+CONNECT_SECONDS = 2.0
+MAX_PIXELS = 2600 * 1500
+"""More pixels than this cost decoding time and find few more faces."""
+MIN_WIDTH = 1280
+MAX_KEYFRAME_SECONDS = 2.0
+CODECS = ("H264", "H265", "JPEG")
+_NO_AUTHORITY = "authori|NotAuthorized|authenticat|401"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A stream that the camera offers."""
+
+    name: str
+    codec: str
+    width: int
+    height: int
+    fps: float | None
+    keyframe_seconds: float | None
+    """Interval of key frames; None where the camera does not say."""
+    url: str
+    """Without user and password."""
+
+    @property
+    def shown(self) -> str:
+        fps = f", {self.fps:g} frames/s" if self.fps else ""
+        interval = f", a key frame every {self.keyframe_seconds:g} s" if self.keyframe_seconds else ""
+        return f"{self.codec} {self.width}x{self.height}{fps}{interval}"
+
+
+@dataclass(frozen=True, slots=True)
+class OnvifCamera:
+    """What a camera says about itself."""
+
+    service: str
+    """Address of its ONVIF service."""
+    manufacturer: str
+    model: str
+    firmware: str
+    serial: str
+    clock_ahead_seconds: float | None
+    """How far the camera's clock is ahead of this machine's; None where it does not say."""
+    profiles: tuple[Profile, ...]
+
+    @property
+    def recommended(self) -> Profile | None:
+        """The stream for Facend: the largest that is not needlessly large, else the smallest."""
+        usable = [one for one in self.profiles if one.codec in CODECS]
+        fitting = [one for one in usable if one.width * one.height <= MAX_PIXELS]
+        by_size = sorted(fitting or usable, key=lambda one: one.width * one.height)
+        return None if not by_size else by_size[-1 if fitting else 0]
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What to change in the camera's own settings."""
+        found, best = [], self.recommended
+        if best is None:
+            return ("none of its streams has a codec that Facend reads (H.264, H.265, JPEG)",)
+        if best.width < MIN_WIDTH:
+            found.append(f"{best.width} pixels of width show faces at close range only; raise the resolution")
+        if best.keyframe_seconds is not None and best.keyframe_seconds > MAX_KEYFRAME_SECONDS:
+            found.append(
+                f"a key frame every {best.keyframe_seconds:g} s delays the first picture; set the I-frame "
+                "interval (GOP) to 1 or 2 s, and switch smart codecs off"
+            )
+        if best.fps is not None and best.fps < 5:
+            found.append(f"{best.fps:g} frames per second miss people who walk by; set 10 or more")
+        if self.clock_ahead_seconds is not None and abs(self.clock_ahead_seconds) > 60:
+            found.append("its clock is wrong; let it follow an NTP server")
+        return tuple(found)
+
+
+async def services_of(host: str, ports: Sequence[int] = PORTS) -> list[str]:
+    """Addresses of ONVIF services of a host, `host:port` or URL: those whose ports accept connections.
+
+    Raises:
+        SourceError: the host has an invalid name, or no such port is open.
+    """
+    if "://" in host:
+        return [host]
+    try:
+        name, port = split_authority(host)
+    except UrlError as error:
+        raise SourceError(Reason.UNSUPPORTED, f"{mask_url(host)}: {error}") from error
+
+    async def is_open(candidate: int) -> bool:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, writer = await asyncio.open_connection(name, candidate)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        return True
+
+    candidates = ports if port is None else (port,)
+    answers = await asyncio.gather(*map(is_open, candidates))
+    shown = f"[{name}]" if ":" in name else name
+    found = [f"http://{shown}:{number}{PATH}" for number, ok in zip(candidates, answers, strict=True) if ok]
+    if not found:
+        tried = ", ".join(map(str, candidates))
+        message = f"{host}: no ONVIF port is open (tried {tried}); name it as HOST:PORT"
+        raise SourceError(Reason.REFUSED, message)
+    return found
+
+
+async def query(service: str, user: str = "", password: str = "", timeout_seconds: float = 20) -> OnvifCamera:
+    """Ask the camera behind an ONVIF service address. The login is tried once, and never sent in clear.
+
+    Raises:
+        SourceError: it does not answer, speaks no ONVIF, or wants another login.
+    """
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await _query(service, user, password)
+    except TimeoutError:
+        raise SourceError(Reason.TIMEOUT, f"{service}: no answer within {timeout_seconds:g} s") from None
+
+
+async def _query(service: str, user: str, password: str) -> OnvifCamera:
+    # Slow to import: they read the WSDL files of ONVIF, and build a client of them.
+    import re
+
+    from aiohttp import ClientError
+    from onvif import ONVIFCamera, ONVIFError
+    from zeep.exceptions import Error as SoapError
+
+    logging.getLogger("onvif").setLevel(logging.CRITICAL)
+    logging.getLogger("zeep").setLevel(logging.CRITICAL)
+    parts = urlsplit(service)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    camera = ONVIFCamera(parts.hostname or "", port, user, password, adjust_time=True)
+    try:
+        await camera.update_xaddrs()
+        device = await camera.create_devicemgmt_service()
+        about = await device.GetDeviceInformation()
+        media = await camera.create_media_service()
+        profiles = [await _profile(media, one, parts.hostname or "") for one in await media.GetProfiles()]
+    except (SoapError, ONVIFError) as error:
+        if not re.search(_NO_AUTHORITY, str(error), re.IGNORECASE):
+            raise SourceError(
+                Reason.UNSUPPORTED, f"{service}: its ONVIF service reports an error: {error!s:.200}"
+            ) from error
+        wanted = "user or password are wrong" if user else "it wants a login: use --user and --password-stdin"
+        raise SourceError(Reason.UNAUTHORIZED, f"{service}: {wanted}") from error
+    except (ClientError, OSError, ValueError, AttributeError, TypeError) as error:  # not HTTP, or not ONVIF
+        raise SourceError(
+            Reason.UNREACHABLE, f"{service}: no ONVIF service answers there ({type(error).__name__})"
+        ) from error
+    finally:
+        await camera.close()
+    ahead = camera.dt_diff.total_seconds() if camera.dt_diff is not None else None
+    return OnvifCamera(
+        service=service,
+        manufacturer=_text(about, "Manufacturer"),
+        model=_text(about, "Model"),
+        firmware=_text(about, "FirmwareVersion"),
+        serial=_text(about, "SerialNumber"),
+        clock_ahead_seconds=ahead,
+        profiles=tuple(one for one in profiles if one is not None),
+    )
+
+
+async def _profile(media: Any, profile: Any, host: str) -> Profile | None:  # noqa: ANN401  made of WSDL
+    """A profile with its stream; None for one without video."""
+    encoder = getattr(profile, "VideoEncoderConfiguration", None)
+    if encoder is None or getattr(encoder, "Resolution", None) is None:
+        return None
+    answer = await media.GetStreamUri(
+        {
+            "StreamSetup": {"Stream": "RTP-Unicast", "Transport": {"Protocol": "RTSP"}},
+            "ProfileToken": profile.token,
+        }
+    )
+    fps = getattr(getattr(encoder, "RateControl", None), "FrameRateLimit", None)
+    frames = getattr(getattr(encoder, str(encoder.Encoding), None), "GovLength", None)
+    return Profile(
+        name=_text(profile, "Name"),
+        codec=str(encoder.Encoding),
+        width=int(encoder.Resolution.Width),
+        height=int(encoder.Resolution.Height),
+        fps=float(fps) if fps else None,
+        keyframe_seconds=round(frames / fps, 1) if frames and fps else None,
+        url=_reachable(str(answer.Uri), host),
+    )
+
+
+def _reachable(url: str, host: str) -> str:
+    """The stream's URL without a login, under the host that answered: some cameras name an inner address."""
+    public = split_url(url).public
+    parts = urlsplit(public)
+    if not parts.hostname or parts.hostname == host:
+        return public
+    shown = f"[{host}]" if ":" in host else host
+    return parts._replace(netloc=f"{shown}:{parts.port}" if parts.port else shown).geturl()
+
+
+def _text(value: Any, name: str) -> str:  # noqa: ANN401  made of WSDL
+    return str(getattr(value, name, None) or "").strip()[:256]
+
+
+def clock_text(ahead_seconds: float | None) -> str:
+    """The camera's clock against this machine's, as text."""
+    if ahead_seconds is None:
+        return "not told"
+    now = datetime.now(UTC)
+    shift = f"{abs(ahead_seconds):.0f} s {'ahead' if ahead_seconds > 0 else 'behind'}"
+    return "right" if abs(ahead_seconds) < 2 else f"{shift} (here it is {now:%Y-%m-%d %H:%M:%S} UTC)"
