@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
 
+MIN_PERSONS = 40
+"""Persons that a gallery is taken to have at least. A smaller one grows, and the visitors of one site resemble
+each other more than the people of a measurement."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatchRate:
@@ -47,14 +51,13 @@ class Thresholds:
 
         A search for somebody who is not among them finds a person with the probability `fpir`, the false
         positive identification rate of ISO/IEC 19795-1, if the comparisons are independent:
-        FPIR = 1 − (1 − FMR)^persons. It is never below `low`: in a small gallery the rate would allow
-        thresholds at which people of one age and sex, in one light, are confused.
+        FPIR = 1 − (1 − FMR)^persons. It is never below `low`, nor below the threshold for MIN_PERSONS.
 
         Without measured rates it is `medium`.
         """
         if not self.match_rates:
             return self.medium
-        rate = -math.expm1(math.log1p(-fpir) / max(1, persons))
+        rate = -math.expm1(math.log1p(-fpir) / max(MIN_PERSONS, persons))
         return min(1.0, max(self.low, self.at_false_match_rate(rate)))
 
     def at_false_match_rate(self, rate: float) -> float:

@@ -134,10 +134,10 @@ async def test_the_persons_of_other_cameras_do_not_count_for_a_camera_s_threshol
     rule = AutoThreshold(Thresholds(0.95, 0.9, 0.6, match_rates=rates), fpir=0.01)
     async with site.open("camera") as ctx:
         user = await ctx.users.add({})
-        for number in range(20):
+        for number in range(60):
             person = await ctx.persons.add(user, {})
             gallery = "ref_yard" if number else "ref_door"
             await stored(ctx, user, person_facen(number), [gallery], person_id=person["_id"])
         assert await ctx.persons.threshold_for(user, "cam_door", rule) == rule.for_gallery(1)
-        assert await ctx.persons.threshold_for(user, "cam_yard", rule) == rule.for_gallery(19)
-        assert await ctx.persons.threshold_for(user, "persons", rule) == rule.for_gallery(20)
+        assert await ctx.persons.threshold_for(user, "cam_yard", rule) == rule.for_gallery(59)
+        assert await ctx.persons.threshold_for(user, "persons", rule) == rule.for_gallery(60)

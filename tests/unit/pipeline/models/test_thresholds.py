@@ -37,11 +37,12 @@ def test_the_identification_rate_is_held(persons: int) -> None:
 
 
 def test_a_larger_gallery_has_a_higher_threshold_and_a_small_one_no_lax_one() -> None:
-    """It rises with the number of persons, never below `low` and never above 1."""
-    thresholds = [ZOO.for_gallery(persons, 0.003) for persons in (0, 1, 10, 40, 1_000, 40_000, 10**9)]
+    """It rises with the number of persons, never below `low` or that of 40 persons, and never above 1."""
+    thresholds = [ZOO.for_gallery(persons, 0.003) for persons in (0, 1, 40, 1_000, 40_000, 10**9)]
     assert thresholds == sorted(thresholds)
-    assert thresholds[0] == ZOO.low
-    assert ZOO.low < thresholds[3] < ZOO.medium < thresholds[4] < ZOO.strict < thresholds[5] < 1
+    assert thresholds[0] == thresholds[2]
+    assert ZOO.low < thresholds[2] < ZOO.medium < thresholds[3] < ZOO.strict < thresholds[4] < 1
+    assert ZOO.for_gallery(1, 0.1) == ZOO.low
     assert ZOO.for_gallery(10**9, 1e-6) <= 1
 
 
