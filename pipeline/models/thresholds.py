@@ -6,8 +6,8 @@ from itertools import pairwise
 from types import MappingProxyType
 
 MIN_PERSONS = 40
-"""Persons that a gallery is taken to have at least. A smaller one grows, and the visitors of one site resemble
-each other more than the people of a measurement."""
+"""Persons that a gallery is taken to have at least. A smaller one grows, and the visitors of one site
+resemble each other more than those of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
