@@ -12,9 +12,8 @@ from daemon.cli.groups import CommandGroup
 from daemon.cli.output import to_json
 from daemon.cli.store import read_rows
 from store import Context, Face, Users
+from store.queries.faces import all_faces
 from store.queries.people import PersonSummary, all_people
-
-PAGE = 500
 
 
 @click.group(cls=CommandGroup)
@@ -75,12 +74,8 @@ def _print(command: CommandContext, rows: Rows) -> None:
 
 
 async def exported_faces(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
-    """Faces in pages by id, which grows with time: constant memory, and no cursor that can expire."""
-    last = -1
-    while page := await ctx.faces.find(user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=PAGE):
-        for face in page:
-            yield exported_face(face)
-        last = page[-1]["_id"]
+    async for face in all_faces(ctx, user):
+        yield exported_face(face)
 
 
 async def exported_persons(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """`facend galleries`: named sets of faces."""
 
+from dataclasses import asdict
+
 import click
 
 from daemon.cli.context import CommandContext, store_options
@@ -9,8 +11,9 @@ from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows, read_store, with_store
 from daemon.errors import StartError
 from daemon.runtime.terminal import count
-from store import Context, Gallery, Users
-from store.identity.history import persons_in
+from store import Context, Users
+from store.queries import galleries as queries
+from store.queries.galleries import GallerySummary
 
 
 @click.group(cls=CommandGroup)
@@ -23,24 +26,11 @@ def galleries() -> None:
 def list_galleries(command: CommandContext) -> None:
     """List the galleries, with their numbers of faces and persons."""
 
-    async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
-        found = await ctx.galleries.find(user, None, sort=[("name", 1)])
-        return [await _row(ctx, user, gallery) for gallery in found]
-
-    rows = read_rows(command, work)
+    found = read_rows(command, queries.list_galleries)
     if command.as_json:
-        click.echo(to_json(rows))
+        click.echo(to_json([asdict(one) for one in found]))
     else:
-        echo_table(
-            [
-                (
-                    row["name"],
-                    count(int(str(row["faces"])), "face"),
-                    count(int(str(row["persons"])), "person"),
-                )
-                for row in rows
-            ]
-        )
+        echo_table([(one.name, count(one.faces, "face"), count(one.persons, "person")) for one in found])
 
 
 @galleries.command("add")
@@ -49,11 +39,12 @@ def list_galleries(command: CommandContext) -> None:
 def add(command: CommandContext, name: str) -> None:
     """Create a gallery; its name has 1 to 48 characters of A-Z a-z 0-9 _ -."""
 
-    async def work(ctx: Context, user: Users.Model) -> dict[str, object]:
-        return await _row(ctx, user, await ctx.galleries.add(user, name))
+    async def work(ctx: Context, user: Users.Model) -> GallerySummary:
+        await ctx.galleries.add(user, name)
+        return await queries.gallery_summary(ctx, user, name)
 
-    row = with_store(command, work)
-    click.echo(to_json(row) if command.as_json else f"created gallery {name}")
+    made = with_store(command, work)
+    click.echo(to_json(asdict(made)) if command.as_json else f"created gallery {name}")
 
 
 @galleries.command("show")
@@ -63,14 +54,8 @@ def show(command: CommandContext, name: str) -> None:
     """Show the numbers of faces and persons in a gallery, and its dates."""
 
     async def work(ctx: Context, user: Users.Model) -> dict[str, object]:
-        row = await _row(ctx, user, await _gallery(ctx, user, name))
-        first = await ctx.faces.find_one(user, {"gallery": name}, sort=[("timestamp", 1)])
-        last = await ctx.faces.find_one(user, {"gallery": name}, sort=[("timestamp", -1)])
-        return {
-            **row,
-            "first_face": first and first.timestamp,
-            "last_face": last and last.timestamp,
-        }
+        summary = await queries.gallery_summary(ctx, user, name)
+        return {**asdict(summary), **asdict(await queries.gallery_dates(ctx, user, name))}
 
     row = read_store(command, work)
     if command.as_json:
@@ -87,8 +72,7 @@ def drop(command: CommandContext, name: str, yes: bool) -> None:
     """Remove a gallery; its faces stay in their other galleries."""
 
     async def count_faces(ctx: Context, user: Users.Model) -> int:
-        await _gallery(ctx, user, name)
-        return await ctx.faces.count(user, {"gallery": name})
+        return (await queries.gallery_summary(ctx, user, name)).faces
 
     async def remove(ctx: Context, user: Users.Model) -> None:
         await ctx.galleries.remove_one(user, {"name": name})
@@ -101,22 +85,6 @@ def drop(command: CommandContext, name: str, yes: bool) -> None:
     with_store(command, remove)
     row = {"name": name, "faces": faces, "dropped": True}
     click.echo(to_json(row) if command.as_json else f"dropped gallery {name} ({count(faces, 'face')} kept)")
-
-
-async def _gallery(ctx: Context, user: Users.Model, name: str) -> Gallery:
-    found = await ctx.galleries.find_one(user, {"name": name})
-    if found is None:
-        raise StartError(f"there is no gallery {name}; `facend galleries list` shows all galleries")
-    return found
-
-
-async def _row(ctx: Context, user: Users.Model, gallery: Gallery) -> dict[str, object]:
-    return {
-        "name": gallery["name"],
-        "faces": await ctx.faces.count(user, {"gallery": gallery["name"]}),
-        "persons": await persons_in(ctx, user, gallery["name"]),
-        "created": gallery["_id"].generation_time,
-    }
 
 
 COMMANDS = (galleries,)

@@ -18,8 +18,8 @@ from daemon.runtime.terminal import count
 from store import Context, Users
 from store.identity.erasure import Erasure
 from store.identity.erasure_report import Erased, Preview
-from store.identity.history import CameraHistory, History, history
 from store.identity.lookalikes import Double
+from store.queries.person_history import CameraHistory, History, person_history
 from store.spool.files import SpoolFiles
 
 SHOWN_VISITS = 20
@@ -61,7 +61,7 @@ def show(command: CommandContext, person_id: int) -> None:
     """Show a person's visits and cameras, where they are a friend, and why."""
 
     async def work(ctx: Context, user: Users.Model) -> History:
-        return await history(ctx, user, person_id)
+        return await person_history(ctx, user, person_id)
 
     known = read_store(command, work)
     if command.as_json:

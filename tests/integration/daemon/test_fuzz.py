@@ -36,10 +36,10 @@ from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, 
 from store.identity.changes import PersonChanges
 from store.identity.erasure import Erasure
 from store.identity.evidence import EvidenceRules, PersonEvidence, distinct_pairs
-from store.identity.history import history
 from store.identity.references import ReferenceRules, References
 from store.identity.unassigned import UnassignedFaces
 from store.observer import UnobservedStore
+from store.queries.person_history import person_history
 from store.settings import RetentionSettings
 from store.spool.codec import decode, encode
 from store.spool.spool import Spool
@@ -107,7 +107,7 @@ async def read_everything(ctx: Context, user: User, box: Path) -> None:
     await evidence.run_nightly("propose")
     await evidence.proposals()
     for person in (await ctx.persons.find(user, None, limit=3)) or []:
-        await history(ctx, user, person["_id"])
+        await person_history(ctx, user, person["_id"])
         await references.choose(person["_id"], "persons")
     for job in ("retention", "doctor"):
         await JobRuns(ctx.database, "box").last(job)

@@ -14,8 +14,8 @@ from daemon.http.api.services import Services, ServicesDependency
 from daemon.http.errors import HttpError
 from store.accounts.roles import Principal
 from store.identity.changes import PersonChanges
-from store.identity.history import history
 from store.queries.people import PersonSummary, list_people, person_summary
+from store.queries.person_history import person_history
 
 router = APIRouter(tags=["persons"])
 
@@ -151,7 +151,7 @@ async def get_history(
     await services.audit(principal).record(
         principal, "person.history", f"person/{person_id}", address_of(request)
     )
-    known = await history(services.ctx, principal.owner, person_id)
+    known = await person_history(services.ctx, principal.owner, person_id)
     return PersonHistory(
         person=_person(summary),
         cameras=[

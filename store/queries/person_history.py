@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 from store.collections.persons import Person
 from store.collections.users import UserArgument
@@ -12,7 +11,6 @@ from store.errors import NotFoundError
 from store.face import Face
 from store.face_fields import visit_of
 from store.identity.removal import FaceRemoval
-from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 @dataclass(slots=True)
@@ -51,22 +49,7 @@ class History:
     cameras: list[CameraHistory]
 
 
-async def persons_in(ctx: Context, user: UserArgument, gallery: str) -> int:
-    """The number of persons with a face in the gallery."""
-    here: dict[str, Any] = {
-        "owner": await ctx.users.owner(user),
-        "gallery": gallery,
-        "person_id": {"$ne": None},
-    }
-    steps: list[dict[str, Any]] = [{"$match": here}, {"$group": {"_id": "$person_id"}}, {"$count": "persons"}]
-    try:
-        counted = await ctx.database["faces"].aggregate(steps).to_list(1)
-    except DRIVER_ERRORS as error:
-        raise translate_error(error, "faces.persons_in") from error
-    return int(counted[0]["persons"]) if counted else 0
-
-
-async def history(ctx: Context, user: UserArgument, person_id: int) -> History:
+async def person_history(ctx: Context, user: UserArgument, person_id: int) -> History:
     """The person's history. NotFoundError where the user has no such person."""
     person = await ctx.persons.find_one(user, {"_id": person_id})
     if person is None:
