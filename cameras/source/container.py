@@ -6,8 +6,10 @@ are raised outside the handler, without a link to the original.
 
 import stat
 import time
+from collections.abc import Callable
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from cameras.errors import Reason, SourceError
@@ -21,10 +23,23 @@ DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 """A camera that sends larger pictures would take gigabytes of memory for each; a megabyte can hold one."""
 
 
+DecodingDevice = Callable[[CameraSettings], HWAccel | None]
+"""Chooses the hardware device that decodes a camera's stream; None for software."""
+
+
+def software_decoding(_settings: CameraSettings) -> None:
+    """The only `DecodingDevice` so far."""
+    return
+
+
 def open_container(
-    settings: CameraSettings, url: str, options: dict[str, str], container_format: str | None = None
+    settings: CameraSettings,
+    url: str,
+    options: dict[str, str],
+    container_format: str | None = None,
+    device: DecodingDevice = software_decoding,
 ) -> InputContainer:
-    """Open a URL.
+    """Open a URL, to be decoded by the device.
 
     Blocks for up to connect_timeout_seconds for the answer and as long again for the first packets; FFmpeg
     offers no way to interrupt that.
@@ -41,6 +56,7 @@ def open_container(
             options=options | DECODER_OPTIONS,
             metadata_errors="replace",
             timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
+            hwaccel=device(settings),
         )
     except av.FFmpegError as error:
         late = time.monotonic() - began >= settings.connect_timeout_seconds
