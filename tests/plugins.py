@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Healthy:
         return ""
 
     def status(self) -> dict[str, Any]:
-        return {"plugins": self._plugins.status()}
+        return {"plugins": [asdict(report) for report in self._plugins.status()]}
 
 
 class Site:

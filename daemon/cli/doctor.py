@@ -31,8 +31,8 @@ SHOWN = 10
 @click.option(
     "--force",
     is_flag=True,
-    help="With --repair: repair even if so many pictures are missing, or have no face, that the likely cause "
-    "is an unmounted disk or a wrong database; and treat pictures at an unknown location as this box's.",
+    help="With --repair: repair even if the number of pictures that are missing or have no face points to "
+    "an unmounted disk or a wrong database; and treat pictures at an unknown location as this box's.",
 )
 @click.option(
     "--grace-minutes",

@@ -103,9 +103,8 @@ def _announcement(contents: FolderContents) -> str:
     if more := len(persons) - len(shown):
         shown.append(f"{more} more")
     if contents.nameless:
-        shown.append(
-            f"{count(contents.nameless, 'picture')} without a name: of whom they resemble, or of new persons"
-        )
+        nameless = count(contents.nameless, "picture")
+        shown.append(f"{nameless} without a name: assigned to the persons they resemble, or to new ones")
     return f"enrolling {', '.join(shown)}{_left_out(contents, '; left out: ')}"
 
 

@@ -109,7 +109,7 @@ def disable(command: CommandContext, token_or_id: str, user_token_file: Path | N
         user = await find_user(ctx, token_or_id)
         if user["_id"] == mine["_id"] and not yes:
             raise StartError(
-                "this box stores its visits as this user and could not store any more; confirm with --yes"
+                "this box stores its visits as this user, and would stop storing them; confirm with --yes"
             )
         return await _set_active(ctx, user, active=False)
 

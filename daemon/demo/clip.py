@@ -98,16 +98,19 @@ DOOR = (560, 720)
 
 
 def make_demo_clip(path: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write the clip (H.264, 1280×720, 15 frames/s, 40 s) to `path`, which appears only when it is whole.
+    """Write the clip (H.264, 1280×720, 15 frames/s, 40 s) to `path`, which appears only when it is complete.
 
-    `progress` hears the frames done and the frames in all. DemoClipError where insightface's sample
-    picture is missing or not the known one, ClipError where the file cannot be written.
+    `progress` gets the number of rendered frames, and their total.
+
+    Raises:
+        DemoClipError: insightface's sample picture is missing or another one.
+        ClipError: the file cannot be written.
     """
     write_clip(path, demo_frames(sample_picture(), progress), FPS)
 
 
 def demo_frames(sample: Picture, progress: Callable[[int, int], None] | None = None) -> Iterator[Picture]:
-    """The clip's frames, made from the sample picture."""
+    """The clip's frames, rendered from the sample picture."""
     count = SECONDS * FPS
     for number, frame in enumerate(hall_frames(sample, WALKS, count, FPS)):
         yield frame
@@ -116,7 +119,7 @@ def demo_frames(sample: Picture, progress: Callable[[int, int], None] | None = N
 
 
 def hall_frames(sample: Picture, walks: Sequence[Walk], count: int, fps: int) -> Iterator[Picture]:
-    """So many frames of the hall and of those who walk there, made from the sample picture."""
+    """`count` frames of the hall and its visitors, rendered from the sample picture."""
     people = {walk.person: PEOPLE[walk.person] for walk in walks}
     bodies = {number: mipmaps(_body(person)) for number, person in people.items()}
     heads = {number: mipmaps(_head(sample, person)) for number, person in people.items()}
@@ -127,7 +130,7 @@ def hall_frames(sample: Picture, walks: Sequence[Walk], count: int, fps: int) ->
         frame = halls[number % len(halls)].copy()
         grain = noises[(number + 2) % len(noises)]
         seconds = number / fps
-        # The one who started last is the farthest away, and is hidden by those in front.
+        # The last one to start is the farthest away and hidden by those in front.
         for walk in sorted(walks, key=lambda walk: -walk.start):
             if 0 <= seconds - walk.start < WALK_SECONDS:
                 _draw(frame, walk, seconds - walk.start, bodies[walk.person], heads[walk.person], grain)
@@ -135,8 +138,12 @@ def hall_frames(sample: Picture, walks: Sequence[Walk], count: int, fps: int) ->
 
 
 def sample_picture() -> Picture:
-    """insightface's picture of six people, BGR. DemoClipError where it is missing or another one."""
-    # find_spec does not run the package, which would load ONNX Runtime for one JPEG file.
+    """insightface's picture of six people, BGR.
+
+    Raises:
+        DemoClipError: it is missing, or another picture.
+    """
+    # find_spec does not import the package, which would load ONNX Runtime.
     spec = importlib.util.find_spec("insightface")
     folders = spec.submodule_search_locations if spec else None
     if not folders:
@@ -149,14 +156,14 @@ def sample_picture() -> Picture:
     digest = hashlib.sha256(data).hexdigest()
     if digest != SAMPLE_SHA256:
         raise DemoClipError(
-            f"{path} is not the sample picture that the demo knows: sha256 {digest}, "
+            f"{path} is not the sample picture of the demo: sha256 {digest}, "
             f"expected {SAMPLE_SHA256}; install the insightface of requirements.lock"
         )
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
 
 
 def _head(sample: Picture, person: SamplePerson) -> Layer:
-    """The head with a soft edge, as one passes by a camera that is not quite sharp."""
+    """The head, with a soft edge as of a slightly blurred camera."""
     half = int(max(person.half_width, person.half_height) * 1.2)
     border = cv2.copyMakeBorder(sample, half, half, half, half, cv2.BORDER_REPLICATE)
     picture = np.asarray(
@@ -209,15 +216,15 @@ def _draw(
 
 
 def _step(seconds: float) -> float:
-    """How far into the rhythm of the steps, as an angle."""
+    """Phase of the steps, in radians."""
     return 2 * math.pi * seconds / 1.1
 
 
 def place(walk: Walk, seconds: float) -> tuple[float, float, float]:
-    """Where the head is, so long after the start: x and y of its centre in pixels, and its size."""
+    """Position of the head at this time after the start: x and y of its centre in pixels, and its size."""
     done = seconds / WALK_SECONDS
     size = FARTHEST * (walk.nearest / FARTHEST) ** done
-    # Out of the door in the middle, then along a straight line past the camera; the last look is at the edge.
+    # From the door in the middle along a straight line past the camera, to the edge of the picture.
     lane = walk.side * (WIDTH / 2 + 60) / walk.nearest * min(1.0, 0.25 + 1.5 * done)
     x = WIDTH / 2 + (lane + 4 * math.sin(_step(seconds) / 2)) * size
     y = HORIZON + (45 + walk.taller + 5 * math.cos(_step(seconds))) * size

@@ -1,4 +1,4 @@
-"""What the demo's frames are put together from: cut-outs with soft edges, and sensor noise."""
+"""Layers of the demo's frames: cut-outs with soft edges, and sensor noise."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ class Grain:
     darker: Picture
 
     def over(self, picture: MatLike, top: int = 0, left: int = 0) -> Picture:
-        """The picture, which lies at (left, top) of the frame, with this noise."""
+        """The picture, at (left, top) of the frame, with this noise."""
         area = np.s_[top : top + picture.shape[0], left : left + picture.shape[1]]
         noisy = cv2.subtract(cv2.add(picture, self.brighter[area]), self.darker[area])
         return np.asarray(noisy, dtype=np.uint8)
 
 
 def grains(width: int, height: int, count: int, deviation: float = 0.8) -> list[Grain]:
-    """Noise for a few frames that are used in turn; mild unless told. `deviation`: grey levels."""
+    """Noise for `count` frames, used in turn. `deviation`: standard deviation in grey levels."""
     random = np.random.default_rng(2)
     noises = [
         np.rint(random.normal(0, deviation, (height, width, 1))).repeat(3, axis=2) for _ in range(count)
@@ -35,14 +35,14 @@ def grains(width: int, height: int, count: int, deviation: float = 0.8) -> list[
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A cut-out: colours already multiplied by the mask, and how much of what is behind shines through."""
+    """A cut-out: colours premultiplied by the mask, and the transparency."""
 
     colours: Picture
     through: NDArray[np.uint8]
     anchor: tuple[float, float]
     """The pixel that is placed at the centre of the head."""
     scale: float = 1.0
-    """Size of this layer against the sample picture."""
+    """Size of this layer relative to the sample picture."""
 
     @classmethod
     def cut(cls, picture: Picture, mask: NDArray[np.uint8], anchor: tuple[float, float]) -> "Layer":

@@ -1,25 +1,28 @@
-"""Who stands before a door? An answer for a door's controller; this is no door opener by itself.
+"""Advise the controller of a door whether only friends of its camera are present.
 
-A controller asks `GET /access/<camera>` and gets `{"open": true or false, "why": …, "persons": […]}`. Open
-means: within the last seconds a friend of that camera was seen in a good picture, and nobody else. Whatever
-is not certain is closed: a face that was not recognised, is no friend's, or waits to be stored; somebody
-beside the friend whose face was never good enough; one person seen twice at once; a clock that was set; a
-store that does not answer.
+`GET /access/<camera>` returns `{"open": true or false, "why": …, "persons": […]}`. Open means that within
+the last seconds a friend of that camera was seen in a good picture, and no other person. In all doubtful
+cases the answer is closed: a face was not recognised, is not a friend's, or is not stored yet; a person
+beside the friend has no usable picture; one person is seen twice at the same time; the clock was set; the
+store does not answer.
 
-What this cannot see, and what a door needs beside it:
+Limits, and what a door needs in addition:
 
-- It sees faces only: not who turns away, wears a mask, comes after the answer, or holds up a picture of a
-  friend. A door needs a second factor (a card, a PIN), a camera that tells pictures from faces, or a guard.
-- It sees what the camera has posted. Set `posting = "realtime"`, a short `post_interval_seconds`, no `roi`
-  and a low `min_face_px` for its camera; with "overall" a face comes when its visit is over. Let no other
-  plugin refuse sightings of this camera: a stranger who is refused is not seen here.
-- The controller asks anew right before each opening, takes every answer but 200 with `"open": true` for no,
-  and keeps the door open for seconds only. The way out must open without it.
+- Only faces are detected: not people who turn away, wear a mask, arrive after the answer, or hold up a
+  picture of a friend. A door needs a second factor (a card, a PIN), a camera with liveness detection, or
+  a guard.
+- Only posted faces count. Set `posting = "realtime"`, a short `post_interval_seconds`, no `roi` and a low
+  `min_face_px` for the camera; with "overall", faces are posted when the visit has ended. No other plugin
+  may refuse sightings of this camera: a refused stranger is not known here.
+- The controller must ask right before each opening, treat every answer but 200 with `"open": true` as a
+  refusal, and keep the door open for seconds only. The way out must work without it.
+
+Options, in settings.toml:
 
     [plugins.options.friends_only]
     cameras = ["door"]
-    seconds = 5           # how long ago is "now"
-    least_score = -2      # of the friend's picture; the quality score: 0 is perfect, −5 useless
+    seconds = 5           # maximum age of a sighting
+    least_score = -2      # minimum quality score of the friend's picture: 0 is perfect, −5 useless
 """
 
 import time
@@ -34,11 +37,11 @@ from store.mongo.ids import first_id_of
 
 CLOCK_TOLERANCE_SECONDS = 2.0
 WAITING_SECONDS = 60.0
-"""How long a sighting that is not stored keeps the door closed."""
+"""An older sighting that is not stored no longer keeps the door closed."""
 
 
 class Watch:
-    """What the store does not show: sightings that wait to be stored, and a clock that was set."""
+    """Tracks what the store does not show: sightings that are not stored yet, and steps of the clock."""
 
     def __init__(
         self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
@@ -63,7 +66,7 @@ class Watch:
         return [key for key, (cam_id, _) in self._waiting.items() if cam_id == camera]
 
     def distrusts_clock(self, seconds: float) -> bool:
-        """Whether the clock was set, so that older sightings look as if they were of now."""
+        """Whether the clock was set recently, so that older sightings may appear to be recent."""
         step = self._now() - self._monotonic() - self._offset
         if abs(step) > CLOCK_TOLERANCE_SECONDS:
             self._offset += step
@@ -87,10 +90,10 @@ class AccessHandler(BaseHandler):
         return {"open": not why, "why": why or "friends only", "persons": persons}
 
     async def _why_closed(self, camera: str) -> tuple[str, list[int]]:
-        """Why the door stays closed, empty for a friend alone; and the persons who are there."""
+        """Why the door stays closed, empty if only friends are present; and the persons present."""
         now = datetime.now(UTC)
         if await self._clock_was_set(camera, now):
-            return "the clock was set: what is now cannot be told", []
+            return "the clock was set: the age of sightings is unknown", []
         since = now - timedelta(seconds=self.seconds)
         recent = await self.ctx.faces.find(self.user, {"cam_id": camera, "timestamp": {"$gte": since}})
         beside = {visit for face in recent for visit in _details(face).get("beside", ())}
@@ -99,22 +102,22 @@ class AccessHandler(BaseHandler):
             {face["person_id"] for face in [*recent, *others] if face.get("person_id") is not None}
         )
         if await self._waits(camera):
-            return "somebody was seen whose face is not stored yet", persons
+            return "a face was seen and is not stored yet", persons
         if not recent:
-            return "nobody is there", persons
+            return "nobody is present", persons
         if why := _uncertain([*recent, *others], beside):
             return why, persons
         strangers = [
             person for person in persons if not await self.ctx.persons.is_friend(self.user, person, camera)
         ]
         if strangers:
-            return f"no friend: {', '.join(map(str, strangers))}", persons
-        if not any(face["score"] >= self.least_score and self._came_at_once(face) for face in recent):
-            return "no good picture of now", persons
+            return f"not a friend: {', '.join(map(str, strangers))}", persons
+        if not any(face["score"] >= self.least_score and self._stored_at_once(face) for face in recent):
+            return "no recent good picture", persons
         return "", persons
 
     async def _clock_was_set(self, camera: str, now: datetime) -> bool:
-        """Ids of faces only go up with time: one of later than now was made before the clock was set back."""
+        """Ids of faces increase with time: one later than now was assigned before the clock was set back."""
         if self.watch is not None and self.watch.distrusts_clock(self.seconds):
             return True
         latest = now + timedelta(seconds=CLOCK_TOLERANCE_SECONDS)
@@ -126,7 +129,7 @@ class AccessHandler(BaseHandler):
         return any([await self.ctx.faces.count(self.user, query) for query in later])
 
     async def _waits(self, camera: str) -> bool:
-        """Whether a sighting was seen whose face is not stored."""
+        """Whether a sighting was seen whose face is not stored yet."""
         if self.watch is None:
             return False
         query = {"sighting_id": {"$in": self.watch.waiting(camera)}}
@@ -137,8 +140,8 @@ class AccessHandler(BaseHandler):
         query = {"cam_id": camera, "detector_info.visit_id": {"$in": sorted(visits)}}
         return list(await self.ctx.faces.find(self.user, query))
 
-    def _came_at_once(self, face: Face) -> bool:
-        """Not one that waited in the spool while the store was away."""
+    def _stored_at_once(self, face: Face) -> bool:
+        """Whether the face was stored at once, and not after it waited in the spool."""
         if face.timestamp is None:
             return False
         latest = face.timestamp + timedelta(seconds=self.seconds)
@@ -146,17 +149,17 @@ class AccessHandler(BaseHandler):
 
 
 def _uncertain(faces: list[Face], beside: set[str]) -> str:
-    """Why it is not known who these are; empty where it is."""
+    """Why it is uncertain who is present; empty if it is certain."""
     if any(face.get("person_id") is None for face in faces):
-        return "somebody is there who was not recognised"
+        return "a person was not recognised"
     known = {_details(face).get("visit_id"): face["person_id"] for face in faces}
     if not beside <= known.keys():
-        return "somebody is beside whose face was not seen well enough"
+        return "another person was seen without a usable picture of the face"
     for face in faces:
         if any(
             known[visit] == face["person_id"] for visit in _details(face).get("beside", ()) if visit in known
         ):
-            return "one person is there twice: a picture, or a mirror"
+            return "one person is seen twice: a picture, or a mirror"
     return ""
 
 

@@ -1,13 +1,13 @@
-"""Tell another program when somebody comes who was never seen before.
+"""Notify another program of each new person.
 
-Each new person is one POST of JSON to a URL. This is no alarm: nothing is sent of a face that was not seen
-well enough to make a person, and after an outage old sightings come late (compare `captured_at`). A redirect
-is an error, because it would carry the token to another host. Options, in settings.toml:
+Each new person is one POST of JSON to a URL. This is not an alarm: a face whose pictures are too poor to
+create a person is not reported, and after an outage sightings are reported late (compare `captured_at`).
+A redirect is an error, because it would send the token to another host. Options, in settings.toml:
 
     [plugins.options.unknown_webhook]
     url = "https://example.org/hooks/unknown"
-    token = "${credential:webhook}"      # sent as Authorization: Bearer …; may be left out
-    cameras = ["door"]                   # only these; all where it is left out
+    token = "${credential:webhook}"      # sent as Authorization: Bearer …; optional
+    cameras = ["door"]                   # only these; default: all
 """
 
 import json
@@ -19,7 +19,7 @@ from store import Context
 from store.spool.stored_sighting import StoredSighting
 
 SECONDS = 3
-"""Less than plugins.timeout_seconds, so that this file's own error is the one in the log."""
+"""Less than plugins.timeout_seconds, so that the log has this error and not a timeout of the hook."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -40,7 +40,7 @@ class Webhook:
             self._headers["Authorization"] = f"Bearer {token}"
         self._cameras = cameras
 
-    def tell(self, stored: StoredSighting) -> None:
+    def send(self, stored: StoredSighting) -> None:
         """A plain function, so it may block: it runs in a thread, after the sighting is stored."""
         if not stored.created or (self._cameras is not None and stored.cam_id not in self._cameras):
             return
@@ -54,14 +54,14 @@ class Webhook:
             "score": stored.score,
             "thumbnail": stored.thumbnail,
         }
-        request = urllib.request.Request(  # noqa: S310 - the scheme was looked at above
+        request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
             self._url, json.dumps(message).encode(), self._headers
         )
-        # An answer that is an error raises, and is then named in the log and in /status.
+        # An error status raises; the log and /status have the error.
         with _opener.open(request, timeout=SECONDS):
             pass
 
 
 def activate(app: PluginApp, ctx: Context, options: dict[str, Any]) -> None:
     webhook = Webhook(str(options.get("url", "")), options.get("token", ""), options.get("cameras"))
-    app.add_sighting_hook(after=webhook.tell)
+    app.add_sighting_hook(after=webhook.send)

@@ -1,4 +1,4 @@
-"""docs/plugins/friends_only.py: the ways in that it must close."""
+"""docs/plugins/friends_only.py: cases in which the door must stay closed."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -23,15 +23,15 @@ SECONDS = 60
 
 @dataclass
 class Door:
-    """A door with a friend of five days, who is not there at present."""
+    """A door with a friend, seen on five days, who is not present now."""
 
     running: Site
     ctx: Context
     user: User
     spool: Spool
 
-    async def comes(self, person: int, look: int = 50, **given: Any) -> None:
-        """Seen now, unless told otherwise, and stored."""
+    async def record(self, person: int, look: int = 50, **given: Any) -> None:
+        """Record a sighting of the person, by default of now."""
         given.setdefault("captured_at", datetime.now(UTC))
         self.spool.put(sighting(person, look, **given))
         await self.running.record(self.ctx, self.user, self.spool)
@@ -39,7 +39,7 @@ class Door:
     async def was_seen(self, person: int, cam_id: str = "door") -> None:
         now = datetime.now(UTC)
         for days in range(5, 0, -1):
-            await self.comes(person, days, cam_id=cam_id, captured_at=now - timedelta(days=days))
+            await self.record(person, days, cam_id=cam_id, captured_at=now - timedelta(days=days))
 
     async def answer(self, by: User | None = None) -> dict[str, Any]:
         response = await self.running.ask("GET", "/access/door", by or self.user)
@@ -62,9 +62,9 @@ async def door(ctx: Context, user: User, spool: Spool) -> AsyncIterator[Door]:
 
 
 async def test_a_friend_alone_gets_in(door: Door) -> None:
-    """Seen on enough days and there now; other users, other doors and an empty place do not open."""
-    assert await door.is_closed("nobody is there")
-    await door.comes(FRIEND)
+    """Seen on enough days and present now; other users, other cameras and an empty scene do not open."""
+    assert await door.is_closed("nobody is present")
+    await door.record(FRIEND)
     answer = await door.answer()
     assert (answer["open"], answer["why"], len(answer["persons"])) == (True, "friends only", 1)
     assert (await door.answer(await door.ctx.users.add({})))["open"] is False
@@ -73,53 +73,53 @@ async def test_a_friend_alone_gets_in(door: Door) -> None:
 
 
 async def stranger_behind(door: Door) -> str:
-    await door.comes(STRANGER)
-    return "no friend"
+    await door.record(STRANGER)
+    return "not a friend"
 
 
 async def withheld_stranger_behind(door: Door) -> str:
-    await door.comes(STRANGER, shots=1)
+    await door.record(STRANGER, shots=1)
     return "not recognised"
 
 
 async def stranger_in_a_poor_picture(door: Door) -> str:
-    await door.comes(STRANGER, score=-4.0)
+    await door.record(STRANGER, score=-4.0)
     return "not recognised"
 
 
 async def ambiguous_face(door: Door) -> str:
     between = normalise(person_facen(FRIEND) * np.float32(0.55) + person_facen(STRANGER) * np.float32(0.83))
-    await door.comes(STRANGER, facen=between, score=-3.5)
+    await door.record(STRANGER, facen=between, score=-3.5)
     return "not recognised"
 
 
 async def face_that_was_never_posted(door: Door) -> str:
-    await door.comes(FRIEND, 51, beside=("door-behind",))
-    return "not seen well enough"
+    await door.record(FRIEND, 51, beside=("door-behind",))
+    return "without a usable picture"
 
 
 async def two_friends_and_a_stranger(door: Door) -> str:
     await door.was_seen(SECOND_FRIEND)
-    await door.comes(SECOND_FRIEND)
+    await door.record(SECOND_FRIEND)
     assert (await door.answer())["open"] is True
-    await door.comes(STRANGER)
-    return "no friend"
+    await door.record(STRANGER)
+    return "not a friend"
 
 
 async def friend_of_another_camera(door: Door) -> str:
     await door.was_seen(SECOND_FRIEND, "yard")
-    await door.comes(SECOND_FRIEND)
-    return "no friend"
+    await door.record(SECOND_FRIEND)
+    return "not a friend"
 
 
 async def picture_of_the_friend_beside_the_friend(door: Door) -> str:
-    await door.comes(FRIEND, 52, visit_id="picture")
-    await door.comes(FRIEND, 53, visit_id="real", beside=("picture",))
+    await door.record(FRIEND, 52, visit_id="picture")
+    await door.record(FRIEND, 53, visit_id="real", beside=("picture",))
     return "not recognised|twice"
 
 
 async def sighting_that_waits(door: Door) -> str:
-    """The storage of facens is down, so nobody knows who came behind."""
+    """The facen storage is down, so the second person is unknown."""
     handlers = door.running.plugins
     face = door.ctx.faces.wrap_in_model({"sighting_id": "0_waiting"})
     await handlers.admit("0_waiting", sighting(STRANGER, 54, captured_at=datetime.now(UTC)), face)
@@ -127,7 +127,7 @@ async def sighting_that_waits(door: Door) -> str:
 
 
 async def clock_set_back(door: Door) -> str:
-    """Faces from before have later ids than can be made now."""
+    """Earlier faces have later ids than the clock allows now."""
     an_hour_later = first_id_of(int((datetime.now(UTC) + timedelta(hours=1)).timestamp() * 1000))
     face = await door.ctx.faces.find_one(door.user, {"cam_id": "door"})
     assert face is not None
@@ -145,8 +145,8 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 async def test_nobody_gets_in_behind_a_friend(door: Door, way: Callable[[Door], Any]) -> None:
-    """The door is open for the friend, and closes with whoever comes beside, whatever is known of them."""
-    await door.comes(FRIEND)
+    """The door opens for the friend alone, and not once another person is beside them."""
+    await door.record(FRIEND)
     assert (await door.answer())["open"] is True
     reasons = await way(door)
     answer = await door.answer()
@@ -155,34 +155,34 @@ async def test_nobody_gets_in_behind_a_friend(door: Door, way: Callable[[Door], 
 
 
 async def test_a_visit_of_the_past_opens_nothing(door: Door) -> None:
-    """Neither one that is over, nor one that waited in the spool while the store was away."""
-    await door.comes(FRIEND, captured_at=datetime.now(UTC) - timedelta(seconds=SECONDS + 1))
-    assert await door.is_closed("nobody is there")
+    """A visit longer ago than the maximum age does not count."""
+    await door.record(FRIEND, captured_at=datetime.now(UTC) - timedelta(seconds=SECONDS + 1))
+    assert await door.is_closed("nobody is present")
 
 
 async def test_a_poor_picture_of_a_friend_opens_nothing(door: Door) -> None:
-    """It may close the door, but not open it."""
-    await door.comes(FRIEND, score=-2.5)
-    assert await door.is_closed("no good picture")
+    """A poor picture can close the door, but not open it."""
+    await door.record(FRIEND, score=-2.5)
+    assert await door.is_closed("no recent good picture")
 
 
-async def test_a_face_that_came_late_opens_nothing(door: Door) -> None:
-    """Captured within the time, stored long after: a replay from the spool by a clock that was wrong."""
+async def test_a_face_that_was_stored_late_opens_nothing(door: Door) -> None:
+    """Captured recently by its timestamp, stored long after: from the spool, with a wrong clock."""
     plugin = example()
-    await door.comes(FRIEND)
+    await door.record(FRIEND)
     handler = handler_of(plugin, door)
     assert (await handler.get("door"))["open"] is True
     (face,) = await door.ctx.faces.find(
         door.user, {"cam_id": "door", "timestamp": {"$gte": datetime.now(UTC) - timedelta(seconds=SECONDS)}}
     )
     handler.seconds = 0.001 * ((face["_id"] >> 21) - int(face.timestamp.timestamp() * 1000) - 1)
-    assert handler._came_at_once(face) is False
+    assert handler._stored_at_once(face) is False
 
 
 async def test_a_store_that_does_not_answer_opens_nothing(door: Door) -> None:
-    """The answer is a no with its reason."""
+    """The answer is closed, with the reason."""
     plugin = example()
-    await door.comes(FRIEND)
+    await door.record(FRIEND)
     handler = handler_of(plugin, door)
 
     class Away:
@@ -199,8 +199,8 @@ async def test_a_store_that_does_not_answer_opens_nothing(door: Door) -> None:
     }
 
 
-def test_a_clock_that_was_set_is_distrusted_for_as_long_as_it_was_set_by() -> None:
-    """Until then a sighting of before may look like one of now."""
+def test_after_a_step_the_clock_is_distrusted_for_the_length_of_the_step() -> None:
+    """During that time an earlier sighting may appear to be recent."""
     wall, steady = [1000.0], [50.0]
     watch = example().Watch(lambda: wall[0], lambda: steady[0])
     assert watch.distrusts_clock(5) is False
