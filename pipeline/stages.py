@@ -13,6 +13,7 @@ from pipeline.extractor import moved, scaled
 from pipeline.faces.orientation import OrientationMonitor
 from pipeline.models.engine import Models
 from pipeline.rate import EARLY_SECONDS, FrameSampler
+from pipeline.tracking.cuts import CutDetector
 from pipeline.tracking.search_areas import SearchAreas
 from pipeline.tracking.tracker import Track, Tracker, TrackerSettings
 from pipeline.types import Detection, Frame, PipelineObserver, Rectangle, Scene, Sighting
@@ -104,6 +105,7 @@ class CameraStages:
         self._last_analysed: float | None = None
         self._rate = FrameSampler()
         self._search = SearchAreas(settings.full_search_seconds)
+        self._cuts = CutDetector()
         self._places: list[Rectangle] = []
         """Boxes of known faces if a search around them is enough; see `pipeline.tracking.search_areas`."""
         self._seen = False
@@ -149,6 +151,8 @@ class CameraStages:
             self._observer.skipped(self._cam_id, "motion")
             return sightings
         self._last_analysed = now
+        if self._cuts.update(frame.pixels.luma(), now):
+            sightings += self._end_visits()
         detections = self._detect(frame, scene)
         with self._timed("track"):
             seen, ended = self._tracker.update(detections, now, self._appearance.check(frame))
@@ -164,8 +168,14 @@ class CameraStages:
     def finish(self) -> list[Sighting]:
         """Ends all visits at the end of the stream; returns what is left to post."""
         self._last_frame = self._last_analysed = self._size = None
-        self._seen, self._in_view, self._still, self._places = False, False, False, []
+        self._seen = self._in_view = self._still = False
         self._rate.restart()
+        self._cuts.restart()
+        return self._end_visits()
+
+    def _end_visits(self) -> list[Sighting]:
+        """Ends all tracks and visits; returns what is left to post."""
+        self._places = []
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 
     def _known_places(self, seen: Sequence[Track]) -> list[Rectangle]:

@@ -57,8 +57,10 @@ class TrackerSettings:
 class Track:
     """One face over time. Positions in pixels of the full frame, times in seconds of media time."""
 
-    def __init__(self, number: int, detection: Detection, time: float) -> None:
+    def __init__(self, number: int, detection: Detection, time: float, start_score: float = 0.0) -> None:
+        """`start_score`: see `TrackerSettings`."""
         self.number = number
+        self._start_score = start_score
         self.first_seen = time
         self.last_seen = time
         self._accounted = time
@@ -73,6 +75,11 @@ class Track:
     def still_seconds(self) -> float:
         """Seconds without movement up to the last detection."""
         return self.last_seen - self._still_since
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the last detection would begin a track; a doubtful one only continues it."""
+        return self.detection.score >= self._start_score
 
     def unexplained_seconds(self, time: float) -> float:
         """Seconds without a detection and without occlusion."""
@@ -155,7 +162,7 @@ class Tracker:
                 track.occlude(time)
         for detection in new:
             self._last_number += 1
-            track = Track(self._last_number, detection, time)
+            track = Track(self._last_number, detection, time, self._settings.start_score)
             self._tracks.append(track)
             seen.append(track)
         return sorted(seen, key=lambda track: track.number), ended

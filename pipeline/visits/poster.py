@@ -100,7 +100,7 @@ class Poster:
             pack=self._models.pack.name,
             detector_info=_info(post, combined),
             shots=combined.shots,
-            co_visible=tuple(post.visit.co_visible),
+            co_visible=post.visit.co_visible,
             attributes=attributes,
         )
 

@@ -48,14 +48,29 @@ class ShotRules:
     store_unrecognisable: bool
 
 
+_APART = 0.25
+"""Minimum distance between the boxes of two people, as a share of the longer side of one. A detection of hair
+or of a hand adjoins the face that it belongs to."""
+
+
+@dataclass(slots=True)
+class Presence:
+    """A visit as other visits remember it."""
+
+    visit_id: str
+    is_face: bool = False
+    """Whether a shot of it was good enough to post."""
+
+
 @dataclass(slots=True)
 class OngoingVisit:
     id: str
     started_at: datetime
     best: BestShot
     shots: VisitShots
-    co_visible: dict[str, None] = field(default_factory=dict)
-    """Visits that were visible in the same frame with a box of their own, the latest last; an ordered set."""
+    presence: "Presence"
+    beside: dict[str, "Presence"] = field(default_factory=dict)
+    """Visits that were visible in the same frame with a box of their own, by id, the latest last."""
     surest: float = 0.0
     """Highest detector score."""
     upright: bool = False
@@ -69,6 +84,11 @@ class OngoingVisit:
 
     def __post_init__(self) -> None:
         self.seen_at = self.started_at
+
+    @property
+    def co_visible(self) -> tuple[str, ...]:
+        """The ids of the co-visible visits that turned out to be faces: other people."""
+        return tuple(other.visit_id for other in self.beside.values() if other.is_face)
 
     def refine(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
         """As `pipeline.faces.refine.refine`, but checks the orientation only until it is known to be
@@ -106,7 +126,7 @@ class Visits:
         for track in tracks:
             if track.number not in self._visits:
                 self._visits[track.number] = self._begin(track, frame)
-        self._record_co_visibility(tracks)
+        self._record_co_visibility([track for track in tracks if track.is_certain])
         for track in tracks:
             detection, visit = track.detection, self._visits[track.number]
             visit.surest, visit.seen_at = max(visit.surest, detection.score), frame.captured_at
@@ -170,15 +190,16 @@ class Visits:
         moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         best = BestShot(self._rules.posting, self._rules.post_interval_seconds)
         shots = VisitShots(self._rules.shots)
-        return OngoingVisit(f"{self._cam_id}-{moment}-{track.number}", frame.captured_at, best, shots)
+        visit_id = f"{self._cam_id}-{moment}-{track.number}"
+        return OngoingVisit(visit_id, frame.captured_at, best, shots, Presence(visit_id))
 
     def _record_co_visibility(self, tracks: Sequence[Track]) -> None:
-        """Records co-visible visits. Overlapping boxes may be one face detected twice."""
+        """Records co-visible visits. Boxes that overlap or adjoin may belong to one head."""
         for one, other in combinations(tracks, 2):
             here, there = self._visits[one.number], self._visits[other.number]
-            if there.id in here.co_visible and here.id in there.co_visible:
+            if there.id in here.beside and here.id in there.beside:
                 continue
-            if one.detection.bbox.intersection(other.detection.bbox).area == 0:
+            if one.detection.bbox.widened(_APART).intersection(other.detection.bbox).area == 0:
                 _add_co_visible(here, there)
                 _add_co_visible(there, here)
 
@@ -215,6 +236,7 @@ class Visits:
             visit.shots.hold(shot)
         if not visit.best.beaten_by(quality.score):
             return ShotOutcome.NOT_BETTER
+        visit.presence.is_face = True
         # The winning shot has no outcome until it is posted; the replaced one has.
         return ShotOutcome.NOT_BETTER if visit.best.replace(shot) else None
 
@@ -240,10 +262,10 @@ def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
 
 
 def _add_co_visible(visit: OngoingVisit, other: OngoingVisit) -> None:
-    visit.co_visible.pop(other.id, None)
-    visit.co_visible[other.id] = None
-    if len(visit.co_visible) > _MAX_CO_VISIBLE:
-        del visit.co_visible[next(iter(visit.co_visible))]
+    visit.beside.pop(other.id, None)
+    visit.beside[other.id] = other.presence
+    if len(visit.beside) > _MAX_CO_VISIBLE:
+        del visit.beside[next(iter(visit.beside))]
 
 
 def _is_face(track: Track, visit: OngoingVisit) -> bool:

@@ -160,6 +160,21 @@ def test_what_is_no_recognisable_face_is_not_stored(models: Models) -> None:
     assert wall_shot.detector_info["quality"]["recognisability"] == -3
 
 
+def test_what_is_no_face_is_not_co_visible(models: Models) -> None:
+    """Only visits that turned out to be faces count as other people; the wall in each frame does not."""
+    fooled = replace(models, detector=Fooled(models.detector))
+
+    def three() -> Iterable[Frame]:
+        for number in range(12):
+            scene = wall()
+            for person, x in ((2, 130), (5, 250)):
+                placed(scene, portrait(person, 70), x, 96)
+            yield frame(scene, number / 8)
+
+    first, second = run(CameraStages("gate", fooled, StageSettings(), UnobservedPipeline()), three())
+    assert (first.co_visible, second.co_visible) == ((second.visit_id,), (first.visit_id,))
+
+
 def test_every_shot_has_one_outcome(models: Models) -> None:
     """The outcomes add up to the faces that were detected."""
     observer = Counting()

@@ -11,7 +11,7 @@ from pipeline.tracking.appearance_cache import AppearanceCache, face_thumbnail
 from pipeline.types import Detection, Picture, Rectangle
 from pipeline.visits.best_shot import BestShot, Posting
 from pipeline.visits.visit_shots import VisitShots
-from pipeline.visits.visits import OngoingVisit
+from pipeline.visits.visits import OngoingVisit, Presence
 from tests.faces import START, six_faces, six_people
 
 
@@ -28,7 +28,7 @@ class Counting:
 
 
 def a_visit() -> OngoingVisit:
-    return OngoingVisit("gate-1", START, BestShot(Posting.OVERALL, 1.0), VisitShots(4))
+    return OngoingVisit("gate-1", START, BestShot(Posting.OVERALL, 1.0), VisitShots(4), Presence("gate-1"))
 
 
 def test_a_look_that_was_confirmed_is_known_again() -> None:
