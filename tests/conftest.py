@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from hypothesis import settings
 
-# How long one example takes says how busy the machine is, not whether the code is right.
+# No deadline: the time of an example depends on the load of the machine.
 settings.register_profile("facend", deadline=None)
 settings.load_profile("facend")
 

@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_for(what: str, look: Callable[[], Answer], seconds: float, pause: float = 0.05) -> Answer:
-    """The first answer of `look` that is true; fails with `what` after so many seconds."""
+    """The first true result of `look`; fails with `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := look()):
         if time.monotonic() > deadline:
@@ -37,7 +37,7 @@ def wait_for(what: str, look: Callable[[], Answer], seconds: float, pause: float
 
 
 def free_port() -> int:
-    """A port on which nobody listens at this moment."""
+    """A port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -69,7 +69,7 @@ def write_settings(folder: Path, cameras: list[dict[str, Any]], **given: Any) ->
 
 
 def busy_camera(cam_id: str, clip: Path) -> dict[str, Any]:
-    """Settings of a camera that posts several times a second while somebody is in view."""
+    """Settings of a camera that posts several times a second while a face is in view."""
     return {
         "id": cam_id,
         "url": clip.as_uri(),
@@ -198,12 +198,12 @@ class Daemon:
         return int(self.metrics().total("facend_sightings_total", outcome="stored"))
 
     def stores(self, more: int, seconds: float) -> None:
-        """Wait until so many more sightings have been stored."""
+        """Wait until `more` more sightings have been stored."""
         wanted = self.stored() + more
         self.until(f"{more} more stored sightings", lambda: self.stored() >= wanted, seconds)
 
     def empties_its_spool(self, seconds: float) -> None:
-        """Wait until no sighting waits any more."""
+        """Wait until the spool is empty."""
         self.until("an empty spool", lambda: not self.status()["spool"]["sightings"], seconds)
 
     def hang_up(self) -> None:

@@ -75,7 +75,7 @@ def alerts() -> list[Alert]:
 
 
 def parsed(query: str) -> Query:
-    """The metrics and labels that a PromQL query names. Of its grammar no more than that is understood."""
+    """The metrics and labels in a PromQL query. Parses no other part of the grammar."""
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(query)]
     tokens.append((None, ""))
     selectors, grouped_by, place = [], set(), 0

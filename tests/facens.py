@@ -1,4 +1,4 @@
-"""Made facens and faces for tests: as many different people as one likes, without any picture."""
+"""Generated facens and faces of any number of people, without pictures."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ SIZE = 128
 
 
 def person_facen(number: int, size: int = SIZE) -> Facen:
-    """The facen of one of many people; those of two people are as good as unrelated."""
+    """The facen of person `number`; facens of different people are nearly orthogonal."""
     return normalise(np.random.default_rng(number).standard_normal(size).astype(np.float32))
 
 
@@ -33,14 +33,14 @@ def extraction_face(facen: Facen) -> ExtractionFace:
 
 
 def face(facen: Facen, **fields: object) -> Face:
-    """A face object that is not stored yet."""
+    """A face that is not stored yet."""
     made = Face.from_extraction_face(extraction_face(facen))
     made.update(fields)
     return made
 
 
 async def stored(ctx: Context, user: User, facen: Facen, galleries: list[str], **fields: object) -> Face:
-    """A face in the store, and in galleries, which are made where they are missing."""
+    """A stored face in these galleries, which are created if missing."""
     made = await ctx.faces.add(user, face(facen, **fields))
     for gallery in galleries:
         await ctx.galleries.ensure(user, gallery)

@@ -37,7 +37,7 @@ def models_dir() -> Path:
 
 
 def default_models() -> Models:
-    """The default pack, fetched if it is not there yet, loaded once a process."""
+    """The default pack, fetched if missing, loaded once per process."""
     found = _load_default()
     if isinstance(found, ModelError):
         missing(f"the model files are not in {models_dir()} and cannot be fetched: {found}")
@@ -46,7 +46,7 @@ def default_models() -> Models:
 
 @functools.cache
 def _load_default() -> Models | ModelError:
-    """Tried once: where there is no network, every further attempt would take as long as the first."""
+    """Tried once: without a network, each attempt takes as long as the first."""
     pack = resolve("opencv-zoo", models_dir())
     try:
         fetch(pack, models_dir())
@@ -106,7 +106,7 @@ def _grain(width: int, height: int) -> Picture:
 
 
 def placed(scene: Picture, portrait: Picture, x: float, y: float) -> Rectangle:
-    """Draws the portrait into the scene with its middle at (x, y), and says where it lies."""
+    """Draws the portrait into the scene, centred at (x, y), and returns its box."""
     side = portrait.shape[0]
     left, top = round(x - side / 2), round(y - side / 2)
     box = Rectangle(left, top, left + side, top + side)
@@ -166,7 +166,7 @@ def scrfd_directory() -> Path:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Whole or not at all: other test processes may look at the same folder."""
+    """Written atomically: other test processes may read the same folder."""
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as file:
         file.write(data)
     Path(file.name).replace(target)

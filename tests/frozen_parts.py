@@ -173,7 +173,7 @@ def slow_hook(scene: Scene) -> None:
 
 
 def slow_disk(scene: Scene) -> None:
-    """No fsync returns any more; a snapshot of the facens is written all the time."""
+    """fsync does not return; a snapshot of the facens is being written all the time."""
     (scene.folder / "site").mkdir()
     (scene.folder / "site" / "sitecustomize.py").write_text(SLOW_DISK.format(flag=str(scene.flag("disk"))))
     before = os.environ.get("PYTHONPATH", "")

@@ -174,7 +174,7 @@ class Generator:
         return self.one(self.text(), *numbers, True, False, None)
 
     def damaged(self, content: bytes) -> bytes:
-        """A file after somebody or the disk has changed it."""
+        """A copy of the file with random damage."""
         data = bytearray(content)
         for _ in range(self.random.randrange(1, 5)):
             place = self.random.randrange(len(data) + 1)

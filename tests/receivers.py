@@ -1,4 +1,4 @@
-"""A real web server that receives webhooks and answers as it is told."""
+"""A real web server that receives webhooks and sends a given answer."""
 
 import threading
 import time

@@ -92,7 +92,7 @@ class Outcome:
 
 
 def soak(folder: Path, clip: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
-    """Runs the daemon on four RTSP cameras that play the clip, and tells in lines how it is."""
+    """Runs the daemon on four RTSP cameras that play the clip, and prints measurements."""
     with rtsp_server(dict.fromkeys(CAMERAS, clip)) as server:
         cameras = [{"id": name, "url": server.url(name), "max_fps": plan.max_fps} for name in CAMERAS]
         settings = write_settings(folder, cameras, log_level="info")

@@ -21,7 +21,7 @@ def picture_path(url: str) -> Path:
 
 
 def block(folder: Path) -> None:
-    """Nothing can be written there any more: a file takes the folder's place."""
+    """Makes the folder unwritable: a file takes its place."""
     folder.write_text("in the way")
 
 

@@ -58,7 +58,7 @@ class TcpProxy:
         self._start(self._accept, listener)
 
     def refuse(self) -> None:
-        """Nobody listens any more, and what was open is cut."""
+        """Stops listening, and cuts open connections."""
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -152,7 +152,7 @@ class TcpProxy:
         return False
 
     def _throttle(self, size: int) -> None:
-        """Wait as long as so many bytes take; a knob that is turned meanwhile counts at once."""
+        """Wait for the transfer time of the bytes; a changed rate takes effect at once."""
         began = time.monotonic()
         while (rate := self.bytes_per_second) and time.monotonic() - began < size / rate:
             time.sleep(LOOK_SECONDS)

@@ -23,7 +23,7 @@ def demo_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven seconds in which somebody is in view from the first frame on."""
+    """Seven seconds with a visitor in view from the first frame on."""
     path = tmp_path_factory.mktemp("clips") / "short.mp4"
     frames = islice(demo_frames(sample_picture()), DENSE_FRAMES.start, DENSE_FRAMES.stop)
     write_clip(path, frames, FPS)

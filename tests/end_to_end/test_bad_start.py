@@ -19,7 +19,7 @@ def only_line(text: str) -> str:
 
 
 def test_wrong_settings_end_it_with_status_2_and_a_line_for_each_fault(tmp_path: Path) -> None:
-    """A key that does not exist, a value out of range and an unknown scheme, all told at once."""
+    """A key that does not exist, a value out of range and an unknown scheme are reported together."""
     settings = write_settings(
         tmp_path,
         [{"id": "hall", "url": "gopher://10.0.0.7/main"}],
@@ -49,7 +49,7 @@ def test_a_port_in_use_ends_it_with_status_1(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_that_cannot_be_written_ends_it_with_status_2(tmp_path: Path) -> None:
-    """A file stands where the folder's parent should be."""
+    """The parent of the folder is a file."""
     (tmp_path / "file").touch()
     settings = write_settings(tmp_path, [], data_dir=str(tmp_path / "file" / "data"))
     done = facend("run", "--settings", settings)
@@ -58,7 +58,7 @@ def test_a_data_folder_that_cannot_be_written_ends_it_with_status_2(tmp_path: Pa
 
 
 def test_a_second_daemon_on_the_same_data_is_refused(tmp_path: Path) -> None:
-    """Status 1, and the line names the process that runs already; that one goes on."""
+    """Status 1, and the line names the running process, which continues."""
     settings = write_settings(tmp_path, [])
     with daemon(settings) as process:
         process.running()

@@ -93,7 +93,7 @@ def box(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Iterator[Box]:
 
 @pytest.fixture(autouse=True)
 def hall_goes_on(box: Box) -> Iterator[None]:
-    """Whatever happens to others, the camera that nobody changes keeps its thread and its counts."""
+    """A camera that is not changed keeps its thread and its counts while others change."""
     before = box.process.camera("hall")
     yield
     after = box.process.camera("hall")
@@ -165,7 +165,7 @@ def test_cameras_of_the_collection_run_and_end(box: Box) -> None:
 
 
 def test_a_password_reaches_the_camera_and_no_document(box: Box) -> None:
-    """It lies on this box, for the service alone; a changed one takes effect, and goes with the camera."""
+    """It is kept on this box for the service only; a change takes effect; it is removed with the camera."""
     nobody = f"rtsp://viewer:{PASSWORD}@127.0.0.1:{free_port()}/live?token={PASSWORD}"
     added = box.cameras("add", "safe", nobody)
     assert added.well, added.err

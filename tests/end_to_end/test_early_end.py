@@ -31,14 +31,14 @@ def started(settings: Path, **environment: str) -> Iterator[subprocess.Popen[str
 
 
 def takes_sigterm(process: subprocess.Popen[str]) -> bool:
-    """Whether it has a handler for SIGTERM, as Linux tells of every process."""
+    """Whether it has a handler for SIGTERM, from /proc."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     (caught,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
     return bool(caught >> signal.SIGTERM - 1 & 1)
 
 
 def test_a_service_that_is_stopped_while_it_loads_ends_well(tmp_path: Path) -> None:
-    """SIGTERM in the first moment: status 0 as at any other time, and not a word of failure."""
+    """SIGTERM during startup: status 0 as at any other time, and no error."""
     with started(write_settings(tmp_path, [])) as process:
         wait_for("a handler for SIGTERM", lambda: takes_sigterm(process), 20, pause=0.001)
         process.terminate()
@@ -48,7 +48,7 @@ def test_a_service_that_is_stopped_while_it_loads_ends_well(tmp_path: Path) -> N
 
 
 def test_a_reload_while_it_loads_ends_nothing(tmp_path: Path) -> None:
-    """SIGHUP in the first moment: it goes on, until SIGTERM."""
+    """SIGHUP during startup: the process continues until SIGTERM."""
     with started(write_settings(tmp_path, [])) as process:
         wait_for("a handler for SIGTERM", lambda: takes_sigterm(process), 20, pause=0.001)
         process.send_signal(signal.SIGHUP)
@@ -65,7 +65,7 @@ def children(process: subprocess.Popen[str]) -> list[int]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_download_of_models_is_broken_off(tmp_path: Path, number: int, status: int) -> None:
-    """An index that never answers. Ctrl-C reaches pip as well; nobody speaks of models that cannot be had."""
+    """An index that never answers. Ctrl-C reaches pip as well; no error about missing models is printed."""
     settings = write_settings(tmp_path, [], models={"folder": str(tmp_path / "models")})
     with socket.create_server(("127.0.0.1", 0)) as index:
         url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"

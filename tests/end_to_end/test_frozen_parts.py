@@ -1,4 +1,4 @@
-"""SIGTERM while parts around the daemon do not answer any more."""
+"""SIGTERM while other processes are frozen."""
 
 from pathlib import Path
 

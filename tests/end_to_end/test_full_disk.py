@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_at_the_start_is_said_in_one_line(tmp_path: Path) ->
 
 
 def test_a_read_only_data_folder_is_said_in_one_line(tmp_path: Path) -> None:
-    """Status 2: somebody has to change something first."""
+    """Status 2: the settings or the environment must be changed first."""
     with small_disk(tmp_path / "data", 1) as disk:
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         done = facend("run", "--settings", write_settings(tmp_path, []))

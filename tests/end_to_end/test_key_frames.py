@@ -11,7 +11,7 @@ from tests.end_to_end.stored import documents
 
 FIRST_SECONDS = 6.0
 PERIOD_SECONDS = 10.0
-"""Somebody comes every ten seconds, and is in view for four."""
+"""A visitor comes every ten seconds, and is in view for four."""
 
 
 def test_nobody_is_missed_and_everybody_is_the_same_person(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nothing that was accepted is lost, and nothing stored twice, whoever is killed and when."""
+"""No accepted sighting is lost or stored twice, whichever process is killed, and when."""
 
 import os
 import random
@@ -98,7 +98,7 @@ def test_a_second_signal_ends_it_at_once_and_what_was_accepted_waits(
 
 
 def test_a_store_that_hangs_does_not_hold_up_the_end(short_clip: Path, tmp_path: Path) -> None:
-    """SIGTERM while mongod does not answer any more: status 0 within ten seconds, and mongod is gone."""
+    """SIGTERM while mongod hangs: status 0 within ten seconds, and mongod is gone."""
     settings = write_settings(tmp_path, [busy_camera("hall", short_clip)])
     with daemon(settings) as process:
         process.ready()

@@ -91,7 +91,7 @@ def states(process: Daemon) -> dict[str, str]:
 
 
 def test_kills_double_no_effect_of_a_plugin(short_clip: Path, tmp_path: Path) -> None:
-    """Kill -9 again and again: each face has the note of one life, and no face is told of twice."""
+    """Repeated kill -9: each face is annotated by one run, and no face is notified twice."""
     moments = random.Random(SEED)  # noqa: S311 - repeatable, no secret
     settings = settings_with(tmp_path, [busy_camera("hall", short_clip)])
     accepted: list[str] = []

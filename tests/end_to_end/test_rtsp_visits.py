@@ -125,7 +125,7 @@ def test_every_person_is_one_of_the_six_and_always_the_same(watched: Watched) ->
 
 
 def test_a_visitor_is_new_once_and_known_afterwards(watched: Watched) -> None:
-    """Each person was made for one face, the first; nobody is a friend on the first day."""
+    """Each person was created for one face, the first; on the first day there are no friends."""
     for person in {face["person_id"] for face in watched.faces}:
         theirs = [face for face in watched.faces if face["person_id"] == person]
         theirs.sort(key=lambda face: face["timestamp"])

@@ -59,7 +59,7 @@ RULES = ReferenceRules(min_score=-3.0, min_shots=1)
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """The log of so many inputs is of use to nobody."""
+    """Logging is off: the inputs cause too many lines."""
     with structlog.testing.capture_logs():
         yield
 

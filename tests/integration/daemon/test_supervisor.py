@@ -62,7 +62,7 @@ class Box:
         return self.metrics.registry.get_sample_value("facend_frame_age_seconds_count", {"camera": cam_id})
 
     async def frames(self, cam_id, more=3):
-        """Wait until the camera has given so many more frames."""
+        """Wait until the camera has decoded `more` frames."""
         wanted = self.camera(cam_id).frames_decoded + more
         async with asyncio.timeout(20):
             while self.camera(cam_id).frames_decoded < wanted:  # noqa: ASYNC110 - a look from outside
@@ -94,7 +94,7 @@ async def test_the_cameras_that_are_wanted_run(box, clip):
 
 
 async def test_a_camera_whose_settings_stay_is_not_touched(box, clip):
-    """Its thread goes on through a change of the others: its count of frames never begins anew."""
+    """Its thread continues while others change: its count of frames does not restart."""
     await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door")])
     await box.frames("hall", 5)
     before = box.camera("hall")
@@ -229,7 +229,7 @@ async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
 
 
 async def test_a_camera_that_cannot_be_decoded_in_time_says_so(box, clip, monkeypatch):
-    """Unless its settings ask for no more than is decoded then."""
+    """Unless its settings request key frames only."""
     monkeypatch.setattr(DecodeLoad, "overloaded", True)
     await box.supervisor.apply([settings(clip, "hall"), settings(clip, "door", decode="keyframes")])
     await box.frames("hall")

@@ -33,7 +33,7 @@ LAYOUTS = pytest.mark.parametrize(
 
 
 async def exchange(ctx: Context, user: User, face: Face, gallery: str, number: int) -> None:
-    """What is searched for a face is another facen than MongoDB's, as after a time when nobody looked."""
+    """The facen storage has another facen of a face than MongoDB, as after missed changes."""
     assert await ctx.facens.remove(user["_id"], gallery, face["_id"])
     await ctx.facens.add(user["_id"], gallery, face["_id"], person_facen(number))
 
@@ -47,7 +47,7 @@ async def finds(ctx: Context, user: User, gallery: str, face: Face) -> bool:
 async def test_what_is_searched_is_put_right(
     store_settings: StoreArguments, layout: FacensSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Facens that are others, missing, too many, unusable; told how far it is; a second run finds nothing."""
+    """Different, missing, surplus and unusable facens; progress is reported; a second run finds nothing."""
     monkeypatch.setattr(comparing, "AT_ONCE", 7)
     async with store_settings.open(**PACK, facens_settings=layout) as ctx:
         user = await ctx.users.add({})

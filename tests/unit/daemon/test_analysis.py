@@ -85,7 +85,7 @@ def running(tmp_path, monkeypatch):
 
 
 def test_what_a_frame_shows_is_safe_in_the_spool(running):
-    """A sighting of a frame is a file before anybody else hears of it."""
+    """A sighting is written to disk before anything else is notified."""
     slot = running.camera("door", ScriptedStages({1.0: [sighting(score=-0.5)]}))
     slot.put(frame(PICTURE, 1.0))
     wait_for("the sighting", lambda: running.waiting() == [-0.5], 5)
@@ -111,7 +111,7 @@ def test_a_frame_that_comes_while_the_thread_looks_elsewhere_is_not_overlooked(r
 
 
 def test_the_end_of_a_stream_finishes_its_visits(running):
-    """A break posts what the tracks in progress have to say, and the camera goes on afterwards."""
+    """An interruption posts the visits in progress, and the camera continues afterwards."""
     stages = ScriptedStages({2.0: [sighting(2, score=-2.0)]}, last=[sighting(1, score=-1.0)])
     slot = running.camera("door", stages)
     slot.put(frame(PICTURE, 1.0))

@@ -118,7 +118,7 @@ def test_each_alert_has_a_test_in_which_it_fires():
 
 
 def test_the_dashboard_asks_the_chosen_prometheus():
-    """No panel is tied to one data source, none lies over another, and boxes can be chosen everywhere."""
+    """No panel has a fixed data source, none overlaps another, and each can be filtered by box."""
     dashboard = json.loads(DASHBOARD.read_text())
     taken = set()
     for panel in dashboard["panels"]:

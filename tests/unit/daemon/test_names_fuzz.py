@@ -65,7 +65,7 @@ def test_an_id_of_a_person_is_a_number(person_id: object) -> None:
 @given(name=names)
 @settings(max_examples=50)
 def test_no_secret_outside_its_folder_is_read_written_or_removed(name: str) -> None:
-    """Whoever may write to the collection of cameras names secrets; other files stay out of reach."""
+    """Writers of the cameras collection can refer to secrets, but not to other files."""
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder, "secret")
         outside.write_bytes(OUTSIDE)

@@ -102,7 +102,7 @@ def rebuild(process: Daemon, token: str, *this: str) -> None:
 
 @pytest.mark.timeout(600)
 def test_people_are_enrolled_looked_up_checked_and_erased_while_the_daemon_runs(tmp_path: Path) -> None:
-    """The daemon knows enrolled people at once and erased ones no more, and checks its own storage."""
+    """The daemon recognises enrolled people at once, forgets erased ones, and checks its own storage."""
     people = tmp_path / "people"
     for number, name in enumerate(("Ann", "Bob")):
         (people / name).mkdir(parents=True)

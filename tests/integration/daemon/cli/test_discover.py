@@ -1,4 +1,4 @@
-"""`facend cameras discover` against a virtual ONVIF camera that nobody here wrote."""
+"""`facend cameras discover` against an independent virtual ONVIF camera."""
 
 import json
 import subprocess

@@ -65,7 +65,7 @@ def test_what_cannot_be_done_is_one_line(box: Box) -> None:
 
 
 async def test_facens_are_made_anew_from_the_stored_pictures(store_settings: StoreArguments) -> None:
-    """Broken off and begun again; a face without a picture is left out, and nobody opens it on the way."""
+    """An interrupted run resumes; a face without a picture is skipped; meanwhile no store can be opened."""
     models = default_models()
     async with store_settings.open(facen_size=512, pack="old pack") as ctx:
         user = await ctx.users.add({})
@@ -121,7 +121,7 @@ def test_the_command_makes_facens_anew(box: Box) -> None:
 
 
 class BrokenOffError(Exception):
-    """Somebody ended the run."""
+    """The run was interrupted."""
 
 
 def break_off(_: int) -> None:

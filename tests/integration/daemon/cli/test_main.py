@@ -129,7 +129,7 @@ def test_no_command_is_left_out_of_the_list():
     ],
 )
 def test_a_command_loads_what_it_needs_and_no_more(tmp_path, arguments, not_loaded):
-    """Nobody waits seconds for a list of commands, or for the verdict on the settings."""
+    """The list of commands and the check of the settings need no slow imports."""
     settings = str(write_settings(tmp_path, [CAMERA]))
     command = [word.format(settings) for word in arguments.split()]
     program = f"""
@@ -231,7 +231,7 @@ def test_the_man_page_has_every_command_and_option(tmp_path):
 
 @pytest.mark.parametrize("redirection", [">/dev/full", "2>&- <&-", ">&- 2>&- <&-"])
 def test_no_room_for_what_is_printed_is_no_fault_of_facend(tmp_path, redirection):
-    """One line and status 1 on a full disk; where nobody wants to read, all goes on without a word."""
+    """One line and status 1 on a full disk; a closed pipe is ignored."""
     path = write_settings(tmp_path, [CAMERA])
     command = ["sh", "-c", f'exec "$@" {redirection}', "sh", FACEND, "check", "--settings", path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)

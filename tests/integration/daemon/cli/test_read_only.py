@@ -127,7 +127,7 @@ def test_documents_of_a_later_version_are_refused(
 def test_root_leaves_nothing_in_the_folder_of_a_service(
     facend: Command, tmp_path: Path, command: str
 ) -> None:
-    """Every command is refused before it makes a file, and names the user as whom it works."""
+    """Every command is refused before it creates a file, and names the user to run it as."""
     settings = write_settings(tmp_path, [], models={})
     data = tmp_path / "data"
     data.mkdir(mode=0o700)

@@ -56,7 +56,7 @@ def test_a_reference_that_leads_nowhere_is_named() -> None:
 
 
 def test_a_secret_is_overwritten_in_the_list_of_processes() -> None:
-    """Every time it stands there; the other arguments stay."""
+    """Each occurrence; the other arguments stay."""
     code = (
         "import sys; from pathlib import Path; from daemon.cli import secrets;"
         "secrets.argument(sys.argv[1], 'URL'); print(Path('/proc/self/cmdline').read_bytes())"

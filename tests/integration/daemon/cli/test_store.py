@@ -196,7 +196,7 @@ def test_a_persons_times_are_those_of_the_days_that_count(box: Box) -> None:
 
 
 def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
-    """Two persons become one and two again; what was done stands in a list; a mistake is one line."""
+    """Two persons are merged and separated again; the changes are listed; an error is one line."""
     one, other = visits(box, (1, 0, "door"), (2, 0, "door"))
     (merged,) = box.json("persons", "merge", str(one), str(other))
     assert (merged["kind"], merged["faces"], merged["state"]) == ("merge", 1, "done")
@@ -209,7 +209,7 @@ def test_persons_are_merged_and_the_change_is_told_and_undone(box: Box) -> None:
 
 
 def test_a_person_is_renamed_and_split(box: Box) -> None:
-    """The name stands in the list and the change in the history; named faces become another person's."""
+    """The list has the name and the history the change; the named faces get another person."""
     person, *_ = visits(box, (1, 0, "door"), (1, 1, "door"))
     box.text("persons", "rename", str(person), "Anna")
     assert [one["name"] for one in box.json("persons", "list")] == ["Anna"]
@@ -307,7 +307,7 @@ def test_enrolling_a_folder_reports_and_fails_where_nothing_is_taken(box: Box, t
 
 
 def test_a_reader_who_has_seen_enough_ends_an_export_quietly(box: Box) -> None:
-    """`facend export faces | head`: status 0 and not a word about the pipe."""
+    """`facend export faces | head`: status 0 and no message about the pipe."""
     visits(box, (1, 0, "door"))
     read, write = os.pipe()
     os.close(read)

@@ -101,7 +101,7 @@ def shown_for(path: Path, text: str, *, service: bool) -> str:
 def test_any_value_under_any_key_is_taken_or_refused_by_name(
     path: Path, settings: dict[str, Any], service: bool
 ) -> None:
-    """Whatever stands in any section: settings, or a line for each fault that begins with file and key."""
+    """Any content of any section gives settings, or a line for each error that begins with file and key."""
     text = "\n".join(f"{toml(key)} = {toml(value)}" for key, value in settings.items())
     lines = [redact_text(f"{path}: {key:.80}:", pairs=False) for key in settings]
     keys = tuple(line.removeprefix(f"{path}: ").removesuffix(":") for line in SettingsError(lines).problems)

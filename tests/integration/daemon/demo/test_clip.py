@@ -34,7 +34,7 @@ def test_the_frames_are_the_same_every_time(sample: np.ndarray) -> None:
 
 
 def test_progress_counts_up_to_all_frames(sample: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The progress callback hears each frame once, and how many there are in all."""
+    """The progress callback gets each frame's number once, and the total."""
     monkeypatch.setattr(demo_clip, "SECONDS", 1)
     heard: list[tuple[int, int]] = []
     frames = list(demo_clip.demo_frames(sample, lambda done, count: heard.append((done, count))))

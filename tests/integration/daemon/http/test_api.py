@@ -119,7 +119,7 @@ async def with_token(ctx: Context, http: httpx.AsyncClient, user: User, role: Ro
 
 
 async def visitor(ctx: Context, user: User, number: int, *cameras: str) -> tuple[int, list[int]]:
-    """A person whom these cameras have seen; returns the ids of person and faces."""
+    """Store a person seen by these cameras; returns the ids of person and faces."""
     person = await ctx.persons.add(user, {"name": f"visitor {number}"})
     photo, ids = Image(sample_path().read_bytes()), []
     for cam_id in cameras:
@@ -179,7 +179,7 @@ async def test_a_viewer_sees_only_its_cameras(ctx: Context, http: httpx.AsyncCli
 
 
 async def test_roles_limit_what_may_be_done(ctx: Context, http: httpx.AsyncClient, user: User) -> None:
-    """A viewer changes nothing, an operator manages nothing, an auditor sees nobody."""
+    """A viewer may not change data, an operator may not manage, and an auditor may not see persons."""
     person, _ = await visitor(ctx, user, 1, "door")
     rename = {"json": {"name": "Sam"}}
     routes: list[tuple[str, str, dict[str, Any], set[Role]]] = [

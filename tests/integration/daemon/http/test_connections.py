@@ -101,7 +101,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_half_requests_give_way_to_whole_ones() -> None:
-    """Five hundred clients that send half a request: no more than allowed stay, and others are served."""
+    """Five hundred clients send half a request: the allowed number stays connected, others are served."""
     async with server() as site:
         halves = [await site.open(HALF) for _ in range(500)]
         assert len(site.connections) <= 20

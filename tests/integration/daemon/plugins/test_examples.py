@@ -138,7 +138,7 @@ async def test_the_webhook_tells_of_new_persons_alone(
 async def test_a_webhook_that_answers_with_an_error_is_named(
     ctx: Context, user: User, spool: Spool, receiver: Receiver
 ) -> None:
-    """Storing goes on, and /status shows what the receiver said; a plugin without its URL does not start."""
+    """Storing continues, and /status shows the receiver's error; a plugin without its URL does not start."""
     receiver.status = 500
     spool.put(sighting(1))
     options = {"unknown_webhook": {"url": receiver.url}}

@@ -1,4 +1,4 @@
-"""Plugins that fail: each is named, and nobody else notices."""
+"""Plugins that fail: each is reported, and others are not affected."""
 
 import asyncio
 import threading

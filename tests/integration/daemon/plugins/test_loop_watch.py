@@ -44,7 +44,7 @@ def plugin(folder: Path, body: str) -> Plugin:
     ],
 )
 async def test_a_plugin_that_blocks_the_loop_is_named_and_broken_off(tmp_path, watch, body):
-    """In a sleep, in an endless loop, and where it keeps every Exception to itself; the loop goes on."""
+    """In a sleep, in an endless loop, and where it catches every Exception; the event loop continues."""
     blocker = plugin(tmp_path, body)
     activate = loader.load(blocker)
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})
@@ -87,7 +87,7 @@ async def test_a_signal_that_ends_the_process_is_not_broken_off(tmp_path, watch,
 
 
 async def test_a_plugin_that_waits_as_it_should_is_left_alone(tmp_path, watch):
-    """Long waits with await hold up nobody."""
+    """Long waits with await block nothing."""
     blocker = plugin(tmp_path, "    import asyncio\n    await asyncio.sleep(0.8)\n    return 'done'")
     activate = loader.load(blocker)
     watch.start(asyncio.get_running_loop(), {str(blocker.path): blocker.name})

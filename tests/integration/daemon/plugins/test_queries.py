@@ -25,7 +25,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_client_cannot_ask_for_too_much(store_settings: StoreArguments, tmp_path: Path) -> None:
-    """A query that takes too long and one with too many documents are told apart from an absent MongoDB."""
+    """A slow query and one with too many documents have other errors than an unavailable MongoDB."""
     settings = store_settings.settings.model_copy(update={"query_timeout_seconds": 0.3})
     async with Context.open(settings, store_settings.persons, data_dir=store_settings.data_dir) as ctx:
         user = await ctx.users.add({})

@@ -57,7 +57,7 @@ async def test_sightings_are_annotated_before_they_are_stored(
 async def test_a_refused_sighting_leaves_nothing_and_is_counted(
     ctx: Context, user: User, spool: Spool, notes: Path, tmp_path: Path
 ) -> None:
-    """No face, no person, no picture, nothing in the spool or beside it; the reason stands in /status."""
+    """No face, person or picture is stored, the spool is empty, and /status has the reason."""
     for look in range(3):
         spool.put(sighting(1, look, cam_id="closed"))
     kept = spool.put(sighting(2))
@@ -110,7 +110,7 @@ async def test_a_replay_before_the_face_is_stored_asks_again(ctx: Context, user:
 async def test_hooks_after_storing_are_told_once_of_each(
     ctx: Context, user: User, spool: Spool, tmp_path: Path
 ) -> None:
-    """In order, with person and pictures; a failing one is named and the others are told."""
+    """In order, with person and pictures; a failing hook is reported and the others are notified."""
     text = """
 from daemon.plugins import BaseHandler
 def activate(app, ctx, options):
@@ -145,7 +145,7 @@ def activate(app, ctx, options):
 async def test_a_hanging_hook_does_not_stop_the_storing(
     ctx: Context, user: User, spool: Spool, tmp_path: Path
 ) -> None:
-    """Every sighting is stored; after five failures the hook rests and costs no more time."""
+    """Every sighting is stored; after five failures the hook is suspended and takes no time."""
     text = """
 import threading
 def activate(app, ctx, options):

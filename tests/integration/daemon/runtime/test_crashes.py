@@ -1,4 +1,4 @@
-"""Whom the next run blames for a crash. The crash itself is in tests/end_to_end/test_crash.py."""
+"""Which camera the next run blames for a crash. The crash itself is in tests/end_to_end/test_crash.py."""
 
 import faulthandler
 import signal

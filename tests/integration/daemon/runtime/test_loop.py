@@ -47,7 +47,7 @@ tasks = []
     ],
 )
 def test_a_plugin_that_exits_in_the_background_is_named_and_ends_nothing(start, error):
-    """In a callback, in one for later, in a task: the loop goes on, and what else was due is done."""
+    """In a callback, a delayed callback or a task: the loop continues with its other work."""
 
     async def main():
         plugin = await from_plugin(start)

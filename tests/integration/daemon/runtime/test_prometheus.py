@@ -87,7 +87,7 @@ def prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that has watched a daemon from its start until it knew somebody again."""
+    """A Prometheus that has scraped a daemon from its start until it matched a person."""
     folder = tmp_path_factory.mktemp("prometheus")
     clip = folder / "clip.mp4"
     frames = demo_frames(sample_picture())

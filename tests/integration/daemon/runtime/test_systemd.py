@@ -1,4 +1,4 @@
-"""What systemd hears from a real daemon, with a socket of our own in systemd's place."""
+"""Notifications of a real daemon to systemd, received on a socket of the test."""
 
 import json
 import os
@@ -223,7 +223,7 @@ def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where
 
 
 def test_a_camera_whose_thread_hangs_is_noticed_and_named(systemd, clip, tmp_path):
-    """Far beyond its timeouts: no sign of life any more, the status names it, and the next run will know."""
+    """Far beyond its timeouts: watchdog signals stop, the status names it, and the next run reports it."""
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "saboteur.py").write_text(HANGING_CAMERA)
     short = {"connect_timeout_seconds": 0.5, "read_timeout_seconds": 1, "reconnect_max_seconds": 0.5}

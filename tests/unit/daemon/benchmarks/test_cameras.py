@@ -40,13 +40,13 @@ def test_visits_are_looked_for_where_each_camera_showed_them() -> None:
 
 
 def test_two_people_in_one_person_are_told() -> None:
-    """And a face without a person mixes up nobody."""
+    """A face without a person is not a mix-up."""
     seen = recall(run([stored(0, 5.0, 10), stored(0, 15.0, 10), stored(1, 7.0, None)]), PLAN, VISITS)
     assert (seen.people, seen.persons, seen.mixed) == (2, 1, 1)
 
 
 def aged(seconds: str, decoded: float = 50.0) -> DaemonSample:
-    """At the end of ten seconds: every frame's age was below so many seconds."""
+    """A sample after ten seconds, in which every frame was younger than `seconds`."""
     ages = {
         ("facend_frame_age_seconds_bucket", edge): 100.0 * (float(edge) >= float(seconds)) for edge in EDGES
     }
@@ -68,7 +68,7 @@ def test_keeping_up_is_to_decode_what_falls_due_and_to_analyse_it_soon(
 
 
 def test_who_dozes_may_decode_less_and_late() -> None:
-    """By an interval of key frames, and no more."""
+    """By one interval of key frames."""
     dozing = replace(PLAN, keyframe_seconds=0.6)
     assert keeps_up(run([], aged("1.0", 2)), dozing)
     assert not keeps_up(run([], aged("1.0", 2)), replace(PLAN, keyframe_seconds=0.1))

@@ -13,7 +13,7 @@ BUCKETS = [(0.1, 10.0), (0.2, 10.0), (0.4, 90.0), (math.inf, 100.0)]
     ("share", "value"), [(0.05, 0.05), (0.1, 0.1), (0.5, 0.3), (0.9, 0.4), (0.95, math.inf), (1.0, math.inf)]
 )
 def test_a_quantile_lies_within_its_bucket(share: float, value: float) -> None:
-    """Linear between the edges; beyond the last one nobody knows."""
+    """Linear between bucket edges; unknown beyond the last one."""
     assert quantile(BUCKETS, share) == pytest.approx(value)
 
 

@@ -65,19 +65,19 @@ def problems(tmp_path, text, environment=None):
     ],
 )
 def test_a_fault_is_one_line_with_key_value_and_expectation(tmp_path, text, line):
-    """Whatever is wrong, a person reads where it stands, what stands there and what was expected."""
+    """Each error names the key, the value and what was expected."""
     told = problems(tmp_path, text)
     assert told
     assert told[0].startswith(line)
 
 
 def test_all_faults_are_told_at_once(tmp_path):
-    """Nobody has to start the daemon three times to learn of three faults."""
+    """Three errors are reported in one run."""
     assert len(problems(tmp_path, "a = 1\n[http]\nport = -1\n[jobs]\nfaces_days = -1")) == 3
 
 
 def test_a_camera_id_that_is_used_twice_is_named(tmp_path):
-    """Two cameras of one name could not be told apart in anything that is stored."""
+    """Two cameras with one id could not be distinguished in stored data."""
     camera = "[[cameras]]\nid = '{}'\nurl = 'rtsp://h/'\n"
     told = problems(tmp_path, camera.format("hall") + camera.format("door") + camera.format("hall"))
     assert len(told) == 1

@@ -102,7 +102,7 @@ def test_an_error_of_toml_shows_no_line_of_the_file(tmp_path: Path) -> None:
 
 
 def test_a_value_from_outside_is_hidden_under_any_key(tmp_path: Path) -> None:
-    """The origin is known: also short values are hidden, and what stands around them is shown."""
+    """The origin is known: short values are hidden too, and the text around them is shown."""
     path = tmp_path / "settings.toml"
     path.write_text(
         'detector = "${env:BOX}"\n[plugins.options.x]\nfloor = "${env:BOX}"\n'

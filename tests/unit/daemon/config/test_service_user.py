@@ -7,7 +7,7 @@ from daemon.errors import StartError
 
 
 def test_the_token_stays_the_same_and_is_ours_alone(tmp_path):
-    """A restart finds the same user; nobody else on the machine can read who that is."""
+    """A restart uses the same user; only the owner can read the token file."""
     first = own_token(tmp_path / "token")
     assert own_token(tmp_path / "token") == first
     assert len(first) >= 32
@@ -15,7 +15,7 @@ def test_the_token_stays_the_same_and_is_ours_alone(tmp_path):
 
 
 def test_an_empty_token_file_is_named(tmp_path):
-    """Another token would be another user, who knows nobody: a person has to decide."""
+    """Another token would be a user without persons: an operator has to decide."""
     (tmp_path / "token").touch()
     with pytest.raises(StartError, match=r"token is empty; put the token"):
         own_token(tmp_path / "token")

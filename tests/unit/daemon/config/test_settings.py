@@ -33,7 +33,7 @@ def sections():
 
 
 def test_the_described_file_is_valid_as_it_stands():
-    """Whoever starts from it starts."""
+    """The file as shipped is valid."""
     assert settings_file.load(DESCRIBED) == Settings()
 
 
@@ -129,7 +129,7 @@ def test_a_cameras_wishes_reach_its_stages():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "box-1"])  # noqa: S104  the point of this test
 def test_a_host_that_others_reach_needs_a_token(host):
-    """Nobody opens the box to a network by accident."""
+    """The port is not opened to a network by accident."""
     with pytest.raises(ValidationError, match=r"set http\.token"):
         HttpSettings(host=host)
     with pytest.raises(ValidationError, match=r"http\.token has 6 characters.*openssl rand") as error:

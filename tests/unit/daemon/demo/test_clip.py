@@ -11,7 +11,7 @@ from daemon.demo.clip import DemoClipError
 
 
 def test_everybody_comes_by_in_each_half_of_the_clip() -> None:
-    """All six walk past within the first half and again within the second; the end cuts nobody off."""
+    """All six walk past within the first half and again within the second; the end cuts no walk short."""
     half = demo_clip.SECONDS / 2
     for begin in (0.0, half):
         walks = [walk for walk in demo_clip.WALKS if begin <= walk.start < begin + half]

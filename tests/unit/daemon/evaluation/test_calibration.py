@@ -72,7 +72,7 @@ def test_too_few_pictures_are_said(faces):
 
 
 def test_a_suggestion_keeps_the_rate_and_rounding_keeps_it_too():
-    """The threshold as written lets no more impostors pass than the measured one."""
+    """The rounded threshold accepts no more impostors than the measured one."""
     compared = compare(people(40, 3))
     suggestion = suggest(compared, 1e-2)
     assert suggestion.point.far <= 1e-2

@@ -55,7 +55,7 @@ def test_equals_are_not_counted_in_our_favour():
 
 
 def test_strangers_who_reach_the_threshold_are_false_accepts():
-    """Of two strangers one is within 60° of somebody; of two acquaintances one is beyond."""
+    """One of two strangers is within 60° of a known person; one of two known people is beyond."""
     gallery = [*seen("anna", 0), *seen("bert", 180)]
     probes = [*seen("carl", 59), *seen("dora", 90), *seen("anna", 10), *seen("bert", 110)]
     (point,) = evaluate(gallery, probes, THRESHOLDS).at_thresholds
@@ -95,6 +95,6 @@ def test_leaving_people_out_takes_all_their_pictures_and_always_the_same():
 
 
 def test_an_empty_gallery_is_said():
-    """Nobody to be found among."""
+    """There is no one to identify."""
     with pytest.raises(InputError, match="no face in the gallery"):
         evaluate(seen("anna", None), seen("anna", 0), THRESHOLDS)

@@ -40,7 +40,7 @@ def test_the_equal_error_rate_does_not_care_which_kind_is_which(genuine, imposto
 
 @given(CONFIDENCES, CONFIDENCES, st.sampled_from([0.5, 0.1, 0.03, 1e-3]))
 def test_the_point_at_a_false_accept_rate_is_the_best_one_that_keeps_it(genuine, impostor, far):
-    """No more impostors pass than allowed, and no lower threshold of the curve would keep the rate."""
+    """The false accept rate is kept, and no lower threshold of the curve would keep it."""
     point = at_far(genuine, impostor, far)
     assert point.far <= far + 1e-9
     for threshold in roc(genuine, impostor).thresholds:

@@ -159,7 +159,7 @@ def test_a_camera_of_the_truth_without_its_clip_is_named(tmp_path):
 
 
 def test_people_are_folders_or_the_first_part_of_a_name(tmp_path):
-    """The variant is what stands after the last underscore; other files and hidden ones are left out."""
+    """The variant follows the last underscore; hidden and other files are skipped."""
     (tmp_path / "Anna").mkdir()
     for name in ("Anna/x.JPG", "Bert_von_B_0001.png", "Carl.jpg", ".hidden.jpg", "boxes.json"):
         (tmp_path / name).touch()

@@ -159,6 +159,6 @@ async def test_the_end_waits_for_a_subscriber_only_until_the_timeout() -> None:
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 def test_every_kind_of_event_has_a_name_of_its_own(kind: type[Event]) -> None:
-    """Metrics and messages tell kinds of events apart by it."""
+    """It identifies the type in metrics and messages."""
     assert [other for other in EVENTS if other.type == kind.type] == [kind]
     assert "." in kind.type

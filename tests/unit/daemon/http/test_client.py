@@ -1,4 +1,4 @@
-"""What a command hears when it asks the running daemon."""
+"""Requests of commands to the running daemon."""
 
 import socket
 import threading
@@ -44,7 +44,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     ],
 )
 def test_another_program_on_the_port_is_not_the_daemon(answer, said):
-    """Whatever comes back is told in one line, never as a traceback."""
+    """Any answer gives an error of one line, not a traceback."""
     with answering(answer) as settings, pytest.raises(NoAnswerError, match=said):
         daemon_client.status(settings)
 
@@ -73,7 +73,7 @@ def test_a_check_whose_daemon_ends_is_told():
     ],
 )
 def test_a_rebuild_that_does_not_come_to_its_end_is_told(answer, said):
-    """Whether the daemon ends, or tells what went wrong; how far it was has been told."""
+    """The daemon ends, or reports an error; progress up to then was reported."""
     told = []
     with answering(answer) as settings, pytest.raises(StartError, match=said):
         daemon_client.rebuild(settings, "token", lambda done, of: told.append((done, of)))

@@ -82,7 +82,7 @@ async def test_nothing_else_that_a_hook_does_to_the_face_counts():
 
 @pytest.mark.parametrize("raised", [True, False])
 async def test_a_refusal_ends_the_asking_and_is_counted(raised):
-    """Raised or returned: the sighting is refused with the plugin's name and reason; nobody else is asked."""
+    """Raised or returned: the sighting is refused with plugin and reason; later hooks do not run."""
     asked = []
 
     def refuse(_seen, _face):
@@ -166,7 +166,7 @@ async def cancelling(_seen, _face):
     ],
 )
 async def test_a_hook_that_fails_has_no_say(function, error):
-    """Whatever it does, it is named and counted, the sighting goes on, and the next hook is asked."""
+    """Any failure is logged and counted, the sighting is stored, and the next hook runs."""
     failing = hook(function, "bad", seconds=0.1)
     asked = await asyncio.wait_for(admitted(failing, hook(lambda *_: {"fine": True}, "good")), 5)
     assert asked["annotations"] == {"good": {"fine": True}}

@@ -26,7 +26,7 @@ def test_all_files_are_plugins_but_those_put_aside(tmp_path):
 
 
 def test_the_first_folder_wins(tmp_path):
-    """A file of the same name in a later folder is not used; a folder that is not there stops nobody."""
+    """A file of the same name in a later folder is not used; a missing folder is skipped."""
     first, second = write(tmp_path / "a", one=""), write(tmp_path / "b", one="", two="")
     found = loader.find([tmp_path / "nowhere", first, second], [])
     assert [plugin.path for plugin in found] == [first / "one.py", second / "two.py"]

@@ -65,7 +65,7 @@ def test_a_clock_that_was_ahead_holds_no_camera_longer(tmp_path: Path) -> None:
 
 
 def test_folders_in_the_place_of_the_files_end_nothing(tmp_path: Path) -> None:
-    """A start goes on without its notes."""
+    """The start continues without the notes."""
     for name in ("crash.txt", "crashes.json"):
         (tmp_path / name).mkdir()
     known = CrashNotes(tmp_path)

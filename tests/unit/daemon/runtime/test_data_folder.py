@@ -12,7 +12,7 @@ from daemon.runtime import data_folder
 
 
 def test_the_folder_is_made_for_its_owner_alone(tmp_path):
-    """Nobody else reads pictures and database."""
+    """Pictures and database are readable by the owner only."""
     data_folder.prepare(tmp_path / "a" / "data")
     assert stat.S_IMODE((tmp_path / "a" / "data").stat().st_mode) == 0o700
 

@@ -66,7 +66,7 @@ def test_a_line_break_in_a_status_is_no_second_assignment(socket_folder):
 
 
 def test_a_service_manager_that_cannot_be_reached_stops_nothing(socket_folder):
-    """A socket that is gone, or whose queue is full, is told once and does not block or raise."""
+    """A missing socket or a full queue is logged once, and neither blocks nor raises."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener, capture_logs() as logs:
         listener.bind(str(socket_folder / "full"))
         full = Systemd({"NOTIFY_SOCKET": str(socket_folder / "full")})

@@ -30,7 +30,7 @@ async def fails() -> None:
 
 
 async def test_a_task_that_fails_ends_the_process_and_is_named(crash) -> None:
-    """The name stands in the traceback."""
+    """The traceback has the task's name."""
     group = TaskGroup(crash.set_result)
     group.start(fails(), "looking after the cameras")
     error = await asyncio.wait_for(crash, 5)
@@ -39,7 +39,7 @@ async def test_a_task_that_fails_ends_the_process_and_is_named(crash) -> None:
 
 
 async def test_an_endless_task_that_ends_ends_the_process(crash) -> None:
-    """Nobody would do its work any more."""
+    """Its work would be left undone."""
     group = TaskGroup(crash.set_result)
     group.start(asyncio.sleep(0), "store health", endless=True)
     assert "'store health' returned" in str(await asyncio.wait_for(crash, 5))

@@ -42,7 +42,7 @@ def test_every_outcome_has_a_reason_in_words(changes, words):
 
 
 def test_a_friend_is_marked():
-    """And nobody else is."""
+    """Other persons are not."""
     assert ", friend" in visit_line(stored_sighting(friend=True), UTC)
 
 
