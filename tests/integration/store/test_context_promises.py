@@ -1,4 +1,4 @@
-"""What the original's reference promises of the context, as a script written against it would use it."""
+"""The promises of the original's reference, used as in a script written against it."""
 
 import asyncio
 import inspect
@@ -32,7 +32,7 @@ from tests.faces import default_models, sample_path
 from tests.mongo import StoreArguments
 
 
-async def test_a_plain_collection_is_asked_without_a_user(ctx: Context) -> None:
+async def test_a_mongo_store_is_queried_without_a_user(ctx: Context) -> None:
     """find, find_one, count, remove_one and update_one of MongoStore, with sort, skip and limit."""
     for number in range(5):
         await ctx.users.add({"number": number})
@@ -51,8 +51,9 @@ async def test_a_plain_collection_is_asked_without_a_user(ctx: Context) -> None:
     assert await users.count(None) == 4
 
 
-async def test_an_update_gives_the_object_after_or_before_it(ctx: Context, user: User) -> None:
-    """AFTER is the default; the first by the sort is taken; array_filters reach the update; None for none."""
+async def test_update_one_returns_the_object_after_or_before(ctx: Context, user: User) -> None:
+    """AFTER is the default; the first by the sort is updated; array_filters are passed on; None without a
+    match."""
     for number in range(3):
         await ctx.cameras.add(user, {"id": f"c{number}", "parts": [{"n": 1}, {"n": 2}]})
     cameras = ctx.cameras
@@ -71,7 +72,7 @@ async def test_an_update_gives_the_object_after_or_before_it(ctx: Context, user:
     assert all(type(one) is Camera for one in many)
 
 
-async def test_what_is_removed_comes_back(ctx: Context, user: User) -> None:
+async def test_remove_one_returns_the_removed_object(ctx: Context, user: User) -> None:
     """The first by the sort, as its model."""
     for name in ("a", "b"):
         await ctx.galleries.add(user, name)
@@ -80,8 +81,8 @@ async def test_what_is_removed_comes_back(ctx: Context, user: User) -> None:
 
 
 @pytest.mark.parametrize("kind", [dict, OrderedDict])
-async def test_a_document_becomes_its_collections_model(ctx: Context, kind: Any) -> None:
-    """Of a dictionary or ordered dictionary, with the order of its fields."""
+async def test_wrap_in_model_returns_the_collections_model(ctx: Context, kind: Any) -> None:
+    """From a dictionary or ordered dictionary, keeping the order of fields."""
     for collection in (ctx.users, ctx.faces, ctx.galleries, ctx.cameras, ctx.persons, ctx.counters):
         model = collection.wrap_in_model(kind(_id=1, z=2, a=3))
         assert type(model) is type(collection).Model  # type: ignore[attr-defined]  # each one has it
@@ -91,7 +92,7 @@ async def test_a_document_becomes_its_collections_model(ctx: Context, kind: Any)
 
 
 async def test_each_object_has_its_documented_properties(ctx: Context, user: User) -> None:
-    """Users, faces, galleries, cameras and persons, with the types that are promised."""
+    """Users, faces, galleries, cameras and persons, with the documented types."""
     assert isinstance(user["_id"], ObjectId)
     assert (type(user["token"]), type(user["active"])) == (str, bool)
     made = await stored(ctx, user, person_facen(1), ["default"])
@@ -112,8 +113,8 @@ async def test_each_object_has_its_documented_properties(ctx: Context, user: Use
     assert isinstance(person["_id"], int) and 0 <= person["_id"] < 2**64
 
 
-async def test_the_references_own_lines_work(store_settings: StoreArguments) -> None:
-    """Extract a picture, make a face of it, add it, put it into a gallery, upload it, identify it."""
+async def test_the_references_example_works(store_settings: StoreArguments) -> None:
+    """Extract a face, add it, add it to a gallery, upload its pictures, identify it."""
     async with store_settings.open(extractor=FaceExtractor(default_models()), facen_size=128) as ctx:
         user = await ctx.users.add({"token": "secret", "active": True})
         data = sample_path("Tom_Hanks_54745.png").read_bytes()
@@ -133,14 +134,14 @@ async def test_the_references_own_lines_work(store_settings: StoreArguments) -> 
             await ctx.extractor.extract(data[: len(data) // 2])
 
 
-async def test_a_context_without_models_says_so(ctx: Context) -> None:
-    """Extraction is an error then, everything else works."""
+async def test_extraction_without_models_is_an_error(ctx: Context) -> None:
+    """Everything else works."""
     with pytest.raises(StoreError, match="without models"):
         await ctx.extractor.extract(b"")
 
 
-async def test_a_new_id_is_put_into_the_face(ctx: Context, user: User) -> None:
-    """`regenerate_id` returns nothing, and the new id is another, later one."""
+async def test_regenerate_id_sets_a_later_id(ctx: Context, user: User) -> None:
+    """`regenerate_id` changes the face and returns nothing."""
     made = await ctx.faces.add(user, face(person_facen(1)))
     before = made["_id"]
     assert await ctx.faces.regenerate_id(made) is None  # type: ignore[func-returns-value]  # the promise
@@ -169,8 +170,8 @@ class Watching(LocalFacens):
         self.seen.append((what, found["gallery"] if found else []))
 
 
-async def test_the_facen_storage_comes_before_mongodb(store_settings: StoreArguments) -> None:
-    """While the storage adds, the document does not list the gallery yet; while it removes, it still does."""
+async def test_the_facen_storage_is_changed_before_mongodb(store_settings: StoreArguments) -> None:
+    """During an addition the document does not list the gallery yet; during a removal it still does."""
     watching = Watching()
     async with store_settings.open(facens=watching) as ctx:
         watching.ctx = ctx
@@ -182,7 +183,7 @@ async def test_the_facen_storage_comes_before_mongodb(store_settings: StoreArgum
 
 
 async def test_results_are_list_like_and_in_order(ctx: Context, user: User) -> None:
-    """Length, index, slice, loop; each a face and its confidence, a float, the best first."""
+    """Length, index, slice and iteration; each item is a face and its confidence, a float, best first."""
     wanted = person_facen(0)
     for cosine in (0.3, 0.9, 0.6):
         await stored(ctx, user, like(wanted, cosine), ["g"])
@@ -197,14 +198,14 @@ async def test_results_are_list_like_and_in_order(ctx: Context, user: User) -> N
     assert results[1].face in [one.face for one in exact]
 
 
-async def test_the_answer_about_a_friend_is_true_or_false(ctx: Context, user: User) -> None:
-    """Nothing else, also for persons and cameras that nobody knows."""
+async def test_is_friend_returns_a_bool(ctx: Context, user: User) -> None:
+    """Also for unknown persons and cameras."""
     assert await ctx.persons.is_friend(user, 5, "nowhere") is False
     assert await ctx.persons.is_friend(user["_id"], None, "nowhere") is False
 
 
-async def test_persons_pass_over_ids_that_were_given_by_hand(ctx: Context, user: User) -> None:
-    """After an import of persons with ids of their own the next new one gets the first number behind them."""
+async def test_new_persons_skip_ids_in_use(ctx: Context, user: User) -> None:
+    """After an import of persons with ids, the next person gets the first free id after them."""
     first = (await ctx.persons.add(user, {}))["_id"]
     for number in range(first + 1, first + 30):
         await ctx.persons.add(user, {"_id": number})
@@ -213,7 +214,7 @@ async def test_persons_pass_over_ids_that_were_given_by_hand(ctx: Context, user:
     assert sorted(one["_id"] for one in made) == list(range(first + 31, first + 41))
 
 
-async def test_a_counter_is_one_for_all_contexts(store_settings: StoreArguments) -> None:
+async def test_a_counter_is_shared_by_all_contexts(store_settings: StoreArguments) -> None:
     """Two contexts on one database never get the same number."""
     async with store_settings.open(fill=False) as one, store_settings.open(fill=False) as other:
         await one.counters.ensure("tickets")
@@ -223,8 +224,8 @@ async def test_a_counter_is_one_for_all_contexts(store_settings: StoreArguments)
         assert sorted(numbers) == list(range(1, 101))
 
 
-async def test_writes_wait_for_a_majority_whatever_the_url_says(store_settings: StoreArguments) -> None:
-    """The write concern, with the journal, retries and the primary are set by us."""
+async def test_writes_wait_for_a_majority_regardless_of_the_url(store_settings: StoreArguments) -> None:
+    """Write concern, journal, retries and the primary are fixed."""
     url = store_settings.settings.url.get_secret_value()
     weak = f"{url}{'&' if '?' in url else '/?'}w=0&retryWrites=false&readPreference=secondary"
     settings = store_settings.settings.model_copy(update={"url": SecretStr(weak)})
@@ -238,8 +239,8 @@ async def test_writes_wait_for_a_majority_whatever_the_url_says(store_settings: 
             assert collection._collection.write_concern.document == {"w": "majority", "j": True}
 
 
-async def test_indexes_are_made_once_however_often_the_store_opens(store_settings: StoreArguments) -> None:
-    """Three at once and one after them: the same indexes as after the first."""
+async def test_indexes_are_created_once(store_settings: StoreArguments) -> None:
+    """Opened three times concurrently and once again, the store has the same indexes."""
 
     def indexes() -> dict[str, Any]:
         with MongoClient(store_settings.settings.url.get_secret_value()) as client:
@@ -259,7 +260,7 @@ async def test_indexes_are_made_once_however_often_the_store_opens(store_setting
     assert indexes() == first
 
 
-def test_every_collection_of_the_context_is_there() -> None:
+def test_the_context_has_every_collection() -> None:
     """`ctx.users, ctx.faces, ctx.galleries, ctx.cameras, ctx.persons, ctx.counters, ctx.extractor`."""
     wanted = {"users", "faces", "galleries", "cameras", "persons", "counters", "extractor"}
     assert wanted <= set(inspect.get_annotations(Context))

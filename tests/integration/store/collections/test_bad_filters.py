@@ -1,4 +1,4 @@
-"""Bad questions: one documented error that says what was expected, in every method."""
+"""Invalid queries: one documented error that names what was expected, in every method."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -37,7 +37,7 @@ FILTERS: list[Any] = [
 
 @pytest.mark.parametrize("filters", FILTERS, ids=[f"{number}" for number in range(len(FILTERS))])
 async def test_bad_filters_are_one_error_in_every_method(ctx: Context, user: User, filters: Any) -> None:
-    """No mapping, unknown operators, malformed arguments, values that MongoDB cannot hold."""
+    """No mapping, unknown operators, malformed arguments, values that MongoDB cannot store."""
     await stored(ctx, user, person_facen(1), ["default"])
     await ctx.cameras.add(user, {"id": "door", "a": "x"})
     before = await snapshot(ctx)
@@ -66,7 +66,7 @@ async def test_bad_filters_are_one_error_in_every_method(ctx: Context, user: Use
 
 @pytest.mark.parametrize("key", [-1, 2**63, 2**64, "7", 1.5, True, None, ObjectId()])
 async def test_ids_of_a_wrong_type_or_range_are_refused(ctx: Context, user: User, key: Any) -> None:
-    """In a new face or person, in a face's person, in a question, and in an update."""
+    """In a new face or person, a face's person_id, a query and an update."""
     known = await stored(ctx, user, person_facen(1), ["default"])
     before = await snapshot(ctx)
     with pytest.raises(BadValueError, match="2\\^63"):
@@ -84,8 +84,8 @@ async def test_ids_of_a_wrong_type_or_range_are_refused(ctx: Context, user: User
     assert await snapshot(ctx) == before
 
 
-async def test_a_missing_gallery_is_not_found_anywhere(ctx: Context, user: User) -> None:
-    """In adding, in the search and in the question for a person; the name is in the message."""
+async def test_a_missing_gallery_is_an_error_in_every_method(ctx: Context, user: User) -> None:
+    """The error names it."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     before = await snapshot(ctx)
     given = extraction_face(person_facen(1))
@@ -99,8 +99,8 @@ async def test_a_missing_gallery_is_not_found_anywhere(ctx: Context, user: User)
     assert await snapshot(ctx) == before
 
 
-async def test_a_gallery_that_another_process_removed_is_missed_soon(store_settings: StoreArguments) -> None:
-    """Within a second of its removal it does not exist for us either."""
+async def test_notices_a_gallery_removed_by_another_process(store_settings: StoreArguments) -> None:
+    """Within a second of its removal."""
     async with store_settings.open() as ours, store_settings.open() as theirs:
         user = await ours.users.add({})
         made = await stored(ours, user, person_facen(1), ["vip"])
@@ -114,7 +114,7 @@ async def test_a_gallery_that_another_process_removed_is_missed_soon(store_setti
 
 @pytest.mark.parametrize("limit", [0, -1, 2**31, 10**30, 1.5, "5", True, None])
 async def test_a_limit_is_a_whole_number_from_one(ctx: Context, user: User, limit: Any) -> None:
-    """In a search and in find and count, where None means no limit."""
+    """In identify, and in find and count, where None means no limit."""
     given = extraction_face(person_facen(1))
     with pytest.raises(BadValueError, match="from 1"):
         await ctx.faces.identify(user, "default", given, limit, 0.5)
@@ -124,8 +124,8 @@ async def test_a_limit_is_a_whole_number_from_one(ctx: Context, user: User, limi
                 await call(user, None, limit=limit)
 
 
-async def test_a_huge_limit_gives_all_there_is(ctx: Context, user: User) -> None:
-    """The largest limit that is allowed costs nothing."""
+async def test_a_huge_limit_returns_all(ctx: Context, user: User) -> None:
+    """The largest allowed limit has no cost of its own."""
     for number in range(3):
         await stored(ctx, user, person_facen(number), ["default"])
     given = extraction_face(person_facen(0))
@@ -135,7 +135,7 @@ async def test_a_huge_limit_gives_all_there_is(ctx: Context, user: User) -> None
 
 @pytest.mark.parametrize("threshold", [-0.001, 1.001, float("nan"), float("inf"), "0.5", None, True])
 async def test_a_threshold_is_a_confidence(ctx: Context, user: User, threshold: Any) -> None:
-    """From 0 to 1, for faces and persons; nobody is made."""
+    """From 0 to 1, for faces and persons; no person is created."""
     given = extraction_face(person_facen(1))
     with pytest.raises(BadValueError, match="from 0 to 1"):
         await ctx.faces.identify(user, "default", given, 1, threshold)
@@ -144,8 +144,8 @@ async def test_a_threshold_is_a_confidence(ctx: Context, user: User, threshold: 
     assert await ctx.persons.count(user, None) == 0
 
 
-async def test_a_gallery_name_is_malformed_everywhere_in_the_same_words(ctx: Context, user: User) -> None:
-    """In adding, removing, the search and the question for a person."""
+async def test_a_malformed_gallery_name_is_the_same_error_in_every_method(ctx: Context, user: User) -> None:
+    """In adding, removing, the search for faces and for persons."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     given = extraction_face(person_facen(1))
     for call in (
@@ -159,8 +159,8 @@ async def test_a_gallery_name_is_malformed_everywhere_in_the_same_words(ctx: Con
             await call()
 
 
-async def test_whatever_is_no_sort_and_no_way_to_return_is_refused(ctx: Context, user: User) -> None:
-    """An array has no truth value; MongoDB's code is read as the text that it is made of."""
+async def test_refuses_invalid_sorts_and_return_documents(ctx: Context, user: User) -> None:
+    """Including arrays, which have no truth value, and bson.Code, which is a str."""
     assert await ctx.faces.find(user, None, sort=Code("x")) == []
     for sort in (object(), {"a": 2}, [("a", np.zeros(3))]):
         with pytest.raises(BadFilterError):
@@ -171,8 +171,10 @@ async def test_whatever_is_no_sort_and_no_way_to_return_is_refused(ctx: Context,
 
 
 @pytest.mark.parametrize("given", [None, 5, "face", np.zeros(3), [], {}])
-async def test_what_is_no_face_is_one_error_in_every_method(ctx: Context, user: User, given: Any) -> None:
-    """Whichever method it comes to."""
+async def test_an_invalid_face_is_the_same_error_in_every_method(
+    ctx: Context, user: User, given: Any
+) -> None:
+    """In every method that accepts a face."""
     picture = Image(photo())
     for ask in (
         lambda: ctx.faces.add(user, given),

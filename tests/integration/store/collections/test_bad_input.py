@@ -1,4 +1,4 @@
-"""Bad data: one documented error that says what was expected, and nothing half-written."""
+"""Invalid data: one documented error that names what was expected, and nothing is stored."""
 
 import base64
 import traceback
@@ -42,7 +42,7 @@ def facen_text(numbers: list[float]) -> str:
     ],
 )
 async def test_bad_facens_are_refused(store_settings: StoreArguments, facen: Any, expected: str) -> None:
-    """By the store, the search and the question for a person, in the same words."""
+    """In add, identify and Persons.identify, with the same message."""
     async with store_settings.open(facen_size=128) as ctx:
         user = await ctx.users.add({})
         await ctx.galleries.ensure(user, "default")
@@ -67,7 +67,7 @@ async def test_bad_facens_are_refused(store_settings: StoreArguments, facen: Any
 async def test_names_too_long_or_with_control_characters_are_refused(
     ctx: Context, user: User, name: Any
 ) -> None:
-    """Of galleries, cameras, persons and users, when they are made and when they are changed."""
+    """Names of galleries, cameras, persons and users, in add and in updates."""
     person = await ctx.persons.add(user, {"name": "Ann Müller-Łuk 李"})
     await ctx.cameras.add(user, {"id": "door", "name": "door"})
     before = await snapshot(ctx)
@@ -101,8 +101,10 @@ async def test_names_too_long_or_with_control_characters_are_refused(
         *({"gallery": ["vip"]}, {"galleries": ["vip"]}, {"id": 7}, {"bbox": [1, 2, 3, 4]}, {"schema": 99}),
     ],
 )
-async def test_an_update_leaves_a_face_a_face(ctx: Context, user: User, change: dict[str, Any]) -> None:
-    """No update makes one of its fields something else, or hides one behind its other name."""
+async def test_an_update_cannot_make_a_face_malformed(
+    ctx: Context, user: User, change: dict[str, Any]
+) -> None:
+    """No update gives a field a wrong type, or sets a key of the face object."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     before = await snapshot(ctx)
     with pytest.raises(BadValueError):
@@ -129,8 +131,10 @@ async def test_an_update_leaves_a_face_a_face(ctx: Context, user: User, change: 
         *({"sighting_id": 5}, {"sighting_id": {"$gt": ""}}),
     ],
 )
-async def test_a_new_face_holds_what_its_fields_say(ctx: Context, user: User, fields: dict[str, Any]) -> None:
-    """Nothing is stored that export and reports could not read; nor is a person looked for by it."""
+async def test_a_new_face_has_fields_of_the_right_type(
+    ctx: Context, user: User, fields: dict[str, Any]
+) -> None:
+    """Other faces are refused, before a person is searched."""
     before = await snapshot(ctx)
     bad = face(person_facen(1), **fields)
     with pytest.raises(BadValueError, match=next(iter(fields))):
@@ -150,10 +154,10 @@ async def test_a_new_face_holds_what_its_fields_say(ctx: Context, user: User, fi
         *({"founding": "x"}, {"founding": {"galleries": ["default"], "facen": "junk"}}),
     ],
 )
-async def test_a_new_person_holds_what_its_fields_say(
+async def test_a_new_person_has_fields_of_the_right_type(
     ctx: Context, user: User, fields: dict[str, Any]
 ) -> None:
-    """And what only `identify` writes is not taken from anybody else."""
+    """Fields that only `identify` sets are refused as well."""
     before = await snapshot(ctx)
     with pytest.raises(BadValueError, match=next(iter(fields))):
         await ctx.persons.add(user, fields)
@@ -168,8 +172,8 @@ async def test_a_new_person_holds_what_its_fields_say(
         *({"$set": {"a.$owner": 1}}, {"$set": {"a.$[B c]": 1}}),
     ],
 )
-async def test_what_is_checked_is_set_whole(ctx: Context, user: User, update: dict[str, Any]) -> None:
-    """A person's name and time are not changed from inside or by another operator than $set."""
+async def test_checked_fields_are_set_as_a_whole(ctx: Context, user: User, update: dict[str, Any]) -> None:
+    """A person's name and time cannot be changed by a path or by an operator other than $set."""
     person = await ctx.persons.add(user, {"note": "a\nb"})
     before = await snapshot(ctx)
     with pytest.raises(BadFilterError):
@@ -177,8 +181,8 @@ async def test_what_is_checked_is_set_whole(ctx: Context, user: User, update: di
     assert await snapshot(ctx) == before
 
 
-async def test_a_password_does_not_come_in_by_another_name(ctx: Context, user: User) -> None:
-    """Secrets are refused in every field, and neither a url nor a password is made by renaming a field."""
+async def test_refuses_secrets_in_every_field(ctx: Context, user: User) -> None:
+    """Renaming a field cannot create a url or a password either."""
     await ctx.cameras.add(user, {"id": "door", "note": "a note"})
     before = await snapshot(ctx)
     for secret in (
@@ -205,7 +209,7 @@ async def test_a_password_does_not_come_in_by_another_name(ctx: Context, user: U
     ],
 )
 async def test_times_beyond_the_calendar_are_refused(ctx: Context, user: User, moment: datetime) -> None:
-    """In UTC they would lie before the year 1 or after 9999."""
+    """Times that in UTC are before the year 1 or after 9999."""
     before = await snapshot(ctx)
     for call in (
         lambda: ctx.faces.add(user, face(person_facen(1), timestamp=moment)),
@@ -218,7 +222,7 @@ async def test_times_beyond_the_calendar_are_refused(ctx: Context, user: User, m
     assert await snapshot(ctx) == before
 
 
-async def test_values_that_mongodb_cannot_hold_are_refused(ctx: Context, user: User) -> None:
+async def test_refuses_values_that_mongodb_cannot_store(ctx: Context, user: User) -> None:
     """Too deep, too large, UUIDs, lone surrogates, objects: nothing is stored."""
     before = await snapshot(ctx)
     for value in (nested(2000), "x" * 17_000_000, uuid4(), "\ud800", object(), {"\ud800": 1}, 2**64):
@@ -241,15 +245,17 @@ async def test_values_that_mongodb_cannot_hold_are_refused(ctx: Context, user: U
         *({"$rename": {"note": "token"}}, {"$rename": {"token": "note"}}),
     ],
 )
-async def test_a_user_keeps_a_token(ctx: Context, user: User, update: dict[str, Any]) -> None:
-    """No update takes it away or makes it something that is none."""
+async def test_an_update_cannot_remove_or_break_a_token(
+    ctx: Context, user: User, update: dict[str, Any]
+) -> None:
+    """No update removes a user's token or makes it invalid."""
     with pytest.raises(BadValueError):
         await ctx.users.update_one({"_id": user["_id"]}, update)
     assert await ctx.users.authenticate(user["token"]) == user
 
 
-async def test_a_user_without_a_token_is_nobodys_guess(ctx: Context, user: User) -> None:
-    """Where the database was changed by hand: no text is the token of a user who has none."""
+async def test_no_token_authenticates_a_user_without_one(ctx: Context, user: User) -> None:
+    """For users changed in the database directly."""
     for token in (None, 5, ["x"]):
         await ctx.database["users"].update_one({"_id": user["_id"]}, {"$set": {"token": token}})
         with pytest.raises(AuthenticationError):
@@ -257,7 +263,7 @@ async def test_a_user_without_a_token_is_nobodys_guess(ctx: Context, user: User)
 
 
 async def test_a_taken_token_is_in_no_traceback(ctx: Context) -> None:
-    """MongoDB's own message holds it; ours, with everything behind it, does not."""
+    """MongoDB's message contains it; the error and its causes do not."""
     await ctx.users.add({"token": "geheim-geheim"})
     other = await ctx.users.add({})
     for call in (

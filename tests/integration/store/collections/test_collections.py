@@ -26,7 +26,7 @@ from tests.mongo import StoreArguments
 
 
 async def test_a_gallery_is_created_once(ctx: Context, user: User) -> None:
-    """A second one of the name is a ValueError for this owner, and none for another; ensure is content."""
+    """A second one of the same name is a ValueError for the same owner only; `ensure` accepts it."""
     made = await ctx.galleries.add(user, "vip")
     assert isinstance(made, Gallery)
     assert (made["owner"], made["name"]) == (user["_id"], "vip")
@@ -40,14 +40,14 @@ async def test_a_gallery_is_created_once(ctx: Context, user: User) -> None:
 
 @pytest.mark.parametrize("name", ["", None, 5, "a b", "ä", "a\n", "a/b", "a" * 49, "a\0", ["a"]])
 async def test_gallery_names_are_plain(ctx: Context, user: User, name: Any) -> None:
-    """Everything else than 1 to 48 of A-Z a-z 0-9 _ - is a ValueError."""
+    """Anything but 1 to 48 of A-Z a-z 0-9 _ - is a ValueError."""
     with pytest.raises(ValueError, match="48"):
         await ctx.galleries.add(user, name)
     assert await ctx.galleries.count(user, None) == 0
 
 
-async def test_a_removed_gallery_lets_go_of_its_faces(ctx: Context, user: User) -> None:
-    """The faces stay, in their other galleries; adding to the removed one is an error again."""
+async def test_faces_of_a_removed_gallery_are_kept(ctx: Context, user: User) -> None:
+    """They stay in their other galleries; adding to the removed one is an error."""
     made = await stored(ctx, user, person_facen(1), ["default", "vip"])
     await ctx.galleries.remove_one(user, {"name": "vip"})
     found = await ctx.faces.find_one(user, None)
@@ -63,7 +63,7 @@ async def test_a_removed_gallery_lets_go_of_its_faces(ctx: Context, user: User) 
 
 
 async def test_a_camera_is_added_once(ctx: Context, user: User) -> None:
-    """Its id is unique for the owner, and made where it is missing."""
+    """Its id is unique for the owner, and generated if missing."""
     camera = await ctx.cameras.add(user, {"id": "door", "url": "rtsp://10.0.0.5/1", "meta": {"floor": 2}})
     assert await ctx.cameras.find_one(user, {"id": "door"}) == camera
     with pytest.raises(ConflictError, match="door"):
@@ -86,14 +86,14 @@ async def test_a_camera_is_added_once(ctx: Context, user: User) -> None:
     ],
 )
 async def test_bad_cameras_are_refused(ctx: Context, user: User, wrong: Any) -> None:
-    """Passwords too, which never get into a document or a message."""
+    """Including passwords, which never appear in a document or message."""
     with pytest.raises(BadValueError) as caught:
         await ctx.cameras.add(user, wrong)
     assert "geheim" not in str(caught.value)
     assert await ctx.cameras.count(user, None) == 0
 
 
-async def test_a_password_does_not_get_in_by_an_update_either(ctx: Context, user: User) -> None:
+async def test_an_update_cannot_store_a_password(ctx: Context, user: User) -> None:
     """Neither as a field nor inside the URL."""
     await ctx.cameras.add(user, {"id": "door"})
     for change in ({"url": "rtsp://me:geheim@h/1"}, {"password": "geheim"}):
@@ -101,8 +101,8 @@ async def test_a_password_does_not_get_in_by_an_update_either(ctx: Context, user
             await ctx.cameras.update_one(user, {"id": "door"}, {"$set": change})
 
 
-async def test_a_counter_never_gives_a_number_twice(ctx: Context) -> None:
-    """Two hundred at once get two hundred numbers in a row."""
+async def test_a_counter_returns_each_number_once(ctx: Context) -> None:
+    """Two hundred concurrent calls return two hundred consecutive numbers."""
     await ctx.counters.ensure("tickets", 100)
     await ctx.counters.ensure("tickets", 5)
     numbers = await asyncio.gather(*(ctx.counters.next("tickets") for _ in range(200)))
@@ -110,7 +110,7 @@ async def test_a_counter_never_gives_a_number_twice(ctx: Context) -> None:
 
 
 async def test_a_counter_is_raised_but_never_lowered(ctx: Context) -> None:
-    """Passing over taken numbers never brings back those that were given already."""
+    """Skipping numbers in use never repeats earlier ones."""
     await ctx.counters.ensure("tickets", 100)
     await ctx.counters.raise_to("tickets", 5)
     assert await ctx.counters.next("tickets") == 101
@@ -119,7 +119,7 @@ async def test_a_counter_is_raised_but_never_lowered(ctx: Context) -> None:
 
 
 async def test_counters_fail_as_documented(ctx: Context) -> None:
-    """An unknown counter is a TypeError, one without a whole number a ValueError, and neither is changed."""
+    """An unknown counter is a TypeError, one without an integer a ValueError; neither is changed."""
     with pytest.raises(TypeError):
         await ctx.counters.next("unknown")
     with pytest.raises(CounterMissingError):
@@ -130,8 +130,8 @@ async def test_counters_fail_as_documented(ctx: Context) -> None:
             await ctx.counters.next(f"odd{number}")
 
 
-async def test_older_documents_are_brought_up_to_date(store_settings: StoreArguments) -> None:
-    """A face of version 0 has a list of galleries and the present version after the context has opened."""
+async def test_migrates_older_documents(store_settings: StoreArguments) -> None:
+    """When the context has opened, a face of version 0 has a list of galleries and the present version."""
     async with store_settings.open() as ctx:
         user = await ctx.users.add({})
         faces = ctx.faces._collection
@@ -148,8 +148,8 @@ async def test_older_documents_are_brought_up_to_date(store_settings: StoreArgum
         assert await stored.count_documents({"galleries": {"$exists": True}}) == 0
 
 
-def test_a_document_of_the_present_version_is_left_alone() -> None:
-    """Migration twice is migration once."""
+def test_migration_is_idempotent() -> None:
+    """A migrated document is not changed again."""
     old = {"_id": 1, "galleries": ["a"]}
     new = migrated("faces", old)
     assert new == {"_id": 1, "gallery": ["a"], "schema": SCHEMA}
@@ -158,7 +158,7 @@ def test_a_document_of_the_present_version_is_left_alone() -> None:
 
 
 async def test_a_server_that_does_not_answer_is_one_clear_error(tmp_path: Path) -> None:
-    """Within the time that is set, without the password."""
+    """Within the timeout, without the password in the message."""
     settings = StoreSettings(url=SecretStr("mongodb://me:geheim@127.0.0.1:9/"), connect_timeout_seconds=0.5)
     with pytest.raises(StoreUnavailableError, match=r"127\.0\.0\.1:9/ did not answer") as caught:
         async with Context.open(settings, data_dir=tmp_path):

@@ -1,4 +1,4 @@
-"""Filters and sorts that name a face's properties as the face object does."""
+"""Filters and sorts by properties of the face object."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,8 +11,8 @@ from tests.facens import face, person_facen, stored
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-async def test_properties_of_the_face_object_are_found(ctx: Context, user: User) -> None:
-    """`id`, `galleries` and a timestamp as text select what `_id`, `gallery` and a time do."""
+async def test_filters_accept_properties_of_the_face_object(ctx: Context, user: User) -> None:
+    """`id`, `galleries` and a timestamp as text select the same as `_id`, `gallery` and a time."""
     first = await stored(ctx, user, person_facen(1), ["staff"], timestamp=NOON)
     second = await stored(ctx, user, person_facen(2), ["guests"], timestamp=NOON.replace(hour=13))
     filters: list[dict[str, Any]] = [
@@ -41,8 +41,10 @@ async def test_properties_of_the_face_object_are_found(ctx: Context, user: User)
 
 
 @pytest.mark.parametrize("projection", [["id", "bbox", "galleries"], {"bbox": 1, "galleries": True}])
-async def test_a_projection_has_the_face_objects_names(ctx: Context, user: User, projection: Any) -> None:
-    """Of a bbox all four corners come back."""
+async def test_projections_accept_properties_of_the_face_object(
+    ctx: Context, user: User, projection: Any
+) -> None:
+    """For bbox, all four corners are returned."""
     first = await stored(ctx, user, person_facen(1), ["staff"])
     for hint in ([("id", 1)], {"id": 1}, "_id_"):
         changed = await ctx.faces.update_one(
@@ -51,8 +53,8 @@ async def test_a_projection_has_the_face_objects_names(ctx: Context, user: User,
         assert changed == {key: first[key] for key in ("id", "owner", "bbox", "galleries")}
 
 
-async def test_what_cannot_be_found_is_an_error(ctx: Context, user: User) -> None:
-    """A bbox is four numbers in MongoDB; text that is no time never equals one."""
+async def test_filters_that_match_nothing_are_errors(ctx: Context, user: User) -> None:
+    """A bbox is four numbers in MongoDB, and text that is no time never equals one."""
     await ctx.faces.add(user, face(person_facen(1)))
     for ask in (ctx.faces.find, ctx.faces.count, ctx.faces.remove_one):
         with pytest.raises(BadFilterError, match="x1, y1, x2 and y2"):

@@ -25,8 +25,8 @@ from tests.facens import face, person_facen, stored
 from tests.mongo import StoreArguments
 
 
-async def test_a_face_comes_back_as_it_was_stored(ctx: Context, user: User) -> None:
-    """Ids, base64, the box, lists, numbers and times with their zone survive MongoDB."""
+async def test_a_stored_face_is_returned_unchanged(ctx: Context, user: User) -> None:
+    """Ids, base64, the box, lists, numbers and times with their zone are unchanged by MongoDB."""
     moment = datetime(2026, 3, 1, 14, 30, 0, 125_000, tzinfo=timezone(timedelta(hours=5)))
     made = face(person_facen(1), timestamp=moment, meta="Größe", person_id=2**62, detector_info={"yaw": 0.5})
     made["emotions"] = ("happy", "sad")
@@ -43,8 +43,8 @@ async def test_a_face_comes_back_as_it_was_stored(ctx: Context, user: User) -> N
     assert found["owner"] == user["_id"]
 
 
-async def test_two_hundred_additions_at_once_get_different_ids(ctx: Context, user: User) -> None:
-    """Every face is stored, and the ids rise with time."""
+async def test_concurrent_additions_get_different_ids(ctx: Context, user: User) -> None:
+    """Two hundred faces are stored, with ids that increase with time."""
     faces = [face(person_facen(number % 5)) for number in range(200)]
     await asyncio.gather(*(ctx.faces.add(user, made) for made in faces))
     assert len({made["_id"] for made in faces}) == 200
@@ -64,8 +64,8 @@ class StuckIds(TimeOrderedIds):
         return self.ids.pop(0)
 
 
-async def test_a_conflict_of_ids_is_tried_again_three_times(ctx: Context, user: User) -> None:
-    """The fourth id does it; a fourth conflict is the documented error and leaves the face without an id."""
+async def test_retries_conflicting_ids_three_times(ctx: Context, user: User) -> None:
+    """The fourth id succeeds; a fourth conflict is an error and leaves the face without an id."""
     await ctx.faces.add(user, face(person_facen(1), _id=5))
     ctx.faces._ids = StuckIds([5, 5, 5, 6, 5, 5, 5, 5, 7])
     assert (await ctx.faces.add(user, face(person_facen(2))))["_id"] == 6
@@ -76,8 +76,8 @@ async def test_a_conflict_of_ids_is_tried_again_three_times(ctx: Context, user: 
     assert await ctx.faces.count(user, None) == 2
 
 
-async def test_an_id_that_is_taken_fails_at_once(ctx: Context, user: User) -> None:
-    """A supplied id is never replaced; nothing of the other face is overwritten."""
+async def test_a_supplied_id_in_use_fails_at_once(ctx: Context, user: User) -> None:
+    """It is never replaced, and the other face is not changed."""
     await ctx.faces.add(user, face(person_facen(1), _id=5, meta="first"))
     with pytest.raises(ConflictError, match="5"):
         await ctx.faces.add(user, face(person_facen(2), _id=5, meta="second"))
@@ -86,7 +86,7 @@ async def test_an_id_that_is_taken_fails_at_once(ctx: Context, user: User) -> No
 
 
 async def test_a_sighting_is_stored_once(ctx: Context, user: User) -> None:
-    """A second face of the same sighting is a conflict that names the field; other owners may."""
+    """A second face of a sighting is a conflict that names the field; other owners are not affected."""
     await ctx.faces.add(user, face(person_facen(1), sighting_id="s1"))
     with pytest.raises(ConflictError) as caught:
         await ctx.faces.add(user, face(person_facen(1), sighting_id="s1"))
@@ -96,7 +96,7 @@ async def test_a_sighting_is_stored_once(ctx: Context, user: User) -> None:
 
 
 async def test_a_new_face_is_in_no_gallery(ctx: Context, user: User) -> None:
-    """Also where the object claims one, or an owner: only the methods decide that."""
+    """Even if the object names a gallery or an owner."""
     made = await ctx.faces.add(user, face(person_facen(1), gallery=["default"], owner=ObjectId()))
     assert made["gallery"] == []
     assert made["owner"] == user["_id"]
@@ -104,7 +104,7 @@ async def test_a_new_face_is_in_no_gallery(ctx: Context, user: User) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, {}, 5, {"facen": "AAAA"}])
-async def test_what_is_no_face_is_refused(ctx: Context, user: User, wrong: Any) -> None:
+async def test_add_refuses_invalid_faces(ctx: Context, user: User, wrong: Any) -> None:
     """Nothing is stored."""
     with pytest.raises(BadValueError):
         await ctx.faces.add(user, wrong)
@@ -119,8 +119,8 @@ async def test_what_is_no_face_is_refused(ctx: Context, user: User, wrong: Any) 
     assert await ctx.faces.count(user, None) == 0
 
 
-async def test_a_face_gets_into_galleries_and_out_again(ctx: Context, user: User) -> None:
-    """Storage, document and object agree at each step; removing what is not there is a success."""
+async def test_adds_to_galleries_and_removes_from_them(ctx: Context, user: User) -> None:
+    """Storage, document and object agree after each step; removing an absent face succeeds."""
     made = await stored(ctx, user, person_facen(1), ["default", "vip"])
     assert made.galleries == ["default", "vip"]
     assert (await ctx.faces.find_one(user, {"gallery": "vip"})) == made
@@ -132,8 +132,8 @@ async def test_a_face_gets_into_galleries_and_out_again(ctx: Context, user: User
     assert await ctx.faces.count(user, {"gallery": "vip"}) == 0
 
 
-async def test_adding_twice_is_an_error_and_the_others_are_done(ctx: Context, user: User) -> None:
-    """The gallery that it is in already fails, the rest of the list is carried out and recorded."""
+async def test_adding_twice_is_an_error_and_other_galleries_are_completed(ctx: Context, user: User) -> None:
+    """The face is added to the other galleries, and these are recorded."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     await ctx.galleries.add(user, "vip")
     with pytest.raises(FacenExistsError):
@@ -160,8 +160,8 @@ class BrokenShard(LocalFacens):
             raise FacenStorageError(f"shard 2 does not answer about {gallery}", "shard 2")
 
 
-async def test_what_succeeds_is_recorded_before_a_shards_error(store_settings: StoreArguments) -> None:
-    """The other galleries are changed in both places, then the error comes and names the shard."""
+async def test_successes_are_recorded_before_a_shards_error(store_settings: StoreArguments) -> None:
+    """The other galleries are changed in both stores before the error, which names the shard."""
     shards = BrokenShard()
     async with store_settings.open(facens=shards) as ctx:
         user = await ctx.users.add({})
@@ -181,8 +181,8 @@ async def test_what_succeeds_is_recorded_before_a_shards_error(store_settings: S
         assert found.galleries == made.galleries == ["a"]
 
 
-async def test_a_face_that_is_not_stored_gets_into_no_gallery(ctx: Context, user: User) -> None:
-    """Neither one without an id nor one that MongoDB does not have; the storage stays clean."""
+async def test_refuses_galleries_for_a_face_that_is_not_stored(ctx: Context, user: User) -> None:
+    """A face without an id, or unknown to MongoDB; the facen storage is unchanged."""
     with pytest.raises(BadValueError):
         await ctx.faces.add_to_galleries(face(person_facen(1)), ["default"])
     with pytest.raises(NotFoundError):
@@ -192,7 +192,7 @@ async def test_a_face_that_is_not_stored_gets_into_no_gallery(ctx: Context, user
 
 @pytest.mark.parametrize("wrong", ["default", [], None, 5, ["no such gallery"], ["ok", "a" * 49], [5]])
 async def test_malformed_gallery_lists_change_nothing(ctx: Context, user: User, wrong: Any) -> None:
-    """Text instead of a list, no list, or a name that can be none."""
+    """Text instead of a list, no list, or an invalid name."""
     made = await stored(ctx, user, person_facen(1), ["ok"])
     with pytest.raises(GalleryError):
         await ctx.faces.add_to_galleries(made, wrong)
@@ -200,7 +200,7 @@ async def test_malformed_gallery_lists_change_nothing(ctx: Context, user: User, 
 
 
 async def test_a_gallery_that_does_not_exist_is_an_error(ctx: Context, user: User) -> None:
-    """Nothing is added, not even to the galleries that exist; another user's gallery does not exist."""
+    """Nothing is added, not even to existing galleries. Another user's gallery does not exist."""
     await ctx.galleries.add(await ctx.users.add({}), "theirs")
     made = await stored(ctx, user, person_facen(1), [])
     with pytest.raises(NotFoundError, match="theirs"):
@@ -210,7 +210,7 @@ async def test_a_gallery_that_does_not_exist_is_an_error(ctx: Context, user: Use
 
 
 async def test_galleries_and_facens_change_by_their_methods_only(ctx: Context, user: User) -> None:
-    """An update that would put MongoDB and the storage out of step is refused."""
+    """Updates that would make MongoDB and the facen storage inconsistent are refused."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     for field, value in (("gallery", []), ("facen", "AAAA"), ("owner", ObjectId()), ("_id", 1)):
         with pytest.raises(BadValueError, match=field):
@@ -220,16 +220,16 @@ async def test_galleries_and_facens_change_by_their_methods_only(ctx: Context, u
     assert changed["meta"] == "new"
 
 
-async def test_a_removed_face_is_found_no_more(ctx: Context, user: User) -> None:
-    """It leaves the storage with MongoDB."""
+async def test_a_removed_face_is_not_found(ctx: Context, user: User) -> None:
+    """It is removed from the facen storage as well."""
     made = await stored(ctx, user, person_facen(1), ["default"])
     assert await ctx.faces.remove_one(user, {"_id": made["_id"]}) == made
     assert await ctx.faces.remove_one(user, {"_id": made["_id"]}) is None
     assert await ctx.facens.count(user["_id"], "default") == 0
 
 
-async def test_update_many_gives_back_what_it_changed(ctx: Context, user: User) -> None:
-    """In the order of the sort, after or before the change as asked."""
+async def test_update_many_returns_the_changed_faces(ctx: Context, user: User) -> None:
+    """In the order of the sort, after or before the change."""
     for number in range(5):
         await ctx.faces.add(user, face(person_facen(number), _id=number, score=-float(number)))
     changed = await ctx.faces.update_many(user, {"score": {"$lt": -1}}, {"$set": {"meta": "x"}}, {"_id": -1})
@@ -240,7 +240,7 @@ async def test_update_many_gives_back_what_it_changed(ctx: Context, user: User) 
 
 
 async def test_find_sorts_skips_and_limits(ctx: Context, user: User) -> None:
-    """As MongoDB does, and count with them."""
+    """As in MongoDB; count uses the same arguments."""
     for number in range(6):
         await ctx.faces.add(user, face(person_facen(number), _id=number))
     assert [one["_id"] for one in await ctx.faces.find(user, None, {"_id": -1}, 1, 3)] == [4, 3, 2]
@@ -251,8 +251,8 @@ async def test_find_sorts_skips_and_limits(ctx: Context, user: User) -> None:
     assert await ctx.faces.find(user, {"_id": 99}) == []
 
 
-async def test_the_face_storage_is_filled_at_the_start(store_settings: StoreArguments) -> None:
-    """A second context on the same database finds what the first has stored; broken facens do not stop it."""
+async def test_the_facen_storage_is_loaded_at_the_start(store_settings: StoreArguments) -> None:
+    """A second context on the same database finds the faces of the first; invalid facens are skipped."""
     async with store_settings.open() as ctx:
         user = await ctx.users.add({})
         made = [await stored(ctx, user, person_facen(number), ["default", "g"]) for number in range(5)]

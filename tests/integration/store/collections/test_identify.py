@@ -23,7 +23,7 @@ from tests.facens import extraction_face, face, like, person_facen, stored
 from tests.mongo import StoreArguments
 
 
-async def test_similar_faces_come_best_first(ctx: Context, user: User) -> None:
+async def test_returns_similar_faces_best_first(ctx: Context, user: User) -> None:
     """Face objects with their confidence, (1 + cosine) / 2, down to the threshold."""
     wanted = person_facen(0)
     near = [await stored(ctx, user, like(wanted, cosine, 1), ["g"]) for cosine in (0.6, 0.9, 0.2)]
@@ -36,8 +36,8 @@ async def test_similar_faces_come_best_first(ctx: Context, user: User) -> None:
     assert len(await ctx.faces.identify(user, "g", face(wanted), 1, 0.0)) == 1
 
 
-async def test_a_filtered_search_is_as_good_as_an_unfiltered_one(ctx: Context, user: User) -> None:
-    """The best faces that pass the filter, not what is left of the best faces."""
+async def test_filters_apply_before_the_limit(ctx: Context, user: User) -> None:
+    """The best faces that pass the filter are returned, not the rest of the best faces."""
     wanted = person_facen(0)
     for number in range(40):
         await stored(ctx, user, like(wanted, 0.95 - number / 100, number), ["g"], score=-float(number))
@@ -47,10 +47,8 @@ async def test_a_filtered_search_is_as_good_as_an_unfiltered_one(ctx: Context, u
     assert await ctx.faces.identify(user, "g", face(wanted), 3, 0.0, filters={"owner": ObjectId()}) == []
 
 
-async def test_a_long_list_of_faces_is_asked_for_in_parts(
-    ctx: Context, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """More ids than fit into one question to MongoDB make several, and nothing is lost between them."""
+async def test_reads_many_faces_in_batches(ctx: Context, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More ids than fit into one query to MongoDB are read completely."""
     monkeypatch.setattr(nearest, "IDS_PER_QUERY", 2)
     wanted = person_facen(0)
     made = [await stored(ctx, user, like(wanted, 0.9 - number / 10), ["g"]) for number in range(5)]
@@ -59,7 +57,7 @@ async def test_a_long_list_of_faces_is_asked_for_in_parts(
 
 
 async def test_several_galleries_are_searched_as_one(ctx: Context, user: User) -> None:
-    """A face that is in two of them comes once."""
+    """A face in two of them is returned once."""
     wanted = person_facen(0)
     both = await stored(ctx, user, like(wanted, 0.9), ["a", "b"])
     second = await stored(ctx, user, like(wanted, 0.8), ["b"])
@@ -68,16 +66,16 @@ async def test_several_galleries_are_searched_as_one(ctx: Context, user: User) -
     assert [result.face["_id"] for result in results] == [both["_id"], second["_id"]]
 
 
-async def test_a_search_stays_among_ones_own_faces(ctx: Context, user: User) -> None:
-    """The same face in a gallery of the same name of somebody else is not found."""
+async def test_searches_only_the_users_own_faces(ctx: Context, user: User) -> None:
+    """A gallery of the same name of another user is not searched."""
     other = await ctx.users.add({})
     await stored(ctx, other, person_facen(0), ["g"])
     await ctx.galleries.add(user, "g")
     assert await ctx.faces.identify(user, "g", face(person_facen(0)), 5, 0.0) == []
 
 
-async def test_a_face_that_mongodb_does_not_have_is_passed_over(ctx: Context, user: User) -> None:
-    """Entries left in the storage take no place from faces that are there."""
+async def test_skips_entries_without_a_face(ctx: Context, user: User) -> None:
+    """Stale entries of the storage do not displace existing faces."""
     wanted = person_facen(0)
     for number in range(10):
         await ctx.galleries.ensure(user, "g")
@@ -106,8 +104,8 @@ class OneShardOut(LocalFacens):
         return FacenSearch(found.hits, 1, 2)
 
 
-async def test_a_dead_shard_is_an_error_or_is_counted(store_settings: StoreArguments) -> None:
-    """Without ignore_errors the shard is named; with it the results say how many servers took part."""
+async def test_a_shard_that_is_down_is_an_error_or_counted(store_settings: StoreArguments) -> None:
+    """Without ignore_errors the error names it; with it the results have the numbers of servers."""
     async with store_settings.open(facens=OneShardOut()) as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(0), ["g"])
@@ -142,10 +140,10 @@ async def test_a_dead_shard_is_an_error_or_is_counted(store_settings: StoreArgum
         ({"filters": 5}, BadFilterError),
     ],
 )
-async def test_bad_questions_are_refused(
+async def test_refuses_invalid_arguments(
     ctx: Context, user: User, change: dict[str, Any], error: type[Exception]
 ) -> None:
-    """Each by one documented error."""
+    """Each with its documented error."""
     question: dict[str, Any] = {
         "gallery": "default",
         "face": face(person_facen(0)),

@@ -1,4 +1,4 @@
-"""Nobody sees what is not theirs."""
+"""Users cannot reach documents of other users."""
 
 import contextlib
 from typing import Any
@@ -149,7 +149,7 @@ async def prepare(ctx: Context) -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-async def test_no_question_reaches_the_documents_of_another(
+async def test_no_call_reaches_documents_of_another_user(
     ctx: Context,
     name: str,
     filters: dict[str, Any],
@@ -158,7 +158,7 @@ async def test_no_question_reaches_the_documents_of_another(
     skip: int | None,
     limit: int | None,
 ) -> None:
-    """Whatever A asks: B's documents are not read, counted, changed or removed, and no owner changes."""
+    """No call of user A reads, counts, changes or removes documents of B, or changes an owner."""
     await prepare(ctx)
     mine, theirs = KEYS[name]
     documents_of: UserStore[Any] = getattr(ctx, name)
@@ -185,7 +185,7 @@ async def test_no_question_reaches_the_documents_of_another(
 
 
 async def test_a_filter_on_the_owner_can_only_narrow(ctx: Context) -> None:
-    """Asking for another's documents by owner or id finds nothing; one's own owner changes nothing."""
+    """Filters on another owner find nothing; a filter on the own owner has no effect."""
     await prepare(ctx)
     assert await ctx.cameras.find(A, {"owner": B}) == []
     assert await ctx.cameras.find(A, {"$or": [{"owner": B}, {"_id": B_KEYS[0]}]}) == []

@@ -1,4 +1,4 @@
-"""Whose face it is, and who is a friend."""
+"""`Persons`: identification, creation and friends."""
 
 import asyncio
 import sys
@@ -22,8 +22,8 @@ async def user(ctx: Context) -> User:
     return made
 
 
-async def test_the_person_of_the_most_alike_face_is_found(ctx: Context, user: User) -> None:
-    """Faces without a person are passed over, however many and however alike they are."""
+async def test_returns_the_person_of_the_most_similar_face(ctx: Context, user: User) -> None:
+    """Faces without a person are skipped, whatever their number and confidence."""
     wanted = person_facen(0)
     for number in range(20):
         await stored(ctx, user, like(wanted, 0.99, number), ["cam_a"])
@@ -35,8 +35,8 @@ async def test_the_person_of_the_most_alike_face_is_found(ctx: Context, user: Us
     assert match.confidence == pytest.approx(0.95, abs=1e-5)
 
 
-async def test_nobody_similar_is_nobody(ctx: Context, user: User) -> None:
-    """Without create the answer is None, and how near the nearest is."""
+async def test_returns_none_without_a_similar_person(ctx: Context, user: User) -> None:
+    """`resolve` also returns the confidence of the nearest person."""
     await stored(ctx, user, like(person_facen(0), 0.5), ["cam_a"], person_id=7)
     match = await ctx.persons.resolve(user, face(person_facen(0)), "cam_a", 0.9)
     assert match.person_id is None
@@ -45,8 +45,8 @@ async def test_nobody_similar_is_nobody(ctx: Context, user: User) -> None:
     assert await ctx.persons.count(user, None) == 0
 
 
-async def test_a_new_person_is_created_and_known_from_then_on(ctx: Context, user: User) -> None:
-    """Also while its first face is still on its way into the gallery."""
+async def test_a_created_person_is_found_at_once(ctx: Context, user: User) -> None:
+    """Also before its first face is in the gallery."""
     first = await ctx.persons.resolve(user, face(person_facen(0)), "cam_a", 0.8, create=True)
     assert first.created
     again = await ctx.persons.resolve(user, face(like(person_facen(0), 0.9)), "cam_a", 0.8, create=True)
@@ -60,8 +60,8 @@ async def test_a_new_person_is_created_and_known_from_then_on(ctx: Context, user
     }
 
 
-async def test_several_galleries_give_several_persons(ctx: Context, user: User) -> None:
-    """A list of galleries gives the person found in each, once, the most alike first; create makes one."""
+async def test_several_galleries_return_several_persons(ctx: Context, user: User) -> None:
+    """Each person once, best first; `create` creates one person."""
     wanted = person_facen(0)
     await stored(ctx, user, like(wanted, 0.8), ["cam_a"], person_id=1)
     await stored(ctx, user, like(wanted, 0.9), ["cam_b"], person_id=2)
@@ -74,8 +74,8 @@ async def test_several_galleries_give_several_persons(ctx: Context, user: User) 
     assert await ctx.persons.identify(user, face(person_facen(1)), "cam_b", 0.8, create=True) == new
 
 
-async def test_filters_choose_whose_faces_count(ctx: Context, user: User) -> None:
-    """The best match among the faces that pass; the same filtered question makes one person."""
+async def test_filters_limit_the_compared_faces(ctx: Context, user: User) -> None:
+    """The best match among the filtered faces; the same filtered call creates one person."""
     wanted = person_facen(0)
     await stored(ctx, user, like(wanted, 0.95), ["cam_a"], person_id=101, meta="x")
     await stored(ctx, user, like(wanted, 0.85), ["cam_a"], person_id=102, meta="y")
@@ -88,8 +88,8 @@ async def test_filters_choose_whose_faces_count(ctx: Context, user: User) -> Non
     assert made[0] not in (101, 102, None)
 
 
-async def test_fifty_questions_at_once_make_one_person(ctx: Context, user: User) -> None:
-    """All get the same id, one of them is told that it was created."""
+async def test_concurrent_calls_create_one_person(ctx: Context, user: User) -> None:
+    """All fifty get the same id, and one of them is told that it was created."""
     matches = await asyncio.gather(
         *(
             ctx.persons.resolve(user, face(like(person_facen(0), 0.97, number)), "cam_a", 0.9, create=True)
@@ -131,10 +131,10 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_two_processes_make_one_person(
+async def test_two_processes_create_one_person(
     store_settings: StoreArguments, ctx: Context, user: User
 ) -> None:
-    """Both ask at the same time for the same five new faces: five persons, the same ones in both."""
+    """For the same five new faces at the same time: five persons, with the same ids in both."""
     command = [
         *(
             sys.executable,
@@ -165,10 +165,10 @@ async def test_two_processes_make_one_person(
     assert await ctx.persons.count(user, None) == 5
 
 
-async def test_another_processes_face_keeps_us_from_making_a_person(
+async def test_finds_a_person_created_by_another_process(
     store_settings: StoreArguments,
 ) -> None:
-    """A face added through another context after ours had opened keeps us from making the person again."""
+    """A face added through another context after this one opened prevents a second person."""
     async with store_settings.open() as ours, store_settings.open() as theirs:
         user = await ours.users.add({})
         await stored(theirs, user, person_facen(0), ["cam_a"], person_id=41)
@@ -176,8 +176,8 @@ async def test_another_processes_face_keeps_us_from_making_a_person(
         assert (match.person_id, match.created) == (41, False)
 
 
-async def test_a_sighting_creates_one_person_however_often_it_is_replayed(ctx: Context, user: User) -> None:
-    """The second attempt is told the same as the first, even if its face looks like nobody any more."""
+async def test_a_replayed_sighting_creates_one_person(ctx: Context, user: User) -> None:
+    """The second attempt has the same result, even if the face is no longer similar."""
     first = await ctx.persons.resolve(
         user, face(person_facen(0), sighting_id="s1"), "cam_a", 0.8, create=True
     )
@@ -190,8 +190,8 @@ async def test_a_sighting_creates_one_person_however_often_it_is_replayed(ctx: C
     assert await ctx.persons.count(user, None) == 1
 
 
-async def test_a_person_is_added_with_the_next_number_or_its_own(ctx: Context, user: User) -> None:
-    """A number that is taken is a conflict, or is passed over where it was not asked for."""
+async def test_a_person_is_added_with_the_next_or_its_own_id(ctx: Context, user: User) -> None:
+    """A given id in use is a conflict; a generated one is skipped."""
     first = await ctx.persons.add(user, {"name": "Ann"})
     assert await ctx.persons.find_one(user, {"_id": first["_id"]}) == first
     await ctx.persons.add(user, {"_id": first["_id"] + 1})
@@ -201,8 +201,8 @@ async def test_a_person_is_added_with_the_next_number_or_its_own(ctx: Context, u
     assert third["_id"] == first["_id"] + 2
 
 
-async def test_a_removed_person_is_nobodys_match(ctx: Context, user: User) -> None:
-    """The faces stay and belong to nobody."""
+async def test_a_removed_person_is_not_found(ctx: Context, user: User) -> None:
+    """The faces are kept without a person."""
     person = await ctx.persons.add(user, {})
     await stored(ctx, user, person_facen(0), ["cam_a"], person_id=person["_id"])
     await ctx.persons.remove_one(user, {"_id": person["_id"]})
@@ -220,10 +220,10 @@ async def test_a_removed_person_is_nobodys_match(ctx: Context, user: User) -> No
         ({"filters": {"$where": "1"}}, BadValueError),
     ],
 )
-async def test_bad_questions_make_nobody(
+async def test_invalid_arguments_create_nobody(
     ctx: Context, user: User, change: dict[str, Any], error: type[Exception]
 ) -> None:
-    """An error, and no person."""
+    """They are an error."""
     question: dict[str, Any] = {
         "face": face(person_facen(0)),
         "gallery": "cam_a",
@@ -248,7 +248,7 @@ def at(ctx: Context, moment: str, zone: str) -> None:
 
 
 async def test_five_days_of_seven_make_a_friend(ctx: Context, user: User) -> None:
-    """Different days count, not visits, nor the week before, nor what another camera saw."""
+    """Different days count; several visits a day, the week before and other cameras do not."""
     at(ctx, "2026-03-10T12:00", "Europe/Berlin")
     today = datetime(2026, 3, 10, 9, tzinfo=UTC)
     await seen(ctx, user, [today - timedelta(days=back) for back in (0, 1, 2, 3)])
@@ -265,8 +265,8 @@ async def test_five_days_of_seven_make_a_friend(ctx: Context, user: User) -> Non
     assert not await ctx.persons.is_friend(await ctx.users.add({}), 1, "a")
 
 
-async def test_days_are_the_sites(ctx: Context, user: User) -> None:
-    """Two visits around the site's midnight are two days there, though one in UTC."""
+async def test_days_are_in_the_sites_time_zone(ctx: Context, user: User) -> None:
+    """Two visits around local midnight are on two days, though on one in UTC."""
     moments = [datetime.fromisoformat("2026-03-10T14:30:00Z"), datetime.fromisoformat("2026-03-10T15:30:00Z")]
     await seen(ctx, user, moments)
     at(ctx, "2026-03-11T12:00", "Asia/Tokyo")
@@ -283,7 +283,7 @@ async def test_days_are_the_sites(ctx: Context, user: User) -> None:
         ("America/Havana", "2026-03-10T12:00"),  # forward on the 8th, at midnight: that day has none
     ],
 )
-async def test_days_stay_days_when_clocks_change(ctx: Context, user: User, zone: str, now: str) -> None:
+async def test_days_are_correct_when_clocks_change(ctx: Context, user: User, zone: str, now: str) -> None:
     """Just after each local midnight and just before the next is the same day, seven times in a row."""
     at(ctx, now, zone)
     here, today = ZoneInfo(zone), datetime.fromisoformat(now).date()

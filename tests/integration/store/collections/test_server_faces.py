@@ -1,4 +1,4 @@
-"""Faces with pictures, on a real MongoDB and a real folder."""
+"""Faces with pictures, with a real MongoDB and a real folder."""
 
 import re
 from collections.abc import Callable
@@ -40,10 +40,7 @@ def extraction_face() -> ExtractionFace:
 
 
 def test_a_key_names_owner_day_and_face() -> None:
-    """A key is `<owner>/<YYYYMMDD>/<id>_<12 hex><suffix>`, another one at every call.
-
-    The class alone has no uploads and sets no links.
-    """
+    """A key is `<owner>/<YYYYMMDD>/<id>_<12 hex><suffix>`, different for each call."""
     owner = ObjectId()
     face = {"owner": owner, "_id": 17}
     today = {f"{datetime.now(UTC):%Y%m%d}" for _ in range(2)}
@@ -57,13 +54,13 @@ def test_a_key_names_owner_day_and_face() -> None:
 
 @pytest.mark.parametrize("face", [{}, {"_id": 17}, {"owner": ObjectId()}, {"owner": "../..", "_id": 17}])
 def test_a_key_needs_owner_and_id(face: dict[str, object]) -> None:
-    """Without an owner or an id there is no key; a text as owner cannot smuggle a path in."""
+    """Without an owner or id there is no key; text as owner cannot contain a path."""
     with pytest.raises(BadValueError, match=r"Faces\.add"):
         ServerFaces.gen_ffupload_key(face)
 
 
-async def test_a_key_comes_with_new_links(ctx: Context, user: User) -> None:
-    """A face object and a dictionary get links to this context's uploads, at each call new ones."""
+async def test_gen_ffupload_key_sets_new_links(ctx: Context, user: User) -> None:
+    """A face object and a dictionary get links to this context's uploads, different for each call."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     for given in (face, dict(face), {"owner": user["_id"], "_id": 17}):
         start = f"{user['_id']}/{datetime.now(UTC):%Y%m%d}/{given.get('_id', given.get('id'))}_"
@@ -85,7 +82,7 @@ async def test_a_key_comes_with_new_links(ctx: Context, user: User) -> None:
 async def test_an_upload_uses_the_links_of_the_key(
     ctx: Context, user: User, uploads: Path, kind: Callable[[Face], Any]
 ) -> None:
-    """What `gen_ffupload_key` has set is where the pictures lie, and what the document says."""
+    """The pictures are stored under the links of `gen_ffupload_key`, and the document has them."""
     stored = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     face = kind(stored)
     face["normalized"] = normalized()
@@ -100,7 +97,7 @@ async def test_an_upload_uses_the_links_of_the_key(
 
 
 async def test_the_aligned_face_is_bytes_until_it_is_uploaded(ctx: Context, user: User) -> None:
-    """`face["normalized"]` is the PNG after `add`, too, and the URL after `upload`."""
+    """`face["normalized"]` is the PNG also after `add`, and the URL after `upload`."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     assert face["normalized"] == normalized()
     found = await ctx.faces.find_one(user, {"_id": face["_id"]})
@@ -114,7 +111,7 @@ async def test_the_aligned_face_is_bytes_until_it_is_uploaded(ctx: Context, user
 
 
 async def test_an_extraction_face_is_uploaded(ctx: Context, user: User, uploads: Path) -> None:
-    """It gets links to pictures that belong to nobody; added as a face it gets pictures of its own."""
+    """It gets links to temporary pictures; added as a face, it gets other pictures."""
     eface = dict(extraction_face())
     await ctx.faces.upload(eface, Image(photo()))
     links = {field: eface[field] for field in PICTURES}
@@ -134,7 +131,7 @@ async def test_an_extraction_face_is_uploaded(ctx: Context, user: User, uploads:
 async def test_pictures_of_extraction_faces_are_removed_after_a_day(
     ctx: Context, user: User, uploads: Path
 ) -> None:
-    """Retention removes them although nothing else is set; today's stay."""
+    """Retention removes them without further settings; those of today are kept."""
     eface = dict(extraction_face())
     await ctx.faces.upload(eface, Image(photo()))
     retention = Retention(ctx, user, RetentionSettings())
@@ -145,8 +142,8 @@ async def test_pictures_of_extraction_faces_are_removed_after_a_day(
     assert files_below(uploads) == set()
 
 
-async def test_a_new_id_needs_no_await(ctx: Context, user: User) -> None:
-    """The id and the links are in the face when `regenerate_id` returns; awaiting it is allowed."""
+async def test_regenerate_id_needs_no_await(ctx: Context, user: User) -> None:
+    """The id and the links are set when it returns; it may be awaited."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     before = face.document()
     ctx.faces.regenerate_id(face)
@@ -158,7 +155,7 @@ async def test_a_new_id_needs_no_await(ctx: Context, user: User) -> None:
 
 
 async def test_a_face_from_a_picture_gets_its_three_pictures(ctx: Context, user: User, uploads: Path) -> None:
-    """Extract, add, upload: the stored document names three pictures, which are what they should be."""
+    """Extract, add, upload: the stored document names three valid pictures."""
     face = ctx.faces.Model.from_extraction_face(extraction_face())
     face = await ctx.faces.add(user, face)
     await ctx.faces.upload(face, Image(photo()))
@@ -173,7 +170,7 @@ async def test_a_face_from_a_picture_gets_its_three_pictures(ctx: Context, user:
 
 
 async def test_uploading_again_replaces_the_pictures(ctx: Context, user: User, uploads: Path) -> None:
-    """A second upload lands on the same three files."""
+    """A second upload writes the same three files."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     await ctx.faces.upload(face, Image(photo()))
     before = files_below(uploads)
@@ -183,7 +180,7 @@ async def test_uploading_again_replaces_the_pictures(ctx: Context, user: User, u
 
 
 async def test_a_face_without_urls_gets_them_in_its_document(ctx: Context, user: User, uploads: Path) -> None:
-    """A face that was stored under its own id has no URLs; uploading gives it some, and stores them."""
+    """A face stored with its own id has no URLs; an upload creates and stores them."""
     face = ctx.faces.Model.from_extraction_face(extraction_face())
     face["_id"] = 4711
     await ctx.faces.add(user, face)
@@ -194,16 +191,16 @@ async def test_a_face_without_urls_gets_them_in_its_document(ctx: Context, user:
     assert files_below(uploads) == assert_pictures_open(stored, uploads)
 
 
-async def test_a_plain_dictionary_will_do(ctx: Context, user: User, uploads: Path) -> None:
-    """Face data with owner and id, as a dictionary, is uploaded and gets its URLs."""
+async def test_a_dictionary_can_be_uploaded(ctx: Context, user: User, uploads: Path) -> None:
+    """Face data with owner and id gets its URLs."""
     data = {**extraction_face(), "owner": user["_id"], "_id": 5}
     await ctx.faces.upload(data, Image(photo()))
     assert len(files_below(uploads)) == 3
     assert picture_path(str(data["thumbnail"])).exists()
 
 
-async def test_a_new_id_brings_new_urls(ctx: Context, user: User) -> None:
-    """Replacing a face's id replaces its URLs, which contain it; a URL that leads elsewhere stays."""
+async def test_regenerate_id_sets_new_urls(ctx: Context, user: User) -> None:
+    """URLs contain the id; URLs outside the uploads are kept."""
     face = ctx.faces.wrap_in_model({"owner": user["_id"], "photo": "https://elsewhere.example/p.jpeg"})
     await ctx.faces.regenerate_id(face)
     first = dict(face)
@@ -215,8 +212,8 @@ async def test_a_new_id_brings_new_urls(ctx: Context, user: User) -> None:
     assert face["photo"] == "https://elsewhere.example/p.jpeg"
 
 
-async def test_a_thumbnail_can_go_to_a_url_of_its_own(ctx: Context, user: User, uploads: Path) -> None:
-    """`upload_thumbnail` writes to the face's URL, or to the given one, which has to be ours."""
+async def test_a_thumbnail_can_have_another_url(ctx: Context, user: User, uploads: Path) -> None:
+    """`upload_thumbnail` writes to the face's URL, or to the given one, which must be in the uploads."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     await ctx.faces.upload_thumbnail(face, Image(photo()))
     other = ctx.uploads.url_of(ServerFaces.gen_ffupload_key(face, "_other.jpeg"))
@@ -228,7 +225,7 @@ async def test_a_thumbnail_can_go_to_a_url_of_its_own(ctx: Context, user: User, 
 
 
 async def test_refuses_a_face_that_cannot_have_pictures(ctx: Context, user: User, uploads: Path) -> None:
-    """Without an aligned face, an id, a bbox inside or a real picture nothing at all is written."""
+    """Without an aligned face, an id, a bbox inside or a valid picture nothing is written."""
     stored = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     from_store = await ctx.faces.find_one(user, {"_id": stored["_id"]})
     assert from_store is not None
@@ -248,7 +245,7 @@ async def test_refuses_a_face_that_cannot_have_pictures(ctx: Context, user: User
 
 
 async def test_an_unusable_folder_is_an_upload_error(ctx: Context, user: User, uploads: Path) -> None:
-    """Where the uploads folder cannot be made the error names the path and what to do; later it works."""
+    """If the uploads folder cannot be created, the error names the path and the remedy; later it works."""
     face = await ctx.faces.add(user, ctx.faces.Model.from_extraction_face(extraction_face()))
     block(uploads)
     with pytest.raises(UploadError, match=r"cannot write .*uploads.*make room"):
@@ -258,8 +255,8 @@ async def test_an_unusable_folder_is_an_upload_error(ctx: Context, user: User, u
     assert len(files_below(uploads)) == 3
 
 
-async def test_a_picture_over_the_limit_of_pixels_is_not_taken(store_settings: StoreArguments) -> None:
-    """The limit is the store's, whatever picture a plugin hands over: nothing is written, no link is set."""
+async def test_refuses_a_picture_with_too_many_pixels(store_settings: StoreArguments) -> None:
+    """The store's limit applies to pictures of plugins: nothing is written, no link is set."""
     height, width = Image(photo()).pixels.shape[:2]
     async with store_settings.open(max_pixels=height * width - 1) as ctx:
         user = await ctx.users.add({})

@@ -1,4 +1,4 @@
-"""Who may ask."""
+"""Users and authentication."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +11,7 @@ from tests.facens import extraction_face, face, person_facen, stored
 
 
 async def test_a_user_is_enrolled_with_a_token(ctx: Context) -> None:
-    """A missing token is made, and the user comes back as stored."""
+    """A missing token is generated, and the user is returned as stored."""
     user = await ctx.users.add({"name": "site 7"})
     assert isinstance(user, User)
     assert user["active"] is True
@@ -38,7 +38,7 @@ async def test_bad_user_data_is_refused(ctx: Context, wrong: Any) -> None:
     assert await ctx.users.count(None) == 0
 
 
-async def test_a_token_tells_its_active_user(ctx: Context) -> None:
+async def test_a_token_authenticates_its_active_user(ctx: Context) -> None:
     """Unknown tokens and those of inactive users are refused."""
     user = await ctx.users.add({"token": "right"})
     await ctx.users.add({"token": "resting", "active": False})
@@ -84,8 +84,8 @@ def every_call(ctx: Context) -> dict[str, Callable[[Any], Awaitable[Any]]]:
     return calls
 
 
-async def test_nobody_gets_anything_in_any_method(ctx: Context) -> None:
-    """None, an unknown id, an inactive user, text and a plain dictionary are an error in every method."""
+async def test_every_method_requires_an_active_user(ctx: Context) -> None:
+    """None, an unknown id, an inactive user, text and a plain dictionary are an error."""
     inactive = await ctx.users.add({"active": False})
     nobodies: list[Any] = [
         None,
@@ -105,7 +105,7 @@ async def test_nobody_gets_anything_in_any_method(ctx: Context) -> None:
 
 
 async def test_a_user_is_given_by_id_or_object(ctx: Context) -> None:
-    """Both do in every method."""
+    """Every method accepts both."""
     user = await ctx.users.add({})
     await stored(ctx, user, person_facen(1), ["default"])
     for name, call in every_call(ctx).items():
@@ -116,8 +116,8 @@ async def test_a_user_is_given_by_id_or_object(ctx: Context) -> None:
             await call(user["_id"])
 
 
-async def test_a_user_who_is_switched_off_is_refused_at_once(ctx: Context) -> None:
-    """Even where the user was seen a moment ago, and an old object still says active."""
+async def test_a_disabled_user_is_refused_at_once(ctx: Context) -> None:
+    """Even if the user was authenticated a moment ago, and an old object still says active."""
     user = await ctx.users.add({})
     await ctx.galleries.add(user, "g")
     await ctx.users.update_one({"_id": user["_id"]}, {"$set": {"active": False}})
@@ -131,8 +131,8 @@ async def test_a_user_who_is_switched_off_is_refused_at_once(ctx: Context) -> No
         await ctx.galleries.find(user, None)
 
 
-async def test_a_stored_face_of_a_switched_off_user_stays_where_it_is(ctx: Context) -> None:
-    """The gallery methods know the user by the face's owner, and refuse as the others do."""
+async def test_galleries_of_a_disabled_users_face_do_not_change(ctx: Context) -> None:
+    """The gallery methods take the user from the face's owner, and refuse it."""
     user = await ctx.users.add({})
     made = await stored(ctx, user, person_facen(1), ["default"])
     await ctx.users.update_one({"_id": user["_id"]}, {"$set": {"active": False}})
@@ -142,8 +142,8 @@ async def test_a_stored_face_of_a_switched_off_user_stays_where_it_is(ctx: Conte
         await ctx.faces.add_to_galleries(made, ["default"])
 
 
-async def test_a_token_is_found_whoever_wrote_it(ctx: Context) -> None:
-    """Inserted or changed behind the context's back, or changed through it; an old token is refused."""
+async def test_a_token_is_found_regardless_of_its_writer(ctx: Context) -> None:
+    """Inserted or changed by another program or through the context; an old token is refused."""
     users = ctx.database["users"]
     one = ObjectId()
     await users.insert_one({"_id": one, "token": "raw", "active": True})
@@ -169,8 +169,8 @@ async def test_a_token_is_found_whoever_wrote_it(ctx: Context) -> None:
         "\x00",
     ],
 )
-async def test_odd_tokens_are_found(ctx: Context, token: str) -> None:
-    """Whatever text another program has stored."""
+async def test_any_stored_token_is_found(ctx: Context, token: str) -> None:
+    """For any text stored by another program."""
     await ctx.database["users"].insert_one({"_id": ObjectId(), "token": token, "active": True})
     assert (await ctx.users.authenticate(token))["token"] == token
     for wrong in (f"{token}x", token.upper(), f" {token}", "\ud800", ""):
@@ -179,8 +179,8 @@ async def test_odd_tokens_are_found(ctx: Context, token: str) -> None:
                 await ctx.users.authenticate(wrong)
 
 
-async def test_malformed_users_authenticate_nobody(ctx: Context) -> None:
-    """No token, an empty one, one that is no text; `active` that is not True."""
+async def test_malformed_users_cannot_authenticate(ctx: Context) -> None:
+    """Without a token, with an empty one or one that is no text, or with an `active` other than True."""
     users = ctx.database["users"]
     for fields in (
         {},
@@ -200,7 +200,7 @@ async def test_malformed_users_authenticate_nobody(ctx: Context) -> None:
 
 
 async def test_authentication_reads_one_document(ctx: Context) -> None:
-    """However many users there are, and whether or not the token is right: MongoDB examines at most one."""
+    """MongoDB examines at most one document, for any number of users and any token."""
     users = ctx.database["users"]
     await users.insert_many({"_id": ObjectId(), "token": f"t{n}", "active": True} for n in range(500))
     await ctx.database.command("profile", 2)

@@ -104,7 +104,7 @@ async def test_extraction_does_not_hold_up_the_loop(seeing: Context) -> None:
     assert turns > 5
 
 
-async def test_a_context_without_models_says_so(ctx: Context) -> None:
+async def test_extraction_without_models_is_an_error(ctx: Context) -> None:
     """Extraction without an extractor is an error that says what to do."""
     with pytest.raises(StoreError, match="without models"):
         await ctx.extractor.extract(sample_path())
