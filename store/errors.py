@@ -100,7 +100,7 @@ class RefusedSightingError(StoreError):
 
 
 class StoreStateError(StoreError):
-    """A stored document is malformed, and what depends on it waits until it is mended."""
+    """A stored document is malformed; operations that need it fail until it is corrected."""
 
 
 class MalformedSightingError(StoreError, ValueError):

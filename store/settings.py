@@ -197,7 +197,7 @@ class PersonsSettings(BaseModel):
         return site_zone(self.time_zone)
 
     def person_gallery(self, cam_id: str) -> str:
-        """The gallery in which a camera's visitors are looked for."""
+        """The gallery in which a camera's visitors are searched."""
         return f"{CAMERA_GALLERY}{cam_id}" if self.scope == "camera" else PERSON_GALLERY
 
 

@@ -84,7 +84,7 @@ class Galleries(UserStore[Gallery]):
                 return found
             if stored := await malformed_document(self._database, self.name, query):
                 raise StoreStateError(
-                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
+                    f"{stored}; correct or remove it in MongoDB, see `facend doctor`"
                 ) from error
             raise
 

@@ -179,7 +179,7 @@ class Persons(UserStore[Person]):
             NotFoundError: there is no such gallery.
             BadValueError: the face has no facen, or the threshold is not one.
             FacenStorageError: a shard is out of service.
-            StoreStateError: a malformed document has to be mended first.
+            StoreStateError: a malformed document must be corrected first.
         """
         matches = await self._resolve(user, face, checked_names([gallery]), threshold, create, filters)
         return matches[0]
@@ -236,7 +236,7 @@ class Persons(UserStore[Person]):
             same = {"owner": owner, "sighting_id": model.get("sighting_id")}
             if stored := await malformed_document(self._database, self.name, same):
                 raise StoreStateError(
-                    f"{stored}; mend or remove it in MongoDB, see `facend doctor`"
+                    f"{stored}; correct or remove it in MongoDB, see `facend doctor`"
                 ) from error
             raise
 

@@ -20,7 +20,7 @@ GalleryKey = tuple[ObjectId, str]
 """Owner and name."""
 CHUNK = 10_000
 """Ids converted at once; longer conversions would block other threads."""
-TOLERANCE = 1e-4
+VALUE_TOLERANCE = 1e-4
 """Maximum difference of any value between equal facens. Half precision and rounding change values less."""
 
 

@@ -23,7 +23,7 @@ from pipeline.types import Facen
 from store.facens.engine.codes import widened
 from store.facens.engine.gallery_array import Block, Precision, View
 from store.facens.engine.local import LocalFacens
-from store.facens.engine.scan import HALF_SLACK, SLACK
+from store.facens.engine.scan import COSINE_TOLERANCE, HALF_COSINE_TOLERANCE
 from store.facens.storage import FacenStorage
 from store.facens.sync.factory import local_shards
 from store.mongo.client import Collection
@@ -161,8 +161,12 @@ async def _compared(
         for part in references.parts():
             await asyncio.to_thread(references.add, part)
         means = await asyncio.to_thread(references.means)
-        slack = SLACK if all(view.precision is Precision.FULL for view in views) else HALF_SLACK
-        similar = _Similar(means, cosine(least) - slack)
+        tolerance = (
+            COSINE_TOLERANCE
+            if all(view.precision is Precision.FULL for view in views)
+            else HALF_COSINE_TOLERANCE
+        )
+        similar = _Similar(means, cosine(least) - tolerance)
         for start in similar.starts():
             await asyncio.to_thread(similar.compare, start)
         one, other = await asyncio.to_thread(similar.pairs)
@@ -170,7 +174,7 @@ async def _compared(
         for start in range(0, len(one), BATCH_REFERENCES):
             some = slice(start, start + BATCH_REFERENCES)
             pairs |= await asyncio.to_thread(
-                references.alike, one[some], other[some], cosine(threshold) - slack
+                references.alike, one[some], other[some], cosine(threshold) - tolerance
             )
         return pairs
 

@@ -1,9 +1,8 @@
-"""What a caller may ask of MongoDB, and the owner's fence around it.
+"""Checks filters and sorts from callers, and limits them to the owner's documents.
 
-Only operators that are known to look at the document and nothing else pass: there is no way
-to run code on the server (`$where`, `$function`, `$accumulator`, `$expr`), to reach another
-collection, or to get at what is somebody else's. Updates have a guard of their own,
-`store.mongo.update_guard`.
+Only operators that evaluate the document itself are allowed. Operators that run code on the server (`$where`,
+`$function`, `$accumulator`, `$expr`) or reach other collections are refused. `store.mongo.update_guard`
+checks updates.
 """
 
 import math
@@ -51,8 +50,8 @@ MAX_VALUES = 100_000
 MAX_PATTERN = 4096
 """Maximum length of a regular expression."""
 MAX_NAMES = 2000
-"""Maximum number of fields and operators in a query or an update. MongoDB prepares it before its time limit
-counts, which takes a minute for 100,000."""
+"""Maximum number of fields and operators in a query or an update. MongoDB parses it before its time limit
+starts, which takes a minute for 100,000."""
 MAX_PATTERNS = 10
 """Maximum number of regular expressions in a query or an update. MongoDB checks its time limit between
 documents, but not while it compiles patterns or matches them against one document."""
@@ -62,7 +61,7 @@ MAX_LABEL = 256
 
 
 def checked_filters(filters: Filters | None) -> dict[str, Any]:
-    """The filters as a query, {} for None. BadFilterError where anything in them is not allowed."""
+    """The filters as a query; {} for None. BadFilterError if a part of them is not allowed."""
     if filters is None:
         return {}
     check_query(filters, 0)
@@ -71,13 +70,13 @@ def checked_filters(filters: Filters | None) -> dict[str, Any]:
 
 
 def owned(filters: Filters | None, owner: object) -> dict[str, Any]:
-    """The filters and the owner: whatever the filters say, nothing of another owner passes."""
+    """A query for the owner's documents that pass the filters. Filters cannot replace the owner."""
     query = checked_filters(filters)
     return {"$and": [{"owner": owner}, query]} if query else {"owner": owner}
 
 
 def check_extent(part: object, what: str) -> None:
-    """BadFilterError where this has more names or patterns than MongoDB prepares in a short time."""
+    """BadFilterError if this has more names or patterns than MongoDB parses quickly."""
     names = patterns = 0
     pending = [part]
     while pending:
@@ -117,7 +116,7 @@ def check_query(query: object, depth: int) -> None:
 
 
 def check_condition(value: object, depth: int) -> None:
-    """BadFilterError where this is no condition on a field: a value, or operators that are allowed."""
+    """BadFilterError unless this is a condition on a field: a value, or allowed operators."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"filters are nested deeper than {MAX_DEPTH} levels")
     if not (
@@ -151,9 +150,9 @@ def _check_size(name: str, argument: object) -> None:
         _check_pattern(argument)
 
 
-def _check_length(name: str, parts: Sequence[object], most: int) -> None:
-    if len(parts) > most:
-        raise BadFilterError(f"{name} has {len(parts)} parts; the limit is {most}")
+def _check_length(name: str, parts: Sequence[object], maximum: int) -> None:
+    if len(parts) > maximum:
+        raise BadFilterError(f"{name} has {len(parts)} parts; the limit is {maximum}")
 
 
 def _check_pattern(pattern: str | bytes) -> None:
@@ -176,7 +175,7 @@ def _check_nested(name: str, argument: object, depth: int) -> None:
 
 
 def check_literal(value: object, depth: int) -> None:
-    """A value to compare with or to store: data only, no operators and no code."""
+    """BadFilterError unless this is plain data to compare with or to store, without operators and code."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"a value is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, (Code, DBRef, UUID)):
@@ -196,12 +195,12 @@ def check_literal(value: object, depth: int) -> None:
 
 
 def field_or_operator(key: object) -> str:
-    """The key as plain text. BadFilterError where it cannot be one."""
+    """The key as a plain str. BadFilterError if it is no valid name."""
     if not isinstance(key, str):
         raise BadFilterError(f"a field's name is text, not {type(key).__name__}")
     if not key or "\0" in key:
         raise BadFilterError("a field's name is not empty and has no zero character")
-    return str(key)  # MongoDB's own types of text are no plain text
+    return str(key)  # without bson's subclasses of str
 
 
 def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
@@ -219,7 +218,7 @@ def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
     checked = []
     for pair in pairs:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            raise BadFilterError("a sort is made of pairs of a field and a direction")
+            raise BadFilterError("a sort consists of pairs of field and direction")
         field, direction = pair
         name = field_or_operator(field)
         if name.startswith("$"):
@@ -237,7 +236,7 @@ def checked_skip(skip: int | None) -> int:
 
 
 def checked_limit(limit: int | None) -> int:
-    """The limit as MongoDB takes it: 0 for none."""
+    """The limit for MongoDB: 0 for None."""
     return 0 if limit is None else _whole_number("limit", limit, 1, MAX_LIMIT)
 
 

@@ -49,11 +49,11 @@ class Leases:
                 does not answer.
         """
         try:
-            asked_at = await self._acquire(name)
+            requested_at = await self._acquire(name)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "leases.acquire") from error
         try:
-            async with asyncio.timeout_at(asked_at + HELD_SECONDS - MARGIN_SECONDS):
+            async with asyncio.timeout_at(requested_at + HELD_SECONDS - MARGIN_SECONDS):
                 yield
         except TimeoutError as error:
             raise StoreUnavailableError(
@@ -70,7 +70,7 @@ class Leases:
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE_SECONDS
         while True:
-            asked_at = loop.time()
+            requested_at = loop.time()
             try:
                 lease = await self._collection.find_one_and_update(
                     {"_id": name}, self._take_if_free(), upsert=True, return_document=ReturnDocument.AFTER
@@ -78,7 +78,7 @@ class Leases:
             except DuplicateKeyError:  # two processes inserted the document at once
                 continue
             if lease["holder"] == self._holder:
-                return asked_at
+                return requested_at
             if loop.time() > end:
                 raise StoreUnavailableError(
                     f"other processes hold the lease {name} for {PATIENCE_SECONDS:g} s; try again"

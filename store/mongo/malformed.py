@@ -1,6 +1,6 @@
 """Malformed documents: counted, and each logged once.
 
-Readers do not see them (`store.mongo.gate`). They stay in MongoDB unchanged, for an operator to mend or
+Readers do not see them (`store.mongo.gate`). They stay in MongoDB unchanged, for an operator to correct or
 remove.
 """
 

@@ -22,22 +22,24 @@ UPDATES = frozenset(
     }
 )
 MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
-PLACE = re.compile(r"\$|\$\[[a-z][A-Za-z0-9]*\]|\$\[\]")
-"""A place in a list: the one that the filter found, those of an array filter, or all."""
+POSITION = re.compile(r"\$|\$\[[a-z][A-Za-z0-9]*\]|\$\[\]")
+"""Positional operators: the first match `$`, those of an array filter, and all `$[]`."""
 PROTECTED = frozenset({"_id", "owner", "schema"})
 
 
 def checked_update(
     update: object, protected: Iterable[str] = (), set_whole: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """The update, a mapping of operators.
+    """A checked copy of an update with operators.
 
-    It touches neither `_id` nor `owner` nor `schema` nor the other protected fields, and the fields of
-    `set_whole` only by `$set` and `$unset`.
+    Args:
+        protected: fields that must not be changed, in addition to `_id`, `owner` and `schema`.
+        set_whole: fields that only `$set` and `$unset` may change, as a whole.
 
     Raises:
-        BadFilterError: the update is empty or a pipeline, mixes properties and operators, has an operator
-            that is not allowed, touches a protected field by any operator, or one of `set_whole` by another.
+        BadFilterError: the update is empty or a pipeline, mixes properties and operators, or has an operator
+        or
+            field that is not allowed.
     """
     if not isinstance(update, Mapping) or not update:
         raise BadFilterError(
@@ -67,7 +69,8 @@ def checked_update(
 def with_operators(update: object) -> object:
     """The update with operators: `{property: value}` becomes `{"$set": {property: value}}`.
 
-    BadFilterError where properties and operators are mixed.
+    Raises:
+        BadFilterError: properties and operators are mixed.
     """
     if not isinstance(update, Mapping):
         return update
@@ -86,7 +89,7 @@ def _check_path(path: object, guarded: frozenset[str]) -> None:
     first, *inside = field_or_operator(path).split(".")
     if first in guarded:
         raise BadFilterError(f"the field {first} cannot be changed by an update")
-    if first.startswith("$") or any(part.startswith("$") and not PLACE.fullmatch(part) for part in inside):
+    if first.startswith("$") or any(part.startswith("$") and not POSITION.fullmatch(part) for part in inside):
         raise BadFilterError(f"{path!r} is no field")
 
 
@@ -94,7 +97,7 @@ def _check_whole(path: str, whole: frozenset[str], operator: str) -> None:
     first, *inside = path.split(".")
     if first in whole and (inside or operator not in {"$set", "$unset"}):
         raise BadFilterError(
-            f"the field {first} is changed whole, by $set, not by {operator} of {path!r:.80}"
+            f"the field {first} is set as a whole by $set, not by {operator} of {path!r:.80}"
         )
 
 

@@ -1,7 +1,7 @@
 """The persons that a face may belong to: the nearest ones, and those of visits at the same time.
 
-For a face of a camera a person gallery stands for the enrolled people, then for the references of its
-persons, then for persons without references. Any other gallery is searched as it is.
+For a face of a camera, a search of a person gallery covers the enrolled people, then the references of its
+persons, then persons without references. Any other gallery is searched directly.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ class Candidate(NamedTuple):
     person_id: int
     confidence: float
     required: float
-    """The confidence from which the face is taken to be that person's."""
+    """Minimum confidence for a match with this person."""
     agreed: float = 0.0
     """The confidence with the middle of their two nearest references, of different visits."""
     second: float = 0.0
@@ -56,7 +56,7 @@ class Candidates:
     best: Sequence[Candidate]
     """The best one of each gallery."""
     co_visible: Sequence[Candidate]
-    """Persons that were visible at the same time, and so are others."""
+    """Persons that were visible at the same time, and therefore are different persons."""
     same_visit: int | None
     """The person of the other faces of this visit."""
 

@@ -1,4 +1,4 @@
-"""The search for the nearest faces: the facen storage finds them, MongoDB confirms them."""
+"""Searches for the nearest faces in the facen storage, and reads them from MongoDB."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ IDS_PER_QUERY = 10_000
 @dataclass(frozen=True, slots=True)
 class Nearest:
     faces: list[tuple[dict[str, Any], float]]
-    """Documents and confidences, the best first."""
+    """Documents and confidences, best first."""
     live_servers: int
     total_servers: int
     more: bool
-    """There may be others after the last one."""
+    """Whether there may be others after the last one."""
 
 
 class IdentifyResult(NamedTuple):
-    """One face that resembles the given one."""
+    """A similar face."""
 
     face: Face
     confidence: float
@@ -35,7 +35,7 @@ class IdentifyResult(NamedTuple):
 
 
 class IdentifyResults(list[IdentifyResult]):
-    """The faces found, the best first, and the number of servers of the facen storage that took part.
+    """The faces found, best first, and the numbers of servers of the facen storage.
 
     `live_server` (the same as `live_servers`) and `total_servers` are None unless the search had
     `ignore_errors=True`.
@@ -70,9 +70,9 @@ async def nearest(
 ) -> Nearest:
     """The `limit` faces in these galleries nearest to the facen, with at least the threshold's confidence.
 
-    With a query, MongoDB first selects the faces that pass it and the search is among them, so that none is
-    missed. Entries of the storage without a face in MongoDB (another process has removed it) are skipped, and
-    the search continues further down. `max_time_ms` limits each query to MongoDB.
+    With a query, MongoDB first selects the faces that pass it, and only these are searched, so that none is
+    missed. Entries without a face in MongoDB, which another process has removed, are skipped, and the search
+    is extended. `max_time_ms` limits each query to MongoDB.
     """
     here: dict[str, Any] = {"owner": owner, "gallery": {"$in": list(galleries)}}
     if query:
@@ -90,7 +90,7 @@ async def nearest(
                 best[hit.id] = max(hit.confidence, best.get(hit.id, 0.0))
         order = sorted(best.items(), key=lambda item: (-item[1], item[0]))[:wanted]
         documents = await _documents(faces, here, [key for key, _ in order], max_time_ms)
-        confirmed = [(documents[key], sure) for key, sure in order if key in documents]
+        confirmed = [(documents[key], confidence) for key, confidence in order if key in documents]
         if len(confirmed) >= limit or not full:
             live, total = min(servers)
             return Nearest(confirmed[:limit], live, total, full)

@@ -17,7 +17,7 @@ class ReferenceRules:
     min_score: float = -3.0
     """Minimum quality score."""
     min_shots: int = 2
-    """Minimum number of agreeing shots that the facen is made of."""
+    """Minimum number of agreeing shots in the mean facen."""
 
     def accept(self, score: float, shots: int) -> bool:
         """Whether a face with this quality score and number of shots may become a reference."""

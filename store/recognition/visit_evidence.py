@@ -24,7 +24,7 @@ class VisitEvidence:
     score: float
     """The quality score."""
     shots: int
-    """How many agreeing shots the facen is made of."""
+    """Number of agreeing shots in the mean facen."""
     obscurity: float
     """How little there is to be seen of the face, 0 to 1."""
 
@@ -45,7 +45,7 @@ class VisitEvidence:
 
 
 def shots_of(face: Mapping[str, Any]) -> int:
-    """How many agreeing shots the facen of a face is made of; faces of earlier versions had one."""
+    """Number of agreeing shots in the facen of a face. Faces of earlier versions had one."""
     details = face.get("detector_info")
     shots = details.get("shots", 1) if isinstance(details, Mapping) else 1
     return shots if isinstance(shots, int) else 1

@@ -96,7 +96,7 @@ def is_extraction_face(face: Mapping[str, Any]) -> bool:
 
 
 def new_keys(face: object, suffixes: Sequence[str]) -> list[str]:
-    """A new key for each suffix; together, because random is asked of the system."""
+    """New keys of a face, one for each suffix. BadValueError without owner or id."""
     owner = face.get("owner") if isinstance(face, Mapping) else None
     if not isinstance(face, Mapping) or not isinstance(owner, ObjectId) or id_of(face) is None:
         raise BadValueError("a picture's key needs the face's owner and _id; store it with Faces.add first")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.types import Facen
 from store.facens.engine.row_index import RowIndex
-from store.facens.storage import TOLERANCE, Comparison
+from store.facens.storage import VALUE_TOLERANCE, Comparison
 
 BLOCK_BYTES = HUGE_PAGE = 2 * 1024 * 1024
 """Block size for float32: large enough to search at memory speed, small enough to copy in a millisecond."""
@@ -249,7 +249,7 @@ class GalleryArray:
         same = 0
         for block in self.picked(fitting).blocks:
             wanted = np.stack([fitting[face_id] for face_id in block.ids.tolist()])
-            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > TOLERANCE
+            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > VALUE_TOLERANCE
             other += block.ids[apart].tolist()
             same += len(apart) - int(apart.sum())
         return Comparison(same, other)

@@ -19,7 +19,7 @@ from store.errors import BadValueError, FacenExistsError, FacenStorageError, Pac
 from store.facens.milvus.calls import MAX_RESULTS, MilvusCalls, MissingError
 from store.facens.milvus.names import collection_of, gallery_of, owner_of, partition_of
 from store.facens.storage import (
-    TOLERANCE,
+    VALUE_TOLERANCE,
     Comparison,
     FacenHit,
     FacenSearch,
@@ -333,7 +333,9 @@ def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, 
     equal: dict[int, bool] = {}
     for face_id, numbers in held:
         facen = np.asarray(numbers, dtype=np.float32)
-        same = len(facen) == len(wanted[face_id]) and bool(np.abs(facen - wanted[face_id]).max() <= TOLERANCE)
+        same = len(facen) == len(wanted[face_id]) and bool(
+            np.abs(facen - wanted[face_id]).max() <= VALUE_TOLERANCE
+        )
         equal[face_id] = equal.get(face_id, True) and same
     return Comparison(sum(equal.values()), [face_id for face_id, same in equal.items() if not same])
 

@@ -185,7 +185,7 @@ async def test_one_query_among_very_many_gets_what_several_get(
     storage = LocalFacens(precision=precision)
     await storage.add_many(OWNER, "g", enumerate(facens))
     (expected, _) = await storage.search_many(OWNER, "g", facens[-2:], 60, 0.5)
-    monkeypatch.setattr(scan, "FAISS_FROM", len(facens))
+    monkeypatch.setattr(scan, "MIN_FAISS", len(facens))
     found = await storage.search(OWNER, "g", facens[-2], 10, 0.5)
     assert [hit.id for hit in found.hits] == [hit.id for hit in expected.hits[:10]]
     confidences = [hit.confidence for hit in expected.hits[:10]]

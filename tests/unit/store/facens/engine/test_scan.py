@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.faces.facen import cosine
 from store.facens.engine import gallery_array, scan
 from store.facens.engine.gallery_array import GalleryArray
-from store.facens.engine.scan import GROUP, SLACK, Allowed, search
+from store.facens.engine.scan import COSINE_TOLERANCE, GROUP, Allowed, search
 
 SIZE = 8
 BLOCK = 256
@@ -25,9 +25,9 @@ def several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few blocks are a large gallery."""
     for module in (gallery_array, scan):
         monkeypatch.setattr(module, "rows_in_block", lambda size: BLOCK)
-    monkeypatch.setattr(scan, "COSINES_AT_ONCE", 4 * BLOCK)
-    monkeypatch.setattr(scan, "FIRST_ALLOWED", BLOCK)
-    monkeypatch.setattr(scan, "FAISS_FROM", 1000)
+    monkeypatch.setattr(scan, "MAX_COSINES", 4 * BLOCK)
+    monkeypatch.setattr(scan, "FIRST_COSINES", BLOCK)
+    monkeypatch.setattr(scan, "MIN_FAISS", 1000)
 
 
 def gallery(count: int, seed: int) -> tuple[GalleryArray, Ints, Floats]:
@@ -47,7 +47,7 @@ def plainly(
     near = [
         (-value, face_id)
         for face_id, value in zip(ids.tolist(), cosines.tolist(), strict=True)
-        if value >= cosine(threshold) - 2 * SLACK and (allowed is None or face_id in allowed)
+        if value >= cosine(threshold) - 2 * COSINE_TOLERANCE and (allowed is None or face_id in allowed)
     ]
     return [face_id for _, face_id in sorted(near)[:limit]]
 
