@@ -1,4 +1,4 @@
-"""What every facen storage does, whichever engine it is."""
+"""The contract of `FacenStorage`, for all engines."""
 
 import asyncio
 import json
@@ -64,8 +64,8 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[FacenStorage]
     await engine.close()
 
 
-async def test_the_most_alike_come_first(storage: FacenStorage) -> None:
-    """A search gives ids and confidences in falling order, down to the threshold and up to the limit."""
+async def test_returns_the_nearest_best_first(storage: FacenStorage) -> None:
+    """Ids and confidences in descending order, down to the threshold and up to the limit."""
     face = person_facen(0)
     for number, cosine in enumerate([0.2, 0.9, 0.5, 0.7]):
         await storage.add(A, "g", number, like(face, cosine, number))
@@ -77,7 +77,7 @@ async def test_the_most_alike_come_first(storage: FacenStorage) -> None:
 
 
 async def test_a_facen_finds_itself_at_the_threshold_of_one(storage: FacenStorage) -> None:
-    """Rounding does not keep equal facens apart, and no confidence is above 1."""
+    """Despite rounding, and no confidence exceeds 1."""
     await storage.add_many(A, "g", [(number, person_facen(number)) for number in range(200)])
     for number in range(200):
         (hit,) = (await storage.search(A, "g", person_facen(number), 5, 1.0)).hits
@@ -85,16 +85,16 @@ async def test_a_facen_finds_itself_at_the_threshold_of_one(storage: FacenStorag
         assert hit.confidence <= 1.0
 
 
-async def test_equal_ones_come_in_the_order_of_their_ids(storage: FacenStorage) -> None:
-    """Also where more are equal than the limit lets through."""
+async def test_equal_facens_are_ordered_by_id(storage: FacenStorage) -> None:
+    """Also if more are equal than the limit."""
     for number in (5, 3, 9, 1, 7):
         await storage.add(A, "g", number, person_facen(0))
     found = await storage.search(A, "g", person_facen(0), 3, 0.5)
     assert [hit.id for hit in found.hits] == [1, 3, 5]
 
 
-async def test_galleries_and_owners_stay_apart(storage: FacenStorage) -> None:
-    """The same id and name with another owner is another face."""
+async def test_galleries_and_owners_are_separate(storage: FacenStorage) -> None:
+    """The same id and gallery name of another owner is another entry."""
     await storage.add(A, "g", 1, person_facen(1))
     await storage.add(A, "h", 2, person_facen(1))
     await storage.add(B, "g", 3, person_facen(1))
@@ -111,7 +111,7 @@ async def test_galleries_and_owners_stay_apart(storage: FacenStorage) -> None:
 
 
 async def test_adding_twice_is_an_error_and_removing_twice_is_not(storage: FacenStorage) -> None:
-    """As the context promises it for galleries."""
+    """As the context promises for galleries."""
     await storage.add(A, "g", 1, person_facen(1))
     with pytest.raises(FacenExistsError):
         await storage.add(A, "g", 1, person_facen(2))
@@ -121,8 +121,8 @@ async def test_adding_twice_is_an_error_and_removing_twice_is_not(storage: Facen
     assert not await storage.remove(A, "nowhere", 1)
 
 
-async def test_a_search_among_allowed_ids_misses_none_of_them(storage: FacenStorage) -> None:
-    """The best of the allowed ones come, however far down they are among all."""
+async def test_a_search_with_allowed_ids_is_complete(storage: FacenStorage) -> None:
+    """The best allowed ones are found, whatever their rank among all."""
     face = person_facen(0)
     await storage.add_many(
         A, "g", [(number, like(face, 0.95 - number / 100, number)) for number in range(50)]
@@ -132,8 +132,8 @@ async def test_a_search_among_allowed_ids_misses_none_of_them(storage: FacenStor
     assert (await storage.search(A, "g", face, 2, 0.0, allowed=[])).hits == []
 
 
-async def test_many_at_once_are_the_same_as_one_by_one(storage: FacenStorage) -> None:
-    """add_many skips what is there; search_many answers each question as search does."""
+async def test_batch_methods_equal_single_calls(storage: FacenStorage) -> None:
+    """add_many skips existing ids; search_many returns the results of search."""
     people = [(number, person_facen(number)) for number in range(20)]
     await storage.add(A, "g", 3, person_facen(3))
     assert await storage.add_many(A, "g", people) == 19
@@ -148,8 +148,8 @@ async def test_many_at_once_are_the_same_as_one_by_one(storage: FacenStorage) ->
     assert sum(shard.facens for shard in health) == 20
 
 
-async def test_a_comparison_tells_what_is_held_for_each_face(storage: FacenStorage) -> None:
-    """By its numbers: those that are there as given, those with others; what is missing is neither."""
+async def test_compare_distinguishes_equal_and_other_facens(storage: FacenStorage) -> None:
+    """Missing entries count as neither."""
     await storage.add_many(A, "g", [(number, person_facen(number)) for number in range(600)])
     right = [(number, person_facen(number)) for number in range(590, 620)]
     assert await storage.compare(A, "g", right) == (10, [])
@@ -163,7 +163,7 @@ async def test_a_comparison_tells_what_is_held_for_each_face(storage: FacenStora
 
 
 async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None:
-    """Facens of two models never meet."""
+    """Facens of different models are never compared."""
     await storage.add(A, "g", 1, person_facen(1))
     for wrong in (person_facen(1, 512), np.full(128, np.nan, np.float32), np.zeros((1, 128), np.float32)):
         with pytest.raises(BadValueError):
@@ -173,10 +173,8 @@ async def test_facens_of_another_size_are_refused(storage: FacenStorage) -> None
     assert await storage.count(A, "g") == 1
 
 
-async def test_milvus_that_does_not_answer_is_an_error_that_names_it(
-    milvus: MilvusServer, milvus_owner: ObjectId
-) -> None:
-    """Within the deadline; a search that ignores errors says that nobody answered; then all is well again."""
+async def test_an_unreachable_milvus_is_a_named_error(milvus: MilvusServer, milvus_owner: ObjectId) -> None:
+    """Within the timeout; a search that ignores errors reports no live server; afterwards it recovers."""
     settings = FacensSettings(url=SecretStr(milvus.url), timeout_seconds=1)
     storage = await MilvusFacens.connect(settings, 128, "a pack")
     await storage.add(milvus_owner, "g", 1, person_facen(1))
@@ -204,7 +202,7 @@ async def test_milvus_that_does_not_answer_is_an_error_that_names_it(
 async def test_milvus_knows_its_pack_and_what_others_stored(
     milvus: MilvusServer, milvus_owner: ObjectId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another pack is refused; a second connection sees galleries made and dropped by the first."""
+    """Another pack is refused; a second connection sees galleries created and dropped by the first."""
     settings = FacensSettings(url=SecretStr(milvus.url), consistency="strong")
     one, two = [await MilvusFacens.connect(settings, 128, "a pack") for _ in range(2)]
     monkeypatch.setattr(milvus_module, "ID_PAGE", 3)
@@ -225,18 +223,18 @@ async def test_milvus_knows_its_pack_and_what_others_stored(
 
 
 @given(st.text("ab_-m", min_size=1, max_size=12))
-def test_galleries_have_names_of_their_own_in_milvus(name: str) -> None:
-    """Of letters, digits and underscores; the way back gives the gallery's name again."""
+def test_gallery_names_are_escaped_in_milvus(name: str) -> None:
+    """Partitions consist of letters, digits and underscores, and map back to the gallery's name."""
     partition = partition_of(name)
     assert partition.replace("_", "").isalnum()
     assert gallery_of(partition) == name
     assert gallery_of("_default") is None
 
 
-async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
+async def test_an_interrupted_migration_can_be_continued(
     ctx: Context, milvus_settings: FacensSettings
 ) -> None:
-    """From memory to Milvus, while faces come and go; a second run brings only what is missing."""
+    """From local to Milvus, while faces change; a second run adds only missing ones, and both are equal."""
     user = await ctx.users.add({})
     target = await MilvusFacens.connect(milvus_settings, 128)
     try:
@@ -268,10 +266,10 @@ async def test_a_migration_can_be_broken_off_and_ends_with_both_equal(
         await target.close()
 
 
-def test_the_command_moves_facens_to_milvus_and_back(
+def test_the_command_migrates_to_milvus_and_back(
     store_settings: StoreArguments, milvus: MilvusServer, tmp_path: Path
 ) -> None:
-    """Beside a daemon that has the data folder; a second run changes nothing; the way back is a snapshot."""
+    """Beside a daemon on the data folder; a second run changes nothing; the way back writes a snapshot."""
     settings = store_settings.settings
     store = {"url": settings.url.get_secret_value(), "database": settings.database}
     common = {"store": store, "models": {"folder": str(models_dir())}}
@@ -309,8 +307,8 @@ def test_the_command_moves_facens_to_milvus_and_back(
         asyncio.run(clean())
 
 
-def test_the_benchmark_has_milvus_beside_the_memory(milvus: MilvusServer) -> None:
-    """Both engines in one run, with what the server's graph of neighbours finds of what is nearest."""
+def test_the_benchmark_compares_milvus_with_local(milvus: MilvusServer) -> None:
+    """In one run, with the recall of the server's graph."""
     options = ["--size", "2000", "--kind", "clustered", "--galleries", "0", "--index", "hnsw"]
     result = CliRunner().invoke(
         facend, ["bench", "facens", *options, "--milvus", milvus.url, "--json"], catch_exceptions=False

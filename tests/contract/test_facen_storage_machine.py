@@ -1,4 +1,4 @@
-"""Any order of operations on a facen storage agrees with plain dictionaries."""
+"""A stateful test: any sequence of operations on a facen storage agrees with dictionaries."""
 
 import asyncio
 from collections import defaultdict
@@ -133,7 +133,7 @@ class ThreeShards(Storage):
 def test_any_order_of_operations_agrees_with_dictionaries(
     machine: type[Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ids, galleries, counts and searches are those of plain dictionaries after every step."""
+    """Ids, galleries, counts and searches agree after every step."""
     if machine is InThreads:
         monkeypatch.setattr(local_module, "MIN_THREAD_VALUES", 0)
         monkeypatch.setattr(local_module, "MAX_PICKED", 0)

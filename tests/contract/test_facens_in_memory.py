@@ -1,4 +1,4 @@
-"""What the storage in memory does while several things happen at once, and as it grows."""
+"""The local facen storage under concurrency and growth."""
 
 import asyncio
 import time
@@ -12,8 +12,8 @@ from tests.facens import person_facen
 A = ObjectId()
 
 
-async def test_searches_hold_while_others_add_and_remove() -> None:
-    """Searches in threads beside additions and removals: every answer is right."""
+async def test_searches_are_correct_during_changes() -> None:
+    """Searches in threads during additions and removals return correct results."""
     storage = LocalFacens()
     stay = {number: person_facen(number) for number in range(10_000)}
     await storage.add_many(A, "g", stay.items())
@@ -41,8 +41,8 @@ async def test_searches_hold_while_others_add_and_remove() -> None:
     assert await storage.count(A, "g") == 10_000
 
 
-async def test_a_large_search_leaves_the_loop_free() -> None:
-    """A gallery of 100,000 faces is searched in a thread while the loop goes on turning."""
+async def test_a_large_search_does_not_block_the_event_loop() -> None:
+    """A gallery of 100,000 faces is searched in a thread."""
     storage = LocalFacens()
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((100_000, 128)).astype(np.float32)
@@ -68,7 +68,7 @@ async def test_a_large_search_leaves_the_loop_free() -> None:
 
 
 async def test_adding_stays_cheap_as_a_gallery_grows() -> None:
-    """Thirty-two times as many faces cost about thirty-two times as much, not its square."""
+    """Thirty-two times as many faces take about thirty-two times as long, not its square."""
 
     async def seconds(count: int) -> float:
         storage = LocalFacens()

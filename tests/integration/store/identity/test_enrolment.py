@@ -59,8 +59,7 @@ async def enrol(
 async def test_a_folder_of_people_becomes_persons_with_names(
     ctx: Context, user: User, people: Path, store_settings: StoreArguments
 ) -> None:
-    """Each sub-folder is one person; each face is in three galleries, with pictures that can be opened, and
-    says what its quality score is made of."""
+    """Each sub-folder is one person; each face is in three galleries, with valid pictures and the parts of its quality score."""
     outcomes = await enrol(ctx, user, people)
     assert {outcome.result for outcome in outcomes.values()} == {"taken"}
     named = {person["_id"]: person["name"] for person in await ctx.persons.find(user, None)}
@@ -76,8 +75,9 @@ async def test_a_folder_of_people_becomes_persons_with_names(
     assert [finding async for finding in Doctor(ctx, timedelta(0)).findings()] == []
 
 
-async def test_enrolling_again_adds_only_what_is_new(ctx: Context, user: User, people: Path) -> None:
-    """Known pictures stay as they are, under other names too; a new one joins the person of its folder."""
+async def test_a_second_run_adds_only_new_pictures(ctx: Context, user: User, people: Path) -> None:
+    """Known pictures are not changed, also under other names; a new one is added to the person of its
+    folder."""
     await enrol(ctx, user, people)
     before = await ctx.faces.find(user, None, sort=[("_id", 1)])
     shutil.copy(people / "Ann" / "large.png", people / "Ann" / "copy.png")
@@ -106,10 +106,10 @@ async def test_pictures_without_a_name_give_persons_without_names(
     assert await ctx.persons.count(user, None) == 2
 
 
-async def test_what_is_refused_says_why_and_leaves_nothing(
+async def test_refused_pictures_have_a_reason_and_store_nothing(
     ctx: Context, user: User, people: Path, store_settings: StoreArguments
 ) -> None:
-    """No face, several, a poor one, no picture, a torn one, somebody else's: each has its reason."""
+    """No face, several, a poor one, no picture, a truncated one, a duplicate of another person's."""
     whole = (people / "Bob" / "large.png").read_bytes()
     shutil.rmtree(people / "Bob")
     bad = people / "Ann"
@@ -200,10 +200,10 @@ async def test_a_person_without_a_name_gets_that_of_the_right_folder(
     assert (outcomes["Ann/small.jpg"].result, outcomes["Ann/small.jpg"].person_id) == ("known", person_id)
 
 
-async def test_an_enrolment_that_broke_off_is_completed(
+async def test_completes_an_interrupted_enrolment(
     ctx: Context, user: User, people: Path, store_settings: StoreArguments
 ) -> None:
-    """With the uploads away it stops; the next run completes the face that was begun, and adds it once."""
+    """It stops if the uploads fail; the next run completes the partly stored face and adds it once."""
     uploads = store_settings.data_dir / "uploads"
     block(uploads)
     with pytest.raises(Exception, match="uploads"):
@@ -222,7 +222,7 @@ async def test_an_enrolment_that_broke_off_is_completed(
 async def test_enrolled_people_are_known_at_every_camera(
     store_settings: StoreArguments, people: Path, tmp_path: Path, scope: str
 ) -> None:
-    """Enrolled by another process, they come before the persons that a running recorder has made."""
+    """Enrolled by another process, they take precedence over persons created by a running recorder."""
     persons = PersonsSettings.model_validate({"time_zone": "UTC", "scope": scope})
     here = StoreArguments(store_settings.settings, persons, store_settings.data_dir)
     spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
@@ -251,8 +251,8 @@ async def test_enrolled_people_are_known_at_every_camera(
     assert other.created
 
 
-async def test_retention_leaves_enrolled_people(ctx: Context, user: User, people: Path) -> None:
-    """However old they are, and however little is allowed, enrolled faces and their pictures stay."""
+async def test_retention_keeps_enrolled_people(ctx: Context, user: User, people: Path) -> None:
+    """Regardless of age and limits, enrolled faces and their pictures are kept."""
     outcomes = await enrol(ctx, user, people)
     old = {"$set": {"timestamp": sighting(1).captured_at - timedelta(days=4000)}}
     await ctx.faces.update_many(user, None, old)
@@ -266,7 +266,7 @@ async def test_retention_leaves_enrolled_people(ctx: Context, user: User, people
 async def test_the_stored_photo_has_no_metadata(
     ctx: Context, user: User, tmp_path: Path, store_settings: StoreArguments, name: str
 ) -> None:
-    """Place, serial number, owner, comment and embedded thumbnail are gone; the picture is upright."""
+    """Location, serial number, owner, comment and embedded thumbnail are removed; the picture is upright."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     exif[ExifTags.Base.ImageDescription] = "SECRETdescription"

@@ -37,7 +37,7 @@ async def seeing(store_settings: StoreArguments, tmp_path: Path) -> AsyncIterato
 
 
 async def test_bytes_a_path_and_an_array_give_the_same_faces(seeing: Context) -> None:
-    """Six faces each time, the largest first; the hash is that of what was given."""
+    """Six faces each, the largest first; the hash is that of the input."""
     path = sample_path()
     of_bytes, of_path, of_text, of_array = [
         await seeing.extractor.extract(image) for image in (path.read_bytes(), path, str(path), six_people())
@@ -52,8 +52,8 @@ async def test_bytes_a_path_and_an_array_give_the_same_faces(seeing: Context) ->
     assert areas == sorted(areas, reverse=True)
 
 
-async def test_what_was_extracted_is_stored_and_found_again(seeing: Context) -> None:
-    """Gender, age and the two most prevalent emotions are on the stored face; the face finds itself."""
+async def test_an_extracted_face_is_stored_and_found(seeing: Context) -> None:
+    """The stored face has gender, age and the two most prevalent emotions; a search finds it."""
     user = await seeing.users.add({})
     await seeing.galleries.add(user, "staff")
     efaces = await seeing.extractor.extract(sample_path())
@@ -84,17 +84,17 @@ async def test_what_was_extracted_is_stored_and_found_again(seeing: Context) -> 
         (None, "NoneType"),
     ],
 )
-async def test_what_is_no_picture_is_one_documented_error(
+async def test_an_invalid_picture_is_an_image_error(
     seeing: Context, image: bytes | Path | Picture, hint: str
 ) -> None:
-    """Whatever is wrong with it, it is an ImageError, which is a BadValueError as for every bad argument."""
+    """Which is a BadValueError, as for every invalid argument."""
     with pytest.raises(ImageError, match=hint) as raised:
         await seeing.extractor.extract(image)
     assert isinstance(raised.value, BadValueError)
 
 
-async def test_extraction_does_not_hold_up_the_loop(seeing: Context) -> None:
-    """While faces are looked for, the loop goes on turning."""
+async def test_extraction_does_not_block_the_event_loop(seeing: Context) -> None:
+    """The loop runs during the extraction."""
     turns = 0
     task = asyncio.create_task(seeing.extractor.extract(sample_path()))
     while not task.done():
@@ -105,7 +105,7 @@ async def test_extraction_does_not_hold_up_the_loop(seeing: Context) -> None:
 
 
 async def test_extraction_without_models_is_an_error(ctx: Context) -> None:
-    """Extraction without an extractor is an error that says what to do."""
+    """The error has the remedy."""
     with pytest.raises(StoreError, match="without models"):
         await ctx.extractor.extract(sample_path())
 

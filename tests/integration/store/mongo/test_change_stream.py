@@ -1,4 +1,4 @@
-"""Hearing of a collection's changes."""
+"""Notifications about changes of a collection."""
 
 import asyncio
 import contextlib
@@ -19,8 +19,8 @@ from store.mongod.program import find_mongod
 SOON = 5.0
 
 
-async def test_every_change_is_told_and_so_is_the_beginning(ctx: Context) -> None:
-    """What was written before the stream was open may have been missed, so the beginning counts too."""
+async def test_notifies_of_every_change_and_of_the_start(ctx: Context) -> None:
+    """Changes before the stream was open may have been missed, so the start is a notification."""
     told = asyncio.Event()
     watching = asyncio.create_task(watch(ctx.database["cameras"], told.set))
 
@@ -65,6 +65,6 @@ async def without_streams() -> AsyncIterator[Database]:
         shutil.rmtree(folder)
 
 
-async def test_where_there_are_no_streams_it_returns(without_streams: Database) -> None:
-    """Whoever wants to know looks for himself then."""
+async def test_returns_without_change_streams(without_streams: Database) -> None:
+    """The caller then polls."""
     await asyncio.wait_for(watch(without_streams["cameras"], lambda: None), 60)

@@ -1,4 +1,4 @@
-"""When the primary of a replica set dies."""
+"""Failover of a replica set."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def replica_set() -> Iterator[ReplicaSet]:
 async def test_a_stream_of_faces_survives_the_death_of_the_primary(
     replica_set: ReplicaSet, tmp_path: Path
 ) -> None:
-    """The stream goes on by itself; every acknowledged face is there afterwards, and nothing twice."""
+    """Additions continue after the failover; every acknowledged face is stored exactly once."""
     settings = StoreSettings(url=SecretStr(replica_set.url), server_selection_timeout_seconds=30)
     async with Context.open(settings, data_dir=tmp_path) as ctx:
         user = await ctx.users.add({})

@@ -1,4 +1,4 @@
-"""One holder at a time, among all processes on one database."""
+"""A lease has one holder at a time, across all processes on one database."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from store.mongo.lease import Leases
 
 
 async def test_only_one_holds_a_lease(ctx: Context) -> None:
-    """Twenty at once, each as a process of its own: one after the other, and all of them in the end."""
+    """Twenty concurrent holders, as different processes, get it one after the other."""
     inside = most = done = 0
 
     async def work() -> None:
@@ -33,7 +33,7 @@ async def test_only_one_holds_a_lease(ctx: Context) -> None:
 async def test_a_lease_taken_by_a_later_clock_reading_is_respected(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Updates at once are not applied in the order of their clock readings; a far expiry is malformed."""
+    """Concurrent updates may be applied in another order than their clock readings; a far expiry is malformed."""
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.2)
     now = (await ctx.database.command("hello"))["localTime"].replace(tzinfo=UTC)
     leases = ctx.database["leases"]
@@ -55,8 +55,8 @@ async def test_a_lease_without_a_holder_is_free(ctx: Context) -> None:
         assert await ctx.database["leases"].find_one({"_id": "door", "holder": {"$type": "objectId"}})
 
 
-async def test_the_lease_of_one_who_died_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the server's clock, whatever this machine's clock says."""
+async def test_the_lease_of_a_dead_holder_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server's clock, whatever the local clock shows."""
     monkeypatch.setattr(lease, "HELD_SECONDS", 0.5)
     await Leases(ctx.database)._acquire("door")
     began = time.monotonic()
@@ -65,10 +65,10 @@ async def test_the_lease_of_one_who_died_expires(ctx: Context, monkeypatch: pyte
         assert time.monotonic() - began > 0.4
 
 
-async def test_work_that_outlives_its_lease_is_broken_off(
+async def test_work_is_cancelled_before_its_lease_expires(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before somebody else can get it; the error says that it may be tried again."""
+    """Before another process can take the lease; the error says that it can be tried again."""
     monkeypatch.setattr(lease, "HELD_SECONDS", 1.0)
     monkeypatch.setattr(lease, "MARGIN_SECONDS", 0.8)
     with pytest.raises(StoreUnavailableError, match="longer than it may be held"):
@@ -79,7 +79,7 @@ async def test_work_that_outlives_its_lease_is_broken_off(
         assert time.monotonic() - began < 0.7
 
 
-async def test_who_waits_too_long_is_told(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_has_a_timeout(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the lease."""
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.2)
     async with Leases(ctx.database).held("door"):

@@ -1,4 +1,4 @@
-"""A MongoDB server that wants a login, or TLS: each fault of store.url has a sentence of its own."""
+"""Errors of `store.url`: MongoDB servers with a login or TLS."""
 
 import shutil
 import socket
@@ -72,7 +72,7 @@ def settings(port: int, **given: object) -> StoreSettings:
 
 
 async def test_user_and_password_of_the_settings_log_in(secured: int) -> None:
-    """As they are, without percent-encoding."""
+    """Used verbatim, without percent-encoding."""
     assert "database facend" in await try_connection(settings(secured, user="me", password=PASSWORD))
 
 
@@ -96,8 +96,8 @@ async def test_user_and_password_of_the_settings_log_in(secured: int) -> None:
         ({"url": "mongodb://not-there.invalid/"}, "host name cannot be resolved"),
     ],
 )
-async def test_each_fault_has_its_sentence(secured: int, given: dict[str, str], message: str) -> None:
-    """Without the password, without the server's raw answer, and without waiting for the timeout in vain."""
+async def test_each_fault_has_its_own_message(secured: int, given: dict[str, str], message: str) -> None:
+    """Without the password and the server's raw answer, and before the timeout."""
     given = {key: value.format(f"127.0.0.1:{secured}") for key, value in given.items()}
     with pytest.raises(StoreUnavailableError, match=message) as caught:
         await try_connection(settings(secured, **given))
@@ -108,7 +108,7 @@ async def test_each_fault_has_its_sentence(secured: int, given: dict[str, str], 
 
 
 async def test_certificates_are_checked(tmp_path: Path) -> None:
-    """A trusted authority connects; another one, or none of it, is named as the fault."""
+    """A trusted authority connects; another one, or none, is reported."""
     authority, other = trustme.CA(), trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -126,8 +126,8 @@ async def test_certificates_are_checked(tmp_path: Path) -> None:
     shutil.rmtree(folder)
 
 
-def test_check_parses_and_with_connect_tries(secured: int, tmp_path: Path) -> None:
-    """Status 2 where the settings are wrong, 1 where the server cannot be used, 0 where both are good."""
+def test_check_parses_and_optionally_connects(secured: int, tmp_path: Path) -> None:
+    """Status 2 for invalid settings, 1 if the server cannot be used, 0 if it can."""
     url = f"mongodb://127.0.0.1:{secured}/"
     good = {"url": url, "user": "me", "password": PASSWORD}
 

@@ -1,4 +1,4 @@
-"""Malformed documents are passed over by every reader, counted, logged once, and shown by doctor."""
+"""Malformed documents are skipped by every reader, counted, logged once, and reported by the doctor."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -105,10 +105,10 @@ async def kinds(ctx: Context, **options: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FACES)
-async def test_a_malformed_face_does_not_keep_the_store_shut(
+async def test_the_store_opens_with_malformed_faces(
     store_settings: StoreArguments, raw: Any, name: str
 ) -> None:
-    """It is as if it were not there; doctor shows it, and mending leaves it alone."""
+    """They are skipped; the doctor reports them, and a repair does not change them."""
     async with store_settings.open() as ctx:
         user = await ctx.users.add({})
         sound = await stored(ctx, user, person_facen(1), ["default"])
@@ -123,10 +123,10 @@ async def test_a_malformed_face_does_not_keep_the_store_shut(
     assert raw.faces.count_documents({}) == 2
 
 
-async def test_the_follower_survives_every_malformed_face(
+async def test_the_change_stream_continues_after_malformed_faces(
     ctx: Context, user: User, store_settings: StoreArguments, raw: Any
 ) -> None:
-    """What other processes store afterwards is found all the same."""
+    """Faces stored afterwards by other processes are found."""
     async with store_settings.open(fill=False) as other:
         for fields in FACES.values():
             raw.faces.delete_many({"_id": fields["_id"]})
@@ -155,8 +155,8 @@ async def test_a_malformed_document_of_any_collection_is_passed_over(
     assert raw[collection].count_documents(fields) >= 1
 
 
-async def test_each_is_logged_once(ctx: Context, user: User, raw: Any) -> None:
-    """However often it is met; and many at once are summed up."""
+async def test_each_malformed_document_is_logged_once(ctx: Context, user: User, raw: Any) -> None:
+    """Many at the same time are summarised."""
     raw.faces.insert_many([document(user, {"_id": f"face {number}"}) for number in range(30)])
     with structlog.testing.capture_logs() as logs:
         await ctx.malformed.search()
@@ -167,10 +167,10 @@ async def test_each_is_logged_once(ctx: Context, user: User, raw: Any) -> None:
     assert ctx.malformed.counts["faces"] == 30
 
 
-async def test_an_index_that_cannot_be_built_keeps_nobody_out(
+async def test_the_store_opens_without_an_index_that_cannot_be_built(
     store_settings: StoreArguments, raw: Any
 ) -> None:
-    """Doctor names it, and the next start after the cause is gone builds it."""
+    """The doctor names it, and the next start after a correction builds it."""
     raw.users.insert_many([{"active": True}, {"active": True}])
     async with store_settings.open() as ctx:
         assert any("users.token_1" in one for one in await kinds(ctx))
@@ -181,8 +181,8 @@ async def test_an_index_that_cannot_be_built_keeps_nobody_out(
     assert "token_1" in raw.users.index_information()
 
 
-async def test_a_user_who_is_malformed_is_not_deleted(ctx: Context, user: User, raw: Any) -> None:
-    """Their faces are not a deleted user's, and mending keeps all of them."""
+async def test_a_malformed_user_does_not_count_as_deleted(ctx: Context, user: User, raw: Any) -> None:
+    """A repair keeps all their faces."""
     await stored(ctx, user, person_facen(1), ["default"])
     raw.users.update_one({"_id": user["_id"]}, {"$unset": {"token": ""}})
     found = [finding.kind async for finding in Doctor(ctx, timedelta()).findings(repair=True)]
@@ -191,7 +191,7 @@ async def test_a_user_who_is_malformed_is_not_deleted(ctx: Context, user: User, 
 
 
 async def test_a_malformed_face_keeps_its_pictures_and_its_person(ctx: Context, user: User, raw: Any) -> None:
-    """Nothing is removed because a document that names it is damaged."""
+    """Nothing is removed because a document that names it is malformed."""
     person = await ctx.persons.add(user, {"created": datetime(2020, 1, 1, tzinfo=UTC)})
     key = f"{user['_id']}/20200101/7_0123456789ab_photo.jpeg"
     url = await ctx.uploads.put(key, b"x", "image/jpeg")
@@ -202,10 +202,10 @@ async def test_a_malformed_face_keeps_its_pictures_and_its_person(ctx: Context, 
     assert await ctx.uploads.get(key) == b"x" and raw.persons.count_documents({}) == 1
 
 
-async def test_a_collection_that_was_dropped_is_followed_again(
+async def test_the_change_stream_restarts_after_a_drop(
     ctx: Context, user: User, store_settings: StoreArguments, raw: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stream of changes ends with the collection; a new one begins, and both sides are compared."""
+    """It ends with the dropped collection; a new one starts, and storage and MongoDB are compared."""
     monkeypatch.setattr(following, "FIRST_PAUSE_SECONDS", 0.05)
     old = await stored(ctx, user, person_facen(1), ["staff"])
     raw.drop_collection("faces")
@@ -217,10 +217,10 @@ async def test_a_collection_that_was_dropped_is_followed_again(
     assert old["_id"] != new["_id"]
 
 
-async def test_an_error_in_our_own_code_does_not_end_the_follower_unnoticed(
+async def test_a_programming_error_in_the_change_stream_is_reported(
     store_settings: StoreArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event loop's handler gets it, by which the daemon ends."""
+    """To the event loop's handler, which ends the daemon."""
     heard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Queries that would run for a long time are ended, and do not hold up the others."""
+"""Slow queries are ended, and do not block others."""
 
 import asyncio
 import re
@@ -40,8 +40,9 @@ async def owner(hasty: Context) -> User:
     return user
 
 
-async def test_every_method_ends_a_slow_query_with_an_error_of_its_own(hasty: Context, owner: User) -> None:
-    """Find, count, remove, update and identify; nothing is changed, and MongoDB counts as present."""
+async def test_every_method_ends_a_slow_query(hasty: Context, owner: User) -> None:
+    """Find, count, remove, update and identify raise QueryTimeoutError; nothing is changed, and MongoDB
+    counts as available."""
     face = extraction_face(person_facen(1))
     change = {"$set": {"x": 1}}
     calls: list[Callable[[], Awaitable[Any]]] = [
@@ -66,8 +67,8 @@ async def test_every_method_ends_a_slow_query_with_an_error_of_its_own(hasty: Co
     await hasty.ping(5)
 
 
-async def test_others_go_on_beside_many_slow_queries(hasty: Context, owner: User) -> None:
-    """Sixty at once end with an error, and meanwhile ordinary queries and the look at MongoDB work."""
+async def test_slow_queries_do_not_block_others(hasty: Context, owner: User) -> None:
+    """Sixty concurrent ones end with an error, while ordinary queries and the health check succeed."""
     slow = [asyncio.create_task(hasty.persons.count(owner, FOR_EVER)) for _ in range(60)]
     answered = 0
     while not all(task.done() for task in slow):
@@ -80,8 +81,9 @@ async def test_others_go_on_beside_many_slow_queries(hasty: Context, owner: User
         assert isinstance(task.exception(), QueryTimeoutError)
 
 
-async def test_a_client_gets_no_more_documents_than_allowed(hasty: Context, owner: User) -> None:
-    """Above the limit it is told what to do; with a limit of its own it pages on; others get all."""
+async def test_a_client_gets_a_limited_number_of_documents(hasty: Context, owner: User) -> None:
+    """Above the limit the error has the remedy; with a limit of its own the client can page; others get
+    all."""
     assert len(await hasty.persons.find(owner, None)) == 2000
     with for_client(100):
         with pytest.raises(BadFilterError, match="more than 100 documents"):
@@ -95,7 +97,7 @@ async def test_a_client_gets_no_more_documents_than_allowed(hasty: Context, owne
 
 
 async def test_a_search_for_a_client_has_the_same_limit(hasty: Context, user: User) -> None:
-    """A limit above it is fine as long as fewer faces are found."""
+    """A larger `limit` is accepted if fewer faces are found."""
     user = await hasty.users.add({})
     for number in range(3):
         await stored(hasty, user, person_facen(number), ["default"])
@@ -118,7 +120,7 @@ async def test_a_search_for_a_client_has_the_same_limit(hasty: Context, user: Us
     ],
     ids=["or", "all", "in", "regex", "pattern", "not"],
 )
-async def test_filters_have_a_size(ctx: Context, user: User, filters: Any) -> None:
-    """Larger ones are refused before MongoDB sees them."""
+async def test_filters_have_a_maximum_size(ctx: Context, user: User, filters: Any) -> None:
+    """Larger ones are refused before they reach MongoDB."""
     with pytest.raises(BadFilterError, match=r"limit is|at most"):
         await ctx.persons.find(user, filters)

@@ -1,4 +1,4 @@
-"""One box at a time reads a camera, or runs a job."""
+"""Leases with terms: one box at a time reads a camera or runs a job."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ def boxes(ctx: Context, *names: str) -> list[TermLeases]:
 
 
 async def test_one_of_two_boxes_gets_a_camera(ctx: Context) -> None:
-    """The other one learns which box has it, and keeps learning it for as long as that box renews."""
+    """The other one learns the holder while that box renews."""
     first, second = boxes(ctx, "hall", "yard")
     mine = (await first.renew(["door"]))["door"]
     theirs = (await second.renew(["door"]))["door"]
@@ -33,7 +33,7 @@ async def test_one_of_two_boxes_gets_a_camera(ctx: Context) -> None:
 
 
 async def test_twenty_boxes_at_once_agree_on_one(ctx: Context) -> None:
-    """Also while the lease's document does not exist yet; each camera has exactly one holder."""
+    """Also if the lease's document does not exist yet; each camera has exactly one holder."""
     all_boxes = boxes(ctx, *(f"box-{number}" for number in range(20)))
     cameras = ["door", "hall", "$ref", "a.b"]
     await asyncio.gather(*(box.renew(cameras) for box in all_boxes))
@@ -44,7 +44,7 @@ async def test_twenty_boxes_at_once_agree_on_one(ctx: Context) -> None:
 
 
 async def test_a_lease_taken_by_a_later_clock_reading_is_respected(ctx: Context) -> None:
-    """Updates at once are not applied in the order of their clock readings."""
+    """Concurrent updates may be applied in another order than their clock readings."""
     first, second = boxes(ctx, "hall", "yard")
     await first.renew(["door"])
     later = {"$set": {"expires": {"$add": ["$expires", 500]}, "since": {"$add": ["$since", 500]}}}
@@ -63,7 +63,7 @@ async def test_a_released_lease_is_taken_at_once(ctx: Context) -> None:
 
 
 async def test_the_lease_of_a_dead_box_expires(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And its old holder, back again, finds it taken."""
+    """When its old holder returns, the lease is taken."""
     monkeypatch.setattr(term_leases, "LEASE_SECONDS", 0.3)
     first, second = boxes(ctx, "hall", "yard")
     await first.renew(["door"])
@@ -82,8 +82,8 @@ async def test_owners_do_not_share_cameras(ctx: Context) -> None:
     assert (await theirs.renew(["door"]))["door"].is_ours
 
 
-async def test_terms_say_who_held_a_camera_when(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the first term, and between an expired one and the next, nobody did."""
+async def test_terms_record_the_holders(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first term, and between an expired one and the next, there is no holder."""
     monkeypatch.setattr(term_leases, "LEASE_SECONDS", 0.2)
     first, second = boxes(ctx, "hall", "yard")
     old = (await first.renew(["door"]))["door"]
@@ -106,7 +106,7 @@ async def test_terms_say_who_held_a_camera_when(ctx: Context, monkeypatch: pytes
 
 
 async def test_a_job_runs_on_one_box_at_a_time(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when it takes longer than a lease lasts; the lease is free as soon as the job has ended."""
+    """Also if it takes longer than a lease; the lease is free as soon as the job ends."""
     monkeypatch.setattr(term_leases, "LEASE_SECONDS", 2.0)
     monkeypatch.setattr(term_leases, "RENEW_SECONDS", 0.1)
     first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
@@ -126,7 +126,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(term_leases, "RENEW_SECONDS", 0.1)
 
 
-async def test_a_job_whose_lease_another_box_takes_is_cancelled(ctx: Context, short: None) -> None:
+async def test_a_job_is_cancelled_if_another_box_takes_its_lease(ctx: Context, short: None) -> None:
     """At the next renewal; the error names the lease, and the other box keeps it."""
     first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
     done = False
@@ -140,10 +140,10 @@ async def test_a_job_whose_lease_another_box_takes_is_cancelled(ctx: Context, sh
     assert (await second.renew(["merge"]))["merge"].term == 2
 
 
-async def test_a_job_whose_lease_cannot_be_renewed_is_cancelled_before_it_expires(
+async def test_a_job_is_cancelled_before_its_lease_expires(
     ctx: Context, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MongoDB does not answer: the job ends while no other box can hold the lease yet."""
+    """If MongoDB does not answer, the job ends while no other box can hold the lease."""
     first, second = (TermLeases(ctx.database, "job", OWNER, name) for name in ("hall", "yard"))
 
     async def away(names: object) -> None:
@@ -180,7 +180,7 @@ async def test_a_job_survives_missed_renewals(
 async def test_a_programming_error_in_the_renewal_is_reported(
     ctx: Context, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the event loop's handler, by which the daemon ends."""
+    """To the event loop's handler, which ends the daemon."""
     reports: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
     leases = TermLeases(ctx.database, "job", OWNER, "hall")
@@ -190,8 +190,8 @@ async def test_a_programming_error_in_the_renewal_is_reported(
     assert [report["supervised"] for report in reports] == ["lease merge"]
 
 
-async def test_the_error_of_a_job_is_its_own(ctx: Context, short: None) -> None:
-    """Also a time limit inside it, which is not that of the lease."""
+async def test_errors_of_a_job_are_passed_on(ctx: Context, short: None) -> None:
+    """Including a timeout inside it, which is not that of the lease."""
     leases = TermLeases(ctx.database, "job", OWNER, "hall")
     with pytest.raises(TimeoutError):
         async with leases.held("merge"), asyncio.timeout(0.05):
@@ -218,8 +218,7 @@ class Clock:
 async def test_a_wrong_clock_loses_no_sighting(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, wrong_by: float
 ) -> None:
-    """A box that takes over from another one stores what it captured since, also after a restart and after
-    its clock was set right."""
+    """A box that takes over stores what it captured since then, also after a restart and a correction of its clock."""
     clock = Clock(wrong_by)
     first = TermLeases(ctx.database, "camera", OWNER, "hall")
     second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
@@ -239,7 +238,7 @@ async def test_a_wrong_clock_loses_no_sighting(
 
 
 async def test_a_clock_that_is_set_twice_loses_no_sighting(ctx: Context) -> None:
-    """It was wrong only for a while in the middle of a term."""
+    """The clock is wrong only during a part of a term."""
     clock = Clock(0)
     first = TermLeases(ctx.database, "camera", OWNER, "hall")
     second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
@@ -259,7 +258,7 @@ async def test_a_clock_that_is_set_twice_loses_no_sighting(ctx: Context) -> None
 
 
 async def test_a_wrong_clock_does_not_hide_duplicates(ctx: Context) -> None:
-    """What another box captured at the same time is a duplicate, by its true time."""
+    """A capture by another box at the same true time is a duplicate."""
     clock = Clock(-600)
     first = TermLeases(ctx.database, "camera", OWNER, "hall")
     second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)
@@ -284,8 +283,8 @@ async def test_a_wrong_clock_does_not_hide_duplicates(ctx: Context) -> None:
         {"box": 5},
     ],
 )
-async def test_a_malformed_lease_is_taken_anew(ctx: Context, damage: dict[str, object]) -> None:
-    """A document that no Facend wrote keeps no box from its camera."""
+async def test_a_malformed_lease_is_replaced(ctx: Context, damage: dict[str, object]) -> None:
+    """A foreign document does not prevent a box from taking the lease."""
     first, second = boxes(ctx, "hall", "yard")
     await first.renew(["door"])
     await ctx.database["camera_leases"].update_one({}, {"$set": damage})

@@ -26,8 +26,8 @@ async def test_an_update_sets_a_property(ctx: Context, user: User) -> None:
     assert switched is not None and switched["active"] is False
 
 
-async def test_a_faces_own_properties_are_set_as_fields_of_its_document(ctx: Context, user: User) -> None:
-    """`bbox` sets the four corners, and a timestamp may be text, as the face object shows both."""
+async def test_properties_of_a_face_are_set_as_fields(ctx: Context, user: User) -> None:
+    """`bbox` sets the four corners, and a timestamp may be text."""
     await ctx.faces.add(user, face(person_facen(1)))
     changes = {"bbox": (-1, 2, 3, 4.5), "timestamp": "2026-03-01T12:00:00Z"}
     changed = await ctx.faces.update_one(user, None, changes)
@@ -51,17 +51,17 @@ async def test_a_faces_own_properties_are_set_as_fields_of_its_document(ctx: Con
         (None, "NoneType"),
     ],
 )
-async def test_a_property_is_guarded_as_an_operator_is(
+async def test_properties_are_checked_as_operators(
     ctx: Context, user: User, update: Any, message: str
 ) -> None:
-    """Mixing both is an error; protected fields and types hold for a plain property as for `$set`."""
+    """Mixing both is an error; protected fields and types are checked as for `$set`."""
     await ctx.faces.add(user, face(person_facen(1)))
     for change in (ctx.faces.update_one, ctx.faces.update_many):
         with pytest.raises(BadValueError, match=message):
             await change(user, None, update)
 
 
-async def test_the_drivers_arguments_reach_mongodb(ctx: Context, user: User) -> None:
+async def test_accepts_the_drivers_arguments(ctx: Context, user: User) -> None:
     """Projection, hint, collation and comment work as the driver documents them."""
     for name in ("b", "A"):
         await ctx.persons.add(user, {"name": name, "room": 1})
@@ -88,17 +88,17 @@ async def test_the_drivers_arguments_reach_mongodb(ctx: Context, user: User) -> 
         ({"_id": 0}, {"_id", "owner", "created", "schema", "name", "room"}),
     ],
 )
-async def test_a_projection_leaves_out_neither_id_nor_owner(
+async def test_a_projection_includes_id_and_owner(
     ctx: Context, user: User, projection: Any, left: set[str]
 ) -> None:
-    """What comes back can be passed on to other methods."""
+    """The result can be passed to other methods."""
     await ctx.persons.add(user, {"name": "a", "room": 1})
     person = await ctx.persons.update_one(user, None, {"room": 2}, projection=projection)
     assert person is not None and set(person) == left
 
 
-async def test_an_upsert_makes_a_document_of_the_users_own(ctx: Context, user: User) -> None:
-    """What it makes has everything that `add` gives; what is there already is updated."""
+async def test_an_upsert_inserts_a_document_of_the_user(ctx: Context, user: User) -> None:
+    """It is completed as by `add`; an existing one is updated."""
     stranger = await ctx.users.add({})
     await ctx.cameras.add(stranger, {"id": "hall", "url": "rtsp://h/1"})
     for _ in range(2):
@@ -125,8 +125,8 @@ async def test_an_upsert_makes_a_document_of_the_users_own(ctx: Context, user: U
     )
 
 
-async def test_an_upsert_makes_nothing_that_add_would_refuse(ctx: Context, user: User) -> None:
-    """Nothing of another owner, no malformed id or name, no field that only a method may write."""
+async def test_an_upsert_refuses_what_add_refuses(ctx: Context, user: User) -> None:
+    """Another owner, malformed ids and names, and fields that only methods set."""
     stranger = await ctx.users.add({})
     theirs = await ctx.faces.add(stranger, face(person_facen(1)))
     with pytest.raises(ConflictError):
@@ -170,10 +170,10 @@ async def test_an_upsert_makes_nothing_that_add_would_refuse(ctx: Context, user:
         ({"return_document": "after"}, "ReturnDocument"),
     ],
 )
-async def test_a_bad_argument_is_an_error_also_where_nothing_matches(
+async def test_arguments_are_checked_even_without_a_match(
     ctx: Context, user: User, arguments: dict[str, Any], message: str
 ) -> None:
-    """`update_one` and `update_many` check their arguments before they ask MongoDB."""
+    """`update_one` and `update_many` check their arguments before the query."""
     for change in (ctx.faces.update_one, ctx.faces.update_many):
         with pytest.raises(BadFilterError, match=message):
             await change(user, {"meta": "nothing has this"}, {"meta": "x"}, **arguments)

@@ -1,5 +1,4 @@
-"""Who is known, who is new, and who waits for a better look; with a real MongoDB. The threshold is 0.8, the
-band below it 0.03 wide."""
+"""Recognition of cameras' faces, with a real MongoDB: threshold 0.8, band 0.03."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -75,10 +74,10 @@ async def look_again(ctx: Context, user: User) -> Reassessed:
 
 
 @pytest.mark.parametrize("facts", [{"score": POOR}, {"shots": 1}])
-async def test_a_poor_look_makes_nobody(
+async def test_poor_faces_create_nobody(
     ctx: Context, user: User, running: Running, record: Record, facts: dict[str, object]
 ) -> None:
-    """One shot, or poor ones, of a stranger: the face is stored, in `default` alone, without a person."""
+    """A single shot, or poor ones, of a stranger are stored in `default` only, without a person."""
     seen = await record(ANNA, **facts)
     assert (seen.person_id, seen.created, seen.outcome, seen.friend) == (None, False, "withheld", False)
     assert [event.outcome for event in running.events] == ["withheld"]
@@ -86,8 +85,10 @@ async def test_a_poor_look_makes_nobody(
     assert await ctx.persons.count(user, None) == 0
 
 
-async def test_a_better_shot_of_the_visit_says_who_it_was(ctx: Context, user: User, record: Record) -> None:
-    """The withheld face of the same visit gets the person that the better one made, and its gallery."""
+async def test_a_better_face_of_the_visit_assigns_the_withheld_one(
+    ctx: Context, user: User, record: Record
+) -> None:
+    """The withheld face gets the person created by the better one, and its gallery."""
     poor = await record(at(ANNA, 0.85), score=POOR, visit_id="one")
     better = await record(ANNA, visit_id="one")
     assert better.outcome == "created"
@@ -97,16 +98,15 @@ async def test_a_better_shot_of_the_visit_says_who_it_was(ctx: Context, user: Us
     assert face["_id"] in await ctx.facens.ids(user["_id"], "persons")
 
 
-async def test_a_visit_is_one_person_where_the_facens_do_not_say_otherwise(record: Record) -> None:
-    """A later look of a visit, too poor to be recognised by itself, is whose the visit is; a stranger's is
-    not."""
+async def test_poor_faces_are_assigned_to_their_visits_person(record: Record) -> None:
+    """Except faces that are more similar to another person."""
     first = await record(ANNA, visit_id="one")
     assert (await record(at(ANNA, 0.7), score=POOR, visit_id="one")).person_id == first.person_id
     assert (await record(BERT, score=POOR, visit_id="one")).person_id is None
 
 
-async def test_a_later_visit_says_who_it_was(ctx: Context, user: User, record: Record) -> None:
-    """The job finds the person of a face that was withheld before that person was known."""
+async def test_the_job_assigns_faces_withheld_earlier(ctx: Context, user: User, record: Record) -> None:
+    """To a person who became known later."""
     poor = await record(at(ANNA, 0.9), score=POOR)
     assert await look_again(ctx, user) == Reassessed(examined=1, assigned=0)
     known = await record(ANNA)
@@ -116,11 +116,8 @@ async def test_a_later_visit_says_who_it_was(ctx: Context, user: User, record: R
     assert await look_again(ctx, user) == Reassessed(examined=0, assigned=0)
 
 
-async def test_between_same_and_different_a_poor_look_decides_nothing(
-    running: Running, record: Record
-) -> None:
-    """In the band a poor look is nobody's; a good one is somebody new; above the threshold a poor one is
-    known."""
+async def test_poor_faces_in_the_band_are_ambiguous(running: Running, record: Record) -> None:
+    """A good one is a new person; above the threshold a poor one matches."""
     anna = await record(ANNA)
     assert (await record(at(ANNA, 0.77), score=POOR)).outcome == "ambiguous"
     known = await record(at(ANNA, 0.81), score=POOR)
@@ -135,9 +132,9 @@ async def test_between_same_and_different_a_poor_look_decides_nothing(
     ]
 
 
-async def test_hardly_visible_faces_are_not_made_one_person_beside_a_plain_one(record: Record) -> None:
-    """Of two faces of which hardly anything is to be seen 0.85 says nothing, though somebody plain to see is
-    nearer to their own threshold, and though the first one became a person only a moment ago."""
+async def test_barely_visible_faces_do_not_match_each_other(record: Record) -> None:
+    """A confidence of 0.85 between two barely visible faces is no match, even if a clear face is nearer to
+    its own threshold, and even if the first one has just become a person."""
     hidden = {"quality": {"size": -1.5, "sharpness": -0.8}, "score": -2.9}
     second = at(ANNA, 0.85)
     plain = await record(at(second, 0.7, seed=4))
@@ -147,9 +144,9 @@ async def test_hardly_visible_faces_are_not_made_one_person_beside_a_plain_one(r
     assert (seen.outcome, seen.person_id) == ("ambiguous", None)
 
 
-async def test_two_in_one_frame_are_never_the_same_person(ctx: Context, user: User, record: Record) -> None:
-    """Who looks like somebody visible beside them is nobody for now (a mirror, a twin); who is a little like
-    them is somebody else; and at another camera, or another time, they are recognised."""
+async def test_co_visible_faces_are_different_persons(ctx: Context, user: User, record: Record) -> None:
+    """A face similar to a co-visible person is ambiguous (a mirror, a twin); a less similar one is a new
+    person; at another camera or time they match."""
     anna = await record(ANNA, visit_id="left")
     twin = await record(at(ANNA, 0.95), visit_id="right", beside=("left",))
     assert (twin.outcome, twin.person_id) == ("ambiguous", None)
@@ -159,8 +156,8 @@ async def test_two_in_one_frame_are_never_the_same_person(ctx: Context, user: Us
     assert await look_again(ctx, user) == Reassessed(examined=1, assigned=0)
 
 
-async def test_somebody_else_than_the_one_beside_is_recognised(record: Record) -> None:
-    """The nearest person is visible beside; the next one is like enough, and is it."""
+async def test_matches_the_next_person_after_a_co_visible_one(record: Record) -> None:
+    """The nearest person is co-visible; the next one is similar enough."""
     other = at(ANNA, 0.75, seed=3)
     anna = await record(ANNA, visit_id="left")
     near = await record(other, visit_id="earlier")
@@ -171,7 +168,7 @@ async def test_somebody_else_than_the_one_beside_is_recognised(record: Record) -
 
 
 async def test_a_poor_face_is_no_reference(ctx: Context, user: User, record: Record) -> None:
-    """It is a person's face, and nobody is compared with it: what is like it alone is not that person."""
+    """It belongs to the person, but faces similar only to it do not match."""
     await record(ANNA)
     poor = await record(at(ANNA, 0.82), score=POOR)
     assert poor.outcome == "matched"
@@ -181,8 +178,9 @@ async def test_a_poor_face_is_no_reference(ctx: Context, user: User, record: Rec
     assert len(await ctx.facens.ids(user["_id"], "references")) == 1
 
 
-async def test_references_are_few_and_differ(ctx: Context, user: User, record: Record) -> None:
-    """Twenty visits: eight references at most, none twice the same look, all faces in the person gallery."""
+async def test_references_are_limited_and_distinct(ctx: Context, user: User, record: Record) -> None:
+    """After twenty visits there are at most eight distinct references; all faces are in the person
+    gallery."""
     person = (await record(ANNA)).person_id
     for number in range(10):
         facen = at(ANNA, 0.92, seed=number)
@@ -196,8 +194,8 @@ async def test_references_are_few_and_differ(ctx: Context, user: User, record: R
     assert await ctx.faces.count(user, {"gallery": "persons"}) == 21
 
 
-async def test_a_person_that_a_plugin_made_is_recognised(ctx: Context, user: User, record: Record) -> None:
-    """Made by `Persons.identify`, with faces in the person gallery and no references: all faces count."""
+async def test_a_person_created_by_a_plugin_is_recognised(ctx: Context, user: User, record: Record) -> None:
+    """Without references, all their faces in the person gallery are searched."""
     await ctx.galleries.ensure(user, "persons")
     person = await ctx.persons.identify(user, face(ANNA), "persons", 0.8, create=True)
     stored = await ctx.faces.add(user, face(ANNA, person_id=person))
@@ -215,11 +213,11 @@ POLICY = [
 
 
 @pytest.mark.parametrize(("outcome", "facts"), POLICY, ids=range(len(POLICY)))
-async def test_a_plugin_makes_nobody_whom_the_camera_would_not_make(
+async def test_identify_creates_nobody_for_withheld_faces(
     ctx: Context, user: User, record: Record, outcome: str, facts: dict[str, object]
 ) -> None:
-    """`identify(create=True)` about a face that was stored without a person answers as the camera did, as a
-    Face, as a dictionary, with a list of galleries, and with filters."""
+    """`identify(create=True)` has the camera's result, for a Face, a dictionary, several galleries, and
+    filters."""
     if outcome == "ambiguous":
         await record(ANNA, visit_id="left")
     seen = await record(facts.pop("facen", at(ANNA, 0.95)), **facts)
@@ -237,10 +235,8 @@ async def test_a_plugin_makes_nobody_whom_the_camera_would_not_make(
     assert await ctx.persons.count(user, None) == known
 
 
-async def test_a_plugin_and_the_camera_agree_about_every_face(
-    ctx: Context, user: User, record: Record
-) -> None:
-    """Asked about each stored face of a camera, `identify` names the person that the recorder named."""
+async def test_identify_agrees_with_the_recorder(ctx: Context, user: User, record: Record) -> None:
+    """For each stored face of a camera, `identify` returns the recorder's person."""
     for number in range(4):
         await record(ANNA if number == 0 else at(ANNA, 0.9, seed=number))
         await record(BERT if number == 0 else at(BERT, 0.9, seed=number))
@@ -249,11 +245,8 @@ async def test_a_plugin_and_the_camera_agree_about_every_face(
         assert await ctx.persons.identify(user, face_, "persons", 0.8) == face_["person_id"]
 
 
-async def test_the_same_picture_without_a_visit_makes_a_person(
-    ctx: Context, user: User, record: Record
-) -> None:
-    """A face handed over as an extraction face knows nothing of a visit: where nobody is similar it makes a
-    person, and only one."""
+async def test_an_extraction_face_creates_a_person(ctx: Context, user: User, record: Record) -> None:
+    """It has no visit: without a similar person it creates exactly one."""
     seen = await record(ANNA, shots=1)
     assert seen.outcome == "withheld"
     plain = {"facen": (await only_face(ctx, user, seen))["facen"]}
@@ -262,7 +255,7 @@ async def test_the_same_picture_without_a_visit_makes_a_person(
     assert await ctx.persons.identify(user, plain, "persons", 0.8, create=True) == made
 
 
-async def test_a_plugin_and_the_camera_at_once_make_one_person(
+async def test_a_plugin_and_the_recorder_create_one_person(
     ctx: Context, user: User, running: Running, record: Record
 ) -> None:
     """The same new face, as a sighting and from a picture, at the same moment: one person."""
@@ -280,7 +273,7 @@ async def test_a_plugin_and_the_camera_at_once_make_one_person(
     assert await ctx.persons.count(user, None) == 1
 
 
-async def test_the_recorder_asks_the_one_door(
+async def test_the_recorder_uses_persons_resolve(
     ctx: Context, user: User, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every sighting goes through the method behind `Persons.identify`, and through `is_friend`."""
@@ -442,8 +435,8 @@ async def test_the_threshold_rises_with_the_number_of_persons(
         {"visit_id": "v", "quality": {"size": True}},
     ],
 )
-async def test_odd_evidence_is_no_evidence(ctx: Context, user: User, info: dict[str, Any]) -> None:
-    """What a plugin put into `detector_info` never breaks the question."""
+async def test_ignores_malformed_evidence(ctx: Context, user: User, info: dict[str, Any]) -> None:
+    """Any content of `detector_info` is accepted."""
     await ctx.galleries.ensure(user, "persons")
     asked = {**face(ANNA), "detector_info": info, "score": None, "cam_id": 7}
     assert await ctx.persons.identify(user, asked, "persons", 0.8) is None

@@ -1,4 +1,4 @@
-"""Malformed documents of the box's own gallery, counter and persons: sightings wait, none is given up."""
+"""Malformed documents of the box's own gallery, counter and persons: sightings wait, and none becomes a dead letter."""
 
 import asyncio
 from collections.abc import Mapping
@@ -61,11 +61,11 @@ async def record(ctx: Context, user: User, spool: Spool) -> None:
 
 
 @pytest.mark.parametrize(("collection", "field", "value"), CASES)
-async def test_nothing_is_given_up(
+async def test_sightings_wait_for_a_correction(
     ctx: Context, user: User, spool: Spool, raw: Any, collection: str, field: str, value: Any
 ) -> None:
-    """What depends on the document waits, with the reason as the recorder's fault, and is stored once the
-    document is mended; a counter is mended by the recorder itself."""
+    """The recorder's fault has the reason; after the correction they are stored. A counter is corrected by
+    the recorder."""
     spool.put(sighting(1))
     await record(ctx, user, spool)
     before = list(raw[collection].find())
@@ -91,11 +91,10 @@ async def test_nothing_is_given_up(
     assert len(persons) == len({person["_id"] for person in persons}) == 3
 
 
-async def test_a_deleted_counter_starts_behind_every_id_that_was_ever_used(
+async def test_a_deleted_counter_restarts_after_all_used_ids(
     ctx: Context, user: User, spool: Spool, raw: Any
 ) -> None:
-    """Those of erased and of joined persons are not given again, and ids given by hand far above do not
-    count."""
+    """Including those of erased and merged persons; much larger ids given by callers do not count."""
     raw.counters.delete_one({"_id": "persons"})
     raw.erased.insert_one({"_id": 40, "owner": user["_id"]})
     raw.person_changes.insert_one({"_id": 1, "owner": user["_id"], "other": 41})
@@ -106,10 +105,8 @@ async def test_a_deleted_counter_starts_behind_every_id_that_was_ever_used(
     assert face["person_id"] == 43
 
 
-async def test_a_half_stored_face_that_is_malformed_is_named(
-    ctx: Context, user: User, spool: Spool, raw: Any
-) -> None:
-    """Its sighting waits: the document may be mended, or removed."""
+async def test_names_a_malformed_partly_stored_face(ctx: Context, user: User, spool: Spool, raw: Any) -> None:
+    """Its sighting waits until the document is corrected or removed."""
     sighting_id = spool.put(sighting(1))
     raw.faces.insert_one({"_id": 7, "owner": user["_id"], "sighting_id": sighting_id, "schema": "x"})
     async with recording(ctx, user, spool) as running:
@@ -120,10 +117,10 @@ async def test_a_half_stored_face_that_is_malformed_is_named(
     assert not list((spool.folder / "dead").glob("*")) and len(running.events) == 1
 
 
-async def test_a_person_of_the_same_sighting_that_is_malformed_is_named(
+async def test_names_a_malformed_person_of_the_sighting(
     ctx: Context, user: User, spool: Spool, raw: Any
 ) -> None:
-    """A person was made by an attempt that a crash ended, and its document was damaged since."""
+    """Created by an attempt that crashed, and damaged since."""
     sighting_id = spool.put(sighting(1))
     raw.persons.insert_one({"_id": 7, "owner": user["_id"], "sighting_id": sighting_id, "created": "x"})
     async with recording(ctx, user, spool) as running:
@@ -135,7 +132,7 @@ async def test_a_person_of_the_same_sighting_that_is_malformed_is_named(
 
 
 async def test_ensure_names_the_malformed_gallery(ctx: Context, user: User, raw: Any) -> None:
-    """By its id and what is wrong with it, and says where to look further."""
+    """With its id, the fault and a pointer to the doctor."""
     key = ObjectId()
     raw.galleries.insert_one({"_id": key, "owner": user["_id"], "name": "staff", "schema": "x"})
     with pytest.raises(StoreStateError, match=f"galleries .*{key}.*schema is text.*facend doctor"):

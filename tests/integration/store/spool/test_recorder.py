@@ -1,4 +1,4 @@
-"""From the spool into a real MongoDB and a real folder of pictures."""
+"""The recorder, with a real MongoDB and a real folder of pictures."""
 
 import asyncio
 import hashlib
@@ -39,8 +39,8 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_stores_a_sighting_whole(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """A sighting becomes a face with every field, in both galleries, with a person and three pictures."""
+async def test_stores_a_complete_sighting(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """It becomes a face with every field, in both galleries, with a person and three pictures."""
     seen = sighting(1, score=-0.5)
     async with recording(ctx, user, spool) as running:
         sighting_id = spool.put(seen)
@@ -65,7 +65,7 @@ async def test_stores_a_sighting_whole(ctx: Context, user: User, spool: Spool, u
 async def test_attributes_are_stored_as_those_of_an_enrolled_face(
     ctx: Context, user: User, spool: Spool
 ) -> None:
-    """Gender, age and the two most prevalent emotions; a face without attribute models lacks the fields."""
+    """Gender, age and the two most prevalent emotions; without attribute models the fields are absent."""
     emotions = Emotions(0.1, 0.0, 0.0, 0.7, 0.15, 0.05, 0.0)
     known = spool.put(sighting(1, attributes=FaceAttributes("female", 31.0, emotions)))
     spool.put(sighting(2))
@@ -77,8 +77,8 @@ async def test_attributes_are_stored_as_those_of_an_enrolled_face(
     assert not {"gender", "age", "emotions"} & set(plain)
 
 
-async def test_knows_people_again(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """Three people seen three times each are three persons: new at first, known afterwards."""
+async def test_recognises_people(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
+    """Three people seen three times each are three persons: created at first, matched afterwards."""
     ids = {spool.put(sighting(person, look)) for look in range(3) for person in (1, 2, 3)}
     async with recording(ctx, user, spool) as running:
         await drained(running.recorder)
@@ -114,8 +114,8 @@ async def test_all_cameras_share_persons(ctx: Context, user: User, spool: Spool,
     assert len({event.person_id for event in running.events}) == 1
 
 
-async def test_says_who_is_a_friend(ctx: Context, user: User, spool: Spool) -> None:
-    """Seen on five days of this week before, a person is a friend at the sixth sighting."""
+async def test_reports_friends(ctx: Context, user: User, spool: Spool) -> None:
+    """A person seen on five earlier days of the week is a friend at the sixth sighting."""
     now = datetime.now(UTC)
     for look in range(6):
         spool.put(sighting(1, look, captured_at=now - timedelta(days=5 - look)))
@@ -126,7 +126,7 @@ async def test_says_who_is_a_friend(ctx: Context, user: User, spool: Spool) -> N
 
 
 async def test_stores_oldest_first(ctx: Context, user: User, spool: Spool) -> None:
-    """Sightings are stored in the order of their capture, not in that of their arrival."""
+    """In the order of capture, not of arrival."""
     late, early = (spool.put(sighting(1, captured_at=START + timedelta(hours=hours))) for hours in (2, 1))
     async with recording(ctx, user, spool) as running:
         await drained(running.recorder)
@@ -148,7 +148,7 @@ async def test_stores_oldest_first(ctx: Context, user: User, spool: Spool) -> No
         ({"cam_id": "c" * 45}, "gallery"),
     ],
 )
-async def test_puts_aside_what_can_never_be_stored(
+async def test_a_malformed_sighting_becomes_a_dead_letter(
     ctx: Context,
     user: User,
     spool: Spool,
@@ -157,7 +157,7 @@ async def test_puts_aside_what_can_never_be_stored(
     changes: dict[str, object],
     reason: str,
 ) -> None:
-    """A malformed sighting goes to `dead` with its reason and leaves nothing; the next one is stored."""
+    """With its reason, and without partial results; the next one is stored."""
     bad = spool.put(sighting(1, **changes))  # type: ignore[arg-type]  # wrong on purpose
     good = spool.put(sighting(2))
     async with recording(ctx, user, spool) as running:
@@ -167,10 +167,10 @@ async def test_puts_aside_what_can_never_be_stored(
     assert running.recorder.fault is None
 
 
-async def test_puts_aside_a_file_that_was_changed(
+async def test_a_damaged_file_becomes_a_dead_letter(
     ctx: Context, user: User, spool: Spool, tmp_path: Path
 ) -> None:
-    """A sighting whose file was damaged while it waited goes to `dead`, and the recorder goes on."""
+    """The recorder continues."""
     bad = spool.put(sighting(1))
     path = tmp_path / "spool" / f"{bad}.sighting"
     path.write_bytes(path.read_bytes()[:-5] + b"12345")
@@ -181,8 +181,10 @@ async def test_puts_aside_a_file_that_was_changed(
     assert "sha256" in (tmp_path / "spool" / "dead" / f"{bad}.sighting.reason").read_text()
 
 
-async def test_waits_out_a_full_uploads_folder(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """While pictures cannot be written the sighting waits and the fault shows; then it is stored once."""
+async def test_waits_while_pictures_cannot_be_written(
+    ctx: Context, user: User, spool: Spool, uploads: Path
+) -> None:
+    """The sighting waits and the fault has the reason; then it is stored once."""
     block(uploads)
     sighting_id = spool.put(sighting(1))
     async with recording(ctx, user, spool) as running:
@@ -200,7 +202,7 @@ async def test_waits_out_a_full_uploads_folder(ctx: Context, user: User, spool: 
 
 
 async def test_waits_for_an_inactive_user(ctx: Context, user: User, spool: Spool) -> None:
-    """Sightings wait while their owner is switched off, and are stored when switched on again."""
+    """Sightings wait while their owner is disabled."""
     await ctx.users.update_one({"_id": user["_id"]}, {"$set": {"active": False}})
     spool.put(sighting(1))
     async with recording(ctx, user["_id"], spool) as running:
@@ -213,7 +215,7 @@ async def test_waits_for_an_inactive_user(ctx: Context, user: User, spool: Spool
 
 
 async def test_stop_ends_a_long_pause_at_once(ctx: Context, user: User, spool: Spool, uploads: Path) -> None:
-    """A recorder that waits for its next attempt ends at once when it is stopped; the sighting stays."""
+    """The sighting stays in the spool."""
     block(uploads)
     spool.put(sighting(1))
     recorder = Recorder(
@@ -235,10 +237,8 @@ async def test_stop_ends_a_long_pause_at_once(ctx: Context, user: User, spool: S
     assert len(spool) == 1
 
 
-async def test_who_waited_in_the_spool_is_a_friend_as_of_when_they_were_seen(
-    ctx: Context, user: User, spool: Spool
-) -> None:
-    """A week's visits, stored long after: five days before make a friend, as they would have at the time."""
+async def test_friends_are_evaluated_at_the_capture_time(ctx: Context, user: User, spool: Spool) -> None:
+    """For sightings stored long after their capture, five days before the capture count."""
     for day in range(7):
         spool.put(sighting(1, day, captured_at=START + timedelta(days=day)))
     async with recording(ctx, user, spool) as running:
@@ -248,10 +248,10 @@ async def test_who_waited_in_the_spool_is_a_friend_as_of_when_they_were_seen(
     assert not await ctx.persons.is_friend(user, seen[0].person_id, "door")
 
 
-async def test_completes_what_an_earlier_attempt_began(
+async def test_completes_an_interrupted_attempt(
     ctx: Context, user: User, spool: Spool, uploads: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut off between any two steps and started again, it stores one face and one person."""
+    """Interrupted between any two steps and repeated, it stores one face and one person."""
     steps = [
         (ctx.persons, "is_friend"),
         (ctx.faces, "add"),
@@ -283,7 +283,7 @@ async def test_completes_what_an_earlier_attempt_began(
 async def test_a_second_record_of_a_stored_sighting_changes_nothing(
     ctx: Context, user: User, spool: Spool, uploads: Path
 ) -> None:
-    """A sighting that a power cut brings back after it was stored leaves no second face."""
+    """A sighting that returns after a power failure creates no second face."""
     seen = sighting(1)
     sighting_id = spool.put(seen)
     content = _file(spool, seen, sighting_id)
@@ -306,8 +306,8 @@ def _file(spool: Spool, seen: Sighting, sighting_id: str) -> tuple[Path, bytes]:
     return path, path.read_bytes()
 
 
-async def test_the_loop_stays_free(ctx: Context, user: User, spool: Spool) -> None:
-    """While a large photo is recorded the event loop is never held up as long as looking at it takes."""
+async def test_does_not_block_the_event_loop(ctx: Context, user: User, spool: Spool) -> None:
+    """Recording a large photo blocks the loop for less time than decoding it takes."""
     noise = np.random.default_rng(1).integers(0, 255, (3000, 4000, 3), np.uint8)
     photo = cv2.imencode(".jpg", noise)[1]
     since = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The recorder's promise: a kill at any moment neither loses a sighting nor stores it twice."""
+"""The recorder's guarantee: a kill at any moment neither loses a sighting nor stores it twice."""
 
 import asyncio
 import multiprocessing
@@ -67,7 +67,7 @@ def _until_fewer(settings: StoreArguments, number: int) -> None:
 
 
 async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: StoreArguments) -> None:
-    """After many SIGKILLs at random moments and one quiet run every sighting is stored exactly once."""
+    """After many SIGKILLs at random moments and one complete run every sighting is stored exactly once."""
     folder = store_settings.data_dir / "spool"
     before = Spool(folder, 1_000_000_000, UnobservedStore())
     ids = {
@@ -95,8 +95,8 @@ async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: St
     assert [path.name for path in folder.rglob("*")] == ["dead"]
 
 
-async def test_goes_on_by_itself_after_mongod_was_killed(tmp_path: Path) -> None:
-    """mongod killed twice in the middle of the work comes back, and every sighting is stored exactly once."""
+async def test_continues_after_mongod_was_killed(tmp_path: Path) -> None:
+    """After two kills of mongod every sighting is stored exactly once."""
     mongod = PrivateMongod(tmp_path / "mongod", find_mongod)
     async with (
         mongod.running() as url,

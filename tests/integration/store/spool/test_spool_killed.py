@@ -1,4 +1,4 @@
-"""The spool's promise to its writer: what was accepted survives a kill."""
+"""The spool's guarantee: accepted sightings survive a kill."""
 
 import random
 import subprocess
@@ -13,7 +13,7 @@ KILLS = 8
 
 
 def test_every_accepted_sighting_survives_a_kill(tmp_path: Path) -> None:
-    """After SIGKILL at random moments each id that `put` returned waits and can be read; nothing is torn."""
+    """After SIGKILL at random moments each id that `put` returned is pending and readable."""
     chance = random.Random(17)  # noqa: S311 - chance that can be repeated
     folder = tmp_path / "spool"
     accepted: set[str] = set()

@@ -1,4 +1,4 @@
-"""What one process writes, the facen storage in the memory of another one sees."""
+"""The facen storage follows changes by other processes."""
 
 import asyncio
 import shutil
@@ -40,8 +40,8 @@ async def holds(ctx: Context, user: User, gallery: str, ids: list[int]) -> None:
     await soon(look)
 
 
-async def test_added_elsewhere_is_found_here(ctx: Context, other: Context, user: User) -> None:
-    """A face that another process put into a gallery is identified by this one, and old faces too."""
+async def test_finds_faces_added_by_another_process(ctx: Context, other: Context, user: User) -> None:
+    """Including old faces that it added to a gallery."""
     old = await ctx.faces.add(user, face(person_facen(1)))
     new = await stored(other, user, person_facen(2), ["staff"])
     await holds(ctx, user, "staff", [new["_id"]])
@@ -51,8 +51,8 @@ async def test_added_elsewhere_is_found_here(ctx: Context, other: Context, user:
     await holds(ctx, user, "staff", sorted([old["_id"], new["_id"]]))
 
 
-async def test_removed_elsewhere_leaves_no_ghost(ctx: Context, other: Context, user: User) -> None:
-    """A face that another process removed, or took out of a gallery, leaves the storage too."""
+async def test_removes_entries_removed_by_another_process(ctx: Context, other: Context, user: User) -> None:
+    """Faces that it removed, or removed from a gallery, are removed from the storage."""
     here = [await stored(ctx, user, person_facen(number), ["staff", "door"]) for number in range(3)]
     await other.faces.del_from_galleries(here[0], ["staff"])
     await holds(ctx, user, "staff", [here[1]["_id"], here[2]["_id"]])
@@ -68,10 +68,8 @@ async def test_removed_elsewhere_leaves_no_ghost(ctx: Context, other: Context, u
     await holds(ctx, user, "staff", [here[0]["_id"]])
 
 
-async def test_added_anew_elsewhere_is_found_by_its_new_facen(
-    ctx: Context, other: Context, user: User
-) -> None:
-    """Also where it has the same id, and is there again before anybody here has looked."""
+async def test_replaces_a_facen_replaced_by_another_process(ctx: Context, other: Context, user: User) -> None:
+    """Also if the face has the same id, and existed again before the change was applied."""
     await stored(ctx, user, person_facen(1), ["staff"], _id=4711)
     lock = ctx.faces.locks.of(4711)
     async with lock:  # nobody can look at the face here
@@ -85,8 +83,8 @@ async def test_added_anew_elsewhere_is_found_by_its_new_facen(
     assert not (await ctx.facens.search(user["_id"], "staff", person_facen(1), 1, 0.9)).hits
 
 
-async def test_own_changes_stay_as_they_are(ctx: Context, user: User) -> None:
-    """While faces move in and out of galleries here, what comes by the change stream undoes nothing."""
+async def test_own_changes_are_not_undone(ctx: Context, user: User) -> None:
+    """Events of the process's own changes do not undo later ones."""
     for name in ("one", "two"):
         await ctx.galleries.add(user, name)
     faces = [await ctx.faces.add(user, face(person_facen(number))) for number in range(40)]
@@ -110,10 +108,10 @@ async def test_own_changes_stay_as_they_are(ctx: Context, user: User) -> None:
     assert await ctx.facens.ids(user["_id"], "two") == []
 
 
-async def test_a_mongodb_without_streams_is_looked_at_again_and_again(
+async def test_polls_a_mongodb_without_change_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where MongoDB is no replica set, what another process adds is found some seconds later."""
+    """Without a replica set, faces added by another process are found some seconds later."""
     monkeypatch.setattr(following, "POLL_SECONDS", 0.2)
     folder = Path(tempfile.mkdtemp(prefix="facend-"))  # a unix socket's path is short
     command = [

@@ -1,4 +1,4 @@
-"""The facen storage in memory beside MongoDB: at the start, from a snapshot, over shards, after a kill."""
+"""The local facen storage: start, snapshots, shards, and a kill."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ async def assert_in_step(ctx: Context) -> None:
 
 
 async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArguments) -> None:
-    """Neither in the snapshot from before, also where who erases has none open, nor in the next one."""
+    """Neither in an earlier snapshot, even if the erasing process has none open, nor in the next one."""
     folder = store_settings.data_dir / "facens"
     facen = person_facen(1)
 
@@ -65,8 +65,10 @@ async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArg
 
 
 @pytest.mark.parametrize("settings", [FacensSettings(), THREE], ids=["one shard", "three shards"])
-async def test_a_snapshot_and_what_is_newer(store_settings: StoreArguments, settings: FacensSettings) -> None:
-    """What was added, taken out, removed and dropped after the snapshot is so after the start."""
+async def test_a_start_applies_changes_since_the_snapshot(
+    store_settings: StoreArguments, settings: FacensSettings
+) -> None:
+    """Additions, removals, and dropped galleries since the snapshot."""
     async with opened(store_settings, facens_settings=settings) as ctx:
         user = await ctx.users.add({})
         faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(20)]
@@ -95,8 +97,8 @@ async def test_a_snapshot_and_what_is_newer(store_settings: StoreArguments, sett
             assert best.face["_id"] == old["_id"]
 
 
-async def test_a_torn_snapshot_is_noticed_and_rebuilt(store_settings: StoreArguments) -> None:
-    """The log says so, MongoDB has everything, and the next snapshot is sound again."""
+async def test_a_truncated_snapshot_is_rebuilt(store_settings: StoreArguments) -> None:
+    """The log has the reason, the facens are loaded from MongoDB, and the next snapshot is valid."""
     async with opened(store_settings) as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"])
@@ -115,8 +117,8 @@ async def test_a_torn_snapshot_is_noticed_and_rebuilt(store_settings: StoreArgum
             assert [line["facens"] for line in loaded] == [1]
 
 
-async def test_a_snapshot_of_another_database_is_noticed(store_settings: StoreArguments) -> None:
-    """A data folder that was copied to a box with a database of its own brings nobody along."""
+async def test_a_snapshot_of_another_database_is_not_used(store_settings: StoreArguments) -> None:
+    """A data folder copied to a box with another database adds no faces."""
     async with opened(store_settings) as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"])
@@ -135,7 +137,7 @@ async def test_a_snapshot_of_another_database_is_noticed(store_settings: StoreAr
 
 
 async def test_facens_of_another_pack_are_refused(store_settings: StoreArguments) -> None:
-    """The whole database by its first pack, and a single face by what it says; an empty one takes any."""
+    """The database by its recorded pack, and a single face by its own; an empty database accepts any."""
     async with opened(store_settings, pack="first", facen_size=512):
         pass
     async with opened(store_settings) as ctx:  # nothing was stored yet
@@ -152,8 +154,8 @@ async def test_facens_of_another_pack_are_refused(store_settings: StoreArguments
         assert await ctx.facens.ids(user["_id"], "a") == [one["_id"]]
 
 
-async def test_a_database_from_before_says_its_pack_by_its_faces(store_settings: StoreArguments) -> None:
-    """Where it keeps no book of its pack yet."""
+async def test_an_old_databases_pack_is_read_from_its_faces(store_settings: StoreArguments) -> None:
+    """If the database has no record of its pack yet."""
     async with store_settings.open() as ctx:
         user = await ctx.users.add({})
         await stored(ctx, user, person_facen(1), ["a"], detector_info={"pack": "opencv-zoo"})
@@ -162,8 +164,8 @@ async def test_a_database_from_before_says_its_pack_by_its_faces(store_settings:
             pass
 
 
-async def test_a_shard_out_of_service_catches_up_before_it_counts(store_settings: StoreArguments) -> None:
-    """What it missed meanwhile, additions by others and removals, is there when it is live again."""
+async def test_a_recovered_shard_catches_up_before_it_is_live(store_settings: StoreArguments) -> None:
+    """It has the additions and removals that it missed."""
     async with opened(store_settings, facens_settings=THREE) as ctx:
         assert isinstance(ctx.facens, ShardedFacens)
         user = await ctx.users.add({})
@@ -192,7 +194,7 @@ async def test_a_shard_out_of_service_catches_up_before_it_counts(store_settings
 async def test_a_shard_is_not_live_while_it_catches_up(
     store_settings: StoreArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Searches do not count it yet; what is added meanwhile reaches it."""
+    """Searches do not use it yet; additions reach it."""
     async with opened(store_settings, facens_settings=THREE) as ctx:
         assert isinstance(ctx.facens, ShardedFacens)
         user = await ctx.users.add({})
@@ -255,10 +257,8 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.parametrize("after", range(2))
-async def test_killed_at_any_moment_both_agree_after_the_start(
-    store_settings: StoreArguments, after: int
-) -> None:
-    """kill -9 while faces come and go and snapshots are written without a pause; then the doctor looks."""
+async def test_is_consistent_after_a_kill_at_any_moment(store_settings: StoreArguments, after: int) -> None:
+    """kill -9 during additions, removals and snapshots; the doctor finds nothing afterwards."""
     url, database = store_settings.settings.url.get_secret_value(), store_settings.settings.database
     shards = FacensSettings(shards=1 + 2 * (after % 2))
     async with opened(store_settings, fill=False) as ctx:
