@@ -1,4 +1,4 @@
-"""The page that says what the context promises."""
+"""Checks docs/context.md, the page on the context's promises."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", PAGE)))
 
 @pytest.mark.parametrize(("path", "test"), NAMED, ids=[f"{path}::{test}" for path, test in NAMED])
 def test_every_test_that_the_page_names_exists(path: str, test: str) -> None:
-    """A promise is only as good as the test that shows it."""
+    """Each row names an existing test."""
     tree = ast.parse((TESTS / path).read_text(encoding="utf-8"))
     assert test in {
         node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

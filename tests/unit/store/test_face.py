@@ -1,4 +1,4 @@
-"""One face, two views."""
+"""`Face`: the document and the face object."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from tests.facens import extraction_face, face, person_facen
 
 
 def test_an_extraction_face_becomes_a_face() -> None:
-    """Every key of the ExtractionFace is in the face, emotions as the two most prevalent."""
+    """It has every key of the ExtractionFace, with the two most prevalent emotions."""
     eface = extraction_face(person_facen(1))
     eface["gender"], eface["age"] = "female", 31.5
     eface["emotions"] = Emotions(0.05, 0.0, 0.0, 0.6, 0.3, 0.05, 0.0)
@@ -33,7 +33,7 @@ def test_an_extraction_face_becomes_a_face() -> None:
     assert made["timestamp"] == made.timestamp.isoformat()
 
 
-def test_the_names_of_the_face_object_reach_the_documents_fields() -> None:
+def test_properties_of_the_face_object_access_the_documents_fields() -> None:
     """id, bbox and galleries read and write _id, the four corners and gallery."""
     made = face(person_facen(1))
     made["id"], made["galleries"], made["bbox"] = 7, ["default"], (1, 2, 3, 4)
@@ -50,8 +50,8 @@ def test_the_names_of_the_face_object_reach_the_documents_fields() -> None:
 
 
 @pytest.mark.parametrize("key", ["id", "galleries", "bbox", "normalized"])
-def test_the_other_names_can_be_taken_out_like_any_key(key: str) -> None:
-    """pop, del and setdefault know them; afterwards the field itself is gone, too."""
+def test_properties_can_be_popped_and_deleted(key: str) -> None:
+    """pop, del and setdefault accept them, and remove the field."""
     made = face(person_facen(1), _id=7, gallery=["default"])
     value = made[key]
     assert made.setdefault(key, None) == value
@@ -69,8 +69,8 @@ def test_the_other_names_can_be_taken_out_like_any_key(key: str) -> None:
     assert made.get(key) is None
 
 
-def test_a_copy_has_everything_and_is_its_own() -> None:
-    """The aligned face, too, which is no key of the dictionary."""
+def test_a_copy_is_complete_and_independent() -> None:
+    """Including the PNG bytes of the aligned face, which are no key of the dictionary."""
     made = face(person_facen(1), _id=7)
     twin = made.copy()
     assert type(twin) is Face
@@ -89,7 +89,7 @@ def test_a_copy_has_everything_and_is_its_own() -> None:
     ],
 )
 def test_a_timestamp_may_be_given_as_text(text: str, moment: datetime) -> None:
-    """ISO 8601, as the face object has it, becomes a time; other text is refused."""
+    """ISO 8601 text becomes a time; other text is refused."""
     made = face(person_facen(1), timestamp=text)
     assert made.timestamp == made.document()["timestamp"] == moment
     assert datetime.fromisoformat(made["timestamp"]) == moment
@@ -98,7 +98,7 @@ def test_a_timestamp_may_be_given_as_text(text: str, moment: datetime) -> None:
 
 
 def test_the_aligned_picture_is_no_part_of_the_document() -> None:
-    """PNG bytes stay beside the document; a URL is in it, and both can be there."""
+    """The document has no PNG bytes, but may have their URL."""
     made = face(person_facen(1))
     assert "normalized" not in made.document()
     made["normalized"] = "file:///x_norm.png"
@@ -106,8 +106,8 @@ def test_the_aligned_picture_is_no_part_of_the_document() -> None:
     assert made.normalized == b"\x89PNG aligned"
 
 
-def test_a_face_is_its_object_in_every_way_to_read_a_dictionary() -> None:
-    """Iteration, keys, values, items, len, `dict`, `**`, JSON and reversed show each value once."""
+def test_a_face_is_a_dictionary_of_the_face_object() -> None:
+    """Iteration, keys, values, items, len, `dict`, `**`, JSON and reversed have each value once."""
     moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
     made = Face.wrapping(
         {"_id": 5, "owner": "o", "x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0, "gallery": ["default"]}
@@ -135,8 +135,8 @@ def test_a_face_is_its_object_in_every_way_to_read_a_dictionary() -> None:
 
 
 @pytest.mark.parametrize("twin", [Face.copy, copy.copy, copy.deepcopy, dict, Face])
-def test_a_face_that_is_made_of_a_face_is_equal(twin: Callable[[Face], Any]) -> None:
-    """Copied, or as a dictionary and back, with the aligned face that is not uploaded yet."""
+def test_a_face_made_from_a_face_is_equal(twin: Callable[[Face], Any]) -> None:
+    """By copying or through a dictionary, including an aligned face that is not uploaded yet."""
     made = face(person_facen(1), _id=7, photo="file:///p.jpeg")
     other = Face(twin(made))
     assert other == made == dict(other)
@@ -146,8 +146,8 @@ def test_a_face_that_is_made_of_a_face_is_equal(twin: Callable[[Face], Any]) -> 
     assert other != made
 
 
-def test_items_are_taken_and_moved_by_the_face_objects_names() -> None:
-    """popitem, move_to_end, clear and |= work on what iteration shows."""
+def test_dictionary_methods_use_the_face_objects_keys() -> None:
+    """popitem, move_to_end, clear and |= have the keys of the iteration."""
     made = Face.wrapping({"_id": 5, "x1": 1.0, "y1": 2.0, "x2": 3.0, "y2": 4.0, "meta": None})
     made.move_to_end("id")
     assert list(made) == ["bbox", "meta", "id"]
@@ -165,7 +165,7 @@ def test_items_are_taken_and_moved_by_the_face_objects_names() -> None:
 
 
 def test_the_aligned_face_stays_bytes_until_it_is_uploaded() -> None:
-    """A URL that is known before the upload is in the document only."""
+    """A URL known before the upload is only in the document."""
     made = face(person_facen(1))
     made.link({"normalized": "file:///n.png"})
     assert made["normalized"] == b"\x89PNG aligned"
@@ -176,8 +176,8 @@ def test_the_aligned_face_stays_bytes_until_it_is_uploaded() -> None:
     assert made["normalized"] == made.normalized == b"\x89PNG other"
 
 
-def test_a_document_that_lacks_fields_is_shown_as_it_is() -> None:
-    """Without all four corners there is no bbox, and what is there keeps its name."""
+def test_incomplete_documents_keep_their_fields() -> None:
+    """Without all four corners there is no bbox, and the existing corners keep their names."""
     made = Face.wrapping({"_id": 5, "x1": 1.0, "y2": 4.0, "timestamp": 5})
     assert dict(made) == {"id": 5, "x1": 1.0, "y2": 4.0, "timestamp": 5}
     assert "bbox" not in made
@@ -188,7 +188,7 @@ def test_a_document_that_lacks_fields_is_shown_as_it_is() -> None:
 
 
 def test_the_face_object_has_the_promised_keys() -> None:
-    """As an object the time is ISO 8601 text and the fields of MongoDB do not show."""
+    """`as_object` has ISO 8601 text as the time, and no fields of MongoDB."""
     moment = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     made = face(
         person_facen(1), _id=5, gallery=["default"], timestamp=moment, meta="note", photo="file:///p.jpeg"
@@ -214,7 +214,7 @@ def test_the_face_object_has_the_promised_keys() -> None:
 
 
 def test_times_are_stored_in_utc_with_milliseconds() -> None:
-    """What MongoDB cannot keep is not pretended to be kept."""
+    """A face has the precision of MongoDB before it is stored."""
     moment = datetime.fromisoformat("2026-03-01T12:00:00.123456+02:00")
     document = face(person_facen(1), timestamp=moment).document()
     assert document["timestamp"] == datetime(2026, 3, 1, 10, 0, 0, 123_000, tzinfo=UTC)
@@ -237,8 +237,8 @@ def test_times_are_stored_in_utc_with_milliseconds() -> None:
         {"meta": 5},
     ],
 )
-def test_a_face_that_cannot_be_stored_is_named(change: dict[str, Any]) -> None:
-    """Ids out of range, facens that are none, boxes without sides: one type of error."""
+def test_check_face_names_what_cannot_be_stored(change: dict[str, Any]) -> None:
+    """Ids out of range, invalid facens, boxes without sides: one type of error."""
     made = face(person_facen(1))
     made.update(change)
     with pytest.raises(BadValueError):
@@ -246,14 +246,14 @@ def test_a_face_that_cannot_be_stored_is_named(change: dict[str, Any]) -> None:
 
 
 def test_a_facen_of_another_model_is_refused() -> None:
-    """The size of the pack's facens is known, and a face of another size does not get in."""
+    """By the size of the pack's facens."""
     with pytest.raises(BadValueError, match="512"):
         check_face(face(person_facen(1)), 512)
     check_face(face(person_facen(1)), 128)
 
 
 @pytest.mark.parametrize("eface", [None, 5, {}, {"bbox": (1, 2, 3), "score": 0, "photo_hash": "x"}])
-def test_what_is_no_extraction_face_is_refused(eface: Any) -> None:
-    """A missing key or a malformed box is an error, not half a face."""
+def test_refuses_invalid_extraction_faces(eface: Any) -> None:
+    """A missing key or a malformed box is an error."""
     with pytest.raises(BadValueError):
         Face.from_extraction_face(eface)

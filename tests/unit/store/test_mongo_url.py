@@ -1,4 +1,4 @@
-"""What is wrong with a MongoDB URL is said in one sentence, without its secrets."""
+"""Checks of MongoDB URLs: one message per fault, without secrets."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -25,7 +25,7 @@ from store.settings import StoreSettings
     ],
 )
 def test_a_url_of_the_driver_is_accepted(url: str) -> None:
-    """Several hosts, sockets, SRV names, and logins that are percent-encoded."""
+    """Several hosts, sockets, SRV names, and percent-encoded logins."""
     check_mongodb_url(url)
 
 
@@ -78,7 +78,7 @@ def test_a_file_with_a_certificate_is_accepted(tmp_path: Path) -> None:
 
 @given(password=st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1))
 def test_a_password_beside_the_url_needs_no_encoding(password: str) -> None:
-    """It reaches the driver as it is, and wins over that of the URL."""
+    """It is passed to the driver verbatim, and overrides that of the URL."""
     given = {"url": "mongodb://a:b@h/", "user": "me", "password": password}
     settings = StoreSettings.model_validate(given)
     assert settings.login == {"username": "me", "password": password}
@@ -86,8 +86,8 @@ def test_a_password_beside_the_url_needs_no_encoding(password: str) -> None:
     assert "**********" in repr(settings.password)
 
 
-def test_a_login_is_whole_and_has_a_server() -> None:
-    """A password without a user, or without a server that could check it, is an error."""
+def test_a_login_is_complete_and_has_a_server() -> None:
+    """A password without a user, or without a server to check it, is an error."""
     with pytest.raises(ValidationError, match=r"store\.password needs store\.user"):
         StoreSettings.model_validate({"url": "mongodb://h/", "password": "x"})
     with pytest.raises(ValidationError, match=r"need store\.url"):

@@ -1,4 +1,4 @@
-"""The context as the original documents it: every class, method, parameter, order and default."""
+"""The context's classes and signatures, as in the original's reference."""
 
 import inspect
 from collections import OrderedDict
@@ -109,7 +109,7 @@ def described(function: Any) -> list[tuple[str, Any]]:
     ("kind", "method", "parameters"), PROMISED, ids=[f"{kind.__name__}.{name}" for kind, name, _ in PROMISED]
 )
 def test_a_method_has_the_documented_parameters(kind: Any, method: str, parameters: dict[str, Any]) -> None:
-    """The same names in the same order with the same defaults, so that any way to call it works."""
+    """The same names, order and defaults, so that any call works."""
     assert described(getattr(kind, method)) == list(parameters.items())
 
 
@@ -117,13 +117,13 @@ def test_a_method_has_the_documented_parameters(kind: Any, method: str, paramete
     ("kind", "method"),
     [(kind, name) for kind, name, _ in PROMISED if name not in {"wrap_in_model", "regenerate_id"}],
 )
-def test_what_may_ask_the_database_is_awaited(kind: Any, method: str) -> None:
-    """`await ctx.faces.add(…)`: each of these is a coroutine."""
+def test_methods_that_query_mongodb_are_coroutines(kind: Any, method: str) -> None:
+    """`await ctx.faces.add(…)`."""
     assert inspect.iscoroutinefunction(getattr(kind, method))
 
 
 def test_class_methods_are_called_on_the_class() -> None:
-    """`from_extraction_face` and `gen_ffupload_key` need no object, and answer at once."""
+    """`from_extraction_face` and `gen_ffupload_key` need no object, and are synchronous."""
     assert described(Faces.Model.from_extraction_face) == [("eface", ...)]
     assert described(ServerFaces.gen_ffupload_key) == [("face", ...), ("suffix", ".jpeg")]
     for owner, name in ((Faces.Model, "from_extraction_face"), (ServerFaces, "gen_ffupload_key")):
@@ -132,12 +132,12 @@ def test_class_methods_are_called_on_the_class() -> None:
 
 
 def test_only_collections_with_owners_update_many() -> None:
-    """The base class, the users and the counters have no `update_many`."""
+    """The base class, Users and Counters have no `update_many`."""
     assert not any(hasattr(kind, "update_many") for kind in (MongoStore, Users, Counters))
 
 
 def test_classes_inherit_as_documented() -> None:
-    """Collections of users' things are UserStores, users and counters plain ones, models ordered dicts."""
+    """Collections with owners are UserStores, Users and Counters MongoStores, models OrderedDicts."""
     assert issubclass(UserStore, MongoStore)
     assert issubclass(ServerFaces, Faces)
     for kind in (Faces, Galleries, Cameras, Persons):
@@ -149,8 +149,8 @@ def test_classes_inherit_as_documented() -> None:
         assert issubclass(kind.Model, OrderedDict)
 
 
-def test_the_package_gives_every_class() -> None:
-    """One import for all of them, and for the errors that they raise."""
+def test_the_package_exports_every_class() -> None:
+    """Including the errors that they raise."""
     wanted = {
         *("MongoStore", "UserStore", "Users", "Faces", "ServerFaces", "Galleries", "Cameras", "Persons"),
         *("Counters", "Model", "ExtractionFace", "Rectangle", "IdentifyResult", "IdentifyResults", "Context"),
@@ -174,7 +174,7 @@ def test_small_types_have_the_documented_fields() -> None:
 
 
 def test_documented_kinds_of_errors() -> None:
-    """A gallery's name is a ValueError; a counter is a TypeError where missing, else a ValueError."""
+    """A gallery's name is a ValueError; a counter a TypeError if missing, else a ValueError."""
     assert issubclass(store.GalleryError, ValueError)
     assert issubclass(store.CounterMissingError, TypeError)
     assert issubclass(store.BadValueError, ValueError)

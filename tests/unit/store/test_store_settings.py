@@ -21,7 +21,7 @@ from store.settings import FacensSettings, PersonsSettings, StoreSettings, site_
     ],
 )
 def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
-    """A value out of range and an unknown key are errors before anything starts."""
+    """Values out of range and unknown keys."""
     with pytest.raises(ValidationError):
         StoreSettings.model_validate(wrong)
 
@@ -37,8 +37,8 @@ def test_bad_settings_are_refused(wrong: dict[str, object]) -> None:
         {"threshold": "loose"},
     ],
 )
-def test_bad_settings_about_persons_are_refused(wrong: dict[str, object]) -> None:
-    """Nothing is taken that has no meaning."""
+def test_invalid_settings_of_persons_are_refused(wrong: dict[str, object]) -> None:
+    """Values out of range and invalid combinations."""
     with pytest.raises(ValidationError):
         PersonsSettings.model_validate(wrong)
 
@@ -48,8 +48,8 @@ def test_few_faces_are_not_searched_approximately() -> None:
         FacensSettings(approximate_from=100)
 
 
-def test_the_password_of_the_database_does_not_show() -> None:
-    """The settings' text masks it."""
+def test_the_password_of_the_database_is_masked() -> None:
+    """In the settings' repr and JSON."""
     settings = StoreSettings.model_validate({"url": "mongodb://me:geheim@db.local:27017/?replicaSet=a"})
     assert "geheim" not in repr(settings)
 
@@ -63,8 +63,8 @@ def test_the_password_of_the_database_does_not_show() -> None:
         ("mongodb://me:geheim@127.0.0.1:1/?tls=true&tlsCAFile=/geheim", r"MongoDB at .*\*\*\*@127.0.0.1:1/ "),
     ],
 )
-async def test_no_error_of_the_connection_holds_a_password(url: str, message: str) -> None:
-    """Neither its text nor what it was raised from; the hosts show."""
+async def test_no_connection_error_contains_a_password(url: str, message: str) -> None:
+    """Neither its text nor its causes; the hosts are shown."""
     settings = StoreSettings(connect_timeout_seconds=0.1, server_selection_timeout_seconds=0.1)
     with pytest.raises((BadValueError, StoreUnavailableError), match=message) as caught:
         async with connect(url, settings):
@@ -73,7 +73,7 @@ async def test_no_error_of_the_connection_holds_a_password(url: str, message: st
 
 
 def test_the_site_has_a_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name is taken; without one the environment's, and a POSIX rule there does not break it."""
+    """Given by name, else from the environment, where a POSIX rule is ignored."""
     moment = datetime(2026, 7, 1, 12, tzinfo=UTC)
     assert moment.astimezone(PersonsSettings(time_zone="Asia/Tokyo").zone).hour == 21
     monkeypatch.setenv("TZ", "America/New_York")
@@ -83,13 +83,13 @@ def test_the_site_has_a_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_person_galleries_follow_the_scope() -> None:
-    """One gallery for all cameras, or one for each."""
+    """One gallery per camera, or one for all."""
     assert PersonsSettings().person_gallery("door") == "persons"
     assert PersonsSettings(scope="camera").person_gallery("door") == "cam_door"
 
 
 def test_a_configured_mongod_that_cannot_run_is_named(tmp_path: Path) -> None:
-    """A wrong path in the settings says so."""
+    """The error names the path in the settings."""
     program = tmp_path / "mongod"
     program.write_text("no program")
     with pytest.raises(StoreUnavailableError, match=r"store\.mongod"):
@@ -98,7 +98,7 @@ def test_a_configured_mongod_that_cannot_run_is_named(tmp_path: Path) -> None:
     assert find_mongod(program) == program
 
 
-def test_without_any_mongod_the_way_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_mongod_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the platform, the package and the setting."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("store.mongod.program._in_wheel", lambda: None)

@@ -1,4 +1,4 @@
-"""Which pictures of a folder are enrolled, and whose face in a picture is meant."""
+"""Enrolment: the persons of a folder, and the main face of a picture."""
 
 import unicodedata
 from pathlib import Path
@@ -26,7 +26,7 @@ def files(folder: Path, *names: str) -> Path:
 
 
 def test_sub_folders_are_people(tmp_path: Path) -> None:
-    """A picture below a sub-folder is that person's, however deep; one beside it is its file name's."""
+    """A picture at any depth below a sub-folder belongs to its person; one beside the sub-folders to nobody."""
     files(tmp_path, "IMG_1.jpg", "Bob_2.jpg", "Ann/2.jpg", "Ann/1.jpg", "Ann/old/0.jpg")
     assert pictures_in(tmp_path).pictures == (
         EnrolmentPicture(tmp_path / "Ann/1.jpg", "Ann/1.jpg", "Ann"),
@@ -131,7 +131,7 @@ def test_pictures_unlike_the_others_are_found(
 
 
 def test_the_main_face_is_clearly_the_largest() -> None:
-    """One with twice the area of any other is meant; otherwise nobody can say who is."""
+    """One with twice the area of any other; otherwise there is no main face."""
     assert main_face([seen(40)]) == seen(40)
     assert main_face([seen(50), seen(100), seen(20)]) == seen(100)
     with pytest.raises(NoMainFaceError, match="2 faces"):

@@ -1,4 +1,4 @@
-"""Which faces a person is compared by."""
+"""The selection of a person's references."""
 
 import numpy as np
 import pytest
@@ -19,16 +19,14 @@ def looks(count: int) -> list[Face]:
     return [face(number, like(person_facen(1), 0.8, seed=number)) for number in range(count)]
 
 
-def test_differing_looks_stay_while_there_is_room() -> None:
-    """Up to the limit nobody has to go."""
+def test_keeps_distinct_references_up_to_the_maximum() -> None:
+    """None is removed below the maximum."""
     assert redundant(looks(4), most=4) is None
 
 
 @pytest.mark.parametrize(("score", "gone"), [(-1.2, 2), (-0.9, 2), (-0.2, 0)])
-def test_of_the_same_look_the_older_stays_unless_the_new_one_is_clearly_better(
-    score: float, gone: int
-) -> None:
-    """A picture that is nearly the same adds nothing; a much better one replaces it."""
+def test_replaces_a_similar_reference_only_by_a_better_one(score: float, gone: int) -> None:
+    """A similar face is not added; a much better one replaces it."""
     first, second = looks(2)
     again = face(2, like(person_facen(1), 0.8, seed=0), score)
     out = redundant([first, second, again], most=8)
@@ -36,8 +34,8 @@ def test_of_the_same_look_the_older_stays_unless_the_new_one_is_clearly_better(
     assert out["_id"] == gone
 
 
-def test_of_too_many_the_poorer_of_the_most_alike_two_goes() -> None:
-    """What is left differs as much as it can."""
+def test_removes_the_poorer_of_the_two_most_similar() -> None:
+    """Above the maximum, so that the rest differ as much as possible."""
     faces = looks(3)
     base = like(person_facen(1), 0.8, seed=0)
     faces.append(face(3, like(base, 0.9, seed=9), score=-2.0))
@@ -84,7 +82,7 @@ def test_a_view_that_was_not_measured_differs_from_none(info: object) -> None:
 
 
 def test_a_face_of_an_earlier_version_has_one_shot() -> None:
-    """Nothing is said about it, so nothing is claimed."""
+    """Its document has no number of shots."""
     assert shots_of(Face({"detector_info": {"mode": "overall"}})) == 1
     assert shots_of(Face({})) == 1
     assert shots_of(Face({"detector_info": {"shots": 3}})) == 3

@@ -1,4 +1,4 @@
-"""What may be asked of MongoDB."""
+"""Checks of filters, updates, sorts and limits."""
 
 import re
 from typing import Any
@@ -39,7 +39,7 @@ from store.mongo.update_options import checked_options
     ],
 )
 def test_ordinary_filters_pass_unchanged(filters: dict[str, Any] | None) -> None:
-    """Every operator that looks at the document itself is allowed, at any depth."""
+    """Every operator that evaluates the document itself is allowed, at any depth."""
     assert checked_filters(filters) == (filters or {})
 
 
@@ -74,14 +74,14 @@ def test_ordinary_filters_pass_unchanged(filters: dict[str, Any] | None) -> None
         5,
     ],
 )
-def test_filters_that_could_do_more_than_look_are_refused(filters: Any) -> None:
-    """Code on the server, unknown operators, malformed logic, and what is no mapping."""
+def test_refuses_filters_that_do_more_than_compare(filters: Any) -> None:
+    """Code on the server, unknown operators, malformed logic, and anything but a mapping."""
     with pytest.raises(BadFilterError):
         checked_filters(filters)
 
 
-def test_nesting_has_an_end() -> None:
-    """Filters nested a thousand times are refused rather than running out of stack."""
+def test_nesting_is_limited() -> None:
+    """Filters nested a thousand times are refused, without a RecursionError."""
     logical: dict[str, Any] = {"a": 1}
     literal: Any = 1
     for _ in range(1000):
@@ -108,8 +108,8 @@ MANY_PATTERNS = [re.compile(f"(a+)+{number}$") for number in range(11)]
         {"$or": [{"a": {"$regex": "x"}}] * 11},
     ],
 )
-def test_filters_that_mongodb_prepares_for_long_are_refused(filters: dict[str, Any]) -> None:
-    """Its time limit does not hold until a query is planned, nor while one document is matched."""
+def test_refuses_filters_that_take_long_to_parse(filters: dict[str, Any]) -> None:
+    """MongoDB's time limit does not apply while it parses a query or matches one document."""
     with pytest.raises(BadFilterError, match="the limit is"):
         checked_filters(filters)
     with pytest.raises(BadFilterError, match="the limit is"):
@@ -135,8 +135,8 @@ def test_large_lists_of_ids_pass() -> None:
 @given(
     st.dictionaries(st.sampled_from(["owner", "_id", "a", "owner.x"]), st.integers() | st.text() | st.none())
 )
-def test_the_owner_is_always_required_beside_the_callers_filters(filters: dict[str, Any]) -> None:
-    """Whatever the filters say about the owner stands beside ours and cannot replace it."""
+def test_filters_cannot_replace_the_owner(filters: dict[str, Any]) -> None:
+    """The query always contains the owner, whatever the filters contain."""
     owner = ObjectId()
     try:
         query = owned(filters, owner)
@@ -174,8 +174,8 @@ OPERATORS = [
     st.sampled_from(["owner", "_id", "owner.x", "_id.0", "owner.$[]"]),
     st.sampled_from([1, "x", "owner", None, [1]]),
 )
-def test_no_operator_reaches_the_owner_or_the_id(operator: str, path: str, value: Any) -> None:
-    """By whatever operator and path: owner and _id stay."""
+def test_updates_cannot_change_owner_or_id(operator: str, path: str, value: Any) -> None:
+    """By any operator and path."""
     with pytest.raises(BadFilterError):
         checked_update({"$set": {"a": 1}, operator: {path: value}})
 
@@ -203,21 +203,21 @@ def test_no_operator_reaches_the_owner_or_the_id(operator: str, path: str, value
         {"$set": {"a": Code("x")}},
     ],
 )
-def test_updates_that_reach_further_are_refused(update: Any) -> None:
-    """Pipelines, whole documents, renaming onto the owner, code, and what is no update."""
+def test_refuses_other_updates(update: Any) -> None:
+    """Pipelines, whole documents, renaming to the owner, code, and anything but a mapping."""
     with pytest.raises(BadFilterError):
         checked_update(update)
 
 
-def test_a_collection_protects_fields_of_its_own() -> None:
-    """A field that only the collection's methods may change is refused, dotted too."""
+def test_collections_protect_additional_fields() -> None:
+    """A protected field is refused, also as a part of a path."""
     for update in ({"$set": {"gallery": []}}, {"$push": {"gallery": "x"}}, {"$unset": {"gallery.0": ""}}):
         with pytest.raises(BadFilterError, match="gallery"):
             checked_update(update, {"gallery"})
 
 
 def test_a_sort_is_pairs_of_field_and_direction() -> None:
-    """Mappings, pairs and a single name are understood, anything else refused."""
+    """Mappings, pairs and a single name are accepted."""
     assert checked_sort(None) is None
     assert checked_sort("a") == [("a", 1)]
     assert checked_sort({"a": -1, "b": 1}) == [("a", -1), ("b", 1)]
@@ -239,7 +239,7 @@ def test_a_sort_is_pairs_of_field_and_direction() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.5, "1", 2**31, 10**20])
 def test_limits_are_whole_numbers_from_one(value: Any) -> None:
-    """A limit of 0 would mean no limit to MongoDB, so it is refused like every other odd one."""
+    """A limit of 0, which MongoDB reads as no limit, is refused."""
     with pytest.raises(BadFilterError):
         checked_limit(value)
     assert checked_limit(None) == 0
@@ -248,7 +248,7 @@ def test_limits_are_whole_numbers_from_one(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [-1, True, 1.5, "1", 2**31])
 def test_skips_are_whole_numbers_from_zero(value: Any) -> None:
-    """A negative skip is an error and none is 0."""
+    """A negative skip is an error, and None is 0."""
     with pytest.raises(BadFilterError):
         checked_skip(value)
     assert checked_skip(None) == checked_skip(0) == 0

@@ -1,4 +1,4 @@
-"""The shapes of documents: what is well formed, and what is said about one that is not."""
+"""The shapes of documents, and the faults of malformed ones."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -42,13 +42,13 @@ OWNER = ObjectId()
         ({"bbox": [1, 2, 3, 4]}, "it has a field bbox, which is a key of the face object alone"),
     ],
 )
-def test_what_is_wrong_with_a_face_is_said(fields: dict[str, Any], said: str) -> None:
-    """The field, what it is and what is expected; never text that it holds, which may be a name."""
+def test_a_fault_names_the_field_and_the_type(fields: dict[str, Any], said: str) -> None:
+    """And the expected type, but never text of the document, which may be a name."""
     assert said in fault("faces", {"_id": 7, "owner": OWNER, **fields})
 
 
 def test_a_missing_field_is_named() -> None:
-    """Only fields that readers cannot do without are."""
+    """Only if readers require it."""
     assert fault("faces", {"_id": 7}) == "it has no owner; expected an ObjectId"
     assert fault("users", {"_id": ObjectId()}) == "it has no token; expected text"
     assert fault("galleries", {"owner": OWNER}) == "it has no name; expected text"
@@ -63,13 +63,13 @@ def test_a_missing_field_is_named() -> None:
         {"meta": {"any": "thing"}, "age": "old", "of a plugin": [b"x"]},
     ],
 )
-def test_a_face_that_says_less_or_more_is_well_formed(fields: dict[str, Any]) -> None:
-    """Nobody computes with fields of a plugin's own."""
+def test_optional_and_additional_fields_are_well_formed(fields: dict[str, Any]) -> None:
+    """Additional fields of plugins are not checked."""
     assert fault("faces", {"_id": Int64(7), "owner": OWNER, **fields}) == ""
 
 
 def test_a_face_as_the_store_writes_it_is_well_formed() -> None:
-    """The face object's own keys are no fields of it."""
+    """Keys of the face object are no fields of it."""
     face = Face(_id=7, owner=OWNER, gallery=["default"], score=-1.0, x1=1.0, y1=2.0, x2=3.0, y2=4.0)
     assert fault("faces", dict(face.document())) == ""
 
@@ -78,7 +78,7 @@ def test_a_collection_without_a_shape_takes_anything() -> None:
     assert well_formed("somebody's own") == {} and fault("somebody's own", {"_id": 5}) == ""
 
 
-def test_every_shape_is_a_condition_for_mongodb() -> None:
-    """And its opposite finds the malformed ones."""
+def test_shapes_are_queries_for_mongodb() -> None:
+    """And the negation finds malformed documents."""
     for name in SHAPES:
         assert malformed(name) == {"$nor": [well_formed(name)]} and "$jsonSchema" in well_formed(name)

@@ -1,4 +1,4 @@
-"""Sightings as bytes, through versions."""
+"""The file format of sightings, through versions."""
 
 import hashlib
 
@@ -23,8 +23,8 @@ def changed(data: bytes, **fields: object) -> bytes:
     return _FIXED.pack(magic, version, len(head), len(body), digest) + head + body
 
 
-def test_shots_and_those_beside_survive() -> None:
-    """What the recorder decides by comes out as it went in."""
+def test_encodes_shots_and_co_visible_visits() -> None:
+    """The evidence for the recognition is decoded unchanged."""
     seen = sighting(1, shots=3, beside=("door-2-0", "door-3-0"))
     assert_same(decode(encode(seen)), seen)
 
@@ -32,15 +32,14 @@ def test_shots_and_those_beside_survive() -> None:
 @pytest.mark.parametrize(
     "attributes", [FaceAttributes(), FaceAttributes("female"), FaceAttributes("male", 41.5, EMOTIONS)]
 )
-def test_attributes_survive(attributes: FaceAttributes) -> None:
-    """Those that are known, bit by bit; the others stay unknown."""
+def test_encodes_attributes(attributes: FaceAttributes) -> None:
+    """Known ones bit by bit; unknown ones stay unknown."""
     seen = sighting(1, attributes=attributes)
     assert_same(decode(encode(seen)), seen)
 
 
-def test_a_file_of_an_earlier_version_claims_no_more_than_it_knows() -> None:
-    """Sightings that waited in the spool through an upgrade are stored: one shot, nobody beside, no
-    attributes."""
+def test_decodes_files_of_earlier_versions() -> None:
+    """Sightings that waited during an upgrade have one shot, no co-visible visits, and no attributes."""
     new = sighting(1, shots=3, beside=("x",), attributes=FaceAttributes("male", 41.5, EMOTIONS))
     old = decode(changed(encode(new), shots=None, beside=None, attributes=None))
     assert (old.shots, old.co_visible, old.attributes) == (1, (), FaceAttributes())
@@ -61,7 +60,7 @@ def test_a_file_of_an_earlier_version_claims_no_more_than_it_knows() -> None:
         ({"attributes": {"emotions": [float("inf")] * 7}}, "emotions"),
     ],
 )
-def test_malformed_ones_are_named(fields: dict[str, object], reason: str) -> None:
-    """A file that somebody else wrote is put aside with its reason."""
+def test_malformed_files_are_refused_with_a_reason(fields: dict[str, object], reason: str) -> None:
+    """Such as files written by other programs."""
     with pytest.raises(MalformedSightingError, match=reason):
         decode(changed(encode(sighting(1)), **fields))

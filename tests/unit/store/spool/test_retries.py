@@ -1,4 +1,4 @@
-"""When a sighting that failed is tried again, and when it is given up."""
+"""When a failed sighting is retried, and when it is given up."""
 
 import pytest
 
@@ -22,8 +22,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_trouble_of_the_store_is_tried_in_place_first(clock: Clock) -> None:
-    """The oldest sighting is tried a few times, so that the order stays; then another one is."""
+def test_errors_of_the_store_are_retried_in_place_first(clock: Clock) -> None:
+    """The oldest sighting is retried a few times, to keep the order; then another one is tried."""
     retries = Retries(1, 30)
     for _ in range(IN_PLACE - 1):
         failure = retries.failed("a", StoreUnavailableError("away"))
@@ -33,8 +33,8 @@ def test_trouble_of_the_store_is_tried_in_place_first(clock: Clock) -> None:
     assert retries.not_due() == {"a"}
 
 
-def test_what_the_store_did_is_due_as_soon_as_one_is_stored(clock: Clock) -> None:
-    """After an outage nobody waits for a pause of its own."""
+def test_errors_of_the_store_are_due_once_another_is_stored(clock: Clock) -> None:
+    """After an outage no sighting waits for its own pause."""
     retries = Retries(1, 30)
     for _ in range(IN_PLACE):
         retries.failed("a", StoreUnavailableError("away"))
@@ -43,7 +43,7 @@ def test_what_the_store_did_is_due_as_soon_as_one_is_stored(clock: Clock) -> Non
 
 
 def test_retry_after_is_the_earliest_time(clock: Clock) -> None:
-    """Also where the pause of its own would be shorter."""
+    """Also if the sighting's own pause is shorter."""
     retries = Retries(1, 30)
     retries.failed("a", UploadError("busy", 100.0))
     clock.now += 99
@@ -52,8 +52,8 @@ def test_retry_after_is_the_earliest_time(clock: Clock) -> None:
     assert not retries.not_due()
 
 
-def test_known_trouble_of_one_alone_is_given_up_after_a_day(clock: Clock) -> None:
-    """403 for one picture, while all others are stored: it does not hold them up, and waits for a day."""
+def test_a_store_error_of_one_sighting_is_given_up_after_a_day(clock: Clock) -> None:
+    """Such as 403 for one picture, while all others are stored."""
     retries = Retries(1, 30)
     end = clock.now + module.KNOWN_TROUBLE_SECONDS
     for number in range(2 * STRIKES):
@@ -67,8 +67,8 @@ def test_known_trouble_of_one_alone_is_given_up_after_a_day(clock: Clock) -> Non
     assert len(retries) == 0
 
 
-def test_an_unforeseen_reason_counts_only_while_others_are_stored(clock: Clock) -> None:
-    """Ten failures with one stored between each two; without, any number of failures."""
+def test_unknown_errors_count_only_while_others_are_stored(clock: Clock) -> None:
+    """Ten failures, with another sighting stored between each two."""
     retries = Retries(1, 30)
     for _ in range(3 * STRIKES):
         assert not retries.failed("a", StoreError("odd")).hopeless
@@ -79,8 +79,8 @@ def test_an_unforeseen_reason_counts_only_while_others_are_stored(clock: Clock) 
     assert retries.failed("a", StoreError("odd")).hopeless
 
 
-def test_different_sightings_in_a_row_are_the_stores_trouble(clock: Clock) -> None:
-    """Whatever the errors say; one sighting that fails again and again is not."""
+def test_failures_of_different_sightings_are_a_fault_of_the_store(clock: Clock) -> None:
+    """Whatever the errors; repeated failures of one sighting are not."""
     retries = Retries(1, 30)
     for _ in range(5):
         assert not retries.failed("a", NotFoundError("gone")).of_store
@@ -89,8 +89,8 @@ def test_different_sightings_in_a_row_are_the_stores_trouble(clock: Clock) -> No
     assert retries.failed("z", NotFoundError("gone")).of_store
 
 
-def test_a_row_of_refusals_is_no_reason_to_give_up(clock: Clock) -> None:
-    """The first ones are given up, from the third on they wait until another one was stored."""
+def test_refusals_in_a_row_are_not_all_given_up(clock: Clock) -> None:
+    """From the third on, sightings wait until another one was stored."""
     retries = Retries(1, 30)
     refused = PictureRefusedError("413")
     assert [retries.failed(name, refused).hopeless for name in "abcd"] == [True, True, False, False]

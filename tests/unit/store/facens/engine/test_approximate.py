@@ -1,4 +1,4 @@
-"""Approximate search: who is found, and that changes are seen at once."""
+"""Approximate search: recall, and changes of the gallery."""
 
 from collections.abc import Sequence
 
@@ -81,8 +81,8 @@ async def test_the_best_come_first_and_of_equal_ones_the_smaller_id() -> None:
     await storage.close()
 
 
-async def test_what_changes_is_seen_at_once() -> None:
-    """Faces that come are found and faces that go are not, before there are new codes."""
+async def test_changes_are_effective_at_once() -> None:
+    """Added faces are found and removed ones are not, before new codes are computed."""
     facens = people(FACES)
     storage = await filled(facens)
     codes = storage.approximations._ready[OWNER, "g"]
@@ -98,8 +98,8 @@ async def test_what_changes_is_seen_at_once() -> None:
     await storage.close()
 
 
-async def test_a_gallery_that_shrinks_and_grows_again_shows_no_ghosts() -> None:
-    """The last rows go, and others take their places."""
+async def test_a_gallery_that_shrinks_and_grows_finds_no_removed_faces() -> None:
+    """The last rows are removed, and others replace them."""
     facens, new = people(FACES), people(60, seed=2)
     storage = await filled(facens)
     for number in range(FACES - 60, FACES):
@@ -111,8 +111,8 @@ async def test_a_gallery_that_shrinks_and_grows_again_shows_no_ghosts() -> None:
     await storage.close()
 
 
-async def test_much_change_makes_new_codes() -> None:
-    """While they are made, and after it, everybody is found; the log says how surely."""
+async def test_many_changes_start_new_codes() -> None:
+    """Meanwhile and afterwards all faces are found; the log has the recall."""
     facens, new = people(FACES), people(FACES // 8, seed=2)
     storage = await filled(facens)
     before = storage.approximations._ready[OWNER, "g"]
@@ -144,8 +144,8 @@ async def test_who_wants_many_or_names_some_gets_them_exactly() -> None:
     await storage.close()
 
 
-async def test_a_gallery_that_is_dropped_leaves_nothing() -> None:
-    """Even while its codes are made; the next one of that name has codes of its own."""
+async def test_dropping_a_gallery_removes_its_codes() -> None:
+    """Also while they are computed; a new gallery of the same name gets its own codes."""
     facens, others = people(FACES), people(FACES, seed=6)
     storage = LocalFacens(SIZE, approximate_from=1000)
     await storage.add_many(OWNER, "g", enumerate(facens))

@@ -1,4 +1,4 @@
-"""The facen storage in memory, where threads and the event loop meet."""
+"""The local facen storage: threads, memory and precision."""
 
 import asyncio
 import threading
@@ -36,8 +36,8 @@ class HeldSearches:
         monkeypatch.setattr(local_module, "MIN_THREAD_VALUES", 0)
 
 
-async def test_a_search_sees_the_gallery_as_it_was_when_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are added, removed, moved and used again meanwhile; the answer is that of the first moment."""
+async def test_a_search_reads_a_view_of_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are added, removed, moved and reused meanwhile without effect on the result."""
     storage = LocalFacens()
     for number in range(16):
         await storage.add(OWNER, "g", number, person_facen(number))
@@ -55,8 +55,8 @@ async def test_a_search_sees_the_gallery_as_it_was_when_it_began(monkeypatch: py
     assert await storage.ids(OWNER, "g") == [12, 13, 14, 15, *range(100, 130)]
 
 
-async def test_two_searches_see_each_its_own_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is copied for the first one is copied again for the second, which began later."""
+async def test_each_search_has_its_own_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block copied for the first search is copied again for a later one."""
     storage = LocalFacens()
     for number in range(4):
         await storage.add(OWNER, "g", number, person_facen(number))
@@ -77,7 +77,7 @@ async def test_two_searches_see_each_its_own_moment(monkeypatch: pytest.MonkeyPa
 async def test_a_cancelled_search_keeps_its_view_until_its_thread_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nobody waits for the answer any more, but the thread still looks at the rows."""
+    """The thread still reads the rows."""
     storage = LocalFacens()
     await storage.add(OWNER, "g", 0, person_facen(0))
     await storage.add(OWNER, "g", 1, person_facen(1))
@@ -92,8 +92,8 @@ async def test_a_cancelled_search_keeps_its_view_until_its_thread_ends(
         await asked
 
 
-async def test_a_gallery_that_is_emptied_gives_its_memory_back() -> None:
-    """Many additions and removals leave neither ghosts nor growth."""
+async def test_an_emptied_gallery_releases_its_memory() -> None:
+    """Many additions and removals leave no entries and no growth."""
     storage = LocalFacens()
     facen = person_facen(0)
     for first in range(0, 2000, 400):
@@ -105,8 +105,8 @@ async def test_a_gallery_that_is_emptied_gives_its_memory_back() -> None:
     assert (await storage.health())[0].facens == (await storage.memory()) == 0
 
 
-def test_a_block_takes_the_memory_of_its_facens_and_no_more() -> None:
-    """It begins where a huge page does, and what lies before and behind it stays the system's."""
+def test_a_block_takes_only_the_memory_of_its_facens() -> None:
+    """It is aligned to a huge page, and its padding takes no memory."""
     before = own_kibibytes()
     blocks = [Block.empty(4096, SIZE, Precision.FULL) for _ in range(30)]
     for block in blocks:
@@ -116,8 +116,8 @@ def test_a_block_takes_the_memory_of_its_facens_and_no_more() -> None:
     assert 0.9 * raw <= own_kibibytes() - before <= 1.1 * raw
 
 
-async def test_the_loop_never_waits_for_new_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole blocks come from threads: where a gallery grows, where a removal copies what a search sees."""
+async def test_blocks_are_allocated_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a gallery grows, and when a removal copies a block of a view."""
     made: list[tuple[int, bool]] = []
 
     def uninitialised(rows: int, size: int, precision: Precision) -> Stored:
@@ -144,8 +144,8 @@ async def test_the_loop_never_waits_for_new_memory(monkeypatch: pytest.MonkeyPat
     assert (whole, True) not in made
 
 
-async def test_churn_at_a_steady_size_does_not_grow() -> None:
-    """Ten thousand additions and removals later a gallery of a hundred takes what it took before."""
+async def test_memory_is_constant_at_a_constant_size() -> None:
+    """After ten thousand additions and removals a gallery of a hundred takes the same memory."""
     storage = LocalFacens(16)
     facens = [person_facen(number, 16) for number in range(100)]
     await storage.add_many(OWNER, "g", enumerate(facens))
@@ -160,7 +160,7 @@ async def test_churn_at_a_steady_size_does_not_grow() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_half_precision_gives_the_same_order_and_confidence(seed: int) -> None:
-    """In half the memory; confidences differ by less than 0.0001, and equal facens still reach 1."""
+    """With half the memory; confidences differ by less than 0.0001, and equal facens still reach 1."""
     rng = np.random.default_rng(seed)
     facens = [normalise(row) for row in rng.standard_normal((3000, 128)).astype(np.float32)]
     facens += [like(facens[0], 0.9 - number / 50, number) for number in range(10)]
@@ -176,10 +176,10 @@ async def test_half_precision_gives_the_same_order_and_confidence(seed: int) -> 
 
 
 @pytest.mark.parametrize("precision", Precision)
-async def test_one_query_among_very_many_gets_what_several_get(
+async def test_a_single_query_by_faiss_equals_several_by_numpy(
     monkeypatch: pytest.MonkeyPatch, precision: Precision
 ) -> None:
-    """The other way of counting, for which faiss is loaded, gives the same, with and without allowed ids."""
+    """With and without allowed ids."""
     rng = np.random.default_rng(6)
     facens = [normalise(row) for row in rng.standard_normal((9000, 128)).astype(np.float32)]
     storage = LocalFacens(precision=precision)

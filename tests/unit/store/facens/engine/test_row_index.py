@@ -1,4 +1,4 @@
-"""The index from ids to rows, beside a dictionary."""
+"""The index from ids to rows, compared with a dictionary."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ IDS = st.one_of(st.sampled_from(NEIGHBOURS), st.integers(0, 60), st.integers(0, 
 
 
 @given(st.lists(st.tuples(st.booleans(), IDS), max_size=300))
-def test_any_order_of_steps_agrees_with_a_dictionary(steps: list[tuple[bool, int]]) -> None:
-    """Whatever is set and removed, each id has the row it had last, and no other id has one."""
+def test_any_sequence_of_changes_agrees_with_a_dictionary(steps: list[tuple[bool, int]]) -> None:
+    """Each id has its latest row, and removed ids have none."""
     index, plain = RowIndex(), dict[int, int]()
     for row, (put, face_id) in enumerate(steps):
         if put:
@@ -29,8 +29,8 @@ def test_any_order_of_steps_agrees_with_a_dictionary(steps: list[tuple[bool, int
         assert index.get(face_id) == plain.get(face_id)
 
 
-def test_twenty_thousand_ids_keep_their_rows_while_half_of_them_go() -> None:
-    """Across the step from one table to many, and made at once or one by one."""
+def test_keeps_rows_across_splits_and_removals() -> None:
+    """From one table to many, built at once or by single additions."""
     rng = np.random.default_rng(0)
     ids = rng.choice(2**63 - 1, 20_000, replace=False).astype(np.int64)
     ids[:5000] = np.arange(5000)  # ids made in a row, too
@@ -48,8 +48,8 @@ def test_twenty_thousand_ids_keep_their_rows_while_half_of_them_go() -> None:
         ]
 
 
-def test_no_addition_has_to_move_more_than_a_few_thousand_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are: whoever adds one holds up the event loop only so long."""
+def test_an_addition_moves_a_bounded_number_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few thousand, for any size of the index."""
     moved: list[int] = []
     made = row_index._Table.of
 

@@ -1,4 +1,4 @@
-"""The exact search beside the plain way: all cosines, sorted."""
+"""The exact search, compared with sorting all cosines."""
 
 from collections.abc import Collection
 
@@ -55,8 +55,8 @@ def plainly(
 @pytest.mark.parametrize("share", [None, 0.02, 0.5])
 @pytest.mark.parametrize("count", [1, GROUP - 1, BLOCK, 5 * BLOCK + 1, 23 * BLOCK + 40])
 @pytest.mark.parametrize("queries", [1, 3])
-def test_the_best_come_whatever_the_rounds(queries: int, count: int, share: float | None) -> None:
-    """Of equal ones those with the smaller ids, for few and many, with all ids or some."""
+def test_finds_the_best_for_any_number_of_blocks(queries: int, count: int, share: float | None) -> None:
+    """With equal confidence the smaller ids first, for few and many facens, with all or some ids allowed."""
     array, ids, vectors = gallery(count, seed=count)
     rng = np.random.default_rng(queries)
     asked = rng.choice(NUMBERS, (queries, SIZE))

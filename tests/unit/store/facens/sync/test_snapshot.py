@@ -1,4 +1,4 @@
-"""Snapshots of facens: what was written comes back, and anything else is refused."""
+"""Snapshots of facens: they are read as written, and refused if foreign or damaged."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +34,8 @@ def write(path: Path, identity: Identity = IDENTITY, count: int = 150) -> None:
 
 
 @pytest.mark.parametrize("precision", Precision)
-def test_what_was_written_comes_back(tmp_path: Path, precision: Precision) -> None:
-    """Ids and numbers of every gallery, over several blocks; and it can be changed like any other."""
+def test_reads_what_was_written(tmp_path: Path, precision: Precision) -> None:
+    """Ids and values of every gallery, over several blocks; the galleries can be changed."""
     identity = replace(IDENTITY, precision=precision)
     assert rows_in_block(SIZE) == 64
     write(tmp_path / "s", identity)
@@ -60,15 +60,15 @@ def test_what_was_written_comes_back(tmp_path: Path, precision: Precision) -> No
         ("shard", "shard 1 of 2"),
     ],
 )
-def test_a_foreign_one_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    """Of another database, model pack or way to keep facens; the error says which."""
+def test_refuses_a_foreign_snapshot(tmp_path: Path, field: str, value: object) -> None:
+    """Of another database, model pack or precision; the error names the difference."""
     write(tmp_path / "s", count=2)
     with pytest.raises(SnapshotError, match=field):
         read_snapshot(tmp_path / "s", replace(IDENTITY, **{field: value}))
 
 
-def test_a_torn_or_damaged_one_is_refused(tmp_path: Path) -> None:
-    """Cut off anywhere, or with any byte changed."""
+def test_refuses_a_truncated_or_damaged_snapshot(tmp_path: Path) -> None:
+    """Truncated anywhere, or with any byte changed."""
     path = tmp_path / "s"
     write(path, count=2)
     whole = path.read_bytes()
