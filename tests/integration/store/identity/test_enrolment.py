@@ -59,7 +59,8 @@ async def enrol(
 async def test_a_folder_of_people_becomes_persons_with_names(
     ctx: Context, user: User, people: Path, store_settings: StoreArguments
 ) -> None:
-    """Each sub-folder is one person; each face is in three galleries, with valid pictures and the parts of its quality score."""
+    """Each sub-folder is one person; each face is in three galleries, with valid pictures and the parts of
+    its quality score."""
     outcomes = await enrol(ctx, user, people)
     assert {outcome.result for outcome in outcomes.values()} == {"taken"}
     named = {person["_id"]: person["name"] for person in await ctx.persons.find(user, None)}

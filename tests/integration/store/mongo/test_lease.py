@@ -33,7 +33,8 @@ async def test_only_one_holds_a_lease(ctx: Context) -> None:
 async def test_a_lease_taken_by_a_later_clock_reading_is_respected(
     ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Concurrent updates may be applied in another order than their clock readings; a far expiry is malformed."""
+    """Concurrent updates may be applied in another order than their clock readings; a far expiry is
+    malformed."""
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.2)
     now = (await ctx.database.command("hello"))["localTime"].replace(tzinfo=UTC)
     leases = ctx.database["leases"]

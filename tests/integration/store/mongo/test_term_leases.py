@@ -218,7 +218,8 @@ class Clock:
 async def test_a_wrong_clock_loses_no_sighting(
     ctx: Context, monkeypatch: pytest.MonkeyPatch, wrong_by: float
 ) -> None:
-    """A box that takes over stores what it captured since then, also after a restart and a correction of its clock."""
+    """A box that takes over stores what it captured since then, also after a restart and a correction of its
+    clock."""
     clock = Clock(wrong_by)
     first = TermLeases(ctx.database, "camera", OWNER, "hall")
     second = TermLeases(ctx.database, "camera", OWNER, "yard", clock)

@@ -1,4 +1,5 @@
-"""Malformed documents of the box's own gallery, counter and persons: sightings wait, and none becomes a dead letter."""
+"""Malformed documents of the box's own gallery, counter and persons: sightings wait, and none becomes a dead
+letter."""
 
 import asyncio
 from collections.abc import Mapping
