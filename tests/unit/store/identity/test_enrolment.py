@@ -26,8 +26,8 @@ def files(folder: Path, *names: str) -> Path:
 
 
 def test_sub_folders_are_people(tmp_path: Path) -> None:
-    """A picture at any depth below a sub-folder belongs to its person; one beside the sub-folders is named by its
-    file name."""
+    """A picture at any depth below a sub-folder belongs to its person; one beside the sub-folders is named by
+    its file name."""
     files(tmp_path, "IMG_1.jpg", "Bob_2.jpg", "Ann/2.jpg", "Ann/1.jpg", "Ann/old/0.jpg")
     assert pictures_in(tmp_path).pictures == (
         EnrolmentPicture(tmp_path / "Ann/1.jpg", "Ann/1.jpg", "Ann"),
