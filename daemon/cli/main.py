@@ -49,7 +49,9 @@ class Facend(CommandGroup):
         "galleries": LazyCommand("daemon.cli.galleries", "List and change galleries, named sets of faces."),
         "models": LazyCommand("daemon.cli.models", "List the model packs, with licence and thresholds."),
         "persons": LazyCommand("daemon.cli.person_changes", "List, show, correct and erase persons."),
-        "probe": LazyCommand("daemon.cli.probe", "Connect to a camera and report what it sends."),
+        "probe": LazyCommand(
+            "daemon.cli.probe", "Connect to a camera and report what it sends, and whether its view suits."
+        ),
         "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
         "webhooks": LazyCommand("daemon.cli.webhooks", "List and test the webhooks of the settings."),

@@ -121,7 +121,8 @@ def _loose_name(path: Path, *, folder_has_name: bool, names: Names) -> str | Non
     """The name of a picture in no sub-folder. `folder_has_name`: its folder may be that of one person."""
     stem = shown_name(path.stem.replace("_", " "))
     by_file = shown_name(_COUNTER.sub("", stem)).strip(" -.,") or None
-    by_folder = shown_name(path.absolute().parent.name) or None
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow a link to the picture
+    by_folder = shown_name(absolute.parent.name) or None
     if names == "none":
         return None
     if names == "folder":

@@ -101,6 +101,16 @@ def test_a_picture_in_no_sub_folder_is_named_by_its_file_or_else_its_folder(
     assert [one.person for one in pictures_in(folder).pictures if one.label == file] == [person]
 
 
+def test_a_folder_that_is_given_by_its_relation_has_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current folder, and the one above."""
+    files(tmp_path / "Bea", "1.jpg", "cut/2.jpg")
+    monkeypatch.chdir(tmp_path / "Bea" / "cut")
+    assert pictures_in(Path()).persons == {"cut": 1}
+    assert pictures_in(Path("../1.jpg")).persons == {"Bea": 1}
+
+
 def directions(*angles: float) -> list[Facen]:
     """Unit vectors at these angles in degrees; confidence falls with the angle between two."""
     radians = np.radians(angles)
