@@ -94,6 +94,7 @@ class ChangeLog:
             raise translate_error(error, "person_changes.find") from error
 
     async def set_state(self, change: dict[str, Any], state: str, **details: int) -> None:
+        """Record the state of a change, and when it was reached."""
         update = {"$set": {"state": state, f"{state}_at": self._now(), **details}}
         try:
             await self._changes.update_one({"_id": change["_id"]}, update)
@@ -102,6 +103,7 @@ class ChangeLog:
 
 
 def to_change(change: Mapping[str, Any]) -> Change:
+    """The change of a document."""
     return Change(
         change["_id"],
         change["kind"],

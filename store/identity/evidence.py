@@ -1,7 +1,6 @@
-"""Finds persons that are the same human being, and persons that are several, by all their visits.
+"""Finds duplicate persons, and persons that consist of several people, by all their visits.
 
-One face can mislead; the visits of weeks hardly do. Each visit counts as one facen, the mean of its good
-faces.
+Many visits are more reliable than single faces. Each visit counts as one facen, the mean of its good faces.
 """
 
 import asyncio
@@ -52,10 +51,10 @@ class EvidenceRules:
     band: float = 0.05
     """No pair of visits may be lower than the threshold by more than this. Splits are below that."""
     certain: float | None = None
-    """Minimum median confidence at which persons are merged without being asked. Default: `strong`."""
+    """Minimum median confidence for an automatic merge. Default: `strong`."""
 
     def is_overwhelming(self, proposal: "Proposal") -> bool:
-        """Whether the persons may be merged at once: no pair of visits contradicts it."""
+        """Whether the persons may be merged automatically: no pair of visits contradicts it."""
         certain = self.strong if self.certain is None else self.certain
         return proposal.confidence >= certain and proposal.lowest >= self.threshold
 
@@ -65,7 +64,7 @@ class Proposal:
     """Two persons that are probably the same human being."""
 
     person: int
-    """The one that would stay: with a name, else the older one."""
+    """The person that would be kept: with a name, else the older one."""
     other: int
     visits: int
     other_visits: int
@@ -106,14 +105,14 @@ class PersonEvidence:
         await changes.resume()
         found = [proposal async for proposal in self.find_proposals()]
         if mode != "make":
-            await self._keep(found)
+            await self._store(found)
             return found
         made, gone = [], set[int]()
         for proposal in sorted(filter(self._rules.is_overwhelming, found), key=lambda one: -one.confidence):
             if not gone & {proposal.person, proposal.other}:  # changed persons are compared the next night
                 made.append(await changes.merge(proposal.person, proposal.other))
                 gone |= {proposal.person, proposal.other}
-        await self._keep([one for one in found if not gone & {one.person, one.other}])
+        await self._store([one for one in found if not gone & {one.person, one.other}])
         return made
 
     async def proposals(self) -> list[Proposal]:
@@ -229,7 +228,7 @@ class PersonEvidence:
     def _is_usable(self, face: Face) -> bool:
         return usable_facen(face, self._ctx.faces.facen_size) is not None
 
-    async def _keep(self, found: list[Proposal]) -> None:
+    async def _store(self, found: list[Proposal]) -> None:
         owner = await self._ctx.users.owner(self._user)
         at = datetime.now(UTC)
         documents: list[dict[str, Any]] = [{**asdict(one), "owner": owner, "at": at} for one in found]
@@ -263,7 +262,9 @@ async def distinct_pairs(ctx: Context, user: UserArgument) -> set[frozenset[int]
 
     def present_id(person: int) -> int:
         seen = {person}
-        while (into := merged.get(person)) is not None and into not in seen:  # damaged documents make rings
+        while (
+            into := merged.get(person)
+        ) is not None and into not in seen:  # damaged documents may form cycles
             seen.add(into)
             person = into
         return person

@@ -17,18 +17,18 @@ log = structlog.get_logger()
 NO_STREAMS = 40573
 """MongoDB's error code of a server that is not in a replica set."""
 AWAIT_MS = 500
-"""Maximum time for which the server holds a request without changes; changes are sent at once."""
+"""Maximum time that the server waits for changes before it answers."""
 FIRST_PAUSE_SECONDS = 0.5
-LONGEST_PAUSE_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 
 
 async def watch(collection: Collection, notify: Callable[[], None]) -> None:
-    """Call `notify` at every change of the collection, until cancelled.
+    """Call `notify` after every change of the collection, until cancelled.
 
-    Also whenever the stream is opened (again), because changes may have been missed. Returns if MongoDB is
-    not a replica set and has no change streams.
+    Also calls it whenever the stream is opened, because changes may have been missed. Returns if MongoDB is
+    not a replica set, and so has no change streams.
     """
-    backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+    backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
     while True:
         try:
             async with collection.watch([{"$project": {"_id": 1}}], max_await_time_ms=AWAIT_MS) as stream:

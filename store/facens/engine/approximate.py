@@ -33,9 +33,8 @@ PROBE_COSINE = 0.7
 log = structlog.get_logger()
 
 
-class Unchanged:
-    """Which rows of a gallery are unchanged since its creation. Updated by the event loop, read by any
-    thread."""
+class UnchangedRows:
+    """Records the unchanged rows of a gallery. Updated by the event loop, read by any thread."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -43,7 +42,7 @@ class Unchanged:
         self._unchanged = np.ones(count, dtype=np.bool_)
 
     def written(self, row: int) -> None:
-        """Listener of the gallery's written rows."""
+        """Record a changed row; a listener of the gallery."""
         if row < self.count and self._unchanged[row]:
             self._unchanged[row] = False
             self.overwritten += 1
@@ -62,7 +61,7 @@ class Unchanged:
 class Approximation:
     """The codes of one gallery, and the changes since they were computed."""
 
-    def __init__(self, codes: Codes, unchanged: Unchanged) -> None:
+    def __init__(self, codes: Codes, unchanged: UnchangedRows) -> None:
         self._codes = codes
         self.unchanged = unchanged
 
@@ -128,7 +127,7 @@ class Approximations:
 
     @property
     def nbytes(self) -> int:
-        return sum(one.nbytes for one in self._ready.values())
+        return sum(approximation.nbytes for approximation in self._ready.values())
 
     def get(self, key: GalleryKey, array: GalleryArray, limit: int) -> Approximation | None:
         """The approximation for a search with this limit; None if the search must be exact.
@@ -137,11 +136,11 @@ class Approximations:
         """
         if not self._min_faces or len(array) < self._min_faces:
             return None
-        made = self._ready.get(key)
-        if (made is None or made.is_old(len(array))) and key not in self._tasks:
-            task = self._tasks[key] = supervised(self._make(key, array), "facens: codes")
+        approximation = self._ready.get(key)
+        if (approximation is None or approximation.is_old(len(array))) and key not in self._tasks:
+            task = self._tasks[key] = supervised(self._prepare(key, array), "facens: codes")
             task.add_done_callback(lambda task: self._ended(key, task))
-        return made if limit <= MAX_LIMIT else None
+        return approximation if limit <= MAX_LIMIT else None
 
     def forget(self, key: GalleryKey) -> None:
         """The gallery was removed."""
@@ -162,18 +161,18 @@ class Approximations:
         while self._tasks:
             await asyncio.wait(self._tasks.values())
 
-    async def _make(self, key: GalleryKey, array: GalleryArray) -> None:
+    async def _prepare(self, key: GalleryKey, array: GalleryArray) -> None:
         since = time.monotonic()
-        unchanged = Unchanged(len(array))
+        unchanged = UnchangedRows(len(array))
         array.listeners.append(unchanged.written)
         try:
-            made, recall = await self._read(array, lambda view: _made(view, unchanged))
+            approximation, recall = await self._read(array, lambda view: _compute(view, unchanged))
         except BaseException:
             array.listeners.remove(unchanged.written)
             raise
         if (before := self._ready.get(key)) is not None:
             array.listeners.remove(before.unchanged.written)
-        self._ready[key] = made
+        self._ready[key] = approximation
         log.info(
             "a gallery is searched approximately",
             gallery=key[1],
@@ -187,6 +186,6 @@ class Approximations:
             del self._tasks[key]
 
 
-def _made(view: View, unchanged: Unchanged) -> tuple[Approximation, float]:
+def _compute(view: View, unchanged: UnchangedRows) -> tuple[Approximation, float]:
     approximation = Approximation(Codes(view), unchanged)
     return approximation, approximation.recall(view)

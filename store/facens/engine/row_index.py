@@ -1,26 +1,26 @@
-"""Which row of a gallery belongs to which id: open addressing with linear probing, in plain arrays.
+"""The index from ids to rows of a gallery: open addressing with linear probing, in plain arrays.
 
-A dict would take about 110 bytes an id, a fifth of a facen; this takes 18 to 36. A table of a few thousand
-ids is split in two when it is full (extendible hashing, Fagin et al., ACM TODS 4, 1979), so that no
-addition has to move more than these. Removal moves what follows back (Knuth, The Art of Computer
-Programming, volume 3, section 6.4, algorithm R), so that nothing is left behind.
+A dict would take about 110 bytes per id, a fifth of a facen; this takes 18 to 36. A full table of a few
+thousand ids is split in two (extendible hashing, Fagin et al., ACM TODS 4, 1979), so that an addition moves
+only a bounded number of ids. A removal moves following entries back (Knuth, The Art of Computer Programming,
+volume 3, section 6.4, algorithm R), so that no tombstones are needed.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 EMPTY = -1
-"""No id is negative."""
+"""Ids are never negative."""
 FIRST_SLOTS = 32
 SPLIT_AT = 2048
 """A full table with fewer ids grows; one with more is split."""
-DEEPEST = 16
-"""There are at most 65,536 tables; from there on they grow."""
+MAX_DEPTH = 16
+"""At most 65,536 tables; beyond that, tables grow."""
 GOLDEN = 0x9E3779B97F4A7C15
 """2^64 divided by the golden ratio: Fibonacci hashing, ibid."""
 BITS_64 = (1 << 64) - 1
 HOME_SHIFT = 20
-"""The bits from here on choose the slot; the topmost ones choose the table."""
+"""Bits from this one on select the slot; the topmost bits select the table."""
 
 
 def hashes(ids: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -31,29 +31,29 @@ class _Table:
     def __init__(self, slots: int, depth: int = 0) -> None:
         self.count = 0
         self.depth = depth
-        """How many topmost bits the hashes of all ids in it have in common."""
+        """Number of topmost bits that the hashes of all its ids share."""
         self._mask = slots - 1
         self._ids = np.full(slots, EMPTY, dtype=np.int64)
         self._rows = np.empty(slots, dtype=np.int32)
-        # One number at a time is read and written several times faster through these.
+        # Access to single elements is several times faster through memoryviews.
         self._id_at, self._row_at = memoryview(self._ids.data), memoryview(self._rows.data)
 
     @classmethod
-    def of(cls, ids: NDArray[np.int64], rows: NDArray[np.int32], depth: int) -> "_Table":
-        """A table of these, with room for one more."""
+    def build(cls, ids: NDArray[np.int64], rows: NDArray[np.int32], depth: int) -> "_Table":
+        """A table of these ids, with space for another one."""
         slots = FIRST_SLOTS
         while (len(ids) + 1) * 3 > slots * 2:
             slots *= 2
         table = cls(slots, depth)
         table.count = len(ids)
-        places = ((hashes(ids) >> np.uint64(HOME_SHIFT)) & np.uint64(table._mask)).astype(np.int64)
+        slots_of = ((hashes(ids) >> np.uint64(HOME_SHIFT)) & np.uint64(table._mask)).astype(np.int64)
         while len(ids):
-            free = table._ids[places] == EMPTY
-            table._ids[places[free]] = ids[free]
-            settled = table._ids[places] == ids  # of several that want one slot, one gets it
-            table._rows[places[settled]] = rows[settled]
-            left = ~settled
-            ids, rows, places = ids[left], rows[left], (places[left] + 1) & table._mask
+            free = table._ids[slots_of] == EMPTY
+            table._ids[slots_of[free]] = ids[free]
+            stored = table._ids[slots_of] == ids  # of several ids for one slot, one is stored
+            table._rows[slots_of[stored]] = rows[stored]
+            left = ~stored
+            ids, rows, slots_of = ids[left], rows[left], (slots_of[left] + 1) & table._mask
         return table
 
     @property
@@ -65,12 +65,12 @@ class _Table:
         return self._ids[used], self._rows[used]
 
     def slot(self, face_id: int, hashed: int) -> int:
-        """Where the id is, or the free place where it would go."""
+        """The slot of the id, or the free slot where it would be stored."""
         id_at, mask = self._id_at, self._mask
-        place = hashed >> HOME_SHIFT & mask
-        while (found := id_at[place]) != EMPTY and found != face_id:
-            place = (place + 1) & mask
-        return place
+        slot = hashed >> HOME_SHIFT & mask
+        while (found := id_at[slot]) != EMPTY and found != face_id:
+            slot = (slot + 1) & mask
+        return slot
 
     def row(self, slot: int) -> int | None:
         return self._row_at[slot] if self._id_at[slot] != EMPTY else None
@@ -85,6 +85,7 @@ class _Table:
         return (self.count + 1) * 3 > (self._mask + 1) * 2
 
     def free(self, slot: int) -> None:
+        """Empty the slot, and move following entries back."""
         id_at, row_at, mask = self._id_at, self._row_at, self._mask
         hole = follower = slot
         while (face_id := id_at[follower := (follower + 1) & mask]) != EMPTY:
@@ -97,24 +98,24 @@ class _Table:
 
 
 class RowIndex:
-    """From ids (0 to 2^63 − 1) to rows (below 2^31). Not to be shared between threads."""
+    """Maps ids (0 to 2^63 − 1) to rows (below 2^31). Not thread-safe."""
 
     def __init__(self) -> None:
         self._depth = 0
         self._tables = [_Table(FIRST_SLOTS)]
-        """By the topmost `_depth` bits of the hash; one that is less deep stands here several times."""
+        """By the topmost `_depth` bits of the hash. A table with fewer bits is listed several times."""
         self._count = 0
 
     @classmethod
     def of(cls, ids: NDArray[np.int64]) -> "RowIndex":
-        """The index of ids, all different, whose rows are 0, 1, 2 …"""
+        """The index of distinct ids, whose rows are 0, 1, 2 …"""
         index = cls()
         index._count = len(ids)
-        index._depth = depth = min(DEEPEST, (len(ids) // SPLIT_AT).bit_length())
-        place = (hashes(ids) >> np.uint64(48)).astype(np.int64) >> (16 - depth)
-        order = np.argsort(place, kind="stable").astype(np.int32)
-        bounds = np.searchsorted(place[order], np.arange(1, 1 << depth))
-        index._tables = [_Table.of(ids[rows], rows, depth) for rows in np.split(order, bounds)]
+        index._depth = depth = min(MAX_DEPTH, (len(ids) // SPLIT_AT).bit_length())
+        numbers = (hashes(ids) >> np.uint64(48)).astype(np.int64) >> (16 - depth)
+        order = np.argsort(numbers, kind="stable").astype(np.int32)
+        bounds = np.searchsorted(numbers[order], np.arange(1, 1 << depth))
+        index._tables = [_Table.build(ids[rows], rows, depth) for rows in np.split(order, bounds)]
         return index
 
     def __len__(self) -> int:
@@ -138,7 +139,7 @@ class RowIndex:
         self._count += table.count - before
 
     def remove(self, face_id: int) -> int:
-        """Its row. KeyError where it is not there."""
+        """Remove an id; returns its row. KeyError if it does not exist."""
         table, hashed = self._table(face_id)
         slot = table.slot(face_id, hashed)
         if (row := table.row(slot)) is None:
@@ -152,17 +153,17 @@ class RowIndex:
         return self._tables[hashed >> 64 - self._depth], hashed
 
     def _grow(self, hashed: int) -> None:
-        """Puts a larger table, or two, in the place of the one where this hash belongs."""
+        """Replace the full table of this hash by a larger one, or by two."""
         table = self._tables[hashed >> 64 - self._depth]
         ids, rows = table.items()
-        if table.count < SPLIT_AT or table.depth == DEEPEST:
-            parts = [_Table.of(ids, rows, table.depth)]
+        if table.count < SPLIT_AT or table.depth == MAX_DEPTH:
+            parts = [_Table.build(ids, rows, table.depth)]
         else:
             if table.depth == self._depth:
-                self._tables = [one for one in self._tables for _ in range(2)]
+                self._tables = [table for table in self._tables for _ in range(2)]
                 self._depth += 1
             upper = (hashes(ids) >> np.uint64(63 - table.depth) & np.uint64(1)).astype(np.bool_)
-            parts = [_Table.of(ids[half], rows[half], table.depth + 1) for half in (~upper, upper)]
-        places = 1 << self._depth - table.depth
-        first = (hashed >> 64 - table.depth) * places
-        self._tables[first : first + places] = [part for part in parts for _ in range(places // len(parts))]
+            parts = [_Table.build(ids[half], rows[half], table.depth + 1) for half in (~upper, upper)]
+        copies = 1 << self._depth - table.depth
+        first = (hashed >> 64 - table.depth) * copies
+        self._tables[first : first + copies] = [part for part in parts for _ in range(copies // len(parts))]

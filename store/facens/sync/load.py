@@ -23,6 +23,8 @@ FIELDS = {"owner": 1, "gallery": 1, "facen": 1, "detector_info.pack": 1}
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
+    """Numbers of a load."""
+
     faces: int
     entries: int
     """A face counts once for each of its galleries."""

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from pipeline.types import Facen
 from store.facens.engine import local
-from store.facens.engine.approximate import CANDIDATES, Unchanged
+from store.facens.engine.approximate import CANDIDATES, UnchangedRows
 from store.facens.engine.gallery_array import Precision
 from store.facens.engine.local import MAX_PICKED, LocalFacens
 
@@ -162,7 +162,7 @@ async def test_dropping_a_gallery_removes_its_codes() -> None:
 
 
 def test_rows_that_were_written_are_always_among_the_compared() -> None:
-    unchanged = Unchanged(10)
+    unchanged = UnchangedRows(10)
     for row in (3, 12, 3):
         unchanged.written(row)
     rows = np.array([2, 3, 9], dtype=np.intp)

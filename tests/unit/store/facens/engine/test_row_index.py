@@ -51,13 +51,13 @@ def test_keeps_rows_across_splits_and_removals() -> None:
 def test_an_addition_moves_a_bounded_number_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few thousand, for any size of the index."""
     moved: list[int] = []
-    made = row_index._Table.of
+    made = row_index._Table.build
 
     def noted(ids: np.ndarray, rows: np.ndarray, depth: int) -> row_index._Table:
         moved.append(len(ids))
         return made(ids, rows, depth)
 
-    monkeypatch.setattr(row_index._Table, "of", noted)
+    monkeypatch.setattr(row_index._Table, "build", noted)
     index = RowIndex()
     for face_id in range(50_000):
         index.set(face_id * 7919, face_id)
