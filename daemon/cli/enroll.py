@@ -126,7 +126,11 @@ def _enrolled(
     settings = command.settings
     data_folder.prepare(settings.data_dir)
     lock = FileLock(settings.data_dir / "enroll.lock")
-    if not lock.acquire():  # two at once would create two persons of one name
+    try:
+        free = lock.acquire()
+    except OSError as error:
+        raise data_folder.unusable_lock(settings.data_dir / "enroll.lock", error) from error
+    if not free:  # two at once would create two persons of one name
         raise StartError("another `facend enroll` is running on this data folder; wait until it ends")
     try:
         models = load_models(settings)

@@ -75,9 +75,14 @@ def held(folder: Path) -> Iterator[None]:
     """Hold the folder's lock for the block. The kernel releases it when the process ends.
 
     Raises:
-        StartError: another daemon holds it.
+        StartError: another daemon holds it, or its file cannot be opened.
     """
-    with (folder / "daemon.lock").open("a+b", buffering=0) as lock:
+    path = folder / "daemon.lock"
+    try:
+        opened = path.open("a+b", buffering=0)
+    except OSError as error:
+        raise unusable_lock(path, error) from error
+    with opened as lock:
         try:
             _lock(lock)
         except BlockingIOError as error:
@@ -107,7 +112,7 @@ def is_held(folder: Path) -> bool:
     """Whether a daemon runs on this folder.
 
     Raises:
-        StartError: the folder belongs to another user.
+        StartError: the folder belongs to another user, or its lock cannot be opened.
     """
     try:
         with (folder / "daemon.lock").open("r") as lock:
@@ -118,7 +123,14 @@ def is_held(folder: Path) -> bool:
         return False
     except PermissionError as error:
         raise StartError(f"data_dir {folder} is not {_user()}'s: run this as {_owner_of(folder)}") from error
+    except OSError as error:
+        raise unusable_lock(folder / "daemon.lock", error) from error
     return False
+
+
+def unusable_lock(path: Path, error: OSError) -> StartError:
+    """The error for a lock that cannot be opened."""
+    return StartError(f"{path} cannot be opened ({error.strerror}); it has to be a file: remove it")
 
 
 def require_own(folder: Path) -> None:

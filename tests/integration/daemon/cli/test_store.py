@@ -379,3 +379,13 @@ def test_the_doctor_finds_and_mends(box: Box) -> None:
     assert "disk" in states  # good or not depends on the machine that runs the tests
     checked = ("disk", "data folder", "models", "mongod", "spool", "port", "daemon", "cameras")
     assert states == {**dict.fromkeys(checked, "good"), "disk": states["disk"]}
+
+
+def test_a_lock_of_enroll_that_is_no_file_is_named(box: Box, tmp_path: Path) -> None:
+    """Before any model is loaded."""
+    (tmp_path / "people").mkdir()
+    cv2.imwrite(str(tmp_path / "people" / "a.jpg"), portrait(0, 200))
+    (box.data_dir / "enroll.lock").mkdir(parents=True)
+    assert "enroll.lock cannot be opened" in box.error(
+        "enroll", str(tmp_path / "people"), "--gallery", "staff"
+    )

@@ -27,6 +27,20 @@ def test_a_second_daemon_is_refused_and_told_the_process(tmp_path):
     assert not data_folder.is_held(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["folder", "link to itself"])
+def test_a_lock_that_is_no_file_is_named(tmp_path, damage):
+    """By the daemon, and by commands that ask whether one runs."""
+    path = tmp_path / "daemon.lock"
+    if damage == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    with pytest.raises(StartError, match=r"daemon\.lock cannot be opened"), data_folder.held(tmp_path):
+        pytest.fail("held")
+    with pytest.raises(StartError, match=r"daemon\.lock cannot be opened"):
+        data_folder.is_held(tmp_path)
+
+
 def test_a_killed_daemon_lets_go_of_the_folder(tmp_path):
     """kill -9 leaves no lock behind."""
     code = (
