@@ -46,7 +46,7 @@ class Configuration:
         self.reload_wanted = False
         """The settings are to be read again."""
         self._collection = CollectionCameras(store, settings.box, settings.data_dir, self.changed.set)
-        self._leases = CameraLeases(store, settings.box, self.changed.set)
+        self._leases = CameraLeases(store, self.changed.set)
 
     async def start(self) -> int:
         """Start the cameras that are known by now; returns their number."""

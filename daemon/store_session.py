@@ -59,7 +59,8 @@ async def open_session(
         ) as ctx,
     ):
         owner = await _owner(ctx, settings)
-        leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box)
+        box_id = await ctx.locations.box_id()
+        leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box, box_id=box_id)
         watching = supervised(ctx.malformed.watch(), "malformed documents")
         try:
             yield StoreSession(ctx, owner, leases)

@@ -33,13 +33,12 @@ class CameraLeases:
     box holds.
     """
 
-    def __init__(self, store: LeaseStore, box: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, store: LeaseStore, on_change: Callable[[], None]) -> None:
         self._store = store
-        self._box = box
         self._on_change = on_change
         self._wanted: frozenset[str] = frozenset()
         self._first_seen: dict[str, datetime] = {}
-        """By camera: first seen expiry of a lease that another process with this box's name holds."""
+        """By camera: first seen expiry of a lease that another process of this box holds."""
         self._wake = asyncio.Event()
         self.read_elsewhere: dict[str, str] = {}
         """By camera id: the other box that reads it."""
@@ -85,9 +84,9 @@ class CameraLeases:
         if lease.is_ours:
             self._first_seen.pop(lease.name, None)
             return False
-        if lease.box != self._box:
+        if not lease.is_this_box:
             return True
-        # Probably this box before a restart. If the lease is renewed, another box has the same name.
+        # Probably this box before a restart. If the lease is renewed, another box is a clone of this one.
         return lease.expires > self._first_seen.setdefault(lease.name, lease.expires)
 
 

@@ -49,6 +49,8 @@ class TermLease:
     """Name of the box that holds it."""
     is_ours: bool
     """This process holds it."""
+    is_this_box: bool
+    """This box holds it, for example the process before a restart."""
     term: int
     """Counts the holders."""
     since: datetime
@@ -60,6 +62,8 @@ class _Term(NamedTuple):
     """A term of a lease. Times are UTC, by the server's clock but for `box_clock`."""
 
     box: str
+    box_id: str
+    """"" where it is unknown, as in terms that an earlier version began."""
     since: datetime
     end: datetime
     box_clock: datetime | None
@@ -79,13 +83,15 @@ def _terms(document: Mapping[str, Any]) -> list[_Term]:
         since, clock = term.get("since"), term.get("box_clock")
         if isinstance(since, datetime) and isinstance(end, datetime):
             own = clock if isinstance(clock, datetime) else None
-            terms.append(_Term(str(term.get("box")), since, end, own))
+            box_id = term.get("box_id")
+            known = box_id if isinstance(box_id, str) else ""
+            terms.append(_Term(str(term.get("box")), known, since, end, own))
         end = term.get("previous_end")
     return terms
 
 
-def _holder_at(terms: Sequence[_Term], at: datetime) -> str:
-    return next((term.box for term in terms if term.since <= at < term.end), "")
+def _term_at(terms: Sequence[_Term], at: datetime) -> _Term | None:
+    return next((term for term in terms if term.since <= at < term.end), None)
 
 
 def _fence() -> float:
@@ -106,12 +112,16 @@ class TermLeases:
         owner: ObjectId,
         box: str,
         clock: Callable[[], float] = time.time,
+        *,
+        box_id: str = "",
     ) -> None:
-        """`clock`: the clock of this box's capture times, in seconds since 1970."""
+        """`clock`: the clock of this box's capture times, in seconds since 1970. `box_id`: distinguishes
+        boxes of the same name; "" where it is unknown."""
         self._operation = f"{kind}_leases"
         self._collection: Collection = database[self._operation]
         self._owner = owner
         self._box = box
+        self._box_id = box_id
         self._holder = ObjectId()
         self._database = database
         self._clock = clock
@@ -213,13 +223,19 @@ class TermLeases:
         except DRIVER_ERRORS as error:
             raise translate_error(error, f"{self._operation}.find") from error
         terms = _terms(document or {})
-        holder = _holder_at(terms, at)
-        if holder in ("", self._box) or any(
-            term.box == self._box and term.covers_by_own_clock(at) for term in terms
+        holder = _term_at(terms, at)
+        if holder is None or any(
+            self._is_this_box(term.box, term.box_id) and (term is holder or term.covers_by_own_clock(at))
+            for term in terms
         ):
             return ""
-        readings = [_holder_at(terms, moment) for moment in await self._server_times(at)]
-        return "" if any(reading in ("", self._box) for reading in readings) else holder
+        readings = [_term_at(terms, moment) for moment in await self._server_times(at)]
+        in_doubt = any(term is None or self._is_this_box(term.box, term.box_id) for term in readings)
+        return "" if in_doubt else holder.box
+
+    def _is_this_box(self, box: object, box_id: object) -> bool:
+        """Whether name and id are those of this box; by the name alone where one of the ids is unknown."""
+        return box == self._box and (not box_id or not self._box_id or box_id == self._box_id)
 
     def _read_clock(self) -> None:
         offset = self._clock() - time.monotonic()
@@ -257,6 +273,7 @@ class TermLeases:
             document["name"],
             document["box"],
             document["holder"] == self._holder,
+            self._is_this_box(document["box"], document.get("box_id")),
             document["term"],
             document["since"].astimezone(UTC),
             document["expires"].astimezone(UTC),
@@ -292,6 +309,7 @@ class TermLeases:
         free = {"$or": [{"$not": [valid]}, {"$lte": ["$expires", "$$NOW"]}]}
         begins = {
             "box": {"$literal": self._box},
+            "box_id": {"$literal": self._box_id},
             "since": "$$NOW",
             "previous_end": "$expires",
             "box_clock": datetime.fromtimestamp(self._clock(), UTC),
@@ -309,6 +327,7 @@ class TermLeases:
                     "name": {"$literal": name},
                     "holder": when_taking(self._holder, "holder"),
                     "box": when_taking({"$literal": self._box}, "box"),
+                    "box_id": when_taking({"$literal": self._box_id}, "box_id"),
                     "since": when_taking("$$NOW", "since"),
                     "terms": when_taking(
                         {"$slice": [{"$concatArrays": [earlier, [begins]]}, -TERMS_KEPT]}, "terms"

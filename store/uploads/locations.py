@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
 from bson import ObjectId
 from pymongo import UpdateOne
 
@@ -25,6 +26,8 @@ from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.uploads.face_pictures import Picture, pictures_of
 from store.uploads.storage import Uploads
+
+log = structlog.get_logger()
 
 USES = "upload_locations"
 """The collection of storage locations, each with the boxes and users that store pictures there."""
@@ -122,6 +125,19 @@ class Locations:
             self._noted[location, owner] = time.monotonic() + REFRESH_SECONDS
         return location
 
+    async def box_id(self) -> str:
+        """The id in the data folder, which distinguishes boxes of the same name; created on first use.
+
+        "" where it cannot be read or written.
+        """
+        if self._home is None:
+            return ""
+        try:
+            await asyncio.to_thread(_make_id, self._home)
+        except UploadError as error:
+            log.warning("the id of this box cannot be kept; its name alone counts", reason=str(error))
+        return await asyncio.to_thread(_read_id, self._home / BOX_ID)
+
     async def forget(self, owner: ObjectId) -> None:
         """Removes the records of a deleted user."""
         try:
@@ -211,13 +227,15 @@ def _use(document: Mapping[str, Any]) -> Use:
 
 def _machine(home: Path | None) -> str:
     """A digest of machine and data folder; the machine id itself is confidential."""
-    parts = []
-    for path in (MACHINE_ID, *([home / BOX_ID] if home else [])):
-        try:
-            parts.append(path.read_text(encoding="ascii").strip())
-        except (OSError, UnicodeDecodeError):
-            parts.append("")
+    parts = [_read_id(path) for path in (MACHINE_ID, *([home / BOX_ID] if home else []))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _read_id(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _make_id(home: Path) -> None:

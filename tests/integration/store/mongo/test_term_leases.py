@@ -258,6 +258,31 @@ async def test_a_clock_that_is_set_twice_loses_no_sighting(ctx: Context) -> None
     assert await second.held_by_another("door", long_before) == "hall"
 
 
+async def test_boxes_of_the_same_name_are_two(ctx: Context) -> None:
+    """Host names are often equal, such as `localhost`; a restarted box is the same one."""
+    first, second, restarted = (
+        TermLeases(ctx.database, "camera", OWNER, "localhost", box_id=box_id) for box_id in ("a", "b", "a")
+    )
+    await first.renew(["door"])
+    seen = [(await leases.renew(["door"]))["door"].is_this_box for leases in (first, second, restarted)]
+    assert seen == [True, False, True]
+    since = (await first.renew(["door"]))["door"].since
+    captured = since + (datetime.now(UTC) - since) / 2
+    assert await second.held_by_another("door", captured) == "localhost"
+    assert await restarted.held_by_another("door", captured) == ""
+
+
+async def test_a_lease_of_an_earlier_version_is_known_by_its_name(ctx: Context) -> None:
+    """It has no id of the box."""
+    first, second = (TermLeases(ctx.database, "camera", OWNER, "hall", box_id=box_id) for box_id in "ab")
+    await first.renew(["door"])
+    leases = ctx.database["camera_leases"]
+    await leases.update_one({}, {"$unset": {"box_id": "", "terms.0.box_id": ""}})
+    lease = (await second.renew(["door"]))["door"]
+    assert lease.is_this_box
+    assert await second.held_by_another("door", lease.since) == ""
+
+
 async def test_a_wrong_clock_does_not_hide_duplicates(ctx: Context) -> None:
     """A capture by another box at the same true time is a duplicate."""
     clock = Clock(-600)
