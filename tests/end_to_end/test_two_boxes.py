@@ -54,11 +54,17 @@ def test_a_camera_is_read_by_one_box_at_a_time(
         added = facend("cameras", "add", "hall", short_clip.as_uri(), *options, "--settings", yard)
         assert added.returncode == 0, added.stderr
         pair = {"yard": first, "gate": second}
-        reader = first.until("a reader", lambda: [name for name in pair if reads(pair[name])], SOON)[0]
-        waiter = "gate" if reader == "yard" else "yard"
-        pair[waiter].until("the other one waits", lambda: waits_for(pair[waiter], reader), SOON)
+        others = {"yard": "gate", "gate": "yard"}  # both read until they have seen who has the lease
+        waiter = first.until(
+            "one that waits",
+            lambda: [name for name in pair if waits_for(pair[name], others[name])],
+            SOON,
+        )[0]
+        reader = others[waiter]
+        pair[waiter].empties_its_spool(SOON)
+        before = pair[waiter].stored()
         pair[reader].stores(3, SOON)
-        assert pair[waiter].stored() == 0
+        assert pair[waiter].stored() == before
 
         assert pair[reader].stop() == 0
         pair[waiter].until("it takes over", lambda: reads(pair[waiter]), LEASE_SECONDS / 2)
