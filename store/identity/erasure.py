@@ -40,7 +40,7 @@ ERASED = "erased"
 """The collection of the erased persons' ids."""
 
 
-class StoredSightings(Protocol):
+class SightingsOnDisk(Protocol):
     """Sightings on disk: pending ones, which are not in the database yet, and dead letters."""
 
     @property
@@ -65,7 +65,7 @@ class Erasure:
         ctx: Context,
         user: UserArgument,
         low: float | None = None,
-        sightings: StoredSightings | None = None,
+        sightings: SightingsOnDisk | None = None,
     ) -> None:
         """
         Args:

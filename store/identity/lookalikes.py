@@ -1,6 +1,7 @@
-"""Faces without a person and other persons that look like a given person.
+"""Faces without a person, and other persons, that are similar to a given person.
 
-Every facen is compared, without a search index: an erasure must not miss what an index has not seen yet.
+Every facen is compared, without the facen storage, because an erasure must not miss faces that the storage
+does not have yet.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ class Double:
     person_id: int
     name: str | None
     confidence: float
-    """Of the two most similar faces, 0 to 1."""
+    """That of the two most similar faces, 0 to 1."""
     faces: int
     first_seen: datetime | None
     last_seen: datetime | None
@@ -43,8 +44,8 @@ class Lookalikes:
     """Compares persons of one user with every other face of that user."""
 
     def __init__(self, ctx: Context, owner: ObjectId, threshold: float | None = None) -> None:
-        """`threshold`: minimum confidence of similar faces. Default: the low threshold of the model pack that
-        made the persons' facens."""
+        """`threshold`: minimum confidence of similar faces. Default: the low threshold of the model pack of
+        the persons' facens."""
         self._ctx = ctx
         self._owner = owner
         self._faces = ctx.database["faces"]
@@ -54,7 +55,7 @@ class Lookalikes:
         self.threshold = threshold
 
     async def learn(self, persons: Collection[int]) -> None:
-        """Reads the facens and visits of these persons."""
+        """Read the facens and visits of these persons, to compare others with them."""
         query = {"owner": self._owner, "person_id": {"$in": list(persons)}}
         facens = []
         async for face in self._read(query, FIELDS):
@@ -84,19 +85,19 @@ class Lookalikes:
         facen = sighting.facen
         if len(facen) != self._known.shape[1] or not np.isfinite(facen).all() or not facen.any():
             return None
-        return self._is_alike(normalise(facen), (sighting.cam_id, sighting.visit_id))[0]
+        return self._compare(normalise(facen), (sighting.cam_id, sighting.visit_id))[0]
 
-    def _is_alike(self, facen: Facen, visit: tuple[object, str | None]) -> tuple[bool, float]:
+    def _compare(self, facen: Facen, visit: tuple[object, str | None]) -> tuple[bool, float]:
         """Whether a facen is similar enough, and the confidence of the best match."""
         assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
-        alike = float(confidence(float((self._known @ facen).max())))
-        least = min(SAME_VISIT_CONFIDENCE, self.threshold) if visit in self._visits else self.threshold
-        return alike >= least, alike
+        best = float(confidence(float((self._known @ facen).max())))
+        required = min(SAME_VISIT_CONFIDENCE, self.threshold) if visit in self._visits else self.threshold
+        return best >= required, best
 
     async def unassigned(self) -> AsyncIterator[Face]:
         """Similar faces without a person."""
         query = {"owner": self._owner, "person_id": None}
-        async for ids, _ in self._alike(query):
+        async for ids, _ in self._similar(query):
             for document in await self._documents(ids):
                 yield self._ctx.faces.wrap_in_model(document)
 
@@ -104,15 +105,17 @@ class Lookalikes:
         """Other persons with a similar face, the most similar first."""
         best: dict[int, float] = {}
         query = {"owner": self._owner, "person_id": {"$nin": [*persons, None]}}
-        async for _, found in self._alike(query):
-            for person, alike in found:
-                best[person] = max(alike, best.get(person, 0.0))
+        async for _, found in self._similar(query):
+            for person, value in found:
+                best[person] = max(value, best.get(person, 0.0))
         return sorted(
-            [await self._double(person, alike) for person, alike in best.items()],
-            key=lambda one: (-one.confidence, one.person_id),
+            [await self._double(person, value) for person, value in best.items()],
+            key=lambda double: (-double.confidence, double.person_id),
         )
 
-    async def _alike(self, query: dict[str, Any]) -> AsyncIterator[tuple[list[int], list[tuple[int, float]]]]:
+    async def _similar(
+        self, query: dict[str, Any]
+    ) -> AsyncIterator[tuple[list[int], list[tuple[int, float]]]]:
         """For each batch: the ids of similar faces, and their persons with the confidence."""
         if not self.is_comparable:
             return
@@ -132,14 +135,14 @@ class Lookalikes:
             facen = usable_facen(face, self._known.shape[1])
             if facen is None:
                 continue
-            is_alike, alike = self._is_alike(facen, (face.get("cam_id"), visit_of(face)))
-            if is_alike:
+            is_similar, best = self._compare(facen, (face.get("cam_id"), visit_of(face)))
+            if is_similar:
                 ids.append(face["_id"])
                 if face.get("person_id") is not None:
-                    persons.append((face["person_id"], alike))
+                    persons.append((face["person_id"], best))
         return ids, persons
 
-    async def _double(self, person_id: int, alike: float) -> Double:
+    async def _double(self, person_id: int, best: float) -> Double:
         person = await self._ctx.persons.find_one(self._owner, {"_id": person_id})
         theirs = {"owner": self._owner, "person_id": person_id}
         number = {"$sum": 1}
@@ -155,7 +158,7 @@ class Lookalikes:
             raise translate_error(error, "faces.aggregate") from error
         seen: dict[str, Any] = found[0] if found else {"faces": 0, "first": None, "last": None}
         name = person.get("name") if person else None
-        return Double(person_id, name, round(alike, 4), seen["faces"], seen["first"], seen["last"])
+        return Double(person_id, name, round(best, 4), seen["faces"], seen["first"], seen["last"])
 
     async def _read(self, query: dict[str, Any], fields: dict[str, int]) -> AsyncIterator[dict[str, Any]]:
         last = -1

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.faces.facen import FacenError, cosine, decode
 from pipeline.types import Facen
 from store.facens.engine.codes import widened
-from store.facens.engine.gallery_array import Block, Precision, View
+from store.facens.engine.gallery_array import Block, GalleryView, Precision
 from store.facens.engine.local import LocalFacens
 from store.facens.engine.scan import COSINE_TOLERANCE, HALF_COSINE_TOLERANCE
 from store.facens.storage import FacenStorage
@@ -182,8 +182,8 @@ async def _compared(
 class _References:
     """The facens of persons, read in place from the storage's blocks."""
 
-    def __init__(self, views: Sequence[View], assigned: Assigned) -> None:
-        self._blocks: list[tuple[int, Block, View]] = []
+    def __init__(self, views: Sequence[GalleryView], assigned: Assigned) -> None:
+        self._blocks: list[tuple[int, Block, GalleryView]] = []
         ids: list[Ints] = []
         end = 0
         for view in views:

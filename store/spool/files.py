@@ -13,7 +13,7 @@ from store.spool.spool import DEAD_FOLDER, SUFFIX
 
 
 class SpoolFiles:
-    """Pending sightings and dead letters of one box; `store.identity.erasure.StoredSightings`."""
+    """Pending sightings and dead letters of one box; `store.identity.erasure.SightingsOnDisk`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

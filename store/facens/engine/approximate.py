@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.base.background import supervised
 from store.facens.engine.codes import Codes, widened
-from store.facens.engine.gallery_array import Block, GalleryArray, View, picked
+from store.facens.engine.gallery_array import Block, GalleryArray, GalleryView, picked
 from store.facens.engine.scan import Floats, search
 from store.facens.storage import FacenHit, GalleryKey
 
@@ -74,14 +74,16 @@ class Approximation:
         before = self.unchanged.count
         return self.unchanged.overwritten + abs(count - before) > CHANGED_SHARE * before
 
-    def search(self, view: View, queries: Floats, limit: int, threshold: float) -> list[list[FacenHit]]:
+    def search(
+        self, view: GalleryView, queries: Floats, limit: int, threshold: float
+    ) -> list[list[FacenHit]]:
         """As `store.facens.engine.scan.search`, for a view not older than the codes."""
         rows = self.unchanged.with_changed(self._codes.nearest(queries, CANDIDATES), view.count)
-        few = View([Block(picked(view.blocks, rows), rows)], len(rows), view.precision)
+        few = GalleryView([Block(picked(view.blocks, rows), rows)], len(rows), view.precision)
         # Row numbers stand for the ids, because reading all ids would access memory at random.
         return [_with_ids(view, hits) for hits in search(few, queries, limit, threshold)]
 
-    def recall(self, view: View) -> float:
+    def recall(self, view: GalleryView) -> float:
         """Share of sample faces of the view whose nearest face is found. The view is not older than the
         codes."""
         rng = np.random.default_rng(view.count)
@@ -99,7 +101,7 @@ class Approximation:
         )
 
 
-def _with_ids(view: View, hits: Iterable[FacenHit]) -> list[FacenHit]:
+def _with_ids(view: GalleryView, hits: Iterable[FacenHit]) -> list[FacenHit]:
     """The hits with the ids of these rows."""
     block_rows = len(view.blocks[0].ids)
     found = []
@@ -110,7 +112,8 @@ def _with_ids(view: View, hits: Iterable[FacenHit]) -> list[FacenHit]:
 
 
 ViewReader = Callable[
-    [GalleryArray, Callable[[View], tuple[Approximation, float]]], Awaitable[tuple[Approximation, float]]
+    [GalleryArray, Callable[[GalleryView], tuple[Approximation, float]]],
+    Awaitable[tuple[Approximation, float]],
 ]
 """Runs a function on a view of a gallery in a thread."""
 
@@ -186,6 +189,6 @@ class Approximations:
             del self._tasks[key]
 
 
-def _compute(view: View, unchanged: UnchangedRows) -> tuple[Approximation, float]:
+def _compute(view: GalleryView, unchanged: UnchangedRows) -> tuple[Approximation, float]:
     approximation = Approximation(Codes(view), unchanged)
     return approximation, approximation.recall(view)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from store.facens.engine.gallery_array import Precision, Stored, View
+from store.facens.engine.gallery_array import GalleryView, Precision, Stored
 
 VALUES_PER_CODE = 6
 CODE_BITS = 4
@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 class Codes:
     """The codes of all facens of a view, in their order. Immutable and thread-safe."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: GalleryView) -> None:
         """Takes some seconds for a million facens. At least a few thousand are needed."""
         import faiss  # takes a tenth of a second; most boxes do not need it
 
@@ -66,7 +66,7 @@ class Codes:
         return padded
 
 
-def _evenly(view: View, number: int) -> Floats:
+def _evenly(view: GalleryView, number: int) -> Floats:
     """About `number` facens of the view, evenly spaced."""
     step = max(1, view.count // number)
     return np.concatenate([widened(block.vectors[::step], view.precision) for block in view.blocks])

@@ -103,7 +103,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class GalleryView:
     """The rows of a gallery at one moment, in blocks."""
 
     blocks: Sequence[Block]
@@ -224,23 +224,23 @@ class GalleryArray:
         self._count = last
         self._shrink()
 
-    def view(self) -> View:
+    def view(self) -> GalleryView:
         """All rows. Valid until a row is removed; see `begin_reading`."""
         full, rows = divmod(self._count, self._block_rows)
         blocks = self._blocks[:full]
         if rows:
             last = self._blocks[full]
             blocks.append(Block(last.vectors[:rows], last.ids[:rows]))
-        return View(blocks, self._count, self._precision)
+        return GalleryView(blocks, self._count, self._precision)
 
-    def picked(self, allowed: Iterable[int]) -> View:
+    def picked(self, allowed: Iterable[int]) -> GalleryView:
         """A copy of the rows of these ids, as far as they exist."""
         found = {row: face_id for face_id in allowed if (row := self._index.get(face_id)) is not None}
         if not found:
-            return View([], 0, self._precision)
+            return GalleryView([], 0, self._precision)
         rows = np.array(sorted(found), dtype=np.intp)
         ids = np.array([found[row] for row in rows.tolist()], dtype=np.int64)
-        return View([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
+        return GalleryView([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
 
     def compare(self, facens: Mapping[int, Facen]) -> Comparison:
         """Compare these facens with the rows of their ids."""
@@ -254,7 +254,7 @@ class GalleryArray:
             same += len(apart) - int(apart.sum())
         return Comparison(same, other)
 
-    def begin_reading(self) -> View:
+    def begin_reading(self) -> GalleryView:
         """As `view`, valid until `end_reading`."""
         self._readers += 1
         self._seen = max(self._seen, self._count)

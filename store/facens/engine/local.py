@@ -17,7 +17,7 @@ from bson import ObjectId
 from pipeline.types import Facen
 from store.errors import FacenExistsError
 from store.facens.engine.approximate import Approximations
-from store.facens.engine.gallery_array import GalleryArray, Precision, View
+from store.facens.engine.gallery_array import GalleryArray, GalleryView, Precision
 from store.facens.engine.scan import Allowed, search
 from store.facens.storage import (
     Comparison,
@@ -152,7 +152,7 @@ class LocalFacens:
         search_view = near.search if near is not None else search
         return await self._in_thread(array, lambda view: search_view(view, together, limit, threshold))
 
-    async def _in_thread(self, array: GalleryArray, read: Callable[[View], _Result]) -> _Result:
+    async def _in_thread(self, array: GalleryArray, read: Callable[[GalleryView], _Result]) -> _Result:
         """Read the gallery in a thread, in its present state."""
         view = array.begin_reading()
         try:
@@ -203,11 +203,11 @@ class LocalFacens:
         self._galleries.clear()
 
     @asynccontextmanager
-    async def viewed(self, owner: ObjectId, gallery: str) -> AsyncIterator[View]:
+    async def viewed(self, owner: ObjectId, gallery: str) -> AsyncIterator[GalleryView]:
         """The present state of the gallery, for reading in a thread until the end of the block."""
         array = self._galleries.get((owner, gallery))
         if array is None:
-            yield View([], 0, self.precision)
+            yield GalleryView([], 0, self.precision)
             return
         view = array.begin_reading()
         try:
@@ -250,5 +250,5 @@ class LocalFacens:
         return array
 
 
-def _listed(view: View) -> list[int]:
+def _listed(view: GalleryView) -> list[int]:
     return sorted_ids(view.ids())

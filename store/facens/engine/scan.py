@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.faces.facen import confidence, cosine
-from store.facens.engine.gallery_array import Block, Precision, Stored, View, rows_in_block
+from store.facens.engine.gallery_array import Block, GalleryView, Precision, Stored, rows_in_block
 from store.facens.engine.row_index import hashes
 from store.facens.storage import FacenHit, id_array
 
@@ -66,7 +66,7 @@ class Allowed:
 
 
 def search(
-    view: View, queries: Floats, limit: int, threshold: float, allowed: Allowed | None = None
+    view: GalleryView, queries: Floats, limit: int, threshold: float, allowed: Allowed | None = None
 ) -> list[list[FacenHit]]:
     """The best `limit` hits with at least this confidence, for each row of queries (queries, size)."""
     tolerance = COSINE_TOLERANCE if view.precision is Precision.FULL else HALF_COSINE_TOLERANCE

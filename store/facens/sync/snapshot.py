@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from store.facens.engine.gallery_array import (
     Block,
     GalleryArray,
+    GalleryView,
     Precision,
-    View,
     rows_in_block,
     uninitialised,
 )
@@ -64,7 +64,7 @@ class SnapshotWriter:
         self._file.write(MAGIC)
         self._line(asdict(identity))
 
-    def gallery(self, key: GalleryKey, view: View) -> None:
+    def gallery(self, key: GalleryKey, view: GalleryView) -> None:
         self._line({"owner": str(key[0]), "gallery": key[1], "count": view.count})
         for block in view.blocks:
             self._write(block.ids.astype("<i8", copy=False).data)
