@@ -219,6 +219,8 @@ class RetentionSettings:
     """Minimum age of incomplete files that are removed: others may still be being written."""
     dead_days: float | None = 30.0
     """Maximum age of dead sightings; None for no limit."""
+    trust_clock: bool = False
+    """Remove even if the clock may be far ahead, see `store.upkeep.clock_guard`."""
 
     def __post_init__(self) -> None:
         for name in ("faces_days", "pictures_days", "max_faces", "max_picture_bytes"):

@@ -203,6 +203,8 @@ class JobsSettings(Section):
     doctor_at: TimeOfDay = "04:30"
     merge_at: TimeOfDay = "05:00"
     look_again_minutes: int = Field(default=30, ge=1, le=1440)
+    trust_clock: bool = False
+    """Retention removes even if the clock may be far ahead."""
     faces_days: float = Field(default=365, ge=0, le=CENTURY_DAYS)
     pictures_days: float = Field(default=90, ge=0, le=CENTURY_DAYS)
     max_faces: int = Field(default=0, ge=0, le=MOST)
@@ -212,6 +214,7 @@ class JobsSettings(Section):
     @property
     def retention(self) -> RetentionSettings:
         return RetentionSettings(
+            trust_clock=self.trust_clock,
             faces_days=self.faces_days or None,
             pictures_days=self.pictures_days or None,
             max_faces=self.max_faces or None,

@@ -6,6 +6,7 @@ people are never removed. A face is removed by the box that stored it, even if o
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ from store.context import Context
 from store.identity.removal import BATCH, FaceRemoval, has_faces
 from store.settings import RetentionSettings
 from store.spool.spool import Spool
+from store.upkeep.clock_guard import ClockGuard
 from store.upkeep.limits import VISITORS, Limits
 from store.upkeep.orphans import Orphans
 from store.uploads.face_pictures import EXTRACTED, PICTURES
@@ -44,9 +46,15 @@ class Retention:
     """Applies the retention settings of one user. `run` is for a periodic job; runs must not overlap."""
 
     def __init__(
-        self, ctx: Context, user: UserArgument, settings: RetentionSettings, spool: Spool | None = None
+        self,
+        ctx: Context,
+        user: UserArgument,
+        settings: RetentionSettings,
+        spool: Spool | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`spool`: its old dead letters are removed as well."""
+        self._clock = clock
         self._ctx = ctx
         self._user = user
         self._settings = settings
@@ -54,13 +62,17 @@ class Retention:
         self._removal = FaceRemoval(ctx, user)
 
     async def run(self, now: datetime | None = None) -> Removed:
-        """Remove by age relative to `now` (default: the present), then by number and size.
+        """Remove by age relative to `now` (default: the clock, if it is right), then by number and size.
 
         Raises:
+            ClockError: the clock may be far ahead; nothing is removed.
             StoreError: MongoDB, the facen storage or the uploads cannot be reached; the next run continues.
         """
-        now = now or datetime.now(UTC)
         settings = self._settings
+        if now is None:
+            now = self._clock()
+            if not settings.trust_clock:
+                await ClockGuard(self._ctx).check(now)
         locations = await self._ctx.locations.known()
         faces = dead = 0
         pictures = await self._ctx.locations.carry_out()
