@@ -13,6 +13,7 @@ from daemon.errors import StartError
 from daemon.events.bus import EventBus
 from daemon.events.delivery import EventDelivery
 from daemon.events.outbox_writer import OutboxWriter
+from daemon.first_sight import FirstSight
 from daemon.plugins.host import Plugins
 from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.disk_reserve import DiskReserve
@@ -76,6 +77,7 @@ def build_parts(
     delivery = EventDelivery(settings.webhooks, events, metrics)
     storing = Storing(settings, models, spool, metrics, events, plugins, delivery)
     OutboxWriter(lambda: storing.outbox).subscribe(events)
+    FirstSight(settings, models.pack, lambda: storing.session).subscribe(events)
     upkeep = Upkeep(settings, models, spool, storing)
     stored_cameras = StoredCameras(storing)
     parts = Parts(

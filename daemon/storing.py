@@ -42,6 +42,8 @@ HEALTH_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 10.0
 
+OPENING = "the store is being opened"
+
 CLOSE_SECONDS = 7.0
 """Deadline of `close` without an argument."""
 
@@ -80,7 +82,7 @@ class Storing:
         self._plugins = plugins
         self._task: asyncio.Task[None] | None = None
         self._recorder: Recorder | None = None
-        self._trouble = "the store is being opened"
+        self._trouble = OPENING
         self._recorded = asyncio.Event()
         self._closing: Deadline | None = None
         self.session: StoreSession | None = None
@@ -165,6 +167,8 @@ class Storing:
 
     def _publish_state(self) -> None:
         trouble, before = self.trouble, self._published_trouble
+        if trouble == OPENING:  # at each start, and no trouble
+            return
         if before is None or bool(trouble) != bool(before):
             self._published_trouble = trouble
             self._events.publish(StoreStateChanged(trouble))

@@ -65,6 +65,8 @@ class StageSettings:
     """Maximum time without detection, occlusion aside, before a visit ends."""
     visit_shots: int = 4
     """Maximum number of shots in a visit's facen."""
+    max_visit_seconds: float = 60.0
+    """Maximum time until a shot of an ongoing visit is posted."""
 
 
 class CameraStages:
@@ -93,6 +95,7 @@ class CameraStages:
             settings.roi,
             settings.visit_shots,
             settings.store_unrecognisable,
+            settings.max_visit_seconds,
         )
         self._visits = Visits(cam_id, rules, models, observer)
         self._poster = Poster(cam_id, models, observer)
@@ -161,6 +164,7 @@ class CameraStages:
         with self._timed("quality"):
             self._visits.observe(seen, frame)
         self._poster.crop(self._visits.due_crops(now))
+        self._poster.announce(self._visits.begun(seen))
         posts = [*self._visits.end(ended), *self._visits.due_posts(self._tracker.tracks, now)]
         self._observer.analysed(self._cam_id)
         return sightings + self._poster.sightings(posts)

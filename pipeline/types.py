@@ -241,14 +241,21 @@ class ExtractionFace(TypedDict):
     emotions: NotRequired[Emotions]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StartedVisit:
     """A visit that has its first usable face."""
 
     cam_id: str
     visit_id: str
+    started_at: datetime
     seen_at: datetime
     """Capture time of that face, UTC."""
+    facen: Facen
+    """Of that face alone; the visit's own facen follows with its sighting."""
+    pack: str
+    """The model pack that made the facen."""
+    score: float
+    """The quality score."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ class PipelineSettings(Section):
     start_score: float = Field(default=0.6, ge=0.3, le=1)
     track_timeout_seconds: float = Field(default=1.5, ge=0.01, le=60)
     visit_shots: int = Field(default=4, ge=1, le=16)
+    max_visit_seconds: float = Field(default=60, ge=1, le=86_400)
     motion_gate: bool = True
     max_pixels: int = Field(default=MAX_PIXELS, ge=1, le=MAX_PIXELS * 2)
 
@@ -150,6 +151,7 @@ class PipelineSettings(Section):
             start_score=self.start_score,
             track_timeout_seconds=self.track_timeout_seconds,
             visit_shots=self.visit_shots,
+            max_visit_seconds=self.max_visit_seconds,
         )
 
 

@@ -39,7 +39,17 @@ class PipelineEvents:
         self.shot, self.analysed, self.skipped = counter.shot, counter.analysed, counter.skipped
 
     def visit_started(self, visit: StartedVisit) -> None:
-        self._events.publish_from_thread(VisitStarted(visit.cam_id, visit.visit_id, at=visit.seen_at))
+        self._events.publish_from_thread(
+            VisitStarted(
+                visit.cam_id,
+                visit.visit_id,
+                visit.started_at,
+                visit.facen,
+                visit.pack,
+                visit.score,
+                at=visit.seen_at,
+            )
+        )
 
     def visit_ended(self, visit: EndedVisit) -> None:
         self._events.publish_from_thread(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from cameras.observer import CameraState
+from pipeline.types import Facen
 from store.spool.stored_sighting import StoredSighting
 
 
@@ -22,13 +23,20 @@ class Event:
     """When it happened, UTC."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class VisitStarted(Event):
     """A visit had its first usable face. Nobody is identified yet."""
 
     type = "visit.started"
     cam_id: str
     visit_id: str
+    started_at: datetime
+    facen: Facen
+    """Of that face alone."""
+    pack: str
+    """The model pack that made the facen."""
+    score: float
+    """The quality score."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Selects the shot of a visit that is posted, and when."""
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +19,7 @@ class Posting(StrEnum):
     REALTIME = "realtime"
     """The best shot so far, at intervals, if it got better."""
     OVERALL = "overall"
-    """The best shot of the whole visit, when it ends."""
+    """The best shot of the whole visit, when it ends; of a long visit also meanwhile."""
     BOTH = "both"
 
 
@@ -48,14 +49,21 @@ class Shot:
 class BestShot:
     """The best shot of one visit. Times are seconds of media time."""
 
-    def __init__(self, posting: Posting, interval_seconds: float) -> None:
+    def __init__(self, posting: Posting, interval_seconds: float, max_seconds: float = math.inf) -> None:
+        """`max_seconds`: with `overall`, a visit that lasts longer is posted each time this has passed, if
+        there is a better shot than the posted one."""
         self._realtime = posting in (Posting.REALTIME, Posting.BOTH)
         self._overall = posting in (Posting.OVERALL, Posting.BOTH)
-        self._interval = interval_seconds
+        self._interval = interval_seconds if self._realtime else max_seconds
         self._best_score: float | None = None
         self._waiting: Shot | None = None
         """The best shot until it is posted; then its frame is released."""
         self._next_post: float | None = None
+
+    @property
+    def unposted(self) -> Shot | None:
+        """The best shot if it is not posted yet."""
+        return self._waiting
 
     @property
     def has_shot(self) -> bool:
@@ -71,12 +79,13 @@ class BestShot:
         replaced = self._waiting is not None
         self._best_score, self._waiting = shot.quality.score, shot
         if self._next_post is None:
-            self._next_post = shot.frame.media_time + min(self._interval, _FIRST_LOOK_SECONDS)
+            first = min(self._interval, _FIRST_LOOK_SECONDS) if self._realtime else self._interval
+            self._next_post = shot.frame.media_time + first
         return replaced
 
     def due(self, time: float) -> Shot | None:
         """The shot to post at this time during the visit."""
-        if not self._realtime or self._next_post is None or time < self._next_post or self._waiting is None:
+        if self._next_post is None or time < self._next_post or self._waiting is None:
             return None
         self._next_post = time + self._interval
         return self._posted()

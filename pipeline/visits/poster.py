@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.models.engine import Models
 from pipeline.pictures import decode as pictures
-from pipeline.types import FaceAttributes, Facen, Frame, Picture, PipelineObserver, Sighting
+from pipeline.types import FaceAttributes, Facen, Frame, Picture, PipelineObserver, Sighting, StartedVisit
 from pipeline.visits.best_shot import Shot, ShotOutcome
 from pipeline.visits.visit_shots import FaceCrop, VisitFacen, visit_facen
 from pipeline.visits.visits import OngoingVisit, Post
@@ -31,6 +31,27 @@ class Poster:
             frames = _BgrFrames()
             for visit, shot in due:
                 visit.shots.keep(_crop(frames.bgr(shot.frame), shot))
+
+    def announce(self, begun: Sequence[tuple[OngoingVisit, Shot]]) -> None:
+        """Embeds the first usable faces of visits, and reports them."""
+        if not begun:
+            return
+        with timed(self._observer, "convert"):
+            frames = _BgrFrames()
+            crops = [_crop(frames.bgr(shot.frame), shot) for _, shot in begun]
+        self.embed(crops)
+        for (visit, shot), crop in zip(begun, crops, strict=True):
+            self._observer.visit_started(
+                StartedVisit(
+                    cam_id=self._cam_id,
+                    visit_id=visit.id,
+                    started_at=visit.started_at,
+                    seen_at=shot.frame.captured_at,
+                    facen=facen_of(crop),
+                    pack=self._models.pack.name,
+                    score=shot.quality.score,
+                )
+            )
 
     def sightings(self, posts: Sequence[Post]) -> list[Sighting]:
         """Crops, embeds and encodes; each frame is converted once."""

@@ -4,6 +4,7 @@ Shots are rated in steps of growing cost, each only for shots that can still win
 of the landmarks, luma of the pixels, refined landmarks, recognisability.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from pipeline.faces.refine import refine
 from pipeline.models.engine import Models
 from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
-from pipeline.types import Detection, EndedVisit, Frame, PipelineObserver, Quality, StartedVisit
+from pipeline.types import Detection, EndedVisit, Frame, PipelineObserver, Quality
 from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
@@ -46,6 +47,8 @@ class ShotRules:
     shots: int
     """Maximum number of shots in a visit's facen."""
     store_unrecognisable: bool
+    max_visit_seconds: float = math.inf
+    """Maximum time until a shot of an ongoing visit is posted."""
 
 
 _APART = 0.25
@@ -136,9 +139,17 @@ class Visits:
                 outcome = self._judge(visit, detection, frame, luma)
             if outcome is not None:
                 self._count(outcome)
-            if not visit.announced and visit.best.has_shot and _is_face(track, visit):
-                visit.announced = True
-                self._observer.visit_started(StartedVisit(self._cam_id, visit.id, frame.captured_at))
+
+    def begun(self, tracks: Sequence[Track]) -> list[tuple[OngoingVisit, Shot]]:
+        """The visits of these tracks that have their first usable face, each once, with that face."""
+        found = []
+        for track in tracks:
+            visit = self._visits[track.number]
+            if visit.announced or (shot := visit.best.unposted) is None or not _is_face(track, visit):
+                continue
+            visit.announced = True
+            found.append((visit, shot))
+        return found
 
     @property
     def any_good(self) -> bool:
@@ -157,11 +168,12 @@ class Visits:
 
     def due_posts(self, tracks: Sequence[Track], now: float) -> list[Post]:
         """What to post at this media time during these visits."""
+        mode = Posting.OVERALL if self._rules.posting is Posting.OVERALL else Posting.REALTIME
         posts = []
         for track in tracks:
             visit = self._visits[track.number]
             if _is_face(track, visit) and (shot := visit.best.due(now)) is not None:
-                posts.append(Post(visit, shot, Posting.REALTIME))
+                posts.append(Post(visit, shot, mode))
         return posts
 
     def end(self, tracks: Sequence[Track]) -> list[Post]:
@@ -188,7 +200,8 @@ class Visits:
 
     def _begin(self, track: Track, frame: Frame) -> OngoingVisit:
         moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        best = BestShot(self._rules.posting, self._rules.post_interval_seconds)
+        rules = self._rules
+        best = BestShot(rules.posting, rules.post_interval_seconds, rules.max_visit_seconds)
         shots = VisitShots(self._rules.shots)
         visit_id = f"{self._cam_id}-{moment}-{track.number}"
         return OngoingVisit(visit_id, frame.captured_at, best, shots, Presence(visit_id))

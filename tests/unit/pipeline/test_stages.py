@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.detector import Detector
+from pipeline.faces.facen import confidence
 from pipeline.models.engine import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.types import (
@@ -128,13 +129,47 @@ def test_a_visit_is_announced_with_its_first_usable_face_and_once_when_it_ends(m
     run(stages, frames[:8], finish=False)
     (started,) = observer.started
     assert started.visit_id == "gate-20260301T120000.000000Z-1"
+    assert started.started_at == START
     assert started.seen_at - START <= timedelta(seconds=0.5)
+    assert (started.pack, started.facen.shape) == ("opencv-zoo", (128,))
     assert not observer.ended
     run(stages, frames[8:])
     (ended,) = observer.ended
     assert observer.started == [started]
+    assert ended.sighting_follows
     assert (ended.visit_id, ended.started_at, ended.usable) == (started.visit_id, START, True)
     assert timedelta(seconds=1.5) < ended.ended_at - START < timedelta(seconds=2)
+
+
+def test_the_face_that_announces_a_visit_is_the_visitors(models: Models) -> None:
+    """Its facen matches that of the sighting, and another person's does not."""
+    observer = Counting()
+    sightings = [
+        one
+        for person in (2, 0)
+        for one in run(CameraStages("gate", models, StageSettings(), observer), walk(person, 2))
+    ]
+    alike = [[float(begun.facen @ one.facen) for one in sightings] for begun in observer.started]
+    low = models.pack.thresholds.low
+    assert [[confidence(value) >= low for value in row] for row in alike] == [
+        [True, False],
+        [False, True],
+    ]
+
+
+def test_a_long_visit_is_posted_meanwhile_and_goes_on_under_its_id(models: Models) -> None:
+    """At most `max_visit_seconds` after the first usable face, and again when it ends."""
+    stages = CameraStages("gate", models, StageSettings(max_visit_seconds=1), Counting())
+    frames = list(walk(2, 3))
+    meanwhile = run(stages, frames[:20], finish=False)
+    assert meanwhile
+    assert meanwhile[0].media_time <= 1.5
+    sightings = meanwhile + run(stages, frames[20:])
+    assert {one.visit_id for one in sightings} == {"gate-20260301T120000.000000Z-1"}
+    assert {one.detector_info["posting"] for one in sightings} == {"overall"}
+    assert [("visit_ended_at" in one.detector_info) for one in meanwhile] == [False] * len(meanwhile)
+    assert len(sightings) > len(meanwhile)
+    assert "visit_ended_at" in sightings[-1].detector_info
 
 
 def test_a_visit_without_a_usable_face_is_not_announced(models: Models) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from structlog.testing import capture_logs
 
 from daemon.events.bus import EventBus
 from daemon.events.types import EVENTS, BoxStarted, CameraRemoved, Event, VisitStarted
+from tests.sightings import person_facen
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+FACEN = person_facen(1)
 
 
 class Counted:
@@ -27,7 +32,7 @@ class Counted:
 
 
 def visit(number: int) -> VisitStarted:
-    return VisitStarted("door", str(number))
+    return VisitStarted("door", str(number), AT, FACEN, "pack", -0.5)
 
 
 async def test_a_subscriber_gets_the_events_of_its_types_in_order() -> None:
@@ -99,7 +104,7 @@ async def test_threads_publish_in_their_order() -> None:
 
     def publish(cam_id: str) -> None:
         for number in range(200):
-            bus.publish_from_thread(VisitStarted(cam_id, str(number)))
+            bus.publish_from_thread(VisitStarted(cam_id, str(number), AT, FACEN, "pack", -0.5))
 
     threads = [threading.Thread(target=publish, args=(name,)) for name in ("door", "yard")]
     for thread in threads:

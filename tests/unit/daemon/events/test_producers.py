@@ -17,9 +17,10 @@ from daemon.events import (
 from daemon.events.producers import CameraEvents, PipelineEvents, StoredSightings
 from daemon.runtime.metrics import Metrics
 from pipeline.types import EndedVisit, StartedVisit
-from tests.sightings import stored_sighting
+from tests.sightings import person_facen, stored_sighting
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FACEN = person_facen(1)
 
 
 async def published(work) -> list[Event]:
@@ -72,14 +73,17 @@ async def test_visits_and_states_are_published_and_the_rest_is_counted() -> None
 
     def work(bus: EventBus) -> None:
         pipeline, camera = PipelineEvents(metrics, bus), CameraEvents(metrics, bus)
-        pipeline.visit_started(StartedVisit("door", "v", AT))
+        pipeline.visit_started(StartedVisit("door", "v", AT, AT, FACEN, "pack", -0.5))
         pipeline.visit_ended(EndedVisit("door", "v", AT, AT, usable=True, sighting_follows=True))
         pipeline.analysed("door")
         camera.state("door", CameraState.RED, "refused")
         camera.reconnect("door", "refused")
 
     got = await published(work)
-    assert got[:2] == [VisitStarted("door", "v", at=AT), VisitEnded("door", "v", AT, True, True, at=AT)]
+    started, ended = got[:2]
+    assert isinstance(started, VisitStarted)
+    assert (started.cam_id, started.visit_id, started.at, started.facen is FACEN) == ("door", "v", AT, True)
+    assert ended == VisitEnded("door", "v", AT, True, True, at=AT)
     state = got[2]
     assert isinstance(state, CameraStateChanged)
     assert (state.cam_id, state.state, state.reason) == ("door", CameraState.RED, "refused")

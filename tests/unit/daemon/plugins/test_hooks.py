@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -267,6 +268,10 @@ async def test_a_thread_that_hangs_is_not_joined_by_others():
                 continue
 
 
+def visit_started(number):
+    return VisitStarted("door", number, datetime.now(UTC), person_facen(1), "pack", -0.5)
+
+
 @pytest.fixture
 async def events():
     bus = EventBus()
@@ -289,7 +294,7 @@ async def test_events_are_delivered_in_order_and_a_slow_hook_delays_no_other(eve
     for one in hooks:
         one.open(events)
     for number in range(10):
-        events.publish(VisitStarted("door", number))
+        events.publish(visit_started(number))
     await hooks[1].close(events)
     assert len(slowly) < 10
     await hooks[0].close(events)
@@ -307,10 +312,10 @@ async def test_a_hook_too_far_behind_misses_the_oldest_events(events):
     behind = hook(late)
     subscriber = EventHook.subscriber(behind, [VisitStarted])
     subscriber.open(events)
-    events.publish(VisitStarted("door", -1))
+    events.publish(visit_started(-1))
     await asyncio.sleep(0.01)
     for number in range(MAX_WAITING_EVENTS + 3):
-        events.publish(VisitStarted("door", number))
+        events.publish(visit_started(number))
     begin.set()
     async with asyncio.timeout(10):
         while len(told) < MAX_WAITING_EVENTS + 1:  # noqa: ASYNC110 - a look from outside
