@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,10 @@ PORTS = (80, 8080, 8000, 8899, 2020)
 """Ports that cameras use for ONVIF, the usual one first."""
 PATH = "/onvif/device_service"
 CONNECT_SECONDS = 2.0
+TIMEOUT_SECONDS = 30.0
+"""Includes building the client from the WSDL files, which takes seconds on a small box."""
+MAX_QUERIES = 4
+"""Cameras that are asked at once: building their clients keeps a core busy."""
 MAX_PIXELS = 2600 * 1500
 """More pixels than this cost decoding time and find few more faces."""
 MIN_WIDTH = 1280
@@ -120,12 +125,37 @@ async def services_of(host: str, ports: Sequence[int] = PORTS) -> list[str]:
     return found
 
 
-async def query(service: str, user: str = "", password: str = "", timeout_seconds: float = 20) -> OnvifCamera:
-    """Ask the camera behind an ONVIF service address. The login is tried once, and never sent in clear.
+async def query_all(
+    devices: Sequence[Sequence[str]], user: str = "", password: str = ""
+) -> list[OnvifCamera | SourceError]:
+    """Each device by the first of its service addresses that answers, or its errors."""
+    limit = asyncio.Semaphore(MAX_QUERIES)
+
+    async def asked(services: Sequence[str]) -> OnvifCamera | SourceError:
+        errors: list[SourceError] = []
+        async with limit:
+            for service in services:
+                try:
+                    return await query(service, user, password)
+                except SourceError as error:
+                    errors.append(error)
+                    if error.reason is Reason.UNAUTHORIZED:  # some cameras lock a user after a few failures
+                        break
+        return SourceError(errors[0].reason, "; ".join(map(str, errors)))
+
+    return list(await asyncio.gather(*map(asked, devices)))
+
+
+async def query(
+    service: str, user: str = "", password: str = "", timeout_seconds: float = TIMEOUT_SECONDS
+) -> OnvifCamera:
+    """Ask the camera behind an ONVIF service address. The password is sent as a digest.
 
     Raises:
         SourceError: it does not answer, speaks no ONVIF, or wants another login.
     """
+    import onvif  # noqa: F401  takes seconds on a small box, which are not the camera's
+
     try:
         async with asyncio.timeout(timeout_seconds):
             return await _query(service, user, password)
@@ -134,9 +164,7 @@ async def query(service: str, user: str = "", password: str = "", timeout_second
 
 
 async def _query(service: str, user: str, password: str) -> OnvifCamera:
-    # Slow to import: they read the WSDL files of ONVIF, and build a client of them.
-    import re
-
+    # Slow to import.
     from aiohttp import ClientError
     from onvif import ONVIFCamera, ONVIFError
     from zeep.exceptions import Error as SoapError

@@ -13,7 +13,7 @@ import click
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source.discovery import find_devices
-from cameras.source.onvif import OnvifCamera, clock_text, query, services_of
+from cameras.source.onvif import OnvifCamera, clock_text, query_all, services_of
 from daemon.cli import secrets as cli_secrets
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.options import password_option
@@ -107,19 +107,13 @@ async def _devices(addresses: Sequence[str], login: str, password: str) -> list[
             groups += await asyncio.to_thread(find_devices)
         except OSError as error:
             raise StartError(f"the search is not possible: {error}; use --address HOST") from error
-    found += await asyncio.gather(*(_asked(group, login, password) for group in groups))
+    for group, answer in zip(groups, await query_all(groups, login, password), strict=True):
+        if isinstance(answer, SourceError):
+            found.append(Found(group[0], error=redact_text(str(answer))))
+        else:
+            found.append(Found(answer.service, answer))
     unique = {(one.camera.serial or one.service) if one.camera else one.service: one for one in found}
     return list(unique.values())
-
-
-async def _asked(services: Sequence[str], login: str, password: str) -> Found:
-    errors = []
-    for service in services:
-        try:
-            return Found(service, await query(service, login, password))
-        except SourceError as error:
-            errors.append(redact_text(str(error)))
-    return Found(services[0], error="; ".join(errors))
 
 
 def _known(command: CommandContext) -> list[tuple[str, str, str, str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from cameras.errors import Reason, SourceError
 from cameras.source.discovery import find_devices
-from cameras.source.onvif import query, services_of
+from cameras.source.onvif import OnvifCamera, query, query_all, services_of
 from tests.daemon_process import FACEND, write_settings
 from tests.virtual_onvif_camera import virtual_camera
 
@@ -53,6 +53,15 @@ async def test_a_wrong_login_is_told_from_none(camera: int, login: tuple[str, st
     with pytest.raises(SourceError, match=message) as refused:
         await query(f"http://127.0.0.1:{camera}/onvif/device_service", *login)
     assert refused.value.reason is Reason.UNAUTHORIZED
+
+
+async def test_a_refused_login_is_not_tried_at_another_service(camera: int) -> None:
+    """Cameras lock users; after another error the next service of the same device is asked."""
+    service = f"http://127.0.0.1:{camera}/onvif/device_service"
+    (answer,) = await query_all([[service, service]], "admin", "wrong")
+    assert str(answer) == f"{service}: user or password are wrong"
+    (answer,) = await query_all([["http://127.0.0.1:1/onvif/device_service", service]], "admin", PASSWORD)
+    assert isinstance(answer, OnvifCamera)
 
 
 async def test_a_host_without_onvif_is_one_error() -> None:
