@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from daemon.config.camera_documents import check_document
 from daemon.config.service_user import service_user
 from daemon.config.settings import Settings
-from daemon.config.uploads import open_uploads
+from daemon.config.store_context import open_context
 from daemon.errors import StartError
 from daemon.runtime.metrics import Metrics
 from pipeline.base.background import supervised
@@ -38,26 +37,15 @@ async def open_session(
     Raises:
         StoreError: the store cannot be opened.
     """
-    pack = models.pack
-    async with (
-        open_uploads(settings) as uploads,
-        Context.open(
-            settings.store,
-            persons=settings.persons,
-            data_dir=settings.data_dir,
-            uploads=uploads,
-            extractor=FaceExtractor(models, settings.pipeline.max_pixels),
-            facens_settings=settings.facens,
-            facen_size=pack.facen_size,
-            pack=pack.name,
-            max_pixels=settings.pipeline.max_pixels,
-            thumbnail_hosts=settings.uploads.thumbnail_hosts,
-            check_camera=check_document,
-            observer=metrics,
-            closing=closing,
-            box=settings.box,
-        ) as ctx,
-    ):
+    async with open_context(
+        settings,
+        extractor=FaceExtractor(models, settings.pipeline.max_pixels),
+        facen_size=models.pack.facen_size,
+        pack=models.pack.name,
+        fill=True,
+        observer=metrics,
+        closing=closing,
+    ) as ctx:
         owner = await _owner(ctx, settings)
         box_id = await ctx.locations.box_id()
         leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box, box_id=box_id)

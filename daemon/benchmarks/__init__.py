@@ -1,1 +1,1 @@
-"""What parts of Facend can do on this machine, beside the plainest way to do the same."""
+"""Benchmarks of parts of Facend on this machine, compared with simple baselines."""

@@ -50,10 +50,10 @@ def run_rows(
 ) -> Iterator[Row]:
     """Cost and results of one run. `first`: the run with the fewest cameras, the baseline of frame ages."""
     case = count(run.cameras, "camera")
-    yield Row.compare("CPU of the daemon beside decoding alone", case, run.cores, "cores", run.decode_cores)
+    yield Row.compare("CPU of the daemon vs. decoding alone", case, run.cores, "cores", run.decode_cores)
     for part in ("cameras", "analysis", "store and the rest"):
         yield Row.compare(f"CPU: {part}, of it", case, run.cores_of(part), "cores", run.cores)
-    yield Row.compare("CPU of mongod beside the daemon's", case, run.mongod_cores, "cores", run.cores)
+    yield Row.compare("CPU of mongod vs. the daemon", case, run.mongod_cores, "cores", run.cores)
     decoded = run.rate("facend_frames_decoded_total")
     yield Row.compare("frames decoded, of those due", case, decoded, "1/s", run.frames_due)
     analysed = run.rate("facend_frames_analysed_total")
@@ -88,7 +88,7 @@ def sum_rows(sustained: int, limit_fps: float, naive: NaiveLoop, clip: Clip) -> 
         "cameras sustained, of decoding alone", case, sustained, "cameras", limit_fps / clip.fps
     )
     bare = naive.frames / naive.seconds / clip.fps
-    yield Row.compare("cameras sustained beside the naive loop", case, sustained, "cameras", bare)
+    yield Row.compare("cameras sustained vs. the naive loop", case, sustained, "cameras", bare)
 
 
 def curves(

@@ -27,10 +27,10 @@ QUERIES = 32
 LIMIT = 10
 THRESHOLD = 0.75
 FACES_OF_A_PERSON = 20
-WITHIN = 0.7
+PERSON_COSINE = 0.7
 """Cosine of two faces of one person."""
 PROBES = 1000
-LOOSE = 1e-4
+HALF_PRECISION_ERROR = 1e-4
 """Expected deviation of a confidence in half precision."""
 
 
@@ -42,7 +42,8 @@ def random_facens(kind: Distribution, count: int, size: int, seed: int = 0) -> F
     people = _unit(rng.standard_normal((max(1, count // FACES_OF_A_PERSON), size), dtype=np.float32))
     aside = _unit(rng.standard_normal((count, size), dtype=np.float32))
     # Random directions in many dimensions are nearly orthogonal.
-    mixed = np.sqrt(WITHIN) * people[rng.integers(0, len(people), count)] + np.sqrt(1 - WITHIN) * aside
+    person = people[rng.integers(0, len(people), count)]
+    mixed = np.sqrt(PERSON_COSINE) * person + np.sqrt(1 - PERSON_COSINE) * aside
     return _unit(mixed.astype(np.float32))
 
 
@@ -50,7 +51,7 @@ def other_pictures(vectors: Floats) -> list[Floats]:
     """Facens as of other pictures of the same people."""
     count, size = vectors.shape
     aside = random_facens("random", count, size, 9)
-    return list(_unit((WITHIN * vectors + np.sqrt(1 - WITHIN**2) * aside).astype(np.float32)))
+    return list(_unit((PERSON_COSINE * vectors + np.sqrt(1 - PERSON_COSINE**2) * aside).astype(np.float32)))
 
 
 def _unit(vectors: Floats) -> Floats:
@@ -67,18 +68,18 @@ async def measure_local(kind: Distribution, count: int, size: int) -> AsyncItera
     _, own = await longest_block(storage.add_many(owner, GALLERY, enumerate(vectors)))
     seconds = time.perf_counter() - since
     yield Row.compare("add one (at most 100 µs)", case, seconds / count * 1e6, "µs", 100)
-    yield Row.compare("longest turn of the loop while adding", case, own * 1e3, "ms", 5)
+    yield Row.compare("longest block of the loop while adding", case, own * 1e3, "ms", 5)
     yield Row.compare(
-        "memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", vectors.nbytes / 2**20
+        "memory vs. raw facens", case, (await storage.memory()) / 2**20, "MiB", vectors.nbytes / 2**20
     )
     query = vectors[count // 2]
 
-    async def one() -> None:
+    async def search() -> None:
         await storage.search(owner, GALLERY, query, LIMIT, THRESHOLD)
 
     plain = np.empty(count, dtype=np.float32)
 
-    def numpy_one() -> None:
+    def search_numpy() -> None:
         np.dot(vectors, query, out=plain)
         np.argpartition(plain, count - LIMIT)[-LIMIT:]
 
@@ -89,25 +90,25 @@ async def measure_local(kind: Distribution, count: int, size: int) -> AsyncItera
         """Run in a thread, as an event loop must, for a fair comparison."""
         return lambda: asyncio.to_thread(work)
 
-    rivals = [("numpy", numpy_one), ("faiss.IndexFlatIP", _faiss(vectors, query))]
-    ours, reading, *others = await least_of([one, *map(threaded, (read, *(work for _, work in rivals)))])
+    rivals = [("numpy", search_numpy), ("faiss.IndexFlatIP", _faiss(vectors, query))]
+    ours, reading, *others = await least_of([search, *map(threaded, (read, *(work for _, work in rivals)))])
     for (name, _), taken in zip(rivals, others, strict=True):
-        yield Row.compare(f"search beside {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
-        yield Row.compare(f"search beside {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
+        yield Row.compare(f"search vs. {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
+        yield Row.compare(f"search vs. {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
     for suffix, seconds, beside in (
         ("", ours.seconds, reading.seconds),
         (", own time", ours.own, reading.own),
     ):
         speeds = [vectors.nbytes / least / 1e9 for least in (seconds, beside)]
-        yield Row.compare(f"search beside reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
+        yield Row.compare(f"search vs. reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
     queries = list(vectors[:QUERIES])
     many, alone = await fastest_of(
-        [lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD), one], 5
+        [lambda: storage.search_many(owner, GALLERY, queries, LIMIT, THRESHOLD), search], 5
     )
-    yield Row.compare(f"a query of {QUERIES} beside one alone", case, many / QUERIES * 1e3, "ms", alone * 1e3)
-    async for row in _filtered(storage, owner, query, count, case, one):
+    yield Row.compare(f"a query of {QUERIES} vs. one alone", case, many / QUERIES * 1e3, "ms", alone * 1e3)
+    async for row in _filtered(storage, owner, query, count, case, search):
         yield row
-    async for row in _half(owner, vectors, case, storage, one):
+    async for row in _half(owner, vectors, case, storage, search):
         yield row
     async for row in measure_steady(storage, owner, GALLERY, vectors, case):
         yield row
@@ -123,31 +124,31 @@ async def _filtered(
 ) -> AsyncIterator[Row]:
     rng = np.random.default_rng(1)
     for what, number in (("a person", FACES_OF_A_PERSON), ("1 %", count // 100), ("half", count // 2)):
-        allowed = np.sort(rng.choice(count, number, replace=False))  # as a search with filters gives them
+        allowed = np.sort(rng.choice(count, number, replace=False))  # sorted, as in a search with filters
 
         async def filtered(allowed: NDArray[np.int64] = allowed) -> None:
             await storage.search(owner, GALLERY, query, LIMIT, THRESHOLD, allowed)
 
         some, all_ = await least_of([filtered, unfiltered], 5)
-        name = f"search among {what} beside all"
+        name = f"search among {what} vs. all"
         yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
         yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
 
 
 async def _half(
-    owner: ObjectId, vectors: Floats, case: str, full: LocalFacens, one: Callable[[], Awaitable[None]]
+    owner: ObjectId, vectors: Floats, case: str, full: LocalFacens, search_full: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[Row]:
     half = LocalFacens(vectors.shape[1], precision=Precision.HALF)
     await half.add_many(owner, GALLERY, enumerate(vectors))
     query = vectors[len(vectors) // 2]
 
-    async def half_one() -> None:
+    async def search_half() -> None:
         await half.search(owner, GALLERY, query, LIMIT, THRESHOLD)
 
-    some, all_ = await fastest_of([half_one, one], 5)
-    yield Row.compare("half precision: search beside full", case, some * 1e3, "ms", all_ * 1e3)
+    some, all_ = await fastest_of([search_half, search_full], 5)
+    yield Row.compare("half precision: search vs. full", case, some * 1e3, "ms", all_ * 1e3)
     yield Row.compare(
-        "half precision: memory beside full",
+        "half precision: memory vs. full",
         case,
         (await half.memory()) / 2**20,
         "MiB",
@@ -162,7 +163,7 @@ async def _half(
         for mine, theirs in zip(near, exact, strict=True)
     )
     yield Row.compare("half precision: the same nearest", case, same, "of 32", len(probes))
-    yield Row.compare("half precision: confidence off by", case, off, "", LOOSE)
+    yield Row.compare("half precision: confidence off by", case, off, "", HALF_PRECISION_ERROR)
 
 
 async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator[Row]:
@@ -176,9 +177,7 @@ async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator
     each = (time.perf_counter() - since) / number / faces
     raw = number * vectors.nbytes
     yield Row.compare("add one (at most 100 µs)", case, each * 1e6, "µs", 100)
-    yield Row.compare(
-        "memory beside the raw facens", case, (await storage.memory()) / 2**20, "MiB", raw / 2**20
-    )
+    yield Row.compare("memory vs. raw facens", case, (await storage.memory()) / 2**20, "MiB", raw / 2**20)
     alone = LocalFacens(size)
     await alone.add_many(owner, "g0", enumerate(vectors))
 
@@ -187,7 +186,7 @@ async def measure_galleries(number: int, faces: int, size: int) -> AsyncIterator
             await where.search(owner, "g0", vectors[3], LIMIT, THRESHOLD)
 
     many, one = await fastest_of([lambda: search(storage), lambda: search(alone)])
-    yield Row.compare("search in one beside one alone", case, many * 10, "ms", one * 10)
+    yield Row.compare("search in one vs. one alone", case, many * 10, "ms", one * 10)
 
 
 async def measure_server(
@@ -209,7 +208,7 @@ async def measure_server(
                 lambda: local.search(owner, GALLERY, query, LIMIT, THRESHOLD),
             ]
         )
-        yield Row.compare("server: search beside local", case, there * 1e3, "ms", here * 1e3)
+        yield Row.compare("server: search vs. local", case, there * 1e3, "ms", here * 1e3)
         queries = list(vectors[:QUERIES])
         there, here = await fastest_of(
             [
@@ -218,7 +217,7 @@ async def measure_server(
             ],
             5,
         )
-        name = f"server: a query of {QUERIES} beside local"
+        name = f"server: a query of {QUERIES} vs. local"
         yield Row.compare(name, case, there / QUERIES * 1e3, "ms", here / QUERIES * 1e3)
         probes = other_pictures(vectors[:: max(1, count // PROBES)][:PROBES])
         exact = await local.search_many(owner, GALLERY, probes, 1, 0)
@@ -227,7 +226,7 @@ async def measure_server(
             [hit.id for hit in mine.hits] == [hit.id for hit in theirs.hits]
             for mine, theirs in zip(found, exact, strict=True)
         )
-        yield Row.compare("server: recall@1 beside exact", case, same / len(probes), "", 1)
+        yield Row.compare("server: recall@1 vs. exact", case, same / len(probes), "", 1)
     finally:
         await storage.drop(owner, GALLERY)
 

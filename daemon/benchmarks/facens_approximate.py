@@ -34,16 +34,14 @@ async def measure_approximate(kind: Distribution, count: int, size: int) -> Asyn
     searched = time.perf_counter()
     await near.approximations.ready()
     yield Row.compare("approximate: codes made", case, time.perf_counter() - searched, "s", searched - since)
-    yield Row.compare(
-        "approximate: memory beside the raw facens", case, (await near.memory()) / 2**20, "MiB", raw
-    )
+    yield Row.compare("approximate: memory vs. raw facens", case, (await near.memory()) / 2**20, "MiB", raw)
     queries = cycle(probes)
 
     async def search(storage: LocalFacens) -> None:
         await storage.search(owner, GALLERY, next(queries), LIMIT, THRESHOLD)
 
     some, all_ = await least_of([lambda: search(near), lambda: search(exact)])
-    name = "approximate: search beside exact"
+    name = "approximate: search vs. exact"
     yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
     yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
     expected = await exact.search_many(owner, GALLERY, probes, 1, THRESHOLD)
@@ -51,5 +49,5 @@ async def measure_approximate(kind: Distribution, count: int, size: int) -> Asyn
     for probe, right in zip(probes, expected, strict=True):
         found = await near.search(owner, GALLERY, probe, 1, THRESHOLD)
         same += [hit.id for hit in found.hits] == [hit.id for hit in right.hits]
-    yield Row.compare("approximate: recall@1 beside exact", case, same / len(probes), "", 1)
+    yield Row.compare("approximate: recall@1 vs. exact", case, same / len(probes), "", 1)
     await near.close()

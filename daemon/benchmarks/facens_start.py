@@ -55,4 +55,4 @@ async def measure_start(kind: Distribution, count: int, size: int) -> AsyncItera
                 await ctx.database["faces"].insert_many(documents, ordered=False)
         rebuilt = await start()
         from_snapshot = min([await start() for _ in range(2)])
-    yield Row.compare("start from a snapshot beside MongoDB", case, from_snapshot, "s", rebuilt)
+    yield Row.compare("start from a snapshot vs. MongoDB", case, from_snapshot, "s", rebuilt)

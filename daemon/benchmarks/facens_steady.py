@@ -43,10 +43,10 @@ async def measure_steady(
     wall, own = await longest_block(busy())
     seconds = time.perf_counter() - since
     idle, _ = await longest_block(asyncio.sleep(seconds))
-    yield Row.compare("longest turn of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
-    yield Row.compare("longest turn of the loop beside idle", case, wall * 1e3, "ms", idle * 1e3)
-    yield Row.compare("memory beside searches", case, (await storage.memory()) / 2**20, "MiB", before / 2**20)
-    yield Row.compare("removal and addition beside searches", case, seconds / CHURNED * 1e6, "µs", 100)
+    yield Row.compare("longest block of the loop, own time (5 ms)", case, own * 1e3, "ms", 5)
+    yield Row.compare("longest block of the loop vs. idle", case, wall * 1e3, "ms", idle * 1e3)
+    yield Row.compare("memory during searches", case, (await storage.memory()) / 2**20, "MiB", before / 2**20)
+    yield Row.compare("removal and addition during searches", case, seconds / CHURNED * 1e6, "µs", 100)
     count = new = len(vectors)
     since = time.perf_counter()
     for number in range(count):  # replaces every face

@@ -32,10 +32,10 @@ KINDS: tuple[Distribution, ...] = ("random", "clustered")
 Index = Literal["exact", "hnsw"]
 INDEXES: tuple[Index, ...] = ("exact", "hnsw")
 DRAWN = {
-    "search beside numpy": "search, ms",
-    "search in one beside one alone": "search in one gallery, ms",
+    "search vs. numpy": "search, ms",
+    "search in one vs. one alone": "search in one gallery, ms",
     "add one (at most 100 µs)": "add a thousand, ms",
-    "longest turn of the loop, own time (5 ms)": "longest turn of the loop, ms",
+    "longest block of the loop, own time (5 ms)": "longest block of the loop, ms",
 }
 
 
@@ -128,7 +128,7 @@ def bench() -> None:
 @click.option(
     "--png",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the growth over the size as a PNG file.",
+    help="Draw the results by gallery size as a PNG file.",
 )
 def facens(
     as_json: bool,

@@ -68,7 +68,7 @@ LIMIT_SECONDS = 5.0
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the cost over the cameras as a PNG file.",
+    help="Draw the cost by number of cameras as a PNG file.",
 )
 def cameras(
     settings_path: Path | None,

@@ -29,7 +29,7 @@ def users() -> None:
 
 @users.command("add")
 @store_options(user=False)
-@click.option("--name", default=None, help="A name for your own orientation.")
+@click.option("--name", default=None, help="Name shown in `facend users list`.")
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -10,19 +10,19 @@ class FileWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._taken = self._seen = self._fingerprint()
+        self._reported = self._latest = self._fingerprint()
 
     def changed(self) -> bool:
         """Whether it differs from the last reported content, and is unchanged since the last call."""
-        before, self._seen = self._seen, self._fingerprint()
-        if self._seen is None or self._seen != before or self._seen == self._taken:
+        before, self._latest = self._latest, self._fingerprint()
+        if self._latest is None or self._latest != before or self._latest == self._reported:
             return False
-        self._taken = self._seen
+        self._reported = self._latest
         return True
 
     def mark_read(self) -> None:
         """The current content has just been read; do not report it."""
-        self._taken = self._seen = self._fingerprint()
+        self._reported = self._latest = self._fingerprint()
 
     def _fingerprint(self) -> Fingerprint:
         """Modification time, size and inode; None for a missing or empty file.

@@ -132,7 +132,7 @@ class PipelineSettings(Section):
 
     def for_camera(self, camera: CameraSettings) -> "StageSettings":
         """The analysis settings of one camera."""
-        # Takes a second to load, which commands that only read the settings save.
+        # Imported on use: these modules take a second, and most commands only read the settings.
         from pipeline.stages import StageSettings
         from pipeline.visits.best_shot import Posting
         from pipeline.visits.regions import Region

@@ -1,13 +1,16 @@
-"""Opening the store as the settings say, for commands and evaluations."""
+"""Opens the store as configured in the settings."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from daemon.config.camera_documents import check_document
 from daemon.config.settings import Settings
 from daemon.config.uploads import open_uploads
+from pipeline.base.deadline import Deadline
 from store import Context
 from store.collections.extraction import PictureExtractor
+from store.context import CLOSE_SECONDS
+from store.observer import StoreObserver
 
 
 @asynccontextmanager
@@ -19,8 +22,14 @@ async def open_context(
     pack: str | None = None,
     fill: bool = False,
     read_only: bool = False,
+    observer: StoreObserver | None = None,
+    closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
 ) -> AsyncIterator[Context]:
-    """The open store, until the end of the block. `fill` loads the facens, `read_only` writes nothing."""
+    """The open store, until the end of the block.
+
+    `fill` loads the facens, `read_only` writes nothing; at the end the store is closed by the deadline that
+    `closing` returns.
+    """
     async with (
         open_uploads(settings) as uploads,
         Context.open(
@@ -38,6 +47,8 @@ async def open_context(
             fill=fill,
             box=settings.box,
             read_only=read_only,
+            observer=observer,
+            closing=closing,
         ) as ctx,
     ):
         yield ctx

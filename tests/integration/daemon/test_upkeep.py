@@ -48,7 +48,7 @@ async def test_what_is_searched_is_put_right(
     store_settings: StoreArguments, layout: FacensSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Different, missing, surplus and unusable facens; progress is reported; a second run finds nothing."""
-    monkeypatch.setattr(comparing, "AT_ONCE", 7)
+    monkeypatch.setattr(comparing, "BATCH", 7)
     async with store_settings.open(**PACK, facens_settings=layout) as ctx:
         user = await ctx.users.add({})
         faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(30)]
@@ -82,7 +82,7 @@ async def test_nobody_is_missed_meanwhile(
     store_settings: StoreArguments, layout: FacensSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Faces in order are found by every search, and faces come, go and move while they are compared."""
-    monkeypatch.setattr(comparing, "AT_ONCE", 5)
+    monkeypatch.setattr(comparing, "BATCH", 5)
     async with store_settings.open(**PACK, facens_settings=layout) as ctx:
         user = await ctx.users.add({})
         faces = [await stored(ctx, user, person_facen(number), ["a"]) for number in range(40)]
@@ -135,7 +135,7 @@ async def test_a_run_that_was_broken_off_is_begun_again(
     store_settings: StoreArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was put right is so; the rest waits for the next run."""
-    monkeypatch.setattr(comparing, "AT_ONCE", 5)
+    monkeypatch.setattr(comparing, "BATCH", 5)
     async with store_settings.open(**PACK) as ctx:
         user = await ctx.users.add({})
         faces = [await stored(ctx, user, person_facen(number), ["a"]) for number in range(20)]

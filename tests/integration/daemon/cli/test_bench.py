@@ -31,9 +31,9 @@ def test_bench_facens_measures_and_draws(tmp_path: Path) -> None:
     assert large["no ghosts after removals and additions"]["value"] == 1
     assert large["half precision: the same nearest"]["value"] == 32
     assert large["half precision: confidence off by"]["ratio"] < 1
-    assert large["half precision: memory beside full"]["ratio"] < 0.6
-    assert 0 < large["start from a snapshot beside MongoDB"]["ratio"] < 1
-    assert large["search beside numpy"]["value"] > 0
+    assert large["half precision: memory vs. full"]["ratio"] < 0.6
+    assert 0 < large["start from a snapshot vs. MongoDB"]["ratio"] < 1
+    assert large["search vs. numpy"]["value"] > 0
     with Image.open(png) as picture:
         assert len(picture.convert("RGB").getcolors(2**20) or []) > 50
 
