@@ -19,11 +19,19 @@ _next_turns: dict[tuple[str, str], float] = {}
 
 def wait_for_turn(settings: CameraSettings) -> None:
     """Wait until another connection to the camera is permitted, and count it."""
+    key = (settings.id, settings.url)
+    while (seconds := _take_turn(key)) > 0:
+        time.sleep(seconds)
+
+
+def _take_turn(key: tuple[str, str]) -> float:
+    """Take the turn if it is due; otherwise, seconds until then. The next one counts from now, not from when
+    this one was due, because a busy box wakes late."""
     now = time.monotonic()
     with _lock:
-        for key in [key for key, turn in _next_turns.items() if turn <= now]:
-            del _next_turns[key]
-        key = (settings.id, settings.url)
-        turn = max(now, _next_turns.get(key, 0.0))
-        _next_turns[key] = turn + INTERVAL_SECONDS
-    time.sleep(turn - now)
+        for passed in [other for other, turn in _next_turns.items() if turn <= now]:
+            del _next_turns[passed]
+        if (turn := _next_turns.get(key)) is not None:
+            return turn - now
+        _next_turns[key] = now + INTERVAL_SECONDS
+        return 0.0
