@@ -76,7 +76,9 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             with pymongo.timeout(settings.connect_timeout_seconds):
                 await client.admin.command("ping")
                 # `ping` needs no login, reading does.
-                await client[settings.database]["users"].find_one({}, {"_id": True})
+                # Not with the read preference of the URL: a replica set of one has no secondary.
+                plain = client.get_database(settings.database, read_preference=ReadPreference.PRIMARY)
+                await plain["users"].find_one({}, {"_id": True})
         except PyMongoError as error:
             raise connection_error(error, where, settings) from error
         # Times outside Python's range and text that is not UTF-8 must not make other documents unreadable.
