@@ -161,7 +161,7 @@ class PersonsSettings(BaseModel):
     threshold: Literal["auto", "strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     """Minimum confidence for one person: `auto` follows the number of persons; or one of the model pack's, or
     a number."""
-    fpir: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.003
+    fpir: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.001
     """With `auto`: the false positive identification rate, the share of strangers who are taken for a known
     person."""
     band: Annotated[float, Field(ge=0, le=0.3)] = 0.03
