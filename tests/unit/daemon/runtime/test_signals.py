@@ -9,10 +9,13 @@ from daemon.runtime.signals import Terminated, terminated, uninterrupted
 
 
 @pytest.fixture(autouse=True)
-def _handler() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, terminated)
+def _handlers() -> Iterator[None]:
+    """Those of a command in the foreground; a shell starts background processes with SIGINT ignored."""
+    terminate = signal.signal(signal.SIGTERM, terminated)
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 @pytest.mark.parametrize(
