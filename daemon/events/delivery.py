@@ -8,7 +8,7 @@ from datetime import timedelta
 from daemon.errors import SettingsError
 from daemon.events.bus import EventBus
 from daemon.events.messages import MessageBuilder
-from daemon.events.sinks.dispatch import DeliveryObserver, EventRouter, Route, SinkWorker
+from daemon.events.sinks.dispatch import DeliveryObserver, EventRouter, SinkRoute, SinkWorker
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.sinks.webhook import WebhookSink, WebhookTarget
 from daemon.events.types import PersonErased, PersonMerged, PersonRenamed, PersonSplit
@@ -61,8 +61,8 @@ class EventDelivery:
             for worker in workers:
                 await worker.route.sink.close()
 
-    def _route(self, webhook: WebhookSettings, ctx: Context, user: User) -> Route:
-        return Route(
+    def _route(self, webhook: WebhookSettings, ctx: Context, user: User) -> SinkRoute:
+        return SinkRoute(
             WebhookSink(self._targets[webhook.name]),
             Deliveries(ctx.database, user["_id"], ctx.box, webhook.name),
             lambda event: webhook.wants(event.type, event.cam_id),

@@ -44,7 +44,7 @@ class DeliveryObserver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class SinkRoute:
     """A sink with what it gets, and how long it is tried."""
 
     sink: Sink
@@ -56,7 +56,7 @@ class Route:
 class SinkWorker:
     """Delivers the queued events of one sink until cancelled."""
 
-    def __init__(self, route: Route, build: BuildPayload, observer: DeliveryObserver) -> None:
+    def __init__(self, route: SinkRoute, build: BuildPayload, observer: DeliveryObserver) -> None:
         self.route = route
         self._build = build
         self._observer = observer

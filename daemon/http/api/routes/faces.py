@@ -12,8 +12,7 @@ from daemon.http.api.problems import responses
 from daemon.http.api.security import Seeing, address_of
 from daemon.http.api.services import Services, ServicesDependency
 from daemon.http.errors import HttpError
-from store import Face as StoredFace
-from store import Image
+from store import Face, Image
 from store.accounts.roles import Principal
 from store.face_fields import visit_of
 
@@ -23,7 +22,7 @@ FaceId = Annotated[int, Path(ge=0, lt=2**63)]
 PictureName = Literal["photo", "thumbnail", "normalized"]
 
 
-class Face(BaseModel):
+class FaceResponse(BaseModel):
     """A stored face."""
 
     id: int
@@ -46,9 +45,9 @@ class Face(BaseModel):
     """Paths of its pictures."""
 
 
-def _face(stored: StoredFace) -> Face:
+def _face(stored: Face) -> FaceResponse:
     names: tuple[PictureName, ...] = ("photo", "thumbnail", "normalized")
-    return Face(
+    return FaceResponse(
         id=stored["_id"],
         camera=stored.get("cam_id"),
         timestamp=stored.timestamp,
@@ -65,7 +64,7 @@ def _face(stored: StoredFace) -> Face:
     )
 
 
-async def _visible(services: Services, principal: Principal, face_id: int) -> StoredFace:
+async def _visible(services: Services, principal: Principal, face_id: int) -> Face:
     found = await services.ctx.faces.find_one(principal.owner, {"_id": face_id})
     if found is None or not principal.sees(found.get("cam_id")):
         raise HttpError(404, "not_found", f"there is no face {face_id}")
@@ -81,7 +80,7 @@ async def list_faces(
     cursor: Cursor = None,
     camera: Annotated[str | None, Query(max_length=44)] = None,
     person: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
-) -> Page[Face]:
+) -> Page[FaceResponse]:
     """The faces, the latest stored first."""
     filters: dict[str, object] = {}
     if (below := number_of(cursor)) is not None:
@@ -100,7 +99,7 @@ async def list_faces(
 @router.get("/faces/{face_id}", responses=responses(404))
 async def get_face(
     services: ServicesDependency, principal: Seeing, request: Request, face_id: FaceId
-) -> Face:
+) -> FaceResponse:
     found = await _visible(services, principal, face_id)
     await services.audit(principal).record(principal, "face.read", f"face/{face_id}", address_of(request))
     return _face(found)

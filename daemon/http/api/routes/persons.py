@@ -22,7 +22,7 @@ router = APIRouter(tags=["persons"])
 PersonId = Annotated[int, Path(ge=0, lt=2**63)]
 
 
-class Person(BaseModel):
+class PersonResponse(BaseModel):
     """A person, as far as the cameras that the client may see have seen them."""
 
     id: int
@@ -67,7 +67,7 @@ class CameraVisits(BaseModel):
 
 
 class PersonHistory(BaseModel):
-    person: Person
+    person: PersonResponse
     cameras: list[CameraVisits]
     visits: list[Visit]
     """The latest first, 500 at most."""
@@ -76,10 +76,10 @@ class PersonHistory(BaseModel):
 MAX_VISITS = 500
 
 
-def _person(summary: PersonSummary) -> Person:
+def _person(summary: PersonSummary) -> PersonResponse:
     fields = asdict(summary)
     face, _ = fields.pop("last_face"), fields.pop("last_thumbnail")
-    return Person(picture=None if face is None else f"/api/v1/faces/{face}/thumbnail", **fields)
+    return PersonResponse(picture=None if face is None else f"/api/v1/faces/{face}/thumbnail", **fields)
 
 
 async def _seen(services: Services, principal: Principal, person_id: int) -> PersonSummary:
@@ -98,7 +98,7 @@ async def list_persons(
     cursor: Cursor = None,
     named: bool | None = None,
     name: Annotated[str | None, Query(max_length=200, description="Part of the name, in any case.")] = None,
-) -> Page[Person]:
+) -> Page[PersonResponse]:
     """The persons, the latest created first."""
     await services.audit(principal).record(principal, "person.list", address=address_of(request))
     found = await list_people(
@@ -116,7 +116,7 @@ async def list_persons(
 @router.get("/persons/{person_id}", responses=responses(404))
 async def get_person(
     services: ServicesDependency, principal: Seeing, request: Request, person_id: PersonId
-) -> Person:
+) -> PersonResponse:
     found = await _seen(services, principal, person_id)
     await services.audit(principal).record(
         principal, "person.read", f"person/{person_id}", address_of(request)
@@ -131,7 +131,7 @@ async def change_person(
     request: Request,
     person_id: PersonId,
     new: NewName,
-) -> Person:
+) -> PersonResponse:
     """Name a person; `facend persons undo` undoes it."""
     await _seen(services, principal, person_id)
     await services.audit(principal).record(

@@ -16,7 +16,7 @@ from store.accounts.roles import Permission, Principal, Role
 router = APIRouter(tags=["session"])
 
 
-class Login(BaseModel):
+class SignIn(BaseModel):
     name: str = Field(max_length=64)
     password: SecretStr = Field(max_length=1024)
 
@@ -42,7 +42,7 @@ def _me(principal: Principal) -> Me:
 
 
 @router.post("/session", responses=responses(401, 429))
-async def sign_in(request: Request, response: Response, login: Login, services: ServicesDependency) -> Me:
+async def sign_in(request: Request, response: Response, login: SignIn, services: ServicesDependency) -> Me:
     """Sign in with name and password; the answer sets the cookie of the session."""
     require_same_origin(request)
     throttle: LoginThrottle = request.app.state.throttle

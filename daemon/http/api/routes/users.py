@@ -19,7 +19,7 @@ Name = Annotated[str, Path(max_length=64)]
 CameraIds = Annotated[list[str], Field(max_length=1000)]
 
 
-class User(BaseModel):
+class UserResponse(BaseModel):
     """A person who signs in."""
 
     name: str
@@ -51,7 +51,7 @@ class UserChanges(BaseModel):
     active: bool | None = None
 
 
-class Token(BaseModel):
+class TokenResponse(BaseModel):
     """An API token, without its text."""
 
     name: str
@@ -72,13 +72,13 @@ class NewToken(BaseModel):
     """Lifetime; null: it does not expire."""
 
 
-class IssuedToken(Token):
+class IssuedToken(TokenResponse):
     token: str
     """The text of the token, shown this once."""
 
 
-def _user(account: Account) -> User:
-    return User(
+def _user(account: Account) -> UserResponse:
+    return UserResponse(
         name=account.name,
         role=account.role,
         cameras=None if account.cameras is None else sorted(account.cameras),
@@ -88,8 +88,8 @@ def _user(account: Account) -> User:
     )
 
 
-def _token(token: ApiToken) -> Token:
-    return Token(
+def _token(token: ApiToken) -> TokenResponse:
+    return TokenResponse(
         name=token.name,
         role=token.role,
         cameras=None if token.cameras is None else sorted(token.cameras),
@@ -104,13 +104,15 @@ def _text(secret: SecretStr | None) -> str | None:
 
 
 @router.get("/users", tags=["users"], responses=responses())
-async def list_users(services: ServicesDependency, principal: Managing) -> list[User]:
+async def list_users(services: ServicesDependency, principal: Managing) -> list[UserResponse]:
     """All users, by name."""
     return [_user(account) for account in await Accounts(services.ctx.database, principal.owner).find()]
 
 
 @router.post("/users", tags=["users"], status_code=201, responses=responses(400, 409))
-async def add_user(request: Request, services: ServicesDependency, principal: Managing, new: NewUser) -> User:
+async def add_user(
+    request: Request, services: ServicesDependency, principal: Managing, new: NewUser
+) -> UserResponse:
     """Add a user. Without a password the user cannot sign in yet."""
     accounts = Accounts(services.ctx.database, principal.owner)
     account = await accounts.add(new.name, new.role, new.cameras, _text(new.password))
@@ -123,7 +125,7 @@ async def add_user(request: Request, services: ServicesDependency, principal: Ma
 @router.patch("/users/{name}", tags=["users"], responses=responses(400, 404, 409))
 async def change_user(
     request: Request, services: ServicesDependency, principal: Managing, name: Name, changes: UserChanges
-) -> User:
+) -> UserResponse:
     """Change a user. A new password, role or deactivation ends the user's sessions."""
     accounts = Accounts(services.ctx.database, principal.owner)
     given = changes.model_fields_set
@@ -158,7 +160,7 @@ async def remove_user(
 
 
 @router.get("/tokens", tags=["tokens"], responses=responses())
-async def list_tokens(services: ServicesDependency, principal: Managing) -> list[Token]:
+async def list_tokens(services: ServicesDependency, principal: Managing) -> list[TokenResponse]:
     """All API tokens, by name, expired ones included."""
     return [_token(token) for token in await ApiTokens(services.ctx.database, principal.owner).find()]
 
