@@ -12,7 +12,7 @@ The score is 0 for an upright, frontal, sharp, well-lit, large face; each defect
     sharpness   0.4 · log₂(1 + 0.1 / r)         r = (e − n) / v + n / (m / 5)²; e: variance of the Laplacian;
                                                 n: 20 / 12, what rounding brings to it; v: variance of the
                                                 brightness; m: mean brightness
-    exposure    log₂(1 + (20 / b)² + (14 / b)⁶) b: median brightness of the face, without hair and
+    exposure    log₂(1 + (18 / b)² + (14 / b)⁶) b: median brightness of the face, without hair and
                 + 5.5 · c                       background, 0 to 255;
                                                 c: share of the face that is burnt out (235 and brighter)
     outside     10 · f                          f: share of the face, from the hair to the chin, that is
@@ -147,7 +147,7 @@ def assess(luma: NDArray[np.uint8], detection: Detection, log_odds: float | None
     burnt = int(np.count_nonzero(skin >= _BURNT_OUT)) / skin.size
     penalties = {
         "sharpness": 0.4 * math.log2(1 + 0.1 / sharpness),
-        "exposure": math.log2(1 + (20 / brightness) ** 2 + (14 / brightness) ** 6) + 5.5 * burnt,
+        "exposure": math.log2(1 + (18 / brightness) ** 2 + (14 / brightness) ** 6) + 5.5 * burnt,
         "recognisability": 0.0 if log_odds is None else 3 * min(1.0, max(0.0, 2.0 - log_odds)),
     }
     measures = {"sharpness_ratio": sharpness, "brightness": brightness, "share_burnt_out": burnt}

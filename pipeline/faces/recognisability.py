@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 
 from pipeline.faces.alignment import ALIGNED_SIZE, similarity
 from pipeline.faces.detector import Detector
-from pipeline.types import Detection
+from pipeline.types import Detection, Quality
 
-LIMIT = 0.5
-"""Minimum log-odds of a recognisable face: keeps 98 % of the looks at faces and 2 % of the others.
-Up to 1.0 the quality score is too low to create a person, so that little of that 2 % makes one."""
+LIMIT = 1.0
+"""Minimum log-odds of a recognisable face: keeps 97 % of the looks at faces and 1 % of the others."""
+
+_PLAIN, _OBSCURE = 2.0, 3.0
+"""Deductions for size, sharpness and exposure between which the limit falls."""
+
+_LENIENCE = 4.0
+"""The limit of an obscure face is lower by this. The detector is unsure of small, blurred and dark faces,
+too. Such a face is worth storing, and its quality score is too low to create a person anyway."""
 
 _MARGIN = 24
 """Margin around the aligned face in pixels: the detector needs the outline of the head."""
@@ -47,6 +53,12 @@ class Coefficients:
 
 
 YUNET = Coefficients(7.16, 6.16, -8.71)
+
+
+def limit_of(quality: Quality) -> float:
+    """The minimum log-odds of a face with this quality."""
+    deducted = -sum(quality.parts[name] for name in ("size", "sharpness", "exposure"))
+    return LIMIT - _LENIENCE * min(1.0, max(0.0, (deducted - _PLAIN) / (_OBSCURE - _PLAIN)))
 
 
 class RecognisabilityModel:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess, bound, pose
-from pipeline.faces.recognisability import LIMIT as RECOGNISABILITY_LIMIT
+from pipeline.faces.recognisability import limit_of
 from pipeline.faces.refine import refine
 from pipeline.models.engine import Models
 from pipeline.tracking.appearance_cache import AppearanceCache
@@ -239,11 +239,12 @@ class Visits:
                 return outcome
         log_odds = None if self._recognisability is None else self._recognisability.log_odds(luma, detection)
         if log_odds is not None:
-            if log_odds < RECOGNISABILITY_LIMIT and not self._rules.store_unrecognisable:
+            if log_odds < limit_of(quality) and not self._rules.store_unrecognisable:
                 return ShotOutcome.UNRECOGNISABLE
+            # The minimum score is that of the other parts.
             quality = assess(luma, detection, log_odds)
-            if (outcome := self._rejection(visit, quality)) is not None:
-                return outcome
+            if not self._may_win(visit, quality):
+                return ShotOutcome.NOT_BETTER
         shot = Shot(frame, detection, quality)
         if visit.shots.wants(quality.score):
             visit.shots.hold(shot)
@@ -261,8 +262,11 @@ class Visits:
         """The outcome of a shot that can neither be posted nor enter the facen; None if it can."""
         if quality.score < self._rules.min_score:
             return ShotOutcome.LOW_QUALITY
-        may_win = visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
-        return None if may_win else ShotOutcome.NOT_BETTER
+        return None if self._may_win(visit, quality) else ShotOutcome.NOT_BETTER
+
+    def _may_win(self, visit: OngoingVisit, quality: Quality) -> bool:
+        """Whether a shot of this quality would be posted or enter the facen."""
+        return visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
 
     def _count(self, outcome: ShotOutcome) -> None:
         self._observer.shot(self._cam_id, outcome.value)
