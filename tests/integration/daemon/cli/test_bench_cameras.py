@@ -35,7 +35,7 @@ def test_bench_cameras_measures_and_draws(tmp_path: Path) -> None:
     assert two["visits found, of a look at every frame"]["baseline"] >= 1
     assert two["persons, of as many people"]["baseline"] <= 1
     assert two["frames decoded, of those due"]["value"] > 0
-    assert two["CPU of the daemon beside decoding alone"]["ratio"] > 0.5
+    assert two["CPU of the daemon vs. decoding alone"]["ratio"] > 0.5
     assert two["memory of mongod"]["value"] > 0
     with Image.open(png) as picture:
         assert len(picture.convert("RGB").getcolors(2**20) or []) > 50
