@@ -13,6 +13,7 @@ from daemon.store_session import StoreSession
 from daemon.storing import Storing
 from pipeline.models.engine import Models
 from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
+from store.accounts.audit import AuditLog
 from store.facens.sync.diff import entries_listed
 from store.facens.sync.migrate import MigrationReport, migrate_facens
 from store.identity.evidence import PersonEvidence
@@ -55,11 +56,14 @@ class Upkeep:
             await session.ctx.facens_lifecycle.save()
 
     async def retention(self) -> None:
-        """Remove faces and pictures beyond the limits of the settings."""
+        """Remove faces, pictures and entries of the audit log beyond the limits of the settings."""
         if (session := self._session_for("retention")) is not None:
             async with self._maintained("retention"):
                 limits = self._settings.jobs.retention
                 await Retention(session.ctx, session.owner, limits, self._spool).run()
+                if days := self._settings.jobs.audit_days:
+                    audit = AuditLog(session.ctx.database, session.owner["_id"])
+                    await audit.prune(timedelta(days=days))
 
     async def free_pictures(self, picture_bytes: int) -> int:
         """Remove the oldest pictures until `picture_bytes` are freed; returns the bytes freed.

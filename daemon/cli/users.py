@@ -1,4 +1,4 @@
-"""`facend users`: accounts that own faces and may query them."""
+"""`facend users`: owners of faces, who may query them with their token."""
 
 import os
 from pathlib import Path

@@ -212,6 +212,7 @@ class JobsSettings(Section):
     max_faces: int = Field(default=0, ge=0, le=MOST)
     max_picture_bytes: int = Field(default=0, ge=0, le=MAX_BYTES)
     dead_days: float = Field(default=30, ge=0, le=CENTURY_DAYS)
+    audit_days: float = Field(default=730, ge=0, le=CENTURY_DAYS)
 
     @property
     def retention(self) -> RetentionSettings:
