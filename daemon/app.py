@@ -33,7 +33,7 @@ from daemon.reporter import Reporter
 from daemon.runtime import loop_lag
 from daemon.runtime.clock_watch import ClockWatch
 from daemon.runtime.nightly_jobs import NightlyJobs
-from daemon.runtime.shutdown import ShutdownLimit
+from daemon.runtime.shutdown_limit import ShutdownLimit
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down

@@ -7,7 +7,7 @@ from functools import partial
 import structlog
 
 from daemon.parts import Parts
-from daemon.runtime.shutdown import side_by_side
+from daemon.runtime.shutdown_limit import side_by_side
 from daemon.runtime.tasks import TaskGroup
 from pipeline.base.background import in_thread, supervised
 from pipeline.base.deadline import Deadline

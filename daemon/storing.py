@@ -15,7 +15,7 @@ from daemon.events.producers import StoredSightings
 from daemon.events.types import StoreStateChanged
 from daemon.plugins.host import Plugins
 from daemon.runtime.metrics import Metrics
-from daemon.runtime.shutdown import side_by_side
+from daemon.runtime.shutdown_limit import side_by_side
 from daemon.runtime.store_health import StoreHealth
 from daemon.store_session import StoreSession, open_session
 from pipeline.base.background import supervised

@@ -15,7 +15,7 @@ from types import FrameType
 import structlog
 
 from daemon.plugins.errors import HeldUpError
-from daemon.runtime.shutdown import ShutdownLimit
+from daemon.runtime.shutdown_limit import ShutdownLimit
 
 log = structlog.get_logger(__name__)
 

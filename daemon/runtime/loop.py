@@ -27,7 +27,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Like asyncio.run, but a plugin can neither end the loop with SystemExit nor delay its end.
 
     Tasks that refuse to be cancelled and threads that hang may remain: `daemon.runtime.signals.leave` ends
-    the process despite them, and `daemon.runtime.shutdown.ShutdownLimit` despite code that blocks the loop.
+    the process despite them, and `daemon.runtime.shutdown_limit.ShutdownLimit` despite code that blocks the
+    loop.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

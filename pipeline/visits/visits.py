@@ -1,5 +1,7 @@
 """The visits at one camera: rates their shots and decides which to post, and when.
 
+A visit is a track, and ends with it: see `pipeline.tracking.tracker`.
+
 Shots are rated in steps of growing cost, each only for shots that can still win: size and position, geometry
 of the landmarks, luma of the pixels, refined landmarks, recognisability.
 """

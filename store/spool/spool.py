@@ -4,8 +4,8 @@ A sighting that `put` accepted survives a kill and a power cut, until `done` or 
 File names sort by capture time. Unreadable files go to the folder `dead`, with the reason
 in a text file.
 
-The queue is bounded by `max_bytes`. Its eviction policy is a setting (`WhenFull`). Each evicted sighting is
-counted; the log has the begin of an overflow, and the number when it ends.
+The queue is bounded by `max_bytes`. Its eviction policy is a setting (`WhenFull`), applied in `index.py`.
+Each evicted sighting is counted; the log has the begin of an overflow, and the number when it ends.
 """
 
 import contextlib

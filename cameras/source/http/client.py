@@ -7,9 +7,9 @@ import httpx
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
+from cameras.source.authentication import Login, challenges
 from cameras.source.connection_limiter import wait_for_turn
 from cameras.source.ffmpeg_errors import NO_LOGIN, certificate_error, connection_error
-from cameras.source.login import Login, challenges
 from cameras.source.tls import unreadable_authorities
 from pipeline.base.tls import client_context
 from pipeline.base.urls import mask_url

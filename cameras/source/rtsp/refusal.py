@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
+from cameras.source.authentication import Challenge
 from cameras.source.ffmpeg_errors import NO_LOGIN
-from cameras.source.login import Challenge
 
 _REASONS = {
     403: Reason.UNAUTHORIZED,

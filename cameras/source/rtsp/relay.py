@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import structlog
 
 from cameras.settings import CameraSettings
-from cameras.source.login import Login, challenges
+from cameras.source.authentication import Login, challenges
 from cameras.source.rtsp.messages import Message, MessageReader
 from cameras.source.rtsp.refusal import UNSUPPORTED_TRANSPORT, Refusal
 from cameras.source.rtsp.route import Route, connect

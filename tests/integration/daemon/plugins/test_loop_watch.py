@@ -14,7 +14,7 @@ from daemon.plugins import loader
 from daemon.plugins.errors import PluginFault
 from daemon.plugins.loop_watch import SIGNAL, LoopWatch
 from daemon.plugins.plugin import Plugin
-from daemon.runtime.shutdown import FORCED_SECONDS, ShutdownLimit
+from daemon.runtime.shutdown_limit import FORCED_SECONDS, ShutdownLimit
 
 LIMIT_SECONDS = 0.2
 
@@ -74,7 +74,7 @@ async def test_a_signal_that_ends_the_process_is_not_broken_off(tmp_path, watch,
         time.sleep(4 * LIMIT_SECONDS)
         handled.append(seconds)
 
-    monkeypatch.setattr("daemon.runtime.shutdown.end_within", end_within)
+    monkeypatch.setattr("daemon.runtime.shutdown_limit.end_within", end_within)
     before = signal.signal(signal.SIGTERM, ShutdownLimit())
     blocker = plugin(tmp_path, "    time.sleep(60)")
     activate = loader.load(blocker)

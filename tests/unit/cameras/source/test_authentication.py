@@ -2,7 +2,7 @@
 
 import pytest
 
-from cameras.source.login import Login, challenges
+from cameras.source.authentication import Login, challenges
 
 
 def authorization(*headers: str, method: str = "GET", uri: str = "/dir/index.html") -> str | None:
