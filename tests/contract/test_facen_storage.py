@@ -314,6 +314,6 @@ def test_the_benchmark_compares_milvus_with_local(milvus: MilvusServer) -> None:
         facend, ["bench", "facens", *options, "--milvus", milvus.url, "--json"], catch_exceptions=False
     )
     rows = {row["figure"]: row for row in json.loads(result.stdout)}
-    assert rows["server: search beside local"]["baseline"] > 0
-    assert rows["server: recall@1 beside exact"]["value"] > 0.9
+    assert rows["server: search vs. local"]["baseline"] > 0
+    assert rows["server: recall@1 vs. exact"]["value"] > 0.9
     assert rows["no ghosts after removals and additions"]["value"] == 1

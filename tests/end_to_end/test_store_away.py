@@ -56,7 +56,7 @@ def test_sightings_wait_for_a_store_that_is_away_and_are_stored_when_it_comes(
     with daemon(settings) as process:
         process.running()
         process.until("a reason", lambda: f"127.0.0.1:{port}" in process.get("/readyz")[1], 30)
-        assert "store.url" in process.status()["store"]["trouble"]
+        assert "the connection is refused" in process.status()["store"]["trouble"]
         with socket.create_server(("127.0.0.1", port)):
             process.until("waiting sightings", lambda: process.status()["spool"]["sightings"] >= 3, 30)
             assert process.get("/readyz")[0] == 503
