@@ -78,7 +78,7 @@ def test_dashboard_alerts_and_pages_are_installed_beside_the_program(tmp_path: P
     named = set(re.findall(r"runbook_url: ([^#\s]+)", (share / "dashboards/rules.yml").read_text()))
     assert named and all((share / page).is_file() for page in named)
     for page in (share / "README.md", *(share / "docs").glob("*.md")):
-        for link in re.findall(r"\]\(([^)#:]+)", page.read_text()):
+        for link in re.findall(r"\]\((?!https?:)([^)#:]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
     environment = {**os.environ, "DESTDIR": str(tmp_path)}
     subprocess.run([SYSTEMD / "uninstall.sh"], check=True, timeout=60, env=environment, capture_output=True)

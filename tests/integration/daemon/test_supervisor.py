@@ -141,7 +141,7 @@ async def test_a_camera_that_is_back_while_its_connection_is_silent_is_opened_an
         await asyncio.sleep(1)
         assert supervisor.status()[0].reconnects == 0
         back = True
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not supervisor.status()[0].reconnects:  # noqa: ASYNC110 - a look from outside
                 await asyncio.sleep(0.05)
         looking_out.cancel()

@@ -90,10 +90,10 @@ class Box:
 def box(store_settings: StoreArguments, tmp_path: Path) -> Box:
     settings = store_settings.settings
     store = {"url": settings.url.get_secret_value(), "database": settings.database}
-    box = Box(
-        store_settings,
-        write_settings(tmp_path, [], store=store, persons={"time_zone": "UTC", "scope": "camera"}),
-    )
+    persons = PersonsSettings(time_zone="UTC", scope="camera")
+    arguments = StoreArguments(settings, persons, store_settings.data_dir)
+    own = persons.model_dump(include={"time_zone", "scope"})
+    box = Box(arguments, write_settings(tmp_path, [], store=store, persons=own))
     box.make_own_user()
     return box
 

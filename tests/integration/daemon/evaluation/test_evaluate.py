@@ -231,7 +231,7 @@ def test_a_calibration_counts_writes_and_draws(people, tmp_path):
     assert [suggestion["carried"] for suggestion in report["suggestions"]] == [False, False]
     assert report["eer"] == 0
     assert len(report["without_face"]) == 1
-    assert tomllib.loads(out.read_text()) == {"persons": {"threshold": "medium"}}
+    assert tomllib.loads(out.read_text()) == {"persons": {"threshold": "auto"}}
     drawn = sorted(path.name for path in out.parent.glob("*.png"))
     assert drawn == [f"own-{name}.png" for name in ("det", "discard", "histogram", "roc")]
     assert all(cv2.imread(str(out.with_name(name))).shape == (640, 900, 3) for name in drawn)

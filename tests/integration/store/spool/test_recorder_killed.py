@@ -89,7 +89,7 @@ async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: St
         faces = await assert_agreement(ctx, user, uploads, ids)
         by_person = {(face["person_id"], face["detector_info"]["visit_id"].split("-")[1]) for face in faces}
         assert len(by_person) == PEOPLE
-        for gallery in ("default", "cam_cam0", "cam_cam1"):
+        for gallery in {"default", *map(ctx.persons.gallery_of, ("cam0", "cam1"))}:
             count = await ctx.faces.count(user, {"gallery": gallery})
             assert await ctx.facens.count(user["_id"], gallery) == count > 0
     assert [path.name for path in folder.rglob("*")] == ["dead"]
