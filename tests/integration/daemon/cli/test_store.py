@@ -19,7 +19,7 @@ from daemon.cli.main import facend
 from daemon.config.service_user import service_user
 from daemon.errors import StartError
 from daemon.runtime import data_folder
-from store import Context, User
+from store import Context, PersonsSettings, User
 from store.observer import UnobservedStore
 from store.spool.codec import encode
 from store.spool.spool import Spool
