@@ -1,7 +1,9 @@
 """Accounts of people who sign in: name, role, the cameras they may see, and a password."""
 
 import asyncio
+import functools
 import re
+import secrets
 from collections.abc import Collection as Names
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -220,12 +222,15 @@ async def _hashed(password: str) -> str:
     return await asyncio.to_thread(_HASH.hash, password)
 
 
-_DUMMY = _HASH.hash("compared where there is no password, so that the time is the same")
+@functools.cache
+def _other_hash() -> str:
+    """Compared where there is no password, so that an unknown name takes the same time."""
+    return _HASH.hash(secrets.token_urlsafe(16))
 
 
 def _matches(password: str, stored: object) -> bool:
-    is_right = _HASH.verify(password[: PASSWORD_LENGTH.stop], stored if isinstance(stored, str) else _DUMMY)
-    return is_right and isinstance(stored, str)
+    compared = stored if isinstance(stored, str) else _other_hash()
+    return _HASH.verify(password[: PASSWORD_LENGTH.stop], compared) and isinstance(stored, str)
 
 
 def _missing(name: str) -> NotFoundError:
