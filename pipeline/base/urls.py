@@ -26,7 +26,12 @@ _NAMING_SEGMENTS = frozenset({"user", "username", "usr", "login"})
 _COMMIT = re.compile(r"/(?:blob|raw|tree|commit)/[0-9a-f]{40}/")
 """The commit in a link to a file of a public repository, such as those of the model packs."""
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
-_IN_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}(?:(?!{_SCHEME}://)[^\r\n])+")
+_REST_OF_LINE = re.compile(rf"{_SCHEME}:[/\\]{{1,2}}[^\r\n]+")
+_NEXT = re.compile(rf"(?<=.){_SCHEME}://")
+_OPEN_LOGIN = re.compile(
+    rf"{_SCHEME}:[/\\]{{1,2}}[^/?#@\s]{{0,512}}(?::(?![0-9]{{1,5}}(?:[/?#,\s]|$))[^@]{{0,512}})?"
+)
+"""The begin of a URL in the middle of its login: what looks like the next URL may be part of a password."""
 _TOKEN = re.compile(r"[^\s\"'<>]*")
 _SENTENCE_END = re.compile(r"[:;,.!?)}\"'`|\\]+$")
 """Punctuation of the text around a URL, which would make its host invalid."""
@@ -109,7 +114,16 @@ def mask_urls(text: str) -> str:
     """Free text with every URL in it masked."""
     if ":/" not in text and ":\\" not in text:
         return text
-    return _IN_LINE.sub(lambda found: _mask_first(found[0]), text)
+    return _REST_OF_LINE.sub(lambda found: _mask_line(found[0]), text)
+
+
+def _mask_line(line: str) -> str:
+    """A line that begins with a URL, with every URL in it masked."""
+    starts, last_at = [0], line.rfind("@")
+    for found in _NEXT.finditer(line):
+        if found.start() > last_at or not _OPEN_LOGIN.fullmatch(line, starts[-1], found.start()):
+            starts.append(found.start())
+    return "".join(_mask_first(line[start:end]) for start, end in pairwise([*starts, len(line)]))
 
 
 def _mask_first(line: str) -> str:

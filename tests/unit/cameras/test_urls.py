@@ -3,7 +3,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
@@ -107,6 +107,7 @@ def test_a_url_with_two_readings_is_refused(url: str) -> None:
 LOGINS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=12)
 
 
+@example("<uab://u>", "<p000://p>", "cam.example", "")
 @given(
     user=LOGINS.map("<u{}u>".format),
     password=LOGINS.map("<p{}p>".format),
