@@ -80,7 +80,7 @@ class Subscription(Generic[E]):
         self._changed.set()
 
     def close(self) -> None:
-        """Accept no more events; iteration ends after the queued ones."""
+        """Stop accepting events; iteration ends after the queued ones."""
         self._closed = True
         self._changed.set()
 

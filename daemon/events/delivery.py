@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import httpx
+
 from daemon.errors import SettingsError
 from daemon.events.bus import EventBus
 from daemon.events.messages import MessageBuilder
@@ -19,8 +21,10 @@ from store.mongo.change_stream import watch
 from store.outbox.deliveries import Deliveries
 from store.outbox.events import EVENTS, Outbox, OutboxEvent
 
-PERSON_EVENTS = {kind.type: kind for kind in (PersonErased, PersonMerged, PersonRenamed, PersonSplit)}
-"""Events that also other processes write; the bus gets them from the outbox."""
+PERSON_EVENTS = {
+    event_class.type: event_class for event_class in (PersonErased, PersonMerged, PersonRenamed, PersonSplit)
+}
+"""Events that other processes write too; the bus gets them from the outbox."""
 
 
 class EventDelivery:
@@ -31,7 +35,7 @@ class EventDelivery:
     ) -> None:
         """
         Raises:
-            SettingsError: a file of authorities cannot be used.
+            SettingsError: a CA file cannot be used.
         """
         self._webhooks = [one for one in webhooks if one.enabled]
         self._targets = {one.name: webhook_target(one) for one in self._webhooks}
@@ -70,23 +74,34 @@ class EventDelivery:
         )
 
     def _publish(self, event: OutboxEvent) -> None:
-        kind = PERSON_EVENTS.get(event.type)
-        if kind is not None and event.person_id is not None:
-            self._events.publish(kind(event.person_id, event.facts.get("other"), at=event.at))
+        event_class = PERSON_EVENTS.get(event.type)
+        if event_class is not None and event.person_id is not None:
+            self._events.publish(event_class(event.person_id, event.facts.get("other"), at=event.at))
 
 
 def webhook_target(webhook: WebhookSettings) -> WebhookTarget:
     """What the sink of a webhook needs.
 
     Raises:
-        SettingsError: the file of authorities cannot be used.
+        SettingsError: no request can be made to the URL, or the CA file cannot be used.
     """
     url = webhook.url.get_secret_value()
+    if not _is_usable(url):
+        raise SettingsError([f"webhooks.{webhook.name}.url: expected a URL to which a request can be made"])
     secrets = (webhook.secret.get_secret_value(), webhook.previous_secret.get_secret_value())
     try:
         tls = client_context(webhook.tls_verify) if url.startswith("https://") else True
     except OSError as error:
         path = ca_file(webhook.tls_verify)
-        problem = f"the authorities' file {path} cannot be used ({error.strerror or error})"
+        problem = f"the CA file {path} cannot be used ({error.strerror or error})"
         raise SettingsError([f"webhooks.{webhook.name}.tls_verify: {problem}"]) from error
     return WebhookTarget(webhook.name, url, tuple(filter(None, secrets)), webhook.timeout_seconds, tls)
+
+
+def _is_usable(url: str) -> bool:
+    """Whether the HTTP client accepts the host, which it decodes, and the port."""
+    try:
+        parsed = httpx.URL(url)
+        return bool(parsed.host) and (parsed.port or 1) < 65536
+    except (httpx.InvalidURL, UnicodeError):
+        return False

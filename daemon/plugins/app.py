@@ -81,7 +81,7 @@ class PluginApp:
     def subscribe(self, function: HookFunction, *types: type[Event]) -> None:
         """Call `function(event)` for each event of these types, which are classes of `daemon.events`.
 
-        Calls are made in the background, one after the other; a slow function misses the oldest events.
+        Calls are made in the background and in order; a slow function misses the oldest events.
 
         Raises:
             ValueError, TypeError: no type is given, one is not a type of events, or the function is none.
@@ -97,7 +97,7 @@ class PluginApp:
         self._subscribers.append(Subscriber(function, types))
 
     def sealed(self) -> "Registered":
-        """Accept no more, and return what was registered."""
+        """Stop accepting registrations, and return those made so far."""
         self._sealed = True
         return Registered(self._rules, self._before, self._after, self._subscribers)
 

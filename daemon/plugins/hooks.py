@@ -1,4 +1,4 @@
-"""Calls the plugins' hooks: before storing, one after the other; with events, in the background."""
+"""Calls the plugins' hooks: in turn before a sighting is stored, and in the background with events."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -143,7 +143,7 @@ def _refused(hook: Hook, refusal: Refuse, sighting: Sighting) -> str:
 
 
 class EventHook:
-    """Calls a plugin's function with the events that it subscribed to, one after the other."""
+    """Calls a plugin's function with the events that it subscribed to, in order."""
 
     def __init__(self, hook: Hook, types: Sequence[type[Event]], payload: Callable[[Any], object]) -> None:
         """`payload` makes the function's argument of an event."""

@@ -47,10 +47,10 @@ class AuditLog:
         address: str = "",
         **details: str | float | bool | None,
     ) -> None:
-        """Add an entry, before its result is shown to the client.
+        """Add an entry. What was read is shown to the client only afterwards.
 
         Raises:
-            StoreError: it could not be stored; what it is about must not be done either.
+            StoreError: it could not be stored.
         """
         document = {
             "_id": ObjectId(),

@@ -1,8 +1,7 @@
-"""Joins the nameless persons that cameras created of somebody before their picture was enrolled.
+"""Merges nameless persons into the people whose pictures were enrolled later.
 
-Cameras search the enrolled people first, so that a visitor is known under the enrolled person from then on.
-Their earlier visits belong to a nameless person, which is merged into the enrolled one where the evidence is
-overwhelming. `facend persons undo` takes it back.
+From the enrolment on, cameras recognise a visitor as the enrolled person. Earlier visits belong to a nameless
+person, which is merged if the evidence is overwhelming. `facend persons undo` undoes the merge.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """The outbox: events that must reach their receivers, kept in MongoDB until they expire.
 
-An event is written in the same step as what it reports. Its id is derived from that, so that a repeated step
-writes no second event. Facts are ids and times only: names and pictures are read when the event is delivered.
+The id of an event is derived from what it reports, so that a repeated step writes no second event. Facts are
+ids, times and outcomes: names and pictures are read when the event is delivered.
 """
 
 import hashlib

@@ -110,6 +110,15 @@ async def test_a_receiver_that_is_away_is_a_retry(case: Callable[[], AbstractCon
         await sink.close()
 
 
+@pytest.mark.parametrize("address", ["xn--", "a..b", "-.example:", "h:0x5"])
+async def test_an_address_without_meaning_is_a_retry(address: str) -> None:
+    """The delivery of the others goes on, and the reason does not show the path."""
+    sink = _webhook_sink(f"http://{address}/password", 5)
+    result = await sink.deliver(event())
+    await sink.close()
+    assert result.retry_class is RetryClass.RETRY and "password" not in result.reason
+
+
 def test_the_message_has_a_schema() -> None:
     """Version 1: every field is described by its type, and unknown fields are refused."""
     schema = EventPayload.model_json_schema()

@@ -18,6 +18,7 @@ import structlog
 
 from cameras.settings import CameraSettings
 from cameras.source.authentication import Login, challenges
+from cameras.source.ffmpeg_errors import connection_error
 from cameras.source.rtsp.messages import Message, MessageReader
 from cameras.source.rtsp.refusal import UNSUPPORTED_TRANSPORT, Refusal
 from cameras.source.rtsp.route import Route, connect
@@ -63,7 +64,11 @@ class RtspRelay:
         self._url = route.url
         self._login = Login(route.user, route.password) if route.user is not None else None
         self._camera = connect(route, settings)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        try:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        except OSError as error:  # such as no free file descriptor
+            self._camera.close()
+            raise connection_error(error, settings) from None
         self._listener.settimeout(settings.connect_timeout_seconds)
         self._ffmpeg: socket.socket | None = None
         # The path is secret, so that no other process can take FFmpeg's place.

@@ -96,7 +96,7 @@ class SinkWorker:
     async def _attempt(self, delivery: Delivery) -> None:
         deliveries, sink = self.route.deliveries, self.route.sink
         if self._off:
-            await deliveries.finish(delivery, "dead", "the receiver wants no more events")
+            await deliveries.finish(delivery, "dead", "the receiver has unsubscribed")
             self._observer.delivery(sink.name, "dead")
             return
         event = await deliveries.event(delivery)
@@ -130,7 +130,7 @@ class SinkWorker:
                 await self._dead(delivery, result.reason)
                 number = await deliveries.give_up_all(result.reason)
                 log.error(
-                    "a sink is switched off until the next start: its receiver wants no more events",
+                    "a sink is switched off until the next start: its receiver has unsubscribed",
                     sink=name,
                     reason=result.reason,
                     events_given_up=number + 1,

@@ -16,7 +16,7 @@ class RetryClass(StrEnum):
     DEAD = auto()
     """The receiver will never take this event; others it may."""
     OFF = auto()
-    """The receiver wants no more events."""
+    """The receiver has unsubscribed."""
 
 
 @dataclass(frozen=True, slots=True)

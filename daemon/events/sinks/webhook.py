@@ -62,12 +62,13 @@ class WebhookSink:
                 ) as response,
             ):
                 return _result(response)
-        except TimeoutError:
-            reason = f"no answer within {self._target.timeout_seconds:g} s"
-        except httpx.TimeoutException:
+        except (TimeoutError, httpx.TimeoutException):
             reason = f"no answer within {self._target.timeout_seconds:g} s"
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        except (httpx.InvalidURL, OSError, UnicodeError) as error:
+            # Of an address that no connection can be made to; the text may hold the URL, which is a secret.
+            reason = type(error).__name__
         return DeliveryResult(RetryClass.RETRY, reason)
 
     async def close(self) -> None:

@@ -61,7 +61,7 @@ async def identify(call: Call) -> Answer:
     strict = given.boolean("strict", False) is True
     threshold, boxes = call.threshold(), given.boxes()
     results: dict[str, Any] = {}
-    live: list[str] = []
+    servers: list[tuple[int, int]] = []
     for face in await call.selected_faces(given.picture("photo"), boxes):
         found: IdentifyResults = await call.ctx.faces.identify(
             call.user, gallery, face, count, threshold, ignore_errors=not strict
@@ -69,7 +69,7 @@ async def identify(call: Call) -> Answer:
         results[objects.box_key(face["bbox"])] = [
             {"confidence": round(one.confidence, 4), "face": call.face(one.face)} for one in found
         ]
-        if found.total_servers is not None:
-            live.append(f"{found.live_server}/{found.total_servers}")
-    headers = {"x-live-servers": min(live)} if live else {}
+        if found.live_server is not None and found.total_servers is not None:
+            servers.append((found.live_server, found.total_servers))
+    headers = {"x-live-servers": "{}/{}".format(*min(servers))} if servers else {}
     return JSONResponse({"results": results}, headers=headers | {"cache-control": "no-store"})

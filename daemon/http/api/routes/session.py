@@ -7,7 +7,7 @@ from daemon.http.api.problems import responses
 from daemon.http.api.security import COOKIE, Anyone, LoginThrottle, address_of, require_same_origin
 from daemon.http.api.services import ServicesDependency
 from daemon.http.errors import HttpError
-from store import AuthenticationError
+from store import AuthenticationError, NotFoundError
 from store.accounts.accounts import Accounts
 from store.accounts.audit import AuditLog
 from store.accounts.credentials import SESSION_MAX, close_session, open_session
@@ -57,7 +57,7 @@ async def sign_in(request: Request, response: Response, login: SignIn, services:
     except AuthenticationError as error:
         throttle.failed(*keys)
         nobody = Principal(services.owner, "nobody", Role.VIEWER, frozenset())
-        await audit.record(nobody, "session.refuse", address=address, name=login.name)
+        await audit.record(nobody, "session.refuse", address=address, name=await _known(accounts, login.name))
         raise HttpError(401, "wrong_password", "name or password are wrong") from error
     throttle.succeeded(*keys)
     await audit.record(account.principal, "session.open", address=address)
@@ -72,6 +72,14 @@ async def sign_in(request: Request, response: Response, login: SignIn, services:
         samesite="strict",
     )
     return _me(account.principal)
+
+
+async def _known(accounts: Accounts, name: str) -> str:
+    """The name if an account has it; otherwise "", because a password may have been typed in its place."""
+    try:
+        return (await accounts.get(name)).name
+    except NotFoundError:
+        return ""
 
 
 @router.get("/session", responses=responses())

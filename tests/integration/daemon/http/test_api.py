@@ -216,6 +216,9 @@ async def test_signing_in_and_out(ctx: Context, http: httpx.AsyncClient, user: U
     login = {"name": "Anna", "password": PASSWORD}
     await client("POST", "/session", 403, json=login, headers={"Origin": "https://evil.example"})
     await client("POST", "/session", 401, json={**login, "password": "wrong password"})
+    await client("POST", "/session", 401, json={"name": "typed in the wrong field", "password": PASSWORD})
+    refused = await ctx.database["audit"].find({"action": "session.refuse"}).to_list(None)
+    assert [one["details"]["name"] for one in refused] == ["anna", ""]
     assert (await client("POST", "/session", json=login))["name"] == "user anna"
     (cookie,) = http.cookies.jar
     assert cookie.has_nonstandard_attr("HttpOnly") and cookie.get_nonstandard_attr("SameSite") == "strict"

@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from daemon.config.settings import Settings
+from daemon.errors import SettingsError
+from daemon.events.delivery import webhook_target
 from daemon.events.sinks.settings import WebhookSettings
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
@@ -62,3 +64,11 @@ def test_two_webhooks_need_two_names() -> None:
 def test_filters(filters: dict[str, object], event: tuple[str, str | None], wanted: bool) -> None:
     """Types and cameras are both required to match where they are set."""
     assert webhook(**filters).wants(*event) is wanted
+
+
+@pytest.mark.parametrize("host", ["h:0x5", "xn--", "127.0.0.1:99999"])
+def test_a_url_to_which_no_request_can_be_made_is_refused(host: str) -> None:
+    """At the start, not at the first delivery; the error does not show the path."""
+    with pytest.raises(SettingsError, match=r"webhooks\.ntfy\.url: expected a URL") as error:
+        webhook_target(webhook(url=f"http://{host}/password"))
+    assert "password" not in str(error.value)
