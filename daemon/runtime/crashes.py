@@ -30,6 +30,7 @@ LATEST = 1e11
 SHOWN_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
+CURRENT_THREAD = "Current thread "
 CAMERA = re.compile(r" in camera (\S+) ([0-9a-f]{16})$", re.MULTILINE)
 """A frame that `CameraSettings.crash_tag` names."""
 
@@ -90,7 +91,7 @@ class CrashNotes:
             return
         if not report:
             return
-        where = report[:SHOWN_CHARACTERS]
+        where = _current_thread_first(report)[:SHOWN_CHARACTERS]
         if not report.startswith(FATAL):
             log.error("the last run hung", where=where)
             return
@@ -128,6 +129,16 @@ class CrashNotes:
         if not self._damage_logged:
             log.warning("the notes of earlier crashes are damaged", path=str(self._blames), reason=reason)
         self._damage_logged = True
+
+
+def _current_thread_first(report: str) -> str:
+    """The report with the stack of the thread that received the signal in front.
+
+    faulthandler writes the newest thread first, so the main thread, whose event loop feeds the watchdog,
+    would be cut off in a process with many threads.
+    """
+    stacks = report.split("\n\n")
+    return "\n\n".join(sorted(stacks, key=lambda stack: not stack.startswith((FATAL, CURRENT_THREAD))))
 
 
 def _blame(noted: object) -> _Blame | None:

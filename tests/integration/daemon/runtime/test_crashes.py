@@ -4,6 +4,7 @@ import faulthandler
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,28 @@ def test_a_camera_whose_hanging_ends_the_process_is_blamed_as_well(tmp_path: Pat
         notes.begin()
         notes.blame(DOOR)
     assert notes.held_seconds(DOOR) > 0
+
+
+def test_the_hung_thread_is_logged_beside_many_others(tmp_path: Path) -> None:
+    """The other threads are newer, and their stacks longer than what is logged."""
+    end = threading.Event()
+
+    def wait(depth: int) -> None:
+        end.wait() if depth == 0 else wait(depth - 1)
+
+    others = [threading.Thread(target=wait, args=(90,)) for _ in range(20)]
+    for thread in others:
+        thread.start()
+    CrashNotes(tmp_path).begin()
+    with (tmp_path / "crash.txt").open("w") as report:
+        faulthandler.dump_traceback(report, all_threads=True)
+    end.set()
+    for thread in others:
+        thread.join()
+    with capture_logs() as lines:
+        CrashNotes(tmp_path).begin()
+    assert lines[0]["where"].startswith("Current thread ")
+    assert "test_the_hung_thread_is_logged" in lines[0]["where"]
 
 
 CRASHING = """
