@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from pipeline.faces.facen import confidence, normalise
 from store.collections.persons import Person
@@ -148,6 +146,10 @@ class PersonEvidence:
         Raises:
             BadValueError: all visits form one cluster.
         """
+        # Their import would slow down each start of the daemon.
+        from scipy.cluster.hierarchy import fcluster, linkage
+        from scipy.spatial.distance import squareform
+
         visits = await self._visits(person_id)
         groups: dict[int, list[int]] = defaultdict(list)
         if len(visits.ids) > 1:
