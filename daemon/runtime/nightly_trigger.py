@@ -13,14 +13,14 @@ class NightlyTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no ty
     """
 
     def __init__(self, at: time, zone: tzinfo) -> None:
-        self._at = at
+        self._at = at.replace(fold=0)  # the earlier one of two equal local times
         self._zone = zone
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """The next time from `now` on, after the previous one."""
         day = now.astimezone(self._zone).date() - timedelta(days=1)
         while True:
-            # The earlier one of two equal local times; its offset is that of the time before the change.
+            # A repeated or skipped local time has the offset from before the change.
             due = datetime.combine(day, self._at, self._zone).astimezone(UTC)
             if due >= now and (previous_fire_time is None or due > previous_fire_time):
                 return due

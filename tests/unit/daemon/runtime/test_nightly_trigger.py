@@ -52,6 +52,12 @@ def test_every_day_runs_a_job_once(at: time, zone: str, start: str) -> None:
     assert all(after - before == timedelta(days=1) for before, after in pairwise(days))
 
 
+def test_the_fold_of_the_time_of_day_is_ignored() -> None:
+    """It would choose the other one of two offsets in a night in which clocks change."""
+    found = runs(time(0, 0, fold=1), "America/Havana", "2026-03-01T12:00", 12)
+    assert len({moment.date() for moment in found}) == len(found) >= 11
+
+
 def test_a_start_between_two_equal_times_does_not_run_a_job_again() -> None:
     """It ran before the restart."""
     now = datetime(2026, 10, 25, 0, 45, tzinfo=UTC)
