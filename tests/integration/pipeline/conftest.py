@@ -1,5 +1,11 @@
 """The default models, loaded once."""
 
-from tests.unit.pipeline.conftest import models
+import pytest
 
-__all__ = ["models"]
+from pipeline.models.engine import Models
+from tests.faces import default_models
+
+
+@pytest.fixture(scope="session")
+def models() -> Models:
+    return default_models()

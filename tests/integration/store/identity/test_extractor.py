@@ -15,8 +15,8 @@ from pipeline.types import Emotions, Picture, Rectangle
 from store import Context, StoreError
 from store.errors import BadValueError, ImageError
 from tests.faces import default_models, models_dir, sample_path, six_people
+from tests.integration.pipeline.faces.test_attributes import averaging_model
 from tests.mongo import StoreArguments
-from tests.unit.pipeline.faces.test_attributes import averaging_model
 
 MAX_PIXELS = 2_000_000
 
