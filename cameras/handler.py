@@ -9,10 +9,10 @@ from cameras.errors import Reason, SourceError
 from cameras.latest_frame import LatestFrame
 from cameras.load.decode_load import DecodeLoad
 from cameras.observer import CameraObserver, CameraStatus
-from cameras.run import SourceRun
 from cameras.settings import CameraSettings
 from cameras.source.crash_tag import with_crash_tag
 from cameras.source.ffmpeg import FFmpegSource
+from cameras.source_run import SourceRun
 from cameras.status.health import CameraHealth
 from cameras.status.stats import CameraStats
 from cameras.status.watchdog import Stall
@@ -21,7 +21,7 @@ from cameras.timing.clock import Stamp, StreamClock
 from cameras.timing.playback import Playback, wait_or_stop
 from cameras.urls import UrlKind
 from pipeline.base.backoff import Backoff
-from pipeline.rate import FrameSampler
+from pipeline.frame_sampler import FrameSampler
 from pipeline.types import Frame
 
 FIRST_PAUSE_SECONDS = 0.5
@@ -267,7 +267,7 @@ class CameraHandler:
             if frames == 1:
                 run.stopping.wait(STILL_SECONDS)
 
-    # cameras.run.RunListener
+    # cameras.source_run.RunListener
     def opened(self, run: SourceRun, info: StreamInfo) -> None:
         with self._lock:
             if not self._is_current(run):

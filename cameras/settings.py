@@ -66,7 +66,7 @@ class CameraSettings(BaseModel):
     transport: Literal["auto", "tcp", "udp"] = "auto"
     """RTSP; auto: TCP, then UDP, and then the one that worked."""
     tls_verify: TlsVerify = True
-    """https and rtsps: whether the camera's certificate is checked, and against which CA file."""
+    """https and rtsps: whether the camera's certificate is checked, and against which CA certificates."""
     loop: bool = False
     """Restart a recording when it ends."""
     speed: Literal["media", "fast"] = "media"

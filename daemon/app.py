@@ -15,8 +15,9 @@ from functools import partial
 import structlog
 from bson import ObjectId
 
+from daemon.components import build_components
 from daemon.config.file_watch import FileWatch
-from daemon.config.rules import threshold
+from daemon.config.person_rules import threshold
 from daemon.config.settings import HttpSettings, Settings
 from daemon.events.bus import EventBus
 from daemon.health import DaemonHealth
@@ -27,17 +28,16 @@ from daemon.http.facenapi.api import FacenApi
 from daemon.http.facenapi.call import WireSettings
 from daemon.http.maintenance import doctor_route, rebuild_route
 from daemon.http.server import application, serving
-from daemon.parts import build_parts
 from daemon.plugins.host import Plugins
 from daemon.reporter import Reporter
-from daemon.runtime import loop_lag
 from daemon.runtime.clock_watch import ClockWatch
+from daemon.runtime.event_loop import measure_lag
 from daemon.runtime.nightly_jobs import NightlyJobs
 from daemon.runtime.shutdown_limit import ShutdownLimit
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from store import Context
 
 log = structlog.get_logger(__name__)
@@ -106,7 +106,7 @@ class Application:
         self._stop.set()
 
     def _build(self) -> None:
-        self._parts = build_parts(
+        self._components = build_components(
             self._settings,
             self._models,
             self._plugins,
@@ -117,44 +117,44 @@ class Application:
             watch=self._file_watch,
         )
         self._health = DaemonHealth(
-            self._parts, self._settings.spool.max_bytes, self._systemd.watchdog_seconds
+            self._components, self._settings.spool.max_bytes, self._systemd.watchdog_seconds
         )
-        self._loop.add_signal_handler(signal.SIGHUP, self._parts.configuration.reload)
+        self._loop.add_signal_handler(signal.SIGHUP, self._components.configuration.reload)
 
     async def _start(self) -> None:
-        parts, start = self._parts, partial(self._tasks.start, endless=True)
-        start(loop_lag.measure(parts.metrics.loop_lag), "event loop lag")
+        components, start = self._components, partial(self._tasks.start, endless=True)
+        start(measure_lag(components.metrics.loop_lag), "event loop lag")
         await self._serve_http()
-        parts.storing.start()
+        components.storing.start()
         nightly_jobs = self._schedule_jobs()
-        parts.jobs.start()
-        parts.analysis.start()
-        start(parts.storing.watch_health(), "store health")
-        start(parts.disks.run(), "free space on disks")
-        start(Reporter(parts, self._health, self._systemd, self.started).run(), "reports")
-        cameras = await parts.configuration.start()
+        components.jobs.start()
+        components.analysis.start()
+        start(components.storing.watch_health(), "store health")
+        start(components.disks.run(), "free space on disks")
+        start(Reporter(components, self._health, self._systemd, self.started).run(), "reports")
+        cameras = await components.configuration.start()
         start(self._apply_changes(), "changed cameras")
-        start(parts.configuration.follow(), "the collection's cameras")
-        start(parts.configuration.renew_leases(), "camera leases")
-        start(parts.supervisor.probe_reachability(), "reachability probe")
-        start(parts.supervisor.refresh_states(), "states of cameras")
-        start(ClockWatch(parts.metrics.clock_stepped).run(), "steps of the clock")
-        start(nightly_jobs.run_missed(parts.storing.opened), "missed nightly jobs")
+        start(components.configuration.follow(), "the collection's cameras")
+        start(components.configuration.renew_leases(), "camera leases")
+        start(components.supervisor.probe_reachability(), "reachability probe")
+        start(components.supervisor.refresh_states(), "states of cameras")
+        start(ClockWatch(components.metrics.clock_stepped).run(), "steps of the clock")
+        start(nightly_jobs.run_missed(components.storing.opened), "missed nightly jobs")
         log.info("facend runs", address=self.address, cameras=cameras, pack=self._models.pack.name)
 
     async def _serve_http(self) -> None:
-        parts, settings = self._parts, self._settings.http
+        components, settings = self._components, self._settings.http
         routes = [
-            doctor_route(parts.upkeep),
-            rebuild_route(parts.upkeep),
+            doctor_route(components.upkeep),
+            rebuild_route(components.upkeep),
             api_route(ApiSources(self._open_store, self._health.report)),
             *self._facen_api().routes(),
             *self._plugins.routes(),
         ]
         token = settings.token.get_secret_value()
-        web = application(parts.metrics.registry, self._health, routes, token, settings.allowed_hosts)
-        connections = Connections(_connection_limits(settings), parts.metrics)
-        parts.metrics.gauges.add("facend_http_connections", lambda: {"": len(connections)})
+        web = application(components.metrics.registry, self._health, routes, token, settings.allowed_hosts)
+        connections = Connections(_connection_limits(settings), components.metrics)
+        components.metrics.gauges.add("facend_http_connections", lambda: {"": len(connections)})
         self.address = await self._http.enter_async_context(
             serving(web, settings.host, settings.port, connections)
         )
@@ -169,11 +169,11 @@ class Application:
 
     def _open_store(self) -> tuple[Context, ObjectId] | None:
         """The context, and the owner of this box's data; None while the store is not open."""
-        session = self._parts.storing.session
+        session = self._components.storing.session
         return None if session is None else (session.ctx, session.owner["_id"])
 
     def _schedule_jobs(self) -> NightlyJobs:
-        settings, jobs, upkeep = self._settings, self._parts.jobs, self._parts.upkeep
+        settings, jobs, upkeep = self._settings, self._components.jobs, self._components.upkeep
         nightly_jobs = NightlyJobs(jobs, lambda: upkeep.job_runs, settings.persons.zone)
         # After each start too: old pictures must not fill the disk while MongoDB does not know the last run.
         nightly_jobs.add("retention", settings.jobs.retention_at, upkeep.retention, after_each_start=True)
@@ -187,7 +187,7 @@ class Application:
 
     async def _apply_changes(self) -> None:
         """Apply changed settings and cameras."""
-        configuration = self._parts.configuration
+        configuration = self._components.configuration
         while True:
             configuration.check_file()
             if configuration.changed.is_set():
@@ -202,7 +202,7 @@ class Application:
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()
-        await shut_down(self._parts, self._tasks, self._http, self._limit.deadline)
+        await shut_down(self._components, self._tasks, self._http, self._limit.deadline)
 
     def _install_signal_handlers(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):

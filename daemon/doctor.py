@@ -19,12 +19,12 @@ from daemon.config.wanted_cameras import WantedCameras
 from daemon.errors import SettingsError, StartError
 from daemon.http import client as daemon_client
 from daemon.http.server import listen
-from daemon.models import fetch_with_progress, models_folder
+from daemon.model_loading import fetch_with_progress, models_folder
 from daemon.runtime import data_folder
 from daemon.runtime.disk_space import GIGABYTE, read_disks
 from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
-from pipeline.models.files import Pack, folder_of, is_present, resolve
+from pipeline.models.pack_files import Pack, folder_of, is_present, resolve
 from store.errors import StoreError
 from store.mongod.program import find_mongod
 

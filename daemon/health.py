@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from daemon.parts import Parts
+from daemon.components import Components
 from daemon.runtime.terminal import count
 from daemon.status import DaemonReport, SpoolReport, StoreReport
 
@@ -18,62 +18,62 @@ STUCK_SECONDS = 30.0
 class DaemonHealth:
     """Implements `daemon.http.server.Health`. Its methods change nothing."""
 
-    def __init__(self, parts: Parts, spool_max_bytes: int, watchdog_seconds: float | None) -> None:
-        self._parts = parts
+    def __init__(self, components: Components, spool_max_bytes: int, watchdog_seconds: float | None) -> None:
+        self._components = components
         self._spool_max_bytes = spool_max_bytes
         self._stuck_seconds = min(STUCK_SECONDS, watchdog_seconds or STUCK_SECONDS)
         self._started_at = datetime.now(UTC)
 
     def stuck(self) -> str:
         """Why the process no longer works; empty if it does."""
-        analysis = self._parts.analysis
+        analysis = self._components.analysis
         silent_seconds = time.monotonic() - analysis.turned_at
         if silent_seconds > self._stuck_seconds:
             return (
                 f"analysis has been busy with one turn for {silent_seconds:.0f} s, "
                 f"that of the camera {analysis.busy_with}"
             )
-        if (hung := self._parts.supervisor.hung()) is None:
+        if (hung := self._components.supervisor.hung()) is None:
             return ""
         camera, seconds = hung
         return f"the thread of the camera {camera.id} has hung for {seconds:.0f} s"
 
     def not_ready(self) -> str:
         """Why sightings cannot be stored at present; empty if they can."""
-        return self._parts.storing.trouble or self._parts.spool.fault or ""
+        return self._components.storing.trouble or self._components.spool.fault or ""
 
     def status(self) -> Mapping[str, Any]:
         return self.report().model_dump()
 
     def report(self) -> DaemonReport:
-        parts = self._parts
+        components = self._components
         return DaemonReport(
             version=version("facend"),
             started_at=self._started_at,
             summary=self.summary(),
-            cameras=parts.configuration.cameras(),
-            configuration=parts.configuration.refused,
+            cameras=components.configuration.cameras(),
+            configuration=components.configuration.refused,
             store=self._store(),
             spool=self._spool(),
-            disks=parts.disks.status(),
-            jobs=parts.jobs.status(),
-            plugins=parts.plugins.status(),
+            disks=components.disks.status(),
+            jobs=components.jobs.status(),
+            plugins=components.plugins.status(),
         )
 
     def summary(self) -> str:
         """One line: the number of cameras in each state, and what is wrong."""
-        parts = self._parts
-        states = Counter(camera.state for camera in parts.supervisor.status())
+        components = self._components
+        states = Counter(camera.state for camera in components.supervisor.status())
         cameras = ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "none"
-        refused = "changed cameras are refused" if any(parts.configuration.refused.values()) else ""
-        dropped = parts.spool.dropped
+        refused = "changed cameras are refused" if any(components.configuration.refused.values()) else ""
+        dropped = components.spool.dropped
         full = f"the spool is full; {count(dropped, 'sighting')} dropped" if dropped else ""
         trouble = self.stuck() or self.not_ready()
-        texts = (f"cameras: {cameras}", trouble, full, refused, parts.disks.trouble)
+        texts = (f"cameras: {cameras}", trouble, full, refused, components.disks.trouble)
         return "; ".join(text for text in texts if text)
 
     def _store(self) -> StoreReport:
-        storing = self._parts.storing
+        storing = self._components.storing
         return StoreReport(
             ready=not storing.trouble,
             trouble=storing.trouble,
@@ -82,7 +82,7 @@ class DaemonHealth:
         )
 
     def _spool(self) -> SpoolReport:
-        spool = self._parts.spool
+        spool = self._components.spool
         return SpoolReport(
             sightings=len(spool),
             bytes=spool.bytes_waiting,
@@ -90,5 +90,5 @@ class DaemonHealth:
             dropped=spool.dropped,
             oldest_seconds=spool.oldest_seconds(),
             fault=spool.fault,
-            set_aside=self._parts.storing.set_aside,
+            set_aside=self._components.storing.set_aside,
         )

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 
+from daemon.components import Components
 from daemon.events.types import BoxStarted
 from daemon.health import DaemonHealth
-from daemon.parts import Parts
 from daemon.runtime.systemd import Systemd
 from pipeline.base.background import in_thread
 
@@ -15,9 +15,11 @@ REPORT_SECONDS = 2.0
 class Reporter:
     """Reports status to systemd, spool faults to the cameras, and hung cameras to the crash notes."""
 
-    def __init__(self, parts: Parts, health: DaemonHealth, systemd: Systemd, started: asyncio.Event) -> None:
+    def __init__(
+        self, components: Components, health: DaemonHealth, systemd: Systemd, started: asyncio.Event
+    ) -> None:
         """`started` is set once the store has been opened."""
-        self._parts = parts
+        self._components = components
         self._health = health
         self._systemd = systemd
         self._started = started
@@ -27,8 +29,8 @@ class Reporter:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            if fault := self._parts.spool.fault:
-                self._parts.supervisor.posting_failed(fault)
+            if fault := self._components.spool.fault:
+                self._components.supervisor.posting_failed(fault)
             self._notify_systemd()
             await self._note_hung_camera()
             pause = self._systemd.interval_seconds(REPORT_SECONDS)
@@ -36,16 +38,16 @@ class Reporter:
                 await asyncio.sleep(pause)
             else:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._parts.storing.opened.wait(), pause)
+                    await asyncio.wait_for(self._components.storing.opened.wait(), pause)
 
     async def _note_hung_camera(self) -> None:
         """Note a camera whose thread hangs: if the watchdog ends the process, the next run knows why."""
-        if (hung := self._parts.supervisor.hung()) is None:
+        if (hung := self._components.supervisor.hung()) is None:
             return
         camera = hung[0]
         if (key := (camera.id, camera.fingerprint)) not in self._noted_hung:
             self._noted_hung.add(key)
-            await in_thread(lambda: self._parts.crashes.blame(camera), "crash notes")
+            await in_thread(lambda: self._components.crashes.blame(camera), "crash notes")
 
     def _notify_systemd(self) -> None:
         """Send status and readiness; the watchdog signal only while nothing is stuck."""
@@ -56,7 +58,7 @@ class Reporter:
                 self._systemd.still_starting(summary)
         if self._started.is_set():
             self._systemd.status(summary)
-        elif self._parts.storing.opened.is_set():
+        elif self._components.storing.opened.is_set():
             self._started.set()
             self._systemd.ready(summary)
-            self._parts.events.publish(BoxStarted())
+            self._components.events.publish(BoxStarted())

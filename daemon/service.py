@@ -10,18 +10,17 @@ from pathlib import Path
 import cv2
 
 from daemon.app import Application
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.file_watch import FileWatch
 from daemon.config.settings import Settings
 from daemon.http.connections import raise_descriptor_limit
-from daemon.models import load_models
-from daemon.runtime import data_folder, logs
-from daemon.runtime import loop as event_loop
+from daemon.model_loading import load_models
+from daemon.runtime import data_folder, event_loop, logs
 from daemon.runtime.disk_space import require_possible_reserve
 from daemon.runtime.signals import STDERR
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.visit_log import VisitLog
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 
 SWITCH_SECONDS = 0.001
 """Switch interval of the interpreter. The default, 5 ms for each busy thread, delays the event loop; see

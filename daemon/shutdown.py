@@ -6,7 +6,7 @@ from functools import partial
 
 import structlog
 
-from daemon.parts import Parts
+from daemon.components import Components
 from daemon.runtime.shutdown_limit import side_by_side
 from daemon.runtime.tasks import TaskGroup
 from pipeline.base.background import in_thread, supervised
@@ -26,42 +26,44 @@ STORE_CLOSE_SECONDS = 4.8
 """Kept for closing the store after all producers of sightings have ended."""
 
 
-async def shut_down(parts: Parts, tasks: TaskGroup, http: AsyncExitStack, deadline: Deadline) -> None:
+async def shut_down(
+    components: Components, tasks: TaskGroup, http: AsyncExitStack, deadline: Deadline
+) -> None:
     """Stop what makes sightings and what uses the store, then the store, all by one deadline."""
     log.info("facend stops")
-    parts.jobs.stop()
+    components.jobs.stop()
     tasks.cancel()
-    frames = supervised(_end_frames(parts, deadline.leaving(MARGIN_SECONDS)), "end of frames")
+    frames = supervised(_end_frames(components, deadline.leaving(MARGIN_SECONDS)), "end of frames")
     first = deadline.leaving(STORE_CLOSE_SECONDS)
     await side_by_side(
         first,
-        storing=_store_the_rest(parts, frames, first.leaving(MARGIN_SECONDS)),
+        storing=_store_the_rest(components, frames, first.leaving(MARGIN_SECONDS)),
         background_tasks=tasks.ended(first.leaving(MARGIN_SECONDS)),
         http=http.aclose(),
     )
-    await parts.storing.close(deadline)
+    await components.storing.close(deadline)
     await asyncio.wait({frames}, timeout=deadline.remaining())
-    await parts.events.close(deadline.at_most(EVENTS_SECONDS).remaining())
-    if left := len(parts.spool):
+    await components.events.close(deadline.at_most(EVENTS_SECONDS).remaining())
+    if left := len(components.spool):
         log.info("sightings wait in the spool for the next start", sightings=left)
 
 
-async def _end_frames(parts: Parts, deadline: Deadline) -> None:
+async def _end_frames(components: Components, deadline: Deadline) -> None:
     """Stop the cameras, and spool the visits in progress; needs no store."""
     await side_by_side(
         deadline,
-        cameras=parts.supervisor.stop(deadline.at_most(CAMERAS_STOP_SECONDS).remaining()),
-        analysis=_end_analysis(parts, deadline),
+        cameras=components.supervisor.stop(deadline.at_most(CAMERAS_STOP_SECONDS).remaining()),
+        analysis=_end_analysis(components, deadline),
     )
 
 
-async def _end_analysis(parts: Parts, deadline: Deadline) -> None:
-    if not await in_thread(partial(parts.analysis.stop, deadline.remaining()), "end of the analysis"):
+async def _end_analysis(components: Components, deadline: Deadline) -> None:
+    if not await in_thread(partial(components.analysis.stop, deadline.remaining()), "end of the analysis"):
         log.warning("the analysis did not end in time; visits in progress are not stored")
 
 
-async def _store_the_rest(parts: Parts, frames: asyncio.Task[None], deadline: Deadline) -> None:
+async def _store_the_rest(components: Components, frames: asyncio.Task[None], deadline: Deadline) -> None:
     """Store the sightings in the spool and the last ones, as far as time allows."""
     await asyncio.wait({frames}, timeout=deadline.remaining())
-    await deadline.wait(parts.stored_cameras.release())
-    await parts.storing.drain(deadline.remaining())
+    await deadline.wait(components.stored_cameras.release())
+    await components.storing.drain(deadline.remaining())

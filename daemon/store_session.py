@@ -12,7 +12,7 @@ from daemon.runtime.metrics import Metrics
 from pipeline.base.background import supervised
 from pipeline.base.deadline import Deadline
 from pipeline.extractor import FaceExtractor
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from store import BadValueError, ConflictError, Context, StoreUnavailableError, Users
 from store.mongo.term_leases import TermLeases
 

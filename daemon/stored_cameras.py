@@ -12,7 +12,7 @@ from store.mongo.term_leases import TermLeases
 
 
 class StoredCameras:
-    """Implements `daemon.configuration.ConfigurationStore`."""
+    """Implements `daemon.live_configuration.CameraAndLeaseStore`."""
 
     def __init__(self, storing: Storing) -> None:
         self._storing = storing

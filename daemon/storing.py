@@ -5,8 +5,8 @@ import contextlib
 
 import structlog
 
-from daemon.config.camera_leases import LeasedSightings
-from daemon.config.rules import recording_settings
+from daemon.camera_leases import LeasedSightings
+from daemon.config.person_rules import recording_settings
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
@@ -21,7 +21,7 @@ from daemon.store_session import StoreSession, open_session
 from pipeline.base.background import supervised
 from pipeline.base.backoff import Backoff
 from pipeline.base.deadline import Deadline
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from store import (
     BadValueError,
     Context,

@@ -18,8 +18,8 @@ from cameras.load.decode_load import DecodeLoad
 from cameras.load.motion import MotionGate
 from cameras.roster import Assignment
 from cameras.settings import CameraSettings
+from cameras.source.connection_hints import ConnectionHints
 from cameras.source.ffmpeg import FFmpegSource
-from cameras.source.memory import StreamMemory
 from cameras.source.reachability import ReachabilityProbe
 from daemon.config.settings import PipelineSettings
 from daemon.events.bus import EventBus
@@ -29,7 +29,7 @@ from daemon.runtime.crashes import CrashNotes
 from daemon.runtime.metrics import Metrics
 from daemon.status import CameraReport
 from pipeline.base.background import in_thread
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages, Watch
 
 log = structlog.get_logger(__name__)
@@ -198,7 +198,7 @@ class Supervisor:
             FFmpegSource,
             in_view=lambda: stages.in_view,
             decode_load=decode_load,
-            memory=StreamMemory(),
+            hints=ConnectionHints(),
         )
         handler = CameraHandler(
             settings,

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import structlog
 
-from daemon.config.rules import evidence_rules, threshold
+from daemon.config.person_rules import evidence_rules, threshold
 from daemon.config.settings import Settings
 from daemon.store_session import StoreSession
 from daemon.storing import Storing
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
 from store.accounts.audit import AuditLog
 from store.facens.sync.diff import entries_listed

@@ -13,7 +13,7 @@ from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess
 from pipeline.faces.refine import refine
 from pipeline.limits import MAX_PIXELS
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.pictures import decode as pictures
 from pipeline.types import Detection, ExtractionFace, Picture, Quality
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from pipeline.extractor import moved, scaled
 from pipeline.faces.orientation import OrientationMonitor
-from pipeline.models.engine import Models
-from pipeline.rate import EARLY_SECONDS, FrameSampler
-from pipeline.tracking.cuts import CutDetector
+from pipeline.frame_sampler import EARLY_SECONDS, FrameSampler
+from pipeline.models.loader import Models
+from pipeline.tracking.scene_cuts import CutDetector
 from pipeline.tracking.search_areas import SearchAreas
 from pipeline.tracking.tracker import Track, Tracker, TrackerSettings
 from pipeline.types import Detection, Frame, PipelineObserver, Rectangle, Scene, Sighting
-from pipeline.visits.appearance import AppearanceMatcher
+from pipeline.visits.appearance_matcher import AppearanceMatcher
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.poster import Poster, timed
 from pipeline.visits.regions import EVERYWHERE, Region

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from pipeline.base.hosts import split_authority
-from pipeline.base.tls import TlsAuthorities
+from pipeline.base.tls import RequiredTlsVerify
 from pipeline.base.urls import split_url
 from store.mongo_url import check_mongodb_url, login_of
 
@@ -100,7 +100,7 @@ class FacensSettings(BaseModel):
 
     url: SecretStr = SecretStr("")
     """Of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
-    tls_verify: TlsAuthorities = True
+    tls_verify: RequiredTlsVerify = True
     """Milvus over https: the authorities that its certificate is checked against."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of shards."""

@@ -22,8 +22,8 @@ from pipeline.errors import ModelError
 from pipeline.extractor import find_faces
 from pipeline.faces.detector import Detector
 from pipeline.inference.onnx_graph import cleaned
-from pipeline.models.engine import Models, load
-from pipeline.models.files import fetch, resolve
+from pipeline.models.loader import Models, load
+from pipeline.models.pack_files import fetch, resolve
 from pipeline.types import ArrayPixels, Detection, Frame, Picture, Rectangle
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

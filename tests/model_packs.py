@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.models.files import resolve
+from pipeline.models.pack_files import resolve
 from pipeline.models.packs import Folder, ModelFile, Pack, Source
 
 CONTENT = b"weights" * 1000

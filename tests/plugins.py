@@ -1,7 +1,8 @@
 """Plugins at work for tests: files in a folder, a real store, real HTTP, a recorder that asks them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,10 @@ from daemon.config.settings import PluginsSettings
 from daemon.events import EventBus
 from daemon.events.producers import StoredSightings
 from daemon.http.server import application, serving
+from daemon.plugins.hook import Hook
 from daemon.plugins.host import Plugins
+from daemon.plugins.plugin import Plugin
+from daemon.plugins.plugin_app import HookFunction
 from daemon.runtime.metrics import Metrics
 from store import Context, User
 from store.spool.recorder import Recorder
@@ -106,3 +110,16 @@ def written(folder: Path, files: Mapping[str, str]) -> Path:
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text)
     return folder
+
+
+def plugin_hook(
+    function: HookFunction,
+    name: str = "plug",
+    seconds: float = 5.0,
+    clock: Callable[[], float] = time.monotonic,
+    where: str = "before",
+) -> Hook:
+    """A hook of an active plugin."""
+    plugin = Plugin(name, None)
+    plugin.activated()
+    return Hook(plugin, where, function, seconds, clock)

@@ -17,7 +17,7 @@ _next_turns: dict[tuple[str, str], float] = {}
 """Monotonic time of the next permitted connection, by camera and URL."""
 
 
-def wait_for_turn(settings: CameraSettings) -> None:
+def wait_to_connect(settings: CameraSettings) -> None:
     """Wait until another connection to the camera is permitted, and count it."""
     key = (settings.id, settings.url)
     while (seconds := _take_turn(key)) > 0:

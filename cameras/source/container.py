@@ -15,7 +15,7 @@ from av.container import InputContainer
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import Phase, to_source_error
-from cameras.source.http.pictures import PictureFile
+from cameras.source.http.jpeg_streams import PictureFile
 from cameras.urls import local_path
 from pipeline.limits import MAX_PIXELS
 

@@ -23,13 +23,13 @@ from cameras.load.decode_load import DecodeLoad
 from cameras.load.keyframe_mode import KeyframeMode
 from cameras.load.lag import LagLimiter
 from cameras.settings import CameraSettings
-from cameras.source.beginning import Beginning
+from cameras.source.connection_hints import ConnectionHints
 from cameras.source.container import DECODER_OPTIONS
 from cameras.source.ffmpeg_errors import Phase, to_source_error
+from cameras.source.first_picture import FirstPictureFilter
 from cameras.source.geometry import Orientation, orientation_of
-from cameras.source.memory import StreamMemory
 from cameras.source.nal import continues_picture
-from cameras.source.opening import OpenStream, open_camera
+from cameras.source.open_camera import OpenStream, open_camera
 from cameras.source.pixels import Converter, DecodedPixels
 from cameras.stream import DecodedFrame, NoFrame, StreamInfo, UndecodedPacket
 from cameras.urls import UrlKind
@@ -48,7 +48,7 @@ class FFmpegSource:
         settings: CameraSettings,
         in_view: Callable[[], bool] = lambda: False,
         decode_load: DecodeLoad | None = None,
-        memory: StreamMemory | None = None,
+        hints: ConnectionHints | None = None,
     ) -> None:
         """Open the stream; blocks as `open_container` does.
 
@@ -60,7 +60,7 @@ class FFmpegSource:
             SourceError: the stream cannot be opened.
         """
         self._settings = settings
-        self._stream = open_camera(settings, memory or StreamMemory())
+        self._stream = open_camera(settings, hints or ConnectionHints())
         container = self._container = self._stream.container
         try:
             self._video = _video_stream(container, settings)
@@ -82,7 +82,7 @@ class FFmpegSource:
         self._aspect_ratio: Fraction | None = None
         """Of a pixel."""
         self._orientation: Orientation | None = None
-        self._beginning: Beginning | None = Beginning(self.info.codec)
+        self._first_picture: FirstPictureFilter | None = FirstPictureFilter(self.info.codec)
         """None after the first sound picture."""
         self._interlaced: VideoFrame | None = None
         """The last frame, if it was interlaced."""
@@ -168,14 +168,16 @@ class FFmpegSource:
 
     # cameras.load.keyframe_mode.Decoder
     def decode(self, packet: "Packet[Stream]", arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:
-        if self._beginning is not None:
-            self._beginning.packet(packet.is_keyframe)
+        if self._first_picture is not None:
+            self._first_picture.packet(packet.is_keyframe)
         frames, seconds = self._timed(packet.decode)
         if frames is None:
             # One damaged packet is no reason to reconnect; the decoder recovers at the next key frame.
-            return [NoFrame(corrupt=True) if self._beginning is None else self._beginning.no_picture()]
+            return [
+                NoFrame(corrupt=True) if self._first_picture is None else self._first_picture.no_picture()
+            ]
         if not frames:
-            waits = self._beginning is not None
+            waits = self._first_picture is not None
             return [NoFrame(corrupt=packet.is_corrupt, awaits_key_frame=waits)]
         return [self._decoded(frame, arrived_at, seconds / len(frames)) for frame in frames]
 
@@ -213,11 +215,11 @@ class FFmpegSource:
 
     def _decoded(self, frame: object, arrived_at: float, seconds: float) -> DecodedFrame | NoFrame:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:
-            return NoFrame(corrupt=True) if self._beginning is None else self._beginning.no_picture()
-        if self._beginning is not None:
-            if not self._beginning.is_sound(frame):
-                return self._beginning.no_picture()
-            self._beginning = None
+            return NoFrame(corrupt=True) if self._first_picture is None else self._first_picture.no_picture()
+        if self._first_picture is not None:
+            if not self._first_picture.is_sound(frame):
+                return self._first_picture.no_picture()
+            self._first_picture = None
         if frame.key_frame or self._orientation is None:
             # Reading it takes longer than the rest of this method.
             self._aspect_ratio, self._orientation = self._read_aspect_ratio(), orientation_of(frame)

@@ -92,7 +92,7 @@ class OnvifCamera:
         return tuple(found)
 
 
-async def services_of(host: str, ports: Sequence[int] = PORTS) -> list[str]:
+async def find_services(host: str, ports: Sequence[int] = PORTS) -> list[str]:
     """Addresses of ONVIF services of a host, `host:port` or URL: those whose ports accept connections.
 
     Raises:

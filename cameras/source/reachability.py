@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from cameras.settings import CameraSettings
-from cameras.source.connection_limiter import wait_for_turn
+from cameras.source.connection_limiter import wait_to_connect
 from cameras.status.watchdog import Stall
 from cameras.urls import UrlKind, host_and_port
 from pipeline.base.background import in_thread
@@ -47,7 +47,7 @@ class ProbedCamera(Protocol):
 
 def is_reachable(settings: CameraSettings) -> bool:
     """Whether the camera answers a request with anything at all; blocks up to a few seconds."""
-    wait_for_turn(settings)
+    wait_to_connect(settings)
     scheme = settings.url.partition(":")[0].lower()
     host, port = host_and_port(settings.url)
     with contextlib.suppress(OSError, UnicodeError), contextlib.ExitStack() as stack:

@@ -9,7 +9,7 @@ import socket
 import ssl
 
 from cameras.settings import CameraSettings
-from cameras.source.connection_limiter import wait_for_turn
+from cameras.source.connection_limiter import wait_to_connect
 from cameras.urls import host_and_port
 from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import ca_file, client_context
@@ -35,8 +35,8 @@ def verification_error(settings: CameraSettings) -> str:
     try:
         context = client_context(settings.tls_verify)
     except OSError as error:
-        return unreadable_authorities(settings, error)
-    wait_for_turn(settings)
+        return unreadable_ca_file(settings, error)
+    wait_to_connect(settings)
     with contextlib.suppress(OSError, UnicodeError):
         address = (host, port or DEFAULT_PORTS[_scheme(settings)])
         with socket.create_connection(address, HANDSHAKE_SECONDS) as connection:
@@ -48,9 +48,11 @@ def verification_error(settings: CameraSettings) -> str:
     return ""
 
 
-def unreadable_authorities(settings: CameraSettings, error: OSError) -> str:
+def unreadable_ca_file(settings: CameraSettings, error: OSError) -> str:
     """Why the authorities cannot be read that the certificate is checked against."""
-    return f"the CA file {ca_file(settings.tls_verify)} cannot be read ({error.strerror or error})"
+    return (
+        f"the CA certificates file {ca_file(settings.tls_verify)} cannot be read ({error.strerror or error})"
+    )
 
 
 def _scheme(settings: CameraSettings) -> str:

@@ -15,7 +15,7 @@ from daemon.benchmarks.camera_clips import Clip
 from daemon.config.settings import PipelineSettings
 from pipeline.faces.alignment import align
 from pipeline.faces.facen import confidence
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages
 from pipeline.types import Facen, Frame, Picture, Sighting, UnobservedPipeline
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cameras.clips.decode_benchmark import DecodeCost, decode
 from daemon.benchmarks.camera_clips import PlayedClip
-from daemon.benchmarks.camera_process import CameraDaemon, DaemonSample, Stored, running
+from daemon.benchmarks.daemon_process import CameraDaemon, DaemonSample, Stored, running
 from daemon.benchmarks.histograms import quantile
 from daemon.errors import StartError
 from daemon.runtime.terminal import count

@@ -9,7 +9,7 @@ from daemon.benchmarks.camera_clips import Clip
 from daemon.benchmarks.camera_recall import Recall, recall
 from daemon.benchmarks.camera_reference import NaiveLoop, ReferenceVisit
 from daemon.benchmarks.camera_runs import Plan, Run, measure
-from daemon.benchmarks.rows import Row
+from daemon.benchmarks.measurements import Row
 from daemon.runtime.terminal import count
 
 KEEPS_UP_SECONDS = 0.5

@@ -13,8 +13,8 @@ import numpy as np
 from bson import ObjectId
 from numpy.typing import NDArray
 
-from daemon.benchmarks.facens_steady import longest_block, measure_steady
-from daemon.benchmarks.rows import Row, fastest_of, least_of
+from daemon.benchmarks.facens_churn import longest_block, measure_churn
+from daemon.benchmarks.measurements import Row, fastest_of, fastest_timings
 from store.facens import FacenStorage, LocalFacens
 from store.facens.engine.gallery_array import Precision
 
@@ -91,7 +91,9 @@ async def measure_local(kind: Distribution, count: int, size: int) -> AsyncItera
         return lambda: asyncio.to_thread(work)
 
     rivals = [("numpy", search_numpy), ("faiss.IndexFlatIP", _faiss(vectors, query))]
-    ours, reading, *others = await least_of([search, *map(threaded, (read, *(work for _, work in rivals)))])
+    ours, reading, *others = await fastest_timings(
+        [search, *map(threaded, (read, *(work for _, work in rivals)))]
+    )
     for (name, _), taken in zip(rivals, others, strict=True):
         yield Row.compare(f"search vs. {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
         yield Row.compare(f"search vs. {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
@@ -110,7 +112,7 @@ async def measure_local(kind: Distribution, count: int, size: int) -> AsyncItera
         yield row
     async for row in _half(owner, vectors, case, storage, search):
         yield row
-    async for row in measure_steady(storage, owner, GALLERY, vectors, case):
+    async for row in measure_churn(storage, owner, GALLERY, vectors, case):
         yield row
 
 
@@ -129,7 +131,7 @@ async def _filtered(
         async def filtered(allowed: NDArray[np.int64] = allowed) -> None:
             await storage.search(owner, GALLERY, query, LIMIT, THRESHOLD, allowed)
 
-        some, all_ = await least_of([filtered, unfiltered], 5)
+        some, all_ = await fastest_timings([filtered, unfiltered], 5)
         name = f"search among {what} vs. all"
         yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
         yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)

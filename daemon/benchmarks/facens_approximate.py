@@ -15,7 +15,7 @@ from daemon.benchmarks.facens import (
     other_pictures,
     random_facens,
 )
-from daemon.benchmarks.rows import Row, least_of
+from daemon.benchmarks.measurements import Row, fastest_timings
 from store.facens import LocalFacens
 
 
@@ -40,7 +40,7 @@ async def measure_approximate(kind: Distribution, count: int, size: int) -> Asyn
     async def search(storage: LocalFacens) -> None:
         await storage.search(owner, GALLERY, next(queries), LIMIT, THRESHOLD)
 
-    some, all_ = await least_of([lambda: search(near), lambda: search(exact)])
+    some, all_ = await fastest_timings([lambda: search(near), lambda: search(exact)])
     name = "approximate: search vs. exact"
     yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
     yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)

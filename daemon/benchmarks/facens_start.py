@@ -8,7 +8,7 @@ from pathlib import Path
 from bson import ObjectId
 
 from daemon.benchmarks.facens import Distribution, random_facens
-from daemon.benchmarks.rows import Row
+from daemon.benchmarks.measurements import Row
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings
 

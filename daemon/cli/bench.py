@@ -15,7 +15,7 @@ from pydantic import SecretStr, ValidationError
 from daemon.benchmarks.facens import Distribution, curves, measure_galleries, measure_local, measure_server
 from daemon.benchmarks.facens_approximate import measure_approximate
 from daemon.benchmarks.facens_start import measure_start
-from daemon.benchmarks.rows import Row, table
+from daemon.benchmarks.measurements import Row, table
 from daemon.cli import secrets as cli_secrets
 from daemon.cli.groups import CommandGroup, LazyCommand
 from daemon.cli.options import json_option

@@ -13,7 +13,7 @@ from daemon.benchmarks.camera_clips import Clip, given_clip, hall_clip, playing
 from daemon.benchmarks.camera_reference import PersonIndex, naive_loop, visits_in
 from daemon.benchmarks.camera_runs import Plan, Run, decoding_limit
 from daemon.benchmarks.cameras import curves, keeps_up, rising, run_rows, sum_rows
-from daemon.benchmarks.rows import Row, table
+from daemon.benchmarks.measurements import Row, table
 from daemon.cli.context import settings_or_defaults
 from daemon.cli.options import json_option, settings_option
 from daemon.cli.output import to_json
@@ -21,10 +21,10 @@ from daemon.config.settings import Settings
 from daemon.demo.clip import DemoClipError
 from daemon.errors import StartError
 from daemon.evaluation.plot import Plot, linear_axis
-from daemon.models import load_models, models_folder
+from daemon.model_loading import load_models, models_folder
 from daemon.runtime import logs
 from daemon.runtime.terminal import count
-from pipeline.models import engine
+from pipeline.models import loader
 
 LIMIT_SECONDS = 5.0
 
@@ -126,7 +126,7 @@ def _measured(
     visits = {clip.path: visits_in(clip, models, settings.pipeline, people) for clip in clips}
     pack = models.pack
     naive = naive_loop(
-        clips[0].path, engine.load(pack, models_folder(settings), cores), settings.pipeline.detect_size
+        clips[0].path, loader.load(pack, models_folder(settings), cores), settings.pipeline.detect_size
     )
     given = settings.models.model_copy(update={"folder": models_folder(settings)})
     interval = limit.frames / limit.key_frames / clips[0].fps

@@ -21,7 +21,7 @@ from daemon.evaluation.discard import DiscardCurve, discard_curve, starting_thre
 from daemon.evaluation.faces import labelled_faces, thresholds_of, without_face
 from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.rates import Point, Roc, roc
-from daemon.models import load_models
+from daemon.model_loading import load_models
 from daemon.runtime.terminal import count
 
 FALSE_ACCEPT_RATES = (1e-3, 1e-4)

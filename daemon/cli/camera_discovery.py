@@ -13,7 +13,7 @@ import click
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source.discovery import find_devices
-from cameras.source.onvif import OnvifCamera, clock_text, query_all, services_of
+from cameras.source.onvif import OnvifCamera, clock_text, find_services, query_all
 from daemon.cli import secrets as cli_secrets
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.options import password_option
@@ -99,7 +99,7 @@ async def _devices(addresses: Sequence[str], login: str, password: str) -> list[
     groups: list[Sequence[str]] = []
     for host in addresses:
         try:
-            groups.append(await services_of(host))
+            groups.append(await find_services(host))
         except SourceError as error:
             found.append(Found(redact_text(host), error=str(error)))
     if not addresses:

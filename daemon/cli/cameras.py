@@ -14,7 +14,7 @@ from daemon.cli.groups import CommandGroup
 from daemon.cli.options import json_option, settings_option
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.camera_documents import SECRETS, plain, read_camera
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError, StartError

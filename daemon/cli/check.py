@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.options import json_option, settings_option
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.runtime.disk_space import require_possible_reserve

@@ -14,7 +14,7 @@ from daemon.cli.options import (
     token_file_option,
     user_option,
 )
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.runtime import data_folder, logs

@@ -15,7 +15,7 @@ from daemon.doctor import Check, check_box
 from daemon.errors import StartError
 from daemon.http import client as daemon_client
 from daemon.http.client import NoAnswerError
-from daemon.models import pack_in_settings
+from daemon.model_loading import pack_in_settings
 from daemon.runtime import data_folder
 from store import Context, Users
 from store.upkeep.doctor.doctor import GRACE, Doctor

@@ -10,9 +10,9 @@ import click
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.output import progress, to_json
 from daemon.cli.store import with_store
-from daemon.config.rules import threshold
+from daemon.config.person_rules import threshold
 from daemon.errors import StartError
-from daemon.models import load_models
+from daemon.model_loading import load_models
 from daemon.runtime import data_folder
 from daemon.runtime.terminal import count
 from pipeline.base.control_characters import visible

@@ -24,11 +24,11 @@ from daemon.evaluation.opencv_faces import opencv_finder
 from daemon.evaluation.scene import ScenePlan, play
 from daemon.evaluation.scene_scores import SceneScores, owners_of_persons, score
 from daemon.evaluation.truth import clips_of, read_junk, read_truth
-from daemon.models import fetch_with_progress, load_models, models_folder
+from daemon.model_loading import fetch_with_progress, load_models, models_folder
 from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
 from pipeline.extractor import FaceExtractor
-from pipeline.models.files import resolve
+from pipeline.models.pack_files import resolve
 from pipeline.visits.best_shot import Posting
 
 

@@ -17,7 +17,7 @@ from daemon.config.settings import Settings
 from daemon.errors import StartError
 from daemon.http import client as daemon_client
 from daemon.http.client import NoAnswerError
-from daemon.models import load_models, pack_in_settings
+from daemon.model_loading import load_models, pack_in_settings
 from daemon.runtime import data_folder
 from daemon.runtime.terminal import count
 from pipeline.base.urls import mask_url

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from daemon.cli.options import json_option, settings_option
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.settings import Settings
 from daemon.errors import StartError
-from daemon.models import fetch_with_progress, models_folder
+from daemon.model_loading import fetch_with_progress, models_folder
 from daemon.runtime import logs
 from pipeline.errors import ModelError
-from pipeline.models.files import Pack, is_present, known_packs, resolve
+from pipeline.models.pack_files import Pack, is_present, known_packs, resolve
 from pipeline.models.thresholds import MatchRate, Thresholds
 from store.settings import PersonsSettings
 

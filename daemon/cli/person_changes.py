@@ -9,12 +9,12 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.persons import person_argument, persons
 from daemon.cli.store import read_rows, with_store
-from daemon.config.rules import evidence_rules
+from daemon.config.person_rules import evidence_rules
 from daemon.errors import StartError
-from daemon.models import models_folder
+from daemon.model_loading import models_folder
 from daemon.runtime.terminal import count
 from pipeline.errors import ModelError
-from pipeline.models.files import Pack, resolve
+from pipeline.models.pack_files import Pack, resolve
 from store import Context, Users
 from store.identity.change_log import Change
 from store.identity.changes import PersonChanges

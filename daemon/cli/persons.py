@@ -13,7 +13,7 @@ from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import known_user, read_rows, read_store, with_store
 from daemon.config.settings import Settings
 from daemon.errors import StartError
-from daemon.models import pack_in_settings
+from daemon.model_loading import pack_in_settings
 from daemon.runtime.terminal import count
 from store import Context, Users
 from store.identity.erasure import Erasure

@@ -16,19 +16,19 @@ from pydantic import ValidationError
 from cameras.errors import SourceError
 from cameras.settings import CameraSettings
 from cameras.source.probe import ProbeResult
-from cameras.source.watch import watch
+from cameras.source.sample_view import sample_view
 from daemon.cli import secrets as cli_secrets
 from daemon.cli.options import json_option, password_option, settings_option
 from daemon.cli.output import echo_table
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError, StartError
-from daemon.models import load_models
+from daemon.model_loading import load_models
 from daemon.runtime import logs
 from pipeline.base.urls import UrlError, joined, mask_url, split_url
 from pipeline.extractor import FaceExtractor
+from pipeline.faces.camera_view import CameraView, judge_view
 from pipeline.faces.quality import PARTS
-from pipeline.faces.view import View, judge_view
 from pipeline.types import ExtractionFace, Picture, Quality, Rectangle
 
 GREEN_BGR, WHITE_BGR = (80, 200, 60), (255, 255, 255)
@@ -117,7 +117,7 @@ def probe_command(
             camera = CameraSettings.model_validate({**_raw(known), **given})
         else:
             camera = CameraSettings.model_validate({"id": "probe", "url": url, **given})
-        seen, interrupted = watch(camera, seconds, INTERVAL_SECONDS, sampler.add)
+        seen, interrupted = sample_view(camera, seconds, INTERVAL_SECONDS, sampler.add)
     except ValidationError as error:
         reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
         raise SettingsError([f"{mask_url(url or place)}: {reasons}"]) from None
@@ -246,7 +246,7 @@ def _region(picture: Picture, box: Rectangle) -> Picture:
 
 
 def _print(
-    report: dict[str, Any], view: View, shown: Sequence[tuple[ExtractionFace, Quality, Picture]]
+    report: dict[str, Any], view: CameraView, shown: Sequence[tuple[ExtractionFace, Quality, Picture]]
 ) -> None:
     for key, value in report.items():
         if key not in ("faces", "view") and value != "":

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from daemon.cli.output import warn_at_end
-from daemon.config.secrets import SecretFault, resolve_references
+from daemon.config.secret_references import SecretFault, resolve_references
 from daemon.errors import StartError
 from pipeline.base.redaction import KNOWN
 from pipeline.base.secret_names import is_secret_name

@@ -7,7 +7,7 @@ from typing import Any
 
 from cameras.settings import CameraSettings
 from daemon.config.camera_secrets import CameraSecrets
-from daemon.config.secrets import SecretError
+from daemon.config.secret_references import SecretError
 from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError
 from pipeline.base.urls import holds_secret

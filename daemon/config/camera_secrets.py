@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from daemon.config.secrets import SecretError, credential
+from daemon.config.secret_references import SecretError, credential
 from pipeline.base.files import make_folder, write_durably
 from pipeline.base.redaction import KNOWN
 

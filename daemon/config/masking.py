@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from daemon.config.secrets import Key
+from daemon.config.secret_references import Key
 from daemon.config.settings import Settings
 from pipeline.base.redaction import redact, redact_options
 from pipeline.base.secret_names import is_secret_name

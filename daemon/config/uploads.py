@@ -18,7 +18,7 @@ async def open_uploads(settings: Settings) -> AsyncIterator[Uploads]:
     """The uploads, open for the block.
 
     Raises:
-        SettingsError: the file of certificate authorities cannot be used.
+        SettingsError: the CA certificates file cannot be used.
     """
     wanted = settings.uploads
     if settings.pictures_folder is not None:
@@ -44,7 +44,5 @@ def _verify(wanted: UploadsSettings) -> ssl.SSLContext | bool:
     try:
         return client_context(wanted.tls_verify)
     except OSError as error:
-        path = ca_file(wanted.tls_verify)
-        raise SettingsError(
-            [f"uploads.tls_verify: the authorities' file {path} cannot be used ({error.strerror or error})"]
-        ) from error
+        problem = f"the CA certificates file {ca_file(wanted.tls_verify)} cannot be used"
+        raise SettingsError([f"uploads.tls_verify: {problem} ({error.strerror or error})"]) from error

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from cameras.settings import CameraSettings
 from daemon.config.masking import name_of_secret
-from daemon.config.secrets import Key
+from daemon.config.secret_references import Key
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError
 from pipeline.base.redaction import KNOWN, redact_text

@@ -15,12 +15,11 @@ from daemon.demo.clip import DemoClipError, make_demo_clip
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
 from daemon.events.types import SightingStored
-from daemon.runtime import data_folder, logs
-from daemon.runtime import loop as event_loop
+from daemon.runtime import data_folder, event_loop, logs
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.visit_log import shown_path, visit_line
 from daemon.service import ready
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 
 CAMERA_ID = "demo"
 

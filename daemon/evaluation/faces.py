@@ -13,7 +13,7 @@ from daemon.evaluation.inputs import LabelledPicture
 from pipeline.errors import PictureError
 from pipeline.extractor import FaceExtractor
 from pipeline.faces import facen
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.pictures import decode as picture_files
 from pipeline.types import Facen, Picture, Rectangle
 

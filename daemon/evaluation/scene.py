@@ -19,7 +19,7 @@ from daemon.evaluation.inputs import InputError
 from daemon.evaluation.lockstep import Lockstep
 from daemon.evaluation.scene_scores import SceneFace
 from daemon.events.bus import EventBus
-from daemon.models import load_models, models_folder
+from daemon.model_loading import load_models, models_folder
 from daemon.plugins.host import Plugins
 from daemon.runtime import data_folder
 from daemon.runtime.metrics import Metrics

@@ -35,7 +35,7 @@ class EventDelivery:
     ) -> None:
         """
         Raises:
-            SettingsError: a CA file cannot be used.
+            SettingsError: a CA certificates file cannot be used.
         """
         self._webhooks = [one for one in webhooks if one.enabled]
         self._targets = {one.name: webhook_target(one) for one in self._webhooks}
@@ -83,7 +83,7 @@ def webhook_target(webhook: WebhookSettings) -> WebhookTarget:
     """What the sink of a webhook needs.
 
     Raises:
-        SettingsError: no request can be made to the URL, or the CA file cannot be used.
+        SettingsError: no request can be made to the URL, or the CA certificates file cannot be used.
     """
     url = webhook.url.get_secret_value()
     if not _is_usable(url):
@@ -93,7 +93,7 @@ def webhook_target(webhook: WebhookSettings) -> WebhookTarget:
         tls = client_context(webhook.tls_verify) if url.startswith("https://") else True
     except OSError as error:
         path = ca_file(webhook.tls_verify)
-        problem = f"the CA file {path} cannot be used ({error.strerror or error})"
+        problem = f"the CA certificates file {path} cannot be used ({error.strerror or error})"
         raise SettingsError([f"webhooks.{webhook.name}.tls_verify: {problem}"]) from error
     return WebhookTarget(webhook.name, url, tuple(filter(None, secrets)), webhook.timeout_seconds, tls)
 

@@ -4,8 +4,8 @@ A plugin imports from here: `from daemon.plugins import BaseHandler, HttpError, 
 """
 
 from daemon.http.errors import HttpError
-from daemon.plugins.app import PluginApp
 from daemon.plugins.errors import Refuse
 from daemon.plugins.handlers import BaseHandler
+from daemon.plugins.plugin_app import PluginApp
 
 __all__ = ["BaseHandler", "HttpError", "PluginApp", "Refuse"]

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from daemon.plugins.errors import OverdueFault, PluginFault, described
-from daemon.runtime.loop import RUNNING_PLUGIN
+from daemon.runtime.event_loop import RUNNING_PLUGIN
 
 CallResult = tuple[Any, BaseException | None]
 """What a plugin's function returned, and what it raised."""

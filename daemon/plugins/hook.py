@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 import structlog
 
-from daemon.plugins.app import HookFunction
 from daemon.plugins.errors import PluginFault, Refuse
 from daemon.plugins.plugin import Plugin
+from daemon.plugins.plugin_app import HookFunction
 
 log = structlog.get_logger(__name__)
 

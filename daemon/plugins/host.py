@@ -10,14 +10,15 @@ from starlette.routing import BaseRoute, Route
 from daemon.config.settings import PluginsSettings
 from daemon.events.bus import EventBus
 from daemon.plugins import loader
-from daemon.plugins.app import HookFunction, PluginApp, Registered
 from daemon.plugins.endpoint import Endpoint
 from daemon.plugins.errors import PluginFault
+from daemon.plugins.event_hooks import EventHook
 from daemon.plugins.hook import Hook
-from daemon.plugins.hooks import EventHook, SightingHooks
 from daemon.plugins.loop_watch import LoopWatch
 from daemon.plugins.plugin import Plugin
+from daemon.plugins.plugin_app import HookFunction, PluginApp, Registered
 from daemon.plugins.routing import Rule
+from daemon.plugins.sighting_hooks import SightingHooks
 from daemon.status import PluginReport
 from pipeline.types import Sighting
 from store import Context, Face, User

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from daemon.runtime.loop import RUNNING_PLUGIN
+from daemon.runtime.event_loop import RUNNING_PLUGIN
 from pipeline.base.background import supervised
 from pipeline.base.deadline import Deadline
 

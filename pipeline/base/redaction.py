@@ -1,7 +1,7 @@
 """The secret detector: everything shown, logged or stored passes it before it leaves the process.
 
 A secret is recognised by its origin (`KNOWN`), by its name (`pipeline.base.secret_names`), by its place in a
-URL (`pipeline.base.urls`), or by the text around it (`pipeline.base.free_text`).
+URL (`pipeline.base.urls`), or by the text around it (`pipeline.base.secrets_in_text`).
 """
 
 import json
@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from pipeline.base.free_text import cut, hide_user_info, hide_values
 from pipeline.base.secret_names import is_secret_name
+from pipeline.base.secrets_in_text import cut, hide_user_info, hide_values
 from pipeline.base.urls import HIDDEN, holds_secret, looks_random, mask_url, mask_urls, origin
 
 SHORTEST_KNOWN = 8

@@ -31,7 +31,7 @@ def _checked(value: object, *, switch_off: bool) -> object:
 TlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=True))]
 """True: verify against the system's authorities; a path: against those in the file; False: do not verify."""
 
-TlsAuthorities = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=False))]
+RequiredTlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=False))]
 """The same without False."""
 
 

@@ -3,7 +3,7 @@
 Confidence is (1 + cosine) / 2: 0 for opposite vectors, 0.5 for unrelated ones, 1 for
 equal ones, monotone in the cosine, and the same formula for every model pack. What a
 confidence means (its false accept rate) differs from pack to pack and stands with the
-pack's thresholds in `pipeline.models.files`.
+pack's thresholds in `pipeline.models.pack_files`.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Downloads a model file from one source. The content is not trusted; `pipeline.models.files` checks the
+"""Downloads a model file from one source. The content is not trusted; `pipeline.models.pack_files` checks the
 digest."""
 
 import http.client

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.errors import PictureError
-from pipeline.pictures.exif import check_info
-from pipeline.pictures.formats import name_unread
-from pipeline.pictures.memory import MEMORY
-from pipeline.pictures.structure import check_structure, decoding_cost
+from pipeline.pictures.decode_limits import check_structure, decoding_cost
+from pipeline.pictures.exif_limits import check_info
+from pipeline.pictures.memory_budget import MEMORY
+from pipeline.pictures.unsupported_formats import name_unread
 from pipeline.types import Picture
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.pictures import decode as pictures
 from pipeline.types import FaceAttributes, Facen, Frame, Picture, PipelineObserver, Sighting, StartedVisit
 from pipeline.visits.best_shot import Shot, ShotOutcome

@@ -19,7 +19,7 @@ from pipeline.faces.detector import Detector
 from pipeline.faces.quality import assess, bound, pose
 from pipeline.faces.recognisability import limit_of
 from pipeline.faces.refine import refine
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.tracking.appearance_cache import AppearanceCache
 from pipeline.tracking.tracker import Track
 from pipeline.types import Detection, EndedVisit, Frame, PipelineObserver, Quality

@@ -30,7 +30,7 @@ from daemon.benchmarks.camera_clips import BIT_RATE, FPS, HEIGHT, KEY_FRAME_SECO
 from daemon.benchmarks.camera_reference import analyse_naively
 from daemon.config.settings import PipelineSettings
 from daemon.demo.clip import sample_picture
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages
 from pipeline.types import Frame, Picture, Scene, UnobservedPipeline
 from pipeline.visits.best_shot import Posting

@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 from bson import ObjectId
 
-from daemon.runtime import loop_lag
+from daemon.runtime.event_loop import measure_lag
 from daemon.service import SWITCH_SECONDS
 from pipeline.faces.facen import encode
 from store import Context, StoreSettings, User
@@ -40,7 +40,7 @@ async def measure(persons: int, references: int, size: int) -> list[Row]:
             await ctx.galleries.ensure(user, REFERENCES)
             looks = await fill(ctx, user, persons, references, size)
             late: list[float] = []
-            lag = asyncio.create_task(loop_lag.measure(late.append, EVERY_SECONDS))
+            lag = asyncio.create_task(measure_lag(late.append, EVERY_SECONDS))
             before, since, own = peak_mib(), perf_counter(), process_time()
             evidence = PersonEvidence(ctx, user, RULES, ReferenceRules())
             found = [proposal async for proposal in evidence.find_proposals()]

@@ -27,7 +27,7 @@ from daemon.evaluation.truth import Junk, Truth, clips_of, read_junk, read_truth
 from pipeline.extractor import scaled
 from pipeline.faces.recognisability import aligned_score
 from pipeline.faces.refine import refine
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.types import Picture, Rectangle
 from tests.faces import default_models
 

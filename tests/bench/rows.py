@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 from time import perf_counter
 
-from daemon.benchmarks.rows import Row, table
+from daemon.benchmarks.measurements import Row, table
 
 
 def arguments(what: str) -> argparse.ArgumentParser:

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.faces.alignment import align
 from pipeline.faces.refine import refine
-from pipeline.models.engine import Models, load
-from pipeline.models.files import resolve
+from pipeline.models.loader import Models, load
+from pipeline.models.pack_files import resolve
 from pipeline.types import Detection, Picture
 from tests.faces import default_models, models_dir, portrait, scrfd_directory, six_faces, six_people
 

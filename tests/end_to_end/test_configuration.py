@@ -12,7 +12,7 @@ from cameras.clips.write import write_clip
 from daemon.cli import main as cli
 from daemon.cli.context import CommandContext
 from daemon.cli.store import with_store
-from daemon.config.file import load
+from daemon.config.settings_file import load
 from daemon.errors import StartError
 from tests.clips import moving_pictures
 from tests.daemon_process import Daemon, daemon, free_port, write_settings

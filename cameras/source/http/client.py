@@ -8,9 +8,9 @@ import httpx
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.authentication import Login, challenges
-from cameras.source.connection_limiter import wait_for_turn
+from cameras.source.connection_limiter import wait_to_connect
 from cameras.source.ffmpeg_errors import NO_LOGIN, certificate_error, connection_error
-from cameras.source.tls import unreadable_authorities
+from cameras.source.tls import unreadable_ca_file
 from pipeline.base.tls import client_context
 from pipeline.base.urls import mask_url
 
@@ -41,7 +41,7 @@ class HttpClient:
         try:
             context = client_context(settings.tls_verify)
         except OSError as error:
-            raise certificate_error(settings, unreadable_authorities(settings, error)) from None
+            raise certificate_error(settings, unreadable_ca_file(settings, error)) from None
         self._client = httpx.Client(verify=context, trust_env=False, headers={"Accept-Encoding": "identity"})
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class HttpClient:
 
     def _send(self, headers: dict[str, str]) -> httpx.Response:
         if not self._keeps_connection:
-            wait_for_turn(self._settings)
+            wait_to_connect(self._settings)
         login = None
         if self._login is not None:
             login = self._login.authorization("GET", self.url.raw_path.decode("ascii"))

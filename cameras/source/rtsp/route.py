@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.ffmpeg_errors import certificate_error, connection_error
-from cameras.source.tls import unreadable_authorities
+from cameras.source.tls import unreadable_ca_file
 from cameras.urls import UrlKind, host_and_port, kind_of
 from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import client_context
@@ -77,7 +77,7 @@ def connect(route: Route, settings: CameraSettings) -> socket.socket:
         try:
             context = client_context(settings.tls_verify)
         except OSError as error:
-            raise certificate_error(settings, unreadable_authorities(settings, error)) from None
+            raise certificate_error(settings, unreadable_ca_file(settings, error)) from None
     try:
         connection = socket.create_connection(
             (host, port or DEFAULT_PORTS[scheme]), settings.connect_timeout_seconds

@@ -17,12 +17,12 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from cameras.settings import CameraSettings
 from cameras.urls import UrlKind, host_of
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.camera_documents import read_cameras
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.collection_cameras import read_copy
 from daemon.config.masking import masked
-from daemon.config.secrets import SecretError
+from daemon.config.secret_references import SecretError
 from daemon.config.service_user import own_token
 from daemon.config.validation import validate, validate_camera
 from daemon.errors import SettingsError, StartError

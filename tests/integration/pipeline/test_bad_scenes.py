@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.types import Frame, Picture, Sighting, UnobservedPipeline
 from tests.faces import empty, frame, placed, portrait, walk, wall

@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.errors import PictureError
 from pipeline.extractor import FaceExtractor
 from pipeline.faces.facen import decode
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from tests.faces import portrait, sample_path, six_faces
 
 

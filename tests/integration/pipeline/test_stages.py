@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.faces.detector import Detector
 from pipeline.faces.facen import confidence
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.types import (
     ArrayPixels,

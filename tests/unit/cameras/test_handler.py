@@ -34,7 +34,7 @@ from tests.scripted_camera import (
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds on the workers' clock; it stands still unless the test moves it."""
     seconds = [0.0]
-    for module in ("cameras.run", "cameras.status.watchdog"):
+    for module in ("cameras.source_run", "cameras.status.watchdog"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: seconds[0]))
     return seconds
 

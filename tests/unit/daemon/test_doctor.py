@@ -15,7 +15,7 @@ from cameras.clips.write import write_clip
 from cameras.observer import CameraState
 from cameras.settings import CameraSettings
 from daemon.cli.check import check
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.camera_documents import to_document
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.settings import Settings

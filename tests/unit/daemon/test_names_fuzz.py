@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from cameras.settings import CameraSettings
 from daemon.config.camera_secrets import CameraSecrets
-from daemon.config.secrets import SecretError
+from daemon.config.secret_references import SecretError
 from store.collections.cameras import ID
 from store.collections.galleries import checked_name
 from store.collections.server_faces import ServerFaces

@@ -17,8 +17,8 @@ CAMERAS = [CameraSettings.model_validate({"id": name, "url": "rtsp://10.0.0.7/ma
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Any:
-    """Parts of a daemon in which two cameras hang, each reported in turn."""
+def components(tmp_path: Path) -> Any:
+    """Components of a daemon in which two cameras hang, each reported in turn."""
     turn = iter(range(1000))
     return SimpleNamespace(
         analysis=SimpleNamespace(turned_at=float("inf"), busy_with=""),
@@ -27,9 +27,9 @@ def parts(tmp_path: Path) -> Any:
     )
 
 
-def test_health_checks_write_nothing(parts: Any, tmp_path: Path) -> None:
+def test_health_checks_write_nothing(components: Any, tmp_path: Path) -> None:
     """However often they run, and whichever camera hangs."""
-    health = DaemonHealth(parts, 1_000_000, None)
+    health = DaemonHealth(components, 1_000_000, None)
     assert {health.stuck() for _ in range(10)} == {
         "the thread of the camera a has hung for 99 s",
         "the thread of the camera b has hung for 99 s",
@@ -37,12 +37,12 @@ def test_health_checks_write_nothing(parts: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_hung_camera_is_noted_once(parts: Any, tmp_path: Path) -> None:
+def test_each_hung_camera_is_noted_once(components: Any, tmp_path: Path) -> None:
     """A note is written when a camera is first found to hang, not in later reports."""
-    health = DaemonHealth(parts, 1_000_000, None)
+    health = DaemonHealth(components, 1_000_000, None)
 
     async def report() -> None:
-        reporter = Reporter(parts, health, Systemd(), asyncio.Event())
+        reporter = Reporter(components, health, Systemd(), asyncio.Event())
         for _ in range(10):
             await reporter._note_hung_camera()
 

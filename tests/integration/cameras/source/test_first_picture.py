@@ -34,7 +34,7 @@ def waited_seconds(handler: CameraHandler) -> int:
 
 def test_a_camera_with_rare_key_frames_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over one connection, longer than a first picture may take otherwise; the detail says what to do."""
-    monkeypatch.setattr("cameras.run.FIRST_PICTURE_SECONDS", 1.0)
+    monkeypatch.setattr("cameras.source_run.FIRST_PICTURE_SECONDS", 1.0)
     between = encoded_pictures(count=200, key_interval=200)[1:]
     with scripted_rtsp(pictures=[*between, *encoded_pictures()]) as server:
         handler = CameraHandler(camera(server), LatestFrame("hall"), UnobservedCamera())

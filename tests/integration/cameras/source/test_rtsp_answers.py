@@ -15,8 +15,8 @@ from cameras.handler import CameraHandler
 from cameras.latest_frame import LatestFrame
 from cameras.observer import UnobservedCamera
 from cameras.settings import CameraSettings
+from cameras.source.connection_hints import ConnectionHints
 from cameras.source.ffmpeg import FFmpegSource
-from cameras.source.memory import StreamMemory
 from cameras.stream import DecodedFrame
 from tests.scripted_rtsp import SDP, Answer, Request, Script, ScriptedRtsp, scripted_rtsp
 
@@ -31,18 +31,18 @@ def camera(url: str, **settings: object) -> CameraSettings:
     return CameraSettings.model_validate({"id": "hall", "url": url, **timeouts, **settings})
 
 
-def opened(settings: CameraSettings, memory: StreamMemory | None = None, frames: int = 3) -> FFmpegSource:
+def opened(settings: CameraSettings, hints: ConnectionHints | None = None, frames: int = 3) -> FFmpegSource:
     """A source that has delivered frames."""
-    source = FFmpegSource(settings, memory=memory)
+    source = FFmpegSource(settings, hints=hints)
     with closing(source):
         found = (item for item in source.frames() if isinstance(item, DecodedFrame))
         assert len(list(itertools.islice(found, frames))) == frames
     return source
 
 
-def failure(settings: CameraSettings, memory: StreamMemory | None = None) -> SourceError:
+def failure(settings: CameraSettings, hints: ConnectionHints | None = None) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        FFmpegSource(settings, memory=memory)
+        FFmpegSource(settings, hints=hints)
     return caught.value
 
 
@@ -130,12 +130,12 @@ def refuses(transport: str) -> Script:
 @pytest.mark.parametrize(("refused", "works"), [("tcp", "udp"), ("udp", "tcp")])
 def test_auto_finds_the_transport_that_works_and_remembers_it(refused: str, works: str) -> None:
     """The second connection tries only that one."""
-    memory = StreamMemory(transport="udp" if refused == "udp" else "tcp")
+    hints = ConnectionHints(transport="udp" if refused == "udp" else "tcp")
     with scripted_rtsp(refuses(refused)) as server:
-        opened(camera(server.url()), memory)
-        assert memory.transport == works
+        opened(camera(server.url()), hints)
+        assert hints.transport == works
         server.requests.clear()
-        opened(camera(server.url()), memory)
+        opened(camera(server.url()), hints)
         assert server.methods().count("SETUP") == 1
 
 
@@ -166,11 +166,11 @@ def test_the_payload_type_that_arrives_is_read() -> None:
     sdp = SDP.replace(
         "RTP/AVP 96\r\n", "RTP/AVP 98 96 97\r\na=rtpmap:98 H265/90000\r\na=rtpmap:97 rtx/90000\r\n"
     )
-    memory = StreamMemory()
+    hints = ConnectionHints()
     with scripted_rtsp(sdp=sdp) as server:
-        opened(camera(server.url()), memory)
+        opened(camera(server.url()), hints)
         before = len(server.connected_at)
-        opened(camera(server.url()), memory)
+        opened(camera(server.url()), hints)
         assert (before, len(server.connected_at)) == (2, 3)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cameras.errors import Reason, SourceError
 from cameras.source.discovery import find_devices
-from cameras.source.onvif import OnvifCamera, query, query_all, services_of
+from cameras.source.onvif import OnvifCamera, find_services, query, query_all
 from tests.daemon_process import FACEND, write_settings
 from tests.virtual_onvif_camera import virtual_camera
 
@@ -31,7 +31,7 @@ def test_a_camera_answers_the_search(camera: int) -> None:
 
 async def test_a_camera_says_what_it_is_and_what_it_streams(camera: int) -> None:
     """Device, profiles, stream URLs, a recommendation, and its clock."""
-    (service,) = await services_of(f"127.0.0.1:{camera}")
+    (service,) = await find_services(f"127.0.0.1:{camera}")
     found = await query(service, "admin", PASSWORD)
     assert (found.manufacturer, found.model, found.serial) == ("PythonCam", "VirtualCam-1", "PY-004711")
     assert [(one.codec, one.width, one.height, one.fps) for one in found.profiles] == [
@@ -67,9 +67,9 @@ async def test_a_refused_login_is_not_tried_at_another_service(camera: int) -> N
 async def test_a_host_without_onvif_is_one_error() -> None:
     """No open port, an invalid name, and a server that speaks something else."""
     with pytest.raises(SourceError, match="no ONVIF port is open"):
-        await services_of("127.0.0.1:1")
+        await find_services("127.0.0.1:1")
     with pytest.raises(SourceError, match="host"):
-        await services_of("a b")
+        await find_services("a b")
     with pytest.raises(SourceError, match="no ONVIF service answers"):
         await query("http://127.0.0.1:1/onvif/device_service")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from cameras.settings import CameraSettings
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.masking import masked
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.faces.quality import Pose, assess, bound, pose
 from pipeline.faces.refine import refine
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.types import Picture, Quality
 from tests.faces import portrait, wall
 

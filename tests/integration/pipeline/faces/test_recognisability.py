@@ -9,7 +9,7 @@ import pytest
 from pipeline.faces.quality import assess
 from pipeline.faces.recognisability import LIMIT, limit_of
 from pipeline.faces.refine import refine
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.types import Detection, Picture, Quality
 from tests.faces import placed, portrait, wall
 

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.inference.onnx_graph import cleaned
 from pipeline.inference.runtime import OnnxRuntime
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from tests.faces import models_dir
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ModelError
 from pipeline.inference.runtime import Tensor
-from pipeline.models.engine import Models, load
+from pipeline.models.loader import Models, load
 from pipeline.models.packs import Engine
 from tests.faces import models_dir
 

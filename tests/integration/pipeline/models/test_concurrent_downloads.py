@@ -5,7 +5,7 @@ import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.models.files import fetch, resolve
+from pipeline.models.pack_files import fetch, resolve
 from pipeline.models.packs import Folder, ModelFile
 
 CONTENT = b"weights" * 1000

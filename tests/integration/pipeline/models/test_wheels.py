@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models.files import fetch
+from pipeline.models.pack_files import fetch
 from pipeline.models.packs import ModelFile, WheelMember
 from tests.model_packs import CONTENT, DIGEST, pack_of
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.alignment import align
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.types import Rectangle
 from tests.faces import models_dir, sample_path, six_people
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.faces.detector import Detector
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.tracking.appearance_cache import AppearanceCache, face_thumbnail
 from pipeline.types import Detection, Picture, Rectangle
 from pipeline.visits.best_shot import BestShot, Posting

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.detector import Detector
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from pipeline.stages import CameraStages, StageSettings
 from pipeline.tracking.search_areas import SearchArea, SearchAreas
 from pipeline.types import Detection, Frame, Picture, Rectangle, Scene, Sighting, UnobservedPipeline

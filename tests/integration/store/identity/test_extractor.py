@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.extractor import FaceExtractor
-from pipeline.models.engine import load
+from pipeline.models.loader import load
 from pipeline.types import Emotions, Picture, Rectangle
 from store import Context, StoreError
 from store.errors import BadValueError, ImageError

@@ -25,7 +25,7 @@ async def test_the_upload_servers_certificate_is_checked(tmp_path):
                 with pytest.raises(UploadError, match="CERTIFICATE_VERIFY_FAILED"):
                     await fetched(url, trusted)
             with pytest.raises(
-                SettingsError, match=r"uploads\.tls_verify: the authorities' file .* cannot be used"
+                SettingsError, match=r"uploads\.tls_verify: the CA certificates file .* cannot be used"
             ):
                 await fetched(url, str(tmp_path / "missing.pem"))
         with tls_server(authority.of_another_host, port) as tls_port:

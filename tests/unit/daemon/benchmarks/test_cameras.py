@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from daemon.benchmarks.camera_clips import Clip, PlayedClip
-from daemon.benchmarks.camera_process import DaemonSample, Stored
 from daemon.benchmarks.camera_recall import recall
 from daemon.benchmarks.camera_reference import ReferenceVisit
 from daemon.benchmarks.camera_runs import Plan, Run
 from daemon.benchmarks.cameras import keeps_up, rising
+from daemon.benchmarks.daemon_process import DaemonSample, Stored
 
 CLIP = Clip(Path("hall.mp4"), 25.0, 20.0, ())
 PLAN = Plan(lambda camera: PlayedClip(CLIP, CLIP.path, (0.0, 8.0)[camera % 2]), 30.0, {}, {})

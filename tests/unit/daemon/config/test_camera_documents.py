@@ -13,7 +13,7 @@ import pytest
 from daemon.config.camera_documents import misspelt, read_camera, read_cameras, to_document
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.collection_cameras import CollectionCameras, read_copy
-from daemon.config.secrets import SecretError
+from daemon.config.secret_references import SecretError
 from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError
 

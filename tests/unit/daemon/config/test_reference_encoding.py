@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.config.secrets import resolve_references
+from daemon.config.secret_references import resolve_references
 from pipeline.base.urls import split_url
 from store.mongo_url import check_mongodb_url
 

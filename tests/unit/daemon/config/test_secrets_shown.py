@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 import structlog
 
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.errors import SettingsError
 from daemon.runtime import logs
 from pipeline.base.redaction import redact

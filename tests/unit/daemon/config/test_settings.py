@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from cameras.settings import CameraSettings
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.settings import HttpSettings, JobsSettings, Settings
 from daemon.events.sinks.settings import WebhookSettings
 from pipeline.visits.best_shot import Posting

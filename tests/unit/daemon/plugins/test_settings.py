@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import file as settings_file
+from daemon.config import settings_file
 from daemon.config.masking import masked
 from daemon.errors import SettingsError
 

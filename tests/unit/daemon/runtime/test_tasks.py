@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from daemon.plugins.calls import Caller
-from daemon.runtime.loop import RUNNING_PLUGIN
+from daemon.runtime.event_loop import RUNNING_PLUGIN
 from daemon.runtime.shutdown_limit import side_by_side
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from pipeline.base.deadline import Deadline

@@ -1,0 +1,71 @@
+"""Pictures of a web server as one stream that FFmpeg reads: motion JPEG, or a snapshot that is polled."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+import httpx
+
+from cameras.errors import Reason, SourceError
+from cameras.settings import CameraSettings
+from cameras.source.http.client import HttpClient
+from cameras.source.http.jpeg_splitter import JpegSplitter
+
+BOUNDARY = b"picture"
+
+
+def motion_jpeg(client: HttpClient, response: httpx.Response) -> Iterator[bytes]:
+    """The pictures of a response as they arrive. Raises SourceError."""
+    splitter = JpegSplitter()
+    for chunk in client.chunks(response):
+        yield from splitter.feed(chunk)
+
+
+def snapshots(
+    client: HttpClient, response: httpx.Response, picture: bytes, settings: CameraSettings
+) -> Iterator[bytes]:
+    """The pictures of a URL that is requested every interval_seconds; the first one was read from a response.
+
+    A picture that has not changed since is repeated. Raises SourceError.
+    """
+    due = time.monotonic()
+    headers = _conditions(response)
+    while True:
+        yield picture
+        # After a delay, the next one is not early.
+        now = time.monotonic()
+        due = max(due + settings.interval_seconds, now)
+        time.sleep(due - now)
+        response = client.get(headers)
+        if response.status_code == 304:
+            continue
+        found = list(motion_jpeg(client, response))
+        if not found:
+            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the answer is no JPEG picture")
+        picture, headers = found[-1], _conditions(response)
+
+
+def _conditions(response: httpx.Response) -> dict[str, str]:
+    """Headers that ask for a picture only if it has changed."""
+    names = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
+    return {asked: response.headers[name] for name, asked in names.items() if name in response.headers}
+
+
+class PictureFile:
+    """A clean multipart stream of pictures, as a file that FFmpeg reads."""
+
+    def __init__(self, pictures: Iterable[bytes]) -> None:
+        self._parts = self._as_parts(pictures)
+        self._left = b""
+
+    def read(self, size: int) -> bytes:
+        """Up to this many bytes; none at the end. Raises SourceError."""
+        if not self._left:
+            self._left = next(self._parts, b"")
+        data, self._left = self._left[:size], self._left[size:]
+        return data
+
+    @staticmethod
+    def _as_parts(pictures: Iterable[bytes]) -> Iterator[bytes]:
+        for picture in pictures:
+            head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+            yield head % (BOUNDARY, len(picture)) + picture + b"\r\n"
