@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.models.engine import Models
+from pipeline.models.loader import Models
 from tests.faces import default_models
 
 
