@@ -30,9 +30,9 @@ class StoreSession:
 
 @asynccontextmanager
 async def open_session(
-    settings: Settings, models: Models, metrics: Metrics, closing: Callable[[], Deadline]
+    settings: Settings, models: Models, metrics: Metrics, close_deadline: Callable[[], Deadline]
 ) -> AsyncIterator[StoreSession]:
-    """Open the store; at the end it is closed by the deadline that `closing` returns.
+    """Open the store; at the end it is closed by the deadline that `close_deadline` returns.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -42,9 +42,9 @@ async def open_session(
         extractor=FaceExtractor(models, settings.pipeline.max_pixels),
         facen_size=models.pack.facen_size,
         pack=models.pack.name,
-        fill=True,
+        load_facens=True,
         observer=metrics,
-        closing=closing,
+        close_deadline=close_deadline,
     ) as ctx:
         owner = await _owner(ctx, settings)
         box_id = await ctx.locations.box_id()

@@ -43,9 +43,11 @@ class FaceExtractor:
         Raises:
             PictureError: the input is not a picture, is damaged, or has more pixels than the limit.
         """
-        return [face for face, _ in self.judged(image)]
+        return [face for face, _ in self.extract_with_quality(image)]
 
-    def judged(self, image: bytes | Path | str | Picture) -> list[tuple[ExtractionFace, Quality]]:
+    def extract_with_quality(
+        self, image: bytes | Path | str | Picture
+    ) -> list[tuple[ExtractionFace, Quality]]:
         """Like `extract`, with the parts of each quality score."""
         original: bytes | memoryview
         if isinstance(image, bytes | Path | str):

@@ -1,4 +1,4 @@
-"""The facenapi context: users, faces, galleries, cameras, persons, and where their data lies."""
+"""The facenapi context: users, faces, galleries, cameras and persons, and the storages behind them."""
 
 from pipeline.types import Emotions, ExtractionFace, Rectangle
 from store.collections.cameras import Camera, Cameras

@@ -38,7 +38,7 @@ from store.uploads.storage import Uploads
 log = structlog.get_logger()
 
 CLOSE_SECONDS = 4.0
-"""Time limit for closing, where the caller gives no deadline."""
+"""Default deadline for closing."""
 STORAGE_CLOSE_SECONDS = 0.5
 """Time limit for closing the facen storage, whose threads may be busy and whose server may hang."""
 
@@ -56,16 +56,17 @@ class Context:
     facens: FacenStorage
     uploads: Uploads
     locations: Locations
-    """Where each picture is stored, and which boxes use each location."""
+    """Locations of uploaded pictures, and the boxes that use each."""
     extractor: Extractor
     facens_lifecycle: FacensLifecycle
     """Keeps the facen storage consistent with MongoDB."""
     malformed: MalformedDocuments
     """Counts the documents that readers do not see."""
     database: Database = field(repr=False)
-    """Documents of all users, unguarded: for upkeep only, never for answers to a caller."""
+    """The documents of all users, without the check of the owner. For maintenance only: what a caller
+    receives must come from the collections."""
     mongod: PrivateMongod | None = field(default=None, repr=False)
-    """None where another server is used."""
+    """The private MongoDB server; None if `store.url` names another server."""
     box: str = ""
     """Name of this box."""
 
@@ -87,9 +88,9 @@ class Context:
         thumbnail_hosts: Sequence[str] = (),
         check_camera: Callable[[Mapping[str, Any]], None] = lambda camera: None,
         observer: StoreObserver | None = None,
-        fill: bool = True,
+        load_facens: bool = True,
         read_only: bool = False,
-        closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
+        close_deadline: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
         box: str = "",
     ) -> AsyncIterator["Context"]:
         """Open the store: MongoDB (a private server unless a URL is set), indexes, the facen storage.
@@ -100,36 +101,36 @@ class Context:
             extractor: finds faces in pictures; without it `ctx.extractor.extract` is an error.
             facens: the facen storage. Default: that of `facens_settings`.
             facens_settings: default: exact search in the memory of this process.
-            facen_size: how many numbers a facen of the model pack has; faces of others are refused.
-            pack: the model pack whose facens are stored; those of others are refused.
-            max_pixels: the largest picture that is taken for upload; `extractor` has a limit of its own.
-            thumbnail_hosts: hosts beside the uploads to which `upload_thumbnail` may send; see
+            facen_size: number of dimensions of the model pack's facens; faces with any other are refused.
+            pack: the model pack in use; facens of other packs are refused.
+            max_pixels: maximum size of an uploaded picture; `extractor` has its own limit.
+            thumbnail_hosts: hosts other than the upload server to which `upload_thumbnail` may send; see
                 `store.uploads.external.AllowedHosts`.
             check_camera: raises BadValueError for a camera that the daemon cannot use; `Cameras.add` and
                 updates refuse it.
-            box: name of this box, by which others know its pictures. Default: the host name.
-            fill: load the stored facens into the facen storage. Without them no face is identified; programs
-                that only read documents start faster.
-            read_only: change nothing: no migration, no index, no record. A remote facen storage is not
-                filled.
-            closing: called when the store is closed; gives the deadline.
+            box: name of this box, recorded with its pictures. Default: the host name.
+            load_facens: load the stored facens into the facen storage. A program that only reads documents
+                starts faster without, but identifies no face.
+            read_only: change nothing: no migration, no index, no record. A remote facen storage is left as it
+                is.
+            close_deadline: called when the store is closed; gives the deadline.
 
         Raises:
             StoreUnavailableError: MongoDB could not be started or reached.
             PackError: the stored facens are of another model pack.
-            NewerSchemaError: a later version of Facend has written what is stored.
+            NewerSchemaError: a later version of Facend has written the database.
         """
         async with AsyncExitStack() as stack:
             url = settings.url.get_secret_value()
-            mongod = None if url else _private(settings, data_dir, closing)
+            mongod = None if url else _private_mongod(settings, data_dir, close_deadline)
             if mongod is not None:
                 url = await stack.enter_async_context(mongod.running())
             database = await stack.enter_async_context(connect(url, settings))
-            wanted = facens_settings or FacensSettings()
+            facens_settings = facens_settings or FacensSettings()
             uploads = uploads or FolderUploads(data_dir / "uploads")
-            storage = facens or await open_storage(wanted, facen_size, pack)
+            storage = facens or await open_storage(facens_settings, facen_size, pack)
             stack.push_async_callback(_close, storage)
-            ctx = cls._composed(
+            ctx = cls._compose(
                 database,
                 persons or PersonsSettings(),
                 storage,
@@ -145,10 +146,10 @@ class Context:
                 QueryLimiter(settings.query_timeout_seconds),
                 box,
             )
-            await (ctx._check() if read_only else ctx._prepare((persons or PersonsSettings()).scope))
+            await (ctx._check_schema() if read_only else ctx._prepare((persons or PersonsSettings()).scope))
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
-            if fill and not (read_only and wanted.is_remote):
-                # The caller that passed a storage also keeps it up to date.
+            if load_facens and not (read_only and facens_settings.is_remote):
+                # A caller that passes a storage also keeps it up to date.
                 await stack.enter_async_context(ctx.facens_lifecycle.loaded(follow=facens is None))
             yield ctx
 
@@ -159,7 +160,7 @@ class Context:
 
     @property
     def fault(self) -> str:
-        """Why the private MongoDB does not run; "" if it runs, or if there is none."""
+        """Why the private MongoDB is not running; "" if it is, or if there is none."""
         return self.mongod.fault if self.mongod else ""
 
     async def ping(self, timeout_seconds: float) -> None:
@@ -167,7 +168,7 @@ class Context:
         await ping(self.database, timeout_seconds)
 
     @classmethod
-    def _composed(
+    def _compose(
         cls,
         database: Database,
         settings: PersonsSettings,
@@ -198,7 +199,7 @@ class Context:
             *collections, facens, uploads, locations, extractor, lifecycle, malformed, database, mongod, box
         )
 
-    async def _check(self) -> None:
+    async def _check_schema(self) -> None:
         await refuse_newer(self.database)
         await warn_of_older(self.database)
 
@@ -214,7 +215,9 @@ async def _close(storage: FacenStorage) -> None:
         log.warning("the facen storage did not close in time and is left behind")
 
 
-def _private(settings: StoreSettings, data_dir: Path, closing: Callable[[], Deadline]) -> PrivateMongod:
+def _private_mongod(
+    settings: StoreSettings, data_dir: Path, close_deadline: Callable[[], Deadline]
+) -> PrivateMongod:
     return PrivateMongod(
-        data_dir / "mongod", lambda: find_mongod(settings.mongod), settings.mongod_cache_mb, closing
+        data_dir / "mongod", lambda: find_mongod(settings.mongod), settings.mongod_cache_mb, close_deadline
     )

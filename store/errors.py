@@ -43,11 +43,11 @@ class StoreUnavailableError(StoreError):
 
 
 class LeaseLostError(StoreError):
-    """Another process holds a lease now, or it expired; work that needs it was cancelled."""
+    """A lease expired, or another process took it over; the work under it was cancelled."""
 
 
 class QueryTimeoutError(StoreError):
-    """A query exceeded its time limit. MongoDB works; the filters have to be narrower."""
+    """A query exceeded its time limit although MongoDB is available; narrow its filters."""
 
 
 class FacenStorageError(StoreError):
@@ -59,7 +59,7 @@ class FacenStorageError(StoreError):
 
 
 class FacenExistsError(FacenStorageError):
-    """The face is in this gallery of the facen storage already."""
+    """The face is already in this gallery of the facen storage."""
 
 
 class PackError(StoreError):

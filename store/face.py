@@ -1,4 +1,4 @@
-"""A face: the document in MongoDB and the face object of the context in one."""
+"""`Face`: the document in MongoDB, and the face object of the context, in one class."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -56,11 +56,11 @@ class Face(FaceMapping):
 
     @property
     def urls(self) -> dict[str, str]:
-        """The URLs of the face's pictures by field, where they have one."""
-        held = {field: OrderedDict.get(self, field) for field in ("photo", "normalized", "thumbnail")}
+        """The URLs of the face's pictures, by field. Pictures without a URL are left out."""
+        urls = {field: OrderedDict.get(self, field) for field in ("photo", "normalized", "thumbnail")}
         if self._url is not None:
-            held["normalized"] = self._url
-        return {field: url for field, url in held.items() if isinstance(url, str)}
+            urls["normalized"] = self._url
+        return {field: url for field, url in urls.items() if isinstance(url, str)}
 
     def link(self, urls: Mapping[str, str]) -> None:
         """Set the URLs of pictures. The key `normalized` keeps the bytes of an aligned face that is not
@@ -72,7 +72,7 @@ class Face(FaceMapping):
                 OrderedDict.__setitem__(self, field, url)
 
     def vector(self, size: int | None = None) -> Facen:
-        """The facen as an array. BadValueError without one, or for another size."""
+        """The facen as an array. BadValueError if it is missing or of another size."""
         return facen_of(self, size)
 
     def as_object(self) -> OrderedDict[str, Any]:
@@ -119,6 +119,6 @@ def _prevalent(emotions: object) -> tuple[str, ...]:
 
 
 def _now() -> datetime:
-    """The present, rounded to MongoDB's milliseconds."""
+    """The current time, truncated to milliseconds as in MongoDB."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)

@@ -11,7 +11,7 @@ from store.errors import BadFilterError, BadValueError
 from store.mongo.guard import LOGICAL, MAX_DEPTH, checked_id
 
 ALIASES = {"id": "_id", "galleries": "gallery"}
-"""Keys of the face object and their fields in the document. `bbox` has four fields, CORNERS."""
+"""Keys of the face object, and the document's fields for them. `bbox` has four fields, CORNERS."""
 TEXTUAL = frozenset({"$type", "$regex", "$options"})
 """Operators whose text operand is not a time."""
 CORNERS = ("x1", "y1", "x2", "y2")
@@ -34,7 +34,7 @@ FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "normalized": ((str, bytes, type(None)), "text, PNG bytes or None"),
     **dict.fromkeys(CORNERS, _NUMBER),
 }
-"""Types of these fields of a face, and their names in errors. None: unknown."""
+"""Allowed types of a face's fields, and how errors describe them. A value of None means unknown."""
 PLAIN_UPDATES = frozenset({"$set", "$min", "$max", "$inc", "$mul"})
 """Operators whose argument has the type of the resulting value."""
 
@@ -127,8 +127,8 @@ def stored_options(options: Mapping[str, object]) -> dict[str, object]:
 
 
 def stored_update(update: object) -> object:
-    """An update `{property: value}` with the face object's properties as fields of its document. Operators
-    are kept."""
+    """Convert an update `{property: value}` of the face object to fields of the document. An update with
+    operators is kept."""
     if not isinstance(update, Mapping) or any(str(key).startswith("$") for key in update):
         return update
     fields: dict[Any, Any] = {}
@@ -136,7 +136,7 @@ def stored_update(update: object) -> object:
         if key == "bbox":
             fields |= zip(CORNERS, checked_bbox(value), strict=True)
         else:
-            fields[key] = moment_of(value) if key == "timestamp" and isinstance(value, str) else value
+            fields[key] = parse_timestamp(value) if key == "timestamp" and isinstance(value, str) else value
     return fields
 
 
@@ -144,7 +144,7 @@ def _stored_fields(key: object) -> Sequence[object]:
     return CORNERS if key == "bbox" else (stored_field(key),)
 
 
-def moment_of(text: str) -> datetime:
+def parse_timestamp(text: str) -> datetime:
     """The time of ISO 8601 text. Without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text)
@@ -158,14 +158,14 @@ def _as_time(value: object, depth: int) -> object:
     if depth > MAX_DEPTH:
         return value
     if isinstance(value, str):
-        return moment_of(value)
+        return parse_timestamp(value)
     if isinstance(value, Mapping):
         return {key: part if key in TEXTUAL else _as_time(part, depth + 1) for key, part in value.items()}
     return [_as_time(part, depth + 1) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
-    """The facen of a face or extraction face, normalised. BadValueError without a valid one of this size."""
+    """The normalised facen of a face or extraction face. BadValueError without a valid facen of this size."""
     if not isinstance(face, Mapping):
         raise BadValueError(f"a face is a mapping with a facen, not {type(face).__name__}")
     text = face.get("facen")
@@ -178,7 +178,7 @@ def facen_of(face: Mapping[str, Any], size: int | None = None) -> Facen:
 
 
 def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | None:
-    """The facen of a stored face; None if it has none that can be compared."""
+    """The facen of a stored face; None if it is missing or invalid."""
     try:
         return facen_of(face, size)
     except BadValueError:
@@ -186,13 +186,13 @@ def usable_facen(face: Mapping[str, Any], size: int | None = None) -> Facen | No
 
 
 def visit_of(face: Mapping[str, Any]) -> str | None:
-    """The id of a stored face's visit; None if its document names none."""
+    """The id of a stored face's visit, or None."""
     visit = _details(face).get("visit_id")
     return visit if isinstance(visit, str) and visit else None
 
 
 def co_visible_visits(face: Mapping[str, Any]) -> list[str]:
-    """The ids of visits that were co-visible with that of a stored face."""
+    """The ids of visits that were co-visible with a stored face's visit."""
     visits = _details(face).get("beside")
     return [visit for visit in visits if isinstance(visit, str)] if isinstance(visits, (list, tuple)) else []
 

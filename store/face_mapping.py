@@ -6,26 +6,26 @@ from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
 from pipeline.types import Rectangle
-from store.face_fields import ALIASES, CORNERS, checked_bbox, moment_of
+from store.face_fields import ALIASES, CORNERS, checked_bbox, parse_timestamp
 from store.mongo.documents import Model
 
 FIRST_CORNER, *OTHER_CORNERS = CORNERS
 SHOWN = {field: key for key, field in ALIASES.items()} | {FIRST_CORNER: "bbox"}
 """The keys under which the face object shows fields of the document."""
 CONVERTED = frozenset({*ALIASES, "bbox", "normalized", "emotions", "timestamp"})
-"""Keys whose values are converted when they are set."""
+"""Keys whose values `__setitem__` converts."""
 
 
 class PictureUrl(str):
-    """The URL of an aligned face, with the PNG bytes that it replaced in a dictionary."""
+    """The URL of an aligned face, with its PNG bytes if they are known."""
 
     png: bytes | None
 
     @classmethod
     def with_png(cls, url: str, png: bytes | None) -> Self:
-        made = cls(url)
-        made.png = png
-        return made
+        text = cls(url)
+        text.png = png
+        return text
 
 
 class Timestamp(str):
@@ -223,7 +223,7 @@ class FaceMapping(Model):
         elif key == "emotions" and isinstance(value, list):
             OrderedDict.__setitem__(self, key, tuple(value))  # MongoDB has lists only
         elif key == "timestamp" and isinstance(value, str | datetime):
-            moment = moment_of(value) if isinstance(value, str) else value
+            moment = parse_timestamp(value) if isinstance(value, str) else value
             OrderedDict.__setitem__(self, key, Timestamp.at(moment))
         else:
             OrderedDict.__setitem__(self, ALIASES.get(key, key), value)

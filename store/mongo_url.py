@@ -1,4 +1,4 @@
-"""Validation of MongoDB URLs, with errors that name the fault and hold no secret."""
+"""Validation of MongoDB URLs, with errors that name the fault and contain no secret."""
 
 import re
 import ssl
@@ -43,7 +43,7 @@ def check_mongodb_url(url: str) -> None:
 
 
 def login_of(url: str) -> str | None:
-    """The user that the URL names."""
+    """The user name in the URL, or None."""
     try:
         return split_url(url).user
     except UrlError:
@@ -68,7 +68,7 @@ def _raw_login(url: str, parts: SplitUrl) -> str:
 
 
 def _check_options(url: str) -> None:
-    """Try each option by itself, to name the one that is at fault."""
+    """Parse each option alone, to name the faulty one."""
     query = url.partition("://")[2].partition("?")[2]
     for option in filter(None, _OPTIONS.split(query)):
         name, equals, value = option.partition("=")
@@ -82,7 +82,7 @@ def _check_options(url: str) -> None:
             _parse(f"mongodb://h/?{option}")
         except (PyMongoError, ValueError, TypeError, UnicodeError) as error:
             if not re.search(r"requires|must (also )?be (specified|set)|without", str(error)):
-                raise ValueError(f"the driver accepts no such value of the option {shown}") from None
+                raise ValueError(f"the driver refuses the value of the option {shown}") from None
 
 
 def _check_pem(option: str, path: Path, *, ca: bool) -> None:
@@ -93,7 +93,7 @@ def _check_pem(option: str, path: Path, *, ca: bool) -> None:
         elif b"-----BEGIN" not in text:
             raise ssl.SSLError
     except ssl.SSLError:
-        raise ValueError(f"{option}: {path} holds no certificate in PEM format") from None
+        raise ValueError(f"{option}: {path} contains no certificate in PEM format") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no valid path"
         raise ValueError(f"{option}: {path} cannot be read ({reason})") from None
@@ -111,5 +111,5 @@ def _advice(url: str) -> str:
 
 def _parse(url: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of options that it does not know
+        warnings.simplefilter("ignore")  # about unknown options
         parse_uri(url)

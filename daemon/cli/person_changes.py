@@ -102,7 +102,7 @@ def proposals(command: CommandContext, now: bool) -> None:
             await evidence.run_nightly("propose")
         return await evidence.proposals()
 
-    found = with_store(command, work, fill=True) if now else read_rows(command, work)
+    found = with_store(command, work, load_facens=True) if now else read_rows(command, work)
     if command.as_json:
         click.echo(to_json([asdict(one) for one in found]))
         return

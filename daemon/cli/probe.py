@@ -196,7 +196,7 @@ class _Sampler:
         self.pictures = 0
 
     def add(self, picture: Picture) -> None:
-        found = self._extractor.judged(picture)
+        found = self._extractor.extract_with_quality(picture)
         self.pictures += 1
         self.faces += found
         for face, quality in found:

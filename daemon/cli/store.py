@@ -35,7 +35,7 @@ def with_store(
     facen_size: int | None = None,
     *,
     pack: str | None = None,
-    fill: bool = False,
+    load_facens: bool = False,
 ) -> T:
     """Run `work` on the open store as the command's user.
 
@@ -46,7 +46,7 @@ def with_store(
 
     async def opened() -> T:
         async with open_context(
-            command.settings, extractor=extractor, facen_size=facen_size, pack=pack, fill=fill
+            command.settings, extractor=extractor, facen_size=facen_size, pack=pack, load_facens=load_facens
         ) as ctx:
             return await work(ctx, await _user(ctx, command))
 
@@ -83,7 +83,7 @@ def read_all(
     facen_size: int | None = None,
     *,
     pack: str | None = None,
-    fill: bool = False,
+    load_facens: bool = False,
 ) -> T:
     """As `read_store`, for questions that concern all users.
 
@@ -95,7 +95,9 @@ def read_all(
         raise NothingStoredError(settings)
 
     async def opened() -> T:
-        async with open_context(settings, facen_size=facen_size, pack=pack, fill=fill, read_only=True) as ctx:
+        async with open_context(
+            settings, facen_size=facen_size, pack=pack, load_facens=load_facens, read_only=True
+        ) as ctx:
             return await work(ctx)
 
     return _run(opened())

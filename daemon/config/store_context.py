@@ -20,15 +20,15 @@ async def open_context(
     extractor: PictureExtractor | None = None,
     facen_size: int | None = None,
     pack: str | None = None,
-    fill: bool = False,
+    load_facens: bool = False,
     read_only: bool = False,
     observer: StoreObserver | None = None,
-    closing: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
+    close_deadline: Callable[[], Deadline] = lambda: Deadline.within(CLOSE_SECONDS),
 ) -> AsyncIterator[Context]:
     """The open store, until the end of the block.
 
-    `fill` loads the facens, `read_only` writes nothing; at the end the store is closed by the deadline that
-    `closing` returns.
+    `load_facens` loads the facens, `read_only` writes nothing; at the end the store is closed by the deadline
+    that `close_deadline` returns.
     """
     async with (
         open_uploads(settings) as uploads,
@@ -44,11 +44,11 @@ async def open_context(
             max_pixels=settings.pipeline.max_pixels,
             thumbnail_hosts=settings.uploads.thumbnail_hosts,
             check_camera=check_document,
-            fill=fill,
+            load_facens=load_facens,
             box=settings.box,
             read_only=read_only,
             observer=observer,
-            closing=closing,
+            close_deadline=close_deadline,
         ) as ctx,
     ):
         yield ctx

@@ -67,7 +67,7 @@ class Accounts:
             "created": _now(),
         }
         if password is not None:
-            document["password"] = await _hashed(password)
+            document["password"] = await _hash_password(password)
         try:
             await self._collection.insert_one(document)
         except DuplicateKeyError as error:
@@ -85,7 +85,7 @@ class Accounts:
         return [_account(document) for document in found]
 
     async def get(self, name: str) -> Account:
-        """Raises NotFoundError if there is none of this name."""
+        """Raises NotFoundError if there is no account of this name."""
         return _account(await self._document(name))
 
     async def change(
@@ -98,7 +98,7 @@ class Accounts:
         password: str | None = None,
         active: bool | None = None,
     ) -> Account:
-        """Change what is given. The last active administrator keeps role and activity.
+        """Change what is given. The last active administrator can be neither demoted nor disabled.
 
         Raises:
             NotFoundError: there is no account of this name.
@@ -109,12 +109,12 @@ class Accounts:
         if role is not None:
             changes["role"] = role.value
         if cameras is not None or all_cameras or role is not None:
-            kept = before.cameras if cameras is None and not all_cameras else cameras
-            changes["cameras"] = checked_cameras(role or before.role, kept)
+            limited_to = before.cameras if cameras is None and not all_cameras else cameras
+            changes["cameras"] = checked_cameras(role or before.role, limited_to)
         if active is not None:
             changes["active"] = active
         if password is not None:
-            changes["password"] = await _hashed(password)
+            changes["password"] = await _hash_password(password)
         if before.role is Role.ADMIN and (role not in (None, Role.ADMIN) or active is False):
             await self._require_other_admin(before)
         if not changes:
@@ -153,7 +153,7 @@ class Accounts:
         stored = document.get("password")
         is_right = await asyncio.to_thread(_matches, password, stored)
         if not is_right or document.get("active") is not True:
-            raise AuthenticationError("name or password are wrong")
+            raise AuthenticationError("name or password is wrong")
         return _account(document)
 
     async def _document(self, name: str) -> Mapping[str, Any]:
@@ -172,7 +172,7 @@ class Accounts:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "accounts.count") from error
         if account.active and not count:
-            raise ConflictError(f"{account.name} is the last active administrator; make another one first")
+            raise ConflictError(f"{account.name} is the last active administrator; create another first")
 
 
 async def account_by_id(database: Database, account_id: ObjectId) -> Account | None:
@@ -185,7 +185,7 @@ async def account_by_id(database: Database, account_id: ObjectId) -> Account | N
 
 
 def checked_cameras(role: Role, cameras: Names[str] | None) -> list[str] | None:
-    """The cameras of a role as stored. Raises BadValueError for a role that sees all cameras."""
+    """The list of cameras as stored. Raises BadValueError if the role always sees all cameras."""
     if cameras is None:
         return None
     if role is not Role.VIEWER:
@@ -215,7 +215,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-async def _hashed(password: str) -> str:
+async def _hash_password(password: str) -> str:
     if len(password) not in PASSWORD_LENGTH:
         low, high = PASSWORD_LENGTH.start, PASSWORD_LENGTH.stop - 1
         raise BadValueError(f"a password has {low} to {high} characters")
@@ -223,13 +223,13 @@ async def _hashed(password: str) -> str:
 
 
 @functools.cache
-def _other_hash() -> str:
-    """Compared where there is no password, so that an unknown name takes the same time."""
+def _dummy_hash() -> str:
+    """The hash that is compared if there is no password, so that an unknown name takes the same time."""
     return _HASH.hash(secrets.token_urlsafe(16))
 
 
 def _matches(password: str, stored: object) -> bool:
-    compared = stored if isinstance(stored, str) else _other_hash()
+    compared = stored if isinstance(stored, str) else _dummy_hash()
     return _HASH.verify(password[: PASSWORD_LENGTH.stop], compared) and isinstance(stored, str)
 
 

@@ -28,7 +28,7 @@ class AuditEntry:
     action: str
     """What was done, such as `person.rename`."""
     object: str
-    """On what: kind and id, such as `person/12`; empty for an action without one."""
+    """Kind and id of the object, such as `person/12`; empty for an action without one."""
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,7 +47,7 @@ class AuditLog:
         address: str = "",
         **details: str | float | bool | None,
     ) -> None:
-        """Add an entry. What was read is shown to the client only afterwards.
+        """Add an entry. Callers record a read before they send its result to the client.
 
         Raises:
             StoreError: it could not be stored.

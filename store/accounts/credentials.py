@@ -19,13 +19,13 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 TOKENS, SESSIONS = "api_tokens", "sessions"
 PREFIX = "fct_"
-"""Tokens begin with it, so that scanners for leaked secrets recognise them."""
+"""Prefix of tokens, by which scanners for leaked secrets recognise them."""
 NAME_LENGTH = 64
 SESSION_IDLE = timedelta(hours=12)
 """A session ends after this time without a request."""
 SESSION_MAX = timedelta(days=7)
 TOUCH_INTERVAL = timedelta(minutes=5)
-"""The last use is stored at most this often."""
+"""Minimum interval between updates of the stored time of last use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ async def close_sessions(database: Database, account: Account) -> int:
 
 
 async def principal_of_token(database: Database, text: str) -> Principal | None:
-    """Who has this token; None for an unknown or expired one."""
+    """The principal with this token; None if it is unknown or expired."""
     now = datetime.now(UTC)
     query = {"digest": _digest(text), "$or": [{"expires": None}, {"expires": {"$gt": now}}]}
     collection = database[TOKENS]
@@ -166,7 +166,7 @@ async def principal_of_token(database: Database, text: str) -> Principal | None:
 
 
 async def principal_of_session(database: Database, text: str) -> Principal | None:
-    """Who is signed in with this session; None if it has ended. Each use extends it."""
+    """The principal signed in with this session, which each use extends; None if it has ended."""
     now = datetime.now(UTC)
     collection = database[SESSIONS]
     try:
@@ -183,7 +183,7 @@ async def principal_of_session(database: Database, text: str) -> Principal | Non
 
 
 def _digest(text: str) -> str:
-    """Without salt: the texts are random, so that a table of digests is of no use."""
+    """Without salt, because precomputed tables do not help against random texts."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

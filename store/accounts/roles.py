@@ -39,7 +39,7 @@ _PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who makes a request, and on whose data it acts."""
+    """The account or token that makes a request, and the owner whose data it may access."""
 
     owner: ObjectId
     name: str

@@ -18,7 +18,7 @@ from store.observer import StoreObserver
 ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
 
 UPDATE_ATTEMPTS = 5
-"""Attempts at an update of a camera that others change at the same time."""
+"""Attempts at an update of a camera that is changed concurrently."""
 
 
 class Camera(Model):
@@ -50,14 +50,14 @@ class Cameras(UserStore[Camera]):
 
         Raises:
             BadValueError: the data is not a mapping, the id is malformed, the daemon cannot use a field, or
-                the data contains a password: passwords belong into the settings, the environment or
+                the data contains a password: passwords belong in the settings, the environment or
                 systemd's credentials.
             ConflictError: the user has a camera of this id.
         """
         owner = await self._users.owner(user)
         model = Camera(checked_mapping(camera, "camera", ("id", "url")))
         model.setdefault("id", secrets.token_hex(8))
-        _check_own(model)
+        _check_id_and_secrets(model)
         self._check(model)
         model.update(_id=ObjectId(), owner=owner, schema=SCHEMA)
         try:
@@ -66,11 +66,11 @@ class Cameras(UserStore[Camera]):
             raise ConflictError(f"there is a camera {model['id']} already", error.fields) from error
         return model
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         camera = {"id": secrets.token_hex(8)} | {key: part for key, part in given.items() if key != "owner"}
-        _check_own(camera)
+        _check_id_and_secrets(camera)
         self._check(camera)
-        return {**await super()._completing(given), "_id": ObjectId(), "id": camera["id"]}
+        return {**await super()._upsert_defaults(given), "_id": ObjectId(), "id": camera["id"]}
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
@@ -89,7 +89,7 @@ class Cameras(UserStore[Camera]):
         self, query: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]
     ) -> Mapping[str, Any] | None:
         """Check the result of the update, and apply it unless the camera has changed meanwhile."""
-        if options.get("upsert"):  # `_completing` has checked the new camera
+        if options.get("upsert"):  # `_upsert_defaults` has checked the new camera
             return await super()._find_and_update(query, changes, options)
         reading = {key: options[key] for key in ("collation", "hint", "sort") if key in options}
         for _ in range(UPDATE_ATTEMPTS):
@@ -102,13 +102,13 @@ class Cameras(UserStore[Camera]):
             if (updated := await super()._find_and_update(same, changes, options)) is not None:
                 return updated
         raise StoreUnavailableError(
-            f"{self.name}.update_one: others changed the camera {UPDATE_ATTEMPTS} times meanwhile; try again"
+            f"{self.name}.update_one: the camera was changed concurrently {UPDATE_ATTEMPTS} times; try again"
         )
 
     def _check_result(self, camera: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         """BadValueError where the update would make the camera unusable.
 
-        A camera that is unusable already may be changed if that adds no fault, so that it can be disabled.
+        A camera that is already unusable may be changed if that adds no fault, so that it can be disabled.
         """
         kept = {key: value for key, value in camera.items() if key not in changes.get("$unset", {})}
         try:
@@ -123,7 +123,7 @@ class Cameras(UserStore[Camera]):
 
 
 def _unchanged(camera: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The filter for the document as it was read."""
+    """A filter that matches the document only while it is as it was read."""
     added = {field for fields in changes.values() for field in fields} - camera.keys()
     return {
         **{field: {"$eq": value} for field, value in camera.items()},
@@ -131,7 +131,7 @@ def _unchanged(camera: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
     }
 
 
-def _check_own(camera: Mapping[str, Any]) -> None:
+def _check_id_and_secrets(camera: Mapping[str, Any]) -> None:
     if not isinstance(camera["id"], str) or not ID.fullmatch(camera["id"]):
         raise BadValueError(
             f"a camera's id is 1 to 44 characters of A-Z a-z 0-9 _ -, not {camera['id']!r:.80}"
@@ -147,5 +147,5 @@ def _refuse_secrets(fields: Filters) -> None:
     if place is not None:
         raise BadValueError(
             f"{place}: a secret is not stored in a document; `facend cameras add` keeps passwords on this "
-            "box, else put it into the settings or a credential"
+            "box, otherwise put them in the settings or a credential"
         )

@@ -9,13 +9,13 @@ from store.errors import StoreError
 from store.uploads.image import as_image_error
 
 ImageSource = bytes | Path | str | Picture
-"""An encoded picture, the path of one, or an array (height, width, 3) uint8 BGR."""
+"""An encoded picture, its path, or an array (height, width, 3) uint8 BGR."""
 
 
 class PictureExtractor(Protocol):
-    """What finds the faces; `pipeline.extractor.FaceExtractor` is one."""
+    """Finds faces in a picture; implemented by `pipeline.extractor.FaceExtractor`."""
 
-    def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]: ...
+    def extract_with_quality(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]: ...
 
 
 class Extractor:
@@ -23,7 +23,7 @@ class Extractor:
 
     def __init__(self, extractor: PictureExtractor | None) -> None:
         self._extractor = extractor
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def extract(self, image: ImageSource) -> list[ExtractionFace]:
         """The faces of the picture, the largest first, as data for `Faces.Model.from_extraction_face`.
@@ -32,12 +32,12 @@ class Extractor:
             ImageError: it is not a picture, is damaged, cannot be read, or has too many pixels.
             StoreError: this context was opened without models.
         """
-        return [face for face, _ in await self.judged(image)]
+        return [face for face, _ in await self.extract_with_quality(image)]
 
-    async def judged(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]:
-        """The same faces, each with the parts of its quality score. Raises as `extract`."""
+    async def extract_with_quality(self, image: ImageSource) -> list[tuple[ExtractionFace, Quality]]:
+        """As `extract`, with the components of each face's quality score."""
         if self._extractor is None:
             raise StoreError("this context was opened without models; pass an extractor to Context.open")
-        async with self._one_at_a_time:
+        async with self._lock:
             with as_image_error():
-                return await asyncio.to_thread(self._extractor.judged, image)
+                return await asyncio.to_thread(self._extractor.extract_with_quality, image)

@@ -29,7 +29,7 @@ from store.face_fields import (
 )
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import FaceLocks
-from store.facens.sync.load import check_pack, fill
+from store.facens.sync.load import check_pack, load_facens
 from store.mongo.client import Database
 from store.mongo.documents import SCHEMA
 from store.mongo.guard import (
@@ -47,7 +47,7 @@ from store.observer import StoreObserver
 from store.recognition.nearest import IdentifyResult, IdentifyResults, nearest
 
 ID_ATTEMPTS = 4
-"""The first, and three more after a conflict."""
+"""The first attempt, and three more after conflicts."""
 NETWORK_ATTEMPTS = 2
 OVERLAP = timedelta(minutes=10)
 """Maximum time between the creation of a face's id and its addition to a gallery."""
@@ -70,7 +70,7 @@ class Faces(UserStore[Face]):
     name = "faces"
     Model: TypeAlias = Face
     _model = Face
-    # Includes keys of the face object, which as fields of the document would hide its values.
+    # Includes keys of the face object: fields of these names in the document would hide its values.
     protected = frozenset({"gallery", "galleries", "id", "bbox", "facen", "sighting_id", "person_changes"})
 
     def __init__(
@@ -94,14 +94,14 @@ class Faces(UserStore[Face]):
 
     @property
     def locks(self) -> FaceLocks:
-        """Locks of single faces against concurrent changes of their galleries."""
+        """One lock per face, against concurrent changes of its galleries."""
         return self._membership.locks
 
     async def add(self, user: UserArgument | None, face: Face) -> Face:
         """Store a face in MongoDB, in no gallery; returns the same object with `_id` and `owner`.
 
-        A face without an id gets one, and up to three others in case of conflicts. If the connection breaks,
-        the face is sent again, and stored once.
+        A face without an id gets one, and after a conflict another, up to three times. If the connection
+        breaks, the face is sent again, and stored once.
 
         Raises:
             ConflictError: the face's own id or its `sighting_id` is in use, or all new ids were.
@@ -109,23 +109,23 @@ class Faces(UserStore[Face]):
         """
         owner = await self._users.owner(user)
         check_face(face, self.facen_size)
-        own_id = "_id" in face
+        id_given = "_id" in face
         face.normalize_values()
         face["owner"], face["gallery"], face["schema"] = owner, [], SCHEMA
-        if not own_id:
+        if not id_given:
             self.regenerate_id(face)
         try:
-            for remaining in reversed(range(1 if own_id else ID_ATTEMPTS)):
+            for remaining in reversed(range(1 if id_given else ID_ATTEMPTS)):
                 try:
                     await self._insert_once(face)
                     break
                 except ConflictError as error:
                     if not remaining or error.fields != ("_id",):
-                        raise ConflictError(_conflict(face, error, own_id), error.fields) from error
+                        raise ConflictError(_conflict(face, error, id_given), error.fields) from error
                     self.regenerate_id(face)
         except StoreError as error:
-            if not own_id and not isinstance(error, StoreUnavailableError):
-                # Otherwise the face may have been stored; a second add with the same id finds out.
+            if not id_given and not isinstance(error, StoreUnavailableError):
+                # After a lost connection the face may be stored, so it keeps its id for a second `add`.
                 del face["_id"]
             raise
         return face
@@ -149,11 +149,11 @@ class Faces(UserStore[Face]):
         check_changes(changes)
         return changes
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         face = Face(given)
         face.setdefault("_id", self._ids.next())
         check_face(face, self.facen_size)
-        return {**await super()._completing(given), "_id": face["_id"], "gallery": []}
+        return {**await super()._upsert_defaults(given), "_id": face["_id"], "gallery": []}
 
     async def _insert_once(self, face: Face) -> None:
         """Insert exactly once, even if the connection breaks during the call."""
@@ -205,7 +205,7 @@ class Faces(UserStore[Face]):
         await self._membership.add(owner, face, names, facen)
 
     async def complete_galleries(self, face: Face, galleries: Sequence[str]) -> None:
-        """Add a stored face to those of these galleries that it is not in. Can be repeated after a crash.
+        """Add a stored face to those of the galleries that it is missing from. Can be repeated after a crash.
 
         Raises as `add_to_galleries`, except FacenExistsError.
         """
@@ -296,7 +296,7 @@ class Faces(UserStore[Face]):
     async def catch_up(self, user: UserArgument | None, gallery: str, *, everything: bool = False) -> None:
         """Load faces that other processes added to a gallery into this process's facen storage.
 
-        `everything`: include faces from before this process started, if it was opened without `fill`.
+        `everything`: include faces from before this process started, if it was opened without `load_facens`.
         """
         owner = await self._users.owner(user)
         now = time.time()
@@ -307,17 +307,17 @@ class Faces(UserStore[Face]):
         )
         query = {"owner": owner, "gallery": gallery, "_id": {"$gte": first_id_of(int(since * 1000))}}
         async with self._operation("catch_up"):
-            await fill(self._collection, self._facens, query)
+            await load_facens(self._collection, self._facens, query)
         self._caught_up[owner, gallery] = now
 
 
 CoreFaces = Faces
-"""The contract's name of the base class of `ServerFaces`."""
+"""The contract's name for the base class of `ServerFaces`."""
 
 
-def _conflict(face: Face, error: ConflictError, own_id: bool) -> str:
+def _conflict(face: Face, error: ConflictError, id_given: bool) -> str:
     if error.fields != ("_id",):
         return f"a face with the same {' and '.join(error.fields)} is stored already"
-    if own_id:
+    if id_given:
         return f"there is a face {face['_id']} already; leave the id out to get a new one"
     return f"{ID_ATTEMPTS} new ids for the face were all taken; the clock of this machine may have stopped"

@@ -1,4 +1,4 @@
-"""The friend rule: calendar days on which a camera saw a person, in the site's time zone."""
+"""The friend rule, which counts the calendar days on which a camera saw a person."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class FriendRule:
 async def days_seen(
     faces: Collection, owner: ObjectId, person_id: int, cam_id: str, days: list[date], zone: ZoneInfo
 ) -> list[date]:
-    """The days, out of these consecutive ones, on which the camera saw the person."""
+    """Those of the consecutive days on which the camera saw the person."""
     midnights = [_midnight(day, zone) for day in [*days, days[-1] + timedelta(days=1)]]
     seen = {
         "owner": owner,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from bson import ObjectId
 
-from store.collections.users import REMEMBERED_SECONDS, UserArgument, Users, UserStore
+from store.collections.users import CACHE_SECONDS, UserArgument, Users, UserStore
 from store.errors import ConflictError, GalleryError, NotFoundError, StoreStateError
 from store.facens.storage import FacenStorage
 from store.mongo.client import Database
@@ -58,15 +58,15 @@ class Galleries(UserStore[Gallery]):
             raise GalleryError(f"there is a gallery {gallery} already") from error
         return model
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         return {
-            **await super()._completing(given),
+            **await super()._upsert_defaults(given),
             "_id": ObjectId(),
             "name": checked_name(given.get("name")),
         }
 
     async def ensure(self, user: UserArgument | None, gallery: str) -> Gallery:
-        """The gallery of this name, created if it is not there yet.
+        """The gallery of this name, created if it is missing.
 
         Raises:
             GalleryError: the name is malformed.
@@ -106,7 +106,7 @@ class Galleries(UserStore[Gallery]):
                 await self.ensure(owner, name)
             elif await self._find_one({"owner": owner, "name": name}) is None:
                 raise NotFoundError(f"there is no gallery {name}; create it with Galleries.add")
-            self._known[owner, name] = now + REMEMBERED_SECONDS
+            self._known[owner, name] = now + CACHE_SECONDS
 
     async def remove_one(  # type: ignore[override]  # the seeds put the user first
         self, user: UserArgument | None, filters: Filters | None, sort: Sort | None = None
@@ -145,5 +145,5 @@ def checked_names(galleries: object) -> list[str]:
         or not isinstance(galleries, (list, tuple, set, frozenset))
         or not galleries
     ):
-        raise GalleryError(f"galleries are a list of names that is not empty, not {galleries!r:.80}")
+        raise GalleryError(f"galleries are a non-empty list of names, not {galleries!r:.80}")
     return [checked_name(name) for name in galleries]

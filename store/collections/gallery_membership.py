@@ -22,13 +22,13 @@ class GalleryMembership:
         self,
         faces: Collection,
         facens: FacenStorage,
-        measured: Callable[[str], AbstractAsyncContextManager[None]],
+        operation: Callable[[str], AbstractAsyncContextManager[None]],
     ) -> None:
-        """`measured`: wraps a call to MongoDB, see `MongoStore._operation`."""
+        """`operation`: measures a call to MongoDB, see `MongoStore._operation`."""
         self.locks = FaceLocks()
         self._faces = faces
         self._facens = facens
-        self._measured = measured
+        self._operation = operation
 
     async def add(self, owner: ObjectId, face: Face, names: list[str], facen: Facen) -> None:
         """Add the face to all galleries that can be added, then raise the first error."""
@@ -73,7 +73,7 @@ class GalleryMembership:
             raise failures[0]
 
     async def _update_document(self, owner: ObjectId, face: Face, change: dict[str, Any]) -> None:
-        async with self._measured("galleries"):
+        async with self._operation("galleries"):
             document = await self._faces.find_one_and_update(
                 {"_id": face["_id"], "owner": owner},
                 change,

@@ -12,7 +12,7 @@ log = structlog.get_logger()
 COUNTER = "persons"
 """The counter's name; `Context.open` creates it."""
 HIGHEST_COUNTED = 2**53
-"""Upper bound of ids from the counter. Ids above were given by hand; a counter there is damaged."""
+"""Upper bound of ids from the counter. Higher ids were assigned manually; a higher counter is damaged."""
 BATCH = 10_000
 """Maximum number of taken ids that are skipped in one query."""
 ID_FIELDS = (
@@ -33,10 +33,10 @@ class PersonIds:
         self._counters = counters
 
     async def next(self) -> int:
-        """The next id. A counter that is missing or damaged is restarted behind the highest id in use.
+        """The next id. A counter that is missing or damaged is restarted above the highest id in use.
 
         Raises:
-            StoreStateError: no ids are left behind the highest one.
+            StoreStateError: no ids are left above the highest one.
         """
         try:
             person_id = await self._counters.next(COUNTER)
@@ -48,7 +48,7 @@ class PersonIds:
         highest = await self._highest()
         if highest > HIGHEST_COUNTED - BATCH:
             raise StoreStateError(
-                f"a person has the id {highest}, behind which the counter {COUNTER} cannot be restarted; "
+                f"a person has the id {highest}, above which the counter {COUNTER} cannot be restarted; "
                 f"give it an id below {HIGHEST_COUNTED - BATCH}, see `facend doctor`"
             )
         await self._counters.restart(COUNTER, highest, HIGHEST_COUNTED)
@@ -56,7 +56,7 @@ class PersonIds:
         return await self._counters.next(COUNTER)
 
     async def skip(self, taken: int) -> None:
-        """Move the counter past the ids given by hand, as by an import, that follow on a taken one."""
+        """Move the counter past a taken id and the taken ids that follow it, for example after an import."""
         last = taken
         persons: Collection = self._database["persons"].ungated
         try:
@@ -72,7 +72,7 @@ class PersonIds:
         await self._counters.raise_to(COUNTER, last)
 
     async def _highest(self) -> int:
-        """The highest id in use below HIGHEST_COUNTED, also in malformed documents; 0 where there is none."""
+        """The highest id in use below HIGHEST_COUNTED, also in malformed documents; 0 if there is none."""
         highest = 0
         try:
             for name, field in ID_FIELDS:

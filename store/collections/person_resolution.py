@@ -21,13 +21,12 @@ class PersonMatch:
     """The person of a face."""
 
     person_id: int | None
-    """None where no person is similar enough and none was created."""
+    """None if no person is similar enough and none was created."""
     outcome: PersonOutcome
-    """`created` for this face, or by an earlier call for the same sighting; `withheld` where no person is
-    similar enough and none was created; `ambiguous` where a camera's face may be a known person or a new
-    one."""
+    """`created`: for this face, or by an earlier call for the same sighting. `withheld`: no person is similar
+    enough, and none was created. `ambiguous`: a camera's face may be a known person or a new one."""
     confidence: float | None
-    """Confidence of the nearest known person, 0 to 1, also below the threshold; None where there is none."""
+    """Confidence of the nearest known person, 0 to 1, also below the threshold; None without one."""
     reason: str = ""
     """Why a face of a camera has no person, in words."""
 
@@ -37,7 +36,7 @@ class PersonMatch:
 
 
 class PersonResolver:
-    """Answers questions by recognition, and creates persons under locks."""
+    """Runs recognition on a question, and creates a person under locks if there is none."""
 
     def __init__(
         self,
@@ -53,15 +52,15 @@ class PersonResolver:
         self._limited = limited
 
     async def resolve(
-        self, question: Question, make: Callable[[Mapping[str, Any]], Awaitable[int]] | None
+        self, question: Question, create_person: Callable[[Mapping[str, Any]], Awaitable[int]] | None
     ) -> list[PersonMatch]:
         """The matches, best first; at least one, which may have no person.
 
         Args:
-            make: creates a person with these fields and returns its id; None where none is to be created.
+            create_person: creates a person with these fields and returns its id; None to create none.
         """
-        verdict = await self._verdict("identify", question, create=make is not None)
-        if make is None or verdict.outcome != "created":
+        verdict = await self._verdict("identify", question, create=create_person is not None)
+        if create_person is None or verdict.outcome != "created":
             return _matches(verdict)
         async with AsyncExitStack() as stack:
             await self._lock(stack, question.owner, question.galleries)
@@ -71,7 +70,7 @@ class PersonResolver:
                 verdict = await self._verdict("identify_again", question, create=True, provisional=True)
             if verdict.outcome != "created":
                 return _matches(verdict)
-            person_id = await make({PROVISIONAL: question.provisional_mark()})
+            person_id = await create_person({PROVISIONAL: question.provisional_mark()})
             return [PersonMatch(person_id, "created", verdict.confidence)]
 
     @asynccontextmanager

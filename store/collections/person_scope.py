@@ -1,9 +1,9 @@
 """Person galleries that follow the setting `persons.scope`.
 
 Faces of persons are in one gallery for all cameras, or in one for each camera, with their references beside
-them. Where the database was written with the other scope, or by a version with another default, the faces are
-added to the galleries of the present one. None is removed from a gallery, and no persons are merged: the
-nightly comparison does that, and an operator can undo it.
+them. If the database was written with the other scope, or by a version with another default, the faces are
+added to the galleries of the current scope. No face is removed from a gallery, and no persons are merged: the
+nightly comparison merges persons, which an operator can undo.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,30 +24,30 @@ log = structlog.get_logger()
 COLLECTION = "person_scope"
 ID = "scope"
 OVERLAP = timedelta(days=1)
-"""Faces that are this much older than the last start are looked at again: they may have been stored later, by
-another box, or with a clock that was wrong."""
+"""Each start also checks the faces of this period before the last start: they may have been stored later, by
+another box, or with a wrong clock."""
 WITH_PERSON: Mapping[str, Any] = {
     "person_id": {"$type": ["int", "long"]},
     "gallery": {"$type": "array"},  # a malformed list would end the whole update
 }
 CAMERA_ID = r"^[A-Za-z0-9_-]{1,44}$"
-"""Ids of cameras that give the name of a gallery."""
+"""Ids of cameras that can be part of a gallery's name."""
 
 
 async def follow_scope(database: Database, scope: PersonScope) -> int:
     """Add the faces of persons to the person galleries of this scope; returns the number of faces changed.
 
-    Idempotent, and complete only at its end, so that a start that is killed repeats it. Later starts look at
-    the faces that were added since, which another box may have stored with another scope.
+    Idempotent, and recorded only at its end, so that a start after a kill repeats it. Later starts check only
+    newer faces, which another box may have stored with another scope.
     """
     at = datetime.now(UTC)
     try:
-        done = await database[COLLECTION].find_one({"_id": ID})
-        since = done["upto"] if done is not None and done["scope"] == scope else 0
+        last = await database[COLLECTION].find_one({"_id": ID})
+        since = last["upto"] if last is not None and last["scope"] == scope else 0
         changed = 0
-        bring = _to_global if scope == "global" else _to_cameras
+        add_to = _to_global if scope == "global" else _to_cameras
         for gallery, prefix in ((PERSON_GALLERY, CAMERA_GALLERY), (REFERENCES, CAMERA_REFERENCES)):
-            changed += await bring(database, since, gallery, prefix)
+            changed += await add_to(database, since, gallery, prefix)
         upto = first_id_of(int((at - OVERLAP).timestamp() * 1000))
         update = {"$set": {"scope": scope, "upto": upto}}
         await database[COLLECTION].update_one({"_id": ID}, update, upsert=True)
@@ -90,8 +90,8 @@ async def _ensure_galleries(database: Database, names: Sequence[tuple[ObjectId, 
     """As `Galleries.ensure`, also for users who are not active."""
     for owner, name in names:
         gallery = {"owner": owner, "name": name}
-        made = {"$setOnInsert": {"_id": ObjectId(), "schema": SCHEMA}}
-        await database["galleries"].update_one(gallery, made, upsert=True)
+        new = {"$setOnInsert": {"_id": ObjectId(), "schema": SCHEMA}}
+        await database["galleries"].update_one(gallery, new, upsert=True)
 
 
 async def _update(database: Database, query: dict[str, Any], update: object) -> int:

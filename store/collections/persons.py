@@ -81,12 +81,12 @@ class Persons(UserStore[Person]):
         return self._settings.person_gallery(cam_id)
 
     async def threshold_for(self, user: UserArgument | None, gallery: str, threshold: Threshold) -> float:
-        """The confidence to search a gallery with: a fixed one, or that for the present number of persons."""
+        """The minimum confidence for a search in the gallery: fixed, or for the current number of persons."""
         if not isinstance(threshold, AutoThreshold):
             return threshold
         owner = await self._users.owner(user)
         async with self._operation("count"):
-            return threshold.for_gallery(await self._counts.searched(owner, gallery))
+            return threshold.for_gallery(await self._counts.count_candidates(owner, gallery))
 
     async def add(self, user: UserArgument | None, person: Mapping[str, Any]) -> Person:
         """Creates a person. Without an `_id` it gets the next free one.
@@ -101,34 +101,34 @@ class Persons(UserStore[Person]):
         if PROVISIONAL in model:
             raise BadValueError(f"a person's {PROVISIONAL} is set by identify only; leave it out")
         _check_fields(model)
-        return await self._make(owner, model)
+        return await self._create(owner, model)
 
-    async def _make(self, owner: ObjectId, model: Person) -> Person:
-        own_id = "_id" in model
-        if own_id:
+    async def _create(self, owner: ObjectId, model: Person) -> Person:
+        id_given = "_id" in model
+        if id_given:
             checked_id(model["_id"], "person")
         model.update(owner=owner, schema=SCHEMA)
         model.setdefault("created", _to_milliseconds(self._now()))
         while True:
-            if not own_id:
+            if not id_given:
                 model["_id"] = await self._ids.next()
             try:
                 await self._insert(model)
             except ConflictError as error:
-                if own_id or error.fields != ("_id",):
+                if id_given or error.fields != ("_id",):
                     raise
                 await self._ids.skip(model["_id"])
             else:
-                self._counts.added(owner)
+                self._counts.increment(owner)
                 return model
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         _check_fields(given)
         if "_id" in given:
             checked_id(given["_id"], "person")
         new = {"_id": given["_id"] if "_id" in given else await self._ids.next()}
         new["created"] = given.get("created", _to_milliseconds(self._now()))
-        return {**await super()._completing(given), **new}
+        return {**await super()._upsert_defaults(given), **new}
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
@@ -146,13 +146,13 @@ class Persons(UserStore[Person]):
     ) -> int | list[int] | None:
         """The person_id of the most similar face that has one.
 
-        For the name of one gallery: a person_id, or None where no person is similar enough and none was
+        For the name of one gallery: a person_id, or None if no person is similar enough and none was
         created. For a list of galleries: the person_ids found, each once, the most similar first; or the new
         one alone.
 
-        With `create` a face from a picture creates a person where none is similar enough. A face of a camera,
-        which carries its visit in `detector_info`, creates one only where the camera's own sighting would:
-        see `resolve`. Concurrent calls for the same new face create one person. Raises as `resolve`.
+        With `create`, a face from a picture creates a person if none is similar enough. A face of a camera,
+        which has its visit in `detector_info`, creates one only by the rules for sightings, see `resolve`.
+        Concurrent calls for the same new face create one person. Raises as `resolve`.
         """
         if isinstance(gallery, str):
             return (await self.resolve(user, face, gallery, threshold, create, filters)).person_id
@@ -170,14 +170,14 @@ class Persons(UserStore[Person]):
     ) -> PersonMatch:
         """As `identify`, with the outcome and the confidence.
 
-        A face with a `sighting_id` for which a person was created already gets that person again. For a face
-        of a camera, a person gallery stands for the enrolled people, then for the references of its persons;
-        co-visible persons are excluded, the person of the same visit is preferred, and
+        A face with the `sighting_id` of a person that was already created gets that person. For a face of a
+        camera, a search in a person gallery compares the enrolled people first, then the references of the
+        gallery's persons; co-visible persons are excluded, the person of the same visit is preferred, and
         `store.recognition.rules` decides about new persons.
 
         Raises:
             NotFoundError: there is no such gallery.
-            BadValueError: the face has no facen, or the threshold is not one.
+            BadValueError: the face has no facen, or the threshold is invalid.
             FacenStorageError: a shard is out of service.
             StoreStateError: a malformed document must be corrected first.
         """
@@ -201,15 +201,15 @@ class Persons(UserStore[Person]):
         if not isinstance(sighting, str | None):
             raise BadValueError(f"a face's sighting_id is text, not {type(sighting).__name__}")
         if sighting is not None:
-            made = await self._find_one({"owner": question.owner, "sighting_id": sighting})
-            if made is not None:
-                return [PersonMatch(made["_id"], "created", confidence=None)]
+            known = await self._find_one({"owner": question.owner, "sighting_id": sighting})
+            if known is not None:
+                return [PersonMatch(known["_id"], "created", confidence=None)]
 
-        async def make(fields: Mapping[str, Any]) -> int:
+        async def create_person(fields: Mapping[str, Any]) -> int:
             person = Person(fields) if sighting is None else Person(fields, sighting_id=sighting)
-            return int((await self._make_for(question.owner, person))["_id"])
+            return int((await self._create_for_sighting(question.owner, person))["_id"])
 
-        return await self._resolver.resolve(question, make if create else None)
+        return await self._resolver.resolve(question, create_person if create else None)
 
     async def _question(
         self,
@@ -228,10 +228,10 @@ class Persons(UserStore[Person]):
         await self._galleries.require(owner, names)
         return question
 
-    async def _make_for(self, owner: ObjectId, model: Person) -> Person:
-        """As `_make`; a malformed person of the same sighting, which no reader sees, is named."""
+    async def _create_for_sighting(self, owner: ObjectId, model: Person) -> Person:
+        """As `_create`; the error names a malformed person of the same sighting, which readers do not see."""
         try:
-            return await self._make(owner, model)
+            return await self._create(owner, model)
         except ConflictError as error:
             same = {"owner": owner, "sighting_id": model.get("sighting_id")}
             if stored := await malformed_document(self._database, self.name, same):
@@ -241,9 +241,10 @@ class Persons(UserStore[Person]):
             raise
 
     def exclusive(self, owner: ObjectId, galleries: Sequence[str]) -> AbstractAsyncContextManager[None]:
-        """Lock the creation and joining of persons of these person galleries, among all processes.
+        """Lock the creation and merging of persons in these person galleries, across all processes.
 
-        The facen storage has the faces that other processes have added. Held for a few seconds at most.
+        Inside the block the facen storage has the faces that other processes added. Hold it for a few seconds
+        at most.
         """
         return self._resolver.exclusive(owner, galleries)
 
@@ -271,9 +272,9 @@ class Persons(UserStore[Person]):
         return self._friends.is_friend(await self._days(owner, person_id, cam_id, self._now()))
 
     def as_of(self, moment: datetime) -> "Persons":
-        """The same persons, with the friend interval of this time.
+        """The same collection, with the friend interval that ends at this time.
 
-        A sighting that waited in the spool, over midnight or for days, counts the days before its capture.
+        For sightings that waited in the spool: the days before their capture count.
         """
         copied = copy.copy(self)
         copied._now = lambda: moment

@@ -50,9 +50,8 @@ class _ContextMethod(classmethod):  # type: ignore[type-arg]  # classmethod is n
 class ServerFaces(CoreFaces):
     """The faces, and their pictures in the uploads.
 
-    A stored face has its pictures' URLs from when it is added (`photo`, `normalized`, `thumbnail`), and the
-    id of the location where each lies (`picture_locations`); `upload` stores the pictures there, as often as
-    it is called.
+    A face gets its pictures' URLs (`photo`, `normalized`, `thumbnail`) and the ids of their locations
+    (`picture_locations`) when it is added; `upload` stores the pictures there, and may be repeated.
     """
 
     protected = CoreFaces.protected | {LOCATIONS}
@@ -72,7 +71,7 @@ class ServerFaces(CoreFaces):
     ) -> None:
         """
         Args:
-            max_pixels: maximum size of pictures that were created without a limit of their own.
+            max_pixels: maximum size of pictures that were created without a limit.
             thumbnail_hosts: hosts outside the uploads to which `upload_thumbnail` may send; see
                 `AllowedHosts.parse`.
         """
@@ -112,7 +111,7 @@ class ServerFaces(CoreFaces):
             fields = [field for field in PICTURES if not self._is_foreign(face.urls.get(field))]
             face.link(self._new_urls(face, fields))
             face.pop(LOCATIONS, None)
-            if (here := self._locations.latest) is not None:  # else `upload` records it
+            if (here := self._locations.latest) is not None:  # otherwise `upload` records it
                 face[LOCATIONS] = dict.fromkeys(fields, here)
         return done
 
@@ -122,8 +121,8 @@ class ServerFaces(CoreFaces):
         A field without a URL in the uploads first gets one, in the face and in its document. Existing
         pictures are replaced. Afterwards the face's `normalized` is the URL.
 
-        Pictures of an ExtractionFace, which has no owner and id, are temporary and removed after a day. With
-        an owner and an `_id` in the dictionary they are those of that face.
+        Pictures of an ExtractionFace, which has no owner and id, are temporary and removed after a day. A
+        dictionary with an owner and an `_id` stands for the stored face with that id.
 
         Args:
             face: a stored face, its data as a dictionary, or an ExtractionFace; `normalized` is PNG bytes.
@@ -264,10 +263,11 @@ class ServerFaces(CoreFaces):
         return key
 
     def _is_outside(self, url: object) -> bool:
-        """Whether a URL is of another server than the uploads."""
+        """Whether a URL names another server than that of the uploads."""
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             return False
         return not same_server(url, self._uploads.url_of("x"))
 
     def _is_foreign(self, url: object) -> bool:
+        """Whether this is a URL, but of no picture in the uploads."""
         return isinstance(url, str) and self._uploads.key_of(url) is None

@@ -18,7 +18,7 @@ from store.mongo.model_store import MongoStore
 from store.mongo.query_limits import QueryLimiter, check_number
 from store.observer import StoreObserver
 
-REMEMBERED_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 MAX_TOKEN = 512
 
 
@@ -33,7 +33,7 @@ class User(Model):
 
 
 class Users(MongoStore[User]):
-    """The users. They are the owners of everything else, and the only ones who may ask for it."""
+    """The users. Every other document belongs to one, and only active users may access theirs."""
 
     name = "users"
     Model: TypeAlias = User
@@ -47,13 +47,13 @@ class Users(MongoStore[User]):
         limiter: QueryLimiter | None = None,
     ) -> None:
         super().__init__(database, observer, limiter)
-        self._remembered: dict[ObjectId, float] = {}
+        self._active_until: dict[ObjectId, float] = {}
 
     async def add(self, user: Mapping[str, Any]) -> User:
-        """Enrols a user. A missing `token` is made, a missing `active` is True.
+        """Enrols a user. A missing `token` is generated; `active` defaults to True.
 
         Raises:
-            BadValueError: the data is no mapping, or the token or `active` has a wrong type.
+            BadValueError: the data is not a mapping, or the token or `active` has a wrong type.
             ConflictError: the token is taken.
         """
         model = User(checked_mapping(user, "user", ("token", "active")))
@@ -67,10 +67,10 @@ class Users(MongoStore[User]):
         return model
 
     async def authenticate(self, token: str) -> User:
-        """The active user with this token. AuthenticationError where there is none.
+        """The active user with this token. AuthenticationError if there is none.
 
-        One look-up in the index of tokens, for right and wrong ones alike. What it finds is compared once
-        more, in constant time: MongoDB also finds a user whose token is a list with this text in it.
+        One index look-up, for valid and invalid tokens alike. The token found is compared again, in constant
+        time: MongoDB also matches a user whose token is a list that contains this text.
         """
         if not isinstance(token, str):
             raise AuthenticationError("a token is text")
@@ -84,19 +84,18 @@ class Users(MongoStore[User]):
     async def _with_token(self, token: str) -> User | None:
         try:
             token.encode()
-        except UnicodeEncodeError:  # half a surrogate pair, which MongoDB cannot hold
+        except UnicodeEncodeError:  # half a surrogate pair, which MongoDB cannot store
             return None
         return await self._find_one({"token": token})
 
     async def owner(self, user: "ObjectId | User | None") -> ObjectId:
         """The id of an active user, given by id or object.
 
-        That a user is active is remembered for a second, so that calls in a row do not ask again
-        and again; changes made through this object count at once, those of other processes
-        within that second.
+        The answer is cached for a second. Changes made through this object take effect at once, those of
+        other processes within that second.
 
         Raises:
-            AuthenticationError: none given, something else given, unknown or inactive.
+            AuthenticationError: the user is None, of a wrong type, unknown or inactive.
         """
         key = user.get("_id") if isinstance(user, User) else user
         if not isinstance(key, ObjectId):
@@ -106,21 +105,24 @@ class Users(MongoStore[User]):
         if isinstance(user, User) and user.get("active") is not True:
             raise AuthenticationError(f"the user {key} is not active")
         now = time.monotonic()
-        if self._remembered.get(key, 0.0) > now:
+        if self._active_until.get(key, 0.0) > now:
             return key
         found = await self._find_one({"_id": key})
         if found is None:
             raise AuthenticationError(f"there is no user {key}")
         if found.get("active") is not True:
             raise AuthenticationError(f"the user {key} is not active")
-        self._remembered[key] = now + REMEMBERED_SECONDS
+        self._active_until[key] = now + CACHE_SECONDS
         return key
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         new = {"_id": ObjectId(), "token": secrets.token_urlsafe(32), "active": True} | given
         _check_user_id(new["_id"])
         _check_credentials(new)
-        return {**await super()._completing(given), **{key: new[key] for key in ("_id", "token", "active")}}
+        return {
+            **await super()._upsert_defaults(given),
+            **{key: new[key] for key in ("_id", "token", "active")},
+        }
 
     def _changes(self, update: object) -> dict[str, Any]:
         changes = super()._changes(update)
@@ -139,17 +141,17 @@ class Users(MongoStore[User]):
         return_document: bool = ReturnDocument.AFTER,
         **kwargs: object,
     ) -> User | None:
-        """As MongoStore's; `token` and `active` only by `$set`, and only to what they may be."""
+        """As `MongoStore.update_one`. Only `$set` may change `token` and `active`, to valid values."""
         try:
             return await super().update_one(filters, update, sort, return_document, **kwargs)
         finally:
-            self._remembered.clear()
+            self._active_until.clear()
 
     async def remove_one(self, filters: Filters | None, sort: Sort | None = None) -> User | None:
         try:
             return await super().remove_one(filters, sort)
         finally:
-            self._remembered.clear()
+            self._active_until.clear()
 
 
 def _check_user_id(value: object) -> None:
@@ -166,7 +168,7 @@ def _check_credentials(fields: Mapping[str, Any]) -> None:
     if not isinstance(token, str) or not 1 <= len(token) <= MAX_TOKEN or not token.isprintable():
         raise BadValueError(f"a user's token is printable text of 1 to {MAX_TOKEN} characters")
     if token != token.strip():
-        raise BadValueError("a user's token has no space in front or behind: HTTP does not transmit it")
+        raise BadValueError("a user's token has no leading or trailing space: HTTP does not transmit it")
     if not isinstance(fields.get("active", True), bool):
         raise BadValueError(f"a user's active is True or False, not {fields['active']!r:.40}")
 
@@ -180,9 +182,8 @@ M = TypeVar("M", bound=Model)
 class UserStore(MongoStore[M], Generic[M]):
     """A collection whose documents belong to users; no user can reach those of another.
 
-    Every method takes the user first, by id or object, and raises `AuthenticationError` for
-    none, an unknown or an inactive one. The caller's filters can narrow what is the user's own;
-    they can never reach beyond it.
+    The first argument of every method is the user, by id or object; it raises `AuthenticationError`
+    for None and for unknown or inactive users. The caller's filters only narrow the user's documents.
     """
 
     always_read = frozenset({"_id", "owner"})
@@ -192,7 +193,7 @@ class UserStore(MongoStore[M], Generic[M]):
         self._users = users
 
     def _filters(self, filters: Filters | None) -> Filters | None:
-        """The caller's filters as filters on the fields of the documents."""
+        """Convert the caller's filters to filters on the documents' fields."""
         return filters
 
     async def find(  # type: ignore[override]  # the seeds put the user first
@@ -215,7 +216,7 @@ class UserStore(MongoStore[M], Generic[M]):
         sort: Sort | None = None,
         skip: int | None = None,
     ) -> M | None:
-        """The user's first document that passes the filters, None where there is none."""
+        """The user's first document that passes the filters, or None."""
         return await self._find_one(owned(self._filters(filters), await self._users.owner(user)), sort, skip)
 
     async def count(  # type: ignore[override]  # the seeds put the user first
@@ -226,7 +227,7 @@ class UserStore(MongoStore[M], Generic[M]):
         skip: int | None = None,
         limit: int | None = None,
     ) -> int:
-        """How many of the user's documents pass the filters, after `skip` and up to `limit` of them."""
+        """The number of the user's documents that pass the filters, after `skip` and up to `limit`."""
         return await self._count(
             owned(self._filters(filters), await self._users.owner(user)), sort, skip, limit
         )
@@ -246,7 +247,8 @@ class UserStore(MongoStore[M], Generic[M]):
         return_document: bool = ReturnDocument.AFTER,
         **kwargs: object,
     ) -> M | None:
-        """Updates the user's first document that passes the filters; returns it as it is (or was)."""
+        """Updates the user's first document that passes the filters; returns it after or before the
+        update."""
         query = owned(self._filters(filters), await self._users.owner(user))
         return await self._update_one(query, update, sort, return_document, kwargs)
 
@@ -261,9 +263,9 @@ class UserStore(MongoStore[M], Generic[M]):
     ) -> list[M]:
         """Updates the user's documents that pass the filters, in the order of the sort, and returns them.
 
-        Each document is changed and read in one step, so that the list holds exactly those that
-        were changed, even where others change documents at the same time. Arguments as of `update_one`;
-        an upsert makes a document where none passes the filters.
+        Each document is changed and read atomically, so that the list has exactly the changed documents,
+        even if they are changed concurrently. Arguments as for `update_one`; an upsert creates a document
+        if none passes the filters.
         """
         owner = await self._users.owner(user)
         query = owned(self._filters(filters), owner)

@@ -202,7 +202,7 @@ class Enrolment:
             return _Examined(picture, key, known)
         try:
             original = Image(data, self._ctx.faces.max_pixels)
-            judged = await self._ctx.extractor.judged(data)
+            judged = await self._ctx.extractor.extract_with_quality(data)
             face = main_face([one for one, _ in judged])
             await asyncio.to_thread(original.crop, face["bbox"])
         except BadValueError as error:

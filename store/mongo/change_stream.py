@@ -1,4 +1,4 @@
-"""Notification of changes of a collection, by MongoDB's change streams.
+"""Notifies of changes in a collection, through MongoDB's change streams.
 
 See https://www.mongodb.com/docs/manual/changeStreams/.
 """
@@ -15,9 +15,9 @@ from store.mongo.driver_errors import DRIVER_ERRORS
 log = structlog.get_logger()
 
 NO_STREAMS = 40573
-"""MongoDB's error code of a server that is not in a replica set."""
+"""MongoDB's error code for change streams without a replica set."""
 AWAIT_MS = 500
-"""Maximum time that the server waits for changes before it answers."""
+"""Maximum time for which the server waits for changes before it answers."""
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 30.0
 

@@ -27,16 +27,16 @@ os.environ.setdefault("MOTOR_MAX_WORKERS", "32")
 from motor.motor_asyncio import AsyncIOMotorClient
 
 Document = dict[str, Any]
-# The driver's classes are generic for the type checker alone.
+# The driver's classes are generic only for the type checker.
 Client: TypeAlias = "AsyncIOMotorClient[Document]"
 Collection: TypeAlias = GatedCollection
 Database: TypeAlias = GatedDatabase
 
 ALREADY_INITIALISED = 23
 NOT_YET_INITIALISED = 94
-SILENCE_MS = 30_000  # socket timeout; a server that hangs keeps its connections open
+SOCKET_TIMEOUT_MS = 30_000  # needed because a server that hangs keeps its connections open
 NEW_CONFIGURATION_INCOMPATIBLE = 103
-LEAVE_SECONDS = 0.5
+CLOSE_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
 
     Writes are acknowledged by a majority of the replica set and journaled, so that a power cut loses none;
     the driver repeats them when the primary changes. Reads go to the primary: a search for a person has to
-    see the one that was just created. Options in the URL do not change this. Times carry their zone (UTC).
+    see the one that was just created. Options in the URL do not change this. Times have the time zone UTC.
 
     Raises:
         BadValueError: `url` is not a MongoDB URL.
@@ -61,13 +61,13 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
             retryReads=True,
             serverSelectionTimeoutMS=int(settings.server_selection_timeout_seconds * 1000),
             connectTimeoutMS=int(settings.connect_timeout_seconds * 1000),
-            socketTimeoutMS=SILENCE_MS,
+            socketTimeoutMS=SOCKET_TIMEOUT_MS,
             **settings.login,
         )
     except InvalidURI:
         raise BadValueError(f"store.url is not a MongoDB URL; {EXPECTED}") from None
     except (PyMongoError, OSError, ValueError, TypeError) as error:
-        # Conflicting options, a missing file of certificates. The driver's text may hold the password.
+        # Conflicting options, or a missing certificate file. The driver's text may contain the password.
         raise StoreUnavailableError(
             f"MongoDB at {where} cannot be used ({type(error).__name__}); check the options of store.url"
         ) from None
@@ -95,11 +95,11 @@ async def connect(url: str, settings: StoreSettings) -> AsyncIterator[Database]:
         )
         yield GatedDatabase(database)
     finally:
-        await _leave(client)
+        await _close(client)
 
 
 async def try_connection(settings: StoreSettings) -> str:
-    """Connect, log in and read once; a sentence with server, version and database.
+    """Connect, log in and read once. Returns a sentence with server, version and database.
 
     Raises:
         StoreUnavailableError, BadValueError: as `connect`.
@@ -121,15 +121,15 @@ async def ping(database: Database, timeout_seconds: float) -> None:
         ) from error
 
 
-async def _leave(client: Client) -> None:
-    """Close the client, in a thread and within a deadline: it sends the server a message, and the server may
+async def _close(client: Client) -> None:
+    """Close the client in a thread and within a deadline, because it sends a message to the server, which may
     hang."""
 
     def close() -> None:
-        with pymongo.timeout(LEAVE_SECONDS):
+        with pymongo.timeout(CLOSE_SECONDS):
             client.close()
 
-    await Deadline.within(2 * LEAVE_SECONDS).wait(in_thread(close, "closing MongoDB's client"))
+    await Deadline.within(2 * CLOSE_SECONDS).wait(in_thread(close, "closing MongoDB's client"))
 
 
 class ReplicaSetOfOne:
@@ -158,7 +158,7 @@ class ReplicaSetOfOne:
                 f"the private mongod at {self._address} accepts no writes after {timeout_seconds:g} s"
             ) from error
         finally:
-            await _leave(client)
+            await _close(client)
 
     async def _is_writable(self, client: Client) -> bool:
         try:

@@ -23,18 +23,18 @@ _REASONS = {
     r"Connection refused": "the connection is refused; check the port and that the server runs",
     r"No route|unreachable": "its network cannot be reached",
     r"configured to connect to a replica set|not a member|replica set name": (
-        "it is no member of the replica set that store.url names (replicaSet=)"
+        "it is not a member of the replica set in store.url (replicaSet=)"
     ),
     r"No replica set members match|No primary": "its replica set has no primary at present",
     r"connection closed|reset by peer": (
         "it closes the connection; a server with TLS needs tls=true in store.url"
     ),
 }
-"""The driver has texts and no codes for these: pattern in its text, and what it means."""
+"""Patterns in the driver's messages, which have no codes, and their meaning."""
 
 
 def connection_error(error: PyMongoError, where: str, settings: StoreSettings) -> StoreUnavailableError:
-    """The error of a first connection to `where`, which is a masked URL."""
+    """The error for a failed first connection. `where`: the URL without secrets."""
     if (refusal := refused_login(error, settings.shown_user)) is not None:
         return StoreUnavailableError(f"MongoDB at {where} {refusal}")
     if isinstance(error, OperationFailure):
@@ -48,7 +48,7 @@ def connection_error(error: PyMongoError, where: str, settings: StoreSettings) -
 
 
 def refused_login(error: Exception, user: str | None) -> str | None:
-    """What the server refuses if it is the login or its rights, else None. `user`: who logs in, if known."""
+    """Why the server refuses the login or the user's rights; None for other errors. `user`: if known."""
     if not isinstance(error, OperationFailure):
         return None
     if error.code in WRONG_LOGIN:
@@ -57,13 +57,13 @@ def refused_login(error: Exception, user: str | None) -> str | None:
             "that holds the user) is wrong; see store.user and store.password"
         )
     if error.code == UNAUTHORIZED and user is None:
-        return "wants a login and none is set; set store.user and store.password"
+        return "requires a login; set store.user and store.password"
     if error.code == UNAUTHORIZED:
         return f"does not let {user} use the database; grant the role readWrite on store.database"
     return None
 
 
 def server_message(error: OperationFailure) -> str:
-    """The server's own sentence, without the rest of its answer."""
-    said = (error.details or {}).get("errmsg") or error.args[0]
-    return f"{said!s:.200} ({error.code})"
+    """The server's error message, without the rest of its answer."""
+    text = (error.details or {}).get("errmsg") or error.args[0]
+    return f"{text!s:.200} ({error.code})"

@@ -25,9 +25,9 @@ class Counters(MongoStore[Counter]):
     Model: TypeAlias = Counter
     _model = Counter
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
         _check_name(given.get("_id"))
-        return {**await super()._completing(given), "seq": Int64(0)}
+        return {**await super()._upsert_defaults(given), "seq": Int64(0)}
 
     async def ensure(self, counter: str, start: int = 0) -> None:
         """Create the counter with this value, unless it exists."""
@@ -38,12 +38,12 @@ class Counters(MongoStore[Counter]):
             )
 
     async def raise_to(self, counter: str, value: int) -> None:
-        """Set the counter to this value, unless it is higher."""
+        """Set the counter to this value, unless it is already higher."""
         async with self._operation("raise_to"):
             await self._collection.update_one({"_id": counter}, {"$max": {"seq": Int64(value)}})
 
     async def restart(self, counter: str, value: int, most: int = MAX_ID) -> None:
-        """Sets a counter that has no value from 0 up to `most` to this value; leaves any other one alone."""
+        """Set the counter to this value if its own is not a whole number from 0 to `most`."""
         usable = {"seq": {"$type": ["int", "long"], "$gte": 0, "$lte": most}, **well_formed(self.name)}
         broken = {"_id": counter, "$nor": [usable]}
         async with self._operation("restart"):

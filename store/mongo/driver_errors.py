@@ -23,8 +23,8 @@ from store.errors import (
 )
 from store.mongo.connection_errors import LOGIN_CODES, server_message
 
-# MongoDB's error codes for the state of the server, not for a fault of the request:
-# docs: mongodb.com/docs/manual/reference/error-codes
+# Error codes that describe the state of the server, not a fault of the request:
+# mongodb.com/docs/manual/reference/error-codes
 STATE_CODES = frozenset(
     {
         *LOGIN_CODES,
@@ -45,7 +45,7 @@ STATE_CODES = frozenset(
 )
 
 DRIVER_ERRORS = (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)
-"""What the driver raises, also while it encodes arguments."""
+"""Exceptions of the driver, including those while it encodes arguments."""
 
 
 def translate_error(error: Exception, operation: str) -> StoreError:
@@ -66,7 +66,7 @@ def translate_error(error: Exception, operation: str) -> StoreError:
             f"{operation}: MongoDB does not answer ({type(error).__name__}); try again later"
         )
     if isinstance(error, (OverflowError, UnicodeEncodeError, InvalidDocument, DocumentTooLarge, BSONError)):
-        return BadValueError(f"{operation}: MongoDB cannot hold this value: {error}")
+        return BadValueError(f"{operation}: MongoDB cannot store this value: {error}")
     if isinstance(error, OperationFailure) and error.code not in STATE_CODES:
         return BadFilterError(
             f"{operation}: MongoDB refuses this: {error.details and error.details.get('errmsg')}"
@@ -75,7 +75,8 @@ def translate_error(error: Exception, operation: str) -> StoreError:
         return BadFilterError(f"{operation}: {error}")
     if isinstance(error, OperationFailure) and error.code in LOGIN_CODES:
         return StoreUnavailableError(
-            f"{operation}: MongoDB refuses the login, or it lacks rights; see store.user and store.password"
+            f"{operation}: MongoDB refuses the login, or the user lacks rights; "
+            "see store.user and store.password"
         )
     if isinstance(error, OperationFailure):
         return StoreUnavailableError(

@@ -17,8 +17,8 @@ class GatedCollection:
 
     def __init__(self, ungated: Any, condition: dict[str, Any]) -> None:  # noqa: ANN401  the driver has no types
         self.ungated = ungated
-        """The driver's collection, with malformed documents: for upkeep, which reports them and must not
-        remove what they name."""
+        """The driver's collection, including malformed documents. For maintenance, which reports them and
+        must not remove the files they refer to."""
         self._condition = condition
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  the driver has no types

@@ -61,7 +61,7 @@ MAX_LABEL = 256
 
 
 def checked_filters(filters: Filters | None) -> dict[str, Any]:
-    """The filters as a query; {} for None. BadFilterError if a part of them is not allowed."""
+    """The filters as a query; {} for None. BadFilterError if an operator or value is not allowed."""
     if filters is None:
         return {}
     check_query(filters, 0)
@@ -76,7 +76,7 @@ def owned(filters: Filters | None, owner: object) -> dict[str, Any]:
 
 
 def check_extent(part: object, what: str) -> None:
-    """BadFilterError if this has more names or patterns than MongoDB parses quickly."""
+    """BadFilterError if filters or an update have more names or patterns than MongoDB parses quickly."""
     names = patterns = 0
     pending = [part]
     while pending:
@@ -105,7 +105,7 @@ def check_query(query: object, depth: int) -> None:
         name = field_or_operator(key)
         if name in LOGICAL:
             if not isinstance(value, (list, tuple)) or not value:
-                raise BadFilterError(f"{name} takes a list of filters that is not empty")
+                raise BadFilterError(f"{name} takes a non-empty list of filters")
             _check_length(name, value, MAX_PARTS)
             for part in value:
                 check_query(part, depth + 1)
@@ -116,7 +116,7 @@ def check_query(query: object, depth: int) -> None:
 
 
 def check_condition(value: object, depth: int) -> None:
-    """BadFilterError unless this is a condition on a field: a value, or allowed operators."""
+    """BadFilterError unless `value` is a valid condition on a field: a value, or allowed operators."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"filters are nested deeper than {MAX_DEPTH} levels")
     if not (
@@ -165,7 +165,7 @@ def _check_nested(name: str, argument: object, depth: int) -> None:
         check_literal(argument, depth)
         return
     if not isinstance(argument, Mapping) or not argument:
-        raise BadFilterError(f"{name} takes a mapping that is not empty")
+        raise BadFilterError(f"{name} takes a non-empty mapping")
     if any(str(key) in COMPARISONS | NESTED for key in argument):
         check_condition(argument, depth + 1)
     elif name == "$not":
@@ -175,7 +175,7 @@ def _check_nested(name: str, argument: object, depth: int) -> None:
 
 
 def check_literal(value: object, depth: int) -> None:
-    """BadFilterError unless this is plain data to compare with or to store, without operators and code."""
+    """BadFilterError unless `value` is plain data to compare or store, without operators and code."""
     if depth > MAX_DEPTH:
         raise BadFilterError(f"a value is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, (Code, DBRef, UUID)):
@@ -191,15 +191,15 @@ def check_literal(value: object, depth: int) -> None:
         for part in value:
             check_literal(part, depth + 1)
     elif isinstance(value, int) and not -(2**63) <= value <= MAX_ID:
-        raise BadFilterError(f"{value} is out of range; whole numbers lie in −2^63 … 2^63 − 1")
+        raise BadFilterError(f"{value} is out of range; whole numbers are from −2^63 to 2^63 − 1")
 
 
 def field_or_operator(key: object) -> str:
-    """The key as a plain str. BadFilterError if it is no valid name."""
+    """The key as a plain str. BadFilterError if it is not a valid name."""
     if not isinstance(key, str):
         raise BadFilterError(f"a field's name is text, not {type(key).__name__}")
     if not key or "\0" in key:
-        raise BadFilterError("a field's name is not empty and has no zero character")
+        raise BadFilterError("a field's name is not empty and has no NUL character")
     return str(key)  # without bson's subclasses of str
 
 
@@ -222,7 +222,7 @@ def checked_sort(sort: Sort | None) -> list[tuple[str, int]] | None:
         field, direction = pair
         name = field_or_operator(field)
         if name.startswith("$"):
-            raise BadFilterError(f"{field!r:.80} is no field to sort by")
+            raise BadFilterError(f"{field!r:.80} is not a field to sort by")
         if not isinstance(direction, (int, float)) or isinstance(direction, bool) or direction not in (1, -1):
             raise BadFilterError(f"the direction of a sort is 1 or -1, not {direction!r:.80}")
         checked.append((name, int(direction)))
@@ -254,7 +254,7 @@ def checked_id(value: object, what: str) -> int:
 
 
 def checked_label(value: object, what: str) -> str:
-    """A name for people to read, such as a person's: text without control characters."""
+    """A display name, such as a person's: text without control characters."""
     if isinstance(value, str) and 1 <= len(value) <= MAX_LABEL:
         if not any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in value):
             return value

@@ -2,7 +2,7 @@
 
 63 bits, because BSON's integers are signed: 42 bits of milliseconds since 1970 (until the year 2109), 9
 random bits per generator, 12 bits that count within a millisecond. Two processes can generate the same id;
-the unique `_id` in MongoDB detects it, and the face gets another one.
+MongoDB refuses the second, and that face gets another id.
 """
 
 import secrets

@@ -1,7 +1,7 @@
-"""Short leases: locks among the tasks of this process and among all processes on a database.
+"""Short leases: locks between the tasks of this process, and between all processes on a database.
 
-For work of milliseconds: callers wait for the lease, and it is never renewed. `store.mongo.term_leases` has
-leases that are renewed for as long as a box works on something.
+For work that takes milliseconds: callers wait for the lease, and it is never renewed.
+`store.mongo.term_leases` has leases that are renewed.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 HELD_SECONDS = 10.0
-"""Time after which the lease of a dead holder expires; work under a lease takes milliseconds."""
+"""Lifetime of a lease, after which that of a dead holder is free again."""
 MARGIN_SECONDS = 2.0
-"""Work is cancelled this long before the lease expires, so that what was sent can still arrive."""
+"""Work is cancelled this long before the lease expires, so that requests under way can still arrive."""
 PATIENCE_SECONDS = 30.0
 """Maximum time to wait for a lease."""
 
 
 class Leases:
-    """Locks by name, as documents that expire by the server's clock; the clocks of the machines do not
-    matter."""
+    """Named locks, stored as documents. They expire by the server's clock, so that the clocks of the clients
+    do not matter."""
 
     def __init__(self, database: Database) -> None:
         self._collection: Collection = database["leases"]
@@ -37,12 +37,12 @@ class Leases:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def local(self, name: str) -> asyncio.Lock:
-        """The lock of this name among the tasks of this process."""
+        """The lock of this name between the tasks of this process."""
         return self._locks.setdefault(name, asyncio.Lock())
 
     @asynccontextmanager
     async def held(self, name: str) -> AsyncIterator[None]:
-        """Hold the lease among all processes; acquire `local` first.
+        """Hold the lease against all other processes; acquire `local` first.
 
         Raises:
             StoreUnavailableError: others hold it for PATIENCE_SECONDS, the work takes too long, or MongoDB
@@ -57,7 +57,7 @@ class Leases:
                 yield
         except TimeoutError as error:
             raise StoreUnavailableError(
-                f"work under the lease {name} took longer than it may be held; try again"
+                f"work under the lease {name} took longer than its time limit; try again"
             ) from error
         finally:
             try:
@@ -86,11 +86,11 @@ class Leases:
             await asyncio.sleep(random.uniform(0.005, 0.03))  # noqa: S311  jitter, no secret
 
     def _take_if_free(self) -> list[dict[str, Any]]:
-        """One atomic update: takes the lease if it is free, expired or malformed, and else changes
+        """An atomic update that takes the lease if it is free, expired or malformed, and otherwise changes
         nothing."""
         until = {"$add": ["$$NOW", int(HELD_SECONDS * 1000)]}
-        # A lease that expires much later than any holder asks for, or never, is malformed. "Much": of two
-        # updates at once, the one that is applied last may have the earlier $$NOW.
+        # A lease that expires much later than any holder sets, or never, is malformed. Not merely later: of
+        # two concurrent updates, the one applied last may have the earlier $$NOW.
         latest = {"$add": ["$$NOW", int(2 * HELD_SECONDS * 1000)]}
         expired = {
             "$or": [

@@ -1,10 +1,9 @@
-"""Older documents, brought up to the present schema when the context opens.
+"""Migrates documents of older schemas when the context opens.
 
-A document's `schema` says by which version of this code it was written; none at all counts
-as 0. A step takes a document of one version and gives it as the next version has it. Steps
-are pure, and a document is replaced only if it is still of the version that was read: any
-number of processes may open at once, and a run that is killed goes on the next time. Malformed
-documents (`store.mongo.shapes`) stay as they are.
+A document's `schema` is the schema version that it was written with; 0 if it is missing. A step converts a
+document from one version to the next. Steps are pure functions, and a document is replaced only if its
+version has not changed since it was read: several processes can migrate at once, and a killed run is
+continued by the next. Malformed documents (`store.mongo.shapes`) are left as they are.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,15 +28,15 @@ _NEWER: dict[str, Any] = {
         "$gt": SCHEMA,
         "$lte": HIGHEST_VERSION,
         "$type": ["int", "long"],
-        "$not": {"$type": "array"},  # each condition holds for a list one of whose members it holds for
+        "$not": {"$type": "array"},  # a condition matches a list if one of its members matches
     }
 }
-"""Any other value is a malformed document, which does not block the migration of the others."""
+"""A document with any other value is malformed, and does not block the migration of the rest."""
 _OLDER: dict[str, Any] = {"$or": [{"schema": {"$exists": False}}, {"schema": {"$gte": 0, "$lt": SCHEMA}}]}
 
 
 def face_to_1(face: Document) -> Document:
-    """Before version 1 a face in no gallery could have no list, and `galleries` was another name for it."""
+    """In version 0, a face in no gallery could lack the list, and `galleries` was another name for it."""
     face = dict(face)
     galleries = face.pop("galleries", None)
     if face.get("gallery") in (None, []):
@@ -45,20 +44,20 @@ def face_to_1(face: Document) -> Document:
     return face
 
 
-def unchanged(document: Document) -> Document:
-    """Nothing but the version is new."""
+def version_only(document: Document) -> Document:
+    """Only the version changes."""
     return dict(document)
 
 
 STEPS: Mapping[str, tuple[Step, ...]] = {
-    "users": (unchanged,),
-    "galleries": (unchanged,),
-    "cameras": (unchanged,),
-    "persons": (unchanged,),
-    "counters": (unchanged,),
+    "users": (version_only,),
+    "galleries": (version_only,),
+    "cameras": (version_only,),
+    "persons": (version_only,),
+    "counters": (version_only,),
     "faces": (face_to_1,),
 }
-"""For each collection the steps from version 0 to 1, from 1 to 2 and so on."""
+"""By collection, the steps from version 0 to 1, from 1 to 2 and so on."""
 
 
 def migrated(collection: str, document: Document, target: int = SCHEMA) -> Document:
@@ -71,7 +70,7 @@ def migrated(collection: str, document: Document, target: int = SCHEMA) -> Docum
 
 
 async def refuse_newer(database: Database) -> None:
-    """Raises NewerSchemaError where a later version of this code has written a document."""
+    """Raises NewerSchemaError if a later version of this code has written a document."""
     for name in STEPS:
         try:
             newer = await database[name].ungated.find_one(_NEWER, {"schema": 1})
@@ -85,7 +84,7 @@ async def refuse_newer(database: Database) -> None:
 
 
 async def warn_of_older(database: Database) -> None:
-    """Logs which collections hold older documents, for a reader who may not migrate them."""
+    """Log the collections with documents of older schemas, for a context that is opened read-only."""
     for name in STEPS:
         try:
             count = await database[name].ungated.count_documents(_OLDER)
@@ -93,14 +92,14 @@ async def warn_of_older(database: Database) -> None:
             raise translate_error(error, f"migrations.{name}") from error
         if count:
             log.warning(
-                "documents of an older schema may be left out; `facend run` brings them up to date",
+                "documents of an older schema may be left out; `facend run` migrates them",
                 collection=name,
                 count=count,
             )
 
 
 async def migrate(database: Database) -> int:
-    """Brings every document up to the present version, in batches; returns how many were older.
+    """Migrate all documents in batches; returns the number of migrated ones.
 
     Raises:
         NewerSchemaError: a document is of a later version; nothing was changed.
@@ -114,7 +113,7 @@ async def migrate(database: Database) -> int:
             raise translate_error(error, f"migrations.{name}") from error
         if count:
             log.info(
-                "documents were brought up to the present schema", collection=name, count=count, schema=SCHEMA
+                "documents were migrated to the current schema", collection=name, count=count, schema=SCHEMA
             )
         total += count
     return total
@@ -138,7 +137,8 @@ async def _migrate(database: Database, name: str) -> int:
 
 
 async def _replace(collection: Any, batch: list[ReplaceOne[Document]]) -> int:  # noqa: ANN401  the driver has no types
-    """How many were replaced. What MongoDB refuses stays as it is, and is tried again at the next start."""
+    """The number of replaced documents. Refused ones stay as they are, and are tried again at the next
+    start."""
     try:
         return int((await collection.bulk_write(batch, ordered=False)).modified_count)
     except BulkWriteError as error:
@@ -146,7 +146,7 @@ async def _replace(collection: Any, batch: list[ReplaceOne[Document]]) -> int:  
         if not refused:
             raise
         log.warning(
-            "documents cannot be brought up to the present schema and stay as they are",
+            "documents cannot be migrated to the current schema and stay as they are",
             collection=collection.name,
             number=len(refused),
             reason=str(refused[0].get("errmsg"))[:200],

@@ -30,7 +30,7 @@ M = TypeVar("M", bound=Model)
 
 
 class MongoStore(Generic[M]):
-    """A collection of documents of one kind, without owners.
+    """A collection of documents of one class, without owners.
 
     Every method raises `BadFilterError` for filters, updates, sorts and limits that are not
     allowed (see `store.mongo.guard`), `QueryTimeoutError` if a query exceeds its time limit (see
@@ -40,15 +40,15 @@ class MongoStore(Generic[M]):
     name: ClassVar[str]
     """Name of the collection in MongoDB."""
     _model: type[M]
-    """The class of its documents; public under the name `Model`, as in `Faces.Model`."""
+    """The class of its documents; public as `Model`, as in `Faces.Model`."""
     protected: ClassVar[frozenset[str]] = frozenset()
-    """Fields beside `_id` and `owner` that only methods of this class may change."""
+    """Fields that, like `_id` and `owner`, only methods of this class may change."""
     set_whole: ClassVar[frozenset[str]] = frozenset({"name"})
-    """Fields that an update may only set or unset whole, because their values are checked."""
+    """Fields that an update may only set or unset as a whole, because their values are checked."""
     always_read: ClassVar[frozenset[str]] = frozenset({"_id"})
     """Fields that a projection cannot leave out."""
     name_field: ClassVar[str] = "_id"
-    """The field that an upsert's filters may give a new document although updates cannot change it."""
+    """The protected field that the filters of an upsert may set in a new document."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class MongoStore(Generic[M]):
         return_document: bool = ReturnDocument.AFTER,
         **kwargs: object,
     ) -> M | None:
-        """Updates the first document that passes the filters, and returns it as it is after or was before.
+        """Updates the first document that passes the filters, and returns it after or before the update.
 
         Args:
             update: `{property: value}`, or MongoDB's operators such as `{"$set": {property: value}}`.
@@ -111,7 +111,7 @@ class MongoStore(Generic[M]):
         """The document as an instance of this collection's Model."""
         return self._model(obj)
 
-    # The same for subclasses, with a `query` that has passed the guard.
+    # The same operations for subclasses, with a query that was already checked.
 
     async def _find(
         self,
@@ -167,7 +167,7 @@ class MongoStore(Generic[M]):
         upsert = options.pop("upsert", False)
         document = await self._find_and_update(query, changes, options)
         if document is None and upsert:
-            changes = await self._inserting(query, changes)
+            changes = await self._upsert_changes(query, changes)
             document = await self._find_and_update(query, changes, {**options, "upsert": True})
         return None if document is None else self.wrap_in_model(document)
 
@@ -184,23 +184,24 @@ class MongoStore(Generic[M]):
     def _checked_update(
         self, update: object, return_document: object, kwargs: Mapping[str, object]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The checked changes and options of an update."""
+        """Check the changes and options of an update."""
         if not isinstance(return_document, bool):
             raise BadFilterError("return_document is ReturnDocument.BEFORE or ReturnDocument.AFTER")
         return self._changes(update), checked_options(kwargs, self.always_read)
 
-    async def _inserting(self, query: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-        """The changes of an upsert that finds no document, with the fields that complete the new one."""
+    async def _upsert_changes(self, query: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """The changes of an upsert that found no document, with the missing fields of a new one."""
         given = equalities(query)
-        if made := sorted({field.partition(".")[0] for field in given} & self.protected - {self.name_field}):
-            raise BadFilterError(f"an upsert cannot create a document with {', '.join(made)}; use add")
+        refused = sorted({field.partition(".")[0] for field in given} & self.protected - {self.name_field})
+        if refused:
+            raise BadFilterError(f"an upsert cannot create a document with {', '.join(refused)}; use add")
         given |= changes.get("$set", {})
-        reached = {path.partition(".")[0] for fields in changes.values() for path in fields}
-        missing = await self._completing(given)
-        return {**changes, "$setOnInsert": {key: part for key, part in missing.items() if key not in reached}}
+        changed = {path.partition(".")[0] for fields in changes.values() for path in fields}
+        missing = await self._upsert_defaults(given)
+        return {**changes, "$setOnInsert": {key: part for key, part in missing.items() if key not in changed}}
 
-    async def _completing(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The fields that complete a document which an upsert creates with the given ones.
+    async def _upsert_defaults(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The missing fields of a document that an upsert creates with the given ones.
 
         Raises:
             BadValueError: a document of this collection cannot have these fields.
@@ -208,18 +209,18 @@ class MongoStore(Generic[M]):
         return {"schema": SCHEMA}
 
     def _sort(self, sort: Sort | None) -> list[tuple[str, int]] | None:
-        """The checked sort."""
+        """Check a sort."""
         return checked_sort(sort)
 
     def _changes(self, update: object) -> dict[str, Any]:
-        """The checked update."""
+        """Check an update."""
         changes = checked_update(with_operators(update), self.protected, self.set_whole)
         if "name" in changes.get("$set", {}):
             checked_label(changes["$set"]["name"], "a name")
         return changes
 
     async def _insert(self, document: OrderedDict[str, Any]) -> None:
-        document.move_to_end("_id", last=False)  # where MongoDB puts it
+        document.move_to_end("_id", last=False)  # as MongoDB does
         async with self._operation("insert"):
             await self._collection.insert_one(dict(document))
 

@@ -16,11 +16,11 @@ QUERY_SECONDS = 5.0
 PLAIN_SECONDS = 25.0
 """Time limit of other queries. Below the driver's socket timeout, so that the server ends them as well."""
 MAX_PATTERN_QUERIES = 2
-"""Concurrent queries with regular expressions. Each can keep a core of the server busy until its time
-limit."""
+"""Maximum number of concurrent queries with regular expressions. Each can keep a core of the server busy
+until its time limit."""
 MAX_CLIENT_QUERIES = 8
-"""Concurrent queries of clients. Fewer than the driver's threads, so that the daemon's queries do not
-wait."""
+"""Maximum number of concurrent queries of clients. Fewer than the driver's threads, so that the daemon's
+queries do not wait."""
 
 _max_documents: ContextVar[int] = ContextVar("documents that a client may receive", default=0)
 
@@ -29,7 +29,7 @@ _max_documents: ContextVar[int] = ContextVar("documents that a client may receiv
 def for_client(max_documents: int) -> Iterator[None]:
     """Apply the limits of clients to queries inside the block, for example in a plugin's HTTP handler.
 
-    They have the short time limit and return up to `max_documents`. Tasks started inside inherit this.
+    These have the short time limit and return up to `max_documents`. Tasks started inside inherit the limits.
     """
     token = _max_documents.set(max_documents)
     try:
@@ -39,7 +39,7 @@ def for_client(max_documents: int) -> Iterator[None]:
 
 
 def max_documents() -> int:
-    """Maximum number of documents of a query in this context; 0: no limit."""
+    """Maximum number of documents that a query returns in this context; 0 for no limit."""
     return _max_documents.get()
 
 

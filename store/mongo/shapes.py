@@ -1,8 +1,8 @@
-"""The shape of each collection's documents, on which every reader relies.
+"""The schemas of documents, on which every reader relies.
 
-A document that another program or a damaged dump wrote may have any shape. `store.mongo.gate` adds these
-conditions to every read, so that no reader sees a malformed document; `store.mongo.malformed` counts and logs
-the hidden ones. Fields that no code computes with may hold anything.
+A document written by another program, or restored from a damaged dump, may have any shape. `store.mongo.gate`
+adds these conditions to every read, so that no reader sees a malformed document; `store.mongo.malformed`
+counts and logs the hidden ones. Fields that no code computes with are not checked.
 """
 
 import re
@@ -38,7 +38,7 @@ class Field:
     items: "Field | None" = None
     inside: "Mapping[str, Field] | None" = None
     pattern: str | None = None
-    """A regular expression, read the same by MongoDB and Python."""
+    """A regular expression with the same meaning in MongoDB and Python."""
 
 
 def _optional(field: Field) -> Field:
@@ -71,8 +71,8 @@ PICTURE_KEY = Field(
 )
 
 PROVISIONAL = "founding"
-"""The stored name of the mark of a provisional person: one created by `identify` until their first face is
-stored."""
+"""The field that marks a provisional person, which `identify` has created and whose first face is not stored
+yet."""
 
 SHAPES: Mapping[str, Mapping[str, Field]] = {
     "users": {"_id": OBJECT_ID, "token": TEXT, "schema": VERSION},
@@ -82,7 +82,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     "faces": {
         "_id": ID,
         "owner": OBJECT_ID,
-        "gallery": Field(NAMES.types, NAMES.expected, items=TEXT),  # not null, which MongoDB adds nothing to
+        "gallery": Field(NAMES.types, NAMES.expected, items=TEXT),  # not null, to which MongoDB adds nothing
         "facen": _optional(TEXT),
         "person_id": _optional(ID),
         "person_changes": _optional(IDS),
@@ -229,7 +229,7 @@ def fault(collection: str, document: Mapping[str, Any]) -> str:
     if collection == "faces":
         for key in FACE_OBJECT_KEYS:
             if key in document.keys():  # noqa: SIM118  a Face answers `in` for its other names
-                return f"it has a field {key}, which is a key of the face object alone"
+                return f"it has a field {key}, which is a key of the face object, not of the document"
     return _fault_inside(shape, document)
 
 

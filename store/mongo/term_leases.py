@@ -1,11 +1,11 @@
-"""Renewed leases with terms: which box reads a camera, which box runs a job.
+"""Renewed leases with terms, which decide what box reads a camera or runs a job.
 
-Boxes that share an owner and a database share their cameras. A box renews the leases of what it works on.
-A lease that is not renewed expires by the server's clock; the next box takes it, under the next term. A box
+Boxes that share an owner and a database share their cameras. A box renews the leases of its cameras and jobs.
+A lease that is not renewed expires by the server's clock; the box that takes it next begins a new term. A box
 that cannot reach MongoDB continues to read its cameras. Once MongoDB is back, the terms decide about its
 sightings: one that was captured while another box held the camera's lease is a duplicate.
 
-`store.mongo.lease` has the other kind of lease: a lock for milliseconds, waited for and never renewed.
+`store.mongo.lease` has short leases, which callers wait for and which are never renewed.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ RENEW_SECONDS = 4.0
 TERMS_KEPT = 32
 """Terms remembered for each lease."""
 SAME_CLOCK_SECONDS = 1.0
-"""Clocks that differ by less are taken to be equal."""
+"""Clocks that differ by less are considered equal."""
 CLOCK_READINGS = 64
-"""Readings of this machine's clock that are remembered."""
+"""Number of readings of this machine's clock that are kept."""
 DUPLICATE_KEY = 11000
 
 
@@ -46,28 +46,28 @@ class TermLease:
 
     name: str
     box: str
-    """Name of the box that holds it."""
+    """Name of the box that holds the lease."""
     is_ours: bool
-    """This process holds it."""
+    """Whether this process holds it."""
     is_this_box: bool
-    """This box holds it, for example the process before a restart."""
+    """Whether this box holds it, perhaps by the process before a restart."""
     term: int
-    """Counts the holders."""
+    """Number of the term, which each new holder increments."""
     since: datetime
-    """Begin of the term."""
+    """Start of the term."""
     expires: datetime
 
 
 class _Term(NamedTuple):
-    """A term of a lease. Times are UTC, by the server's clock but for `box_clock`."""
+    """A term of a lease. Times are UTC, by the server's clock, except `box_clock`."""
 
     box: str
     box_id: str
-    """"" where it is unknown, as in terms that an earlier version began."""
+    """"" if unknown, as in terms that an earlier version began."""
     since: datetime
     end: datetime
     box_clock: datetime | None
-    """What the clock of the box showed at `since`; None where an earlier version began the term."""
+    """Time on the box's clock at `since`; None if an earlier version began the term."""
 
     def covers_by_own_clock(self, at: datetime) -> bool:
         return self.box_clock is not None and self.box_clock <= at < self.box_clock + (self.end - self.since)
@@ -95,15 +95,15 @@ def _term_at(terms: Sequence[_Term], at: datetime) -> _Term | None:
 
 
 def _fence() -> float:
-    """The loop's time at which a lease that is renewed now must no longer be used.
+    """The loop's time until which a lease renewed now may be used.
 
-    A tenth of its time is left for what was sent to arrive at the server.
+    A tenth of its lifetime is left for requests under way to arrive at the server.
     """
     return asyncio.get_running_loop().time() + 0.9 * LEASE_SECONDS
 
 
 class TermLeases:
-    """Leases on what belongs to one owner, as seen by one process of one box."""
+    """Leases on one owner's cameras or jobs, as seen by one process of one box."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class TermLeases:
         box_id: str = "",
     ) -> None:
         """`clock`: the clock of this box's capture times, in seconds since 1970. `box_id`: distinguishes
-        boxes of the same name; "" where it is unknown."""
+        boxes of the same name; "" if unknown."""
         self._operation = f"{kind}_leases"
         self._collection: Collection = database[self._operation]
         self._owner = owner
@@ -126,7 +126,7 @@ class TermLeases:
         self._database = database
         self._clock = clock
         self._offsets: dict[int, float] = {}
-        """What this process saw its clock show: the time less the monotonic time, by whole seconds."""
+        """Observed differences between wall clock and monotonic clock, by whole seconds."""
 
     async def renew(self, names: Names[str]) -> dict[str, TermLease]:
         """Take the leases that are free, extend those held by this process, and return all of them.
@@ -162,7 +162,7 @@ class TermLeases:
 
     @asynccontextmanager
     async def held(self, name: str) -> AsyncIterator[str]:
-        """Hold a lease for the block. Yields "", or the name of the box that holds it already.
+        """Hold a lease for the block. Yields "", or the name of another box that holds it.
 
         The block is cancelled when another box takes the lease, and before the lease can expire without a
         renewal.
@@ -188,7 +188,7 @@ class TermLeases:
             if not limit.expired():
                 raise
             raise LeaseLostError(
-                f"the lease {name} was lost, so what needs it was cancelled; it is tried again later"
+                f"the lease {name} was lost, and the work under it cancelled; it is tried again later"
             ) from error
         finally:
             with suppress(StoreError):  # it expires by itself
@@ -211,12 +211,12 @@ class TermLeases:
             limit.reschedule(fence)
 
     async def held_by_another(self, name: str, at: datetime) -> str:
-        """The box that held the lease when this box's clock showed `at`, where it was another one; else "".
+        """The box that held the lease when this box's clock showed `at`; "" if it was this box, or in doubt.
 
-        Terms are in the server's time, and the clock of a box may be wrong or set meanwhile. So `at` is read
-        in several ways: as it is; by each offset to the server's clock that this process knows; and by what
-        this box's clock showed when its terms began. Where one of them says that this box held the lease, or
-        that none did, the answer is "".
+        Terms are in the server's time, and the clock of a box may be wrong or have been set since. So `at` is
+        converted in several ways: unchanged; by each known offset to the server's clock; and by the readings
+        of this box's clock at the start of its terms. If any of them falls in a term of this box, or in none,
+        the answer is "".
         """
         try:
             document = await self._collection.find_one({"_id": self._key(name)}, {"terms": 1, "expires": 1})
@@ -234,7 +234,7 @@ class TermLeases:
         return "" if in_doubt else holder.box
 
     def _is_this_box(self, box: object, box_id: object) -> bool:
-        """Whether name and id are those of this box; by the name alone where one of the ids is unknown."""
+        """Whether name and id are those of this box; only the name counts if one of the ids is unknown."""
         return box == self._box and (not box_id or not self._box_id or box_id == self._box_id)
 
     def _read_clock(self) -> None:
@@ -244,7 +244,7 @@ class TermLeases:
             del self._offsets[next(iter(self._offsets))]
 
     async def _server_times(self, at: datetime) -> list[datetime]:
-        """What the server's clock may have shown when this box's clock showed `at`."""
+        """Possible times on the server's clock when this box's clock showed `at`."""
         self._read_clock()
         try:
             now = (await self._database.command("hello"))["localTime"].replace(tzinfo=UTC)
@@ -283,12 +283,11 @@ class TermLeases:
         return f"{self._owner}/{name}"
 
     def _take_or_extend(self, name: str) -> list[dict[str, Any]]:
-        """One atomic update. `held`: this process has the lease; `taking`: it is free, expired or malformed.
+        """An atomic update. `held`: this process has the lease; `taking`: it is free, expired or malformed.
 
-        Its holder renews an expired lease as well, as long as no other process has taken it.
-
-        Of two updates at once, the one that is applied last may have the earlier `$$NOW`. So a lease is
-        malformed only where its times are far ahead.
+        A holder also renews an expired lease, as long as no other process has taken it. Of two concurrent
+        updates, the one applied last may have the earlier `$$NOW`; so a lease counts as malformed only if its
+        times are far ahead.
         """
         length = int(LEASE_SECONDS * 1000)
         until = {"$add": ["$$NOW", length]}

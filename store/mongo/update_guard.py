@@ -1,4 +1,4 @@
-"""Checks updates: known operators only, and never the owner of a document."""
+"""Checks updates: only known operators are allowed, and no change of a document's owner."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from store.mongo.guard import (
     field_or_operator,
 )
 
-UPDATES = frozenset(
+OPERATORS = frozenset(
     {
         *("$set", "$unset", "$inc", "$mul", "$min", "$max", "$rename", "$currentDate", "$bit"),
         *("$push", "$pull", "$pullAll", "$addToSet", "$pop"),
@@ -23,7 +23,7 @@ UPDATES = frozenset(
 )
 MODIFIERS = frozenset({"$each", "$position", "$slice", "$sort"})
 POSITION = re.compile(r"\$|\$\[[a-z][A-Za-z0-9]*\]|\$\[\]")
-"""Positional operators: the first match `$`, those of an array filter, and all `$[]`."""
+"""Positional operators: `$` for the first match, `$[name]` for an array filter, `$[]` for all items."""
 PROTECTED = frozenset({"_id", "owner", "schema"})
 
 
@@ -38,8 +38,7 @@ def checked_update(
 
     Raises:
         BadFilterError: the update is empty or a pipeline, mixes properties and operators, or has an operator
-        or
-            field that is not allowed.
+            or field that is not allowed.
     """
     if not isinstance(update, Mapping) or not update:
         raise BadFilterError(
@@ -47,18 +46,18 @@ def checked_update(
             f"not {'empty' if isinstance(update, Mapping) else type(update).__name__}"
         )
     check_extent(update, "an update")
-    guarded, whole = PROTECTED.union(protected), frozenset(set_whole)
+    forbidden, whole_only = PROTECTED.union(protected), frozenset(set_whole)
     for operator, fields in update.items():
-        if operator not in UPDATES:
+        if operator not in OPERATORS:
             raise BadFilterError(f"{operator!r} is not allowed in an update; use operators such as $set")
         if not isinstance(fields, Mapping) or not fields:
-            raise BadFilterError(f"{operator} takes a mapping of fields that is not empty")
+            raise BadFilterError(f"{operator} takes a non-empty mapping of fields")
         for path, value in fields.items():
-            _check_path(path, guarded)
-            _check_whole(path, whole, operator)
+            _check_path(path, forbidden)
+            _check_whole(path, whole_only, operator)
             if operator == "$rename":
-                _check_path(value, guarded)
-                _check_whole(value, whole, operator)
+                _check_path(value, forbidden)
+                _check_whole(value, whole_only, operator)
             elif operator == "$pull":
                 _check_pull(value)
             else:
@@ -85,17 +84,17 @@ def with_operators(update: object) -> object:
     return update
 
 
-def _check_path(path: object, guarded: frozenset[str]) -> None:
+def _check_path(path: object, forbidden: frozenset[str]) -> None:
     first, *inside = field_or_operator(path).split(".")
-    if first in guarded:
+    if first in forbidden:
         raise BadFilterError(f"the field {first} cannot be changed by an update")
     if first.startswith("$") or any(part.startswith("$") and not POSITION.fullmatch(part) for part in inside):
-        raise BadFilterError(f"{path!r} is no field")
+        raise BadFilterError(f"{path!r} is not a field")
 
 
-def _check_whole(path: str, whole: frozenset[str], operator: str) -> None:
+def _check_whole(path: str, whole_only: frozenset[str], operator: str) -> None:
     first, *inside = path.split(".")
-    if first in whole and (inside or operator not in {"$set", "$unset"}):
+    if first in whole_only and (inside or operator not in {"$set", "$unset"}):
         raise BadFilterError(
             f"the field {first} is set as a whole by $set, not by {operator} of {path!r:.80}"
         )

@@ -28,9 +28,9 @@ from store.mongod.socket_folder import make_private
 log = structlog.get_logger()
 
 STOP_SECONDS = 2.5
-"""Time to stop a server without another deadline. A killed server replays its journal at the next start."""
+"""Default deadline for stopping a server. A killed server replays its journal at the next start."""
 HEALTHY_SECONDS = 60.0
-"""A server that ran longer is restarted without a growing delay."""
+"""The delay before a restart is reset after a server ran for longer than this."""
 FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 30.0
 TAKEOVER_CHECK_SECONDS = 0.1
@@ -38,25 +38,25 @@ DISK_CHECK_SECONDS = 2.0
 
 
 class PrivateMongod:
-    """The mongod of one data folder: owned by this process, or used as a guest."""
+    """The mongod of a data folder, owned by this process or used as a guest."""
 
     def __init__(
         self,
         folder: Path,
         program: Callable[[], Path],
         cache_mb: int = 256,
-        closing: Callable[[], Deadline] = lambda: Deadline.within(STOP_SECONDS + KILL_SECONDS),
+        close_deadline: Callable[[], Deadline] = lambda: Deadline.within(STOP_SECONDS + KILL_SECONDS),
     ) -> None:
         """
         Args:
             program: called by the owner of the folder only; guests need no program.
-            closing: called when the server is stopped; gives the deadline.
+            close_deadline: called when the server is stopped; gives the deadline.
         """
         self._folder = folder.resolve()
         self._repeats = RepeatThrottle()
-        self._server = MongodProcess(self._folder, program, cache_mb, closing, self._repeats)
+        self._server = MongodProcess(self._folder, program, cache_mb, close_deadline, self._repeats)
         self.fault = ""
-        """Why the server does not run, if this process owns it; else ""."""
+        """Why the server is not running, if this process owns it; otherwise ""."""
 
     @property
     def url(self) -> str:
@@ -122,11 +122,11 @@ class PrivateMongod:
         while not lock.acquire():
             if servers := self._running_servers():
                 await wait_for_end(servers[0])
-            # The owner stops it or starts it again; neither is notified.
+            # The owner may stop or restart the server, and notifies nobody of either.
             await asyncio.sleep(TAKEOVER_CHECK_SECONDS)
         log.info("taking over the private mongod, its owner has gone", folder=str(self._folder))
         await self._end_orphans()
-        await self._start_again()
+        await self._restart()
         await self._keep_running()
 
     def _running_servers(self) -> list[int]:
@@ -151,9 +151,9 @@ class PrivateMongod:
             while reason := self._server.disk_full():
                 self._report_fault(reason)
                 await asyncio.sleep(DISK_CHECK_SECONDS)
-            await self._start_again()
+            await self._restart()
 
-    async def _start_again(self) -> None:
+    async def _restart(self) -> None:
         try:
             await self._server.start()
         except StoreUnavailableError as error:
@@ -163,9 +163,9 @@ class PrivateMongod:
 
     def _log_end(self, status: int | None) -> None:
         if (counted := self._repeats.due("ended")) is not None:
-            log.warning("the private mongod ended and is started again", status=status, **counted)
+            log.warning("the private mongod ended and is restarted", status=status, **counted)
 
     def _report_fault(self, fault: str) -> None:
         self.fault = fault
         if (counted := self._repeats.due(fault)) is not None:
-            log.error("the private mongod could not be started again", reason=fault, **counted)
+            log.error("the private mongod could not be restarted", reason=fault, **counted)

@@ -18,7 +18,7 @@ _STACK_TRACE = ("Frame", "BACKTRACE")
 
 
 class RepeatThrottle:
-    """One log limiter for each text, for the latest texts."""
+    """A log limiter per text, for the most recent texts."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

@@ -1,4 +1,4 @@
-"""Locates the program of the private mongod."""
+"""Locates the executable of the private mongod."""
 
 import importlib.util
 import os

@@ -37,14 +37,14 @@ class MongodProcess:
         folder: Path,
         program: Callable[[], Path],
         cache_mb: int,
-        closing: Callable[[], Deadline],
+        close_deadline: Callable[[], Deadline],
         repeats: RepeatThrottle,
     ) -> None:
-        """`program` is called by `start`; `closing` by `stop`, for its deadline."""
+        """`program` is called by `start`; `close_deadline` by `stop`, for its deadline."""
         self._folder = folder
         self._program = program
         self._cache_mb = cache_mb
-        self._closing = closing
+        self._close_deadline = close_deadline
         self._chosen: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._log = MongodLog(repeats)
@@ -148,7 +148,7 @@ class MongodProcess:
         process = self._process
         if process is not None and process.returncode is None:
             process.terminate()
-            deadline = self._closing()
+            deadline = self._close_deadline()
             if not await deadline.leaving(KILL_SECONDS).wait(process.wait()):
                 log.warning("the private mongod did not stop in time and is killed", pid=process.pid)
                 process.kill()

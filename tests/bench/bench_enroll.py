@@ -27,7 +27,9 @@ async def measure(rounds: int) -> list[Row]:
     extractor = FaceExtractor(default_models())
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
         here = Path(folder)
-        async with Context.open(StoreSettings(), data_dir=here, extractor=extractor, fill=False) as ctx:
+        async with Context.open(
+            StoreSettings(), data_dir=here, extractor=extractor, load_facens=False
+        ) as ctx:
             return [await _enrol(ctx, here, rounds, side) for side in SIDES]
 
 

@@ -35,7 +35,7 @@ EVERY_SECONDS = 0.01
 
 async def measure(persons: int, references: int, size: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
-        async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
+        async with Context.open(StoreSettings(), data_dir=Path(folder), load_facens=False) as ctx:
             user = await ctx.users.add({})
             await ctx.galleries.ensure(user, REFERENCES)
             looks = await fill(ctx, user, persons, references, size)

@@ -27,7 +27,7 @@ AT_ONCE = 5_000
 
 async def measure(rounds: int, numbers: list[int]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
-        async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
+        async with Context.open(StoreSettings(), data_dir=Path(folder), load_facens=False) as ctx:
             users = [await ctx.users.add({}) for _ in numbers]
             stores = [Recording(ctx, user, RECORDING, UnobservedStore()) for user in users]
             for user, store, number in zip(users, stores, numbers, strict=True):

@@ -23,7 +23,7 @@ FOUND = (1, 100)
 
 async def measure(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="facend-", ignore_cleanup_errors=True) as folder:
-        async with Context.open(StoreSettings(), data_dir=Path(folder), fill=False) as ctx:
+        async with Context.open(StoreSettings(), data_dir=Path(folder), load_facens=False) as ctx:
             user = await ctx.users.add({})
             rows = [await _add(ctx, user, rounds, at_once) for at_once in (1, 16)]
             return rows + [await _find(ctx, user, rounds, number) for number in FOUND]

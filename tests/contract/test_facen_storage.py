@@ -31,7 +31,7 @@ from store.facens.engine.sharded import ShardedFacens
 from store.facens.milvus import storage as milvus_module
 from store.facens.milvus.names import gallery_of, partition_of
 from store.facens.milvus.storage import MilvusFacens
-from store.facens.sync.load import fill
+from store.facens.sync.load import load_facens
 from store.facens.sync.migrate import migrate_facens, verify_equal
 from tests.daemon_process import write_settings
 from tests.facens import like, person_facen, stored
@@ -240,7 +240,7 @@ async def test_an_interrupted_migration_can_be_continued(
     try:
         faces = [await stored(ctx, user, person_facen(number), ["a", "b"]) for number in range(12)]
         half = {"_id": {"$in": [one["_id"] for one in faces[:5]]}}
-        await fill(ctx.database["faces"], target, half)  # as far as a broken run got
+        await load_facens(ctx.database["faces"], target, half)  # as far as a broken run got
         await target.add(user["_id"], "b", 4711, person_facen(0))  # and what was removed since
         await target.remove(user["_id"], "a", faces[1]["_id"])
         await target.add(user["_id"], "a", faces[1]["_id"], person_facen(50))  # added anew since

@@ -63,7 +63,7 @@ def test_a_killed_mongod_is_started_again_and_nothing_is_lost(short_clip: Path, 
             os.kill(victim, signal.SIGKILL)
         process.stores(3, SETTLE_SECONDS)
         assert process.stop() == 0
-    assert process.log("the private mongod ended and is started again")  # at most once a minute
+    assert process.log("the private mongod ended and is restarted")  # at most once a minute
     accepted = accepted_by(process)
     write_settings(tmp_path, [])
     with daemon(settings, "afterwards") as process:

@@ -27,7 +27,7 @@ from pipeline.faces.facen import FacenError
 from pipeline.types import Facen
 from store.errors import BadValueError, StoreError, StoreUnavailableError
 from store.facens.storage import FacenStorage
-from store.facens.sync.load import FIELDS, facen_for, fill
+from store.facens.sync.load import FIELDS, facen_for, load_facens
 from store.mongo.client import Collection
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
@@ -102,7 +102,7 @@ class ChangeStream:
         self._faces = faces
         self._facens = facens
         self._locks = locks
-        self._compare = compare or (lambda: fill(faces, facens))
+        self._compare = compare or (lambda: load_facens(faces, facens))
         self._on_malformed = on_malformed
         self._token: Mapping[str, Any] | None = None
         self._missed = False
@@ -188,7 +188,7 @@ class ChangeStream:
             began = time.time()
             new = {"$gte": first_id_of(int((since - OVERLAP_SECONDS) * 1000))}
             try:
-                await fill(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
+                await load_facens(self._faces, self._facens, {"_id": new, "gallery": {"$ne": []}})
             except (*DRIVER_ERRORS, StoreError) as error:
                 self._failed(str(error))
             else:
@@ -261,7 +261,7 @@ class ChangeStream:
                     await held.enter_async_context(self.lock(face_id))
                 try:
                     query = {"_id": {"$in": batch}, "owner": owner, "gallery": gallery}
-                    await fill(self._faces, self._facens, query)
+                    await load_facens(self._faces, self._facens, query)
                 except DRIVER_ERRORS as error:
                     raise translate_error(error, "facens.fill") from error
 

@@ -17,7 +17,7 @@ from store.facens.pack import StoredPack, claim_pack, known_pack
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import ChangeStream, FaceLocks
 from store.facens.sync.factory import local_shards
-from store.facens.sync.load import fill
+from store.facens.sync.load import load_facens
 from store.facens.sync.reconcile import reconcile
 from store.facens.sync.snapshot import Identity, SnapshotError, SnapshotWriter, read_snapshot
 from store.mongo.client import Database
@@ -194,7 +194,7 @@ class FacensLifecycle:
             log.info("the store is open", added=added, removed=removed)
             return
         try:
-            filled = await fill(self._database["faces"], self._facens)
+            filled = await load_facens(self._database["faces"], self._facens)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "facens.fill") from error
         log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)

@@ -32,7 +32,7 @@ class Loaded:
     """Faces without a facen of the right size and model pack."""
 
 
-async def fill(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Loaded:
+async def load_facens(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Loaded:
     """Load missing faces, or those that match the query, into the storage.
 
     Streams them, with constant memory apart from the storage.

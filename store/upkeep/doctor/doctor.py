@@ -70,7 +70,7 @@ class Doctor:
     async def _malformed(self) -> AsyncIterator[Finding]:
         """Malformed documents and missing indexes. Never repaired: the intended values are unknown."""
         for name in SHAPES:
-            async for one in self._ctx.malformed.found(name):
+            async for one in self._ctx.malformed.find(name):
                 yield Finding(FindingKind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
         for index in self._ctx.malformed.indexes:
             yield Finding(FindingKind.NO_INDEX, *index.split(": ", 1))

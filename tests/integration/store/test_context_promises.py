@@ -216,7 +216,7 @@ async def test_new_persons_skip_ids_in_use(ctx: Context, user: User) -> None:
 
 async def test_a_counter_is_shared_by_all_contexts(store_settings: StoreArguments) -> None:
     """Two contexts on one database never get the same number."""
-    async with store_settings.open(fill=False) as one, store_settings.open(fill=False) as other:
+    async with store_settings.open(load_facens=False) as one, store_settings.open(load_facens=False) as other:
         await one.counters.ensure("tickets")
         numbers = await asyncio.gather(
             *(ctx.counters.next("tickets") for _ in range(50) for ctx in (one, other))

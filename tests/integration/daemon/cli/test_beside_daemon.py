@@ -54,7 +54,7 @@ async def add_anew(data_dir: Path) -> None:
     elsewhere = dict.fromkeys(PICTURES, "https://pictures.example/1.jpeg")
     async with (
         Context.open(StoreSettings(), data_dir=data_dir, facen_size=SIZE, pack="opencv-zoo") as ctx,
-        Context.open(StoreSettings(), data_dir=data_dir, fill=False) as other,
+        Context.open(StoreSettings(), data_dir=data_dir, load_facens=False) as other,
     ):
         user = await service_user(ctx, "", data_dir)
         for face_id in (CHANGED, SAME):

@@ -76,7 +76,7 @@ async def test_facens_are_made_anew_from_the_stored_pictures(store_settings: Sto
             await ctx.faces.upload(made, Image(photo()))
             faces.append(made)
         await ctx.uploads.delete(faces[3]["normalized"])
-    async with store_settings.open(fill=False) as ctx:
+    async with store_settings.open(load_facens=False) as ctx:
         again = Reembedding(ctx.database, ctx.uploads, models.embedder, "opencv-zoo")
         assert await again.left() == 20
         with pytest.raises(BrokenOffError):
@@ -86,7 +86,7 @@ async def test_facens_are_made_anew_from_the_stored_pictures(store_settings: Sto
         with pytest.raises(PackError, match="complete `facend facens re-embed`"):
             async with store_settings.open(facen_size=size, pack=pack):
                 pass
-    async with store_settings.open(fill=False) as ctx:
+    async with store_settings.open(load_facens=False) as ctx:
         again = Reembedding(ctx.database, ctx.uploads, models.embedder, "opencv-zoo")
         done = await again.run()
         assert (done.done, await again.left()) == (4, 0)

@@ -83,7 +83,7 @@ def test_reading_changes_nothing(
     assert status == 0 or command == "doctor", error
     assert "Traceback" not in error
     if stored and command == "export faces":
-        assert "`facend run` brings them up to date" in error
+        assert "`facend run` migrates them" in error
 
 
 def test_nothing_is_made_where_no_daemon_ran(facend: Command, tmp_path: Path) -> None:

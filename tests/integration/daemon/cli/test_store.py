@@ -345,7 +345,7 @@ def test_export_streams_in_constant_memory(box: Box) -> None:
         from daemon.cli.export import exported_faces
 
         async with StoreArguments(box._arguments.settings, box._arguments.persons, box.data_dir).open(
-            fill=False
+            load_facens=False
         ) as ctx:
             user = await ctx.users.authenticate((box.data_dir / "token").read_text().strip())
             tracemalloc.start()

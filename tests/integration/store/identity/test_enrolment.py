@@ -229,7 +229,7 @@ async def test_enrolled_people_are_known_at_every_camera(
     spool = Spool(tmp_path / "spool", 100_000_000, UnobservedStore())
     extractor = FaceExtractor(default_models())
     ann = extractor.extract(people / "Ann" / "small.jpg")[0]
-    async with here.open() as ctx, here.open(extractor=extractor, fill=False) as command:
+    async with here.open() as ctx, here.open(extractor=extractor, load_facens=False) as command:
         user = await ctx.users.add({})
         facen = ctx.faces.Model.from_extraction_face(ann).vector()
         async with recording(ctx, user, spool) as running:

@@ -72,7 +72,7 @@ async def test_work_is_cancelled_before_its_lease_expires(
     """Before another process can take the lease; the error says that it can be tried again."""
     monkeypatch.setattr(lease, "HELD_SECONDS", 1.0)
     monkeypatch.setattr(lease, "MARGIN_SECONDS", 0.8)
-    with pytest.raises(StoreUnavailableError, match="longer than it may be held"):
+    with pytest.raises(StoreUnavailableError, match="longer than its time limit"):
         async with Leases(ctx.database).held("door"):
             await asyncio.sleep(5)
     began = time.monotonic()

@@ -79,7 +79,7 @@ async def test_user_and_password_of_the_settings_log_in(secured: int) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "wants a login and none is set; set store.user and store.password"),
+        ({}, "requires a login; set store.user and store.password"),
         ({"user": "me", "password": "geheim"}, "refuses the login of me: user, password or authSource"),
         (
             {"user": "nobody", "password": PASSWORD},

@@ -127,7 +127,7 @@ async def test_the_change_stream_continues_after_malformed_faces(
     ctx: Context, user: User, store_settings: StoreArguments, raw: Any
 ) -> None:
     """Faces stored afterwards by other processes are found."""
-    async with store_settings.open(fill=False) as other:
+    async with store_settings.open(load_facens=False) as other:
         for fields in FACES.values():
             raw.faces.delete_many({"_id": fields["_id"]})
             raw.faces.insert_one(document(user, fields))
@@ -209,7 +209,7 @@ async def test_the_change_stream_restarts_after_a_drop(
     monkeypatch.setattr(following, "FIRST_PAUSE_SECONDS", 0.05)
     old = await stored(ctx, user, person_facen(1), ["staff"])
     raw.drop_collection("faces")
-    async with store_settings.open(fill=False) as other:
+    async with store_settings.open(load_facens=False) as other:
         new = await stored(other, user, person_facen(2), ["staff"])
         async with asyncio.timeout(10):
             while await ctx.facens.ids(user["_id"], "staff") != [new["_id"]]:  # noqa: ASYNC110  another's doing

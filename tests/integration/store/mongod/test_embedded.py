@@ -300,8 +300,8 @@ async def test_waits_for_free_disk_space(tmp_path: Path) -> None:
                 async with PrivateMongod(disk / "mongod", find_mongod).running():
                     pass
     assert events == [
-        "the private mongod ended and is started again",
-        "the private mongod could not be started again",
+        "the private mongod ended and is restarted",
+        "the private mongod could not be restarted",
     ]
 
 

@@ -22,7 +22,7 @@ SOON = 5.0
 @pytest.fixture
 async def other(store_settings: StoreArguments, ctx: Context) -> AsyncIterator[Context]:
     """A second context on the same database, with an empty storage of its own, as a command has."""
-    async with store_settings.open(fill=False) as context:
+    async with store_settings.open(load_facens=False) as context:
         yield context
 
 
@@ -130,7 +130,7 @@ async def test_polls_a_mongodb_without_change_streams(
     )
     here = StoreArguments(settings, PersonsSettings(), tmp_path)
     try:
-        async with here.open() as ctx, here.open(fill=False) as other:
+        async with here.open() as ctx, here.open(load_facens=False) as other:
             user = await ctx.users.add({})
             new = await stored(other, user, person_facen(1), ["staff"])
             await holds(ctx, user, "staff", [new["_id"]])

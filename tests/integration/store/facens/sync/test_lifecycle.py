@@ -53,7 +53,7 @@ async def test_an_erased_persons_facens_are_not_on_disk(store_settings: StoreArg
         await stored(ctx, user, person_facen(2), ["a"])
         await ctx.facens_lifecycle.save()
         assert on_disk()
-        async with store_settings.open(fill=False) as other:
+        async with store_settings.open(load_facens=False) as other:
             await Erasure(other, user).erase(person["_id"])
         assert not on_disk()
         async with asyncio.timeout(10):
@@ -75,7 +75,7 @@ async def test_a_start_applies_changes_since_the_snapshot(
         await stored(ctx, user, person_facen(90), ["gone"])
         old = await ctx.faces.add(user, face(person_facen(77)))
         await ctx.facens_lifecycle.save()
-    async with opened(store_settings, facens_settings=settings, fill=False) as ctx:
+    async with opened(store_settings, facens_settings=settings, load_facens=False) as ctx:
         for name in ("a", "b"):  # these three write to MongoDB only
             await ctx.facens.drop(user["_id"], name)
         new = await stored(ctx, user, person_facen(50), ["a", "new"])
@@ -132,7 +132,7 @@ async def test_a_snapshot_of_another_database_is_not_used(store_settings: StoreA
                 assert await ctx.facens.galleries() == []
         assert [line for line in logs if "its database is" in str(line.get("reason"))]
     finally:
-        async with opened(other, fill=False) as ctx:
+        async with opened(other, load_facens=False) as ctx:
             await ctx.database.client.drop_database("test-other")
 
 
@@ -261,7 +261,7 @@ async def test_is_consistent_after_a_kill_at_any_moment(store_settings: StoreArg
     """kill -9 during additions, removals and snapshots; the doctor finds nothing afterwards."""
     url, database = store_settings.settings.url.get_secret_value(), store_settings.settings.database
     shards = FacensSettings(shards=1 + 2 * (after % 2))
-    async with opened(store_settings, fill=False) as ctx:
+    async with opened(store_settings, load_facens=False) as ctx:
         user = await ctx.users.add({})
     arguments = (url, database, str(store_settings.data_dir), str(user["_id"]), str(shards.shards))
     for lines in (3 + after, 7 + 3 * after):
