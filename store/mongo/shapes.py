@@ -229,7 +229,7 @@ def fault(collection: str, document: Mapping[str, Any]) -> str:
     if collection == "faces":
         for key in FACE_OBJECT_KEYS:
             if key in document.keys():  # noqa: SIM118  a Face answers `in` for its other names
-                return f"it has a field {key}, which is a key of the face object, not of the document"
+                return f"it has a field {key}, which only the face object has"
     return _fault_inside(shape, document)
 
 

@@ -39,7 +39,7 @@ OWNER = ObjectId()
         ({"photo": 5}, "its photo is 5; expected text"),
         ({"schema": "1"}, "its schema is text; expected a version number"),
         ({"schema": float("nan")}, "its schema is nan"),
-        ({"bbox": [1, 2, 3, 4]}, "it has a field bbox, which is a key of the face object, not of the document"),
+        ({"bbox": [1, 2, 3, 4]}, "it has a field bbox, which only the face object has"),
     ],
 )
 def test_a_fault_names_the_field_and_the_type(fields: dict[str, Any], said: str) -> None:
