@@ -6,6 +6,8 @@ answering, or lock a user out, when connections come faster.
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cameras.settings import CameraSettings
 
@@ -17,11 +19,31 @@ _next_turns: dict[tuple[str, str], float] = {}
 """Monotonic time of the next permitted connection, by camera and URL."""
 
 
+@contextmanager
+def limited_connection(settings: CameraSettings) -> Iterator[None]:
+    """Wait until another connection to the camera is permitted; connect within the block."""
+    wait_to_connect(settings)
+    try:
+        yield
+    finally:
+        count_connection(settings)
+
+
 def wait_to_connect(settings: CameraSettings) -> None:
     """Wait until another connection to the camera is permitted, and count it."""
-    key = (settings.id, settings.url)
+    key = _key(settings)
     while (seconds := _take_turn(key)) > 0:
         time.sleep(seconds)
+
+
+def count_connection(settings: CameraSettings) -> None:
+    """A connection was made or refused; the next one counts from now, because a busy box connects late."""
+    with _lock:
+        _next_turns[_key(settings)] = time.monotonic() + INTERVAL_SECONDS
+
+
+def _key(settings: CameraSettings) -> tuple[str, str]:
+    return settings.id, settings.url
 
 
 def _take_turn(key: tuple[str, str]) -> float:

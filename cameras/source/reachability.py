@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol
 
 from cameras.settings import CameraSettings
-from cameras.source.connection_limiter import wait_to_connect
+from cameras.source.connection_limiter import limited_connection
 from cameras.status.watchdog import Stall
 from cameras.urls import UrlKind, host_and_port
 from pipeline.base.background import in_thread
@@ -47,12 +47,12 @@ class ProbedCamera(Protocol):
 
 def is_reachable(settings: CameraSettings) -> bool:
     """Whether the camera answers a request with anything at all; blocks up to a few seconds."""
-    wait_to_connect(settings)
     scheme = settings.url.partition(":")[0].lower()
     host, port = host_and_port(settings.url)
     with contextlib.suppress(OSError, UnicodeError), contextlib.ExitStack() as stack:
         address = (host, port or DEFAULT_PORTS[scheme])
-        connection = stack.enter_context(socket.create_connection(address, TIMEOUT_SECONDS))
+        with limited_connection(settings):
+            connection = stack.enter_context(socket.create_connection(address, TIMEOUT_SECONDS))
         if scheme in ("rtsps", "https"):
             # The request holds nothing secret, so any certificate will do.
             context = client_context(verify=False)

@@ -9,7 +9,7 @@ import socket
 import ssl
 
 from cameras.settings import CameraSettings
-from cameras.source.connection_limiter import wait_to_connect
+from cameras.source.connection_limiter import limited_connection
 from cameras.urls import host_and_port
 from pipeline.base.hosts import DEFAULT_PORTS
 from pipeline.base.tls import ca_file, client_context
@@ -36,10 +36,11 @@ def verification_error(settings: CameraSettings) -> str:
         context = client_context(settings.tls_verify)
     except OSError as error:
         return unreadable_ca_file(settings, error)
-    wait_to_connect(settings)
     with contextlib.suppress(OSError, UnicodeError):
         address = (host, port or DEFAULT_PORTS[_scheme(settings)])
-        with socket.create_connection(address, HANDSHAKE_SECONDS) as connection:
+        with limited_connection(settings):
+            connection = socket.create_connection(address, HANDSHAKE_SECONDS)
+        with connection:
             try:
                 with context.wrap_socket(connection, server_hostname=host):
                     return ""

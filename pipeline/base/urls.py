@@ -18,11 +18,17 @@ _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,20}"
 _START = re.compile(rf"\s*{_SCHEME}://")
 _NO_SLASHES = re.compile(rf"\s*({_SCHEME}):[/\\]*(?=[^/\\\s])")
 """URLs with a missing slash or a backslash; they are refused, and masked all the same."""
-_NO_SCHEME = re.compile(r"\s*(//(?=[^/\s]\S*@)|(?=[^/\s:@]+:\S*@))")
+_NO_SCHEME = re.compile(
+    r"\s*(//(?=[^/\s]\S*@)|[A-Za-z][A-Za-z0-9+.-]{1,20}[^\w\s@]{0,3}//(?=[^/\s:@]+:\S*@)|(?=[^/\s:@]+:\S*@))"
+)
+"""URLs without a scheme, or with a mistyped one, such as `rtsp//` and `rtsp;//`."""
 _HOST = re.compile(r"(\[[^\]\s]*\]|[^\[\]:/?#@,\s\\]+)(?::[0-9]{1,5})?(?=[/?#,]|$)")
+_PORT = re.compile(r"[^:]*(?::[0-9]{0,5})?")
 _PAIR = re.compile(r"(?<![^/&;?=#:])([^/&;?=#:]++)[=:]")
 _LOGIN_SEGMENT = re.compile(r"(?:^|/)[^/=:]+:[^/=:]+(?=/|$)")
 _NAMING_SEGMENTS = frozenset({"user", "username", "usr", "login"})
+_LOGIN_SEGMENTS = frozenset({"admin", "administrator", "root"})
+"""User names behind which some cameras want the password as a segment of its own."""
 _COMMIT = re.compile(r"/(?:blob|raw|tree|commit)/[0-9a-f]{40}/")
 """The commit in a link to a file of a public repository, such as those of the model packs."""
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
@@ -102,6 +108,8 @@ def mask_url(url: str) -> str:
     start, ends = _user_info_ends(url)
     end = ends[-1] if ends else start
     public = url[:start] + url[end:]
+    if start == end > 0 and not _is_authority(re.split(r"[/?#]", url[start:], maxsplit=1)[0]):
+        return url[:start] + HIDDEN
     hidden_from = _secret_start(public)
     if hidden_from is None:
         hidden_from = _random_start(public)
@@ -172,6 +180,12 @@ def _user_info_ends(url: str) -> tuple[int, list[int]]:
     return start, [start] if _is_address(hosts.get(start, "")) else list(hosts)
 
 
+def _is_authority(text: str) -> bool:
+    """Whether hosts with ports are all that it may be; otherwise it may be a login whose @ is missing."""
+    hosts = (host.rpartition("]")[2] if host.startswith("[") else host for host in text.split(","))
+    return all(_PORT.fullmatch(host) or _is_address(host) for host in hosts)
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host.strip("[]").partition("%")[0])
@@ -218,7 +232,8 @@ def _path_names_secret(path: str) -> bool:
         _names_secret(path)
         or _LOGIN_SEGMENT.search(path) is not None
         or any(
-            (is_secret_name(name) or name.lower() in _NAMING_SEGMENTS) and "=" not in name + value
+            ((is_secret_name(name) or name.lower() in _NAMING_SEGMENTS) and "=" not in name + value)
+            or (name.lower() in _LOGIN_SEGMENTS and "." not in value)
             for name, value in pairwise(segments)
         )
     )

@@ -1,14 +1,15 @@
 """Requests to a camera's web server: login, redirects, and what its refusals mean."""
 
+import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import httpx
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.authentication import Login, challenges
-from cameras.source.connection_limiter import wait_to_connect
+from cameras.source.connection_limiter import count_connection, wait_to_connect
 from cameras.source.ffmpeg_errors import NO_LOGIN, certificate_error, connection_error
 from cameras.source.tls import unreadable_ca_file
 from pipeline.base.tls import client_context
@@ -37,7 +38,8 @@ class HttpClient:
         """After redirects; without user and password."""
         password = settings.password.get_secret_value() if settings.password is not None else ""
         self._login = Login(settings.user, password) if settings.user is not None else None
-        self._keeps_connection = False
+        self._connected_anew = False
+        """Whether the last request opened a connection."""
         try:
             context = client_context(settings.tls_verify)
         except OSError as error:
@@ -89,8 +91,6 @@ class HttpClient:
         raise failure
 
     def _send(self, headers: dict[str, str]) -> httpx.Response:
-        if not self._keeps_connection:
-            wait_to_connect(self._settings)
         login = None
         if self._login is not None:
             login = self._login.authorization("GET", self.url.raw_path.decode("ascii"))
@@ -98,35 +98,37 @@ class HttpClient:
             headers = {**headers, "Authorization": login}
         answer, data = self._settings.connect_timeout_seconds, self._settings.read_timeout_seconds
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), answer)
-        extensions = {"timeout": timeouts}
+        extensions = {"timeout": timeouts, "trace": self._limit_connections}
         request = self._client.build_request("GET", self.url, headers=headers, extensions=extensions)
+        self._connected_anew = False
         try:
             response = self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            kept, self._keeps_connection = self._keeps_connection, False
-            if kept and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+            if not self._connected_anew and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
                 # The camera closed the connection that was kept open.
                 return self._send(headers)
             failure = self._connection_error(error)
         else:
             timeouts["read"] = data  # of the body
-            is_old = response.http_version == "HTTP/1.0"
-            connection = response.headers.get("Connection", "close" if is_old else "keep-alive")
-            self._keeps_connection = "close" not in connection.lower()
             return response
         raise failure
+
+    def _limit_connections(self, event: str, _info: Mapping[str, object]) -> None:
+        """Waits before httpx connects, also where the camera closed a connection without notice."""
+        if event == "connection.connect_tcp.started":
+            self._connected_anew = True
+            wait_to_connect(self._settings)
+        elif event in ("connection.connect_tcp.complete", "connection.connect_tcp.failed"):
+            count_connection(self._settings)
 
     def _finish(self, response: httpx.Response) -> None:
         """Read the rest of a refusal, so that the connection can be used again; a long one is cut off."""
         read = 0
-        try:
+        with contextlib.suppress(httpx.TransportError):
             for chunk in response.iter_raw():
                 read += len(chunk)
                 if read > _MAX_REFUSAL_BYTES:
-                    self._keeps_connection = False
                     break
-        except httpx.TransportError:
-            self._keeps_connection = False
         response.close()
 
     def _redirect(self, location: str, visited: list[httpx.URL]) -> None:
@@ -146,8 +148,6 @@ class HttpClient:
             raise self._error(Reason.REDIRECT, message)
         if target.host != self.url.host or (self.url.scheme == "https" and target.scheme == "http"):
             self._login = Login(user, password) if user else None
-        if (target.scheme, target.host, target.port) != (self.url.scheme, self.url.host, self.url.port):
-            self._keeps_connection = False
         self.url = target
         visited.append(target)
 

@@ -9,7 +9,7 @@ from av.container import InputContainer
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.connection_hints import ConnectionHints
-from cameras.source.connection_limiter import wait_to_connect
+from cameras.source.connection_limiter import limited_connection
 from cameras.source.container import open_container, open_pictures
 from cameras.source.http.client import HttpClient
 from cameras.source.http.jpeg_streams import PictureFile, motion_jpeg, snapshots
@@ -101,9 +101,9 @@ def _first_two(pictures: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _open_with_ffmpeg(settings: CameraSettings, url: str) -> InputContainer:
-    wait_to_connect(settings)
-    # Redirects were followed before: FFmpeg would connect again at once.
-    container = open_container(settings, url, {"max_redirects": "0", **ffmpeg_options(settings)})
+    with limited_connection(settings):
+        # Redirects were followed before: FFmpeg would connect again at once.
+        container = open_container(settings, url, {"max_redirects": "0", **ffmpeg_options(settings)})
     if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
         container.close()
         # FFmpeg does not apply the TLS options to the connections of the segments.

@@ -7,7 +7,6 @@ from av.container import InputContainer
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
 from cameras.source.connection_hints import ConnectionHints, Transport
-from cameras.source.connection_limiter import wait_to_connect
 from cameras.source.container import open_container
 from cameras.source.rtsp.relay import RtspRelay
 from cameras.source.rtsp.route import Route
@@ -60,7 +59,6 @@ def open_rtsp(settings: CameraSettings, hints: ConnectionHints) -> RtspStream:
     attempt = _Attempt(Route.to(settings), transport, hints.payload_type)
     tried: set[str] = set()
     while True:
-        wait_to_connect(settings)
         relay = _connected(attempt, settings)
         try:
             container = open_container(settings, relay.url, _options(attempt))

@@ -7,6 +7,7 @@ from urllib.parse import urljoin
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
+from cameras.source.connection_limiter import limited_connection
 from cameras.source.ffmpeg_errors import certificate_error, connection_error
 from cameras.source.tls import unreadable_ca_file
 from cameras.urls import UrlKind, host_and_port, kind_of
@@ -79,9 +80,9 @@ def connect(route: Route, settings: CameraSettings) -> socket.socket:
         except OSError as error:
             raise certificate_error(settings, unreadable_ca_file(settings, error)) from None
     try:
-        connection = socket.create_connection(
-            (host, port or DEFAULT_PORTS[scheme]), settings.connect_timeout_seconds
-        )
+        address = (host, port or DEFAULT_PORTS[scheme])
+        with limited_connection(settings):
+            connection = socket.create_connection(address, settings.connect_timeout_seconds)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection if context is None else context.wrap_socket(connection, server_hostname=host)
     except ssl.SSLCertVerificationError as error:

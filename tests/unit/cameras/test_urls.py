@@ -59,6 +59,18 @@ def test_user_and_password_are_taken_out_of_a_url(
         ("http:/host/video?pwd=pw", "http:/host/video?***"),
         ("cam:pw@host/path", "cam:***@host/path"),
         ("the clip 1:b@c.mp4", "the clip 1:b@c.mp4"),
+        ("rtsp//cam:pw@host/path", "rtsp//***@host/path"),
+        ("rtsp;//cam:pw@host/path", "rtsp;//***@host/path"),
+        ("rtsp://cam:pw", "rtsp://***"),
+        ("rtsp://cam:pw%40host/path", "rtsp://***"),
+        ("rtsp://cam:pw\uff20host/path", "rtsp://***"),
+        ("rtsp://cam:cafe:pw/path", "rtsp://***"),
+        ("rtsp://host/admin/pw/ch1", "rtsp://host/***"),
+        ("http://host/admin/snapshot.jpg", "http://host/admin/snapshot.jpg"),
+        ("rtsp://[fe80::1]:554/path", "rtsp://[fe80::1]:554/path"),
+        ("rtsp://fe80::1/path", "rtsp://fe80::1/path"),
+        ("rtsp://host:/path", "rtsp://host:/path"),
+        ("mongodb://one:1,two:2/db", "mongodb://one:1,two:2/db"),
         ("1cam:pw@host/path", "***@host/path"),
         ("//cam:pw@host/path", "//***@host/path"),
         ("rtsp:\\\\cam:pw@host\\path", "rtsp:\\\\***@host\\path"),
@@ -102,6 +114,14 @@ def test_a_url_with_two_readings_is_refused(url: str) -> None:
         CameraSettings.model_validate({"id": "hall", "url": url})
     assert [error["loc"] for error in caught.value.errors()] == [("url",)]
     assert "admin" not in str(caught.value.errors())
+
+
+@pytest.mark.parametrize("scheme", ["rtsp//", "rtsp;//", "//", "http.//"])
+def test_a_mistyped_scheme_makes_no_file_of_a_login(scheme: str) -> None:
+    """It is refused, and the error says how a camera's URL begins."""
+    with pytest.raises(ValidationError, match="a camera's URL begins with rtsp://") as caught:
+        CameraSettings.model_validate({"id": "hall", "url": f"{scheme}admin:S3cr3t@host/live"})
+    assert "S3cr3t" not in str(caught.value)
 
 
 LOGINS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=6, max_size=12)

@@ -106,12 +106,33 @@ def test_an_unchanged_snapshot_is_not_sent_again() -> None:
         ]
 
 
-def test_a_snapshot_whose_server_closes_each_connection_is_not_polled_faster_than_once_a_second() -> None:
-    """A connection more is what cameras cannot stand."""
-    closing_answer = [answer(PICTURES[0], Content_Type="image/jpeg", Connection="close"), b""]
+@pytest.mark.parametrize("headers", [{"Connection": "close"}, {}])
+def test_a_snapshot_whose_server_closes_each_connection_is_not_polled_faster_than_once_a_second(
+    headers: dict[str, str],
+) -> None:
+    """Whether the server announces it or not."""
+    closing_answer = [answer(PICTURES[0], Content_Type="image/jpeg", **headers), b""]
     with scripted_http(lambda request: closing_answer) as server:
         assert len(frames(camera(server.url(), interval_seconds=0.1), 3)) == 3
         assert min(gaps(server)) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [("401 Unauthorized", 'Digest realm="c", nonce="n"'), ("302 Found", "/next")],
+)
+def test_a_server_that_closes_without_notice_is_asked_again_after_a_second(status: str, header: str) -> None:
+    """With a login, or at the URL of a redirect."""
+
+    def handler(request: HttpRequest) -> list[bytes]:
+        if request.path == "/next" or "authorization" in request.headers:
+            return snapshot(request)
+        name = "Location" if status.startswith("3") else "WWW_Authenticate"
+        return [answer(status=status, **{name: header}), b""]
+
+    with scripted_http(handler) as server:
+        assert len(frames(camera(server.url(login="admin:x@")), 1)) == 1
+        assert len(server.connected_at) == 2 and min(gaps(server)) > 0.95
 
 
 def gaps(server: ScriptedHttp) -> list[float]:
