@@ -171,6 +171,7 @@ async def test_the_store_opens_without_an_index_that_cannot_be_built(
     store_settings: StoreArguments, raw: Any
 ) -> None:
     """The doctor names it, and the next start after a correction builds it."""
+    raw.users.drop()
     raw.users.insert_many([{"active": True}, {"active": True}])
     async with store_settings.open() as ctx:
         assert any("users.token_1" in one for one in await kinds(ctx))
