@@ -76,7 +76,14 @@ def build_components(
     spool = _open_spool(settings, metrics)
     analysis = Analysis(spool, metrics, on_crash)
     supervisor = Supervisor(models, settings.pipeline, analysis, metrics, events, crashes)
-    delivery = EventDelivery(settings.webhooks, events, metrics)
+    delivery = EventDelivery(
+        settings.webhooks,
+        events,
+        metrics,
+        mqtt=settings.mqtt,
+        box=settings.box,
+        cameras=supervisor.announced,
+    )
     storing = Storing(settings, models, spool, metrics, events, plugins, delivery)
     OutboxWriter(lambda: storing.outbox).subscribe(events)
     VisitAnnouncer(settings, models.pack, lambda: storing.session).subscribe(events)

@@ -22,6 +22,7 @@ from cameras.source.connection_hints import ConnectionHints
 from cameras.source.ffmpeg import FFmpegSource
 from cameras.source.reachability import ReachabilityProbe
 from daemon.config.settings import PipelineSettings
+from daemon.events.announced import AnnouncedCamera
 from daemon.events.bus import EventBus
 from daemon.events.producers import CameraEvents, PipelineEvents
 from daemon.events.types import CameraRemoved
@@ -166,6 +167,14 @@ class Supervisor:
         return [
             CameraReport(**asdict(camera.handler.status), hint=camera.hint)
             for camera in self._running.values()
+        ]
+
+    def announced(self) -> list[AnnouncedCamera]:
+        """The enabled cameras that this box reads."""
+        return [
+            AnnouncedCamera(camera.settings.id, camera.settings.name, camera.handler.status.state)
+            for camera in self._running.values()
+            if camera.settings.enabled and not camera.read_by
         ]
 
     def overloaded(self) -> dict[str, float]:

@@ -48,6 +48,7 @@ class Facend(CommandGroup):
         "facens": LazyCommand("daemon.cli.facens", "Inspect, rebuild or migrate the facen storage."),
         "galleries": LazyCommand("daemon.cli.galleries", "List and change galleries, named sets of faces."),
         "models": LazyCommand("daemon.cli.models", "List the model packs, with licence and thresholds."),
+        "mqtt": LazyCommand("daemon.cli.mqtt", "Test the MQTT broker of the settings."),
         "persons": LazyCommand("daemon.cli.person_changes", "List, show, correct and erase persons."),
         "probe": LazyCommand(
             "daemon.cli.probe", "Connect to a camera and report what it sends, and whether its view suits."

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from cameras.settings import CameraSettings
+from daemon.events.sinks.mqtt.settings import SINK_NAME, MqttSettings
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.runtime.disk_space import DiskFolders
 from daemon.runtime.logs import LogFormat, LogLevel
@@ -263,6 +264,7 @@ class Settings(Section):
     facenapi: FacenApiSettings = FacenApiSettings()
     plugins: PluginsSettings = PluginsSettings()
     webhooks: tuple[WebhookSettings, ...] = ()
+    mqtt: MqttSettings = MqttSettings()
     cameras: tuple[CameraSettings, ...] = ()
 
     @property
@@ -287,6 +289,8 @@ class Settings(Section):
         names = [webhook.name for webhook in webhooks]
         if twice := sorted({one for one in names if names.count(one) > 1}):
             raise ValueError(f"each webhook needs a name of its own; used twice: {', '.join(twice)}")
+        if SINK_NAME in names:
+            raise ValueError(f"{SINK_NAME} is the name of the MQTT sink: choose another one")
         return webhooks
 
     @field_validator("cameras")

@@ -1,25 +1,42 @@
 """Delivery of the outbox to the configured sinks, while the store is open."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from daemon.errors import SettingsError
+from daemon.events.announced import AnnouncedCamera
 from daemon.events.bus import EventBus
 from daemon.events.messages import MessageBuilder
 from daemon.events.sinks.dispatch import DeliveryObserver, EventRouter, SinkRoute, SinkWorker
+from daemon.events.sinks.mqtt.settings import MqttSettings
+from daemon.events.sinks.mqtt.topics import Topics
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.sinks.webhook import WebhookSink, WebhookTarget
-from daemon.events.types import PersonErased, PersonMerged, PersonRenamed, PersonSplit
+from daemon.events.types import (
+    CameraRemoved,
+    CameraStateChanged,
+    PersonErased,
+    PersonMerged,
+    PersonRenamed,
+    PersonSplit,
+)
 from pipeline.base.background import supervised
 from pipeline.base.tls import ca_file, client_context
 from store import Context, User
+from store.errors import StoreError
 from store.mongo.change_stream import watch
 from store.outbox.deliveries import Deliveries
 from store.outbox.events import EVENTS, Outbox, OutboxEvent
+
+if TYPE_CHECKING:
+    from daemon.events.sinks.mqtt.client import MqttClient
+
+CLOSE_SECONDS = 0.3
 
 PERSON_EVENTS = {
     event_class.type: event_class for event_class in (PersonErased, PersonMerged, PersonRenamed, PersonSplit)
@@ -31,14 +48,30 @@ class EventDelivery:
     """Makes the sinks of the settings, and delivers to them."""
 
     def __init__(
-        self, webhooks: Sequence[WebhookSettings], events: EventBus, observer: DeliveryObserver
+        self,
+        webhooks: Sequence[WebhookSettings],
+        events: EventBus,
+        observer: DeliveryObserver,
+        *,
+        mqtt: MqttSettings | None = None,
+        box: str = "",
+        cameras: Callable[[], Sequence[AnnouncedCamera]] = lambda: (),
     ) -> None:
-        """
+        """`cameras`: those that this box reads.
+
         Raises:
-            SettingsError: a CA certificates file cannot be used.
+            SettingsError: a CA certificates file or a client certificate cannot be used.
         """
         self._webhooks = [one for one in webhooks if one.enabled]
         self._targets = {one.name: webhook_target(one) for one in self._webhooks}
+        self._mqtt = mqtt if mqtt is not None and mqtt.enabled else None
+        if self._mqtt is not None:
+            # Imported on use: paho is loaded only where MQTT is used.
+            from daemon.events.sinks.mqtt.sink import broker_of
+
+            topics = Topics(self._mqtt.base_topic, self._mqtt.discovery_prefix, box)
+            self._topics, self._broker = topics, broker_of(self._mqtt, topics)
+        self._cameras = cameras
         self._events = events
         self._observer = observer
 
@@ -50,11 +83,17 @@ class EventDelivery:
             SinkWorker(self._route(webhook, ctx, user), builder.build, self._observer)
             for webhook in self._webhooks
         ]
+        announcing: list[Coroutine[Any, Any, None]] = []
+        if self._mqtt is not None:
+            worker, announcement = self._mqtt_worker(self._mqtt, builder, ctx, user)
+            workers.append(worker)
+            announcing.append(announcement)
         router = EventRouter(Outbox(ctx.database, user["_id"], ctx.box), workers, self._publish)
         tasks = [
             supervised(router.run(), "routing of events"),
             supervised(watch(ctx.database[EVENTS], router.wake), "changes of the outbox"),
             *(supervised(one.run(), f"sink {one.route.sink.name}") for one in workers),
+            *(supervised(one, "MQTT announcements") for one in announcing),
         ]
         try:
             yield
@@ -64,6 +103,41 @@ class EventDelivery:
             await asyncio.wait(tasks)
             for worker in workers:
                 await worker.route.sink.close()
+
+    def _mqtt_worker(
+        self, settings: MqttSettings, builder: MessageBuilder, ctx: Context, user: User
+    ) -> tuple[SinkWorker, Coroutine[Any, Any, None]]:
+        """The worker of MQTT, and what announces cameras and persons."""
+        from daemon.events.sinks.mqtt.announcer import MqttAnnouncer
+        from daemon.events.sinks.mqtt.sink import MqttSink
+
+        sink = MqttSink(settings, self._topics, self._broker)
+        deliveries = Deliveries(ctx.database, user["_id"], ctx.box, sink.name)
+        announcer = MqttAnnouncer(settings, sink, self._cameras, ctx, user)
+        route = SinkRoute(
+            sink,
+            deliveries,
+            lambda event: settings.wants_camera(event.cam_id),
+            timedelta(hours=settings.give_up_hours),
+        )
+        worker = SinkWorker(route, builder.build, self._observer)
+
+        async def retry_at_once(_: "MqttClient") -> None:
+            with suppress(StoreError):  # they are tried again in any case, later
+                await deliveries.retry_now()
+            worker.wake()
+
+        sink.connection.on_connected.append(retry_at_once)
+
+        async def announce() -> None:
+            types = (CameraStateChanged, CameraRemoved)
+            subscription = self._events.handle("MQTT", types, announcer.changed)
+            try:
+                await announcer.run()
+            finally:
+                await self._events.remove(subscription, CLOSE_SECONDS)
+
+        return worker, announce()
 
     def _route(self, webhook: WebhookSettings, ctx: Context, user: User) -> SinkRoute:
         return SinkRoute(

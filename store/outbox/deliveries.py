@@ -137,6 +137,14 @@ class Deliveries:
     async def retry(self, delivery: Delivery, at: datetime, reason: str) -> None:
         await self._update(delivery, {"next_at": at, "attempts": delivery.attempts + 1, "reason": reason})
 
+    async def retry_now(self) -> None:
+        """Make all failed attempts due at once, because the receiver is back."""
+        query = {**self._mine, "state": "pending", "next_at": {"$gt": datetime.now(UTC)}}
+        try:
+            await self._collection.update_many(query, {"$set": {"next_at": datetime.now(UTC)}})
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "event_deliveries.update") from error
+
     async def discard(self, delivery: Delivery) -> None:
         """Remove a delivery whose event is gone."""
         try:

@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from pydantic import SecretStr
 
 from daemon.events.payload import EventPayload
+from daemon.events.sinks.mqtt.settings import MqttSettings
+from daemon.events.sinks.mqtt.sink import MqttSink, broker_of
+from daemon.events.sinks.mqtt.topics import Topics
 from daemon.events.sinks.sink import DeliveryResult, RetryClass, Sink
 from daemon.events.sinks.webhook import WebhookSink, WebhookTarget
+from tests.mosquitto import PASSWORD, USER, mosquitto, watching
 from tests.receivers import receiving
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -42,10 +49,39 @@ def webhook(timeout_seconds: float = 20) -> Iterator[SinkCase]:
 
 
 @contextmanager
+def mqtt(timeout_seconds: float = 20) -> Iterator[SinkCase]:
+    with TemporaryDirectory() as folder, mosquitto(Path(folder)) as broker, watching(broker) as watcher:
+
+        def received() -> list[EventPayload]:
+            watcher.sync()
+            return [EventPayload.model_validate_json(one) for one in watcher.of("facend/büro/event")]
+
+        yield SinkCase(_mqtt_sink(broker.port, timeout_seconds), received, broker.freeze)
+
+
+@contextmanager
 def unreachable_webhook() -> Iterator[Sink]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         yield _webhook_sink(f"http://127.0.0.1:{free.getsockname()[1]}/")
+
+
+@contextmanager
+def unreachable_mqtt() -> Iterator[Sink]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        yield _mqtt_sink(free.getsockname()[1], 20)
+
+
+def _mqtt_sink(port: int, timeout_seconds: float) -> MqttSink:
+    settings = MqttSettings(
+        url=f"mqtt://127.0.0.1:{port}",
+        user=USER,
+        password=SecretStr(PASSWORD),
+        timeout_seconds=timeout_seconds,
+    )
+    topics = Topics("facend", "homeassistant", "büro")
+    return MqttSink(settings, topics, broker_of(settings, topics))
 
 
 def _webhook_sink(url: str, timeout_seconds: float = 20) -> WebhookSink:
@@ -54,8 +90,11 @@ def _webhook_sink(url: str, timeout_seconds: float = 20) -> WebhookSink:
 
 MakeCase = Callable[..., AbstractContextManager[SinkCase]]
 
-SINKS = [pytest.param(webhook, id="webhook")]
-UNREACHABLE = [pytest.param(unreachable_webhook, id="webhook")]
+SINKS = [pytest.param(webhook, id="webhook"), pytest.param(mqtt, id="mqtt")]
+UNREACHABLE = [
+    pytest.param(unreachable_webhook, id="webhook"),
+    pytest.param(unreachable_mqtt, id="mqtt"),
+]
 
 
 def event(number: int = 0, **facts: object) -> EventPayload:

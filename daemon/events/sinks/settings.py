@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from pipeline.base.tls import TlsVerify
 from pipeline.base.urls import split_url
@@ -27,6 +27,15 @@ DELIVERED_TYPES = (
     "box.started",
 )
 """The types of events that sinks deliver, beside `test`."""
+
+
+def _are_types(types: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := sorted(set(types) - set(DELIVERED_TYPES)):
+        raise ValueError(f"unknown type {unknown[0]!r}; known: {', '.join(DELIVERED_TYPES)}")
+    return types
+
+
+EventTypes = Annotated[tuple[str, ...], AfterValidator(_are_types)]
 MIN_SECRET_BYTES = 16
 SECRET_PREFIX = "whsec_"  # noqa: S105 - of Standard Webhooks, no secret
 
@@ -42,7 +51,7 @@ class WebhookSettings(BaseModel):
     secret: SecretStr
     previous_secret: SecretStr = SecretStr("")
     """During a rotation: requests are signed with both secrets."""
-    types: tuple[str, ...] = ()
+    types: EventTypes = ()
     """Empty: all types."""
     cameras: tuple[str, ...] = ()
     """Ids; empty: all cameras, and events without a camera."""
@@ -86,13 +95,6 @@ class WebhookSettings(BaseModel):
         if not secret.get_secret_value():
             raise ValueError("expected whsec_ and base64, for example from `openssl rand -base64 32`")
         return secret
-
-    @field_validator("types")
-    @classmethod
-    def _are_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := sorted(set(types) - set(DELIVERED_TYPES)):
-            raise ValueError(f"unknown type {unknown[0]!r}; known: {', '.join(DELIVERED_TYPES)}")
-        return types
 
     def wants(self, event_type: str, cam_id: str | None) -> bool:
         """Whether the webhook gets an event of this type and camera."""

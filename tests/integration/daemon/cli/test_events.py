@@ -12,6 +12,7 @@ from store.outbox.events import Outbox
 from tests.daemon_process import write_settings
 from tests.integration.daemon.cli.test_store import Box, visits
 from tests.mongo import StoreArguments
+from tests.mosquitto import PASSWORD, USER, mosquitto, watching
 from tests.receivers import WebhookReceiver, receiving
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -89,3 +90,21 @@ def test_a_webhook_is_tried_from_the_command_line(box: Box, receiver: WebhookRec
         "webhook alarm: the receiver answers 503 Service Unavailable"
     )
     assert "the settings have: alarm, away" in box.error("webhooks", "test", "nobody")
+
+
+def test_the_broker_is_tried_from_the_command_line(box: Box, tmp_path: Path) -> None:
+    """One event of the type test; without a broker the command says what to set. No secret is shown."""
+    assert "set url in the section [mqtt]" in box.error("mqtt", "test")
+    with mosquitto(tmp_path) as broker, watching(broker) as watcher:
+        with box.settings.open("a") as file:
+            file.write(f'\n[mqtt]\nurl = "mqtt://127.0.0.1:{broker.port}"\nuser = "{USER}"\n')
+            file.write(f'password = "{PASSWORD}"\n')
+        assert box.text("mqtt", "test") == (
+            f"MQTT broker mqtt://127.0.0.1:{broker.port}: delivered to facend/door box/event\n"
+        )
+        watcher.sync()
+        assert [json.loads(one)["type"] for one in watcher.of("facend/door box/event")] == ["test"]
+        assert watcher.of("facend/door box/available") == []
+        broker.kill()
+        assert "ConnectionRefusedError" in box.error("mqtt", "test")
+    assert PASSWORD not in box.text("check")
