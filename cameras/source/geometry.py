@@ -36,6 +36,16 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
+def _unknown_type(cls: type[Type], value: object) -> Type:
+    member: Type = object.__new__(cls)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return member
+
+
+# PyAV's enumeration lacks newer types, such as EXIF; it would raise ValueError for every frame that has one.
+Type._missing_ = classmethod(_unknown_type)  # type: ignore[assignment] # mypy takes it for a method
+
+
 def orientation_of(frame: VideoFrame) -> Orientation:
     """The orientation that the stream's display matrix asks for, to the nearest quarter turn."""
     # The stubs declare a mapping of names, which it is not.

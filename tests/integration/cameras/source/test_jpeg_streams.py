@@ -1,10 +1,13 @@
 """Motion JPEG and snapshots of web servers; the server is real, its answers are written by hand."""
 
+import io
 import itertools
 import time
 from contextlib import closing
 
+import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
@@ -74,6 +77,21 @@ def test_every_picture_of_a_sloppy_stream_arrives(kind: str, content_type: str) 
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode()
     with scripted_http(lambda request: [head, *STREAMS[kind], b""]) as server:
         assert len(frames(camera(server.url()), 100)) == len(PICTURES)
+
+
+@pytest.mark.parametrize("tag", [1, 3, 5, 6])
+def test_pictures_are_shown_upright_by_their_exif_orientation(tag: int) -> None:
+    """Transposed, turned, or neither; as cameras in phones send them."""
+    upright = np.zeros((48, 64, 3), np.uint8)
+    upright[:24, :32] = 255
+    stored = {1: upright, 3: upright[::-1, ::-1], 5: upright.swapaxes(0, 1), 6: np.rot90(upright)}[tag]
+    exif, made = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = tag
+    Image.fromarray(np.ascontiguousarray(stored)).save(made, "JPEG", exif=exif)
+    with scripted_http(lambda request: [answer(made.getvalue(), Content_Type="image/jpeg")]) as server:
+        picture = frames(camera(server.url()), 1)[0].pixels.bgr()
+    assert picture.shape == upright.shape
+    assert abs(picture.astype(int) - upright).mean() < 10
 
 
 def snapshot(request: HttpRequest) -> list[bytes]:
