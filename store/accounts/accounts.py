@@ -144,7 +144,7 @@ class Accounts:
         """The active account with this password; takes the same time for an unknown name.
 
         Raises:
-            AuthenticationError: name or password are wrong, or the account is disabled.
+            AuthenticationError: name or password is wrong, or the account is disabled.
         """
         try:
             document: Mapping[str, Any] = await self._document(name)

@@ -58,7 +58,7 @@ async def sign_in(request: Request, response: Response, login: SignIn, services:
         throttle.failed(*keys)
         nobody = Principal(services.owner, "nobody", Role.VIEWER, frozenset())
         await audit.record(nobody, "session.refuse", address=address, name=await _known(accounts, login.name))
-        raise HttpError(401, "wrong_password", "name or password are wrong") from error
+        raise HttpError(401, "wrong_password", "name or password is wrong") from error
     throttle.succeeded(*keys)
     await audit.record(account.principal, "session.open", address=address)
     text = await open_session(services.ctx.database, account, address)

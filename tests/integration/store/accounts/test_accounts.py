@@ -40,7 +40,7 @@ async def test_an_account_signs_in_with_its_password(ctx: Context) -> None:
         Accounts(ctx.database, OTHER).verify("boss", PASSWORD),
     ]
     for attempt in refused:
-        with pytest.raises(AuthenticationError, match="name or password are wrong"):
+        with pytest.raises(AuthenticationError, match="name or password is wrong"):
             await attempt
     stored = await ctx.database["accounts"].find_one({"key": "anna"})
     assert PASSWORD not in str(stored) and stored["password"].startswith("$argon2id$")
