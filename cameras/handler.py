@@ -285,7 +285,7 @@ class CameraHandler:
                 self._playback = Playback()
 
     def frame(self, run: SourceRun, frame: DecodedFrame, info: StreamInfo) -> None:
-        lossless = info.recorded and self.settings.speed == "fast"
+        lossless = info.recorded and self.settings.is_lossless
         wait_seconds = 0.0
         with self._lock:
             if not self._is_current(run) or self._clock is None:

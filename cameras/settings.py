@@ -70,7 +70,7 @@ class CameraSettings(BaseModel):
     loop: bool = False
     """Restart a recording when it ends."""
     speed: Literal["media", "fast"] = "media"
-    """Recordings: at their own speed, or as fast as they can be analysed without losing a frame."""
+    """Recordings: at most at their own speed, or as fast as they can be analysed."""
     connect_timeout_seconds: float = Field(default=10, ge=0.5, le=120)
     interval_seconds: float = Field(default=1, ge=0.1, le=3600)
     """Snapshots over HTTP: interval between two requests."""
@@ -93,6 +93,14 @@ class CameraSettings(BaseModel):
     """Region in which faces are posted; empty for everywhere."""
     rot: Shapes = ()
     """Region in which faces are tracked; empty for everywhere."""
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether a recording waits for the analysis instead of dropping frames.
+
+        One that is looped at its own speed stands for a live camera, and drops them.
+        """
+        return self.speed == "fast" or not self.loop
 
     @model_validator(mode="before")
     @classmethod

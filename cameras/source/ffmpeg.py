@@ -87,10 +87,8 @@ class FFmpegSource:
         self._interlaced: VideoFrame | None = None
         """The last frame, if it was interlaced."""
         self._pending: Packet[Stream] | None = None
-        # A recording that is read as fast as possible always uses all its time; that is no overload.
-        self._measures_load = decode_load is not None and not (
-            self.info.recorded and settings.speed == "fast"
-        )
+        # A recording that waits for the analysis cannot fall behind.
+        self._measures_load = decode_load is not None and not (self.info.recorded and settings.is_lossless)
         self._effort = decode_load = decode_load or DecodeLoad()
         keyframes = settings.decode == "keyframes"
         self._keyframe_mode = KeyframeMode(self, in_view, lambda: keyframes or decode_load.overloaded)

@@ -128,6 +128,25 @@ def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
     assert notes.skips == []
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_only_a_looped_recording_drops_what_is_not_analysed_in_time(loop: bool) -> None:
+    """It stands for a live camera; one that is played once waits for the analysis."""
+    slot = LatestFrame("hall")
+    script = Script([picture(0.01 * number) for number in range(20)], info=RECORDED)
+    camera = handler(script, Notes(), slot, url="file:/clip.mp4", loop=loop, max_fps=120)
+    camera.start()
+    taken: list[float] = []
+    deadline = time.monotonic() + 5
+    while not slot.closed or slot.waiting:
+        time.sleep(0.05)
+        taken += [item.media_time for item in take_all(slot) if isinstance(item, Frame)]
+        if loop and (time.monotonic() > deadline or any(moment > 0.2 for moment in taken)):
+            break
+    camera.stop()
+    first = [moment for moment in taken if moment < 0.195]
+    assert len(first) == 20 if not loop else len(first) < 20
+
+
 def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> None:
     """Five a second, then ten, at once."""
     wanted = [5.0]
@@ -245,7 +264,7 @@ def test_at_media_speed_a_recording_takes_its_time() -> None:
     """Eleven frames at 25 a second last 0.4 s."""
     notes = Notes()
     script = Script([picture(i * 0.04) for i in range(11)], info=RECORDED)
-    camera = handler(script, notes, url="file:/clip.mp4")
+    camera = handler(script, notes, url="file:/clip.mp4", max_fps=1)
     began = time.monotonic()
     camera.start()
     assert camera.join(5)

@@ -27,7 +27,7 @@ def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
     notes = Notes()
     kept: list[Step] = [UndecodedPacket(0.01 * number) for number in range(1, 30)]
     script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
-    camera = handler(script, notes, url="file:/clip.mp4")
+    camera = handler(script, notes, url="file:/clip.mp4", max_fps=1)
     began = time.monotonic()
     camera.start()
     assert camera.join(5)
@@ -119,7 +119,7 @@ def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logg
 
     steps = [step for number in range(5) for step in (change, picture(0.2 * number))]
     script = Script(steps, info=RECORDED)
-    clip = settings(decode=decode, url="file:/clip.mp4")
+    clip = settings(decode=decode, url="file:/clip.mp4", max_fps=1)
     camera = CameraHandler(clip, LatestFrame("hall", notes), notes, script, decode_load=Scripted())
     with capture_logs() as lines:
         camera.start()

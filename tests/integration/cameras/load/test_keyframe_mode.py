@@ -153,23 +153,28 @@ def test_with_decode_all_only_an_overload_allows_keyframe_mode(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("decode_load", "speed", "uses_keyframe_mode"),
-    [(DecodeLoad(), "media", True), (DecodeLoad(), "fast", False), (None, "media", False)],
+    ("decode_load", "options", "uses_keyframe_mode"),
+    [
+        (DecodeLoad(), {"loop": True}, True),
+        (DecodeLoad(), {}, False),
+        (DecodeLoad(), {"loop": True, "speed": "fast"}, False),
+        (None, {"loop": True}, False),
+    ],
 )
 def test_only_who_is_to_keep_pace_can_be_overloaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     decode_load: DecodeLoad | None,
-    speed: str,
+    options: dict[str, object],
     uses_keyframe_mode: bool,
 ) -> None:
-    """Who reads a clip as fast as it can be spends all the time in the decoder, and is to get every frame."""
+    """A recording that waits for the analysis cannot fall behind, and all its frames are decoded."""
     monkeypatch.setattr("cameras.load.decode_load.WINDOW_SECONDS", 0.001)
     monkeypatch.setattr("cameras.load.decode_load.BEHIND_SHARE", 0.0)
     monkeypatch.setattr("cameras.load.decode_load.KEEPS_UP_SHARE", 0.0)
     path = tmp_path / "still.mp4"
     write_clip(path, room(range(0), STILL), FPS)
-    settings = CameraSettings.model_validate({"id": "room", "url": str(path), "speed": speed})
+    settings = CameraSettings.model_validate({"id": "room", "url": str(path), **options})
     source = FFmpegSource(settings, decode_load=decode_load)
     items = list(source.frames())
     source.close()
