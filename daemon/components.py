@@ -83,6 +83,8 @@ def build_components(
         mqtt=settings.mqtt,
         box=settings.box,
         cameras=supervisor.announced,
+        rules=settings.rules,
+        zone=settings.persons.zone,
     )
     storing = Storing(settings, models, spool, metrics, events, plugins, delivery)
     OutboxWriter(lambda: storing.outbox).subscribe(events)

@@ -1,6 +1,5 @@
 """`facend cameras add`, `edit`, `disable` and `remove`: changes to the cameras of the collection."""
 
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import click
 
 from cameras.settings import CameraSettings
 from daemon.cli import secrets as cli_secrets
+from daemon.cli.changes import changes_argument, parsed_changes
 from daemon.cli.context import CommandContext, store_options
 from daemon.cli.options import password_option
 from daemon.cli.output import to_json
@@ -16,10 +16,8 @@ from daemon.config.camera_documents import KNOWN, SECRETS, plain, to_document
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError, StartError
-from pipeline.base.redaction import redact, redact_text
+from pipeline.base.redaction import redact
 from store import BadValueError, ConflictError, Context, Users
-
-changes_argument = click.argument("changes", metavar="[KEY=VALUE]...", nargs=-1)
 
 
 @click.command()
@@ -40,7 +38,7 @@ def add(
     URL from standard input.
     """
     url = cli_secrets.argument(url, "URL")
-    camera = _validated({**_parsed(changes), **_password(password_stdin), "id": cam_id, "url": url})
+    camera = _validated({**parsed_changes(changes), **_password(password_stdin), "id": cam_id, "url": url})
     secrets = CameraSecrets(command.settings.data_dir)
 
     async def work(ctx: Context, user: Users.Model) -> None:
@@ -66,7 +64,7 @@ def edit(command: CommandContext, cam_id: str, changes: tuple[str, ...], passwor
     KEY=VALUE sets a value, KEY= restores the default.
     """
     _echo_camera(
-        command, _change(command, cam_id, {**_parsed(changes), **_password(password_stdin)}), "changed"
+        command, _change(command, cam_id, {**parsed_changes(changes), **_password(password_stdin)}), "changed"
     )
 
 
@@ -144,20 +142,6 @@ def _validated(raw: Mapping[str, Any]) -> CameraSettings:
             ["the names of secrets cannot be set: set the password, or the URL with a password"]
         )
     return validate_camera(raw, f"camera {raw.get('id')}")
-
-
-def _parsed(changes: tuple[str, ...]) -> dict[str, Any]:
-    """Parse KEY=VALUE: a TOML value, else a string; None if the value is empty."""
-    read: dict[str, Any] = {}
-    for change in map(cli_secrets.change, changes):
-        key, equals, text = change.partition("=")
-        if not equals:
-            raise click.UsageError(f"{redact_text(change)}: expected KEY=VALUE")
-        try:
-            read[key] = tomllib.loads(f"value = {text}")["value"] if text else None
-        except tomllib.TOMLDecodeError:
-            read[key] = text
-    return read
 
 
 def _password(from_stdin: bool) -> dict[str, str]:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from cameras.settings import CameraSettings
+from daemon.events.rules.settings import RuleSettings
 from daemon.events.sinks.mqtt.settings import SINK_NAME, MqttSettings
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.runtime.disk_space import DiskFolders
@@ -265,6 +266,7 @@ class Settings(Section):
     plugins: PluginsSettings = PluginsSettings()
     webhooks: tuple[WebhookSettings, ...] = ()
     mqtt: MqttSettings = MqttSettings()
+    rules: tuple[RuleSettings, ...] = ()
     cameras: tuple[CameraSettings, ...] = ()
 
     @property
@@ -292,6 +294,14 @@ class Settings(Section):
         if SINK_NAME in names:
             raise ValueError(f"{SINK_NAME} is the name of the MQTT sink: choose another one")
         return webhooks
+
+    @field_validator("rules")
+    @classmethod
+    def _names_of_rules_are_used_once(cls, rules: tuple[RuleSettings, ...]) -> tuple[RuleSettings, ...]:
+        names = [rule.name for rule in rules]
+        if twice := sorted({one for one in names if names.count(one) > 1}):
+            raise ValueError(f"each rule needs a name of its own; used twice: {', '.join(twice)}")
+        return rules
 
     @field_validator("cameras")
     @classmethod

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,8 @@ from daemon.errors import SettingsError
 from pipeline.base.redaction import KNOWN, redact_text
 from pipeline.base.secret_names import is_secret_name
 from pipeline.base.urls import HIDDEN, UrlError, mask_url, split_url
+
+M = TypeVar("M", bound=BaseModel)
 
 EXPECTED = {
     "bool_parsing": "true or false",
@@ -67,7 +69,12 @@ def validate(
 
 
 def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
-    """Validate one camera's settings.
+    """Validate one camera's settings. Raises SettingsError as `validate_part`."""
+    return validate_part(CameraSettings, raw, source)
+
+
+def validate_part(model: type[M], raw: Mapping[str, Any], source: str) -> M:
+    """Validate settings that are not those of the whole file, such as one camera's.
 
     Raises:
         SettingsError: with a line for each error.
@@ -76,9 +83,9 @@ def validate_camera(raw: Mapping[str, Any], source: str) -> CameraSettings:
     if problems := [f"{source}: {key_text(key)}: expected {expected}" for key, expected in _impossible(raw)]:
         raise SettingsError(problems)
     try:
-        return CameraSettings.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(_error_lines(source, error.errors(), raw, CameraSettings)) from None
+        raise SettingsError(_error_lines(source, error.errors(), raw, model)) from None
 
 
 def key_text(location: Sequence[str | int]) -> str:

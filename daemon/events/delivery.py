@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +12,8 @@ from daemon.errors import SettingsError
 from daemon.events.announced import AnnouncedCamera
 from daemon.events.bus import EventBus
 from daemon.events.messages import MessageBuilder
+from daemon.events.rules.engine import RuleEngine
+from daemon.events.rules.settings import RuleSettings
 from daemon.events.sinks.dispatch import DeliveryObserver, EventRouter, SinkRoute, SinkWorker
 from daemon.events.sinks.mqtt.settings import MqttSettings
 from daemon.events.sinks.mqtt.topics import Topics
@@ -56,8 +58,10 @@ class EventDelivery:
         mqtt: MqttSettings | None = None,
         box: str = "",
         cameras: Callable[[], Sequence[AnnouncedCamera]] = lambda: (),
+        rules: Sequence[RuleSettings] = (),
+        zone: tzinfo = UTC,
     ) -> None:
-        """`cameras`: those that this box reads.
+        """`cameras`: those that this box reads. `zone`: of the site, for the days and hours of rules.
 
         Raises:
             SettingsError: a CA certificates file or a client certificate cannot be used.
@@ -72,6 +76,8 @@ class EventDelivery:
             topics = Topics(self._mqtt.base_topic, self._mqtt.discovery_prefix, box)
             self._topics, self._broker = topics, broker_of(self._mqtt, topics)
         self._cameras = cameras
+        self._rules = rules
+        self._zone = zone
         self._events = events
         self._observer = observer
 
@@ -88,7 +94,10 @@ class EventDelivery:
             worker, announcement = self._mqtt_worker(self._mqtt, builder, ctx, user)
             workers.append(worker)
             announcing.append(announcement)
-        router = EventRouter(Outbox(ctx.database, user["_id"], ctx.box), workers, self._publish)
+        engine = RuleEngine(self._rules, self._zone, ctx, user)
+        router = EventRouter(
+            Outbox(ctx.database, user["_id"], ctx.box), workers, self._publish, engine.evaluate
+        )
         tasks = [
             supervised(router.run(), "routing of events"),
             supervised(watch(ctx.database[EVENTS], router.wake), "changes of the outbox"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from daemon.events.payload import EventPayload, FacePart, MatchPart, PersonPart, VisitPart
 from store import Context, Face, User
+from store.collections.watch_lists import lists_of
 from store.outbox.events import OutboxEvent
 
 
@@ -39,6 +40,7 @@ class MessageBuilder:
             other_person=None if other is None else str(other),
             match=_match(event),
             face=None if face is None else _face(face),
+            rule=event.facts.get("rule"),
             reason=event.facts.get("reason"),
         )
 
@@ -61,6 +63,7 @@ class MessageBuilder:
             name=person.get("name"),
             new=event.facts.get("created") is True,
             friend=event.facts.get("friend") is True,
+            lists=lists_of(person),
             first_seen=_time(first),
             previous_visit_ended_at=_time(before),
         )

@@ -31,6 +31,8 @@ class PersonPart(Part):
     """Never seen before this visit."""
     friend: bool
     """A friend of the camera."""
+    lists: tuple[str, ...] = ()
+    """Names of the watch lists that the person is on."""
     first_seen: datetime | None
     previous_visit_ended_at: datetime | None
     """When this person was last seen before this visit; None if never."""
@@ -73,5 +75,7 @@ class EventPayload(Part):
     """The person that was merged into `person`, or split off."""
     match: MatchPart | None = None
     face: FacePart | None = None
+    rule: str | None = None
+    """The name of the watch rule, in `rule.matched`."""
     reason: str | None = None
     """Why a camera or the store is down."""

@@ -14,6 +14,7 @@ from bson import ObjectId
 
 from store.collections.persons import Person
 from store.collections.users import UserArgument
+from store.collections.watch_lists import lists_of
 from store.context import Context
 from store.errors import BadValueError, ConflictError, NotFoundError
 from store.face import Face
@@ -222,6 +223,9 @@ class PersonChanges:
             await self._move(owner, {"person_id": other}, person, number)
             if change.get("before") is None and (name := change["document"].get("name")) is not None:
                 await self._set_name(owner, person, name)
+            if lists := lists_of(change["document"]):
+                joined = {"$addToSet": {"lists": {"$each": list(lists)}}}
+                await self._persons.update_one({"_id": person, "owner": owner}, joined)
         elif change["kind"] == "split":
             await self._move(owner, {"_id": {"$in": change["faces"]}, "person_id": person}, other, number)
         else:

@@ -32,6 +32,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("owner", "person_changes", only_with="person_changes"),
     ],
     "persons": [
+        _index("owner", "lists", only_with="lists"),
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
         _index("owner", f"{PROVISIONAL}.galleries", f"{PROVISIONAL}.at", only_with=f"{PROVISIONAL}.at"),
     ],
@@ -53,6 +54,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("owner", "number"),
         _index("owner", "visit_id", "number", only_with="visit_id"),
         _index("owner", "persons", only_with="persons"),
+        _index("owner", "facts.rule", "number", only_with="facts.rule"),
         IndexModel(
             [("owner", ASCENDING), ("box", ASCENDING), ("number", ASCENDING)],
             name="unrouted",
@@ -60,6 +62,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         ),
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
     ],
+    **{name: [_index("owner", "name", unique=True)] for name in ("watch_lists", "watch_rules", "webhooks")},
     "event_deliveries": [
         _index("owner", "box", "sink", "state", "number"),
         _index("owner", "box", "sink", "state", "next_at"),

@@ -165,6 +165,10 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         "order_keys": NAMES,
         "facts": MAPPING,
     },
+    **{
+        name: {**dict.fromkeys(("_id", "owner"), OBJECT_ID), "name": TEXT, "content": MAPPING}
+        for name in ("watch_lists", "watch_rules", "webhooks")
+    },
     "event_deliveries": {
         **dict.fromkeys(("_id", "box", "sink", "event_id", "state"), TEXT),
         "owner": OBJECT_ID,

@@ -100,12 +100,43 @@ class Outbox:
 
     async def last_of_visit(self, visit_id: str) -> OutboxEvent | None:
         """The latest event of this visit; None if there is none yet."""
-        query = {"owner": self._owner, "visit_id": visit_id}
+        query = {"owner": self._owner, "visit_id": visit_id, "facts.rule": {"$exists": False}}
         try:
             found = await self._events.find_one(query, sort=[("number", -1)])
         except DRIVER_ERRORS as error:
             raise translate_error(error, "events.find_one") from error
         return None if found is None else OutboxEvent.from_document(found)
+
+    async def last_match(self, rule: str, person_id: int | None, cam_id: str | None) -> OutboxEvent | None:
+        """The latest match of a watch rule with this person; without one: with nobody, at this camera."""
+        of_whom = {"cam_id": cam_id, "person_id": None} if person_id is None else {"person_id": person_id}
+        query = {"owner": self._owner, "facts.rule": rule, **of_whom}
+        try:
+            found = await self._events.find_one(query, sort=[("number", -1)])
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "events.find_one") from error
+        return None if found is None else OutboxEvent.from_document(found)
+
+    async def matches(self, limit: int, *, unacknowledged: bool = False) -> list[OutboxEvent]:
+        """Matches of watch rules, the latest first."""
+        query: dict[str, Any] = {"owner": self._owner, "facts.rule": {"$exists": True}}
+        if unacknowledged:
+            query["facts.acknowledged_by"] = {"$exists": False}
+        try:
+            found = await self._events.find(query).sort("number", -1).limit(limit).to_list(limit)
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "events.find") from error
+        return [OutboxEvent.from_document(document) for document in found]
+
+    async def acknowledge(self, event_id: str, by: str) -> bool:
+        """Note that somebody has seen a match of a rule. Whether there is one with this id."""
+        query = {"_id": event_id, "owner": self._owner, "facts.rule": {"$exists": True}}
+        update = {"$set": {"facts.acknowledged_by": by, "facts.acknowledged_at": datetime.now(UTC)}}
+        try:
+            result = await self._events.update_one(query, update)
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "events.update") from error
+        return bool(result.matched_count)
 
     async def forget(self, persons: Several[int]) -> None:
         """Remove all events of these persons, and their deliveries."""

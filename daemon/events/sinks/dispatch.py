@@ -169,9 +169,14 @@ class EventRouter:
     """Queues new events of the outbox for the sinks that want them, until cancelled."""
 
     def __init__(
-        self, outbox: Outbox, workers: Sequence[SinkWorker], on_event: Callable[[OutboxEvent], None]
+        self,
+        outbox: Outbox,
+        workers: Sequence[SinkWorker],
+        on_event: Callable[[OutboxEvent], None],
+        evaluate: Callable[[Sequence[OutboxEvent]], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_event` is called with each event at least once."""
+        """`on_event` and `evaluate` are called with each event at least once; `evaluate` may write events."""
+        self._evaluate = evaluate
         self._outbox = outbox
         self._workers = workers
         self._on_event = on_event
@@ -204,6 +209,8 @@ class EventRouter:
             if wanted:
                 worker.wake()
         if events:
+            if self._evaluate is not None:
+                await self._evaluate(events)
             await self._outbox.mark_routed(events)
         for event in events:
             self._on_event(event)

@@ -25,6 +25,7 @@ DELIVERED_TYPES = (
     "store.degraded",
     "store.healthy",
     "box.started",
+    "rule.matched",
 )
 """The types of events that sinks deliver, beside `test`."""
 

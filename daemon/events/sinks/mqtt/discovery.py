@@ -11,6 +11,7 @@ from typing import Any
 from daemon.events.sinks.mqtt.topics import OFFLINE, ONLINE, Topics
 
 VISIT_TYPES = ("visit.started", "visit.updated", "visit.ended")
+EVENT_TYPES = (*VISIT_TYPES, "rule.matched")
 """What the event entity of a camera can report."""
 QOS = 1
 
@@ -47,7 +48,7 @@ class Discovery:
                 "platform": "event",
                 "unique_id": f"{device}_event",
                 "name": "Visit",
-                "event_types": list(VISIT_TYPES),
+                "event_types": list(EVENT_TYPES),
                 "state_topic": topics.camera_event(cam_id),
                 "icon": "mdi:face-recognition",
                 **self._availability(),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from daemon.events.payload import EventPayload
-from daemon.events.sinks.mqtt.discovery import VISIT_TYPES, Discovery
+from daemon.events.sinks.mqtt.discovery import EVENT_TYPES, VISIT_TYPES, Discovery
 from daemon.events.sinks.mqtt.presence import Presence
 from daemon.events.sinks.mqtt.retained import Publication, RetainedTopics
 from daemon.events.sinks.mqtt.settings import MqttSettings
@@ -129,13 +129,16 @@ class MqttStates:
 
     def of_event(self, payload: EventPayload) -> list[Publication]:
         """What a visit changes. Older visits than the one that is published change nothing."""
-        if (visit := payload.visit) is None or visit.camera not in self._cameras:
+        visit = payload.visit
+        if visit is None or visit.camera not in self._cameras or payload.type not in EVENT_TYPES:
             return []
         cam_id, part = visit.camera, payload.person
         person_id = None if part is None else int(part.id)
         name = None if part is None else part.name
         last = LastSeen(payload.time, cam_id, person_id, name)
         out = [Publication(self._topics.camera_event(cam_id), _json(visit_event(payload)), retain=False)]
+        if payload.type not in VISIT_TYPES:
+            return out
         before = self._cameras[cam_id]
         if before is None or before.at <= last.at:
             out += self.camera_last(cam_id, last)
@@ -163,13 +166,14 @@ def _label(person_id: int | str | None, name: str | None) -> str:
 
 
 def visit_event(payload: EventPayload) -> dict[str, Any]:
-    """The event entity's message: `event_type`, which has to be one of `VISIT_TYPES`, and attributes."""
+    """The event entity's message: `event_type`, which is one of `EVENT_TYPES`, and attributes."""
     person, match, face = payload.person, payload.match, payload.face
     person_id, name = (None, None) if person is None else (person.id, person.name)
     return {
-        "event_type": payload.type if payload.type in VISIT_TYPES else "visit.updated",
+        "event_type": payload.type,
         "id": payload.id,
         "label": _label(person_id, name),
+        "rule": payload.rule,
         "person": person_id,
         "name": name,
         "new": None if person is None else person.new,

@@ -108,3 +108,46 @@ def test_the_broker_is_tried_from_the_command_line(box: Box, tmp_path: Path) -> 
         broker.kill()
         assert "ConnectionRefusedError" in box.error("mqtt", "test")
     assert PASSWORD not in box.text("check")
+
+
+def test_rules_are_added_listed_and_removed(box: Box) -> None:
+    """A rule of the settings stays there; mistakes say what was expected."""
+    with box.settings.open("a") as file:
+        file.write('\n[[rules]]\nname = "night"\nwho = "unnamed"\noutside = "07:00-19:30"\n')
+    box.text("rules", "add", "missed", "not_seen_days=30")
+    rows = box.json("rules", "list")
+    assert [(row["name"], row["source"], row["not_seen_days"]) for row in rows] == [
+        ("missed", "added", 30),
+        ("night", "settings", 0),
+    ]
+    assert "missed" in box.text("rules", "list")
+    assert "exists already" in box.error("rules", "add", "missed", "who=new")
+    assert "change it there" in box.error("rules", "add", "night", "who=new")
+    assert "expected a condition" in box.error("rules", "add", "empty")
+    assert "there is no list staff; there are: none" in box.error("rules", "add", "x", "list=staff")
+    assert box.text("rules", "remove", "missed") == "rule missed is removed\n"
+    assert "remove it from settings.toml" in box.error("rules", "remove", "night")
+
+
+def test_lists_have_persons(box: Box) -> None:
+    """Persons are put on a list by id, and taken off; unknown lists and persons are errors."""
+    anna, _ = visits(box, (1, 2, "door"), (2, 1, "yard"))
+    box.text("lists", "create", "staff", "note=all of us", "min_confidence=0.8")
+    box.text("lists", "add", "staff", str(anna))
+    (row,) = box.json("lists", "list")
+    assert (row["name"], row["note"], row["min_confidence"], row["persons"]) == (
+        "staff",
+        "all of us",
+        0.8,
+        [anna],
+    )
+    assert "staff" in box.text("lists", "list")
+    assert "staff exists already" in box.error("lists", "create", "staff")
+    assert "there is no person 999" in box.error("lists", "add", "staff", "999")
+    assert "there is no list guests; there are: staff" in box.error("lists", "add", "guests", str(anna))
+    box.text("lists", "remove", "staff", str(anna))
+    assert box.json("lists", "list")[0]["persons"] == []
+    box.text("lists", "drop", "staff")
+    assert "there are no watch lists" in box.text("lists", "list")
+    assert box.json("rules", "matches", "--open") == []
+    assert "there is no match evt_0" in box.error("rules", "acknowledge", "evt_0")

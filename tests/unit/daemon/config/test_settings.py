@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from cameras.settings import CameraSettings
 from daemon.config import settings_file
 from daemon.config.settings import HttpSettings, JobsSettings, Settings
+from daemon.events.rules.settings import RuleSettings
 from daemon.events.sinks.settings import WebhookSettings
 from pipeline.visits.best_shot import Posting
 from pipeline.visits.regions import EVERYWHERE
@@ -44,7 +45,7 @@ def test_every_key_is_described_with_its_default(name):
     """settings.toml names every key of every section, and the value beside it is the default; keys without
     one (paths that are worked out) show an example."""
     model = getattr(Settings(), name) if name else Settings()
-    lists = () if name else ("cameras", "webhooks")
+    lists = () if name else ("cameras", "webhooks", "rules")
     plain = {key for key, value in model if not isinstance(value, BaseModel) and key not in lists}
     described = sections()[name]
     assert set(described) == plain
@@ -141,3 +142,12 @@ def test_a_host_that_others_reach_needs_a_token(host):
 def test_loopback_needs_no_token(host):
     """Who is on the machine may look."""
     assert HttpSettings(host=host).host == host
+
+
+def test_rule_keys_are_described_with_their_defaults():
+    """All keys are there; the name is an example."""
+    described = sections()["rules"]
+    assert set(described) == set(RuleSettings.model_fields)
+    for key in set(described) - {"name"}:
+        value = RuleSettings.model_fields[key].default
+        assert described[key] == (list(value) if isinstance(value, tuple) else value), key

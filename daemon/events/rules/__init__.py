@@ -1,0 +1,1 @@
+"""Watch rules: which visits are reported as `rule.matched`."""
