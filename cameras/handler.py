@@ -8,7 +8,9 @@ import structlog
 from cameras.errors import Reason, SourceError
 from cameras.latest_frame import LatestFrame
 from cameras.load.decode_load import DecodeLoad
+from cameras.load.decode_report import DecodeReport
 from cameras.observer import CameraObserver, CameraStatus
+from cameras.reconnect_backoff import ReconnectBackoff
 from cameras.settings import CameraSettings
 from cameras.source.crash_tag import with_crash_tag
 from cameras.source.ffmpeg import FFmpegSource
@@ -17,29 +19,19 @@ from cameras.status.health import CameraHealth
 from cameras.status.stats import CameraStats
 from cameras.status.watchdog import Stall
 from cameras.stream import DecodedFrame, Stream, StreamInfo, UndecodedPacket
-from cameras.timing.clock import Stamp, StreamClock
-from cameras.timing.playback import Playback, wait_or_stop
+from cameras.timing.clock import Stamp
+from cameras.timing.playback import wait_or_stop
+from cameras.timing.stream_timing import StreamTiming
 from cameras.urls import UrlKind
 from pipeline.base.backoff import Backoff
 from pipeline.frame_sampler import FrameSampler
 from pipeline.types import Frame
 
-FIRST_PAUSE_SECONDS = 0.5
-"""Pause before the first attempt to connect again."""
-
-FIRST_REDIRECT_PAUSE_SECONDS = 4.0
-MAX_REDIRECT_PAUSE_SECONDS = 120.0
-"""Pauses after a redirect that is not followed: it lasts until the camera's settings change."""
-
-STILL_SECONDS = 1.0
+SINGLE_PICTURE_SECONDS = 1.0
 """Interval at which a looped recording of a single picture is read again."""
 
-LATE_SECONDS = 0.1
+LATE_FRAME_WAIT_SECONDS = 0.1
 """Maximum time that a late frame waits for the slot to become free."""
-
-REPORT_SECONDS = 0.15
-"""Decoded frames are reported to the observer in batches of this media time, because a call for each frame
-would cost as much as all the rest between two frames."""
 
 log = structlog.get_logger()
 
@@ -63,36 +55,31 @@ class CameraHandler:
         decode_load: DecodeLoad | None = None,
         read_by: str = "",
     ) -> None:
-        """held_seconds: delay before the first attempt, because the stream crashed the process. wanted_fps:
-        frame rate that the analysis wants now; default: `max_fps`. decode_load: that of the source. read_by:
-        another box that reads this camera; it is not opened then."""
+        """
+        held_seconds: delay before the first attempt, because the stream crashed the process.
+        wanted_fps: frame rate that the analysis wants now; default: `max_fps`.
+        decode_load: the one that `open_source` passes to the source.
+        read_by: another box that reads this camera; if set, the camera is not opened here.
+        """
         self.settings = settings
         self._held_seconds = held_seconds
         self._slot = slot
         self._observer = observer
         self._open_source = open_source
-        self._backoff = backoff or Backoff(FIRST_PAUSE_SECONDS, settings.reconnect_max_seconds)
-        self._redirect_backoff = Backoff(FIRST_REDIRECT_PAUSE_SECONDS, MAX_REDIRECT_PAUSE_SECONDS)
+        self._backoff = ReconnectBackoff(settings, backoff)
         self._health = CameraHealth(settings.id, observer, live=settings.kind is not UrlKind.FILE)
         self._stats = CameraStats(settings)
-        # Reentrant, because an observer may ask for the status.
+        # Reentrant, because an observer may read the status.
         self._lock = threading.RLock()
         self._generation = 0
         self._stopped = False
         self._run: SourceRun | None = None
         self._thread: threading.Thread | None = None
-        # These outlive a run, so that times keep growing over loops, reconnects and takeovers.
-        self._clock: StreamClock | None = None
-        self._playback: Playback | None = None
-        self._rate = FrameSampler()
-        self._reported_at = 0.0
-        """Media time of the last report to the observer."""
-        self._unreported: list[float] = []
-        """Decode times that are not reported yet."""
-        self._decode_load = decode_load or DecodeLoad()
-        self._logged_overload = False
+        self._timing = StreamTiming(settings.speed)
+        self._sampler = FrameSampler()
+        self._decode_report = DecodeReport(settings, observer, decode_load or DecodeLoad())
         self._wanted_fps = wanted_fps or (lambda: settings.max_fps)
-        self._wanted = settings.enabled and not read_by
+        self._reads_camera = settings.enabled and not read_by
         if not settings.enabled:
             self._health.finished("disabled", "disabled in its settings")
         elif read_by:
@@ -109,19 +96,19 @@ class CameraHandler:
 
     @property
     def overloaded(self) -> bool:
-        """Whether only key frames are decoded while nothing happens, for lack of time."""
-        return self.settings.decode == "all" and self._decode_load.overloaded
+        """Whether an overload limits decoding to key frames while nothing happens."""
+        return self._decode_report.overloaded
 
     def start(self) -> None:
-        """Start the camera's thread. If the camera is not to be read, only close its slot."""
-        if not self._wanted:
+        """Start the camera's thread. Only closes the slot if this box does not read the camera."""
+        if not self._reads_camera:
             self._slot.close()
             return
         with self._lock:
             self._begin_run()
 
     def ask_to_stop(self) -> None:
-        """Begin to stop; returns at once. The slot gets nothing after this but its end."""
+        """Begin to stop; returns at once. The slot then accepts nothing but the end of the stream."""
         with self._lock:
             self._give_up_run()
             self._stopped = True
@@ -154,14 +141,14 @@ class CameraHandler:
         return run.watchdog.hung_seconds()
 
     def stall(self) -> Stall | None:
-        """What the thread waits for, if longer than this camera's packets usually take; otherwise None."""
+        """The stall, if the thread waits longer than the usual gap between packets; otherwise None."""
         run = self._run
         return None if run is None or run.stopping.is_set() else run.watchdog.stall(self._health.usual_gap)
 
     def reopen(self, stall: Stall) -> bool:
         """Give up the run that stalls and open the camera on a new thread; False if it makes progress again.
 
-        The old thread ends when FFmpeg returns. Whatever it still reports is dropped.
+        The old thread ends when FFmpeg returns. Its later reports are dropped.
         """
         with self._lock:
             if self._stopped or self.stall() != stall:
@@ -170,7 +157,7 @@ class CameraHandler:
             message = f"{self.settings.masked_url}: silent, but it answers a new connection; reopened"
             self._health.failed(SourceError(Reason.STALLED, message), stall.since)
             self._count_reconnect(Reason.STALLED)
-            # A camera that answers and still takes its time is not reopened again and again.
+            # A slow camera also answers new connections; it must not be reopened repeatedly.
             self._begin_run(patient=True)
             return True
 
@@ -194,7 +181,7 @@ class CameraHandler:
         log.debug("camera's thread begins", camera=self.settings.id, thread=thread.native_id)
 
     def _give_up_run(self) -> None:
-        self._report_decoded()
+        self._decode_report.flush()
         self._generation += 1
         if self._run is not None:
             self._run.stopping.set()
@@ -234,8 +221,7 @@ class CameraHandler:
             run.writer.end()
             self._health.failed(error)
             run.watchdog.pausing()
-            backoff = self._redirect_backoff if error.reason is Reason.REDIRECT else self._backoff
-            seconds = backoff.pause_seconds()
+            seconds = self._backoff.pause_seconds(error.reason)
         self._reconnect_after(run, seconds, error.reason)
 
     def _reconnect_after(self, run: SourceRun, seconds: float, reason: Reason) -> None:
@@ -259,13 +245,13 @@ class CameraHandler:
             finally:
                 with self._lock:
                     if self._is_current(run):
-                        self._report_decoded()
+                        self._decode_report.flush()
             if frames == 0 and not run.stopping.is_set():
                 raise SourceError(Reason.CORRUPT, f"{self.settings.masked_url}: no picture could be decoded")
             if not self.settings.loop:
                 return
             if frames == 1:
-                run.stopping.wait(STILL_SECONDS)
+                run.stopping.wait(SINGLE_PICTURE_SECONDS)
 
     # cameras.source_run.RunListener
     def opened(self, run: SourceRun, info: StreamInfo) -> None:
@@ -274,47 +260,35 @@ class CameraHandler:
                 return
             self._health.connected(live=not info.recorded, frame_seconds=1 / info.fps if info.fps else 0.0)
             self._stats.connected(info)
-            if self._clock is None:
-                self._clock = StreamClock(follow_arrival=not info.recorded)
-            elif not info.recorded:
-                self._clock.reconnected()
-                self._rate.restart()
-            if not info.recorded or self.settings.speed != "media":
-                self._playback = None
-            elif self._playback is None:
-                self._playback = Playback()
+            if self._timing.opened(info):
+                self._sampler.restart()
 
     def frame(self, run: SourceRun, frame: DecodedFrame, info: StreamInfo) -> None:
         lossless = info.recorded and self.settings.is_lossless
-        wait_seconds = 0.0
         with self._lock:
-            if not self._is_current(run) or self._clock is None:
+            if not self._is_current(run):
                 return
-            stamp = self._clock.stamp(frame.stream_seconds, frame.arrived_at, info.frame_seconds)
+            stamp, wait_seconds = self._timing.stamp(frame, info)
             if stamp.clock_was_set_back:
                 # Visits would end before they began.
                 run.writer.end()
-            if not frame.late:
-                wait_seconds = self._schedule(stamp.media_time)
         wait_or_stop(wait_seconds, run.stopping)
         # Lossless playback must not depend on how busy the analysis is.
         fps = self.settings.max_fps if lossless else self._wanted_fps()
         if not self._count_frame(run, frame, stamp, fps):
             return
-        made = Frame(self.settings.id, stamp.captured_at, stamp.media_time, frame.pixels)
+        captured = Frame(self.settings.id, stamp.captured_at, stamp.media_time, frame.pixels)
         # Late frames come in a burst: without a wait the newest would replace all others.
-        run.writer.put(made, lossless or frame.late, None if lossless else LATE_SECONDS)
+        run.writer.put(captured, lossless or frame.late, None if lossless else LATE_FRAME_WAIT_SECONDS)
 
     def undecoded(self, run: SourceRun, packet: UndecodedPacket) -> None:
-        wait_seconds = 0.0
         with self._lock:
-            if not self._is_current(run) or self._clock is None:
+            if not self._is_current(run):
                 return
             self._health.undecoded_packet()
             if packet.dropped:
                 self._observer.skipped(self.settings.id, "busy")
-            if (due := self._clock.media_time(packet.stream_seconds)) is not None:
-                wait_seconds = self._schedule(due)
+            wait_seconds = self._timing.wait_seconds(packet)
         wait_or_stop(wait_seconds, run.stopping)
 
     def damaged(self, run: SourceRun) -> None:
@@ -337,47 +311,20 @@ class CameraHandler:
         with self._lock:
             if self._is_current(run):
                 self._backoff.reset()
-                self._redirect_backoff.reset()
-
-    def _schedule(self, media_time: float) -> float:
-        """Seconds until a recording's frame is due; 0 for a live stream."""
-        if self._playback is None or self._clock is None:
-            return 0.0
-        wait_seconds, delay_seconds = self._playback.schedule(media_time)
-        self._clock.delay(delay_seconds)
-        return wait_seconds
 
     def _count_frame(self, run: SourceRun, frame: DecodedFrame, stamp: Stamp, fps: float) -> bool:
-        """Count a frame; whether it is due for the analysis."""
+        """Count a frame; returns whether it goes to the analysis."""
         with self._lock:
             if not self._is_current(run):
                 return False
             self._stats.frame()
             self._health.frame()
-            self._unreported.append(frame.decode_seconds)
-            due = self._rate.is_due(stamp.media_time, fps)
-            if due or stamp.media_time - self._reported_at >= REPORT_SECONDS:
-                self._report_decoded()
-                self._reported_at = stamp.media_time
+            due = self._sampler.is_due(stamp.media_time, fps)
+            self._decode_report.frame(frame.decode_seconds, stamp.media_time, analysed=due)
             if due:
-                self._rate.record(stamp.media_time, fps)
+                self._sampler.record(stamp.media_time, fps)
                 self._stats.picture((frame.pixels.width, frame.pixels.height))
             return due
-
-    def _report_decoded(self) -> None:
-        if self._unreported:
-            self._observer.frames_decoded(self.settings.id, self._unreported)
-            self._unreported = []
-            self._log_overload()
-
-    def _log_overload(self) -> None:
-        if self._logged_overload == self.overloaded:
-            return
-        self._logged_overload = not self._logged_overload
-        if self._logged_overload:
-            log.warning("too much to decode: only key frames while nothing happens", camera=self.settings.id)
-        else:
-            log.info("every frame is decoded again", camera=self.settings.id)
 
     def _count_reconnect(self, reason: Reason) -> None:
         self._stats.reconnect()

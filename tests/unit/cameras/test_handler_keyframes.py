@@ -38,7 +38,7 @@ def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
 
 def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
     """They come all at once; the newest would win over those for which they were kept."""
-    monkeypatch.setattr("cameras.handler.LATE_SECONDS", 10.0)
+    monkeypatch.setattr("cameras.handler.LATE_FRAME_WAIT_SECONDS", 10.0)
     notes = Notes()
     ready = threading.Event()
     slot = LatestFrame("hall", notes, on_ready=ready.set)
