@@ -1,1 +1,1 @@
-"""From a URL to frames."""
+"""Reads camera streams: opens a URL, decodes frames, and keeps the camera's state."""

@@ -25,7 +25,7 @@ class Reason(StrEnum):
     NOT_FOUND = "not_found"
     """The path does not exist on the server or disk."""
     REDIRECT = "redirect"
-    """The camera redirects in a circle, too often, or to something else than RTSP or HTTP."""
+    """The camera redirects in a circle, too often, or to a protocol other than RTSP and HTTP."""
     NO_VIDEO = "no_video"
     """The stream has no video."""
     UNSUPPORTED = "unsupported"
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     BROKEN = "broken"
     """The connection was lost, or the camera reported an error."""
     CRASHED = "crashed"
-    """Decoding its stream crashed the process repeatedly; it is paused for a while."""
+    """Decoding the stream crashed the process repeatedly; the camera is paused for a while."""
 
 
 PERMANENT = frozenset(

@@ -21,10 +21,10 @@ class EndOfStream:
 
 
 class LatestFrame:
-    """The latest frame of one camera. One thread writes, one takes.
+    """The latest frame of one camera, for one writing and one taking thread.
 
     Each frame that is replaced before it is taken is reported to the observer. `on_ready` is called on the
-    putting thread when an item can be taken.
+    writing thread when an item can be taken.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class LatestFrame:
         self._observer = observer or UnobservedCamera()
         self._on_ready = on_ready
         self._changed = threading.Condition()
-        # At most a frame, an end, and another frame: a hanging analysis must not fill the memory.
+        # At most three items (frame, end, frame): a hanging analysis must not fill the memory.
         self._waiting: deque[Frame | EndOfStream] = deque()
         self._closed = False
         self._dropped = 0
-        self._writer = 0
+        self._current_writer = 0
         self._at_break = True
 
     @property
@@ -62,15 +62,15 @@ class LatestFrame:
             return len(self._waiting)
 
     def writer(self) -> "FrameWriter":
-        """Hand the slot to a new writer, after a break. Earlier writers change nothing from now on."""
+        """Mark a break and return a new writer. Calls of earlier writers have no effect from now on."""
         with self._changed:
-            self._writer += 1
-            made = FrameWriter(self, self._writer)
+            self._current_writer += 1
+            new_writer = FrameWriter(self, self._current_writer)
             dropped = self._append_end() if not self._at_break and not self._closed else None
             self._changed.notify_all()
         if dropped is not None:
             self._notify(dropped)
-        return made
+        return new_writer
 
     def put(
         self,
@@ -79,9 +79,10 @@ class LatestFrame:
         timeout_seconds: float | None = None,
         writer: int | None = None,
     ) -> bool:
-        """Put a frame; False once closed or, for a `writer`, once another one has the slot.
+        """Put a frame; False if the slot is closed or belongs to a newer writer.
 
         wait: first wait until the slot is empty, for up to `timeout_seconds`, by default without limit.
+        writer: number of the calling `FrameWriter`; None if there is only one.
         """
         with self._changed:
             if wait:
@@ -129,7 +130,7 @@ class LatestFrame:
             return item
 
     def _accepts(self, writer: int | None) -> bool:
-        return not self._closed and writer in (None, self._writer)
+        return not self._closed and writer in (None, self._current_writer)
 
     def _append_end(self) -> bool:
         self._at_break = True
@@ -137,7 +138,7 @@ class LatestFrame:
         if not ends:
             self._waiting.append(EndOfStream(self.cam_id))
             return False
-        # A whole connection came and went unseen: one break is enough.
+        # A whole connection began and ended before its frames were taken: one break is enough.
         if isinstance(self._waiting[-1], Frame):
             self._waiting.pop()
             return self._count_drop()

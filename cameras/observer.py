@@ -1,4 +1,4 @@
-"""State and events of a camera, as others see them."""
+"""The state of a camera and its events, for other packages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class CameraStatus:
     cam_id: str
     state: CameraState
     reason: str
-    """One word: a `cameras.errors.Reason`, or connecting, disabled, elsewhere, stopped, ended,
+    """A `cameras.errors.Reason`, or connecting, disabled, elsewhere (read by another box), stopped, ended,
     posting; "" for green."""
     detail: str
-    """A sentence for people; "" if there is none."""
+    """Explanation for operators; "" if there is none."""
     since: datetime
     """When this state began, UTC."""
     url: str
@@ -51,7 +51,8 @@ class CameraObserver(Protocol):
         ...
 
     def skipped(self, cam_id: str, reason: str) -> None:
-        """A frame is skipped: busy (replaced by a newer one, or not decoded for lack of time) or corrupt."""
+        """A frame is skipped. `reason`: busy (replaced by a newer frame, or not decoded in time) or
+        corrupt."""
         ...
 
     def reconnect(self, cam_id: str, reason: str) -> None:

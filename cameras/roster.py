@@ -1,4 +1,4 @@
-"""Compares the cameras that run with those that should run."""
+"""Which cameras a box reads, and which of them to start, stop and replace after a change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class RosterDiff:
-    """Camera ids, each in at most one field; all others stay as they are."""
+    """Ids of the cameras to start, stop and replace; each id is in at most one field."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -32,7 +32,7 @@ class RosterDiff:
 
 
 def diff(old: Iterable[Assignment], new: Iterable[Assignment]) -> RosterDiff:
-    """Cameras to start, stop and replace."""
+    """Compare the running cameras (`old`) with the wanted ones (`new`)."""
     before, after = _by_id(old), _by_id(new)
     return RosterDiff(
         added=tuple(cam_id for cam_id in after if cam_id not in before),
@@ -42,7 +42,7 @@ def diff(old: Iterable[Assignment], new: Iterable[Assignment]) -> RosterDiff:
 
 
 def for_box(cameras: Iterable[CameraSettings], box: str) -> tuple[CameraSettings, ...]:
-    """The cameras that this box may read: `detector` is its name, or empty."""
+    """The cameras whose `detector` is empty or names this box."""
     return tuple(camera for camera in cameras if camera.detector in ("", box))
 
 

@@ -61,16 +61,16 @@ class CameraSettings(BaseModel):
     user: str | None = Field(default=None, max_length=1024)
     password: SecretStr | None = Field(default=None, max_length=1024)
     secret_end: SecretStr | None = Field(default=None, repr=False)
-    """Path or query of the URL if it carries a secret; removed from the URL."""
+    """Path or query of the URL if it contains a secret; in `url` it is replaced by ***."""
 
     transport: Literal["auto", "tcp", "udp"] = "auto"
-    """RTSP; auto: TCP, then UDP, and then the one that worked."""
+    """RTSP; auto: try TCP, then UDP, and keep the one that works."""
     tls_verify: TlsVerify = True
     """https and rtsps: whether the camera's certificate is checked, and against which CA certificates."""
     loop: bool = False
     """Restart a recording when it ends."""
     speed: Literal["media", "fast"] = "media"
-    """Recordings: at most at their own speed, or as fast as they can be analysed."""
+    """Recordings: at most in real time, or as fast as they can be analysed."""
     connect_timeout_seconds: float = Field(default=10, ge=0.5, le=120)
     interval_seconds: float = Field(default=1, ge=0.1, le=3600)
     """Snapshots over HTTP: interval between two requests."""
@@ -81,7 +81,7 @@ class CameraSettings(BaseModel):
     """Maximum pause between two attempts."""
 
     decode: Literal["all", "keyframes"] = "all"
-    """Every frame; or key frames only while nothing happens."""
+    """All frames, or key frames only while nothing happens."""
     max_fps: float = Field(default=10, ge=0.01, le=120)
     posting: Literal["realtime", "overall", "both"] = "overall"
     post_interval_seconds: float = Field(default=1, ge=0.1, le=3600)
@@ -98,7 +98,7 @@ class CameraSettings(BaseModel):
     def is_lossless(self) -> bool:
         """Whether a recording waits for the analysis instead of dropping frames.
 
-        One that is looped at its own speed stands for a live camera, and drops them.
+        A recording that is looped in real time simulates a live camera, and drops frames.
         """
         return self.speed == "fast" or not self.loop
 
@@ -117,7 +117,7 @@ class CameraSettings(BaseModel):
         extracted: dict[str, Any] = {"url": parts.public}
         if parts.secret_end is not None:
             extracted["secret_end"] = SecretStr(parts.secret_end)
-        # Separate keys win over the URL: secrets from a file or the environment arrive there.
+        # Separate keys win over the URL: they may come from a file or the environment.
         if parts.user and not data.get("user"):
             extracted["user"] = parts.user
         if parts.password and not data.get("password"):
@@ -165,9 +165,9 @@ class CameraSettings(BaseModel):
         return f"{scheme}://{HIDDEN}@{rest}"
 
     def connect_url(self, request_url: str | None = None) -> str:
-        """The URL with its secrets, percent-encoded; only for opening it.
+        """The URL with its secrets, percent-encoded; use it only to connect.
 
-        request_url: default: that of the camera.
+        request_url: a URL without user and password, such as the target of a redirect; default: the camera's.
         """
         if self.kind is UrlKind.DEVICE:
             return self.url
@@ -182,5 +182,5 @@ class CameraSettings(BaseModel):
         return f"{scheme}://{quote(self.user, safe='')}:{quote(password, safe='')}@{rest}"
 
     def request_url(self) -> str:
-        """The URL of a network camera with its secret end, but without user and password."""
+        """The URL of a network camera with secrets in its path or query, but without user and password."""
         return joined(self.url, None if self.secret_end is None else self.secret_end.get_secret_value())

@@ -1,7 +1,7 @@
 """One run of a camera's source: opens it, reads it to its end, and reports what happens.
 
-A run knows nothing of retries, of the camera's state or of other runs. The handler decides what a report
-means, and ignores the reports of a run that it has given up.
+A run does not retry and does not know the camera's state or other runs. The handler interprets its reports,
+and ignores those of a run that it has given up.
 """
 
 import threading
@@ -19,14 +19,14 @@ FIRST_PICTURE_SECONDS = 30.0
 """Maximum time with packets but without a first picture."""
 
 KEY_FRAME_SECONDS = 300.0
-"""The same while no key frame has come: with a smart codec, one may take minutes. A new connection would
-begin the wait anew."""
+"""Maximum time without a first picture while no key frame has arrived. With a smart codec a key frame may
+take minutes, and a new connection would restart the wait."""
 
 FPS_WINDOW_SECONDS = 2.0
 """Minimum time over which the frame rate is measured if the stream has no metadata."""
 
 STEADY_SECONDS = 10.0
-"""After frames for this time, the next failure is a new one, with short pauses again."""
+"""After receiving frames for this time, a run is steady: the handler resets its backoff."""
 
 
 class RunListener(Protocol):
@@ -43,7 +43,7 @@ class RunListener(Protocol):
 
     def damaged(self, run: "SourceRun") -> None: ...
     def awaiting_key_frame(self, run: "SourceRun", seconds: float) -> None:
-        """Packets have arrived for this time, but no sound key frame; called for each packet."""
+        """Packets have arrived for `seconds`, but no undamaged key frame; called for each packet."""
         ...
 
     def fps_measured(self, run: "SourceRun", fps: float) -> None: ...
@@ -53,7 +53,7 @@ class RunListener(Protocol):
 
 
 class SourceRun:
-    """A thread's use of one camera, until it is stopped or given up."""
+    """Reads one camera on one thread, until it is stopped or given up."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class SourceRun:
         self._listener = listener
 
     def play(self) -> int:
-        """Open the source and read it to its end, or until `stopping` is set; the number of frames.
+        """Open the source and read it to its end, or until `stopping` is set; returns the number of frames.
 
         Raises:
             SourceError: the source cannot be opened, breaks or stalls.
@@ -92,14 +92,14 @@ class SourceRun:
 
     def _read(self, source: Stream) -> int:
         info = source.info
-        frames = punctual = 0
+        frames = on_time = 0
         began = last = time.monotonic()
         for item in source.frames():
             if self.stopping.is_set():
                 break
             now = self.watchdog.progress()
             if isinstance(item, UndecodedPacket):
-                punctual += 1
+                on_time += 1
                 self._listener.undecoded(self, item)
                 last = time.monotonic()
                 continue
@@ -111,12 +111,12 @@ class SourceRun:
                 self._check_silence(now - last, frames, info, item.awaits_key_frame)
                 continue
             frames += 1
-            punctual += not item.late
+            on_time += not item.late
             self.watchdog.picture()
             self._listener.frame(self, item, info)
             last = time.monotonic()
             if info.fps is None and last - began >= FPS_WINDOW_SECONDS:
-                self._listener.fps_measured(self, punctual / (last - began))
+                self._listener.fps_measured(self, on_time / (last - began))
             if last - began > STEADY_SECONDS:
                 self._listener.steady(self)
         return frames

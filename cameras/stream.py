@@ -17,9 +17,9 @@ class StreamInfo:
     width: int
     height: int
     fps: float | None
-    """Frames per second by the metadata; None where missing or implausible."""
+    """Frames per second according to the metadata; None where missing or implausible."""
     recorded: bool
-    """It ends: a file, local or on a web server."""
+    """The stream ends: it is a file, local or on a web server."""
 
     @property
     def frame_seconds(self) -> float:
@@ -32,7 +32,7 @@ class DecodedFrame(NamedTuple):
 
     pixels: Pixels
     stream_seconds: float | None
-    """Its timestamp in the stream, None where missing."""
+    """Timestamp in the stream, None where missing."""
     arrived_at: float
     """Unix time."""
     decode_seconds: float
@@ -49,14 +49,15 @@ class NoFrame:
 
     corrupt: bool
     awaits_key_frame: bool = False
-    """No picture can be decoded before the next key frame: none has come, or the first was damaged."""
+    """No picture can be decoded before the next key frame: the connection has not delivered an undamaged
+    one."""
 
 
 class UndecodedPacket(NamedTuple):
     """A packet that is not decoded: buffered for later, or dropped."""
 
     stream_seconds: float | None
-    """Its timestamp in the stream, None where missing."""
+    """Timestamp in the stream, None where missing."""
     dropped: bool = False
     """Dropped for lack of time."""
 

@@ -1,4 +1,4 @@
-"""Baseline for the daemon's cost: decodes a clip with the same decoder, on one thread, and nothing else."""
+"""Baseline for the daemon's cost: decodes a clip with the same decoder on one thread, without analysis."""
 
 import time
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from cameras.errors import ClipError
 @dataclass(frozen=True, slots=True)
 class DecodeCost:
     frames: int
+    """Includes key frames."""
     key_frames: int
-    """Part of `frames`."""
     cpu_seconds: float
     """CPU time of the decoding thread."""
     seconds: float
 
 
 def decode(path: Path, seconds: float, *, paced: bool) -> DecodeCost:
-    """Decode the clip repeatedly for `seconds`, at its own speed (`paced`) or as fast as possible.
+    """Decode the clip repeatedly for `seconds`, in real time (`paced`) or as fast as possible.
 
     Raises:
         ClipError: the clip cannot be read.
@@ -52,7 +52,7 @@ def decode(path: Path, seconds: float, *, paced: bool) -> DecodeCost:
 
 
 def frame_rate(path: Path) -> float:
-    """Frames per second by the metadata. Raises ClipError if the clip cannot be read."""
+    """Frames per second according to the metadata. Raises ClipError if the clip cannot be read."""
     return _metadata(path)[0]
 
 

@@ -42,9 +42,9 @@ def write_clip(
 def splice(path: Path, parts: Sequence[Path], start: float = 0.0) -> float:
     """Concatenate clips that `write_clip` made with the same settings, without encoding.
 
-    start: 0 to 1, the position at which the result begins, rounded to a key frame; what lies before is
-    appended, so that one clip yields many cameras that show different scenes. Returns the actual position,
-    in seconds.
+    start: 0 to 1, the position at which the result begins, rounded up to a key frame. The part before it is
+    appended, so that cameras that play one clip show different scenes. Returns the actual position, in
+    seconds.
 
     Raises:
         ClipError: a clip cannot be read, clips differ, or the file cannot be written.
@@ -69,7 +69,7 @@ def _concatenate(container: av.container.OutputContainer, parts: Sequence[Path],
                 stream, base = container.add_stream_from_template(video), video.time_base
             if video.time_base != base:
                 raise ClipError(
-                    f"{part}: its time base is {video.time_base} s, that of the clips before {base} s"
+                    f"{part}: the time base is {video.time_base} s; the clips before have {base} s"
                 )
             length = 0
             for packet in source.demux(video):

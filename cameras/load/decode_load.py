@@ -1,8 +1,8 @@
 """Detects that a camera sends more than this box can decode.
 
-The measure is the share of time that a camera's thread spends decoding or waiting to decode. Up to the
-box's limit it is about a quarter; with one camera beyond the limit all of them need four fifths and fall
-behind.
+The measure is the share of time that a camera's thread spends decoding or waiting to decode. On a box that
+keeps up, the share is about a quarter. With one camera too many, it rises to four fifths on all cameras, and
+they fall behind.
 """
 
 import time
@@ -12,22 +12,25 @@ from contextlib import AbstractContextManager, nullcontext
 from pipeline.base.backoff import Backoff
 
 WINDOW_SECONDS = 5.0
-"""Measuring interval; a short delay is caught up within it."""
+"""Measuring interval; long enough to catch up after a short delay."""
 
 BEHIND_SHARE = 0.7
-KEEPS_UP_SHARE = 0.35
-"""Below BEHIND_SHARE, because a thread that is behind skips packets and so saves time."""
+"""Share of time from which a camera is behind."""
 
-FIRST_SECONDS = 600.0
-LONGEST_SECONDS = 3600.0
+KEEPS_UP_SHARE = 0.35
+"""Share of time below which a camera that was behind keeps up again. Lower than BEHIND_SHARE, because a
+thread that is behind skips packets and so saves time."""
+
+FIRST_OVERLOAD_SECONDS = 600.0
+MAX_OVERLOAD_SECONDS = 3600.0
 """Jittered delays before full decoding is tried again."""
 
 
 class DecodeLoad:
-    """Decode load of one camera. Its thread records the time spent; any thread may read.
+    """Decode load of one camera. The camera's thread records the time spent; any thread may read.
 
-    The camera is overloaded once it was behind for two windows in a row, so that a slow start does not
-    count, until full decoding is tried again.
+    A camera that was behind for two windows in a row is overloaded until full decoding is tried again. One
+    window is not enough, so that a slow start does not count.
     """
 
     def __init__(
@@ -38,13 +41,13 @@ class DecodeLoad:
     ) -> None:
         """limiter: a semaphore that all cameras share."""
         self._limiter = limiter or nullcontext()
-        self._backoff = backoff or Backoff(FIRST_SECONDS, LONGEST_SECONDS)
+        self._backoff = backoff or Backoff(FIRST_OVERLOAD_SECONDS, MAX_OVERLOAD_SECONDS)
         self._clock = clock
         self._window_start = clock()
         self._busy_seconds = 0.0
         self._overloaded_until = 0.0
         self.behind = False
-        """Whether the camera's thread does not keep up now."""
+        """Whether the camera's thread cannot keep up at present."""
 
     @property
     def overloaded(self) -> bool:
@@ -71,5 +74,5 @@ class DecodeLoad:
             return
         if was_behind and share >= BEHIND_SHARE:
             self._overloaded_until = now + self._backoff.pause_seconds()
-        elif now - self._overloaded_until > LONGEST_SECONDS:
+        elif now - self._overloaded_until > MAX_OVERLOAD_SECONDS:
             self._backoff.reset()

@@ -1,9 +1,9 @@
-"""Decodes only key frames while nothing happens, without losing what happens.
+"""Decodes only key frames while nothing happens, without losing the beginning of a visit.
 
-A key frame decodes alone, and one every second or two costs a thirtieth of decoding everything. The packets
-since the last key frame are buffered. When a key frame shows motion, or a face is in view, the buffer is
-decoded, then every packet, until no face is in view and the scene is what it was before, or is the same at
-two key frames. So no part of a visit is lost; it is seen up to one key frame interval later.
+Decoding one key frame every second or two costs a thirtieth of decoding everything. The packets since the
+last key frame are buffered. When a key frame shows motion, or a face is in view, the buffer is decoded, and
+then every packet, until no face is in view and the scene is empty again, or does not change between two key
+frames. No part of a visit is lost; it is analysed up to one key frame interval later.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,14 +16,14 @@ MAX_BUFFER_SECONDS = 5.0
 """Maximum age of the buffer, so that rare key frames do not delay a visit."""
 
 MOTION_MEMORY_SECONDS = 0.01
-"""Practically none: a key frame is compared with the one before it. Between two key frames even a slow person
+"""So short that each key frame is compared with the one before it. Between two key frames even a slow person
 moves, and with a longer memory a person who left would count as motion for 15 s."""
 
 SCENE_CHECK_INTERVAL_SECONDS = 0.5
 """While decoding everything, interval between checks whether the scene is empty again."""
 
 MIN_CHECK_INTERVAL_SECONDS = 0.5
-"""Key frames that come more often, as with JPEG, are buffered like other packets."""
+"""Key frames that arrive more often, as with JPEG, are buffered like other packets."""
 
 MAX_BUFFER_BYTES = 16 * 2**20
 """Maximum size of a camera's buffer; about 30 s of a typical stream."""
@@ -46,7 +46,7 @@ class Decoder(Protocol):
         ...
 
     def decode_alone(self, packet: Any, arrived_at: float) -> Sequence[DecodedFrame | NoFrame]:  # noqa: ANN401
-        """The frame of a key frame's packet alone. Resets the decoder."""
+        """Decode a key frame's packet by itself. Resets the decoder."""
         ...
 
     def reset(self) -> None:
@@ -61,8 +61,8 @@ class Decoder(Protocol):
 class KeyframeMode:
     """Keyframe mode of one camera; active from the first key frame on, until something happens.
 
-    `in_view` says whether a face is in view; it is called often, and may lag a little. `is_allowed` says
-    whether the mode may be active now; otherwise everything is decoded.
+    `in_view` returns whether a face is in view; it is called often, and may lag a little. `is_allowed`
+    returns whether the mode may be active now; otherwise everything is decoded.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class KeyframeMode:
         self._active = False
         self._has_reference = False
         self._checked_at: float | None = None
-        """Timestamp of the key frame that was checked last, else its arrival."""
+        """Timestamp of the last checked key frame; its arrival time if it has no timestamp."""
         self._last_seconds: float | None = None
         """Timestamp of the newest frame that was returned."""
         self._scene_checked_at: float | None = None
@@ -87,9 +87,9 @@ class KeyframeMode:
     def process(
         self, packet: CodedPacket, arrived_at: float
     ) -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
-        """The frames that the next packet gives now.
+        """Process the next packet; returns the frames that it makes available.
 
-        An empty packet marks the end of a recording: the buffer and the decoder are flushed. arrived_at: unix
+        An empty packet marks the end of a recording: the buffer and the decoder are flushed. arrived_at: Unix
         time.
         """
         if not packet.size:
@@ -111,7 +111,7 @@ class KeyframeMode:
         return [UndecodedPacket(self._decoder.seconds(packet))]
 
     def interrupt(self) -> None:
-        """Handle a gap in the packets; the next packet passed is a key frame."""
+        """Handle a gap in the packets; the next call of `process` gets a key frame."""
         self._active = False
         self._clear()
         self._decoder.reset()
@@ -124,7 +124,7 @@ class KeyframeMode:
         self._decoder.reset()
         for number, (packet, arrived_at) in enumerate(list(self._buffer)):
             for item in self._decoder.decode(packet, arrived_at):
-                # The key frame itself was returned when it came.
+                # The key frame itself was returned when it arrived.
                 if isinstance(item, DecodedFrame) and self._is_new(item, first=number == 0):
                     self._scene_checked_at = item.stream_seconds
                     yield from self._hand_over(item.as_late())
@@ -174,7 +174,7 @@ class KeyframeMode:
             self._activate()
 
     def _check_while_active(self, packet: CodedPacket, arrived_at: float) -> Iterator[DecodedFrame | NoFrame]:
-        """Check a key frame for motion; where it shows some, the buffer comes first."""
+        """Check a key frame for motion. If something moves, the buffer is decoded first."""
         alone = self._decoder.decode_alone(packet, arrived_at)
         moving = [self._moves(item) for item in alone]
         if any(moving) or self._in_view():
@@ -198,16 +198,17 @@ class KeyframeMode:
 
     def _moves(self, item: DecodedFrame | NoFrame) -> bool:
         if not isinstance(item, DecodedFrame):
-            return True  # a damaged picture proves nothing, so assume motion
+            return True  # a damaged picture may hide motion
         luma = item.pixels.luma()
         seconds = item.arrived_at if item.stream_seconds is None else item.stream_seconds
         moves = self._gate.moves(luma, seconds)
-        # The first one has no reference; the second is soon enough, because all packets are buffered.
+        # The first key frame has no reference. Waiting for the second loses nothing: all packets are
+        # buffered.
         first, self._has_reference = not self._has_reference, True
         return moves and not first and not self._gate.is_empty(luma)
 
     def _is_scene_empty(self, item: DecodedFrame) -> bool:
-        """Whether everybody has left, checked between key frames. Needs timestamps."""
+        """Whether the scene is empty again, checked between key frames. Needs timestamps."""
         seconds, checked = item.stream_seconds, self._scene_checked_at
         if seconds is None or (checked is not None and abs(seconds - checked) < SCENE_CHECK_INTERVAL_SECONDS):
             return False

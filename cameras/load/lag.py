@@ -1,7 +1,7 @@
 """Drops packets of a live camera that lags behind its stream.
 
-Packets that are not read in time wait in the network and grow older, until the camera closes the connection.
-So they are read but not decoded, up to the next key frame.
+Unread packets pile up in the network until the camera closes the connection. A camera that lags therefore
+keeps reading, but does not decode before the next key frame.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,14 @@ MAX_LAG_SECONDS = 1.0
 """Maximum lag before packets are dropped."""
 
 MAX_LAG_IN_VIEW_SECONDS = 2.0
-"""The same with a face in view: the other cameras give way first."""
+"""Maximum lag with a face in view; larger, so that cameras without a face give way first."""
 
 CAUGHT_UP_SECONDS = 0.3
+"""Lag below which decoding continues."""
 
 MAX_DROP_SECONDS = 5.0
-"""Reading without decoding catches up sooner. A lag that stays has another cause: the camera's clock was set,
-or the network became slower. It is then the new baseline."""
+"""Maximum time of dropping packets. A lag that remains has another cause: the camera's clock was set, or the
+network became slower. It is then the new baseline."""
 
 DRIFT = 0.01
 """Maximum relative error of the camera's clock."""
@@ -37,7 +38,7 @@ class LagLimiter:
         self._decode_load = decode_load
         self._in_view = in_view
         self._baseline: float | None = None
-        """Arrival minus timestamp of a packet that nothing delays, seconds."""
+        """Arrival minus timestamp of a packet without delay, seconds."""
         self._lag = 0.0
         self._read_at = 0.0
         self._dropping_since: float | None = None

@@ -1,6 +1,6 @@
 """Motion gate: detects motion from luma alone, in half a millisecond.
 
-It saves running the detector on still scenes. A miss costs a visit, a needless detection costs milliseconds,
+The detector does not run on still scenes. A missed motion costs a visit, a needless detection milliseconds,
 so every doubt counts as motion.
 """
 
@@ -19,7 +19,7 @@ MIN_CHANGE = 4.0
 """Minimum change of a cell, in grey levels of 255, whatever the noise."""
 
 MAX_NOISE = 3.0
-"""Upper limit of the noise estimate, grey levels; otherwise a moving camera would hide in it."""
+"""Upper limit of the noise estimate, grey levels; without it, a moving camera would be taken for noise."""
 
 NOISE_SIGMAS = 7.0
 """Motion threshold in noise standard deviations."""
@@ -28,8 +28,8 @@ MIN_CELLS = 3
 """Minimum size of a changed region; noise changes single cells."""
 
 MEMORY_SECONDS = 0.7
-"""Time constant of the background: daylight is slower, people are faster. A person who left shows as a change
-for three times as long."""
+"""Time constant of the background model: slower than people, faster than daylight. A person who left counts
+as motion for three times this long."""
 
 HOLD_SECONDS = 1.0
 """How long a scene counts as moving after the last change: a person may pause."""
@@ -42,7 +42,8 @@ RECHECK_SECONDS = 5.0
 to be noticed."""
 
 RECHECK_CHANGE = 2.0
-"""Minimum change of a cell in that comparison. Includes noise, because noise may hide a person."""
+"""Minimum change of a cell in a recheck, in grey levels. Not raised for noise, because noise may hide a
+person."""
 
 MAX_STILL_SECONDS = 30.0
 """A still scene is analysed at least this often, changed or not."""
@@ -70,7 +71,7 @@ class MotionGate:
         self._empty: Grid | None = None
 
     def scene(self, luma: NDArray[np.uint8], at_seconds: float) -> Scene:
-        """Whether the scene moves or has just moved, is due for an analysis, or is still.
+        """Classify a frame: moving (or moved a moment ago), due for an analysis, or still.
 
         luma: (height, width) uint8. at_seconds: media time, or any monotonic clock.
         """
@@ -106,7 +107,7 @@ class MotionGate:
             return True
         moving = self._differs(grid, self._previous, self._background)
         self._frames += 1
-        # At first the plain average, which removes noise fastest.
+        # The first frames are averaged with equal weights, which removes noise fastest.
         share = max(1 - math.exp(-max(0.0, at_seconds - self._at) / self._memory_seconds), 1 / self._frames)
         self._background = self._background + np.float32(share) * (grid - self._background)
         self._previous, self._at = grid, at_seconds
@@ -117,7 +118,8 @@ class MotionGate:
         self._empty = self._previous
 
     def is_empty(self, luma: NDArray[np.uint8]) -> bool:
-        """Whether the frame shows the remembered empty scene; False where there is none. Pure."""
+        """Whether the frame shows the remembered empty scene; False if none is remembered. Changes
+        nothing."""
         grid = _grid(luma)
         if self._empty is None or self._empty.shape != grid.shape:
             return False
@@ -169,6 +171,6 @@ def _grid(luma: NDArray[np.uint8]) -> Grid:
 
 
 def _median(grid: Grid) -> float:
-    """Median of every second cell each way, which is accurate enough in a quarter of the time."""
+    """Median of every second cell of every second row: accurate enough, in a quarter of the time."""
     sampled = grid[::2, ::2].ravel()
     return float(np.partition(sampled, sampled.size // 2)[sampled.size // 2])

@@ -1,7 +1,7 @@
 """Answers the authentication challenges of RTSP and HTTP servers: Digest (RFC 7616) and Basic (RFC 7617).
 
-FFmpeg knows Digest with MD5 only, uses the last challenge that a server offers, and sends no login without a
-password.
+FFmpeg supports Digest with MD5 only, answers the last challenge that a server offers, and sends no login
+without a password.
 """
 
 import base64
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.request import parse_http_list
 
-# MD5 first: firmware that offers several has had it the longest.
+# MD5 first: in firmware that offers several algorithms, it is the one in use for the longest time.
 _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 _PARAMETER = re.compile(r"(?:(?P<scheme>[\w-]+)\s+)?(?P<name>[\w-]+)\s*=\s*(?P<value>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One way to log in that a server offers."""
+    """One authentication method that a server offers."""
 
     scheme: str
     """Lower case."""
@@ -28,7 +28,7 @@ class Challenge:
 
     @property
     def name(self) -> str:
-        """For people: `Digest SHA-256`, `Basic`."""
+        """For messages: `Digest SHA-256`, `Basic`."""
         return f"{self.scheme.title()} {self.algorithm}" if self.scheme == "digest" else self.scheme.title()
 
     @property
@@ -37,7 +37,7 @@ class Challenge:
 
     @property
     def rank(self) -> int | None:
-        """Order of preference; None if it is not supported."""
+        """Order of preference, 0 first; None for an unsupported challenge."""
         if self.scheme == "basic":
             return len(_HASHES)
         algorithm = self.algorithm.removesuffix("-SESS")
@@ -54,12 +54,12 @@ def challenges(headers: Iterable[str]) -> list[Challenge]:
             continue
         if parameter["scheme"] is not None or not found:
             found.append(Challenge((parameter["scheme"] or "").lower()))
-        found[-1].parameters[parameter["name"].lower()] = _unquoted(parameter["value"].strip())
+        found[-1].parameters[parameter["name"].lower()] = _unquote(parameter["value"].strip())
     return found
 
 
 class Login:
-    """User and password, and the challenge that they answer."""
+    """User and password, and the challenge that requests answer."""
 
     def __init__(self, user: str, password: str) -> None:
         """password: may be empty."""
@@ -69,11 +69,11 @@ class Login:
         self._requests = 0
 
     def accept(self, offered: Iterable[Challenge]) -> bool:
-        """Choose one of the challenges for the following requests; False if none is supported."""
-        known = [(challenge.rank, challenge) for challenge in offered if challenge.rank is not None]
-        if not known:
+        """Choose a challenge that the following requests answer; False if none is supported."""
+        supported = [(challenge.rank, challenge) for challenge in offered if challenge.rank is not None]
+        if not supported:
             return False
-        self._challenge = min(known, key=lambda entry: entry[0] or 0)[1]
+        self._challenge = min(supported, key=lambda entry: entry[0] or 0)[1]
         self._requests = 0
         return True
 
@@ -100,7 +100,7 @@ class Login:
         # The requests have no body.
         request = digest(method, uri) if qops != ["auth-int"] else digest(method, uri, digest(""))
         fields = {"username": self._user, "realm": realm, "nonce": nonce, "uri": uri}
-        plain: dict[str, str] = {}
+        unquoted: dict[str, str] = {}
         if qops == [""]:
             fields["response"] = digest(key, nonce, request)
         else:
@@ -108,20 +108,20 @@ class Login:
             count, qop = f"{self._requests:08x}", "auth" if "auth" in qops else "auth-int"
             fields["response"] = digest(key, nonce, count, client_nonce, qop, request)
             fields["cnonce"] = client_nonce
-            plain = {"qop": qop, "nc": count}
+            unquoted = {"qop": qop, "nc": count}
         if "algorithm" in challenge.parameters:
-            plain["algorithm"] = challenge.parameters["algorithm"]
+            unquoted["algorithm"] = challenge.parameters["algorithm"]
         if "opaque" in challenge.parameters:
             fields["opaque"] = challenge.parameters["opaque"]
-        quoted = [f'{name}="{_escaped(value)}"' for name, value in fields.items()]
-        return "Digest " + ", ".join([*quoted, *(f"{name}={value}" for name, value in plain.items())])
+        quoted = [f'{name}="{_escape(value)}"' for name, value in fields.items()]
+        return "Digest " + ", ".join([*quoted, *(f"{name}={value}" for name, value in unquoted.items())])
 
 
-def _unquoted(value: str) -> str:
+def _unquote(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] == '"':
         return re.sub(r"\\(.)", r"\1", value[1:-1])
     return value
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')

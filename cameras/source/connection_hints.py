@@ -1,4 +1,4 @@
-"""What a camera's connections leave for the following ones."""
+"""What the connections of a camera have learned, for the next connection."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +8,14 @@ Transport = Literal["tcp", "udp"]
 
 @dataclass(slots=True)
 class ConnectionHints:
-    """What worked, or is to be tried next, for one camera."""
+    """Options that worked for one camera, or that the next connection should try."""
 
     transport: Transport = "tcp"
-    """For `transport = "auto"`."""
+    """Used with `transport = "auto"`."""
     transport_works: bool = False
+    """Whether packets have arrived over this transport."""
     ffmpeg_url: str | None = None
-    """Of a web server, where it is known to be neither motion JPEG nor a snapshot; with the login."""
+    """URL with login of a web server whose stream FFmpeg reads: neither motion JPEG nor a snapshot. None if
+    that is not known yet."""
     payload_type: int | None = None
-    """The one that the camera sends, where it offers several."""
+    """RTP payload type that the camera sends if it offers several."""

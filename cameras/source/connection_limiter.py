@@ -1,7 +1,7 @@
-"""Limits the connections to each camera to one a second, whatever the camera answers.
+"""Limits the rate of connections to each camera to one per second.
 
-Retries, redirects, other transports and reachability probes all count. Cameras are small machines: some stop
-answering, or lock a user out, when connections come faster.
+Retries, redirects, changes of transport and reachability probes all count. When connections come faster, some
+cameras stop answering or lock the user out.
 """
 
 import threading
@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from cameras.settings import CameraSettings
 
 INTERVAL_SECONDS = 1.1
-"""More than a second, because the network delays connections by different times."""
+"""Slightly more than a second, because network delay varies."""
 
 _lock = threading.Lock()
-_next_turns: dict[tuple[str, str], float] = {}
-"""Monotonic time of the next permitted connection, by camera and URL."""
+_next_allowed: dict[tuple[str, str], float] = {}
+"""Monotonic time from which the next connection is allowed, by camera id and URL."""
 
 
 @contextmanager
 def limited_connection(settings: CameraSettings) -> Iterator[None]:
-    """Wait until another connection to the camera is permitted; connect within the block."""
+    """Wait until a connection to the camera is allowed. Connect within the block."""
     wait_to_connect(settings)
     try:
         yield
@@ -30,30 +30,33 @@ def limited_connection(settings: CameraSettings) -> Iterator[None]:
 
 
 def wait_to_connect(settings: CameraSettings) -> None:
-    """Wait until another connection to the camera is permitted, and count it."""
+    """Wait until a connection to the camera is allowed, and count it."""
     key = _key(settings)
-    while (seconds := _take_turn(key)) > 0:
+    while (seconds := _reserve(key)) > 0:
         time.sleep(seconds)
 
 
 def count_connection(settings: CameraSettings) -> None:
-    """A connection was made or refused; the next one counts from now, because a busy box connects late."""
+    """Record that a connection was made or refused. The next interval begins now: a busy box connects late."""
     with _lock:
-        _next_turns[_key(settings)] = time.monotonic() + INTERVAL_SECONDS
+        _next_allowed[_key(settings)] = time.monotonic() + INTERVAL_SECONDS
 
 
 def _key(settings: CameraSettings) -> tuple[str, str]:
     return settings.id, settings.url
 
 
-def _take_turn(key: tuple[str, str]) -> float:
-    """Take the turn if it is due; otherwise, seconds until then. The next one counts from now, not from when
-    this one was due, because a busy box wakes late."""
+def _reserve(key: tuple[str, str]) -> float:
+    """Reserve a connection now and return 0, or return the seconds to wait before the next try.
+
+    The next interval begins now, not when this connection was first allowed: on a busy box the thread wakes
+    late.
+    """
     now = time.monotonic()
     with _lock:
-        for passed in [other for other, turn in _next_turns.items() if turn <= now]:
-            del _next_turns[passed]
-        if (turn := _next_turns.get(key)) is not None:
-            return turn - now
-        _next_turns[key] = now + INTERVAL_SECONDS
+        for expired in [other for other, allowed_at in _next_allowed.items() if allowed_at <= now]:
+            del _next_allowed[expired]
+        if (allowed_at := _next_allowed.get(key)) is not None:
+            return allowed_at - now
+        _next_allowed[key] = now + INTERVAL_SECONDS
         return 0.0

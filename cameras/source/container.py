@@ -1,7 +1,7 @@
 """Opens a container with FFmpeg, by URL.
 
-FFmpeg's messages and exceptions carry the URL with its password, so none of them leaves this module: errors
-are raised outside the handler, without a link to the original.
+FFmpeg's messages and exceptions contain the URL with its password, so none of them leaves this module: a
+SourceError is raised after the except block, so that it does not refer to the original exception.
 """
 
 import stat
@@ -20,7 +20,8 @@ from cameras.urls import local_path
 from pipeline.limits import MAX_PIXELS
 
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
-"""A camera that sends larger pictures would take gigabytes of memory for each; a megabyte can hold one."""
+"""Larger pictures would take gigabytes of memory each, although a megabyte of compressed data can hold
+one."""
 
 
 DecodingDevice = Callable[[CameraSettings], HWAccel | None]
@@ -39,10 +40,10 @@ def open_container(
     container_format: str | None = None,
     device: DecodingDevice = software_decoding,
 ) -> InputContainer:
-    """Open a URL, to be decoded by the device.
+    """Open a URL. `device` decodes the stream.
 
-    Blocks for up to connect_timeout_seconds for the answer and as long again for the first packets; FFmpeg
-    offers no way to interrupt that.
+    Blocks for up to connect_timeout_seconds until the server answers, and again until the first packets
+    arrive; FFmpeg cannot be interrupted meanwhile.
 
     Raises:
         SourceError: the URL cannot be opened.
@@ -76,12 +77,12 @@ def open_file(settings: CameraSettings) -> InputContainer:
     if not stat.S_ISREG(mode):
         # Opening a named pipe would block without a timeout.
         raise SourceError(Reason.UNSUPPORTED, f"{path}: not a regular file")
-    # A playlist disguised as a clip must not open connections to other servers.
+    # A playlist with the name of a clip must not open connections to other servers.
     return open_container(settings, settings.connect_url(), {"protocol_whitelist": "file,crypto,data"})
 
 
 def open_device(settings: CameraSettings) -> InputContainer:
-    """Open a camera of this machine. Raises SourceError."""
+    """Open a camera device of this machine. Raises SourceError."""
     return open_container(settings, settings.connect_url(), {}, "v4l2")
 
 

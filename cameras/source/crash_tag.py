@@ -1,4 +1,4 @@
-"""Tags stack frames with the camera they run for, so that the traceback of a crash names it."""
+"""Names stack frames after their camera, so that the traceback of a crash identifies the camera."""
 
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -8,10 +8,10 @@ Result = TypeVar("Result")
 
 
 def with_crash_tag(tag: str, function: Callable[Params, Result]) -> Callable[Params, Result]:
-    """`function`, called from a stack frame whose name is `tag`: up to 500 ASCII characters.
+    """Wrap `function` so that it is called from a stack frame named `tag`: up to 500 ASCII characters.
 
-    faulthandler, which writes while the process crashes, knows neither thread names nor arguments, but it
-    writes the name of each frame's code object.
+    faulthandler, which writes the traceback of a crash, knows neither thread names nor arguments, but writes
+    the name of each frame's code object.
     """
 
     def call(*args: Params.args, **kwargs: Params.kwargs) -> Result:

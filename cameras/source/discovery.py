@@ -1,6 +1,7 @@
-"""Finds ONVIF cameras on the local networks by WS-Discovery.
+"""Discovers ONVIF cameras on the local networks by WS-Discovery.
 
-https://docs.oasis-open.org/ws-dd/discovery/1.1, in the version of April 2005 that ONVIF prescribes.
+Uses the version of April 2005, which ONVIF requires; https://docs.oasis-open.org/ws-dd/discovery/1.1
+describes a later one.
 """
 
 import fcntl
@@ -14,15 +15,18 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-GROUP, PORT = "239.255.255.250", 3702
-TRIES, ANSWER_SECONDS = 3, 1.5
-"""Datagrams get lost: number of questions, and how long to wait for answers after each."""
-MAX_DATAGRAM = 65_535
+MULTICAST_GROUP, PORT = "239.255.255.250", 3702
+PROBES = 3
+"""Number of probes sent; datagrams may be lost."""
+ANSWER_SECONDS = 1.5
+"""Time to wait for answers after each probe."""
+MAX_DATAGRAM_BYTES = 65_535
 SIOCGIFADDR = 0x8915
 """ioctl that returns the IPv4 address of an interface: netdevice(7)."""
 
-_TYPES = ("", "dn:NetworkVideoTransmitter", "tds:Device")
-"""What is asked for: anything, since some devices ignore types, and what others insist on."""
+_PROBED_TYPES = ("", "dn:NetworkVideoTransmitter", "tds:Device")
+"""Device types of the probes in turn. Some devices answer only a probe without a type, others only one with
+their type."""
 _PROBE = """<?xml version="1.0" encoding="UTF-8"?>
 <e:Envelope xmlns:e="http://www.w3.org/2003/05/soap-envelope"
  xmlns:w="http://schemas.xmlsoap.org/ws/2004/08/addressing"
@@ -32,46 +36,45 @@ _PROBE = """<?xml version="1.0" encoding="UTF-8"?>
 <w:To e:mustUnderstand="true">urn:schemas-xmlsoap-org:ws:2005:04:discovery</w:To>
 <w:Action e:mustUnderstand="true">http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</w:Action></e:Header>
 <e:Body><d:Probe>{types}</d:Probe></e:Body></e:Envelope>"""
-_CAMERA = re.compile(r"NetworkVideoTransmitter|onvif", re.IGNORECASE)
+_ONVIF = re.compile(r"NetworkVideoTransmitter|onvif", re.IGNORECASE)
 
 
 def find_devices(
-    addresses: Sequence[str] | None = None, tries: int = TRIES, answer_seconds: float = ANSWER_SECONDS
+    addresses: Sequence[str] | None = None, probes: int = PROBES, answer_seconds: float = ANSWER_SECONDS
 ) -> list[tuple[str, ...]]:
-    """The service addresses of each ONVIF device that answers, asked on every interface.
+    """Probe all networks; returns the service addresses of each ONVIF device that answers.
 
-    `addresses`: own IPv4 addresses to ask from. Default: those of all interfaces.
+    `addresses`: IPv4 addresses of this machine from which to send. Default: those of all interfaces.
 
     Raises:
         OSError: no interface can send.
     """
     found: dict[str, tuple[str, ...]] = {}
     with ExitStack() as stack, selectors.DefaultSelector() as selector:
-        sockets = [
-            stack.enter_context(one) for one in _sockets(interfaces() if addresses is None else addresses)
-        ]
+        local_addresses = interface_addresses() if addresses is None else addresses
+        sockets = [stack.enter_context(opened) for opened in _open_sockets(local_addresses)]
         if not sockets:
             raise OSError("no network interface can send multicast messages")
-        for one in sockets:
-            selector.register(one, selectors.EVENT_READ)
-        for attempt in range(tries):
-            types = _TYPES[attempt % len(_TYPES)]
-            question = _PROBE.format(
-                message=uuid.uuid4(), types=f"<d:Types>{types}</d:Types>" if types else ""
-            ).encode()
-            sent = [_sent(one, question) for one in sockets]
-            if not any(sent) and attempt == tries - 1 and not found:
+        for sending in sockets:
+            selector.register(sending, selectors.EVENT_READ)
+        for number in range(probes):
+            device_type = _PROBED_TYPES[number % len(_PROBED_TYPES)]
+            types = f"<d:Types>{device_type}</d:Types>" if device_type else ""
+            probe = _PROBE.format(message=uuid.uuid4(), types=types).encode()
+            sent = [_send(sending, probe) for sending in sockets]
+            if not any(sent) and number == probes - 1 and not found:
                 raise OSError("no network interface can send multicast messages")
             deadline = time.monotonic() + answer_seconds
-            while (left := deadline - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
+            while (remaining := deadline - time.monotonic()) > 0:
+                for key, _ in selector.select(remaining):
                     assert isinstance(key.fileobj, socket.socket)  # noqa: S101  registered above
-                    found |= dict(matches(key.fileobj.recv(MAX_DATAGRAM)))
+                    found |= dict(parse_answer(key.fileobj.recv(MAX_DATAGRAM_BYTES)))
     return sorted(dict.fromkeys(found.values()))
 
 
-def matches(answer: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Endpoint and service addresses of the ONVIF devices in an answer; nothing for other answers."""
+def parse_answer(answer: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Endpoint and service addresses of each ONVIF device in an answer. Yields nothing for invalid
+    answers."""
     if b"<!DOCTYPE" in answer or b"<!ENTITY" in answer:  # no device sends these, and entities expand
         return
     try:
@@ -79,52 +82,55 @@ def matches(answer: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
     except (ET.ParseError, ValueError, LookupError):
         return
     for match in root.iter():
-        if _local(match) not in ("ProbeMatch", "ResolveMatch", "Hello"):
+        if _local_name(match) not in ("ProbeMatch", "ResolveMatch", "Hello"):
             continue
-        texts = {_local(part): " ".join((part.text or "").split()) for part in match.iter()}
+        texts = {_local_name(child): " ".join((child.text or "").split()) for child in match.iter()}
         services = tuple(
             url for url in texts.get("XAddrs", "").split() if url.startswith(("http://", "https://"))
         )
-        said = " ".join((texts.get("Types", ""), texts.get("Scopes", ""), *services))
-        if services and _CAMERA.search(said):
+        description = " ".join((texts.get("Types", ""), texts.get("Scopes", ""), *services))
+        if services and _ONVIF.search(description):
             yield texts.get("Address") or services[0], services
 
 
-def interfaces() -> list[str]:
+def interface_addresses() -> list[str]:
     """The IPv4 addresses of this machine's interfaces, loopback included (Linux)."""
     found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])
             try:
-                answer = fcntl.ioctl(asking.fileno(), SIOCGIFADDR, request)
-            except OSError:  # it has no IPv4 address
+                answer = fcntl.ioctl(any_socket.fileno(), SIOCGIFADDR, request)
+            except OSError:  # the interface has no IPv4 address
                 continue
             found.append(socket.inet_ntoa(answer[20:24]))
     return found
 
 
-def _sockets(addresses: Sequence[str]) -> Iterator[socket.socket]:
+def _open_sockets(addresses: Sequence[str]) -> Iterator[socket.socket]:
+    """A socket for each local address; skips interfaces that are gone or cannot send multicast."""
     for address in addresses:
-        one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        one.setblocking(False)
+        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.setblocking(False)
         try:
-            one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
-            one.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
-            one.bind((address, 0))
-        except OSError:  # the interface went away, or has no multicast
-            one.close()
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 1)
+            opened.bind((address, 0))
+        except OSError:
+            opened.close()
             continue
-        yield one
+        yield opened
 
 
-def _sent(one: socket.socket, question: bytes) -> bool:
+def _send(sending: socket.socket, probe: bytes) -> bool:
+    """Send a probe; returns whether the interface has a route to the multicast group."""
     try:
-        one.sendto(question, (GROUP, PORT))
-    except OSError:  # no route on this interface
+        sending.sendto(probe, (MULTICAST_GROUP, PORT))
+    except OSError:
         return False
     return True
 
 
-def _local(element: ET.Element) -> str:
+def _local_name(element: ET.Element) -> str:
+    """Name of an element without its namespace; "" for a comment."""
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""

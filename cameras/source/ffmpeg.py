@@ -53,8 +53,8 @@ class FFmpegSource:
         """Open the stream; blocks as `open_container` does.
 
         in_view: whether a face is in view; every frame is decoded then. decode_load: records the time spent
-        decoding and says whether the camera is overloaded; without it, it never is. memory: that of the
-        camera's connections.
+        decoding; without it, the camera never counts as overloaded. hints: shared by the connections of one
+        camera.
 
         Raises:
             SourceError: the stream cannot be opened.
@@ -71,25 +71,25 @@ class FFmpegSource:
         self._timeout_seconds = settings.read_timeout_seconds + (self._stream.interval_seconds or 0.0)
         self._converter = Converter(settings.crash_tag)
         base = self._video.time_base
-        # Without timestamps from the camera, FFmpeg invents them, from a frame rate that it invents too.
+        # Without timestamps from the camera, FFmpeg makes them up from a made-up frame rate.
         invented = not self.info.recorded and self._container.format.flags & _NO_TIMESTAMPS
         # Integers: arithmetic with Fraction takes twenty times as long.
         self._tick = None if base is None or invented else (base.numerator, base.denominator)
-        """Time base of the stream; None where it has no clock."""
+        """Time base of the stream; None for a stream without timestamps."""
         # In a recording each packet is a whole picture.
         self._continues_picture = None if self.info.recorded else continues_picture(self.info.codec)
         self._sliced = False
         self._aspect_ratio: Fraction | None = None
-        """Of a pixel."""
+        """Pixel aspect ratio."""
         self._orientation: Orientation | None = None
         self._first_picture: FirstPictureFilter | None = FirstPictureFilter(self.info.codec)
-        """None after the first sound picture."""
+        """None after the first undamaged picture."""
         self._interlaced: VideoFrame | None = None
         """The last frame, if it was interlaced."""
         self._pending: Packet[Stream] | None = None
         # A recording that waits for the analysis cannot fall behind.
         self._measures_load = decode_load is not None and not (self.info.recorded and settings.is_lossless)
-        self._effort = decode_load = decode_load or DecodeLoad()
+        self._decode_load = decode_load = decode_load or DecodeLoad()
         keyframes = settings.decode == "keyframes"
         self._keyframe_mode = KeyframeMode(self, in_view, lambda: keyframes or decode_load.overloaded)
         self._lag = None if self.info.recorded else LagLimiter(decode_load, in_view)
@@ -109,7 +109,8 @@ class FFmpegSource:
             if packet is None:
                 break
             waited = time.monotonic() - requested_at
-            # After a timeout FFmpeg first returns what its parser holds, and then waits once more.
+            # After a timeout FFmpeg first returns a packet that its parser had buffered, and then waits
+            # again.
             if not self.info.recorded and waited >= self._timeout_seconds * _LEFTOVER_TOLERANCE:
                 raise self._stalled()
             if not received:
@@ -136,11 +137,11 @@ class FFmpegSource:
 
     # Lists: nested generators are slow, because the code between two frames, 40 ms apart, finds cold caches.
     def _process(self, packet: "Packet[Stream]") -> Iterable[DecodedFrame | NoFrame | UndecodedPacket]:
-        """Decode a packet. Slices of a picture are joined first, which takes one packet more, because nothing
-        marks the last slice."""
+        """Decode a packet, after joining the slices of a picture. The last slice is recognised only when the
+        next packet has arrived."""
         continues = self._continues_picture is not None and self._continues_picture(bytes(packet))
         if continues and not self._sliced:
-            # The slice before it was decoded as a whole picture; this one can only be dropped.
+            # The previous slice was decoded as a whole picture, so this slice can only be dropped.
             self._sliced = True
             return [NoFrame(corrupt=True)]
         if not self._sliced:
@@ -189,9 +190,9 @@ class FFmpegSource:
         return [self._decoded(frame, arrived_at, seconds) for frame in frames]
 
     def _timed(self, decode: Callable[[], Sequence[object]]) -> tuple[Sequence[object] | None, float]:
-        """Decoded frames, None where decoding fails, and the seconds that decoding took."""
+        """Decode and measure. Returns the frames, None if decoding fails, and the seconds that it took."""
         requested_at = time.perf_counter()
-        with self._effort.limit():
+        with self._decode_load.limit():
             began = time.perf_counter()
             try:
                 frames = decode()
@@ -199,7 +200,7 @@ class FFmpegSource:
                 frames = None
             ended = time.perf_counter()
         if self._measures_load:
-            self._effort.record(ended - requested_at)
+            self._decode_load.record(ended - requested_at)
         return frames, ended - began
 
     def reset(self) -> None:
@@ -215,7 +216,7 @@ class FFmpegSource:
         if not isinstance(frame, VideoFrame) or frame.is_corrupt:
             return NoFrame(corrupt=True) if self._first_picture is None else self._first_picture.no_picture()
         if self._first_picture is not None:
-            if not self._first_picture.is_sound(frame):
+            if not self._first_picture.is_undamaged(frame):
                 return self._first_picture.no_picture()
             self._first_picture = None
         if frame.key_frame or self._orientation is None:
@@ -230,7 +231,8 @@ class FFmpegSource:
         return DecodedFrame(pixels, self.seconds(frame), arrived_at, seconds)
 
     def _read_aspect_ratio(self) -> Fraction | None:
-        """That of a recording is also in its container, which wins. A live stream may change it."""
+        """The pixel aspect ratio. A recording's container wins over its codec; a live stream may change
+        it."""
         in_container = self._video.sample_aspect_ratio if self.info.recorded else None
         return in_container or self._video.codec_context.sample_aspect_ratio
 

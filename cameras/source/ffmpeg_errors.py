@@ -11,7 +11,7 @@ from cameras.urls import UrlKind, host_of
 
 
 class Phase(Enum):
-    """When an error occurred; the same error means different things."""
+    """When an error occurred, which decides what it means."""
 
     OPENING = auto()
     OPENING_LATE = auto()
@@ -56,7 +56,7 @@ _BY_ERRNO = {
     errno.EPROTONOSUPPORT: Reason.UNSUPPORTED,
 }
 
-NO_LOGIN = "the camera wants a login and none is set; set user and password"
+NO_LOGIN = "the camera requires a login and none is set; set user and password"
 
 _SENTENCES = {
     Reason.REFUSED: "connection refused; check that the camera is on, and check host and port",
@@ -99,7 +99,7 @@ def connection_error(error: Exception, settings: CameraSettings) -> SourceError:
 def certificate_error(settings: CameraSettings, why: str) -> SourceError:
     """The camera's certificate is not trusted."""
     message = (
-        f"certificate not trusted: {why}; set tls_verify to a PEM file with the authority that "
+        f"certificate not trusted: {why}; set tls_verify to a PEM file with the certificate of the CA that "
         "issued it, or to false to trust any certificate"
     )
     return SourceError(Reason.CERTIFICATE, f"{settings.masked_url}: {message}")
@@ -121,7 +121,7 @@ def _with_sentence(reason: Reason, error: Exception, settings: CameraSettings) -
 def _reason(error: Exception, settings: CameraSettings, phase: Phase) -> Reason:
     network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
     if phase is Phase.OPENING_LATE and network:
-        # FFmpeg reports its interrupted handshake as bad data.
+        # FFmpeg reports a handshake that timed out as invalid data.
         return Reason.TIMEOUT
     number = getattr(error, "errno", None)
     reason = _BY_NAME.get(type(error).__name__) or _BY_ERRNO.get(number or 0) or Reason.BROKEN

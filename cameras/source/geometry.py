@@ -1,4 +1,4 @@
-"""How a decoded frame is shown: upright, not mirrored, with square pixels."""
+"""Orientation and pixel aspect ratio: how to show a decoded frame upright and with square pixels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-MAX_SQUEEZE = 4
-"""Pixels that are declared longer than this times their width, or wider, are taken to be square."""
+MAX_PIXEL_RATIO = 4
+"""Maximum ratio of a pixel's sides. Pixels with a larger declared ratio are taken to be square."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ Type._missing_ = classmethod(_unknown_type)  # type: ignore[assignment] # mypy t
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """The orientation that the stream's display matrix asks for, to the nearest quarter turn."""
-    # The stubs declare a mapping of names, which it is not.
+    """The orientation in the stream's display matrix, rounded to quarter turns."""
+    # PyAV's stubs declare `side_data` as a mapping by name, but it is a sequence.
     all_data = cast("Iterable[SideData]", frame.side_data)
     data = next((data for data in all_data if data.type is Type.DISPLAYMATRIX), None)
     if data is None:
@@ -61,11 +61,11 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def square_size(width: int, height: int, aspect_ratio: Fraction | None) -> tuple[int, int]:
-    """The size with square pixels. One side is enlarged, so that nothing is lost.
+    """The size of the picture with square pixels. One side is enlarged, so that no detail is lost.
 
     aspect_ratio: of a pixel, width to height; None or 0 if unknown.
     """
-    if not aspect_ratio or not Fraction(1, MAX_SQUEEZE) <= aspect_ratio <= MAX_SQUEEZE:
+    if not aspect_ratio or not Fraction(1, MAX_PIXEL_RATIO) <= aspect_ratio <= MAX_PIXEL_RATIO:
         return width, height
     if aspect_ratio > 1:
         return round(width * aspect_ratio), height

@@ -1,11 +1,11 @@
-"""Detects slices: packets that continue the picture of the packet before.
+"""Detects slices: packets that continue the picture of the previous packet.
 
 An H.264 or H.265 picture may be split into slices. The last packet of a picture carries the RTP marker bit
 (RFC 6184, 5.1). Some senders mark every slice; the demuxer then returns each slice as a packet of its own,
 with the same timestamp, and a decoder takes each one for a damaged picture.
 
-A first slice has `first_mb_in_slice` 0 in H.264 (ITU-T H.264, 7.3.3) and `first_slice_segment_in_pic_flag` 1
-in H.265 (ITU-T H.265, 7.3.6.1). One bit tells both.
+The first slice of a picture has `first_mb_in_slice` 0 in H.264 (ITU-T H.264, 7.3.3) and
+`first_slice_segment_in_pic_flag` 1 in H.265 (ITU-T H.265, 7.3.6.1). In both, the first bit is 1.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ H265_LAST_SLICE = 31
 FIRST_BIT = 0x80
 
 ContinuesPicture = Callable[[bytes], bool]
-"""Whether a packet, in Annex B format, continues the picture of the packet before."""
+"""Whether a packet in Annex B format continues the picture of the previous packet."""
 
 
 def continues_picture(codec: str) -> ContinuesPicture | None:

@@ -1,4 +1,4 @@
-"""Opens a camera by the kind of its URL."""
+"""Opens a camera's stream; the kind of its URL decides how."""
 
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class OpenStream(Protocol):
 
     container: InputContainer
     interval_seconds: float | None
-    """Of a snapshot that is polled."""
+    """Polling interval of a snapshot; None for a stream."""
 
     def received(self) -> None:
         """The first packet has arrived."""
@@ -27,7 +27,7 @@ class OpenStream(Protocol):
 
 
 class ContainerStream:
-    """A stream that FFmpeg reads by itself."""
+    """A file or device, which FFmpeg reads without a relay."""
 
     interval_seconds: float | None = None
 
@@ -35,7 +35,7 @@ class ContainerStream:
         self.container = container
 
     def received(self) -> None:
-        """Nothing depends on it."""
+        """Do nothing."""
 
     def close(self) -> None:
         self.container.close()

@@ -56,7 +56,7 @@ class Converter:
 class DecodedPixels:
     """Pixels of a decoded frame, converted on demand; implements `pipeline.types.Pixels`.
 
-    Upright and with square pixels, as the stream's metadata asks for, and deinterlaced.
+    Deinterlaced, upright and with square pixels according to the stream's metadata.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class DecodedPixels:
         orientation: Orientation | None = None,
         previous: VideoFrame | None = None,
     ) -> None:
-        """aspect_ratio: of a pixel; None for square. orientation: default: that of the frame. previous: the
-        frame before, for an interlaced one."""
+        """aspect_ratio: of a pixel; None for square. orientation: default: the frame's own. previous: the
+        previous frame if the stream is interlaced."""
         self._coded = frame
         self._converter = converter
         self._orientation = orientation_of(frame) if orientation is None else orientation

@@ -12,7 +12,7 @@ from cameras.stream import DecodedFrame, NoFrame, Stream
 from pipeline.types import Picture
 
 KEY_FRAME_TIMEOUT_SECONDS = 90.0
-"""Maximum wait for a key frame; with a smart codec they are rare."""
+"""Maximum wait for a key frame; smart codecs send them rarely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ProbeResult:
     recorded: bool
     seconds_to_first_picture: float
     damaged_pictures: int
-    """Damaged pictures before it, which were left out."""
+    """Number of damaged pictures before the first one, which were skipped."""
     picture: Picture
     """(height, width, 3) uint8 BGR."""
 

@@ -1,8 +1,8 @@
 """Detects that a camera is back while its old connection stays silent.
 
-A camera that loses power, or a router that loses its state, closes no connection: ours stays open, nothing
-arrives, and the camera's thread waits inside FFmpeg until its timeout. A short second connection checks
-whether the camera is reachable. It carries no password.
+When a camera loses power, or a router loses its state, the connection is not closed: nothing arrives, and the
+camera's thread waits inside FFmpeg until its timeout. A short second connection, without a password, checks
+whether the camera is reachable.
 """
 
 import asyncio
@@ -37,16 +37,16 @@ class ProbedCamera(Protocol):
     def settings(self) -> CameraSettings: ...
 
     def stall(self) -> Stall | None:
-        """What the camera's thread waits for; None while it makes progress."""
+        """The stall of the camera's thread; None while it makes progress."""
         ...
 
     def reopen(self, stall: Stall) -> bool:
-        """Replace the connection that stalls by a new one."""
+        """Replace the stalled connection by a new one."""
         ...
 
 
 def is_reachable(settings: CameraSettings) -> bool:
-    """Whether the camera answers a request with anything at all; blocks up to a few seconds."""
+    """Whether the camera sends any answer to a request; blocks up to a few seconds."""
     scheme = settings.url.partition(":")[0].lower()
     host, port = host_and_port(settings.url)
     with contextlib.suppress(OSError, UnicodeError), contextlib.ExitStack() as stack:
@@ -66,7 +66,7 @@ class ReachabilityProbe:
     """Reopens cameras that answer a new connection while their own connection stalls."""
 
     def __init__(self, cameras: Callable[[], Iterable[ProbedCamera]]) -> None:
-        """cameras: those that run now."""
+        """cameras: returns the cameras that run at present."""
         self._cameras = cameras
         self._probes: dict[ProbedCamera, asyncio.Task[None]] = {}
 
@@ -88,11 +88,12 @@ class ReachabilityProbe:
         """Probe until the camera's thread makes progress, by itself or because it is reopened."""
         was_away = False
         while (stall := camera.stall()) is not None:
-            # In a thread of its own: a silent name server must delay neither other work nor the exit.
+            # In a new daemon thread: a silent name server must delay neither other work nor the exit.
             probe = partial(is_reachable, camera.settings)
             if not await in_thread(probe, f"reachability of {camera.settings.id}"):
                 was_away = True
-            # A slow camera answers too, while it is being opened; only one that was away has come back.
+            # A slow camera answers too, while it is being opened. Only a camera that was unreachable, or that
+            # has delivered pictures, is reopened.
             elif stall.gave_pictures or was_away:
                 await asyncio.sleep(GRACE_SECONDS)
                 if camera.reopen(stall):

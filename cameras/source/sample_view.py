@@ -1,4 +1,4 @@
-"""Watches a camera for some seconds and passes on a picture now and then."""
+"""Samples pictures of a camera's view for some seconds."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from cameras.stream import DecodedFrame, NoFrame, Stream, StreamInfo, UndecodedP
 from pipeline.types import Picture
 
 
-class _KeptStream:
-    """A stream that outlives its first reader: that one's `close` has no effect, the next one reads on."""
+class _SharedStream:
+    """A stream for two readers, one after the other: `close` by the first one has no effect."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -41,16 +41,16 @@ def sample_view(
 ) -> tuple[ProbeResult, str]:
     """Probe the camera, then pass a picture every `interval_seconds`, and the first one, to `on_picture`.
 
-    A recording is watched for as many seconds of its own time. Returns the result of the probe, and the error
-    that ended the stream early, if any.
+    seconds: how long to read; for a recording, seconds of media time. Returns the result of the probe, and
+    the error that ended the stream early; empty if there was none.
 
     Raises:
         SourceError: the camera cannot be opened, or sends no picture in time.
     """
-    kept: list[_KeptStream] = []
+    kept: list[_SharedStream] = []
 
     def opened(settings: CameraSettings) -> Stream:
-        kept.append(_KeptStream(open_source(settings)))
+        kept.append(_SharedStream(open_source(settings)))
         return kept[-1]
 
     try:
@@ -68,7 +68,7 @@ def sample_view(
 
 
 def _pictures(
-    stream: _KeptStream, recorded: bool, seconds: float, interval_seconds: float
+    stream: _SharedStream, recorded: bool, seconds: float, interval_seconds: float
 ) -> Iterator[Picture]:
     began, media_began = time.monotonic(), None
     last = 0.0

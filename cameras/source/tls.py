@@ -1,7 +1,7 @@
-"""Certificate checks of cameras that use TLS.
+"""Verification of the certificates of cameras.
 
-FFmpeg checks certificate and host name itself, but reports only that reading failed. A second handshake, on
-which nothing is sent, finds the reason.
+FFmpeg verifies certificate and host name, but reports only that reading failed. A second TLS handshake, which
+sends no data, finds the reason.
 """
 
 import contextlib
@@ -23,7 +23,8 @@ def is_checked(settings: CameraSettings) -> bool:
 
 
 def ffmpeg_options(settings: CameraSettings) -> dict[str, str]:
-    """FFmpeg's options for TLS: it checks nothing by default. `verifyhost` defaults to the URL's host."""
+    """FFmpeg's options for TLS; by default FFmpeg verifies nothing. `verifyhost` defaults to the URL's
+    host."""
     return {"tls_verify": "1", "ca_file": ca_file(settings.tls_verify)} if is_checked(settings) else {}
 
 
@@ -50,7 +51,7 @@ def verification_error(settings: CameraSettings) -> str:
 
 
 def unreadable_ca_file(settings: CameraSettings, error: OSError) -> str:
-    """Why the authorities cannot be read that the certificate is checked against."""
+    """Error message for a CA certificates file that cannot be read."""
     return (
         f"the CA certificates file {ca_file(settings.tls_verify)} cannot be read ({error.strerror or error})"
     )

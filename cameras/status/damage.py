@@ -1,4 +1,4 @@
-"""Share of a camera's pictures that arrive damaged."""
+"""Measures the share of a camera's pictures that arrive damaged."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ WINDOW_SECONDS = 3
 MIN_SHARE = 0.05
 """Minimum share that is reported; the same as in the alert FacendCameraCorrupt."""
 
-MIN_PICTURES = 2
-"""Minimum number of damaged pictures that is reported."""
+MIN_DAMAGED = 2
+"""Minimum number of damaged pictures in the window that is reported."""
 
 
 @dataclass(slots=True)
@@ -21,7 +21,7 @@ class _Second:
 
 
 class DamageMeter:
-    """Counts pictures in a sliding window. Reports from MIN_SHARE on, until none is damaged."""
+    """Counts pictures in a sliding window. Begins to report at MIN_SHARE, and ends when none is damaged."""
 
     def __init__(self) -> None:
         self._seconds: deque[_Second] = deque()
@@ -37,13 +37,11 @@ class DamageMeter:
         self._seconds[-1].whole += not damaged
 
     def share(self, at: float) -> float:
-        """The share of damaged pictures while it is reported; otherwise 0."""
+        """The share of damaged pictures if it is to be reported; otherwise 0."""
         self._forget(int(at))
         damaged = sum(second.damaged for second in self._seconds)
         share = damaged / max(1, damaged + sum(second.whole for second in self._seconds))
-        self._reporting = damaged > 0 and (
-            self._reporting or (share >= MIN_SHARE and damaged >= MIN_PICTURES)
-        )
+        self._reporting = damaged > 0 and (self._reporting or (share >= MIN_SHARE and damaged >= MIN_DAMAGED))
         return share if self._reporting else 0.0
 
     def _forget(self, now: int) -> None:

@@ -1,4 +1,4 @@
-"""State of a camera, derived from its events and from time, and the log lines about it."""
+"""Derives a camera's state from its events and from the time that passes, and logs its changes."""
 
 import threading
 import time
@@ -15,13 +15,13 @@ from cameras.status.watchdog import USUAL_GAPS
 from pipeline.base.log_limiter import LogLimiter
 
 RED_AFTER_SECONDS = 30.0
-"""Trouble that lasts longer is red."""
+"""A camera with trouble for longer is red."""
 
 SILENCE_SECONDS = 3.0
-"""Maximum silence of a live camera, unless its frames are always that far apart."""
+"""Maximum time without a frame of a live camera, unless its frames are usually further apart."""
 
 CONNECTING_SECONDS = 4.0
-"""Maximum time to the first picture before it counts as trouble."""
+"""Maximum time to the first picture; a longer wait counts as trouble."""
 
 FIRST_PICTURE = "waiting for the first picture"
 
@@ -31,7 +31,7 @@ KEY_FRAME = (
 )
 
 SHOW_KEY_FRAME_SECONDS = 2.0
-"""Usual key frame intervals are not worth a word."""
+"""Shorter waits for a key frame are usual and not shown."""
 
 log = structlog.get_logger()
 
@@ -58,10 +58,11 @@ class _Trouble:
 
 
 class CameraHealth:
-    """State of one camera. The camera's thread reports events, any thread may read.
+    """State of one camera. The camera's thread reports events; any thread may read.
 
-    Each change is logged and pushed to the observer when it happens. Some changes come with time alone: a
-    frozen stream, yellow that becomes red. `refresh`, called periodically, notices those; a read never does.
+    Each change is logged and pushed to the observer when it happens. Some changes depend on time alone, such
+    as a frozen stream, or yellow that becomes red: they are made by `refresh`, which is called periodically.
+    Reading changes nothing.
     """
 
     def __init__(
@@ -71,15 +72,16 @@ class CameraHealth:
         monotonic: Callable[[], float] = time.monotonic,
         live: bool = True,
     ) -> None:
-        """live: frames must arrive in time; a recording may pause."""
+        """live: frames must arrive regularly; a recording may pause."""
         self._cam_id = cam_id
         self._observer = observer
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        # Held while the observer is called, so that it sees changes in order; it may call back.
+        # Held while the observer is called, so that it gets changes in order. Reentrant: the observer may
+        # call back.
         self._pushing = threading.RLock()
         self._started = monotonic()
-        self._was_green = False
+        self._had_frames = False
         self._trouble: _Trouble | None = None
         self._last_frame: float | None = None
         self._usual_gap = 0.0
@@ -90,7 +92,7 @@ class CameraHealth:
         self._lines = LogLimiter()
         self._meter = DamageMeter()
         self._damage_lines = LogLimiter()
-        self._damaged = self._damage_logged = self._begins = False
+        self._damaged = self._damage_logged = self._awaits_first_frame = False
         self._shown: Condition | None = None
 
     @property
@@ -107,7 +109,7 @@ class CameraHealth:
             if live:
                 # A lost connection truncates the picture in transit; that is no damage.
                 self._meter = DamageMeter()
-                self._begins = True
+                self._awaits_first_frame = True
 
     def frame(self) -> None:
         """A frame was decoded, which ends any trouble."""
@@ -115,12 +117,12 @@ class CameraHealth:
         with self._lock:
             trouble, self._trouble = self._trouble, None
             if self._last_frame is not None and (trouble is None or trouble.silent):
-                # Decays slowly: one burst does not make a slow camera fast.
+                # Decays slowly, so that one burst does not make a slow camera count as fast.
                 self._usual_gap = max(now - self._last_frame, self._usual_gap * 0.98)
             self._last_frame = now
-            self._begins = False
+            self._awaits_first_frame = False
             self._meter.picture(now, damaged=False)
-            first, self._was_green = not self._was_green, True
+            first, self._had_frames = not self._had_frames, True
         if trouble is not None and trouble.logged:
             log.info(
                 "camera is back",
@@ -153,10 +155,10 @@ class CameraHealth:
                 self._last_frame = now
 
     def damaged_frame(self) -> None:
-        """A packet could not be decoded. Ignored before the first picture of a connection, because that may
-        have begun between two key frames."""
+        """A packet could not be decoded. Ignored before the first picture of a connection, which may begin
+        between two key frames."""
         with self._lock:
-            if self._begins:
+            if self._awaits_first_frame:
                 return
             self._meter.picture(self._monotonic(), damaged=True)
             is_green = self._shown is not None and self._shown.state is CameraState.GREEN
@@ -189,14 +191,14 @@ class CameraHealth:
         self.refresh()
 
     def condition(self) -> Condition:
-        """The state as the observer knows it."""
+        """The state that was last pushed to the observer."""
         with self._lock:
             if self._shown is None:
                 return Condition(*self._judge(self._monotonic()), datetime.now(UTC))
             return self._shown
 
     def refresh(self) -> None:
-        """Apply what has changed with time, and log and push a change of state."""
+        """Apply changes that depend on time alone; log and push a change of state."""
         with self._pushing:
             with self._lock:
                 now = self._monotonic()
@@ -215,7 +217,7 @@ class CameraHealth:
                 self._observer.state(self._cam_id, state, reason)
 
     def _notice_silence(self, now: float) -> tuple[_Trouble | None, dict[str, int] | None]:
-        """Detects silence without an error, when it begins: the camera's thread waits inside FFmpeg."""
+        """Detect the beginning of silence without an error: the camera's thread waits inside FFmpeg."""
         if self._final is not None or self._trouble is not None or not self._live:
             return None, None
         if self._last_frame is None:
@@ -268,8 +270,8 @@ class CameraHealth:
             seconds = now - trouble.began
             if trouble.reason == Reason.STALLED.value and trouble.silent:
                 trouble.detail = f"no picture for {seconds:.0f} s"
-            # A camera that never worked will not come back soon, and some faults are permanent.
-            hopeless = not trouble.silent and (not self._was_green or trouble.reason in PERMANENT)
+            # A camera that never delivered a frame, or has a permanent fault, will not recover soon.
+            hopeless = not trouble.silent and (not self._had_frames or trouble.reason in PERMANENT)
             state = CameraState.RED if hopeless or seconds >= RED_AFTER_SECONDS else CameraState.YELLOW
             return state, trouble.reason, trouble.detail
         if self._last_frame is None:

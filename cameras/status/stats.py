@@ -14,11 +14,11 @@ from cameras.stream import StreamInfo
 log = structlog.get_logger()
 
 SIZE_SECONDS = 1.5
-"""A new picture size must last this long: a damaged header may give any size until the next one."""
+"""A new picture size counts after this time: a damaged header may give any size until the next header."""
 
 
 class CameraStats:
-    """Statistics of one camera. Its thread reports, any thread may read."""
+    """Statistics of one camera. The camera's thread reports; any thread may read."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
@@ -73,7 +73,7 @@ class CameraStats:
 
     def frame(self) -> None:
         """A frame was decoded."""
-        # Without the lock: only this thread writes these two, and a lock for each frame is expensive.
+        # Without the lock: only this thread writes these two fields, and a lock for each frame is expensive.
         self._frames_decoded += 1
         self._last_frame_at = time.time()
 

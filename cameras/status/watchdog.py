@@ -7,7 +7,7 @@ from cameras.settings import CameraSettings
 from cameras.urls import UrlKind
 
 SILENT_SECONDS = 2.0
-"""Minimum silence that counts as a stall, unless the camera's frames are always that far apart."""
+"""Minimum silence that counts as a stall, unless the camera's frames are usually further apart."""
 
 USUAL_GAPS = 3
 """Minimum silence in multiples of the camera's usual gap."""
@@ -18,7 +18,7 @@ HUNG_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A thread waits inside FFmpeg for data."""
+    """A wait for data inside FFmpeg that takes too long."""
 
     since: float
     """Start of the attempt, or arrival of the last packet; monotonic seconds."""
@@ -27,7 +27,7 @@ class Stall:
 
 
 class Watchdog:
-    """Progress of one thread. The thread reports, any thread may read."""
+    """Progress of one camera's thread. The thread reports; any thread may read."""
 
     def __init__(self, settings: CameraSettings, patient: bool = False) -> None:
         """patient: the first attempt does not count as stalled until it delivers pictures or fails."""
@@ -59,7 +59,7 @@ class Watchdog:
         self._receiving = self._patient = False
 
     def stall(self, usual_gap: float) -> Stall | None:
-        """What the thread waits for, if for longer than the camera's usual gap allows; otherwise None."""
+        """The stall, if the thread waits longer than the camera's usual gap allows; otherwise None."""
         if not self._receiving or self._patient or self._progress_at is None:
             return None
         limit = max(SILENT_SECONDS, USUAL_GAPS * usual_gap)

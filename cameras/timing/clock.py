@@ -1,7 +1,8 @@
 """Capture times of frames, computed from stream timestamps and arrival times.
 
-Stream timestamps are even, but start anywhere, jump, repeat or are missing; arrival times are right, but
-jitter with the network. So stream time is used from frame to frame, and arrival maps it to wall time.
+Stream timestamps are evenly spaced, but have an arbitrary start, and may jump, repeat or be missing. Arrival
+times are absolute, but jitter with the network. So stream time measures the distance between frames, and
+arrival times map it to wall time.
 """
 
 from datetime import UTC, datetime
@@ -15,8 +16,8 @@ CATCH_UP_SECONDS = 10.0
 """A delayed network has caught up after this time; frames that are still late were captured later."""
 
 SET_BACK_SECONDS = 1.0
-"""A frame that arrives earlier than the one before by more means that the box's clock was set back. Smaller
-corrections by NTP do not end visits."""
+"""If a frame's arrival time is earlier than the previous one's by more than this, the box's clock was set
+back. Smaller corrections by NTP do not end visits."""
 
 
 class Stamp(NamedTuple):
@@ -25,7 +26,7 @@ class Stamp(NamedTuple):
     media_time: float
     """Seconds since the first frame, strictly increasing."""
     clock_was_set_back: bool = False
-    """This frame's capture time is before that of the one before."""
+    """The capture time is earlier than that of the previous frame."""
 
     @property
     def captured_at(self) -> datetime:
@@ -36,15 +37,15 @@ class Stamp(NamedTuple):
 class StreamClock:
     """Stamps the frames of one camera, in order, across reconnects and loops.
 
-    Goes backwards only when the box's clock was set back, and then at once: otherwise all frames would have
-    the same capture time until the clock is where it was.
+    Capture times never decrease, except when the box's clock was set back. Then they follow it at once:
+    otherwise all frames would have the same capture time until the clock reaches its old value.
 
-    A frame arrives after its capture, so the shortest delay is the best estimate of the offset: it falls at
-    once when a frame comes early, and rises (clock drift, an outage) only when every frame of the last
-    seconds was late.
+    A frame arrives after its capture, so the shortest delay is the best estimate of the offset between stream
+    time and wall time. The offset falls at once when a frame is early. It rises (clock drift, an outage) only
+    when all frames of the last seconds were late.
 
-    With `follow_arrival=False` (a recording) only the first arrival counts: the recording starts then, and
-    runs ahead of wall time when it is read faster than it was captured.
+    With `follow_arrival=False`, for recordings, only the first arrival time counts: capture times are ahead
+    of wall time if the recording is read faster than it was captured.
     """
 
     def __init__(self, follow_arrival: bool = True) -> None:
@@ -77,7 +78,7 @@ class StreamClock:
         return Stamp(self._captured_at, self._stream_time - self._first, was_set_back)
 
     def _follow_clock(self, arrived_at: float, frame_seconds: float) -> bool:
-        """Whether the box's clock was set back since the last frame; the times follow it then."""
+        """Follow the box's clock if it was set back since the last frame; returns whether it was."""
         if self._arrived_at is None or arrived_at >= self._arrived_at - SET_BACK_SECONDS:
             return False
         if self._offset is not None:
@@ -108,7 +109,7 @@ class StreamClock:
         if self._arrived_at is None:
             return 0.0
         passed = max(0.0, arrived_at - self._arrived_at)
-        # Where the clock of a recording jumps, its nominal frame duration is too long.
+        # After a jump in a recording's timestamps, the nominal frame duration may be too long.
         usual = frame_seconds if self._last_step is None else min(frame_seconds, self._last_step)
         likely = passed if self._follow_arrival and passed > 0 else usual
         if reported is None or self._reported is None:

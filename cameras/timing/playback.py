@@ -1,10 +1,10 @@
-"""Plays a recording at its own speed."""
+"""Paces the frames of a recording in real time."""
 
 import threading
 import time
 
 MAX_DELAY_SECONDS = 1.0
-"""A recording that falls behind by more continues from there instead of catching up."""
+"""A recording that falls behind by more does not catch up: the rest is played later."""
 
 MIN_EVENT_WAIT_SECONDS = 0.1
 """Longer waits end when the camera is stopped; shorter ones sleep, which costs half as much."""
@@ -18,8 +18,8 @@ class Playback:
         """Monotonic time of media time 0."""
 
     def schedule(self, media_time: float) -> tuple[float, float]:
-        """Seconds until the frame is due, and the delay by which the rest is played later: 0 unless the
-        recording fell behind."""
+        """Seconds until the frame is due, and seconds by which the rest is delayed because the recording fell
+        behind; one of them is 0."""
         now = time.monotonic()
         if self._zero is None:
             self._zero = now - media_time

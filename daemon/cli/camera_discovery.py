@@ -234,14 +234,14 @@ def _text(one: Found, login: str) -> str:
         return f"{one.service}\n  {one.error.removeprefix(f'{one.service}: ')}"
     best = camera.recommended
     lines = [
-        f"{camera.manufacturer} {camera.model}, serial number {camera.serial or 'not told'}",
+        f"{camera.manufacturer} {camera.model}, serial number {camera.serial or 'not reported'}",
         f"  service    {one.service}",
         f"  firmware   {camera.firmware}",
         f"  clock      {clock_text(camera.clock_ahead_seconds)}",
     ]
     for profile in camera.profiles:
         mark = "  <- recommended" if profile is best else ""
-        lines += [f"  stream     {profile.name}: {profile.shown}{mark}", f"             {profile.url}"]
+        lines += [f"  stream     {profile.name}: {profile.description}{mark}", f"             {profile.url}"]
     lines += [f"  advice     {text}" for text in camera.advice]
     if one.known_as:
         moved = f"; it moved from {one.moved_from}" if one.moved_from else ""

@@ -1,4 +1,4 @@
-"""Requests to a camera's web server: login, redirects, and what its refusals mean."""
+"""HTTP client for a camera's web server: login, redirects, and translation of refusals to errors."""
 
 import contextlib
 import ssl
@@ -29,7 +29,7 @@ _REASONS = {
 
 
 class HttpClient:
-    """A connection to one camera, which is kept open between requests where the camera allows it."""
+    """Connection to one camera; kept open between requests if the camera allows it."""
 
     def __init__(self, settings: CameraSettings) -> None:
         """Raises SourceError."""
@@ -38,7 +38,7 @@ class HttpClient:
         """After redirects; without user and password."""
         password = settings.password.get_secret_value() if settings.password is not None else ""
         self._login = Login(settings.user, password) if settings.user is not None else None
-        self._connected_anew = False
+        self._is_new_connection = False
         """Whether the last request opened a connection."""
         try:
             context = client_context(settings.tls_verify)
@@ -50,12 +50,12 @@ class HttpClient:
         self._client.close()
 
     def ffmpeg_url(self) -> str:
-        """The URL after redirects for FFmpeg, with the login if it may go there."""
+        """The URL after redirects for FFmpeg, with the login if redirects have not dropped it."""
         url = str(self.url)
         return url if self._login is None else self._settings.connect_url(url)
 
     def get(self, headers: dict[str, str] | None = None) -> httpx.Response:
-        """The response to a GET request, with its body still to be read; 200 or 304.
+        """Send a GET request; returns the response with status 200 or 304, before its body is read.
 
         Raises:
             SourceError: the camera cannot be reached, or refuses.
@@ -75,7 +75,7 @@ class HttpClient:
             if response.status_code in (200, 304):
                 return response
             response.close()
-            raise self._refused(response)
+            raise self._refusal_error(response)
 
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """The body of a response as it arrives. Raises SourceError."""
@@ -96,33 +96,32 @@ class HttpClient:
             login = self._login.authorization("GET", self.url.raw_path.decode("ascii"))
         if login is not None:
             headers = {**headers, "Authorization": login}
-        answer, data = self._settings.connect_timeout_seconds, self._settings.read_timeout_seconds
-        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), answer)
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), self._settings.connect_timeout_seconds)
         extensions = {"timeout": timeouts, "trace": self._limit_connections}
         request = self._client.build_request("GET", self.url, headers=headers, extensions=extensions)
-        self._connected_anew = False
+        self._is_new_connection = False
         try:
             response = self._client.send(request, stream=True)
         except httpx.TransportError as error:
-            if not self._connected_anew and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-                # The camera closed the connection that was kept open.
+            if not self._is_new_connection and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                # The camera has closed the idle connection.
                 return self._send(headers)
             failure = self._connection_error(error)
         else:
-            timeouts["read"] = data  # of the body
+            timeouts["read"] = self._settings.read_timeout_seconds  # applies to the body
             return response
         raise failure
 
     def _limit_connections(self, event: str, _info: Mapping[str, object]) -> None:
-        """Waits before httpx connects, also where the camera closed a connection without notice."""
+        """Wait before httpx connects, also after the camera closed an idle connection without notice."""
         if event == "connection.connect_tcp.started":
-            self._connected_anew = True
+            self._is_new_connection = True
             wait_to_connect(self._settings)
         elif event in ("connection.connect_tcp.complete", "connection.connect_tcp.failed"):
             count_connection(self._settings)
 
     def _finish(self, response: httpx.Response) -> None:
-        """Read the rest of a refusal, so that the connection can be used again; a long one is cut off."""
+        """Read the rest of a response, so that the connection can be reused; a long body is cut off."""
         read = 0
         with contextlib.suppress(httpx.TransportError):
             for chunk in response.iter_raw():
@@ -132,7 +131,7 @@ class HttpClient:
         response.close()
 
     def _redirect(self, location: str, visited: list[httpx.URL]) -> None:
-        """Go to another URL, with the login only at the same host, and not where TLS ends."""
+        """Follow a redirect. Drops the login for another host, and when leaving TLS."""
         try:
             target = self.url.join(location)
         except httpx.InvalidURL:
@@ -151,7 +150,7 @@ class HttpClient:
         self.url = target
         visited.append(target)
 
-    def _refused(self, response: httpx.Response) -> SourceError:
+    def _refusal_error(self, response: httpx.Response) -> SourceError:
         status = response.status_code
         phrase = f"{status} {response.reason_phrase}".strip()
         if status == 401:

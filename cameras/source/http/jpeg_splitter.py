@@ -1,7 +1,7 @@
-"""Finds the pictures in a stream of JPEG data, whatever separates them.
+"""Splits a stream of JPEG data into pictures, regardless of multipart boundaries.
 
-Cameras write multipart streams loosely: the first boundary or a part's type is missing, lengths are wrong,
-text parts come in between. A JPEG itself says where it ends (ITU-T T.81, B.1).
+Cameras deviate from the multipart format: the first boundary or a part's type is missing, lengths are wrong,
+or there are text parts in between. The structure of a JPEG shows where it ends (ITU-T T.81, B.1).
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 _START = b"\xff\xd8\xff"
-_END, _SCAN, _RESTARTED = 0xD9, 0xDA, 0xD8
+_END, _SCAN, _START_OF_IMAGE = 0xD9, 0xDA, 0xD8
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 """Markers without a length."""
 _AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
@@ -30,13 +30,13 @@ class JpegSplitter:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
-        """Position in the picture at the start of the buffer; 0 before one was found."""
+        """Position in the picture at the start of the buffer; 0 while no picture has been found."""
         self._in_scan = False
         self.truncated = 0
-        """Pictures that another one interrupted."""
+        """Number of pictures that the next one interrupted."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The pictures that are complete now."""
+        """Add data; yields the pictures that it completes."""
         self._buffer += data
         while self._find_start() and self._find_end():
             yield bytes(self._buffer[: self._at])
@@ -54,7 +54,7 @@ class JpegSplitter:
         return True
 
     def _find_end(self) -> bool:
-        """Whether the buffer holds the end of the picture; `_at` is behind it then."""
+        """Whether the buffer holds the end of the picture; `_at` is then the position after it."""
         while len(self._buffer) <= _MAX_PICTURE_BYTES:
             step = self._skip_scan() if self._in_scan else self._skip_marker()
             if step is not _Step.NEXT:
@@ -78,7 +78,7 @@ class JpegSplitter:
         if len(head) < 2:
             return _Step.MORE
         marker = head[1]
-        if head[0] != 0xFF or marker == _RESTARTED:
+        if head[0] != 0xFF or marker == _START_OF_IMAGE:
             # Another picture begins, or garbage, before this one has ended.
             self.truncated += 1
             del self._buffer[:2]

@@ -1,4 +1,4 @@
-"""Pictures of a web server as one stream that FFmpeg reads: motion JPEG, or a snapshot that is polled."""
+"""JPEG pictures of a web server as a stream for FFmpeg: motion JPEG, or a snapshot that is polled."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -23,15 +23,15 @@ def motion_jpeg(client: HttpClient, response: httpx.Response) -> Iterator[bytes]
 def snapshots(
     client: HttpClient, response: httpx.Response, picture: bytes, settings: CameraSettings
 ) -> Iterator[bytes]:
-    """The pictures of a URL that is requested every interval_seconds; the first one was read from a response.
+    """Poll a URL every interval_seconds and yield its pictures; an unchanged picture is repeated.
 
-    A picture that has not changed since is repeated. Raises SourceError.
+    response, picture: the first response, and the picture in it. Raises SourceError.
     """
     due = time.monotonic()
     headers = _conditions(response)
     while True:
         yield picture
-        # After a delay, the next one is not early.
+        # A late request does not make the next interval shorter.
         now = time.monotonic()
         due = max(due + settings.interval_seconds, now)
         time.sleep(due - now)
@@ -40,7 +40,7 @@ def snapshots(
             continue
         found = list(motion_jpeg(client, response))
         if not found:
-            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the answer is no JPEG picture")
+            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the response is not a JPEG picture")
         picture, headers = found[-1], _conditions(response)
 
 
@@ -51,14 +51,14 @@ def _conditions(response: httpx.Response) -> dict[str, str]:
 
 
 class PictureFile:
-    """A clean multipart stream of pictures, as a file that FFmpeg reads."""
+    """A file object with pictures as a valid multipart stream, for FFmpeg."""
 
     def __init__(self, pictures: Iterable[bytes]) -> None:
         self._parts = self._as_parts(pictures)
         self._left = b""
 
     def read(self, size: int) -> bytes:
-        """Up to this many bytes; none at the end. Raises SourceError."""
+        """Read up to `size` bytes; empty at the end. Raises SourceError."""
         if not self._left:
             self._left = next(self._parts, b"")
         data, self._left = self._left[:size], self._left[size:]

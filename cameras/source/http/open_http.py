@@ -1,4 +1,4 @@
-"""Opens a URL of a web server, after its answer shows what it is."""
+"""Opens the URL of a web server; the type of the response decides how."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -27,11 +27,11 @@ class HttpStream:
     ) -> None:
         self.container = container
         self.interval_seconds = interval_seconds
-        """Of a snapshot that is polled."""
+        """Polling interval of a snapshot; None for a stream."""
         self._client = client
 
     def received(self) -> None:
-        """Nothing depends on it."""
+        """Do nothing."""
 
     def close(self) -> None:
         self.container.close()
@@ -43,7 +43,7 @@ def open_http(settings: CameraSettings, hints: ConnectionHints) -> HttpStream:
     """Open motion JPEG, a snapshot, a recording or a playlist.
 
     Raises:
-        SourceError: it cannot be opened.
+        SourceError: the URL cannot be opened.
     """
     if hints.ffmpeg_url is None:
         client = HttpClient(settings)
@@ -53,7 +53,7 @@ def open_http(settings: CameraSettings, hints: ConnectionHints) -> HttpStream:
                 return _open_pictures(settings, client, response)
             if _content_type(response).startswith(("text/html", "image/")):
                 kind = _content_type(response).partition(";")[0]
-                message = f"the answer is {kind:.40}, which is no video and no JPEG picture; check the path"
+                message = f"the response is {kind:.40}, neither a video nor a JPEG picture; check the path"
                 raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: {message}")
         except BaseException:
             client.close()
@@ -79,14 +79,14 @@ def _is_picture(response: httpx.Response) -> bool:
 
 
 def _open_pictures(settings: CameraSettings, client: HttpClient, response: httpx.Response) -> HttpStream:
-    """A stream of pictures, or one picture that is polled: a response of one picture that ends."""
+    """Open a stream of pictures. A response that ends after one picture is a snapshot, which is polled."""
     is_multipart = _content_type(response).startswith("multipart/")
     pictures = motion_jpeg(client, response)
     interval = None
     if not is_multipart:
         first = list(_first_two(pictures))
         if not first:
-            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the answer is no JPEG picture")
+            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the response is not a JPEG picture")
         if len(first) == 1:
             interval = settings.interval_seconds
             pictures = snapshots(client, response, first[0], settings)
@@ -102,13 +102,14 @@ def _first_two(pictures: Iterator[bytes]) -> Iterator[bytes]:
 
 def _open_with_ffmpeg(settings: CameraSettings, url: str) -> InputContainer:
     with limited_connection(settings):
-        # Redirects were followed before: FFmpeg would connect again at once.
+        # Redirects have been followed already; FFmpeg would follow them without the connection limit.
         container = open_container(settings, url, {"max_redirects": "0", **ffmpeg_options(settings)})
     if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
         container.close()
         # FFmpeg does not apply the TLS options to the connections of the segments.
         message = (
-            "FFmpeg does not check certificates of a playlist's segments; to allow it: tls_verify = false"
+            "FFmpeg does not check the certificates of a playlist's segments; "
+            "to allow that, set tls_verify = false"
         )
         raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
     return container

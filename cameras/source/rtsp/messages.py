@@ -46,7 +46,7 @@ class Message(NamedTuple):
         return next(iter(self.all(name)), None)
 
     def replaced(self, **headers: str | None) -> "Message":
-        """A copy with other headers, `_` for `-` in their names; None removes one."""
+        """A copy with these headers replaced, `_` for `-` in their names; None removes a header."""
         names = {name.replace("_", "-").lower(): value for name, value in headers.items()}
         kept = [(key, value) for key, value in self.headers if key.lower() not in names]
         added = [(name.title(), value) for name, value in names.items() if value is not None]
@@ -62,7 +62,7 @@ class Message(NamedTuple):
 
 
 class MessageReader:
-    """Splits a connection's bytes into messages and the data between them, which is not changed."""
+    """Splits the bytes of a connection into RTSP messages and the unchanged data between them."""
 
     def __init__(self) -> None:
         self.on_packet: Callable[[int, int], None] | None = None
@@ -71,7 +71,8 @@ class MessageReader:
         self._packet_bytes_left = 0
 
     def feed(self, data: bytes) -> Iterator[Message | bytes]:
-        """The messages and the data that are complete now. Packets are passed on before they are complete."""
+        """Add data; yields the complete messages and the other data. Media packets are not held back until
+        they are complete."""
         buffer = self._held + data if self._held else data
         self._held = b""
         end, start = len(buffer), 0
@@ -103,7 +104,8 @@ class MessageReader:
 
     @staticmethod
     def _message(buffer: bytes, at: int) -> tuple[Message | None, int] | None:
-        """A message and its end; no message and the end of the garbage; None if it is incomplete."""
+        """The message at a position and its end. Returns no message and the end of invalid data, or None for
+        an incomplete message."""
         if _HEAD.match(buffer, at) is None:
             if len(buffer) - at < _HEAD_PROBE_BYTES and buffer[at : at + 1].isalpha():
                 return None
@@ -112,7 +114,7 @@ class MessageReader:
         head_end = _HEAD_END.search(buffer, at)
         if head_end is None:
             return None if len(buffer) - at < _MAX_HEAD_BYTES else (None, len(buffer))
-        message = _parsed(buffer[at : head_end.start()])
+        message = _parse(buffer[at : head_end.start()])
         length = message.get("Content-Length") or "0"
         size = int(length) if length.isdecimal() else 0
         if size > _MAX_BODY_BYTES:
@@ -124,7 +126,7 @@ class MessageReader:
         return Message(message.start, kept, body), head_end.end() + size
 
 
-def _parsed(head: bytes) -> Message:
+def _parse(head: bytes) -> Message:
     start, *lines = head.decode("utf-8", "surrogateescape").splitlines()
     pairs = [line.partition(":") for line in lines]
     return Message(start.strip(), tuple((name.strip(), value.strip()) for name, _, value in pairs))

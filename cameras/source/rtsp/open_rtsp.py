@@ -1,4 +1,4 @@
-"""Opens an RTSP stream: follows redirects, and tries what else the camera may accept."""
+"""Opens an RTSP stream: follows redirects, and tries other transports and payload types until one works."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from pipeline.base.urls import mask_url
 
 @dataclass
 class _Attempt:
-    """How to open the stream."""
+    """Options of the next attempt to open the stream."""
 
     route: Route
     transport: Transport
@@ -53,13 +53,13 @@ def open_rtsp(settings: CameraSettings, hints: ConnectionHints) -> RtspStream:
     """Open a stream.
 
     Raises:
-        SourceError: nothing that can be tried works.
+        SourceError: no combination of options works.
     """
     transport = hints.transport if settings.transport == "auto" else settings.transport
     attempt = _Attempt(Route.to(settings), transport, hints.payload_type)
     tried: set[str] = set()
     while True:
-        relay = _connected(attempt, settings)
+        relay = _connect(attempt, settings)
         try:
             container = open_container(settings, relay.url, _options(attempt))
         except SourceError as error:
@@ -67,17 +67,17 @@ def open_rtsp(settings: CameraSettings, hints: ConnectionHints) -> RtspStream:
             failure = error
         else:
             stream = RtspStream(container, relay, attempt, hints)
-            # FFmpeg does not mind that the connection has ended.
+            # FFmpeg opens a stream successfully even if the relay has just ended the session.
             if relay.other_payload_type is None:
                 return stream
             stream.close()
             failure = SourceError(Reason.ENDED, f"{settings.masked_url}: the camera closed the connection")
         if not _adapt(attempt, relay, settings, tried):
             _remember_silence(attempt, relay, hints)
-            raise _explained(failure, relay, settings)
+            raise _explain(failure, relay, settings)
 
 
-def _connected(attempt: _Attempt, settings: CameraSettings) -> RtspRelay:
+def _connect(attempt: _Attempt, settings: CameraSettings) -> RtspRelay:
     try:
         return RtspRelay(settings, attempt.route, attempt.payload_type)
     except SourceError as error:
@@ -98,7 +98,7 @@ def _options(attempt: _Attempt) -> dict[str, str]:
 
 
 def _adapt(attempt: _Attempt, relay: RtspRelay, settings: CameraSettings, tried: set[str]) -> bool:
-    """Change the attempt as the camera's answer suggests; False where nothing is left to try.
+    """Change the attempt according to the camera's response; False if there is nothing left to try.
 
     Raises:
         SourceError: a redirect that is not followed.
@@ -119,7 +119,7 @@ def _adapt(attempt: _Attempt, relay: RtspRelay, settings: CameraSettings, tried:
         tried.add("transport")
         attempt.transport = "udp" if attempt.transport == "tcp" else "tcp"
         return True
-    # Some cameras refuse a request for video alone.
+    # Some cameras refuse to set up video without audio.
     is_set_up = refusal.method in ("SETUP", "PLAY")
     known = refusal.error(settings, relay.has_login).reason is not Reason.UNSUPPORTED
     if is_set_up and not known and not refusal.other_transport and attempt.video_only:
@@ -134,7 +134,7 @@ def _remember_other_payload_type(relay: RtspRelay, hints: ConnectionHints) -> No
 
 
 def _remember_silence(attempt: _Attempt, relay: RtspRelay, hints: ConnectionHints) -> None:
-    """After a session without any packet, let the next one use another transport or payload type."""
+    """After a session without any packet, make the next one use another transport or payload type."""
     if not relay.playing or relay.receives_media or hints.transport_works:
         return
     if relay.video is not None and relay.video.alternatives and attempt.transport == "udp":
@@ -143,8 +143,8 @@ def _remember_silence(attempt: _Attempt, relay: RtspRelay, hints: ConnectionHint
     hints.transport = "udp" if attempt.transport == "tcp" else "tcp"
 
 
-def _explained(failure: SourceError, relay: RtspRelay, settings: CameraSettings) -> SourceError:
-    """The error, with what the camera said."""
+def _explain(failure: SourceError, relay: RtspRelay, settings: CameraSettings) -> SourceError:
+    """The error to raise: the camera's own response says more than FFmpeg's error."""
     if relay.described and relay.video is None:
         return SourceError(Reason.NO_VIDEO, f"{settings.masked_url}: the stream has no video")
     if relay.refusal is not None:

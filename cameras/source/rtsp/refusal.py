@@ -1,4 +1,4 @@
-"""What an RTSP server's refusal means."""
+"""Translates an RTSP server's refusal to a SourceError."""
 
 from dataclasses import dataclass
 
@@ -28,25 +28,25 @@ UNSUPPORTED_TRANSPORT = 461
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A response that ends an attempt."""
+    """A response that ends an attempt to open the stream."""
 
     status: int
     phrase: str
     """Status and reason phrase."""
     method: str
     offered: tuple[Challenge, ...] = ()
-    """Ways to log in."""
+    """Authentication methods."""
     location: str = ""
     """Target of a redirect."""
     other_transport: bool = False
-    """The transport was refused, or another one was answered."""
+    """The server refused the requested transport, or chose another one."""
 
     @property
     def is_redirect(self) -> bool:
         return 300 <= self.status < 400
 
     def error(self, settings: CameraSettings, has_login: bool) -> SourceError:
-        """The error to show where nothing else can be tried."""
+        """The error to raise if nothing else can be tried."""
         if self.status == 401:
             reason, sentence = self._login_error(has_login)
         elif self.other_transport and settings.transport != "auto":

@@ -1,9 +1,9 @@
 """Relays one RTSP session between FFmpeg and a camera.
 
-FFmpeg follows redirects without end, reports only the class of a status, knows no SHA-256 logins, and
-receives one payload type of several. So it talks to this relay on the loopback interface, without a login.
-The relay logs in, rewrites URLs and session descriptions, and remembers the refusal that ended an attempt.
-Media packets pass unchanged.
+FFmpeg follows redirects without a limit, reports only the class of a status, does not support SHA-256 logins,
+and receives only the first of several payload types. So FFmpeg connects to this relay on the loopback
+interface, without a login. The relay logs in, rewrites URLs and session descriptions, and stores the refusal
+that ended an attempt. Media packets pass unchanged.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from cameras.source.rtsp.sdp import Media, SessionDescription, rewrite
 
 _CHUNK_BYTES = 256 * 1024
 _BUFFER_BYTES = 256 * 1024
-"""Of the socket to FFmpeg: what a slow decoder does not read should wait at the camera."""
+"""Send buffer of the socket to FFmpeg. Small, so that data for a slow decoder waits at the camera."""
 
 log = structlog.get_logger()
 
@@ -38,15 +38,16 @@ class _Pending:
     request: Message
     """As FFmpeg sent it."""
     url: str
-    """The camera's."""
-    logged_in_again: bool = False
+    """The camera's URL."""
+    login_repeated: bool = False
+    """Whether this is already the repetition after a challenge."""
 
 
 class RtspRelay:
     """One session. Its thread ends with the session, or when the relay is closed."""
 
     def __init__(self, settings: CameraSettings, route: Route, payload_type: int | None = None) -> None:
-        """Connect to the camera. payload_type: the one to receive if the camera offers several.
+        """Connect to the camera. payload_type: RTP payload type to receive if the camera offers several.
 
         Raises:
             SourceError: the camera cannot be reached.
@@ -54,10 +55,10 @@ class RtspRelay:
         self.refusal: Refusal | None = None
         """The camera's last refusal."""
         self.video: Media | None = None
-        """The camera's video, once it is described."""
+        """The video stream, after the camera has described it."""
         self.described = self.playing = self.receives_media = False
         self.other_payload_type: int | None = None
-        """The payload type that the camera sends instead of the expected one; it ends the session."""
+        """Payload type that the camera sends instead of the expected one; the session ends then."""
         self.has_login = route.user is not None
         self._cam_id = settings.id
         self._wanted_payload_type = payload_type
@@ -71,9 +72,9 @@ class RtspRelay:
             raise connection_error(error, settings) from None
         self._listener.settimeout(settings.connect_timeout_seconds)
         self._ffmpeg: socket.socket | None = None
-        # The path is secret, so that no other process can take FFmpeg's place.
+        # The path is secret, so that no other process can connect in FFmpeg's place.
         self.url = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/{secrets.token_urlsafe(16)}"
-        """For FFmpeg."""
+        """The URL that FFmpeg opens."""
         self._description: SessionDescription | None = None
         self._pending: dict[str, _Pending] = {}
         self._requests = 0
@@ -120,7 +121,7 @@ class RtspRelay:
                 return
 
     def _pass_from_camera(self, ffmpeg: socket.socket) -> bool:
-        """Pass on what the camera sent; False at the end of the session."""
+        """Forward data from the camera to FFmpeg; False at the end of the session."""
         while (data := self._receive()) is not None:
             if not data:
                 return False
@@ -139,7 +140,7 @@ class RtspRelay:
         return True
 
     def _receive(self) -> bytes | None:
-        """What the camera sent; None if TLS has no data yet, as after a session ticket."""
+        """Data from the camera; None if TLS has no data yet, as after a session ticket."""
         if not isinstance(self._camera, ssl.SSLSocket):
             return self._camera.recv(_CHUNK_BYTES)
         self._camera.settimeout(0.0)
@@ -151,7 +152,7 @@ class RtspRelay:
             self._camera.settimeout(None)
 
     def _pass_from_ffmpeg(self, ffmpeg: socket.socket) -> bool:
-        """Pass on what FFmpeg sent; False at the end of the session."""
+        """Forward data from FFmpeg to the camera; False at the end of the session."""
         data = ffmpeg.recv(_CHUNK_BYTES)
         for item in self._from_ffmpeg.feed(data):
             if isinstance(item, bytes):
@@ -189,10 +190,10 @@ class RtspRelay:
         self._camera.sendall(request.replaced(cseq=number, authorization=login).encode())
 
     def _respond(self, ffmpeg: socket.socket, response: Message) -> None:
-        """Pass on a response, unless the request is repeated with a login."""
+        """Forward a response to FFmpeg, unless the request is repeated with a login."""
         pending = self._pending.pop(response.get("CSeq") or "", None)
         if pending is None and len(self._pending) == 1:
-            # Some cameras answer with a wrong number, or none.
+            # Some cameras answer with a wrong CSeq, or none.
             pending = self._pending.popitem()[1]
         if pending is None:
             return
@@ -200,14 +201,14 @@ class RtspRelay:
             return
         request = pending.request
         if response.status is not None and response.status >= 300:
-            self._refused(request.method, response)
+            self._store_refusal(request.method, response)
         elif request.method == "DESCRIBE":
             response = self._rewrite_description(pending, response)
         elif request.method == "SETUP":
             response = self._check_transport(request, response)
         elif request.method == "PLAY":
             self.playing = True
-        # RTP-Info and Location name URLs of the camera.
+        # RTP-Info and Location contain URLs of the camera.
         response = response.replaced(
             cseq=request.get("CSeq"), rtp_info=None, location=None, www_authenticate=None
         )
@@ -216,15 +217,15 @@ class RtspRelay:
         ffmpeg.sendall(response.encode())
 
     def _log_in(self, pending: _Pending, response: Message) -> bool:
-        """Repeat a request with an answer to the response's challenge; False if that is in vain."""
-        if self._login is None or pending.logged_in_again:
+        """Repeat a request with an answer to the challenge in the response; False if that cannot succeed."""
+        if self._login is None or pending.login_repeated:
             return False
         if not self._login.accept(challenges(response.all("WWW-Authenticate"))):
             return False
-        self._send(_Pending(pending.request, pending.url, logged_in_again=True))
+        self._send(_Pending(pending.request, pending.url, login_repeated=True))
         return True
 
-    def _refused(self, method: str, response: Message, other_transport: bool = False) -> None:
+    def _store_refusal(self, method: str, response: Message, other_transport: bool = False) -> None:
         self.refusal = Refusal(
             response.status or 0,
             response.phrase,
@@ -245,11 +246,12 @@ class RtspRelay:
         return response._replace(body=body).replaced(content_base=self.url, content_location=None)
 
     def _check_transport(self, request: Message, response: Message) -> Message:
-        asked, answered = request.get("Transport") or "", response.get("Transport") or ""
-        is_tcp = "tcp" in asked.lower()
-        if answered and is_tcp != ("tcp" in answered.lower() or "interleaved" in answered.lower()):
-            self._refused("SETUP", response._replace(start=f"RTSP/1.0 200 answered {answered}"), True)
-        if not is_tcp and answered and "source=" not in answered.lower():
-            # FFmpeg would take the relay for the sender.
-            return response.replaced(transport=f"{answered};source={self._camera.getpeername()[0]}")
+        """Store a refusal if the camera chose another transport than requested; add the sender for UDP."""
+        requested, chosen = request.get("Transport") or "", response.get("Transport") or ""
+        is_tcp = "tcp" in requested.lower()
+        if chosen and is_tcp != ("tcp" in chosen.lower() or "interleaved" in chosen.lower()):
+            self._store_refusal("SETUP", response._replace(start=f"RTSP/1.0 200 answered {chosen}"), True)
+        if not is_tcp and chosen and "source=" not in chosen.lower():
+            # FFmpeg would expect packets from the relay.
+            return response.replaced(transport=f"{chosen};source={self._camera.getpeername()[0]}")
         return response

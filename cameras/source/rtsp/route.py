@@ -1,4 +1,4 @@
-"""Where to connect to for an RTSP stream, with which login, and where redirects lead."""
+"""The address and login of an RTSP stream, and how redirects change them."""
 
 import socket
 import ssl
@@ -27,7 +27,7 @@ class Route:
     user: str | None
     password: str
     visited: tuple[str, ...] = ()
-    """URLs that redirected here."""
+    """Previous URLs, each of which redirected to the next one."""
 
     @classmethod
     def to(cls, settings: CameraSettings) -> "Route":
@@ -39,10 +39,11 @@ class Route:
         return self.url.lower().startswith("rtsps:")
 
     def redirected(self, location: str, masked_url: str) -> "Route":
-        """The route after a redirect. Keeps the login for the same host only, and not where TLS ends.
+        """The route after a redirect. Drops the login for another host, and when leaving TLS.
 
         Raises:
-            SourceError: the redirect leads in a circle, too far, or to something else than RTSP.
+            SourceError: the redirect leads in a circle, is one too many, or leads to a protocol other than
+            RTSP.
         """
         try:
             parts = split_url(urljoin(self.url, location))
@@ -70,7 +71,7 @@ class Route:
 
 
 def connect(route: Route, settings: CameraSettings) -> socket.socket:
-    """A connection to the server of a route. Raises SourceError."""
+    """Connect to the server of a route. Raises SourceError."""
     host, port = host_and_port(route.url)
     scheme = route.url.partition(":")[0].lower()
     context = None

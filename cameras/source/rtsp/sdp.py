@@ -1,7 +1,7 @@
 """Rewrites a camera's session description (SDP, RFC 8866) for FFmpeg.
 
-FFmpeg uses the first payload type of an `m=` line and drops the packets of all others, so one is left. The
-control URLs are replaced, because FFmpeg sends its requests to the relay.
+FFmpeg uses the first payload type of an `m=` line and drops the packets of all others, so only one is kept.
+The control URLs are replaced, because FFmpeg sends its requests to the relay.
 """
 
 import re
@@ -11,7 +11,7 @@ _AUXILIARY = frozenset({"rtx", "red", "ulpfec", "flexfec", "flexfec-03", "parity
 """Payloads that repair a stream instead of carrying one."""
 _STATIC = {26: "JPEG", 31: "H261", 32: "MPV", 33: "MP2T", 34: "H263"}
 """Names of video payload types without an rtpmap line (RFC 3551)."""
-_OF_PAYLOAD = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb|framesize):([0-9]+)\b")
+_PAYLOAD_ATTRIBUTE = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb|framesize):([0-9]+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +22,27 @@ class Media:
     control: str
     """URL for SETUP."""
     payload_type: int | None
-    """The one that is left."""
+    """The payload type that is kept."""
     alternatives: tuple[int, ...]
-    """The others that carry a stream."""
+    """The other payload types that carry a stream."""
     formats: tuple[str, ...]
-    """All that carry a stream, for people: `H265 (98)`."""
+    """All payload types that carry a stream, for messages: `H265 (98)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
     text: str
-    """For FFmpeg."""
+    """The rewritten description, for FFmpeg."""
     control: str
     """URL for PLAY and TEARDOWN."""
     media: tuple[Media, ...]
 
 
 def rewrite(text: str, base_url: str, local_url: str, payload_type: int | None = None) -> SessionDescription:
-    """Replace control URLs by `local_url`/0, /1 and so on, and leave one payload type in each section.
+    """Replace control URLs by `local_url`/0, /1 and so on, and keep one payload type in each section.
 
-    base_url: the camera's, which relative control URLs continue. payload_type: the preferred one; by default
-    the first.
+    base_url: the camera's URL, to which relative control URLs are appended. payload_type: the one to keep;
+    default: the first.
     """
     session, sections = _sections(text)
     control = _control(session) or ""
@@ -96,7 +96,7 @@ def _rewrite_section(section: list[str], base: str, preferred: int | None) -> tu
 
 def _payload_type(line: str) -> int | None:
     """The payload type that a line describes."""
-    found = _OF_PAYLOAD.match(line)
+    found = _PAYLOAD_ATTRIBUTE.match(line)
     return int(found[1]) if found else None
 
 
@@ -107,7 +107,7 @@ def _name(number: int, section: list[str]) -> str:
 
 
 def _joined(base: str, control: str | None) -> str:
-    """Cameras expect the control appended, even to a query, not resolved by RFC 3986."""
+    """The control URL. Cameras expect relative ones to be appended, even to a query, against RFC 3986."""
     if not control or control == "*":
         return base
     if "://" in control:

@@ -100,7 +100,8 @@ def test_an_unsupported_login_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("login", "sentence"), [("", "wants a login and none is set"), ("admin:wrong@", "wrong user or password")]
+    ("login", "sentence"),
+    [("", "requires a login and none is set"), ("admin:wrong@", "wrong user or password")],
 )
 def test_a_missing_login_is_not_a_wrong_one(login: str, sentence: str) -> None:
     """Both are unauthorized."""

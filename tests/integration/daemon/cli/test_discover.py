@@ -46,7 +46,7 @@ async def test_a_camera_says_what_it_is_and_what_it_streams(camera: int) -> None
 
 @pytest.mark.parametrize(
     ("login", "message"),
-    [(("", ""), "wants a login: use --user"), (("admin", "wrong"), "user or password are wrong")],
+    [(("", ""), "a login is required: use --user"), (("admin", "wrong"), "wrong user or password")],
 )
 async def test_a_wrong_login_is_told_from_none(camera: int, login: tuple[str, str], message: str) -> None:
     """The password is in neither error."""
@@ -59,7 +59,7 @@ async def test_a_refused_login_is_not_tried_at_another_service(camera: int) -> N
     """Cameras lock users; after another error the next service of the same device is asked."""
     service = f"http://127.0.0.1:{camera}/onvif/device_service"
     (answer,) = await query_all([[service, service]], "admin", "wrong")
-    assert str(answer) == f"{service}: user or password are wrong"
+    assert str(answer) == f"{service}: wrong user or password"
     (answer,) = await query_all([["http://127.0.0.1:1/onvif/device_service", service]], "admin", PASSWORD)
     assert isinstance(answer, OnvifCamera)
 
@@ -94,7 +94,7 @@ def test_the_entry_is_written_and_found_again_by_its_serial_number(camera: int, 
     where = ("--address", f"127.0.0.1:{camera}", "--user", "admin", "--password-stdin")
     shown = facend("discover", *where)
     assert "PythonCam VirtualCam-1, serial number PY-004711" in shown
-    assert "clock      right" in shown
+    assert "clock      correct" in shown
     assert "H264 1920x1080, 30 frames/s  <- recommended" in shown
     assert 'serial = "PY-004711"' in shown
     assert "added as virtualcam-1-004711: rtsp://***@127.0.0.1:" in facend("discover", *where, "--write")

@@ -1,10 +1,10 @@
-"""Answers to the search for cameras, and which of a camera's streams is recommended."""
+"""Parsing of WS-Discovery answers, and the recommended stream and advice for an ONVIF camera."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cameras.source.discovery import interfaces, matches
+from cameras.source.discovery import interface_addresses, parse_answer
 from cameras.source.onvif import OnvifCamera, Profile, clock_text
 
 ANSWER = """<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"
@@ -30,23 +30,23 @@ ANSWER = """<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/
         ("dn:NetworkVideoTransmitter", "", "soap.udp://h:3702", None),
     ],
 )
-def test_cameras_are_told_from_other_devices(
+def test_cameras_are_distinguished_from_other_devices(
     types: str, scopes: str, addresses: str, expected: tuple[str, ...] | None
 ) -> None:
-    """By type, scope or address; computers and printers answer the same search."""
+    """By type, scope or address; computers and printers answer the same probes."""
     answer = ANSWER.format(types=types, scopes=scopes, addresses=addresses).encode()
-    assert list(matches(answer)) == ([] if expected is None else [("urn:uuid:1", expected)])
+    assert list(parse_answer(answer)) == ([] if expected is None else [("urn:uuid:1", expected)])
 
 
 @given(st.binary(max_size=200) | st.text(max_size=80).map(lambda text: ANSWER.replace("Body", text).encode()))
-def test_no_answer_ends_the_search(answer: bytes) -> None:
-    """Whatever a device sends; entities are not expanded."""
-    list(matches(answer))
-    assert list(matches(b'<!DOCTYPE x [<!ENTITY a "b">]>' + ANSWER.encode())) == []
+def test_an_invalid_answer_is_ignored(answer: bytes) -> None:
+    """No answer raises an exception, and XML entities are not expanded."""
+    list(parse_answer(answer))
+    assert list(parse_answer(b'<!DOCTYPE x [<!ENTITY a "b">]>' + ANSWER.encode())) == []
 
 
-def test_the_loopback_interface_has_its_address() -> None:
-    assert "127.0.0.1" in interfaces()
+def test_the_loopback_address_is_among_the_interface_addresses() -> None:
+    assert "127.0.0.1" in interface_addresses()
 
 
 def profile(width: int, height: int, codec: str = "H264", **given: float) -> Profile:
@@ -58,8 +58,8 @@ def camera(*profiles: Profile, clock: float = 0) -> OnvifCamera:
     return OnvifCamera("http://h/", "m", "m", "1", "s", clock, profiles)
 
 
-def test_the_largest_stream_that_is_not_needlessly_large_is_recommended() -> None:
-    """Full HD before 4K and a small one; the smallest if all are too large; only codecs that are read."""
+def test_the_largest_stream_below_the_limit_is_recommended() -> None:
+    """Full HD rather than 4K or a small stream; the smallest if all are too large; only supported codecs."""
     uhd, hd, small = profile(3840, 2160), profile(1920, 1080), profile(640, 360)
     assert camera(uhd, hd, small).recommended is hd
     assert camera(uhd, profile(2880, 1620)).recommended.width == 2880
@@ -67,13 +67,13 @@ def test_the_largest_stream_that_is_not_needlessly_large_is_recommended() -> Non
     assert camera(profile(640, 480, "MPEG4")).recommended is None
 
 
-def test_what_to_change_in_the_camera_is_said() -> None:
-    """Resolution, key frames, frame rate and clock; nothing for a camera that suits."""
+def test_advice_names_each_unsuitable_setting_of_the_camera() -> None:
+    """Resolution, key frames, frame rate and clock; none for suitable settings."""
     assert camera(profile(1920, 1080)).advice == ()
     poor = camera(profile(640, 360, fps=2.0, keyframe_seconds=10.0), clock=-3600.0)
     texts = "; ".join(poor.advice)
     for word in ("raise the resolution", "a key frame every 10 s", "2 frames per second", "NTP"):
         assert word in texts
     assert "codec" in camera().advice[0]
-    assert clock_text(-3600).startswith("3600 s behind (here it is ")
-    assert clock_text(0.4) == "right"
+    assert clock_text(-3600).startswith("3600 s behind (this machine: ")
+    assert clock_text(0.4) == "correct"
