@@ -31,7 +31,7 @@ from daemon.runtime.metrics import Metrics
 from daemon.status import CameraReport
 from pipeline.base.background import in_thread
 from pipeline.models.loader import Models
-from pipeline.stages import CameraStages, Watch
+from pipeline.stages import CameraStages, MotionCheck
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ REFRESH_SECONDS = 0.5
 OVERLOADED_HINT = "this box cannot decode all frames of its cameras: only key frames while nothing happens"
 
 
-def motion_gate() -> Watch:
+def motion_gate() -> MotionCheck:
     """A motion gate for one camera; it keeps a model of the scene."""
     gate = MotionGate()
     return lambda frame: gate.scene(frame.pixels.luma(), frame.media_time)

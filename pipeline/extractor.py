@@ -29,13 +29,13 @@ class FaceExtractor:
     """Extracts faces from still pictures. Thread-safe."""
 
     def __init__(self, models: Models, max_pixels: int = MAX_PIXELS, min_score: float = 0.6) -> None:
-        """`min_score` is the minimum detector score of a face."""
+        """`min_score`: minimum detector score of a face."""
         self._models = models
         self._max_pixels = max_pixels
         self._min_score = min_score
 
     def extract(self, image: bytes | Path | str | Picture) -> list[ExtractionFace]:
-        """Extracts the faces of a picture, the largest first.
+        """Extract the faces of a picture, the largest first.
 
         `image` is the bytes of a picture file, the path of one, or a BGR array (height, width, 3) uint8.
         `photo_hash` is the md5 of these bytes, or of the array's.
@@ -89,17 +89,17 @@ class FaceExtractor:
     def _describe(self, face: ExtractionFace, picture: Picture, aligned: Picture) -> None:
         if self._models.attributes is None:
             return
-        told = self._models.attributes.describe(picture, face["bbox"], aligned)
-        if told.gender is not None:
-            face["gender"] = told.gender
-        if told.age is not None:
-            face["age"] = told.age
-        if told.emotions is not None:
-            face["emotions"] = told.emotions
+        attributes = self._models.attributes.describe(picture, face["bbox"], aligned)
+        if attributes.gender is not None:
+            face["gender"] = attributes.gender
+        if attributes.age is not None:
+            face["age"] = attributes.age
+        if attributes.emotions is not None:
+            face["emotions"] = attributes.emotions
 
 
 def find_faces(detector: Detector, picture: Picture) -> list[Detection]:
-    """Detects the faces of a still picture at several sizes; in its own pixels, the largest first."""
+    """Detect the faces of a still picture at several sizes; in pixels of the picture, the largest first."""
     height, width = picture.shape[:2]
     longer = max(width, height)
     sides = [side for side in _LONG_SIDES if side < longer]

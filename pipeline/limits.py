@@ -1,4 +1,4 @@
-"""Limits of input."""
+"""Default limits of input."""
 
 MAX_PIXELS = 64_000_000
-"""Maximum pixels of a picture. Default: decoding and analysis then need up to 0.5 GB."""
+"""Default maximum number of pixels of a picture; decoding and analysis then need up to 0.5 GB."""

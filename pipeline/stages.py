@@ -1,8 +1,8 @@
 """The stages of one camera, from frames to sightings.
 
-A downscaled frame goes to the detector, the boxes to the tracker, the tracks to their visits. Only the few
-shots of a visit's facen are converted to BGR at full size, cropped and embedded; only the posted one is
-encoded.
+A downscaled frame goes to the detector, the detections to the tracker, and the tracks to their visits. Only
+the few shots for a visit's facen are converted to BGR at full size, cropped and embedded; only the posted
+shot is encoded.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ from pipeline.visits.poster import Poster, timed
 from pipeline.visits.regions import EVERYWHERE, Region
 from pipeline.visits.visits import ShotRules, Visits, lies_in
 
-Watch = Callable[[Frame], Scene]
-"""The motion gate: the scene of a frame, compared with the frames before."""
+MotionCheck = Callable[[Frame], Scene]
+"""The motion gate: classifies a frame by comparison with the previous frames."""
 
 _CLOCK_JUMP_SECONDS = 30.0
 """A gap in media time that ends all visits."""
@@ -52,7 +52,7 @@ class StageSettings:
     max_fps: float = 10.0
     """Maximum rate of analysis, per second of media time, while faces are in view and something moves."""
     search_fps: float = 5.0
-    """The same while something moves and no face is in view."""
+    """Maximum rate of analysis while something moves and no face is in view."""
     still_fps: float = 2.0
     """Maximum rate of the motion gate while nothing moves and no face is in view."""
     idle_fps: float = 2.0
@@ -70,8 +70,8 @@ class StageSettings:
 
 
 class CameraStages:
-    """One camera's tracker, visits and best shots. Deterministic: the same frames give the same sightings.
-    Not thread-safe; the models may be shared with other cameras."""
+    """Tracker, visits and best shots of one camera. Deterministic: the same frames result in the same
+    sightings. Not thread-safe; the models may be shared with other cameras."""
 
     def __init__(
         self,
@@ -79,13 +79,14 @@ class CameraStages:
         models: Models,
         settings: StageSettings,
         observer: PipelineObserver,
-        watch: Watch | None = None,
+        motion_check: MotionCheck | None = None,
     ) -> None:
+        """`motion_check`: default: every frame counts as moving."""
         self._cam_id = cam_id
         self._models = models
         self._settings = settings
         self._observer = observer
-        self._watch = watch
+        self._motion_check = motion_check
         self._tracker = Tracker(TrackerSettings(settings.start_score, settings.track_timeout_seconds))
         rules = ShotRules(
             settings.posting,
@@ -110,8 +111,9 @@ class CameraStages:
         self._search = SearchAreas(settings.full_search_seconds)
         self._cuts = CutDetector()
         self._places: list[Rectangle] = []
-        """Boxes of known faces if a search around them is enough; see `pipeline.tracking.search_areas`."""
-        self._seen = False
+        """Boxes of known faces if a search around them is sufficient; see
+        `pipeline.tracking.search_areas`."""
+        self._has_detections = False
         """Whether the last analysed frame had a detection, low scores included."""
         self._in_view = False
         self._still = False
@@ -129,9 +131,9 @@ class CameraStages:
 
     @property
     def wanted_fps(self) -> float:
-        """The frame rate worth handing over at present. Safe to read from another thread."""
+        """The frame rate that the stages need at present. Safe to read from another thread."""
         settings = self._settings
-        if self._seen:
+        if self._has_detections:
             return settings.max_fps
         return min(settings.max_fps, settings.still_fps if self._still else settings.search_fps)
 
@@ -141,9 +143,9 @@ class CameraStages:
         return self._orientation.degrees
 
     def process(self, frame: Frame) -> list[Sighting]:
-        """Processes the next frame; returns the sightings that are due."""
+        """Process the next frame; returns the sightings that are due."""
         now = frame.media_time
-        sightings = self._after_break(frame)
+        sightings = self._end_visits_after_break(frame)
         self._last_frame = now
         if not self._rate.is_due(now, self.wanted_fps):
             return sightings
@@ -159,31 +161,31 @@ class CameraStages:
         detections = self._detect(frame, scene)
         with self._timed("track"):
             seen, ended = self._tracker.update(detections, now, self._appearance.check(frame))
-        self._seen, self._in_view = bool(detections), bool(seen)
+        self._has_detections, self._in_view = bool(detections), bool(seen)
         self._places = self._known_places(seen)
         with self._timed("quality"):
             self._visits.observe(seen, frame)
         self._poster.crop(self._visits.due_crops(now))
-        self._poster.announce(self._visits.begun(seen))
+        self._poster.announce(self._visits.newly_usable(seen))
         posts = [*self._visits.end(ended), *self._visits.due_posts(self._tracker.tracks, now)]
         self._observer.analysed(self._cam_id)
         return sightings + self._poster.sightings(posts)
 
     def finish(self) -> list[Sighting]:
-        """Ends all visits at the end of the stream; returns what is left to post."""
+        """End all visits at the end of the stream; returns the remaining sightings."""
         self._last_frame = self._last_analysed = self._size = None
-        self._seen = self._in_view = self._still = False
+        self._has_detections = self._in_view = self._still = False
         self._rate.restart()
         self._cuts.restart()
         return self._end_visits()
 
     def _end_visits(self) -> list[Sighting]:
-        """Ends all tracks and visits; returns what is left to post."""
+        """End all tracks and visits; returns the remaining sightings."""
         self._places = []
         return self._poster.sightings(self._visits.end(self._tracker.finish()))
 
     def _known_places(self, seen: Sequence[Track]) -> list[Rectangle]:
-        """The boxes of these faces if no track is lost: a lost face may be anywhere."""
+        """The boxes of these tracks. Empty if a track is lost, because its face may be anywhere."""
         # A detector of fixed input size gains nothing from a smaller area.
         if self._models.near_detector is None or len(seen) < len(self._tracker.tracks):
             return []
@@ -192,25 +194,26 @@ class CameraStages:
     def _timed(self, stage: str) -> AbstractContextManager[None]:
         return timed(self._observer, stage)
 
-    def _after_break(self, frame: Frame) -> list[Sighting]:
-        """Ends all visits if the frame does not continue the previous one: the media time jumps (a clip
+    def _end_visits_after_break(self, frame: Frame) -> list[Sighting]:
+        """End all visits if the frame does not continue the previous one: the media time jumps (a clip
         restarts, a new stream), or the size of the picture changes, so that boxes are not comparable."""
         size = frame.pixels.width, frame.pixels.height
-        goes_on = self._last_frame is None or 0 <= frame.media_time - self._last_frame <= _CLOCK_JUMP_SECONDS
-        sightings = [] if goes_on and self._size in (None, size) else self.finish()
+        last = self._last_frame
+        is_continuous = last is None or 0 <= frame.media_time - last <= _CLOCK_JUMP_SECONDS
+        sightings = [] if is_continuous and self._size in (None, size) else self.finish()
         self._size = size
         return sightings
 
     def _scene(self, frame: Frame) -> Scene:
-        if self._watch is None:
+        if self._motion_check is None:
             return Scene.MOVING
         with self._timed("motion"):
-            scene = self._watch(frame)
-        if scene is Scene.STILL and self.busy and self._rested(frame.media_time):
+            scene = self._motion_check(frame)
+        if scene is Scene.STILL and self.busy and self._is_idle_analysis_due(frame.media_time):
             return Scene.DUE
         return scene
 
-    def _rested(self, now: float) -> bool:
+    def _is_idle_analysis_due(self, now: float) -> bool:
         last = self._last_analysed
         return last is None or now - last >= 1 / self._settings.idle_fps - EARLY_SECONDS
 
@@ -230,6 +233,6 @@ class CameraStages:
             found = [moved(face, area.left, area.top) for face in found]
         faces = [scaled(face, width / size[0], height / size[1]) for face in found]
         faces = [face for face in faces if lies_in(self._settings.rot, face, frame)]
-        sure = sum(face.score >= self._settings.start_score for face in faces)
-        self._observer.faces_detected(self._cam_id, sure)
+        certain = sum(face.score >= self._settings.start_score for face in faces)
+        self._observer.faces_detected(self._cam_id, certain)
         return faces

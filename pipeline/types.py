@@ -40,7 +40,7 @@ class Rectangle(NamedTuple):
 
     @property
     def area(self) -> float:
-        """Area in square pixels, 0 for a box turned inside out."""
+        """Area in square pixels; 0 if right < left or bottom < top."""
         return max(0.0, self.width) * max(0.0, self.height)
 
     @property
@@ -150,20 +150,20 @@ class Detection:
     score: float
     """Detector score, 0 to 1."""
     landmarks: NDArray[np.float32]
-    """(5, 2) float32: left eye, right eye, nose tip, left and right mouth corner; left and right as they lie
-    in the picture of an upright face."""
+    """(5, 2) float32: left eye, right eye, nose tip, left and right mouth corner. Left and right as seen in
+    the picture of an upright face."""
     near_score: float | None = None
-    """Detector score in the upright cut-out of a refinement; 0 if no upright face was found again, None if it
-    was not refined."""
+    """Detector score in the upright cut-out (`pipeline.faces.refine`); 0 if no upright face was found there,
+    None if the detection was not refined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good a face picture is. 0 is perfect; worse is more negative; −5 and less is useless."""
+    """Quality of a face picture: 0 is perfect, lower is worse, −5 and less is useless."""
 
     score: float
     parts: Mapping[str, float]
-    """The deduction of each measure by its name, and the measures themselves."""
+    """The deductions and the measurements by name, see `pipeline.faces.quality`."""
 
 
 class Emotions(NamedTuple):
@@ -185,7 +185,7 @@ class Emotions(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FaceAttributes:
-    """Attributes of a face by optional models; None without such a model."""
+    """Attributes of a face, estimated by optional models; None without such a model."""
 
     gender: Literal["male", "female"] | None = None
     age: float | None = None
@@ -195,7 +195,7 @@ class FaceAttributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """One face of one visit, as the pipeline hands it to the store."""
+    """One face of one visit, as passed from the pipeline to the store."""
 
     cam_id: str
     visit_id: str
@@ -216,9 +216,9 @@ class Sighting:
     detector_info: Mapping[str, Any] = field(default_factory=dict)
     """Diagnostics: detector score, landmarks, quality parts, posting mode."""
     shots: int = 1
-    """Number of agreeing shots of which the facen is the mean."""
+    """Number of shots that agree with the posted one; the facen is their mean."""
     co_visible: tuple[str, ...] = ()
-    """Ids of the visits that were visible in the same frame at some time: other people."""
+    """Ids of the co-visible visits: visible in the same frame at some time, so of other people."""
     attributes: FaceAttributes = FaceAttributes()
     """Attributes of the posted shot; empty without attribute models."""
 
@@ -243,7 +243,7 @@ class ExtractionFace(TypedDict):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StartedVisit:
-    """A visit that has its first usable face."""
+    """A visit for which the first usable face was found."""
 
     cam_id: str
     visit_id: str
@@ -251,7 +251,7 @@ class StartedVisit:
     seen_at: datetime
     """Capture time of that face, UTC."""
     facen: Facen
-    """Of that face alone; the visit's own facen follows with its sighting."""
+    """Facen of that face; the combined facen of the visit follows with its sighting."""
     pack: str
     """The model pack that made the facen."""
     score: float
@@ -270,7 +270,7 @@ class EndedVisit:
     usable: bool
     """Whether it had a usable face."""
     sighting_follows: bool
-    """Whether its last sighting is still to come; `detector_info["visit_ended_at"]` of that has the end."""
+    """Whether a last sighting follows; its `detector_info["visit_ended_at"]` has the end of the visit."""
 
 
 class PipelineObserver(Protocol):
@@ -286,7 +286,7 @@ class PipelineObserver(Protocol):
         ...
 
     def visit_started(self, visit: StartedVisit) -> None:
-        """A visit has its first usable face."""
+        """The first usable face of a visit was found."""
         ...
 
     def visit_ended(self, visit: EndedVisit) -> None: ...

@@ -21,7 +21,7 @@ import pytest
 from pipeline.errors import ModelError
 from pipeline.extractor import find_faces
 from pipeline.faces.detector import Detector
-from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.onnx_graph import rewrite_model
 from pipeline.models.loader import Models, load
 from pipeline.models.pack_files import fetch, resolve
 from pipeline.types import ArrayPixels, Detection, Frame, Picture, Rectangle
@@ -141,7 +141,7 @@ def empty(seconds: float, start: float, fps: float = 8.0) -> Iterator[Frame]:
 
 @functools.cache
 def scrfd_directory() -> Path:
-    """A directory pack for insightface: SCRFD from the source distribution of `scrfd`, and the cleaned
+    """A directory pack for insightface: SCRFD from the source distribution of `scrfd`, and the rewrite_model
     SFace."""
     folder = models_dir() / "scrfd-sface"
     target = folder / "scrfd.onnx"
@@ -161,7 +161,7 @@ def scrfd_directory() -> Path:
         assert hashlib.sha256(target.read_bytes()).hexdigest() == _SCRFD_SHA256
     if not (folder / "sface.onnx").is_file():
         sface = default_models().pack.files[1].name
-        _write(folder / "sface.onnx", cleaned(models_dir() / "opencv-zoo" / sface))
+        _write(folder / "sface.onnx", rewrite_model(models_dir() / "opencv-zoo" / sface))
     return folder
 
 

@@ -37,7 +37,7 @@ def wait_to_connect(settings: CameraSettings) -> None:
 
 
 def count_connection(settings: CameraSettings) -> None:
-    """Record that a connection was made or refused. The next interval begins now: a busy box connects late."""
+    """Record a connection attempt. The next interval begins now, because a busy box connects late."""
     with _lock:
         _next_allowed[_key(settings)] = time.monotonic() + INTERVAL_SECONDS
 

@@ -179,7 +179,7 @@ class CameraHealth:
         self.refresh()
 
     def finished(self, reason: str, detail: str) -> None:
-        """The camera is not read any longer: disabled, stopped, ended."""
+        """The camera is not read: disabled, stopped, ended, or read by another box."""
         with self._lock:
             self._final = (reason, detail)
         self.refresh()

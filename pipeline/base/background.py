@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def supervised(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-    """Starts a task whose failure reaches the event loop's exception handler at once, awaited or not.
+    """Start a task whose failure is passed to the event loop's exception handler at once, awaited or not.
 
-    The handler's context has the task's name under `supervised`; the daemon then ends the process. A failure
-    during cancellation is only logged.
+    The handler's context has the task's name under the key `supervised`; the daemon ends the process then. A
+    failure during cancellation is only logged.
     """
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_report)
@@ -28,7 +28,7 @@ def _report(task: asyncio.Task[Any]) -> None:
     if task.cancelled() or (error := task.exception()) is None:
         return
     name = task.get_name()
-    if task.cancelling():  # an interrupted driver may fail in many ways
+    if task.cancelling():  # an interrupted driver call may raise anything
         log.warning("a cancelled task failed instead of ending", task=name, exc_info=error)
         return
     context = {"message": f"the task {name!r} failed", "exception": error, "supervised": name}
@@ -36,7 +36,7 @@ def _report(task: asyncio.Task[Any]) -> None:
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Runs `work` in a new daemon thread.
+    """Run `work` in a new daemon thread.
 
     Unlike `asyncio.to_thread`, it does not wait for the loop's thread pool, and a thread that hangs does not
     delay the end of the process.

@@ -26,5 +26,5 @@ class Backoff:
         return longest * (1 + self._uniform()) / 2
 
     def reset(self) -> None:
-        """Make the next pause a first one again."""
+        """Start over with the first pause."""
         self._next = self._first

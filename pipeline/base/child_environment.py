@@ -1,4 +1,4 @@
-"""The environment of child processes, without the passwords and tokens in Facend's own."""
+"""The environment of child processes, without the passwords and tokens in Facend's environment."""
 
 import os
 import re
@@ -13,6 +13,6 @@ PIP = (
 
 
 def child_environment(also: str = "", environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that every program may need, and those whose names match the pattern `also`."""
+    """The variables that any program may need, and those whose names match the pattern `also`."""
     wanted = re.compile(f"{_ANY_PROGRAM}|{also}" if also else _ANY_PROGRAM)
     return {name: value for name, value in environment.items() if wanted.fullmatch(name)}

@@ -1,4 +1,5 @@
-"""Control characters in text from cameras, servers and files, shown as escapes instead of obeyed."""
+"""Escapes control characters in text from cameras, servers and files, so that terminals do not act on
+them."""
 
 import json
 import re
@@ -7,7 +8,8 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff"
     "\U000e0000-\U000e007f]"
 )
-"""Control characters but tab and line feed, direction overrides, invisible characters and lone surrogates."""
+"""Control characters except tab and line feed, direction overrides, invisible characters and lone
+surrogates."""
 
 
 def visible(text: str, *, one_line: bool = False) -> str:

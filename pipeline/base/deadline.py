@@ -9,7 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A point on the monotonic clock. Each step gets the remaining time, less what later steps need."""
+    """A point on the monotonic clock. Each step gets the remaining time, minus the time that later steps
+    need."""
 
     at: float
 
@@ -30,10 +31,10 @@ class Deadline:
         return Deadline(min(self.at, time.monotonic() + seconds))
 
     async def wait(self, work: Awaitable[Any]) -> bool:
-        """Waits for the work until the deadline; returns whether it ended in time.
+        """Wait for the work until the deadline; returns whether it ended in time.
 
-        Late work is cancelled but not awaited, because it may ignore the cancellation. Raises what the work
-        raises.
+        Late work is cancelled but not awaited, because it may ignore the cancellation. Exceptions of the work
+        propagate.
         """
         task = asyncio.ensure_future(work)
         try:

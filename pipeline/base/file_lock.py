@@ -6,14 +6,14 @@ from typing import IO
 
 
 class FileLock:
-    """An exclusive file lock, which the kernel releases when the process that holds it ends."""
+    """An exclusive file lock. The kernel releases it when the process that holds it ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        """Try to acquire the lock; returns whether this process holds it now."""
+        """Try to acquire the lock; returns whether that succeeded."""
         file = self._path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

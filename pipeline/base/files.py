@@ -1,8 +1,7 @@
 """Durable files: complete or absent after a crash or a power cut.
 
-A file is written under a temporary name beside its final one, flushed to the disk
-(fsync), renamed, and then the folder is flushed, because a rename lives in the folder:
-https://man7.org/linux/man-pages/man2/fsync.2.html
+A file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed. Then the
+folder is flushed too, because it holds the name: https://man7.org/linux/man-pages/man2/fsync.2.html
 """
 
 import contextlib
@@ -19,9 +18,9 @@ _TEMPORARY = ".part"
 
 @contextlib.contextmanager
 def durable_file(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file for writing that atomically replaces `path` at the end of the block.
+    """Open a file for writing, which atomically replaces `path` at the end of the block.
 
-    Readable by the owner alone. On an OSError no partial file remains.
+    The file is readable by its owner only. After an exception no partial file remains.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     try:
@@ -39,31 +38,31 @@ def durable_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """Writes the data to a durable file."""
+    """Write data to a durable file."""
     with durable_file(path) as file:
         file.write(data)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where the file does not exist.
+    """The JSON object in a file; empty if the file does not exist.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds anything but a JSON object.
+        ValueError: the file does not contain a JSON object.
     """
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError("the JSON is nested too deeply") from error
     if not isinstance(found, dict):
-        raise ValueError(f"it holds {type(found).__name__}, not an object")
+        raise ValueError(f"the JSON is {type(found).__name__}, not an object")
     return found
 
 
 def make_folder(folder: Path) -> None:
-    """Creates the folder and its parents, for the owner alone, and flushes each new entry to disk."""
+    """Create the folder and its parents, accessible to their owner only, and flush each new entry to disk."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -72,7 +71,7 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries (new names, renames, removals) to disk."""
+    """Flush a folder's entries (new names, renames, removals) to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -81,14 +80,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether the name is that of an unfinished durable file."""
+    """Whether this is the temporary name of an unfinished durable file."""
     return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 
 def leftovers(folder: Path, older_than_seconds: float) -> Iterator[Path]:
-    """Temporary files right in the folder that a killed run left behind. OSError where it cannot be read.
+    """Temporary files in the folder (not below) that a killed process left behind.
 
-    The age keeps away from files that another process is writing at this moment.
+    The age excludes files that another process is writing at present.
+
+    Raises:
+        OSError: the folder cannot be read.
     """
     newest = time.time() - older_than_seconds
     for path in filter(is_temporary, folder.iterdir() if folder.is_dir() else ()):

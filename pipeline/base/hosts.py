@@ -1,4 +1,4 @@
-"""Hosts and ports of URLs, checked against what resolvers and sockets accept."""
+"""Parses and validates hosts and ports of URLs, by the rules of resolvers and sockets."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
@@ -8,7 +8,7 @@ from pipeline.base.urls import UrlError
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 """By URL scheme."""
 
-LONGEST_HOST = 253
+MAX_HOST_CHARACTERS = 253
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 NUMBERS = re.compile(r"[0-9.]+")
 
@@ -64,8 +64,10 @@ def _check_name(host: str) -> None:
         name = host.removesuffix(".").encode("idna").decode("ascii")
     except UnicodeError as error:
         raise UrlError("the URL's host is not a host name: a label is empty, too long, or invalid") from error
-    if len(name) > LONGEST_HOST:
-        raise UrlError(f"the URL's host has {len(name)} characters; at most {LONGEST_HOST} are allowed")
+    if len(name) > MAX_HOST_CHARACTERS:
+        raise UrlError(
+            f"the URL's host has {len(name)} characters; at most {MAX_HOST_CHARACTERS} are allowed"
+        )
     if not all(LABEL.fullmatch(label) for label in name.split(".")):
         raise UrlError("the URL's host is not a host name of letters, digits and hyphens, separated by dots")
 

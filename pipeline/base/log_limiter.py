@@ -5,18 +5,18 @@ LOG_INTERVAL_SECONDS = 60.0
 
 
 class LogLimiter:
-    """Limits log lines of one kind and counts those that are suppressed. Not thread-safe."""
+    """Limits log lines of one kind, and counts the suppressed ones. Not thread-safe."""
 
     def __init__(self, suppressed_field: str = "failures_not_logged") -> None:
-        """`suppressed_field` names the number of suppressed lines in the next one."""
+        """`suppressed_field`: name of the log field with the number of suppressed lines."""
         self._field = suppressed_field
         self._last: float | None = None
         self._suppressed = 0
 
     def due(self, now: float) -> dict[str, int] | None:
-        """Extra fields of the line that is due now; None if it is too early for one.
+        """Extra fields for a line that may be logged now; None if it is suppressed.
 
-        `now` is in seconds of the monotonic clock.
+        `now`: seconds of the monotonic clock.
         """
         if self._last is not None and now - self._last < LOG_INTERVAL_SECONDS:
             self._suppressed += 1

@@ -1,7 +1,8 @@
-"""The secret detector: everything shown, logged or stored passes it before it leaves the process.
+"""Redacts secrets in everything that is shown, logged or stored.
 
-A secret is recognised by its origin (`KNOWN`), by its name (`pipeline.base.secret_names`), by its place in a
-URL (`pipeline.base.urls`), or by the text around it (`pipeline.base.secrets_in_text`).
+A secret is recognised because it was read from a known place (`KNOWN`), by its name
+(`pipeline.base.secret_names`), by its place in a URL (`pipeline.base.urls`), or by the text around it
+(`pipeline.base.secrets_in_text`).
 """
 
 import json
@@ -14,11 +15,13 @@ from pipeline.base.secret_names import is_secret_name
 from pipeline.base.secrets_in_text import cut, hide_user_info, hide_values
 from pipeline.base.urls import HIDDEN, holds_secret, looks_random, mask_url, mask_urls, origin
 
-SHORTEST_KNOWN = 8
-"""Minimum length of secrets that are hidden anywhere in text; shorter ones occur by chance."""
+MIN_KNOWN_LENGTH = 8
+"""Minimum length of secrets that are hidden anywhere in text; shorter texts may occur by chance."""
 
 _NAMING = ("name", "key", "header", "field", "id", "option", "parameter")
+"""Keys of a mapping that name its value, as in `{name = "X-Api-Key", value = …}`."""
 _VALUES = ("value", "values", "text", "content", "data", "val")
+"""Keys of the value in such a mapping."""
 _PLAIN_NAME = re.compile(r"-{0,2}[\w.-]{1,40}")
 
 _SHOWN_OPTIONS = frozenset(
@@ -46,15 +49,15 @@ _OPTION_SECRETS = frozenset({"code", "codes", "login", "logins", "private"})
 
 
 class KnownSecrets:
-    """Secrets of this process that were read from a known place. Thread-safe."""
+    """Secrets that this process has read, for example from the settings. Thread-safe."""
 
     def __init__(self) -> None:
         self._forms: tuple[str, ...] = ()
         self._lock = threading.Lock()
 
     def add(self, secret: str) -> None:
-        """Adds a secret to hide, also in percent-encoded form or escaped as in JSON and `repr`."""
-        if len(secret) < SHORTEST_KNOWN:
+        """Add a secret, to be hidden also in percent-encoded form or escaped as in JSON and `repr`."""
+        if len(secret) < MIN_KNOWN_LENGTH:
             return
         forms = {
             secret,
@@ -79,9 +82,9 @@ KNOWN = KnownSecrets()
 
 
 def redact_text(text: str, *, pairs: bool = True) -> str:
-    """Free text without known secrets, logins, and secret parameters of URLs; at most 64 Ki characters.
+    """Hide known secrets, logins, and secret parameters of URLs in free text; truncates to 64 Ki characters.
 
-    With `pairs` also without the values of `password=…`, `"token": …`, `Cookie: …`, `Bearer …` and the like.
+    `pairs`: also hide the values of `password=…`, `"token": …`, `Cookie: …`, `Bearer …` and the like.
     """
     begin, more = cut(KNOWN.hide(text))
     shown = hide_user_info(mask_urls(begin))
@@ -90,9 +93,9 @@ def redact_text(text: str, *, pairs: bool = True) -> str:
 
 
 def redact(value: object, name: str = "") -> object:
-    """The value, however deep, with every secret in it replaced by ***; `name` is what it is kept under.
+    """Replace each secret in a value, at any depth, by ***. `name`: the key or setting that holds the value.
 
-    In a mapping below a secret name all texts are hidden, and numbers where their own names are secret too.
+    In a mapping with a secret name, all texts are hidden, and numbers only if their own names are secret too.
     """
     return _redact(value, all_values=is_secret_name(name), texts=False)
 
@@ -124,11 +127,11 @@ def _redact(value: object, *, all_values: bool, texts: bool) -> object:
 
 
 def redact_options(value: object, name: str = "") -> object:
-    """Plugin options with everything hidden that is not known to be harmless.
+    """Hide everything in plugin options that is not known to be harmless.
 
-    Numbers and booleans are shown unless their name is secret, and texts under the names in `_SHOWN_OPTIONS`
-    if they look like words, paths or hosts. URLs are reduced to scheme and host: the path of a webhook is its
-    secret.
+    Numbers and booleans are shown unless their name is secret. Texts are shown if their name is in
+    `_SHOWN_OPTIONS` and they look like words, paths or hosts. URLs are reduced to scheme and host, because
+    the path of a webhook is secret.
     """
     words = re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower())
     if is_secret_name(name) or not _OPTION_SECRETS.isdisjoint(words):
@@ -172,7 +175,7 @@ def _is_named_secret(value: Mapping[object, object]) -> bool:
 
 
 def _follows_secret_name(items: Sequence[object], place: int) -> bool:
-    """Whether an item is the second of `["X-Api-Key", …]`, or follows an option such as `--token`."""
+    """Whether the item before names it as a secret: `["X-Api-Key", …]`, or an option such as `--token`."""
     before = items[place - 1] if place else None
     if not isinstance(before, str) or not _PLAIN_NAME.fullmatch(before) or not is_secret_name(before):
         return False
@@ -192,7 +195,7 @@ def _with_unique_keys(entries: Iterable[tuple[object, object]]) -> dict[object, 
 
 
 def secret_places(value: object, name: str = "") -> Iterator[str]:
-    """The places of secrets in a value that will be stored, such as `meta.password`."""
+    """Paths of the secrets in a value that is to be stored, such as `meta.password`."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             shown = mask_url(str(key))

@@ -1,4 +1,4 @@
-"""Names of settings, headers and URL parameters whose values are secrets."""
+"""Recognises names of settings, headers and URL parameters whose values are secrets."""
 
 import re
 
@@ -20,13 +20,13 @@ _HARMLESS_ENDINGS = re.compile(
     "file|path|folder|dir|names?|url|count|seconds|minutes|hours|days|bytes|size|length|limit"
 )
 _MAX_NAME = 200
-"""Characters of a name that are read, from its end."""
+"""Maximum number of characters of a name that are checked, from its end."""
 _NAMES_OF_SECRETS = frozenset({"password_secret", "url_secret"})
-"""Fields of a camera's document, which hold the name of a secret."""
+"""Fields of a camera's document that hold the name of a secret, not the secret itself."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a setting, a header or a field of this name holds a secret, such as `apiKey` or `X-Auth`."""
+    """Whether a setting, header or field of this name, such as `apiKey` or `X-Auth`, holds a secret."""
     words = _words(name)
     if name in _NAMES_OF_SECRETS or (words and _HARMLESS_ENDINGS.fullmatch(words[-1])):
         return False
@@ -34,7 +34,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_strong_secret_name(name: str) -> bool:
-    """Whether the name leaves no doubt, such as `db.password`; `key` and `auth` are also ordinary words."""
+    """Whether the name is unambiguous, such as `db.password`; `key` and `auth` are also ordinary words."""
     words = _words(name)
     return bool(words) and any(
         _STRONG.fullmatch(last) is not None for last in (words[-1], "".join(words[-2:]))
@@ -42,7 +42,8 @@ def is_strong_secret_name(name: str) -> bool:
 
 
 def is_secret_parameter(name: str) -> bool:
-    """The same for parameters in a URL, where cameras abbreviate and the user name is hidden as well."""
+    """Whether a URL parameter of this name is hidden: cameras abbreviate names, and user names are hidden
+    too."""
     words = _words(name)
     return _names_secret(words) or any(_PARAMETERS.fullmatch(word) for word in words)
 

@@ -1,6 +1,7 @@
-"""Secrets in free text, known by how they are written: `password=…`, `Cookie: …`, `bob:…@host`.
+"""Hides secrets in free text, recognised by how they are written: `password=…`, `Cookie: …`, `bob:…@host`.
 
-Every pattern takes linear time: its runs are possessive or bounded, and it starts at the beginning of a word.
+Every pattern takes linear time: its repetitions are possessive or bounded, and it starts at the beginning of
+a word.
 """
 
 import re
@@ -9,9 +10,10 @@ from pipeline.base.secret_names import is_secret_name, is_strong_secret_name
 from pipeline.base.urls import HIDDEN
 
 MAX_CHARACTERS = 65_536
-"""Longer texts are cut before they are searched."""
+"""Longer texts are truncated before they are searched."""
 _CUT_BACK = 1024
-"""Characters before the cut that may be part of a secret which goes on behind it."""
+"""Maximum number of characters by which the text is shortened further, to end at a space and not inside a
+secret."""
 
 _USER_INFO = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}:(?:(?!//)\S){1,256}@(?=[\w\[])")
 _SCHEME = re.compile(r"\b((?i:Bearer|Basic|Token|Digest))\s++(?=\S*[0-9A-Z=])[A-Za-z0-9+/=._~-]{8,}")
@@ -35,7 +37,7 @@ _FLAG = re.compile(
 
 
 def cut(text: str) -> tuple[str, int]:
-    """The text up to a space before `MAX_CHARACTERS`, and how many characters follow it."""
+    """The text up to a space before `MAX_CHARACTERS`, and the number of characters cut off."""
     if len(text) <= MAX_CHARACTERS:
         return text, 0
     shortest = MAX_CHARACTERS - _CUT_BACK
@@ -44,25 +46,25 @@ def cut(text: str) -> tuple[str, int]:
 
 
 def hide_user_info(text: str) -> str:
-    """The text without `user:password` before the @ of a host, as it stands without a URL scheme."""
+    """Hide `user:password` before the @ of a host that has no URL scheme."""
     return _USER_INFO.sub(f"{HIDDEN}@", text) if "@" in text and ":" in text else text
 
 
 def hide_values(text: str) -> str:
-    """The text without the values of headers, assignments, options and logins that are named like secrets."""
+    """Hide the values of headers, assignments, options and logins that have secret names."""
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
     if ":" in text:
         text = "".join(map(_hide_header, text.splitlines(keepends=True)))
     if "=" in text or ":" in text:
-        text = _PAIR.sub(_hidden_pair, text)
+        text = _PAIR.sub(_hide_pair, text)
     if ":" in text:
         text = _hide_labelled(text)
-        text = _LOGIN.sub(_hidden_login, text)
-    return _FLAG.sub(_hidden_pair, text) if "-" in text else text
+        text = _LOGIN.sub(_hide_login, text)
+    return _FLAG.sub(_hide_pair, text) if "-" in text else text
 
 
 def _hide_header(line: str) -> str:
-    """The line without what follows the first header that is named like a secret."""
+    """Hide the rest of the line after the first header with a secret name."""
     for found in _HEADER.finditer(line):
         if found["name"].lower() in _HEADERS or ("-" in found["name"] and is_secret_name(found["name"])):
             end = len(line.rstrip("\r\n"))
@@ -70,12 +72,12 @@ def _hide_header(line: str) -> str:
     return line
 
 
-def _hidden_pair(found: re.Match[str]) -> str:
+def _hide_pair(found: re.Match[str]) -> str:
     return _without_value(found) if is_secret_name(found["name"]) else found[0]
 
 
 def _hide_labelled(text: str) -> str:
-    """The text without the one word that ends a line or a clause behind `password:` and the like."""
+    """Hide the word after `password:` and the like if it ends a line or a clause."""
     parts, kept, place = [], 0, 0
     while label := _LABEL.search(text, place):
         place = label.end()
@@ -88,7 +90,7 @@ def _hide_labelled(text: str) -> str:
     return "".join([*parts, text[kept:]])
 
 
-def _hidden_login(found: re.Match[str]) -> str:
+def _hide_login(found: re.Match[str]) -> str:
     user, value = found["user"], found["value"]
     is_port = value.isdigit() and ("." in user or user == "localhost")
     return found[0] if user.isdigit() or is_port else _without_value(found)

@@ -14,29 +14,28 @@ BUNDLES = (
     "/etc/ssl/ca-bundle.pem",  # openSUSE
     "/etc/ssl/cert.pem",  # Alpine
 )
-"""Trusted authorities, by distribution."""
+"""CA certificates files of the distributions."""
 
 
-def _checked(value: object, *, switch_off: bool) -> object:
-    if value is True or (value is False and switch_off):
+def _check(value: object, *, may_be_off: bool) -> object:
+    if value is True or (value is False and may_be_off):
         return value
     if isinstance(value, str) and Path(value).is_absolute() and "\0" not in value:
         return value
-    off = "false for no check, " if switch_off else ""
-    raise ValueError(
-        f"expected true, {off}or the absolute path of a PEM file with the authority's certificate"
-    )
+    off = "false for no check, " if may_be_off else ""
+    raise ValueError(f"expected true, {off}or the absolute path of a PEM file with the CA's certificate")
 
 
-TlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=True))]
-"""True: verify against the system's authorities; a path: against those in the file; False: do not verify."""
+TlsVerify = Annotated[bool | str, BeforeValidator(partial(_check, may_be_off=True))]
+"""True: verify against the system's CA certificates; a path: against those in the file; False: do not
+verify."""
 
-RequiredTlsVerify = Annotated[bool | str, BeforeValidator(partial(_checked, switch_off=False))]
-"""The same without False."""
+RequiredTlsVerify = Annotated[bool | str, BeforeValidator(partial(_check, may_be_off=False))]
+"""As TlsVerify, but False is not allowed."""
 
 
 def ca_file(verify: bool | str) -> str:
-    """The file with the trusted authorities: the named one, else that of SSL_CERT_FILE, else the system's."""
+    """The CA certificates file: the given path, else the one in SSL_CERT_FILE, else the system's."""
     if isinstance(verify, str):
         return verify
     named = os.environ.get("SSL_CERT_FILE", "")
@@ -44,10 +43,10 @@ def ca_file(verify: bool | str) -> str:
 
 
 def client_context(verify: bool | str) -> ssl.SSLContext:
-    """A client context; host names are verified as well.
+    """A client context that verifies certificates and host names, unless `verify` is False.
 
     Raises:
-        OSError: the file with the authorities cannot be read, or holds no certificate.
+        OSError: the CA certificates file cannot be read, or contains no certificate.
     """
     if verify is False:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -17,7 +17,7 @@ AMBIGUOUS = (
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,20}"
 _START = re.compile(rf"\s*{_SCHEME}://")
 _NO_SLASHES = re.compile(rf"\s*({_SCHEME}):[/\\]*(?=[^/\\\s])")
-"""URLs with a missing slash or a backslash; they are refused, and masked all the same."""
+"""URLs with a missing slash or a backslash. They are refused, but still have to be masked in the error."""
 _NO_SCHEME = re.compile(
     r"\s*(//(?=[^/\s]\S*@)|[A-Za-z][A-Za-z0-9+.-]{1,20}[^\w\s@]{0,3}//(?=[^/\s:@]+:\S*@)|(?=[^/\s:@]+:\S*@))"
 )
@@ -37,12 +37,12 @@ _NEXT = re.compile(rf"(?<=.){_SCHEME}://")
 _OPEN_LOGIN = re.compile(
     rf"{_SCHEME}:[/\\]{{1,2}}[^/?#@\s]{{0,512}}(?::(?![0-9]{{1,5}}(?:[/?#,\s]|$))[^@]{{0,512}})?"
 )
-"""The begin of a URL in the middle of its login: what looks like the next URL may be part of a password."""
+"""A URL up to the middle of its login: a second URL after it may be part of the password."""
 _TOKEN = re.compile(r"[^\s\"'<>]*")
 _SENTENCE_END = re.compile(r"[:;,.!?)}\"'`|\\]+$")
-"""Punctuation of the text around a URL, which would make its host invalid."""
+"""Punctuation of the text around a URL, which is not part of its host."""
 _MAX_LENGTH = 8192
-"""Characters of a URL whose path is searched; that of a longer one is hidden as a whole."""
+"""Maximum length of URLs whose path is searched for secrets; the whole path of a longer URL is hidden."""
 
 
 class UrlError(ValueError):
@@ -59,16 +59,16 @@ class SplitUrl(NamedTuple):
     password: str | None
     """Percent-decoded."""
     secret_end: str | None
-    """The text that *** replaces at the end of `public`; None without a secret."""
+    """The text at the end of the URL that *** replaces in `public`; None without a secret."""
 
 
 def split_url(url: str) -> SplitUrl:
-    """Separates user, password and secrets in path, query and fragment from a URL.
+    """Separate user, password and secrets in path, query and fragment from a URL.
 
-    Unencoded @, ?, # and / in a password are accepted if only one reading has a valid host.
+    Unencoded @, ?, # and / in a password are accepted if only one interpretation has a valid host.
 
     Raises:
-        UrlError: several readings have a valid host.
+        UrlError: several interpretations have a valid host.
     """
     start, ends = _user_info_ends(url)
     if len(ends) > 1:
@@ -87,7 +87,7 @@ def split_url(url: str) -> SplitUrl:
 
 
 def joined(public: str, secret_end: str | None) -> str:
-    """The URL with the secret end that `split_url` took out of it."""
+    """The URL with the secret end that `split_url` separated."""
     return public if secret_end is None else public.removesuffix(HIDDEN) + secret_end
 
 
@@ -101,9 +101,9 @@ def holds_secret(url: str) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """The URL with user and password, and a path or a query that carries a secret, replaced by ***.
+    """Replace user and password, and a path or a query that contains a secret, by ***.
 
-    Of an ambiguous URL, everything up to its last @ is replaced.
+    In an ambiguous URL, everything up to the last @ is replaced.
     """
     start, ends = _user_info_ends(url)
     end = ends[-1] if ends else start
@@ -119,14 +119,14 @@ def mask_url(url: str) -> str:
 
 
 def mask_urls(text: str) -> str:
-    """Free text with every URL in it masked."""
+    """Mask every URL in free text."""
     if ":/" not in text and ":\\" not in text:
         return text
     return _REST_OF_LINE.sub(lambda found: _mask_line(found[0]), text)
 
 
 def _mask_line(line: str) -> str:
-    """A line that begins with a URL, with every URL in it masked."""
+    """Mask every URL in a line that begins with one."""
     starts, last_at = [0], line.rfind("@")
     for found in _NEXT.finditer(line):
         if found.start() > last_at or not _OPEN_LOGIN.fullmatch(line, starts[-1], found.start()):
@@ -135,7 +135,7 @@ def _mask_line(line: str) -> str:
 
 
 def _mask_first(line: str) -> str:
-    """A line that begins with a URL, masked up to its last @: a password may hold spaces and quotes."""
+    """Mask the URL at the beginning of a line, up to its last @: a password may contain spaces and quotes."""
     found = _TOKEN.match(line, max(line.rfind("@"), 0))
     end = found.end() if found else len(line)
     if "@" in line and (punctuation := _SENTENCE_END.search(line, 0, end)):
@@ -162,11 +162,13 @@ def looks_random(text: str) -> bool:
 
 
 def _user_info_ends(url: str) -> tuple[int, list[int]]:
-    """Where user info begins, and every place where it may end: behind its @, or at once where there is none.
+    """The position where user info begins, and all positions where it may end.
 
-    RFC 3986 ends it at the first /, ? or #, but people write those in passwords. Each place that a valid
-    host follows is a reading. A URL that begins with an IP address has no user info, and that of a masked URL
-    ends at its first @.
+    It ends after an @, or at its beginning if there is no user info.
+
+    By RFC 3986 it ends at the first /, ? or #, but passwords are often written with these characters. Each
+    position before a valid host is a possible interpretation. A URL that begins with an IP address has no
+    user info, and in a masked URL it ends at the first @.
     """
     start = _host_start(url)
     if start is None:
@@ -195,9 +197,9 @@ def _is_address(host: str) -> bool:
 
 
 def _secret_start(url: str) -> int | None:
-    """Where the path, the query or the fragment begins in which a secret is named; None where none is.
+    """Start of the path, query or fragment that contains a secret; None without a secret.
 
-    Some recorders want user and password in the path: rtsp://host/user=admin_password=secret_channel=1.sdp
+    Some recorders expect user and password in the path: rtsp://host/user=admin_password=secret_channel=1.sdp
     """
     start = _host_start(url)
     if start is None:
@@ -217,7 +219,7 @@ def _secret_start(url: str) -> int | None:
 
 
 def _random_start(url: str) -> int | None:
-    """The same for what only looks generated, which is no reason to refuse it."""
+    """Start of a path that looks like a generated key; None if it does not. Only masked, never refused."""
     start = _host_start(url)
     if start is None:
         return None
@@ -244,7 +246,7 @@ def _names_secret(text: str) -> bool:
 
 
 def _host_start(url: str) -> int | None:
-    """Where user, password and host begin; None for a file."""
+    """The position where user info or host begin; None for a file."""
     found = _START.match(url) or _NO_SLASHES.match(url) or _NO_SCHEME.match(url)
     if found is None:
         return None

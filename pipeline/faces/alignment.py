@@ -13,9 +13,9 @@ TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""Where the five landmarks of an upright frontal face lie in an aligned picture, (5, 2), pixels. From ArcFace
-(Deng et al. 2019, arXiv 1801.07698); the same numbers are in insightface's `face_align` and in OpenCV's
-FaceRecognizerSF."""
+"""Positions of the five landmarks of an upright frontal face in an aligned picture, (5, 2), pixels. From
+ArcFace (Deng et al. 2019, arXiv 1801.07698); insightface's `face_align` and OpenCV's FaceRecognizerSF have
+the same numbers."""
 
 
 def plane_points(landmarks: NDArray[np.float32]) -> list[complex]:
@@ -30,11 +30,11 @@ _WANTED_MIDDLE = sum(_WANTED) / len(_WANTED)
 def similarity(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
     """The similarity transform from (5, 2) landmarks to the template, as a (2, 3) matrix.
 
-    Least squares, as in Umeyama 1991 (doi 10.1109/34.88573). In the plane rotation and scale are one complex
-    factor, so the solution is a linear regression. insightface's `estimate_norm` gives the same matrix
-    through a deprecated call.
+    Least squares, as in Umeyama 1991 (doi 10.1109/34.88573). In the plane, rotation and scale are one complex
+    factor, so the solution is a linear regression. insightface's `estimate_norm` returns the same matrix, but
+    uses a deprecated function.
     """
-    # Python numbers: for five points NumPy takes eight times as long.
+    # Plain Python: for five points NumPy takes eight times as long.
     points = plane_points(landmarks)
     middle = sum(points) / len(points)
     centred = [point - middle for point in points]
@@ -60,7 +60,8 @@ def is_whole(landmarks: NDArray[np.float32], width: int, height: int) -> bool:
 
 
 def align(picture: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Picture:
-    """Crops the face with these (5, 2) landmarks, 112 × 112; pixels outside the picture are black."""
+    """Crop and align the face with these (5, 2) landmarks, to 112 × 112. Pixels outside the picture are
+    black."""
     size = (ALIGNED_SIZE, ALIGNED_SIZE)
     return np.asarray(
         cv2.warpAffine(picture, similarity(landmarks), size, flags=cv2.INTER_LINEAR), dtype=np.uint8

@@ -1,4 +1,4 @@
-"""Gender, age and emotions of a face, by optional models."""
+"""Estimates gender, age and emotions of a face with optional models."""
 
 from pathlib import Path
 from typing import Literal, Protocol
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ModelError
 from pipeline.faces.alignment import ALIGNED_SIZE
-from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.onnx_graph import rewrite_model
 from pipeline.inference.runtime import InferenceSession, OnnxRuntime, Runtime, Tensor
 from pipeline.types import Emotions, FaceAttributes, Picture, Rectangle
 
@@ -26,18 +26,18 @@ class Attributes(Protocol):
 
 
 class GenderAge:
-    """insightface's `genderage` model (research licence), run by insightface's code. ModelError if the file
-    holds another model."""
+    """insightface's `genderage` model (research licence), run by insightface's code. Raises ModelError if the
+    file contains another model."""
 
     def __init__(self, path: Path, runtime: OnnxRuntime) -> None:
-        # Imported only where it is used: insightface loads slowly.
+        # Imported on use: insightface loads slowly.
         from insightface.model_zoo.attribute import Attribute
 
-        session = runtime.load(cleaned(path), str(path))
+        session = runtime.load(rewrite_model(path), str(path))
         outputs = list(session.output_shapes.values())
         if len(session.input_shape) != 4 or len(outputs) != 1 or outputs[0][-1] != 3:
             raise ModelError(
-                f"{path} is not a model of gender and age: input {session.input_shape}, outputs {outputs}"
+                f"{path} is not a model for gender and age: input {session.input_shape}, outputs {outputs}"
             )
         self._model = Attribute(model_file=str(path), session=session.native)
 
@@ -47,7 +47,7 @@ class GenderAge:
 
 
 class _InsightFace(dict[str, object]):
-    """The part of insightface's Face that its attribute model uses."""
+    """The part of insightface's class Face that its attribute model uses."""
 
     def __init__(self, bbox: NDArray[np.float32]) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Expression:
         side = (3, ALIGNED_SIZE, ALIGNED_SIZE)
         if session.input_shape[1:] != side or len(outputs) != 1 or outputs[0][-1] != len(_ZOO_ORDER):
             raise ModelError(
-                f"this is not a model of emotions: input {session.input_shape}, outputs {outputs}"
+                f"this is not a model for emotions: input {session.input_shape}, outputs {outputs}"
             )
         self._session = session
 
@@ -91,10 +91,10 @@ class ModelAttributes:
 
 
 def load_attributes(genderage: Path | None, emotions: Path | None, runtime: Runtime) -> Attributes | None:
-    """Loads the attribute models in these files; None if there are no files.
+    """Load the attribute models in these files; None if no file is given.
 
     Raises:
-        ModelError: a file holds another model, or the runtime cannot run it.
+        ModelError: a file contains another model, or the runtime cannot run it.
     """
     if genderage is None and emotions is None:
         return None
@@ -103,7 +103,9 @@ def load_attributes(genderage: Path | None, emotions: Path | None, runtime: Runt
         if not isinstance(runtime, OnnxRuntime):
             raise ModelError(f"insightface runs {genderage} in ONNX Runtime only, not in {runtime.name}")
         model = GenderAge(genderage, runtime)
-    expression = None if emotions is None else Expression(runtime.load(cleaned(emotions), str(emotions)))
+    expression = (
+        None if emotions is None else Expression(runtime.load(rewrite_model(emotions), str(emotions)))
+    )
     return ModelAttributes(model, expression)
 
 

@@ -1,4 +1,4 @@
-"""Judges from the faces seen in a camera's view whether it suits recognition."""
+"""Judges from the detected faces whether a camera's view is suitable for recognition, and gives advice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from statistics import median
 from pipeline.types import ExtractionFace, Quality
 
 GOOD_WIDTH_PX = 60
-"""From this width on, the size of a face takes little from its quality score."""
+"""Faces of this width and more lose little of their quality score for their size."""
 _DEFECT = -0.7
-"""Median deduction of a part of the quality score from which the view is at fault."""
+"""Median deduction for a part of the quality score from which the view counts as defective."""
 _ADVICE = {
     "exposure": "faces are too dark or burnt out: add light in front of them, avoid windows behind them, or "
     "switch on backlight compensation (WDR)",
@@ -25,22 +25,22 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class CameraView:
-    """Whether a camera's view suits recognition."""
+    """Whether a camera's view is suitable for recognition."""
 
     faces: int
-    """Number of face observations."""
+    """Number of detections."""
     widths_px: tuple[int, int, int] | None
     """Smallest, median and largest width; None without faces."""
     median_quality: float | None
     suits: bool
     advice: tuple[str, ...]
-    """What to change, or how to find out."""
+    """What to change in the camera's position or settings."""
 
 
 def judge_view(
     faces: Sequence[tuple[ExtractionFace, Quality]], min_face_px: int, min_score: float
 ) -> CameraView:
-    """Judge all faces of some seconds; `min_face_px` and `min_score`: limits of what the camera posts."""
+    """Judge the faces detected within some seconds. `min_face_px`, `min_score`: the camera's settings."""
     if not faces:
         nothing = "no face was seen: have someone walk through the view, and probe longer (--seconds)"
         return CameraView(0, None, None, suits=False, advice=(nothing,))

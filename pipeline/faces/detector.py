@@ -23,12 +23,12 @@ class Detector(Protocol):
     """Detects faces. Thread-safe."""
 
     def detect(self, picture: Picture) -> list[Detection]:
-        """The faces in a BGR picture, in its own pixels, the highest score first."""
+        """Detect the faces in a BGR picture; in pixels of the picture, the highest score first."""
         ...
 
 
 class YuNetDetector:
-    """YuNet with non-maximum suppression at the IoU `max_overlap`, whose default is OpenCV's."""
+    """YuNet with non-maximum suppression. `max_overlap`: maximum IoU of two faces; default: OpenCV's."""
 
     def __init__(self, session: InferenceSession, min_score: float = 0.5, max_overlap: float = 0.3) -> None:
         wanted = {f"{head}_{stride}" for head in _HEADS for stride in _STRIDES}
@@ -41,7 +41,7 @@ class YuNetDetector:
 
     def detect(self, picture: Picture) -> list[Detection]:
         height, width = picture.shape[:2]
-        # Padded to the coarsest stride to the right and below, as OpenCV does.
+        # Padded on the right and at the bottom to a multiple of the coarsest stride, as in OpenCV.
         padded = cv2.copyMakeBorder(picture, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=0)
         blob = np.ascontiguousarray(padded.transpose(2, 0, 1)[np.newaxis], dtype=np.float32)
         boxes, scores, landmarks = self._decode(self._session.run(blob), padded.shape[1] // 8)
@@ -54,17 +54,17 @@ class YuNetDetector:
         """Boxes (n, 4) as left, top, width, height; scores (n,); landmarks (n, 5, 2)."""
         boxes, scores, landmarks = [], [], []
         for stride in _STRIDES:
-            certainty, objectness, box, points = (outputs[f"{head}_{stride}"][0] for head in _HEADS)
-            score = np.sqrt(np.clip(certainty[:, 0], 0, 1) * np.clip(objectness[:, 0], 0, 1))
-            sure = np.flatnonzero(score >= self._min_score)
-            if not len(sure):
+            class_score, objectness, box, points = (outputs[f"{head}_{stride}"][0] for head in _HEADS)
+            score = np.sqrt(np.clip(class_score[:, 0], 0, 1) * np.clip(objectness[:, 0], 0, 1))
+            kept = np.flatnonzero(score >= self._min_score)
+            if not len(kept):
                 continue
-            cells = _cells(sure, finest_columns * 8 // stride)
-            centres = (cells + box[sure, :2]) * stride
-            sizes = np.exp(box[sure, 2:]) * stride
+            cells = _cells(kept, finest_columns * 8 // stride)
+            centres = (cells + box[kept, :2]) * stride
+            sizes = np.exp(box[kept, 2:]) * stride
             boxes.append(np.concatenate([centres - sizes / 2, sizes], axis=1))
-            scores.append(score[sure])
-            landmarks.append((points[sure].reshape(-1, 5, 2) + cells[:, np.newaxis]) * stride)
+            scores.append(score[kept])
+            landmarks.append((points[kept].reshape(-1, 5, 2) + cells[:, np.newaxis]) * stride)
         if not boxes:
             return np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
         return np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks)

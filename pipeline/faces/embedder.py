@@ -21,7 +21,7 @@ class Embedder(Protocol):
         ...
 
     def embed(self, faces: Sequence[Picture]) -> Tensor:
-        """(n, size) float32, each row L2-normalised, of n aligned faces of 112 × 112 in BGR."""
+        """Embed n aligned faces, 112 × 112 BGR; returns (n, size) float32 with L2-normalised rows."""
         ...
 
 
@@ -47,7 +47,7 @@ class SFaceEmbedder:
     def embed(self, faces: Sequence[Picture]) -> Tensor:
         if not faces:
             return np.empty((0, self._size), np.float32)
-        # One by one: a batch is no faster per face, and each face of it keeps 20 MB.
+        # One by one: a batch is no faster per face, and allocates 20 MB for each face.
         return normalised(np.concatenate([self._run(face) for face in faces]))
 
     def _run(self, face: Picture) -> Tensor:

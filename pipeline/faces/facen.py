@@ -1,9 +1,8 @@
-"""Facens (face embeddings) as text and numbers, and their similarity.
+"""Encodes and decodes facens (face embeddings), and computes their similarity.
 
-Confidence is (1 + cosine) / 2: 0 for opposite vectors, 0.5 for unrelated ones, 1 for
-equal ones, monotone in the cosine, and the same formula for every model pack. What a
-confidence means (its false accept rate) differs from pack to pack and stands with the
-pack's thresholds in `pipeline.models.pack_files`.
+Confidence is (1 + cosine) / 2: 0 for opposite vectors, 0.5 for unrelated ones, 1 for equal ones. The formula
+is the same for every model pack, but the false accept rate at a confidence differs: see the thresholds of the
+packs in `pipeline.models.packs`.
 """
 
 import base64
@@ -36,14 +35,14 @@ def cosine(confidence: float) -> float:
 
 
 def normalise(vector: NDArray[np.float32]) -> Facen:
-    """The vector scaled to length 1. FacenError if it is not one-dimensional, not finite, or zero."""
+    """Scale the vector to length 1. Raises FacenError if it is not one-dimensional, not finite, or zero."""
     flat = np.asarray(vector, dtype=np.float32)
     if flat.ndim != 1:
         raise FacenError(f"a facen has one dimension, not {flat.ndim}")
-    # np.linalg.norm releases the GIL and waits milliseconds to get it back from a busy thread.
+    # np.linalg.norm releases the GIL, and may wait milliseconds to reacquire it from a busy thread.
     length = math.sqrt(np.einsum("i,i", flat, flat))
     if not np.isfinite(length) or length == 0:
-        raise FacenError("a facen has finite numbers that are not all zero")
+        raise FacenError("a facen needs finite numbers that are not all zero")
     return np.asarray(flat / np.float32(length), dtype=np.float32)
 
 
@@ -53,13 +52,13 @@ def encode(facen: Facen) -> str:
 
 
 def decode(text: str, size: int | None = None) -> Facen:
-    """The inverse of `encode`, L2-normalised. FacenError names what is wrong with the text."""
+    """The inverse of `encode`, L2-normalised. `size`: expected number of dimensions. Raises FacenError."""
     if not isinstance(text, str):
         raise FacenError(f"a facen is base64 text, not {type(text).__name__}")
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise FacenError("a facen is base64 of float32 numbers; this text is no base64") from error
+        raise FacenError("a facen is base64 of float32 numbers; this text is not base64") from error
     if not raw or len(raw) % 4:
         raise FacenError(f"a facen is base64 of float32 numbers; this one has {len(raw)} bytes")
     vector = np.frombuffer(raw, dtype="<f4").astype(np.float32)

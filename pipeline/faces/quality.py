@@ -3,33 +3,39 @@
 The score is 0 for an upright, frontal, sharp, well-lit, large face; each defect deducts from it:
 
     part        deduction                       measure
-    detector    5 · max(0, 0.9 − s)             s: the detector's score, in the closer look if it is higher
+    detector    5 · max(0, 0.9 − s)             s: the higher of the detector's scores in the frame and after
+                                                refinement (`pipeline.faces.refine`)
     yaw         (yaw / 30°)²                    turned to the side
     pitch       (pitch / 25°)²                  looking up or down
     roll        (roll / 40°)²                   tilted; lying is −5, upside down −20
-    size        log₂(1 + e² / 4)                e: how much the face is enlarged to 112 × 112,
-                                                where its eyes lie 35 px apart
+    size        log₂(1 + e² / 4)                e: factor by which the face is enlarged to 112 × 112 px,
+                                                where its eyes are 35 px apart
     sharpness   0.4 · log₂(1 + 0.1 / r)         r = (e − n) / v + n / (m / 5)²; e: variance of the Laplacian;
-                                                n: 20 / 12, what rounding brings to it; v: variance of the
-                                                brightness; m: mean brightness
+                                                n: 20 / 12, the contribution of rounding to e; v: variance of
+                                                the brightness; m: mean brightness
     exposure    log₂(1 + (18 / b)² + (14 / b)⁶) b: median brightness of the face, without hair and
                 + 5.5 · c                       background, 0 to 255;
                                                 c: share of the face that is burnt out (235 and brighter)
     outside     10 · f                          f: share of the face, from the hair to the chin, that is
-                                                outside the picture; where it is, its landmarks say
+                                                outside the picture according to its landmarks
     recognis-   3 · (2 − z), 0 to 3             z: log-odds that this is a recognisable face, see
     ability                                     `pipeline.faces.recognisability`; 0 where not measured
 
-The choice of measures follows ISO/IEC 29794-5 (face image quality). The angles come from the five
-landmarks: the nose tip stands out from the plane of eyes and mouth by about half the distance between eyes
-and mouth, so that its shift against their middle is half the angle's sine; 0.55 is where it stands between
-eyes and mouth in frontal photographs. The variance of the Laplacian as a measure of focus is Pech-Pacheco
-et al. 2000 (doi 10.1109/ICPR.2000.903548); dividing by the variance makes it blind to the contrast of the
-light. What rounding brings is left out, since a strongly blurred face has little else; as much as it would be
-in a face of usual contrast counts as seen, since in the dark it hides the edges of sharp faces. The weights
-were set on photographs so that good frontal ones stay above −1, and lying ones fall below −5. Exposure takes
-3 where one of ten photos of 16 people, darkened or brightened with the noise of a sensor, fell below a cosine
-of 0.4 to another photo of that person: at a brightness of 11, and at 0.55 burnt out.
+The choice of measures follows ISO/IEC 29794-5 (face image quality).
+
+Angles are estimated from the five landmarks. The nose tip stands out from the plane of eyes and mouth by
+about half the distance between eyes and mouth, so its displacement from their middle is half the sine of the
+angle. In frontal photographs the nose tip lies at 0.55 of the way from the eyes to the mouth.
+
+Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000, doi 10.1109/ICPR.2000.903548), divided
+by the variance of the brightness, so that it does not depend on the contrast of the light. The contribution
+of rounding is subtracted, because in a strongly blurred face it would dominate. A fixed contribution for a
+face of usual contrast is added, because in dark pictures rounding hides the edges of sharp faces.
+
+The weights were chosen on photographs so that good frontal ones score above −1, and lying ones below −5. The
+deduction for exposure is 3 at a brightness of 11, and at 0.55 burnt out: there, one in ten photos of 16
+people, darkened or brightened with simulated sensor noise, fell below a cosine of 0.4 to another photo of the
+same person.
 """
 
 import cmath
@@ -44,7 +50,7 @@ from pipeline.faces.alignment import ALIGNED_SIZE, align, plane_points, similari
 from pipeline.types import Detection, Quality, Rectangle
 
 PARTS = ("detector", "yaw", "pitch", "roll", "size", "sharpness", "exposure", "outside", "recognisability")
-"""The parts whose sum is the score; the other entries of `Quality.parts` are the measures behind them."""
+"""The parts whose sum is the score; the other entries of `Quality.parts` are the measurements."""
 
 _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 """The centre of an aligned face, without hair and background."""
@@ -52,7 +58,7 @@ _CORE = slice(ALIGNED_SIZE // 7, -(ALIGNED_SIZE // 7))
 _SKIN = np.asarray(
     cv2.ellipse(np.zeros((80, 80), np.uint8), (40, 56), (26, 34), 0, 0, 360, 1, cv2.FILLED), dtype=np.bool_
 )
-"""The part of `_CORE` from the brows to the chin, without the background beside the cheeks."""
+"""Mask of `_CORE`: the face from the brows to the chin, without the background beside the cheeks."""
 
 _FACE = Rectangle(16, 12, 96, 120)
 """The face in the aligned picture; the chin lies below its edge."""
@@ -63,19 +69,18 @@ _FACE_GRID = np.add.outer(
 _FACE_CORNERS = [complex(x, y) for x in (_FACE.left, _FACE.right) for y in (_FACE.top, _FACE.bottom)]
 
 _BURNT_OUT = 235
-"""White in the brightness of most video, which runs from 16 to 235 (ITU-R BT.709); in the stills and cameras
-that use the whole range it is nearly white."""
+"""White in most video, where brightness ranges from 16 to 235 (ITU-R BT.709). In pictures that use the full
+range, nearly white."""
 
 _ROUNDING = (4**2 + 4 * 1**2) / 12
-"""What the variance of rounding to whole numbers, 1/12, becomes behind the Laplacian's weights (4 and four
-times 1)."""
+"""Variance of rounding to whole numbers, 1/12, after the Laplacian with its weights 4, 1, 1, 1 and 1."""
 
 _CONTRAST = 0.2
-"""Typical standard deviation of a soft face's brightness over its mean."""
+"""Typical ratio of standard deviation to mean of the brightness of a blurred face."""
 
 _NOSE_DEPTH = 0.5
 _NOSE_HEIGHT = 0.55
-_STEEPEST = 89.0
+_MAX_DEGREES = 89.0
 
 
 class Pose(NamedTuple):
@@ -98,7 +103,7 @@ def pose(landmarks: NDArray[np.float32]) -> Pose:
     eyes, mouth = (right_eye + left_eye) / 2 * upright, (right_mouth + left_mouth) / 2 * upright
     height = mouth.imag - eyes.imag
     if height <= 0:  # degenerate landmarks
-        return Pose(_STEEPEST, _STEEPEST, math.degrees(roll))
+        return Pose(_MAX_DEGREES, _MAX_DEGREES, math.degrees(roll))
     nose *= upright
     aside = (nose.real - (eyes.real + mouth.real) / 2) / height
     along = (nose.imag - eyes.imag) / height
@@ -107,8 +112,9 @@ def pose(landmarks: NDArray[np.float32]) -> Pose:
     return Pose(yaw, pitch, math.degrees(roll))
 
 
-def bound(detection: Detection, width: int, height: int) -> Quality:
-    """An upper bound of the quality by the parts that need no pixels, for a picture of this size."""
+def upper_bound(detection: Detection, width: int, height: int) -> Quality:
+    """An upper bound of the quality: only the parts that need no pixels. `width`, `height`: of the
+    picture."""
     head = pose(detection.landmarks)
     aligning = similarity(detection.landmarks)
     scale = math.hypot(*aligning[:, 0].tolist())
@@ -154,7 +160,7 @@ def assess(luma: NDArray[np.uint8], detection: Detection, log_odds: float | None
     if log_odds is not None:
         measures["recognisability_log_odds"] = log_odds
     seen = _quality(penalties, measures)
-    geometry = bound(detection, luma.shape[1], luma.shape[0])
+    geometry = upper_bound(detection, luma.shape[1], luma.shape[0])
     return Quality(geometry.score + seen.score, {**geometry.parts, **seen.parts})
 
 
@@ -171,7 +177,7 @@ def _spread(values: cv2.typing.MatLike) -> tuple[float, float]:
 
 
 def _outside(aligning: NDArray[np.float32], width: int, height: int) -> float:
-    """The share of the face outside the picture, by its landmarks: the detector squeezes boxes into the
+    """The share of the face outside the picture according to its landmarks; the detector clips boxes to the
     picture."""
     turn, shift = (complex(x, y) for x, y in (aligning[:, 0], aligning[:, 2]))
     corners = ((corner - shift) / turn for corner in _FACE_CORNERS)

@@ -1,11 +1,10 @@
-"""Rewrites ONNX graphs in memory before they are loaded; the files stay as they are.
+"""Rewrites ONNX graphs in memory before they are loaded; the files are not changed.
 
-Weights that exporters list among the inputs become constants, so that the runtime folds and fuses them. Fixed
-input sizes (640 × 640) become free where the graph does not depend on them. Neither changes a computed
-number.
+Weights that exporters list among the inputs become constants, so that the runtime can fold and fuse them.
+Fixed input sizes (640 × 640) become variable if the graph does not depend on them. The results stay the same.
 
-A PReLU becomes operations that ONNX Runtime vectorises: its own PReLU took half of SFace's time. The result
-differs in the last digit at most.
+PReLU is replaced by operations that ONNX Runtime vectorises; its own PReLU took half of SFace's time. Results
+differ by a rounding error at most.
 """
 
 from collections.abc import Iterable, Iterator, MutableSequence
@@ -18,18 +17,21 @@ from onnx import helper, numpy_helper
 from pipeline.errors import ModelError
 
 
-def cleaned(path: Path, *, free_size: bool = False) -> bytes:
-    """The serialised model in `path`, with weights as constants.
+def rewrite_model(path: Path, *, free_size: bool = False) -> bytes:
+    """Load and rewrite the model in `path`; returns it serialised.
 
-    `free_size` makes height and width of the inputs and the number of output cells variable; only for graphs
-    in which no operation depends on these sizes. ModelError if the file is not an ONNX model.
+    `free_size`: make height and width of the inputs and the number of output cells variable; only for graphs
+    in which no operation depends on these sizes.
+
+    Raises:
+        ModelError: the file is not an ONNX model.
     """
     try:
         model = onnx.load(path)
     except OSError as error:
         raise ModelError(f"the model file {path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
-        # protobuf has an error type of its own in each of its implementations.
+        # Each implementation of protobuf raises another type.
         raise ModelError(f"{path} is not an ONNX model ({type(error).__name__}); fetch it again") from error
     graph = model.graph
     weights = {weight.name for weight in graph.initializer}
@@ -43,7 +45,7 @@ def cleaned(path: Path, *, free_size: bool = False) -> bytes:
             _free(value, {2: "height", 3: "width"})
         for value in graph.output:
             _free(value, {1: f"{value.name}_cells"})
-        # Intermediate shapes were computed for the old input size.
+        # The stored intermediate shapes are those of the old input size.
         del graph.value_info[:]
     nodes = list(_without_prelu(graph.node, graph.initializer))
     del graph.node[:]

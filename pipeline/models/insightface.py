@@ -1,6 +1,6 @@
 """Adapts insightface's model packs, by name or as a directory, to the detector and embedder protocols.
 
-insightface itself selects, loads and runs the models (`FaceAnalysis`). It is imported on use, because it
+insightface selects, loads and runs the models itself (`FaceAnalysis`). It is imported on use, because it
 loads slowly.
 """
 
@@ -34,7 +34,7 @@ def model_folder(name: str, models_dir: Path) -> Path:
 
 
 def fetch_named(name: str, models_dir: Path) -> None:
-    """Downloads a pack through insightface. ModelError if that fails."""
+    """Download a pack through insightface. Raises ModelError if that fails."""
     from insightface.utils.storage import download
 
     target = models_dir / "insightface" / "models" / name
@@ -54,7 +54,7 @@ def fetch_named(name: str, models_dir: Path) -> None:
 
 
 def facen_size_of(directory: Path) -> int:
-    """The facen size of the recognition model in a directory. ModelError if there is none.
+    """The facen size of the recognition model in a directory. Raises ModelError if there is no such model.
 
     As in insightface, a recognition model has one input of 112 × 112 pixels and one output vector.
     """
@@ -73,8 +73,8 @@ def facen_size_of(directory: Path) -> int:
 def load_insightface(
     directory: Path, runtime: OnnxRuntime
 ) -> "tuple[InsightFaceDetector, InsightFaceDetector | None, InsightFaceEmbedder, Attributes | None]":
-    """Loads the detector, the detector for small cut-outs if its input size is free, the embedder, and the
-    attributes if the pack has a model for them. ModelError if the pack is incomplete."""
+    """Load the detector, the detector for small cut-outs (if its input size is variable), the embedder, and
+    the attributes (if the pack has a model for them). Raises ModelError if the pack is incomplete."""
     from insightface.app import FaceAnalysis
 
     if not any(directory.glob("*.onnx")):
@@ -103,7 +103,7 @@ def load_insightface(
 
 
 class InsightFaceDetector:
-    """A detector of insightface. `input_size` is (width, height); None for its own default."""
+    """A detector of insightface. `input_size`: (width, height); None for insightface's default."""
 
     # insightface has no type hints.
     def __init__(self, model: Any, input_size: tuple[int, int] | None) -> None:  # noqa: ANN401
@@ -113,7 +113,7 @@ class InsightFaceDetector:
     def detect(self, picture: Picture) -> list[Detection]:
         boxes, landmarks = self._model.detect(picture, input_size=self._input_size)
         if landmarks is None:
-            raise ModelError("this detector of insightface gives no landmarks; faces cannot be aligned")
+            raise ModelError("this detector of insightface returns no landmarks; faces cannot be aligned")
         faces = [
             Detection(Rectangle(*(float(v) for v in box[:4])), float(box[4]), np.asarray(points, np.float32))
             for box, points in zip(boxes, landmarks, strict=True)

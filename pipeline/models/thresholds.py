@@ -1,4 +1,4 @@
-"""Confidence thresholds of a model pack, and the error rates that they were measured to have."""
+"""Confidence thresholds of a model pack, and their measured error rates."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from itertools import pairwise
 from types import MappingProxyType
 
 MIN_PERSONS = 40
-"""Persons that a gallery is taken to have at least. A smaller one grows, and the visitors of one site
-resemble each other more than those of a measurement."""
+"""Minimum number of persons for which a threshold is computed. Smaller galleries grow, and visitors of one
+site resemble each other more than the people of a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,9 @@ class Thresholds:
     def for_gallery(self, persons: int, fpir: float) -> float:
         """The threshold for a search among this number of persons.
 
-        A search for somebody who is not among them finds a person with the probability `fpir`, the false
-        positive identification rate of ISO/IEC 19795-1, if the comparisons are independent:
-        FPIR = 1 − (1 − FMR)^persons. It is never below `low`, nor below the threshold for MIN_PERSONS.
-
-        Without measured rates it is `medium`.
+        `fpir` is the false positive identification rate (ISO/IEC 19795-1): the probability that a search for
+        a stranger returns a person. With independent comparisons, FPIR = 1 − (1 − FMR)^persons. The result is
+        at least `low` and at least the threshold for MIN_PERSONS; without measured rates it is `medium`.
         """
         if not self.match_rates:
             return self.medium
@@ -61,10 +59,9 @@ class Thresholds:
         return min(1.0, max(self.low, self.at_false_match_rate(rate)))
 
     def at_false_match_rate(self, rate: float) -> float:
-        """The confidence with this false match rate, by linear interpolation of the rate's logarithm.
+        """The confidence with this false match rate, interpolated linearly in the rate's logarithm.
 
-        Beyond the measured confidences, where the logarithm falls faster than linearly, it continues with
-        the mean slope of all of them.
+        Beyond the measured range, extrapolates with the mean slope of the whole range.
         """
         known = [(-math.log10(one.false_match_rate), one.confidence) for one in self.match_rates]
         wanted = -math.log10(rate)

@@ -15,7 +15,7 @@ from pipeline.errors import PictureError
 from pipeline.pictures.decode_limits import check_structure, decoding_cost
 from pipeline.pictures.exif_limits import check_info
 from pipeline.pictures.memory_budget import MEMORY
-from pipeline.pictures.unsupported_formats import name_unread
+from pipeline.pictures.unsupported_formats import describe_unsupported
 from pipeline.types import Picture
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF", "GIF", "PPM")
@@ -25,7 +25,7 @@ EXPECTED = ", ".join(_FORMATS)
 
 _JPEG_QUALITY = 90
 _DEPTHS = (8, 10, 12, 14, 16)
-"""Usual numbers of bits of a sensor's values."""
+"""Usual bit depths of sensors."""
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes with one channel of more than 8 bits, which its conversion to RGB clips at 255."""
 _WHITE_IS_ZERO = 0
@@ -35,13 +35,13 @@ _STRIP_PIXELS = 1_000_000
 """Pixels converted to BGR per step."""
 
 _FLIPS: Mapping[object, int | None] = {2: 1, 3: -1, 4: 0, 5: None, 6: 1, 7: -1, 8: 0}
-"""EXIF's orientations that are not upright, and the flip that follows the transposition, as OpenCV has it:
+"""By EXIF orientation other than upright: the flip after the transposition, as a code of cv2.flip.
 https://www.cipa.jp/std/documents/e/DC-X008-Translation-2019-E.pdf, 4.6.4."""
 _TRANSPOSED = (5, 6, 7, 8)
 
 
 def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
-    """Reads a picture, upright by its EXIF orientation, and returns its bytes as well. Raises
+    """Read and decode a picture, rotated by its EXIF orientation; also returns its bytes. Raises
     PictureError."""
     if isinstance(source, bytes):
         return decode(source, max_pixels), source
@@ -58,7 +58,7 @@ def read(source: bytes | Path | str, max_pixels: int) -> tuple[Picture, bytes]:
 
 
 def decode(data: bytes, max_pixels: int) -> Picture:
-    """Decodes a picture after checking its structure and size. Raises PictureError."""
+    """Decode a picture after checking its structure and size. Raises PictureError."""
     if not data:
         raise PictureError("a picture was expected, but there are no bytes")
     try:
@@ -66,14 +66,14 @@ def decode(data: bytes, max_pixels: int) -> Picture:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             check_size(image.width, image.height, max_pixels)
             cost = decoding_cost(image, data)
-            return MEMORY.decoded(cost, lambda: _upright(*_decoded(image, data)))
+            return MEMORY.run(cost, lambda: _make_upright(*_decode_pixels(image, data)))
     except UnidentifiedImageError as error:
-        known = name_unread(data)
+        known = describe_unsupported(data)
         raise PictureError(
-            f"this is {known}" if known else f"{len(data)} bytes that are no picture; expected {EXPECTED}"
+            f"this is {known}" if known else f"these {len(data)} bytes are not a picture; expected {EXPECTED}"
         ) from error
     except Image.DecompressionBombError as error:
-        # Pillow's own limit, 179 million pixels, holds whatever the caller's is.
+        # Pillow's own limit, 179 million pixels, applies in addition to max_pixels.
         raise PictureError(f"the picture is larger than the limit of {max_pixels} pixels") from error
     except PictureError:
         raise
@@ -97,17 +97,17 @@ def exif_orientation(data: bytes) -> int:
     return tag if isinstance(tag, int) and tag in _FLIPS else 1
 
 
-def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
-    """The pixels, BGR, as they lie in the file, and the orientation tag.
+def _decode_pixels(image: Image.Image, data: bytes) -> tuple[Picture, object]:
+    """The pixels in BGR without rotation, and the orientation tag.
 
-    Takes little memory beside the decoder's own.
+    Needs little memory in addition to the decoder's.
     """
     if image.format == "WEBP" and getattr(image, "n_frames", 1) == 1:
-        # Pillow takes even a single frame for an animation, which needs three times as much.
+        # Pillow treats even a single frame as an animation, which takes three times as much memory.
         orientation = _orientation(image)
         image.close()
-        how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if decoded is None:
             raise PictureError("the picture is damaged or cut short (WEBP)")
         return np.asarray(decoded, np.uint8), orientation
@@ -115,7 +115,7 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
     orientation = _orientation(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     if image.mode in _DEEP_MODES:
-        _scale(image, pixels)
+        _scale_to_8_bits(image, pixels)
     else:
         for top, strip in _strips(image):
             rgb = np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
@@ -125,14 +125,14 @@ def _decoded(image: Image.Image, data: bytes) -> tuple[Picture, object]:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Parts of the whole width, each with its first row."""
+    """Split an image into strips of full width; yields the first row and the strip."""
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _scale(image: Image.Image, pixels: Picture) -> None:
-    """Write a grey picture of 16 or 32 bits or of floating-point numbers into `pixels`, scaled to 8 bits."""
+def _scale_to_8_bits(image: Image.Image, pixels: Picture) -> None:
+    """Write a grey picture with 16 or 32 bits, or floating-point values, into `pixels`, scaled to 8 bits."""
     ends = [_extremes(_values(strip)) for _, strip in _strips(image)]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     black, white = _value_range(low, high, whole=image.mode != "F")
@@ -156,7 +156,8 @@ def _extremes(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _value_range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
-    """The values of black and white: those of the smallest usual depth that holds all, else the extremes."""
+    """The values of black and white: the range of the smallest usual bit depth that fits, else the
+    extremes."""
     depths = (*(() if whole else (1.0,)), *(2.0**bits - 1 for bits in _DEPTHS))
     white = next((depth for depth in depths if high <= depth), None)
     if low >= 0 and white is not None:
@@ -169,8 +170,8 @@ def _orientation(image: Image.Image) -> object:
     return image.getexif().get(ExifTags.Base.Orientation)
 
 
-def _upright(pixels: Picture, orientation: object) -> Picture:
-    """The picture rotated by its orientation tag."""
+def _make_upright(pixels: Picture, orientation: object) -> Picture:
+    """Rotate the picture by its orientation tag."""
     if orientation not in _FLIPS:
         return pixels
     transposed = cv2.transpose(pixels) if orientation in _TRANSPOSED else pixels
@@ -184,11 +185,11 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise PictureError(f"the picture has {width} × {height} pixels; it needs at least 1 × 1")
     if width * height > max_pixels:
-        raise PictureError(f"the picture has {width} × {height} pixels; the limit is {max_pixels} altogether")
+        raise PictureError(f"the picture has {width} × {height} pixels; the limit is {max_pixels} in total")
 
 
 def check_array(array: object, max_pixels: int) -> Picture:
-    """Validates a picture array; grey arrays become BGR."""
+    """Validate a picture array; a grey array is converted to BGR."""
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8:
         kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise PictureError(f"a picture is bytes, a path, or a uint8 array, not {kind}")
@@ -199,14 +200,14 @@ def check_array(array: object, max_pixels: int) -> Picture:
 
 
 def jpeg(picture: Picture, quality: int = _JPEG_QUALITY) -> bytes:
-    return _encoded(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return _encode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def png(picture: Picture) -> bytes:
-    return _encoded(".png", picture, [])
+    return _encode(".png", picture, [])
 
 
-def _encoded(suffix: str, picture: Picture, options: list[int]) -> bytes:
+def _encode(suffix: str, picture: Picture, options: list[int]) -> bytes:
     done, data = cv2.imencode(suffix, picture, options)
     if not done:
         raise PictureError(f"OpenCV cannot write a picture of the shape {picture.shape} as {suffix}")

@@ -1,7 +1,7 @@
-"""What a picture file costs to decode, read from its structure before anything is decoded.
+"""Estimates the cost of decoding a picture file from its structure, and refuses files that cost too much.
 
-A few kilobytes can ask for gigabytes of memory or minutes of work, and a decoder that runs cannot be ended.
-So files whose parts are more, or larger, than those of real pictures are refused first.
+A file of a few kilobytes can take gigabytes of memory or minutes to decode, and a running decoder cannot be
+interrupted. So files with more or larger parts than real pictures have are refused before decoding.
 """
 
 import re
@@ -16,22 +16,24 @@ from pipeline.pictures.exif_limits import HEADER, check_exif
 MAX_COST_BYTES = 1024 * 1024 * 1024
 """Maximum memory for decoding one picture."""
 MAX_SIDE = 65_535
-"""As in JPEG; a picture of millions of rows takes ten times as long as others of its pixels."""
+"""Maximum width and height, as in JPEG. A picture with millions of rows takes ten times as long as others
+with the same number of pixels."""
 MAX_SCANS = 100
 MAX_SCANNED_PIXELS = 1_000_000_000
-"""Of a JPEG: each scan goes through all pixels once more."""
+"""Maximum number of pixels times scans of a JPEG: each scan processes all pixels."""
 MAX_PARTS = 1000
-"""Segments, chunks and blocks, each of which Pillow reads by itself, that are no pixels."""
+"""Maximum number of segments, chunks or blocks without pixels, each of which Pillow reads separately."""
 MAX_PNG_CHUNKS = 65_536
 MAX_TIFF_VALUES = 65_536
-"""Of one field, such as the places of the strips."""
+"""Maximum number of values of one field, such as the offsets of the strips."""
 MAX_TILE_PIXELS = 4_194_304
 MAX_INTERPRETED_BYTES = 1024 * 1024
-"""Of formats that Pillow decodes in Python: a megabyte takes half a second."""
+"""Maximum file size of formats that Pillow decodes in Python: a megabyte takes half a second."""
 INTERPRETED = ("ppm", "ppm_plain", "bmp_rle")
+"""Pillow's names of the decoders written in Python."""
 
 OUTPUT = 3
-"""Bytes of a pixel of the result; those below are what the decoders need besides."""
+"""Bytes per pixel of the decoded picture."""
 _BYTES_PER_PIXEL: Mapping[str, int] = {
     "JPEG": 4,
     "MPO": 4,
@@ -42,14 +44,15 @@ _BYTES_PER_PIXEL: Mapping[str, int] = {
     "AVIF": 12,
     "TIFF": 12,
 }
+"""Memory of the decoders, in addition to the decoded picture."""
 WEBP = 5
-"""One frame, decoded straight into the result."""
+"""The same for a single frame, which is decoded directly into the result."""
 WEBP_ANIMATION = 20
 JPEG_COEFFICIENT = 2
-"""Bytes of each pixel and colour, kept until the last scan where there are several."""
+"""Additional bytes per pixel and colour of a JPEG with several scans, kept until the last scan."""
 
 _JPEG_MARKER = re.compile(rb"\xff++([^\x00\xff\xd0-\xd7])")
-"""Entropy-coded data has a 0 or a restart marker behind each FF (ITU-T T.81, B.1.1.2 and B.1.1.5)."""
+"""In entropy-coded data, each FF is followed by 0 or a restart marker (ITU-T T.81, B.1.1.2 and B.1.1.5)."""
 _WINDOW = 65_536
 _JPEG_FIRST_SEGMENT, _JPEG_SCAN, _JPEG_APP1, _JPEG_END = 0xC0, 0xDA, 0xE1, b"\xd9"
 _PNM = re.compile(rb"P(?:[1-6f]|0CMYK|y(?:P|RGBA|CMYK))[\s#]")
@@ -58,11 +61,11 @@ _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _TIFF_TILE = (322, 323)
 _TIFF_COMPRESSION = 259
 _TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 8, 32773, 32946})
-"""None, CCITT, LZW, Deflate and PackBits. Each strip of JPEG would bring scans of its own."""
+"""None, CCITT, LZW, Deflate and PackBits. Not JPEG, because each strip would have its own scans."""
 
 
 def check_structure(data: bytes) -> None:
-    """Raises PictureError where the file has more parts than a picture needs, or a damaged structure."""
+    """Raise PictureError if the file has more parts than a picture needs, or a damaged structure."""
     for start, check in _CHECKS.items():
         if data.startswith(start):
             try:
@@ -74,7 +77,7 @@ def check_structure(data: bytes) -> None:
 
 
 def decoding_cost(image: Image.Image, data: bytes) -> int:
-    """Bytes of memory that decoding takes at most, the result included. PictureError above the limit."""
+    """Maximum memory for decoding in bytes, including the result. Raises PictureError above the limit."""
     if max(image.size) > MAX_SIDE:
         raise PictureError(
             f"the picture has {image.width} × {image.height} pixels; the limit is {MAX_SIDE} a side"
@@ -112,10 +115,13 @@ def _too_many(what: str, most: int) -> PictureError:
 
 
 def jpeg_scans(data: bytes) -> int:
-    """The number of scans of a JPEG up to its end marker; a video behind it (motion photos) is not decoded.
+    """The number of scans of a JPEG up to its end marker; the video after it in motion photos is not decoded.
 
-    The walk follows libjpeg: it skips segments by their length, and markers in entropy-coded data that have
-    no meaning there byte by byte. PictureError where there is no scan, or too many of anything.
+    Parses as libjpeg does: skips segments by their length, and meaningless markers in entropy-coded data byte
+    by byte.
+
+    Raises:
+        PictureError: the file has no scan, or too many scans or segments.
     """
     scans = 0
     for number, (marker, _) in enumerate(_jpeg_segments(data)):
@@ -156,7 +162,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _next_marker(data: bytes, place: int, end: int) -> re.Match[bytes] | None:
-    """The next JPEG marker before `end`; searched in windows, as a search holds the interpreter's lock."""
+    """The next JPEG marker before `end`. Searched in windows, because a search holds the GIL."""
     while True:
         window_end = min(place + _WINDOW, end, len(data))
         found = _JPEG_MARKER.search(data, place, window_end)
@@ -200,7 +206,7 @@ def _check_tiff(data: bytes) -> None:
     order = "<" if data.startswith(b"II") else ">"
     version, place = struct.unpack_from(f"{order}HI", data, 2)
     if version != 42:
-        raise PictureError("a BigTIFF is not read; send TIFF, JPEG or PNG instead")
+        raise PictureError("BigTIFF is not supported; send TIFF, JPEG or PNG instead")
     (fields,) = struct.unpack_from(f"{order}H", data, place)
     if fields > MAX_PARTS:
         raise _too_many("fields", MAX_PARTS)
@@ -215,7 +221,7 @@ def _check_tiff(data: bytes) -> None:
         if tag in _TIFF_TILE:
             tile *= value
         if tag == _TIFF_COMPRESSION and value not in _TIFF_COMPRESSIONS:
-            raise PictureError(f"a TIFF of compression {value} is not read; send JPEG or PNG instead")
+            raise PictureError(f"TIFF with compression {value} is not supported; send JPEG or PNG instead")
     if tile > MAX_TILE_PIXELS:
         raise PictureError(f"the picture has tiles of {tile} pixels; the limit is {MAX_TILE_PIXELS}")
 

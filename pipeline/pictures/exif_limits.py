@@ -1,4 +1,4 @@
-"""Limits the EXIF data of a picture, which Pillow reads field by field, with a warning for each bad one."""
+"""Limits the number of EXIF fields: Pillow reads each one, and emits a warning for each invalid one."""
 
 import struct
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.errors import PictureError
 
 MAX_FIELDS = 1000
-"""Cameras write less than a hundred."""
+"""Cameras write fewer than a hundred."""
 HEADER = b"Exif\0\0"
 _RAW_PROFILE = "Raw profile type exif"
 """EXIF in a PNG as ImageMagick writes it: three lines of header, then hexadecimal digits."""
@@ -15,7 +15,7 @@ _RAW_HEADER_LINES = 3
 
 
 def check_exif(block: bytes) -> None:
-    """Raises PictureError where the EXIF data has too many fields."""
+    """Raise PictureError if the EXIF data has too many fields."""
     block = block.removeprefix(HEADER).removeprefix(HEADER)
     order = ">" if block.startswith(b"MM") else "<"
     try:
@@ -28,7 +28,7 @@ def check_exif(block: bytes) -> None:
 
 
 def check_info(info: Mapping[Any, Any]) -> None:
-    """As `check_exif`, for what Pillow has found in a file."""
+    """As `check_exif`, for the metadata that Pillow has read from a file."""
     if isinstance(block := info.get("exif"), bytes):
         check_exif(block)
     elif isinstance(profile := info.get(_RAW_PROFILE), str):

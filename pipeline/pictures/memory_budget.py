@@ -1,4 +1,4 @@
-"""Memory budget of the process for decoded pictures; large pictures wait for each other."""
+"""Memory budget of the process for decoded pictures; a large picture waits until enough memory is free."""
 
 import threading
 import weakref
@@ -14,12 +14,12 @@ WAIT_SECONDS = 30.0
 
 
 class DecodeMemory:
-    """The budget. A decoded picture counts until it is garbage-collected. Thread-safe."""
+    """The memory budget. A decoded picture counts until it is garbage-collected. Thread-safe."""
 
     def __init__(self, total_bytes: int = TOTAL_BYTES, wait_seconds: float = WAIT_SECONDS) -> None:
         self._total = total_bytes
         self._wait_seconds = wait_seconds
-        # Garbage collection may release in the middle of an acquisition of the same thread: re-entrant.
+        # Reentrant: garbage collection may call _release while the same thread is in _acquire.
         self._changed = threading.Condition(threading.RLock())
         self._used = 0
 
@@ -27,8 +27,8 @@ class DecodeMemory:
     def used(self) -> int:
         return self._used
 
-    def decoded(self, cost: int, decode: Callable[[], Picture]) -> Picture:
-        """Runs `decode`, which needs at most `cost` bytes, as soon as the budget has room for it.
+    def run(self, cost: int, decode: Callable[[], Picture]) -> Picture:
+        """Run `decode`, which needs at most `cost` bytes, as soon as the budget has room for it.
 
         Raises:
             PicturesBusyError: other pictures used the whole budget for `WAIT_SECONDS`.

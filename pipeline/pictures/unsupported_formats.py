@@ -1,4 +1,4 @@
-"""Names of picture formats that are not read, and what to do about them."""
+"""Recognises unsupported picture formats, for error messages that name the format and a remedy."""
 
 import struct
 
@@ -29,7 +29,7 @@ _MAX_BRANDS = 32
 
 
 def brands(data: bytes) -> frozenset[bytes]:
-    """Major and compatible brands of an ISO base media file (ISO 14496-12, 4.3); none for other files."""
+    """Major and compatible brands of an ISO base media file (ISO 14496-12, 4.3); empty for other files."""
     if len(data) < 16 or data[4:8] != b"ftyp":
         return frozenset()
     (length,) = struct.unpack_from(">I", data)
@@ -37,21 +37,22 @@ def brands(data: bytes) -> frozenset[bytes]:
     return frozenset({data[8:12], *(data[place : place + 4] for place in range(16, end - 3, 4))})
 
 
-def name_unread(data: bytes) -> str:
-    """What a file of a format that is not read is, with the remedy; "" if that is unknown."""
+def describe_unsupported(data: bytes) -> str:
+    """The name of a file's unsupported format, and a remedy; "" for an unknown format."""
     found = brands(data)
     if not AVIF_BRANDS.isdisjoint(found):
         return (
-            "an AVIF picture, which this build of Pillow does not read; convert it to JPEG, for example with "
-            "`avifdec IN.avif OUT.jpg`"
+            "an AVIF picture, which this build of Pillow does not support; convert it to JPEG, for example "
+            "with `avifdec IN.avif OUT.jpg`"
         )
     if not _HEIC_BRANDS.isdisjoint(found):
         return (
-            "a HEIC picture, which is not read; convert it to JPEG, for example with `heif-convert IN.heic "
-            "OUT.jpg`; an iPhone takes JPEG with Settings, Camera, Formats, Most Compatible"
+            "a HEIC picture, which is not supported; convert it to JPEG, for example with "
+            "`heif-convert IN.heic OUT.jpg`; an iPhone takes JPEG with Settings, Camera, Formats, "
+            "Most Compatible"
         )
     if found:
         return "a video; take a picture out of it, for example with `ffmpeg -i IN -frames:v 1 OUT.jpg`"
     named = next((name for start, name in _SIGNATURES if data.lstrip()[:16].startswith(start)), "")
     named = named or next((name for start, name in _SIGNATURES if data.startswith(start)), "")
-    return f"{named}, which is not read; convert it to JPEG or PNG" if named else ""
+    return f"{named}, which is not supported; convert it to JPEG or PNG" if named else ""

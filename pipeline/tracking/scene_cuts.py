@@ -1,10 +1,12 @@
 """Detects cuts: frames whose whole picture differs from the previous one.
 
-An edited recording changes its scene, a camera moves to another preset, or a light is switched. A face at the
-same position before and after a cut need not be the same, so that tracks end there. Small grey pictures are
-compared, cell by cell. Within 13 real recordings, a moving street crowd among them, at most 40 % of the cells
-changed within half a second. Between different scenes 70 % and more did; where two scenes had the same
-backdrop, fewer, and there the appearance of the face decides (`pipeline.visits.appearance_matcher`).
+An edited recording changes its scene, a camera moves to another preset, or a light is switched. Faces at the
+same position before and after a cut may belong to different people, so all tracks end there.
+
+Small grey pictures are compared cell by cell. In 13 real recordings, one of them of a moving street crowd, at
+most 40 % of the cells changed within half a second. Between different scenes, 70 % and more changed. Fewer
+change if two scenes have the same backdrop; then the appearance of the face decides
+(`pipeline.visits.appearance_matcher`).
 """
 
 import cv2
@@ -14,14 +16,14 @@ from numpy.typing import NDArray
 _SIZE = (32, 18)
 """Width and height of the grey picture, in cells."""
 
-_CHANGED = 16
+_MIN_CHANGE = 16
 """Minimum difference in brightness of a changed cell; noise and compression stay below it."""
 
-_AT_ONCE_SECONDS = 0.6
-"""Maximum time between the two frames; over a longer one, daylight and exposure change by themselves."""
+_MAX_GAP_SECONDS = 0.6
+"""Maximum time between the two frames; within a longer time, daylight and exposure may change as much."""
 
-_CUT_SHARE = 0.6
-"""Minimum share of changed cells."""
+_MIN_CHANGED_SHARE = 0.6
+"""Minimum share of changed cells of a cut."""
 
 
 class CutDetector:
@@ -31,14 +33,14 @@ class CutDetector:
         self._last: tuple[float, NDArray[np.int16]] | None = None
 
     def update(self, luma: NDArray[np.uint8], now: float) -> bool:
-        """Whether there is a cut between the previous frame and this one, a luma plane (height, width) at the
-        media time `now`."""
+        """Whether there is a cut between the previous frame and this one. `luma`: (height, width); `now`:
+        media time."""
         cells = cv2.resize(luma, _SIZE, interpolation=cv2.INTER_AREA).astype(np.int16)
         last, self._last = self._last, (now, cells)
-        if last is None or now - last[0] > _AT_ONCE_SECONDS:
+        if last is None or now - last[0] > _MAX_GAP_SECONDS:
             return False
-        return float((np.abs(cells - last[1]) >= _CHANGED).mean()) >= _CUT_SHARE
+        return float((np.abs(cells - last[1]) >= _MIN_CHANGE).mean()) >= _MIN_CHANGED_SHARE
 
     def restart(self) -> None:
-        """Forgets the previous frame."""
+        """Forget the previous frame."""
         self._last = None

@@ -1,8 +1,8 @@
-"""The area of a frame in which to search for faces: all of it, or briefly only the surroundings of known
-faces.
+"""Chooses the area of a frame to search for faces: the whole frame, or between full searches only the
+surroundings of known faces.
 
-The detector's time grows with the area. Areas are aligned to its coarsest grid, so that it gives the same
-results as for the whole picture except near the edges, where there are no faces.
+The detector's time grows with the area. Areas are aligned to its coarsest grid, so that the results are the
+same as for the whole picture, except near the edges of the area, where there are no faces.
 """
 
 import math
@@ -38,33 +38,34 @@ class SearchArea(NamedTuple):
 class SearchAreas:
     """Search areas of one camera.
 
-    The whole picture is searched every `full_search_seconds` of media time: other faces may have appeared.
+    The whole picture is searched every `full_search_seconds` of media time, because new faces may have
+    appeared.
     """
 
     def __init__(self, full_search_seconds: float) -> None:
-        self._whole_seconds = full_search_seconds
-        self._whole_at = -math.inf
+        self._full_search_seconds = full_search_seconds
+        self._last_full_search = -math.inf
 
     def next_area(
         self, faces: Sequence[Rectangle], width: int, height: int, scale: float, now: float
     ) -> SearchArea | None:
         """The area to search in the detector's picture of this width and height; None for the whole picture.
 
-        `faces` are the boxes of the previous frame in pixels of the frame, empty if one of them is lost;
-        `scale` is the size of the detector's picture over that of the frame.
+        `faces`: boxes of the known faces, in pixels of the frame; empty if a face is lost. `scale`: size of
+        the detector's picture divided by that of the frame.
         """
-        if faces and 0 <= now - self._whole_at < self._whole_seconds:
+        if faces and 0 <= now - self._last_full_search < self._full_search_seconds:
             wide = bounding_box([face.widened(_MARGIN) for face in faces])
-            left, right = _snapped(wide.left * scale, wide.right * scale, width)
-            top, bottom = _snapped(wide.top * scale, wide.bottom * scale, height)
+            left, right = _snap_to_grid(wide.left * scale, wide.right * scale, width)
+            top, bottom = _snap_to_grid(wide.top * scale, wide.bottom * scale, height)
             if (right - left) * (bottom - top) <= _MAX_SHARE * width * height:
                 return SearchArea(left, top, right, bottom)
-        self._whole_at = now
+        self._last_full_search = now
         return None
 
 
-def _snapped(low: float, high: float, length: int) -> tuple[int, int]:
-    """The interval extended to the grid, within the picture."""
+def _snap_to_grid(low: float, high: float, length: int) -> tuple[int, int]:
+    """Extend an interval to the grid, within the picture."""
     first = min(max(0, math.floor(low / _GRID)), (length - 1) // _GRID)
     last = max(math.ceil(high / _GRID), first + 1)
     return first * _GRID, min(last * _GRID, length)

@@ -1,9 +1,9 @@
-"""Multi-object tracking of faces.
+"""Multi-object tracking of faces; also decides when a track, and so a visit, ends.
 
 Each track predicts its position; predictions and detections are assigned at minimum total cost (Hungarian
-method, Kuhn 1955). As in ByteTrack (Zhang et al. 2022, arXiv 2110.06864) high-score detections are assigned
-first, and low-score ones only continue a track, never begin one: a face that is half covered or blurred for a
-moment keeps its track, and a pattern in the wallpaper gets none.
+method, Kuhn 1955). As in ByteTrack (Zhang et al. 2022, arXiv 2110.06864), high-score detections are assigned
+first. Low-score ones may continue a track but never begin one: a face that is half covered or blurred for a
+moment keeps its track, while a pattern in the wallpaper does not begin one.
 """
 
 import math
@@ -19,29 +19,31 @@ AppearanceCheck = Callable[["Track", Detection], bool]
 """Whether a detection looks like the face of the track at its position; True if unknown."""
 
 _IMPOSSIBLE = 1e6
+"""Cost of an assignment that is not allowed."""
 
-_AHEAD_SECONDS = 0.5
-"""Maximum extrapolation: people change direction."""
+_MAX_EXTRAPOLATION_SECONDS = 0.5
+"""Maximum time for which motion is extrapolated; people change direction."""
 
-_FASTEST_GROWTH = 1.6
-"""Maximum growth in ln(size) per second: five times as large after a second. A box that becomes fully visible
-seems to grow much faster."""
+_MAX_GROWTH = 1.6
+"""Maximum growth of ln(size) per second: a factor of five. A box that becomes fully visible seems to grow
+much faster."""
 
 _STILL_IOU = 0.8
-"""Minimum IoU between boxes of a face that does not move."""
+"""Minimum IoU between boxes of a face that counts as not moving."""
 
 _STILL_SECONDS = 20.0
 """A face that does not move for this long is a poster or a screen."""
 
 
-_HEAD = 0.5
-"""Margin of the head around a face box, as a share of its longer side; it occludes what is behind."""
+_HEAD_MARGIN = 0.5
+"""Margin of the head around a face box, as a share of the box's longer side. The head occludes other
+faces."""
 
-_HIDDEN_SHARE = 0.5
-"""Share of a predicted box from which the face counts as occluded."""
+_OCCLUDED_SHARE = 0.5
+"""Covered share of a predicted box from which the face counts as occluded."""
 
-_LONGEST_HIDDEN_SECONDS = 4.0
-"""Maximum occlusion; a face that is seen again later begins a new visit."""
+_MAX_OCCLUSION_SECONDS = 4.0
+"""Maximum duration of an occlusion; a face that is seen again later begins a new visit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class TrackerSettings:
     timeout_seconds: float = 1.5
     """Maximum time without detection, occlusion aside, before a track ends."""
     still_timeout_seconds: float = 30.0
-    """The same for a face that does not move, such as a poster, which is not detected in every frame."""
+    """The same for a face that does not move. Longer, because a poster is not detected in every frame."""
 
 
 class Track:
@@ -63,8 +65,10 @@ class Track:
         self._start_score = start_score
         self.first_seen = time
         self.last_seen = time
-        self._accounted = time
+        self._last_explained = time
+        """Last detection or occlusion."""
         self.hits = 1
+        """Number of detections."""
         self.detection = detection
         self._speed = (0.0, 0.0)
         self._growth = 0.0
@@ -78,21 +82,21 @@ class Track:
 
     @property
     def is_certain(self) -> bool:
-        """Whether the last detection would begin a track; a doubtful one only continues it."""
+        """Whether the score of the last detection is high enough to begin a track."""
         return self.detection.score >= self._start_score
 
     def unexplained_seconds(self, time: float) -> float:
         """Seconds without a detection and without occlusion."""
-        return time - self._accounted
+        return time - self._last_explained
 
     def occlude(self, time: float) -> None:
-        """Records that another head covers the face now."""
-        if time - self.last_seen <= _LONGEST_HIDDEN_SECONDS:
-            self._accounted = time
+        """Record that another head covers the face at this time."""
+        if time - self.last_seen <= _MAX_OCCLUSION_SECONDS:
+            self._last_explained = time
 
     def predict(self, time: float) -> Rectangle:
         """The box at this time, extrapolated with constant velocity."""
-        ahead = min(time - self.last_seen, _AHEAD_SECONDS)
+        ahead = min(time - self.last_seen, _MAX_EXTRAPOLATION_SECONDS)
         box = self.detection.bbox
         x, y = box.centre
         x, y = x + self._speed[0] * ahead, y + self._speed[1] * ahead
@@ -102,13 +106,13 @@ class Track:
         )
 
     def update(self, detection: Detection, time: float) -> None:
-        """Adds a detection."""
+        """Add a detection."""
         passed = time - self.last_seen
         if passed > 0:
             old, new = self.detection.bbox, detection.bbox
             moved = [(b - a) / passed for a, b in zip(old.centre, new.centre, strict=True)]
             growth = math.log(_size(new) / _size(old)) / passed
-            growth = max(-_FASTEST_GROWTH, min(_FASTEST_GROWTH, growth))
+            growth = max(-_MAX_GROWTH, min(_MAX_GROWTH, growth))
             # Smoothing: boxes jitter by a few pixels.
             keep = 0.5 if self.hits > 1 else 0.0
             self._speed = (
@@ -119,7 +123,7 @@ class Track:
         if detection.bbox.iou(self._anchor) < _STILL_IOU:
             self._anchor, self._still_since = detection.bbox, time
         self.detection = detection
-        self.last_seen = self._accounted = time
+        self.last_seen = self._last_explained = time
         self.hits += 1
 
 
@@ -139,26 +143,28 @@ class Tracker:
     def update(
         self, detections: Sequence[Detection], time: float, alike: AppearanceCheck | None = None
     ) -> tuple[list[Track], list[Track]]:
-        """Assigns the detections of a frame: returns the tracks seen in it, and the tracks that ended before
+        """Assign the detections of a frame; returns the tracks seen in it, and the tracks that ended before
         it.
 
-        Times never go back. `alike` checks each detection that continues a track by its position; without it
-        the position alone decides.
+        Times must not decrease. `alike` checks the appearance of each detection that continues a track by its
+        position; without it, the position alone decides.
         """
-        ended = self._end([track for track in self._tracks if self._is_over(track, time)])
-        sure = [d for d in detections if d.score >= self._settings.start_score]
-        doubtful = [d for d in detections if d.score < self._settings.start_score]
-        pairs, waiting, new = _pair(self._tracks, sure, time)
+        ended = self._end([track for track in self._tracks if self._has_ended(track, time)])
+        certain = [d for d in detections if d.score >= self._settings.start_score]
+        uncertain = [d for d in detections if d.score < self._settings.start_score]
+        pairs, unmatched, new = _assign(self._tracks, certain, time)
         if alike is not None:
-            pairs, new = self._checked(pairs, waiting, new, time, alike)
-            waiting = [track for track in waiting if all(track is not one for one, _ in pairs)]
-        more, _, _ = _pair(waiting, doubtful, time)
+            pairs, new = self._check_appearance(pairs, unmatched, new, time, alike)
+            unmatched = [track for track in unmatched if all(track is not matched for matched, _ in pairs)]
+        more, _, _ = _assign(unmatched, uncertain, time)
         seen = []
         for track, detection in [*pairs, *more]:
             track.update(detection, time)
             seen.append(track)
         for track in self._tracks:
-            if track not in seen and any(_hides(one.detection.bbox, track.predict(time)) for one in seen):
+            if track not in seen and any(
+                _occludes(other.detection.bbox, track.predict(time)) for other in seen
+            ):
                 track.occlude(time)
         for detection in new:
             self._last_number += 1
@@ -167,41 +173,42 @@ class Tracker:
             seen.append(track)
         return sorted(seen, key=lambda track: track.number), ended
 
-    def _is_over(self, track: Track, time: float) -> bool:
+    def _has_ended(self, track: Track, time: float) -> bool:
         settings = self._settings
         still = track.still_seconds >= _STILL_SECONDS
-        patience = settings.still_timeout_seconds if still else settings.timeout_seconds
-        return track.unexplained_seconds(time) > max(patience, settings.timeout_seconds)
+        timeout = settings.still_timeout_seconds if still else settings.timeout_seconds
+        return track.unexplained_seconds(time) > max(timeout, settings.timeout_seconds)
 
-    def _checked(
+    def _check_appearance(
         self,
         pairs: list[tuple[Track, Detection]],
-        waiting: Sequence[Track],
+        unmatched: Sequence[Track],
         new: list[Detection],
         time: float,
         alike: AppearanceCheck,
     ) -> tuple[list[tuple[Track, Detection]], list[Detection]]:
-        """The pairs whose appearance matches, and the detections without a track.
+        """Separate pairs with different faces; returns the remaining pairs, and the detections without a
+        track.
 
-        A face that took the position of another one may belong to another track that was lost nearby.
+        A face that took the position of another face may belong to a lost track nearby.
         """
-        strangers = [pair for pair in pairs if not alike(*pair)]
-        pairs = [pair for pair in pairs if pair not in strangers]
-        free = [*(track for track, _ in strangers), *waiting]
-        for mistaken, detection in strangers:
-            others = [track for track in free if track is not mistaken]
+        mismatches = [pair for pair in pairs if not alike(*pair)]
+        pairs = [pair for pair in pairs if pair not in mismatches]
+        free = [*(track for track, _ in mismatches), *unmatched]
+        for mismatched, detection in mismatches:
+            others = [track for track in free if track is not mismatched]
             costs = [(_costs(track, [detection.bbox], time)[0], track) for track in others]
             near = sorted((pair for pair in costs if pair[0] < _IMPOSSIBLE), key=lambda pair: pair[0])
-            own = next((track for _, track in near if alike(track, detection)), None)
-            if own is None:
+            match = next((track for _, track in near if alike(track, detection)), None)
+            if match is None:
                 new = [*new, detection]
             else:
-                free.remove(own)
-                pairs.append((own, detection))
+                free.remove(match)
+                pairs.append((match, detection))
         return pairs, new
 
     def finish(self) -> list[Track]:
-        """Ends all tracks."""
+        """End all tracks."""
         return self._end(list(self._tracks))
 
     def _end(self, tracks: list[Track]) -> list[Track]:
@@ -209,38 +216,38 @@ class Tracker:
         return tracks
 
 
-def _pair(
+def _assign(
     tracks: Sequence[Track], detections: Sequence[Detection], time: float
 ) -> tuple[list[tuple[Track, Detection]], list[Track], list[Detection]]:
-    """Pairs, the tracks without a detection, and the detections without a track."""
+    """Assign detections to tracks; returns the pairs, the unmatched tracks and the unmatched detections."""
     if not tracks or not detections:
         return [], list(tracks), list(detections)
     boxes = [detection.bbox for detection in detections]
     costs = np.array([_costs(track, boxes, time) for track in tracks])
     rows, columns = linear_sum_assignment(costs)
-    good = [
+    matches = [
         (row, column) for row, column in zip(rows, columns, strict=True) if costs[row, column] < _IMPOSSIBLE
     ]
-    taken_rows, taken_columns = {row for row, _ in good}, {column for _, column in good}
+    matched_rows, matched_columns = {row for row, _ in matches}, {column for _, column in matches}
     return (
-        [(tracks[row], detections[column]) for row, column in good],
-        [track for row, track in enumerate(tracks) if row not in taken_rows],
-        [detection for column, detection in enumerate(detections) if column not in taken_columns],
+        [(tracks[row], detections[column]) for row, column in matches],
+        [track for row, track in enumerate(tracks) if row not in matched_rows],
+        [detection for column, detection in enumerate(detections) if column not in matched_columns],
     )
 
 
 def _costs(track: Track, boxes: Sequence[Rectangle], time: float) -> list[float]:
     """Cost of assigning the track to each box: 0 to about 4, or `_IMPOSSIBLE`.
 
-    The allowed distance grows with the time since the last detection. A face is about 20 cm high, so that a
-    person who walks by moves 7 face sizes per second; once the speed is known, only its change is allowed
+    The allowed distance grows with the time since the last detection. A face is about 20 cm high, so a person
+    who walks by moves 7 face sizes per second. Once the speed is known, only changes of speed are allowed
     for.
     """
     expected = track.predict(time)
     centre, size = expected.centre, _size(expected)
     passed = time - track.last_seen
     reach = min(3.0, 0.5 + 6 * passed) if track.hits == 1 else min(2.5, 0.5 + 2 * passed)
-    if track.still_seconds >= _STILL_SECONDS and passed > _AHEAD_SECONDS:
+    if track.still_seconds >= _STILL_SECONDS and passed > _MAX_EXTRAPOLATION_SECONDS:
         reach = 0.5  # a poster reappears where it was
     costs = []
     for box in boxes:
@@ -253,9 +260,9 @@ def _costs(track: Track, boxes: Sequence[Rectangle], time: float) -> list[float]
     return costs
 
 
-def _hides(face: Rectangle, place: Rectangle) -> bool:
-    """Whether the head around this face covers the place."""
-    return face.widened(_HEAD).intersection(place).area >= _HIDDEN_SHARE * place.area > 0
+def _occludes(face: Rectangle, box: Rectangle) -> bool:
+    """Whether the head around this face covers the box."""
+    return face.widened(_HEAD_MARGIN).intersection(box).area >= _OCCLUDED_SHARE * box.area > 0
 
 
 def _size(box: Rectangle) -> float:

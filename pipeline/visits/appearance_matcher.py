@@ -1,8 +1,8 @@
 """Checks that a face at the position of a track is still the same face.
 
-The tracker compares positions. Where one person leaves and another one stands behind them, or two cross, the
-position stays and the face changes. Grey thumbnails are cheap to compare in every frame; only where they
-differ are facens compared.
+The tracker compares positions. If a person leaves and uncovers another one, or two people cross, the position
+stays the same while the face changes. Grey thumbnails are cheap to compare in every frame; facens are
+compared only if the thumbnails differ.
 """
 
 import numpy as np
@@ -19,8 +19,8 @@ from pipeline.visits.visit_shots import FaceCrop
 from pipeline.visits.visits import OngoingVisit, Visits
 
 _MIN_SCORE = -2.0
-"""Minimum quality score of both pictures for a comparison of facens. A half-covered face, or one cut off by
-the edge of the frame, resembles nobody."""
+"""Minimum quality score of both pictures for a comparison of facens. The facen of a face that is half covered
+or cut off by the edge of the frame matches nobody's."""
 
 
 class AppearanceMatcher:
@@ -55,8 +55,8 @@ class AppearanceMatcher:
     def _is_same_person(
         self, visit: OngoingVisit, luma: NDArray[np.uint8], found: Detection, frame: Frame
     ) -> bool | None:
-        """Compares facens, at the cost of a conversion and one or two embeddings; None if the pictures are
-        too poor."""
+        """Compare facens, at the cost of a conversion and one or two embeddings; None if the pictures are too
+        poor."""
         known = visit.shots.best_crop()
         if known is None or not known.whole or known.score < _MIN_SCORE:
             return None

@@ -24,7 +24,7 @@ class Poster:
         self._observer = observer
 
     def crop(self, due: Sequence[tuple[OngoingVisit, Shot]]) -> None:
-        """Crops the faces of shots, which go into their visits' facens, and releases the frames."""
+        """Crop the faces of shots for their visits' facens; the frames are released."""
         if not due:
             return
         with timed(self._observer, "convert"):
@@ -32,15 +32,15 @@ class Poster:
             for visit, shot in due:
                 visit.shots.keep(_crop(frames.bgr(shot.frame), shot))
 
-    def announce(self, begun: Sequence[tuple[OngoingVisit, Shot]]) -> None:
-        """Embeds the first usable faces of visits, and reports them."""
-        if not begun:
+    def announce(self, started: Sequence[tuple[OngoingVisit, Shot]]) -> None:
+        """Embed the first usable faces of visits, and report the visits to the observer."""
+        if not started:
             return
         with timed(self._observer, "convert"):
             frames = _BgrFrames()
-            crops = [_crop(frames.bgr(shot.frame), shot) for _, shot in begun]
+            crops = [_crop(frames.bgr(shot.frame), shot) for _, shot in started]
         self.embed(crops)
-        for (visit, shot), crop in zip(begun, crops, strict=True):
+        for (visit, shot), crop in zip(started, crops, strict=True):
             self._observer.visit_started(
                 StartedVisit(
                     cam_id=self._cam_id,
@@ -54,7 +54,7 @@ class Poster:
             )
 
     def sightings(self, posts: Sequence[Post]) -> list[Sighting]:
-        """Crops, embeds and encodes; each frame is converted once."""
+        """Crop, embed and encode the posted shots. Each frame is converted once."""
         if not posts:
             return []
         with timed(self._observer, "convert"):
@@ -75,16 +75,16 @@ class Poster:
 
     def _plan(self, post: Post, frames: "_BgrFrames") -> "_PostPlan":
         shots, shot = post.visit.shots, post.shot
-        if (last := shots.last()) is not None:
+        if (last := shots.release()) is not None:
             shots.keep(_crop(frames.bgr(last.frame), last))
-        # The posted shot comes first; it is usually among the kept crops as well.
+        # The posted shot comes first; usually it is also one of the kept crops.
         same = [crop for crop in shots.crops if crop.media_time == shot.frame.media_time]
         others = [crop for crop in shots.crops if crop.media_time != shot.frame.media_time]
         posted = same[0] if same else _crop(frames.bgr(shot.frame), shot)
-        return _PostPlan(post, [posted, *others][: shots.most])
+        return _PostPlan(post, [posted, *others][: shots.max_crops])
 
     def embed(self, crops: Sequence[FaceCrop]) -> None:
-        """Embeds the crops that have no facen yet."""
+        """Embed the crops that have no facen yet."""
         new = [crop for crop in crops if crop.facen is None]
         with timed(self._observer, "embed"):
             facens = self._models.embedder.embed([crop.face for crop in new])
@@ -128,14 +128,14 @@ class Poster:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PostPlan:
-    """A post and the crops of its facen, that of the posted shot first."""
+    """A post and the crops for its facen, the posted shot's first."""
 
     post: Post
     crops: list[FaceCrop]
 
 
 class _BgrFrames:
-    """Converts frames to BGR, each once."""
+    """Converts each frame to BGR once."""
 
     def __init__(self) -> None:
         self._pictures: dict[int, tuple[Frame, Picture]] = {}
@@ -149,13 +149,13 @@ class _BgrFrames:
 def facen_of(crop: FaceCrop) -> Facen:
     """The facen of an embedded crop."""
     if crop.facen is None:
-        raise ValueError("this crop was not embedded")
+        raise ValueError("this crop has not been embedded")
     return crop.facen
 
 
 @contextmanager
 def timed(observer: PipelineObserver, stage: str) -> Iterator[None]:
-    """Reports the duration of the block to the observer."""
+    """Report the duration of the block to the observer."""
     start = time.perf_counter()
     yield
     observer.stage(stage, time.perf_counter() - start)
@@ -176,5 +176,5 @@ def _info(post: Post, combined: VisitFacen) -> dict[str, object]:
         **({"visit_ended_at": post.visit.seen_at.isoformat()} if post.is_last else {}),
         "shots": combined.shots,
         "shots_agreement": round(combined.agreement, 4),
-        "shots_apart": combined.others,
+        "shots_apart": combined.disagreeing,
     }

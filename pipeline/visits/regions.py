@@ -24,7 +24,7 @@ class Region:
 
     @classmethod
     def from_shapes(cls, shapes: Sequence[Sequence[object]]) -> "Region":
-        """Parses rectangles [left, top, right, bottom] and polygons [[x, y], ...], in fractions of the
+        """Parse rectangles [left, top, right, bottom] and polygons [[x, y], ...], in fractions of the
         picture.
 
         Raises:

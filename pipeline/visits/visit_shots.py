@@ -1,9 +1,9 @@
-"""The shots that make a visit's facen: a few good ones, some time apart.
+"""Selects the shots from which a visit's facen is computed: a few good ones, some time apart.
 
-The mean facen of several shots has less noise of sensor, compression and landmarks than one. Shots that do
-not agree reveal a track that changed from one face to another, or a false detection.
+The mean facen of several shots has less noise from sensor, compression and landmarks than a single one. Shots
+that do not agree reveal a track that changed from one face to another, or a false detection.
 
-A frame takes megabytes, so it is held only until its interval ends; then the aligned face is cropped from it.
+A frame takes megabytes, so it is held only until the end of its interval; then the aligned face is cropped.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from pipeline.types import Facen, Picture
 from pipeline.visits.best_shot import BETTER_BY, Shot
 
 INTERVAL_SECONDS = 0.4
-"""Minimum distance of shots; closer ones share their noise."""
+"""Minimum time between shots; closer shots have the same noise."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +36,7 @@ class FaceCrop:
     def from_frame(
         cls, picture: Picture, landmarks: NDArray[np.float32], score: float, media_time: float
     ) -> "FaceCrop":
-        """Crops the face with these (5, 2) landmarks from a BGR frame."""
+        """Crop the face with these (5, 2) landmarks from a BGR frame."""
         height, width = picture.shape[:2]
         return cls(align(picture, landmarks), is_whole(landmarks, width, height), score, media_time)
 
@@ -44,10 +44,11 @@ class FaceCrop:
 class VisitShots:
     """The best shots of one visit, at most one per interval. Times are seconds of media time."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._open: Shot | None = None
-        self._until = 0.0
+    def __init__(self, max_crops: int) -> None:
+        self.max_crops = max_crops
+        self._held: Shot | None = None
+        """The best shot of the current interval."""
+        self._held_until = 0.0
         self._crops: list[FaceCrop] = []
 
     @property
@@ -61,28 +62,28 @@ class VisitShots:
 
     def wants(self, score: float) -> bool:
         """Whether a shot with this quality score would be kept."""
-        if self._open is not None:
-            return score > self._open.quality.score + BETTER_BY
-        return len(self._crops) < self.most or score > self._crops[-1].score + BETTER_BY
+        if self._held is not None:
+            return score > self._held.quality.score + BETTER_BY
+        return len(self._crops) < self.max_crops or score > self._crops[-1].score + BETTER_BY
 
     def hold(self, shot: Shot) -> None:
-        """Holds a wanted shot until its interval ends."""
-        if self._open is None:
-            self._until = shot.frame.media_time + INTERVAL_SECONDS
-        self._open = shot
+        """Hold a wanted shot until its interval ends."""
+        if self._held is None:
+            self._held_until = shot.frame.media_time + INTERVAL_SECONDS
+        self._held = shot
 
     def due(self, time: float) -> Shot | None:
-        """The shot to crop now, because its interval has ended."""
-        return self.last() if self._open is not None and time >= self._until else None
+        """Release the held shot if its interval has ended; the caller crops it."""
+        return self.release() if self._held is not None and time >= self._held_until else None
 
-    def last(self) -> Shot | None:
-        """The held shot, to be cropped now in any case."""
-        shot, self._open = self._open, None
+    def release(self) -> Shot | None:
+        """Release the held shot, even before its interval has ended; the caller crops it."""
+        shot, self._held = self._held, None
         return shot
 
-    def keep(self, cut: FaceCrop) -> None:
-        """Keeps the crop of a shot; drops the poorest above the limit."""
-        self._crops = sorted([*self._crops, cut], key=lambda one: -one.score)[: self.most]
+    def keep(self, crop: FaceCrop) -> None:
+        """Keep the crop of a shot; above the limit, the poorest crop is dropped."""
+        self._crops = sorted([*self._crops, crop], key=lambda kept: -kept.score)[: self.max_crops]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,18 +92,18 @@ class VisitFacen:
 
     facen: Facen
     shots: int
-    """Number of shots in the facen: those that agree with the posted one, itself included."""
+    """Number of shots that agree with the posted one, including the posted one."""
     agreement: float
-    """Lowest confidence between the posted shot and these; 1 for a single shot."""
-    others: int
+    """Lowest confidence between the posted shot and an agreeing one; 1 for a single shot."""
+    disagreeing: int
     """Number of shots that do not agree with the posted one."""
 
 
 def visit_facen(facens: NDArray[np.float32], scores: Sequence[float], threshold: float) -> VisitFacen:
-    """The quality-weighted mean of those facens, (n, size), that agree with the first, the posted one.
+    """The mean of the facens, (n, size), that agree with the first one, which is the posted shot's.
 
-    A shot weighs half of one whose quality score is better by 1. `threshold` is the confidence from which
-    two shots agree.
+    The mean is weighted by quality: the weight halves when the quality score is lower by 1. `threshold`:
+    confidence from which two shots agree.
     """
     alike = np.asarray(confidence((facens @ facens[0]).astype(np.float32)))
     agree = alike >= threshold

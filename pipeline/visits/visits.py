@@ -2,8 +2,8 @@
 
 A visit is a track, and ends with it: see `pipeline.tracking.tracker`.
 
-Shots are rated in steps of growing cost, each only for shots that can still win: size and position, geometry
-of the landmarks, luma of the pixels, refined landmarks, recognisability.
+Shots are rated in steps of growing cost: size and position, geometry of the landmarks, luma, refined
+landmarks, recognisability. A step is skipped for a shot that can no longer be posted or enter the facen.
 """
 
 import math
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.faces.detector import Detector
-from pipeline.faces.quality import assess, bound, pose
-from pipeline.faces.recognisability import limit_of
+from pipeline.faces.quality import assess, pose, upper_bound
+from pipeline.faces.recognisability import min_log_odds
 from pipeline.faces.refine import refine
 from pipeline.models.loader import Models
 from pipeline.tracking.appearance_cache import AppearanceCache
@@ -27,11 +27,10 @@ from pipeline.visits.best_shot import BestShot, Posting, Shot, ShotOutcome
 from pipeline.visits.regions import Region
 from pipeline.visits.visit_shots import VisitShots
 
-_CERTAIN = 0.8
-"""Minimum detector score of a face that is seen in one frame only."""
+_MIN_SINGLE_SCORE = 0.8
+"""Minimum detector score of a face that was detected in a single frame."""
 
-_HALF_A_QUARTER = 45.0
-"""In degrees."""
+_MAX_UPRIGHT_ROLL_DEGREES = 45.0
 
 _MAX_CO_VISIBLE = 200
 """Maximum number of co-visible visits that a visit remembers, the latest ones."""
@@ -46,16 +45,16 @@ class ShotRules:
     min_face_px: int
     min_score: float
     roi: Region
-    shots: int
+    max_shots: int
     """Maximum number of shots in a visit's facen."""
     store_unrecognisable: bool
     max_visit_seconds: float = math.inf
     """Maximum time until a shot of an ongoing visit is posted."""
 
 
-_APART = 0.25
-"""Minimum distance between the boxes of two people, as a share of the longer side of one. A detection of hair
-or of a hand adjoins the face that it belongs to."""
+_MIN_DISTANCE = 0.25
+"""Minimum distance between the boxes of two people, as a share of the longer side of a box. A false detection
+of hair or a hand is closer to the face of the same person."""
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ class Presence:
 
     visit_id: str
     is_face: bool = False
-    """Whether a shot of it was good enough to post."""
+    """Whether a shot of the visit was good enough to post."""
 
 
 @dataclass(slots=True)
@@ -74,16 +73,16 @@ class OngoingVisit:
     best: BestShot
     shots: VisitShots
     presence: "Presence"
-    beside: dict[str, "Presence"] = field(default_factory=dict)
-    """Visits that were visible in the same frame with a box of their own, by id, the latest last."""
-    surest: float = 0.0
+    seen_together: dict[str, "Presence"] = field(default_factory=dict)
+    """Visits that were visible in the same frame at a distance, by id, the latest last."""
+    max_score: float = 0.0
     """Highest detector score."""
     upright: bool = False
     """Whether refinement has shown that the face is upright."""
     appearance: AppearanceCache = field(default_factory=AppearanceCache)
     """Known appearances of the face."""
     announced: bool = False
-    """Whether the observer knows of it."""
+    """Whether the visit was reported to the observer."""
     seen_at: datetime = field(init=False)
     """When the face was last in view."""
 
@@ -93,14 +92,16 @@ class OngoingVisit:
     @property
     def co_visible(self) -> tuple[str, ...]:
         """The ids of the co-visible visits that turned out to be faces: other people."""
-        return tuple(other.visit_id for other in self.beside.values() if other.is_face)
+        return tuple(other.visit_id for other in self.seen_together.values() if other.is_face)
 
     def refine(self, detector: Detector, luma: NDArray[np.uint8], found: Detection) -> Detection:
-        """As `pipeline.faces.refine.refine`, but checks the orientation only until it is known to be
-        upright."""
-        seen = refine(detector, luma, found, upright=self.upright)
-        self.upright |= bool(seen.near_score) and abs(pose(seen.landmarks).roll) < _HALF_A_QUARTER
-        return seen
+        """As `pipeline.faces.refine.refine`, but checks the orientation only until the face was upright
+        once."""
+        refined = refine(detector, luma, found, upright=self.upright)
+        self.upright |= (
+            bool(refined.near_score) and abs(pose(refined.landmarks).roll) < _MAX_UPRIGHT_ROLL_DEGREES
+        )
+        return refined
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Visits:
         self._visits: dict[int, OngoingVisit] = {}
 
     def observe(self, tracks: Sequence[Track], frame: Frame) -> None:
-        """Rates the current detections of these tracks, and counts their outcomes."""
+        """Rate the current detections of these tracks, and count their outcomes."""
         luma: NDArray[np.uint8] | None = None
         for track in tracks:
             if track.number not in self._visits:
@@ -134,7 +135,7 @@ class Visits:
         self._record_co_visibility([track for track in tracks if track.is_certain])
         for track in tracks:
             detection, visit = track.detection, self._visits[track.number]
-            visit.surest, visit.seen_at = max(visit.surest, detection.score), frame.captured_at
+            visit.max_score, visit.seen_at = max(visit.max_score, detection.score), frame.captured_at
             outcome = self._prefilter(visit, detection, frame)
             if outcome is None:
                 luma = frame.pixels.luma() if luma is None else luma
@@ -142,8 +143,8 @@ class Visits:
             if outcome is not None:
                 self._count(outcome)
 
-    def begun(self, tracks: Sequence[Track]) -> list[tuple[OngoingVisit, Shot]]:
-        """The visits of these tracks that have their first usable face, each once, with that face."""
+    def newly_usable(self, tracks: Sequence[Track]) -> list[tuple[OngoingVisit, Shot]]:
+        """The visits of these tracks whose first usable face was found just now, with that face."""
         found = []
         for track in tracks:
             visit = self._visits[track.number]
@@ -169,7 +170,7 @@ class Visits:
         ]
 
     def due_posts(self, tracks: Sequence[Track], now: float) -> list[Post]:
-        """What to post at this media time during these visits."""
+        """The posts that are due at this media time for these ongoing visits."""
         mode = Posting.OVERALL if self._rules.posting is Posting.OVERALL else Posting.REALTIME
         posts = []
         for track in tracks:
@@ -179,7 +180,7 @@ class Visits:
         return posts
 
     def end(self, tracks: Sequence[Track]) -> list[Post]:
-        """Ends the visits of these tracks; returns what is left to post."""
+        """End the visits of these tracks; returns the remaining posts."""
         last = Posting.REALTIME if self._rules.posting is Posting.REALTIME else Posting.OVERALL
         posts = []
         for track in tracks:
@@ -204,34 +205,34 @@ class Visits:
         moment = frame.captured_at.astimezone(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         rules = self._rules
         best = BestShot(rules.posting, rules.post_interval_seconds, rules.max_visit_seconds)
-        shots = VisitShots(self._rules.shots)
+        shots = VisitShots(self._rules.max_shots)
         visit_id = f"{self._cam_id}-{moment}-{track.number}"
         return OngoingVisit(visit_id, frame.captured_at, best, shots, Presence(visit_id))
 
     def _record_co_visibility(self, tracks: Sequence[Track]) -> None:
-        """Records co-visible visits. Boxes that overlap or adjoin may belong to one head."""
-        for one, other in combinations(tracks, 2):
-            here, there = self._visits[one.number], self._visits[other.number]
-            if there.id in here.beside and here.id in there.beside:
+        """Record co-visible visits. Boxes that overlap or nearly touch may belong to one head."""
+        for first, second in combinations(tracks, 2):
+            visit, other = self._visits[first.number], self._visits[second.number]
+            if other.id in visit.seen_together and visit.id in other.seen_together:
                 continue
-            if one.detection.bbox.widened(_APART).intersection(other.detection.bbox).area == 0:
-                _add_co_visible(here, there)
-                _add_co_visible(there, here)
+            if first.detection.bbox.widened(_MIN_DISTANCE).intersection(second.detection.bbox).area == 0:
+                _add_co_visible(visit, other)
+                _add_co_visible(other, visit)
 
     def _prefilter(self, visit: OngoingVisit, detection: Detection, frame: Frame) -> ShotOutcome | None:
-        """Rates a shot without its pixels; None if it may still win."""
+        """Rate a shot without its pixels; None if it may still be posted or enter the facen."""
         if min(detection.bbox.width, detection.bbox.height) < self._rules.min_face_px:
             return ShotOutcome.SMALL
         if not lies_in(self._rules.roi, detection, frame):
             return ShotOutcome.OUTSIDE_ROI
-        quality = bound(self._at_best(detection), frame.pixels.width, frame.pixels.height)
+        quality = upper_bound(self._with_best_score(detection), frame.pixels.width, frame.pixels.height)
         return self._rejection(visit, quality)
 
     def _judge(
         self, visit: OngoingVisit, detection: Detection, frame: Frame, luma: NDArray[np.uint8]
     ) -> ShotOutcome | None:
-        """Rates a shot by its pixels and keeps it if it wins; None if there is no outcome yet."""
-        quality = assess(luma, self._at_best(detection))
+        """Rate a shot by its pixels, and keep a good one; None if its outcome is still open."""
+        quality = assess(luma, self._with_best_score(detection))
         if (outcome := self._rejection(visit, quality)) is not None:
             return outcome
         if self._near_detector is not None:
@@ -241,11 +242,11 @@ class Visits:
                 return outcome
         log_odds = None if self._recognisability is None else self._recognisability.log_odds(luma, detection)
         if log_odds is not None:
-            if log_odds < limit_of(quality) and not self._rules.store_unrecognisable:
+            if log_odds < min_log_odds(quality) and not self._rules.store_unrecognisable:
                 return ShotOutcome.UNRECOGNISABLE
-            # The minimum score is that of the other parts.
+            # `min_score` was checked without recognisability, so it is not checked again.
             quality = assess(luma, detection, log_odds)
-            if not self._may_win(visit, quality):
+            if not self._is_useful(visit, quality):
                 return ShotOutcome.NOT_BETTER
         shot = Shot(frame, detection, quality)
         if visit.shots.wants(quality.score):
@@ -253,20 +254,20 @@ class Visits:
         if not visit.best.beaten_by(quality.score):
             return ShotOutcome.NOT_BETTER
         visit.presence.is_face = True
-        # The winning shot has no outcome until it is posted; the replaced one has.
+        # The new best shot has no outcome until it is posted; the replaced one has.
         return ShotOutcome.NOT_BETTER if visit.best.replace(shot) else None
 
-    def _at_best(self, detection: Detection) -> Detection:
-        """The detection with the highest score that a refinement may give it."""
+    def _with_best_score(self, detection: Detection) -> Detection:
+        """The detection with the highest score that a refinement could result in."""
         return detection if self._near_detector is None else replace(detection, near_score=1.0)
 
     def _rejection(self, visit: OngoingVisit, quality: Quality) -> ShotOutcome | None:
         """The outcome of a shot that can neither be posted nor enter the facen; None if it can."""
         if quality.score < self._rules.min_score:
             return ShotOutcome.LOW_QUALITY
-        return None if self._may_win(visit, quality) else ShotOutcome.NOT_BETTER
+        return None if self._is_useful(visit, quality) else ShotOutcome.NOT_BETTER
 
-    def _may_win(self, visit: OngoingVisit, quality: Quality) -> bool:
+    def _is_useful(self, visit: OngoingVisit, quality: Quality) -> bool:
         """Whether a shot of this quality would be posted or enter the facen."""
         return visit.best.beaten_by(quality.score) or visit.shots.wants(quality.score)
 
@@ -281,12 +282,12 @@ def lies_in(region: Region, face: Detection, frame: Frame) -> bool:
 
 
 def _add_co_visible(visit: OngoingVisit, other: OngoingVisit) -> None:
-    visit.beside.pop(other.id, None)
-    visit.beside[other.id] = other.presence
-    if len(visit.beside) > _MAX_CO_VISIBLE:
-        del visit.beside[next(iter(visit.beside))]
+    visit.seen_together.pop(other.id, None)
+    visit.seen_together[other.id] = other.presence
+    if len(visit.seen_together) > _MAX_CO_VISIBLE:
+        del visit.seen_together[next(iter(visit.seen_together))]
 
 
 def _is_face(track: Track, visit: OngoingVisit) -> bool:
-    """Whether the track is a face: seen more than once, or with a high score."""
-    return track.hits > 1 or visit.surest >= _CERTAIN
+    """Whether the track is a face: detected more than once, or with a high score."""
+    return track.hits > 1 or visit.max_score >= _MIN_SINGLE_SCORE

@@ -8,7 +8,7 @@ import asyncio
 import cv2
 import numpy as np
 
-from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.onnx_graph import rewrite_model
 from pipeline.inference.runtime import OnnxRuntime
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, models_dir
@@ -17,7 +17,7 @@ from tests.faces import default_models, models_dir
 async def measure(rounds: int) -> list[Row]:
     pack = default_models().pack
     path = models_dir() / pack.name / pack.files[1].name
-    ours = OnnxRuntime().load(cleaned(path), "as we run it")
+    ours = OnnxRuntime().load(rewrite_model(path), "as we run it")
     plain = OnnxRuntime().load(path.read_bytes(), "as it is")
     cv2.setNumThreads(1)
     network = cv2.dnn.readNetFromONNX(str(path))

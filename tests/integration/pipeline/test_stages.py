@@ -337,7 +337,7 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     """Without motion and without faces nothing is analysed; a face that stands still is looked at now and
     then, and stays one visit."""
     scene, observer = Scene.STILL, Counting()
-    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: scene)
+    stages = CameraStages("gate", models, StageSettings(), observer, motion_check=lambda _: scene)
     run(stages, empty(2, start=0), finish=False)
     assert observer.counts == Counter(motion=4)
     scene = Scene.MOVING
@@ -366,7 +366,7 @@ def test_the_rate_follows_what_happens(models: Models) -> None:
     """Of 25 frames a second 2 are asked whether anything moves, then 5 whether there is a face, then 10 are
     looked at, each from the next frame on; and only 2 again where everything has come to rest."""
     scene, observer = Scene.STILL, Counting()
-    stages = CameraStages("gate", models, StageSettings(), observer, watch=lambda _: scene)
+    stages = CameraStages("gate", models, StageSettings(), observer, motion_check=lambda _: scene)
     assert stages.wanted_fps == 5
     run(stages, empty(3, start=0, fps=25), finish=False)
     assert observer.counts == Counter(motion=6)

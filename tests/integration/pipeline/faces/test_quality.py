@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.faces.quality import Pose, assess, bound, pose
+from pipeline.faces.quality import Pose, assess, pose, upper_bound
 from pipeline.faces.refine import refine
 from pipeline.models.loader import Models
 from pipeline.types import Picture, Quality
@@ -152,7 +152,7 @@ def test_parts_add_up_and_only_take_away(models: Models) -> None:
     parts = [found.parts[name] for name in PENALTIES]
     assert max(parts) <= 0
     assert sum(parts) == pytest.approx(found.score)
-    assert found.score < bound(face, 400, 400).score
+    assert found.score < upper_bound(face, 400, 400).score
 
 
 def test_a_closer_look_puts_landmarks_where_they_are(models: Models) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces.quality import assess
-from pipeline.faces.recognisability import LIMIT, limit_of
+from pipeline.faces.recognisability import LIMIT, min_log_odds
 from pipeline.faces.refine import refine
 from pipeline.models.loader import Models
 from pipeline.types import Detection, Picture, Quality
@@ -107,11 +107,11 @@ def test_a_mask_leaves_a_face_recognisable(models: Models, person: int) -> None:
 def test_the_limit_is_lower_for_obscure_faces_only(models: Models) -> None:
     """A face of 40 px, blurred and dark, has a lower limit, and a quality score that creates no person."""
     picture = scene(5)
-    assert limit_of(quality(models, picture, largest(models, picture))) == LIMIT
+    assert min_log_odds(quality(models, picture, largest(models, picture))) == LIMIT
     dim = cv2.GaussianBlur(scene(5, 40), (0, 0), 2) * 0.3
     face = largest(models, scene(5, 40))
     rated = quality(models, dim.astype(np.uint8), face)
-    assert limit_of(rated) < LIMIT - 2
+    assert min_log_odds(rated) < LIMIT - 2
     assert rated.score < -3
 
 

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.inference.onnx_graph import cleaned
+from pipeline.inference.onnx_graph import rewrite_model
 from pipeline.inference.runtime import OnnxRuntime
 from pipeline.models.loader import Models
 from tests.faces import models_dir
@@ -22,7 +22,7 @@ def test_cleaning_changes_no_number(models: Models) -> None:
     options.log_severity_level = 3
     original = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     expected = np.concatenate([original.run(None, {"data": one[None]})[0] for one in blob])
-    clean = cleaned(path)
+    clean = rewrite_model(path)
     assert "PRelu" in {node.op_type for node in onnx.load(path).graph.node}
     assert "PRelu" not in {node.op_type for node in onnx.load_from_string(clean).graph.node}
     session = OnnxRuntime().load(clean, "SFace")
@@ -34,12 +34,12 @@ def test_cleaning_changes_no_number(models: Models) -> None:
 def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
     """A file that is missing, random or empty is a ModelError with its path."""
     with pytest.raises(ModelError, match=r"none\.onnx cannot be read"):
-        cleaned(tmp_path / "none.onnx")
+        rewrite_model(tmp_path / "none.onnx")
     for number, content in enumerate((b"", b"random bytes", bytes(range(256)) * 4)):
         path = tmp_path / f"{number}.onnx"
         path.write_bytes(content)
         with pytest.raises(ModelError, match=rf"{number}\.onnx is not an ONNX model"):
-            cleaned(path)
+            rewrite_model(path)
 
 
 def test_an_unknown_provider_is_named() -> None:

@@ -119,6 +119,8 @@ def test_a_still_scene_is_not_searched_for_turned_faces(models: Models, scene: S
     """That takes four looks more, of which none is worth its time where nobody moves."""
     noting = Noting(models.detector)
     watched = replace(models, detector=noting)
-    stages = CameraStages("gate", watched, StageSettings(), UnobservedPipeline(), watch=lambda _: scene)
+    stages = CameraStages(
+        "gate", watched, StageSettings(), UnobservedPipeline(), motion_check=lambda _: scene
+    )
     stages.process(frame(wall(), 1.0))
     assert len(noting.areas) == looks

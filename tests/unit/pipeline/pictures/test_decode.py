@@ -80,7 +80,7 @@ def test_avif_is_read_upright() -> None:
     picture = decode(data, MAX_PIXELS)
     assert picture.shape == (64, 40, 3)
     assert picture[30, 35, 2] > 150 > 60 > picture[30, 5, 2]
-    with pytest.raises(PictureError, match="the limit is 1000 altogether"):
+    with pytest.raises(PictureError, match="the limit is 1000 in total"):
         decode(data, 1000)
 
 
@@ -94,14 +94,14 @@ def ftyp(*names: bytes) -> bytes:
     [
         (
             ftyp(b"heic", b"mif1", b"heic"),
-            "a HEIC picture, which is not read; convert it to JPEG, .*heif-convert",
+            "a HEIC picture, which is not supported; convert it to JPEG, .*heif-convert",
         ),
         (ftyp(b"mif1", b"heix"), "a HEIC picture"),
         (ftyp(b"msf1", b"hevc"), "a HEIC picture"),
         (ftyp(b"isom", b"mp42"), "a video; take a picture out of it"),
         (
             b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20),
-            "a JPEG XL picture, which is not read; convert it to JPEG or PNG",
+            "a JPEG XL picture, which is not supported; convert it to JPEG or PNG",
         ),
         (b"\xff\x0a" + bytes(30), "a JPEG XL picture"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(20), "a JPEG 2000 picture"),
@@ -109,7 +109,7 @@ def ftyp(*names: bytes) -> bytes:
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\n<svg xmlns='x'/>", "an SVG drawing"),
         (b"<!DOCTYPE html><html>", "a web page"),
-        (b"no picture at all", "17 bytes that are no picture; expected JPEG, PNG, WEBP"),
+        (b"no picture at all", "these 17 bytes are not a picture; expected JPEG, PNG, WEBP"),
     ],
 )
 def test_a_format_that_is_not_read_is_named(data: bytes, message: str) -> None:

@@ -271,9 +271,9 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
     """A second large one begins when the first is gone, even if it was decoded long before."""
     memory = DecodeMemory(total_bytes=100 * 2**20, wait_seconds=20)
     large = 80 * 2**20
-    first = memory.decoded(large, lambda: np.zeros((4000, 5000, 3), np.uint8))
+    first = memory.run(large, lambda: np.zeros((4000, 5000, 3), np.uint8))
     assert memory.used == first.nbytes
-    memory.decoded(2**20, lambda: np.zeros((10, 10, 3), np.uint8))
+    memory.run(2**20, lambda: np.zeros((10, 10, 3), np.uint8))
     begun = threading.Event()
 
     def second() -> np.ndarray:
@@ -297,9 +297,9 @@ def test_a_picture_that_fails_leaves_no_memory_behind() -> None:
         raise PictureError("broken")
 
     with pytest.raises(PictureError):
-        memory.decoded(90 * 2**20, broken)
+        memory.run(90 * 2**20, broken)
     assert memory.used == 0
-    kept = memory.decoded(90 * 2**20, lambda: np.zeros((4000, 5000, 3), np.uint8))
+    kept = memory.run(90 * 2**20, lambda: np.zeros((4000, 5000, 3), np.uint8))
     with pytest.raises(PicturesBusyError, match="later"):
-        memory.decoded(90 * 2**20, broken)
+        memory.run(90 * 2**20, broken)
     assert memory.used == kept.nbytes

@@ -46,7 +46,7 @@ def test_a_visit_that_lasts_costs_nothing_more() -> None:
     shots = VisitShots(2)
     run(shots, [-1.0] * 20)
     assert not shots.wants(-1.0)
-    assert shots.last() is None
+    assert shots.release() is None
 
 
 def test_a_frame_is_let_go_when_its_interval_is_over() -> None:
@@ -65,7 +65,7 @@ def test_a_facen_is_the_weighted_mean_of_the_shots_that_agree() -> None:
     """The better one weighs more; the result has length 1; a stranger's shot is left out and counted."""
     anna, again, bert = person_facen(1), like(person_facen(1), 0.8), person_facen(2)
     together = visit_facen(np.stack([anna, again, bert]), [-1.0, -3.0, -1.0], 0.7)
-    assert (together.shots, together.others) == (2, 1)
+    assert (together.shots, together.disagreeing) == (2, 1)
     assert together.agreement == pytest.approx(0.9, abs=1e-5)
     assert float(np.linalg.norm(together.facen)) == pytest.approx(1, abs=1e-6)
     assert float(together.facen @ anna) > float(together.facen @ again) > 0.8
@@ -77,5 +77,5 @@ def test_a_single_shot_is_its_own_facen() -> None:
     """Nothing to agree with."""
     anna = person_facen(1)
     alone = visit_facen(anna[np.newaxis], [-1.0], 0.7)
-    assert (alone.shots, alone.agreement, alone.others) == (1, 1.0, 0)
+    assert (alone.shots, alone.agreement, alone.disagreeing) == (1, 1.0, 0)
     assert np.allclose(alone.facen, anna, atol=1e-6)
