@@ -1,1 +1,1 @@
-"""The service: starts, supervises and reports; the only place that knows every room."""
+"""The service: starts, supervises and reports. The only package that imports all others."""

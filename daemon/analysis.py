@@ -1,6 +1,6 @@
-"""The shared inference worker: one thread serves the cameras in turn, and those with a visit more often.
+"""The analysis thread, which serves all cameras in turn, and cameras with an ongoing visit more often.
 
-Each camera has a slot with its latest frame, and its own `CameraStages`, which turns frames into sightings. A
+Each camera has a slot with its latest frame, and its own `CameraStages`, which turn frames into sightings. A
 sighting is spooled before the next frame is taken.
 """
 
@@ -51,10 +51,10 @@ class Analysis:
         self._lost = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
-        self.turned_at = time.monotonic()
-        """Monotonic time at which it last began a frame or a turn."""
-        self.busy_with = ""
-        """The camera of that frame."""
+        self.progress_at = time.monotonic()
+        """Monotonic time at which the thread last began a frame or a round."""
+        self.current_camera = ""
+        """Id of the camera whose frame is being analysed."""
 
     def start(self) -> None:
         self._thread.start()
@@ -89,14 +89,14 @@ class Analysis:
 
     def _run(self) -> None:
         try:
-            while self._turn():
+            while self._serve_all():
                 pass
         except BaseException as error:  # noqa: BLE001 - an error must end the process, not only the thread
             self._on_crash(error)
 
-    def _turn(self) -> bool:
+    def _serve_all(self) -> bool:
         """Serve each camera once; False when the thread may end."""
-        self.turned_at = time.monotonic()
+        self.progress_at = time.monotonic()
         with self._ready:
             stopping, channels = self._stopping, list(self._channels)
             # Cleared before the slots are read, so that no frame is missed.
@@ -105,26 +105,26 @@ class Analysis:
         for channel in channels:
             if self._serve(channel, last=stopping):
                 worked = True
-                self._serve_busy(channels, channel)
-        self._hand_over()
+                self._serve_busy(channels, served=channel)
+        self._spool_waiting()
         if worked:
             return True
         if stopping:
-            self._give_up_waiting()
+            self._discard_waiting()
             return False
         with self._ready:
             self._ready.wait_for(lambda: self._woken, RETRY_SECONDS)
         return True
 
-    def _serve_busy(self, channels: Sequence[Channel], but: Channel) -> None:
-        """Cameras with a visit are served after each other camera, not after all of them."""
+    def _serve_busy(self, channels: Sequence[Channel], *, served: Channel) -> None:
+        """Serve the cameras with an ongoing visit, which is done after each other camera."""
         for channel in channels:
-            if channel is not but and channel.stages.busy and not channel.leaving and channel.slot.waiting:
+            if channel is not served and channel.stages.busy and not channel.leaving and channel.slot.waiting:
                 self._serve(channel, last=False)
 
     def _serve(self, channel: Channel, *, last: bool) -> bool:
-        """Analyse the slot's item; returns whether there was one."""
-        self.turned_at, self.busy_with = time.monotonic(), channel.cam_id
+        """Analyse the next item in the slot; returns whether there was one."""
+        self.progress_at, self.current_camera = time.monotonic(), channel.cam_id
         leaving = last or channel.leaving  # read before the slot, so that its last frame is found
         item = channel.slot.take()
         if item is None:
@@ -143,10 +143,10 @@ class Analysis:
 
     def _accept(self, sightings: list[Sighting]) -> None:
         self._waiting.extend(sightings)
-        self._hand_over()
+        self._spool_waiting()
 
-    def _hand_over(self) -> None:
-        """Spool waiting sightings; while that fails, the best are kept in memory and retried."""
+    def _spool_waiting(self) -> None:
+        """Spool the waiting sightings. While that fails, the best are kept in memory and retried."""
         if time.monotonic() < self._retry_at and not self._stopping:
             return
         while self._waiting:
@@ -161,15 +161,15 @@ class Analysis:
             log.debug("sighting accepted", sighting=sighting_id, camera=accepted.cam_id)
         while len(self._waiting) > MAX_WAITING_SIGHTINGS:
             worst = min(range(len(self._waiting)), key=lambda index: self._waiting[index].score)
-            self._lose(self._waiting[worst])
+            self._count_lost(self._waiting[worst])
             del self._waiting[worst]
 
-    def _give_up_waiting(self) -> None:
+    def _discard_waiting(self) -> None:
         while self._waiting:
-            self._lose(self._waiting.popleft())
+            self._count_lost(self._waiting.popleft())
         self._report_lost()
 
-    def _lose(self, sighting: Sighting) -> None:
+    def _count_lost(self, sighting: Sighting) -> None:
         """Count a lost sighting; the first is logged, and the total at the end."""
         self._metrics.sighting(sighting.cam_id, "dead")
         if not self._lost:

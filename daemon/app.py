@@ -1,7 +1,7 @@
 """The daemon's lifecycle: startup, waiting for a signal, shutdown.
 
-All background work is a task of one group. Shutdown may begin at any moment of the startup: a part that has
-not been started has nothing to close.
+All background work is a task of one group. The shutdown may begin at any moment of the startup: a component
+that has not been started has nothing to close.
 """
 
 import asyncio
@@ -60,8 +60,8 @@ class Application:
     ) -> None:
         """`subscribe` adds subscribers to the event bus.
 
-        `reread` reads the settings again, on SIGHUP and when `watch` sees a changed file.
-        Default: the settings stay as they are.
+        `reread` reads the settings again, on SIGHUP and when `watch` detects a changed file.
+        Default: the settings do not change.
         """
         self._settings = settings
         self._models = models

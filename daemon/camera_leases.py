@@ -29,8 +29,8 @@ class LeaseStore(Protocol):
 class CameraLeases:
     """Tracks which of this box's cameras another box reads.
 
-    A box starts to read all of its cameras, because MongoDB may be away, and stops those whose lease another
-    box holds.
+    A box begins by reading all of its cameras, because MongoDB may not be available, and then stops those
+    whose lease another box holds.
     """
 
     def __init__(self, store: LeaseStore, on_change: Callable[[], None]) -> None:
@@ -44,7 +44,8 @@ class CameraLeases:
         """By camera id: the other box that reads it."""
 
     def want(self, cam_ids: Collection[str]) -> None:
-        """Set the cameras that this box reads unless another one does. The leases of others are released."""
+        """Set the cameras that this box reads unless another box does. Leases on other cameras are
+        released."""
         if self._wanted != frozenset(cam_ids):
             self._wanted = frozenset(cam_ids)
             self._wake.set()
@@ -62,7 +63,8 @@ class CameraLeases:
                     self._update(await leases.renew(wanted))
                     held = wanted
                 except StoreError as error:
-                    # The store reports its own trouble. Terms decide later on what both boxes captured.
+                    # The trouble is shown in the store's status. If two boxes read a camera meanwhile, the
+                    # terms of the leases decide later which sightings are stored.
                     log.debug("the leases of the cameras cannot be renewed", reason=str(error))
             try:
                 await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
@@ -91,19 +93,19 @@ class CameraLeases:
 
 
 class LeasedSightings:
-    """A sighting gate that refuses what was captured while another box held the camera's lease.
+    """A sighting gate that refuses sightings captured while another box held the camera's lease.
 
-    That box stores it. In doubt the sighting is stored: a duplicate is better than a loss.
+    The other box stores its own sightings. In doubt a sighting is stored: a duplicate is better than a loss.
     """
 
-    def __init__(self, leases: TermLeases, after: SightingGate) -> None:
-        """`after`: the gate that the remaining sightings pass next."""
+    def __init__(self, leases: TermLeases, next_gate: SightingGate) -> None:
+        """`next_gate`: the gate for sightings that are not refused here."""
         self._leases = leases
-        self._after = after
+        self._next_gate = next_gate
 
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         if box := await self._leases.held_by_another(sighting.cam_id, sighting.captured_at):
             reason = f"box {box} was reading this camera at that time"
             log.info("a sighting is not stored", camera=sighting.cam_id, sighting=sighting_id, reason=reason)
             raise RefusedSightingError(reason)
-        await self._after.admit(sighting_id, sighting, face)
+        await self._next_gate.admit(sighting_id, sighting, face)

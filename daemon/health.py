@@ -1,4 +1,4 @@
-"""Whether the daemon works, and what `/status` shows."""
+"""Checks whether the daemon works, and collects the status for `/status` and systemd."""
 
 import time
 from collections import Counter
@@ -12,11 +12,11 @@ from daemon.runtime.terminal import count
 from daemon.status import DaemonReport, SpoolReport, StoreReport
 
 STUCK_SECONDS = 30.0
-"""An analysis turn takes a fraction of a second; after this long it hangs."""
+"""Time after which the analysis thread counts as hung; a frame takes a fraction of a second."""
 
 
 class DaemonHealth:
-    """Implements `daemon.http.server.Health`. Its methods change nothing."""
+    """Implements `daemon.http.server.Health`. Reading it changes nothing."""
 
     def __init__(self, components: Components, spool_max_bytes: int, watchdog_seconds: float | None) -> None:
         self._components = components
@@ -27,11 +27,11 @@ class DaemonHealth:
     def stuck(self) -> str:
         """Why the process no longer works; empty if it does."""
         analysis = self._components.analysis
-        silent_seconds = time.monotonic() - analysis.turned_at
+        silent_seconds = time.monotonic() - analysis.progress_at
         if silent_seconds > self._stuck_seconds:
             return (
-                f"analysis has been busy with one turn for {silent_seconds:.0f} s, "
-                f"that of the camera {analysis.busy_with}"
+                f"the analysis has been busy with one frame of the camera {analysis.current_camera} "
+                f"for {silent_seconds:.0f} s"
             )
         if (hung := self._components.supervisor.hung()) is None:
             return ""

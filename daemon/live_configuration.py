@@ -24,7 +24,10 @@ class CameraAndLeaseStore(CameraStore, LeaseStore, Protocol):
 
 
 class LiveConfiguration:
-    """Changed cameras are restarted, the others continue; all other settings take effect after a restart."""
+    """The settings in effect while the daemon runs.
+
+    Changed cameras are restarted, and the others continue. All other settings take effect after a restart.
+    """
 
     def __init__(
         self,
@@ -40,16 +43,16 @@ class LiveConfiguration:
         self._reread = reread
         self._watch = watch
         self._wanted = WantedCameras(settings.box)
-        self._refused = ""
+        self._settings_error = ""
         self.changed = asyncio.Event()
         """Set when there are changes to apply."""
         self.reload_wanted = False
-        """The settings are to be read again."""
+        """Whether the settings are to be read again."""
         self._collection = CollectionCameras(store, settings.box, settings.data_dir, self.changed.set)
         self._leases = CameraLeases(store, self.changed.set)
 
     async def start(self) -> int:
-        """Start the cameras that are known by now; returns their number."""
+        """Start the cameras of the settings and of the collection's copy; returns their number."""
         await asyncio.to_thread(self._collection.load_copy)
         return await self._apply()
 
@@ -73,7 +76,7 @@ class LiveConfiguration:
             self.reload()
 
     async def apply_changes(self) -> None:
-        """Apply what has changed. Faulty settings change nothing and are logged."""
+        """Apply the changes. Invalid settings are logged and change nothing."""
         self.changed.clear()
         reload, self.reload_wanted = self.reload_wanted, False
         read = reload and await self._read_settings()
@@ -84,10 +87,10 @@ class LiveConfiguration:
     @property
     def refused(self) -> dict[str, str]:
         """Why the current `settings` and `collection` are not in effect; empty texts if they are."""
-        return {"settings": self._refused, "collection": "; ".join(self._collection.refused.values())}
+        return {"settings": self._settings_error, "collection": "; ".join(self._collection.refused.values())}
 
     def cameras(self) -> list[CameraReport]:
-        """Each camera's status and its source; a refused change of it is a hint."""
+        """Each camera's status and source; a refused change of the camera is a hint."""
         reports = []
         for camera in self._supervisor.status():
             source = self._wanted.source_of(camera.cam_id)
@@ -104,9 +107,9 @@ class LiveConfiguration:
             new = await asyncio.to_thread(self._reread)
         except SettingsError as error:
             log.error("the changed settings are refused and the old ones stay", problems=error.problems)
-            self._refused = str(error)
+            self._settings_error = str(error)
             return False
-        self._refused = ""
+        self._settings_error = ""
         old = self._settings
         sections = [name for name in Settings.model_fields if getattr(new, name) != getattr(old, name)]
         if later := [name for name in sections if name != "cameras"]:

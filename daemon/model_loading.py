@@ -23,7 +23,7 @@ def models_folder(settings: Settings) -> Path:
 
 
 def pack_in_settings(settings: Settings) -> Pack | None:
-    """The pack of the settings, fetched or not; None for an unknown pack."""
+    """The pack named in the settings, even if it has not been fetched; None for an unknown pack."""
     try:
         return resolve(settings.models.pack, models_folder(settings))
     except ModelError:

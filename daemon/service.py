@@ -51,18 +51,18 @@ def run(settings_path: Path | None) -> None:
 def ready(settings: Settings) -> Iterator[Models]:
     """Prepare the process, lock the data folder, and load the models.
 
-    Runs before the event loop handles signals, so that a signal interrupts a download of models.
+    Called before the event loop handles signals, so that a signal can interrupt a download of models.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     raise_descriptor_limit()
-    # With more threads, OpenCV uses a tenth more processor time for its small steps, and waits for cores that
-    # decode.
+    # With more threads, OpenCV's small operations take a tenth more processor time, and wait for cores that
+    # are busy with decoding.
     cv2.setNumThreads(1)
     data_folder.prepare(settings.data_dir)
     with data_folder.held(settings.data_dir):
         models = load_models(settings)
-        # Objects up to here live as long as the process. Scanning them took 75 ms per full collection, during
-        # which all threads stopped.
+        # The objects created so far live as long as the process. Each full garbage collection scanned them
+        # for 75 ms, while all threads stopped.
         gc.collect()
         gc.freeze()
         yield models

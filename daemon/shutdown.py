@@ -17,19 +17,19 @@ log = structlog.get_logger(__name__)
 CAMERAS_STOP_SECONDS = 1.0
 
 EVENTS_SECONDS = 0.3
-"""For the last events, after everything that publishes has ended."""
+"""Time for delivering the last events, after all publishers have ended."""
 
 MARGIN_SECONDS = 0.3
-"""Kept of the deadline after the last visits are finished."""
+"""Time reserved after the end of the last visits."""
 
 STORE_CLOSE_SECONDS = 4.8
-"""Kept for closing the store after all producers of sightings have ended."""
+"""Time reserved for closing the store after all producers of sightings have ended."""
 
 
 async def shut_down(
     components: Components, tasks: TaskGroup, http: AsyncExitStack, deadline: Deadline
 ) -> None:
-    """Stop what makes sightings and what uses the store, then the store, all by one deadline."""
+    """Stop the producers of sightings and the users of the store, then the store, within one deadline."""
     log.info("facend stops")
     components.jobs.stop()
     tasks.cancel()
@@ -49,7 +49,7 @@ async def shut_down(
 
 
 async def _end_frames(components: Components, deadline: Deadline) -> None:
-    """Stop the cameras, and spool the visits in progress; needs no store."""
+    """Stop the cameras, and spool the visits in progress; works without the store."""
     await side_by_side(
         deadline,
         cameras=components.supervisor.stop(deadline.at_most(CAMERAS_STOP_SECONDS).remaining()),
@@ -63,7 +63,7 @@ async def _end_analysis(components: Components, deadline: Deadline) -> None:
 
 
 async def _store_the_rest(components: Components, frames: asyncio.Task[None], deadline: Deadline) -> None:
-    """Store the sightings in the spool and the last ones, as far as time allows."""
+    """Wait for the last sightings and store those in the spool, as far as time allows."""
     await asyncio.wait({frames}, timeout=deadline.remaining())
     await deadline.wait(components.stored_cameras.release())
     await components.storing.drain(deadline.remaining())

@@ -1,4 +1,4 @@
-"""What `/status` and the commands that read it show: the daemon, its cameras and its parts at one moment."""
+"""The status of the daemon, its cameras and components at one moment, as in `/status` and the commands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from cameras.observer import CameraStatus
 
 @dataclass(frozen=True, slots=True)
 class CameraReport(CameraStatus):
-    """The status of a camera, with what the daemon adds."""
+    """The status of a camera, with fields that the daemon adds."""
 
     hint: str = ""
-    """What an operator should mend although frames arrive."""
+    """A problem that an operator should fix although frames arrive."""
     source: str = ""
     """`settings` or `collection`."""
 
@@ -24,7 +24,7 @@ class StoreReport:
     ready: bool
     trouble: str
     changes_not_seen: str
-    """Why changes by other processes are not seen."""
+    """Why changes by other processes are not received; empty if they are."""
     malformed_documents: Mapping[str, float]
     """By collection; only those above 0."""
 
@@ -38,7 +38,7 @@ class SpoolReport:
     oldest_seconds: float
     fault: str | None
     set_aside: int
-    """Sightings that failed and wait for their next attempt while others go on."""
+    """Number of sightings that failed and wait for their next attempt while others are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class DaemonReport(BaseModel):
     summary: str
     cameras: Sequence[CameraReport]
     configuration: Mapping[str, str]
-    """Why `settings` and `collection` are not in effect as they are now; empty if they are."""
+    """Why the current `settings` and `collection` are not in effect; empty texts if they are."""
     store: StoreReport
     spool: SpoolReport
     disks: Sequence[DiskReport]

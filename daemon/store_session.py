@@ -1,4 +1,4 @@
-"""The open store: its context, the user in whose name this box stores, and the leases on cameras."""
+"""Opens the store for the daemon: its context, the owner of this box's data, and the leases on cameras."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ class StoreSession:
 
     ctx: Context
     owner: Users.Model
-    """The user in whose name this box stores."""
+    """The user who owns this box's data."""
     camera_leases: TermLeases
     """Which box reads each camera of the owner."""
 
@@ -32,7 +32,7 @@ class StoreSession:
 async def open_session(
     settings: Settings, models: Models, metrics: Metrics, close_deadline: Callable[[], Deadline]
 ) -> AsyncIterator[StoreSession]:
-    """Open the store; at the end it is closed by the deadline that `close_deadline` returns.
+    """Open the store. At the end of the block it is closed within the deadline that `close_deadline` returns.
 
     Raises:
         StoreError: the store cannot be opened.
@@ -57,10 +57,8 @@ async def open_session(
 
 
 async def _owner(ctx: Context, settings: Settings) -> Users.Model:
-    """Raises StoreUnavailableError if there is none at present: sightings wait in the spool meanwhile."""
+    """The service user. StoreUnavailableError if it cannot be found: sightings then wait in the spool."""
     try:
         return await service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
     except (StartError, BadValueError, ConflictError) as error:
-        raise StoreUnavailableError(
-            f"the user in whose name this box stores cannot be found: {error}"
-        ) from error
+        raise StoreUnavailableError(f"the user who owns this box's data cannot be found: {error}") from error

@@ -26,7 +26,7 @@ class StoredCameras:
         return None if session is None else session.camera_leases
 
     async def release(self) -> None:
-        """Release the leases of this box's cameras, so that another box can read them at once."""
+        """Release the leases on this box's cameras, so that another box can read them at once."""
         if (leases := self.camera_leases) is not None:
             with contextlib.suppress(StoreError):  # the leases expire by themselves
                 await leases.release()
@@ -35,7 +35,7 @@ class StoredCameras:
         """The collection's cameras that this box reads, malformed ones included.
 
         Raises:
-            StoreError: the store is away.
+            StoreError: the store is not available.
         """
         session = self._storing.require_session()
         here = [{"detector": {"$in": [box, "", None]}}, {"detector": {"$not": {"$type": "string"}}}]

@@ -1,4 +1,5 @@
-"""The store's side of the daemon: opens the store, reopens it, and records what waits in the spool."""
+"""Opens the store, retries until it is available, and runs the recorder, which stores the sightings in the
+spool."""
 
 import asyncio
 import contextlib
@@ -45,16 +46,17 @@ MAX_PAUSE_SECONDS = 10.0
 OPENING = "the store is being opened"
 
 CLOSE_SECONDS = 7.0
-"""Deadline of `close` without an argument."""
+"""Default deadline of `close`."""
 
-AFTER_WORK_SECONDS = 4.3
-"""Kept for the steps after the sighting in work, which is then cancelled and stored after the next start."""
+AFTER_RECORDING_SECONDS = 4.3
+"""Time reserved for the steps after the current sighting is stored. If it takes longer, it is cancelled, and
+stored after the next start."""
 
 AFTER_PLUGINS_SECONDS = 3.0
-"""Kept for closing MongoDB's client and a private mongod, which flushes its memory to disk."""
+"""Time reserved for closing MongoDB's client and a private mongod, which flushes its memory to disk."""
 
 PERMANENT = (PackError, NewerSchemaError, BadValueError)
-"""Errors at opening that no retry mends: an operator has to change settings, data or version."""
+"""Errors at opening that a retry does not fix: an operator has to change settings, data or version."""
 
 
 class Storing:
@@ -70,7 +72,7 @@ class Storing:
         plugins: Plugins,
         delivery: EventDelivery | None = None,
     ) -> None:
-        """`delivery`: delivers events to sinks while the store is open. Default: none are delivered."""
+        """`delivery`: delivers events to sinks while the store is open. Default: no delivery."""
         self._settings = settings
         self._models = models
         self._spool = spool
@@ -101,7 +103,7 @@ class Storing:
 
     @property
     def set_aside(self) -> int:
-        """Number of sightings that failed and wait for their next attempt while others go on."""
+        """Number of sightings that failed and wait for their next attempt while others are stored."""
         return 0 if self._recorder is None else self._recorder.set_aside
 
     @property
@@ -113,12 +115,12 @@ class Storing:
 
     @property
     def not_followed(self) -> str:
-        """Why changes by other processes are not seen at present; empty otherwise."""
+        """Why changes by other processes are not received at present; empty if they are."""
         return self.trouble if self.session is None else self.session.ctx.facens_lifecycle.fault
 
     @property
     def outbox(self) -> Outbox | None:
-        """Where events of this box are written; None while the store is not open."""
+        """The outbox for events of this box; None while the store is not open."""
         if (session := self.session) is None:
             return None
         return Outbox(session.ctx.database, session.owner["_id"], session.ctx.box)
@@ -145,13 +147,13 @@ class Storing:
             await asyncio.wait_for(self._recorder.drained(), timeout_seconds)
 
     async def close(self, deadline: Deadline | None = None) -> None:
-        """Stop the recorder after the sighting in work, and close the store, by the deadline."""
+        """Stop the recorder after the current sighting, and close the store, within the deadline."""
         if self._task is None:
             return
         self._closing = deadline = deadline or Deadline.within(CLOSE_SECONDS)
         if self._recorder is not None:
             self._recorder.stop()
-            await deadline.leaving(AFTER_WORK_SECONDS).wait(self._recorded.wait())
+            await deadline.leaving(AFTER_RECORDING_SECONDS).wait(self._recorded.wait())
         if not self._recorded.is_set():
             self._task.cancel()
         _, late = await asyncio.wait([self._task], timeout=deadline.remaining())
@@ -167,7 +169,7 @@ class Storing:
 
     def _publish_state(self) -> None:
         trouble, before = self.trouble, self._published_trouble
-        if trouble == OPENING:  # at each start, and no trouble
+        if trouble == OPENING:  # happens at each start
             return
         if before is None or bool(trouble) != bool(before):
             self._published_trouble = trouble
@@ -194,7 +196,7 @@ class Storing:
         opening = open_session(self._settings, self._models, self._metrics, self._close_deadline)
         async with opening as session:
             try:
-                # Before the first sighting is stored: plugins see every sighting.
+                # Before the first sighting is stored, because plugins receive every sighting.
                 await self._plugins.activate(session.ctx, session.owner, self._events)
                 self.session = session
                 self._recorder = self._new_recorder(session)
@@ -227,7 +229,7 @@ class Storing:
         )
 
     async def _save_at_end(self, ctx: Context) -> None:
-        """Save a snapshot of the facens; without one the next start reads them from MongoDB."""
+        """Save a snapshot of the facens; without a snapshot, the next start reads them from MongoDB."""
         try:
             await ctx.facens_lifecycle.save()
         except OSError as error:

@@ -42,7 +42,7 @@ OVERLOADED_HINT = "this box cannot decode all frames of its cameras: only key fr
 
 
 def motion_gate() -> MotionCheck:
-    """A motion gate for one camera; it keeps a model of the scene."""
+    """A motion gate for one camera, which keeps a background model."""
     gate = MotionGate()
     return lambda frame: gate.scene(frame.pixels.luma(), frame.media_time)
 
@@ -69,19 +69,20 @@ class RunningCamera:
 
     @property
     def hint(self) -> str:
-        """What an operator should mend although frames arrive; empty if nothing."""
-        return "; ".join(filter(None, (self._turned, OVERLOADED_HINT if self.handler.overloaded else "")))
+        """A problem that an operator should fix although frames arrive; empty if there is none."""
+        overload = OVERLOADED_HINT if self.handler.overloaded else ""
+        return "; ".join(filter(None, (self._orientation_hint, overload)))
 
     @property
-    def _turned(self) -> str:
-        turned = self.stages.orientation_degrees
-        if not turned:
+    def _orientation_hint(self) -> str:
+        degrees = self.stages.orientation_degrees
+        if not degrees:
             return ""
-        if turned == 180:
-            return "the camera hangs upside down: faces are found only when its picture is turned by 180°"
+        if degrees == 180:
+            return "the camera is mounted upside down: faces are found only in a picture rotated by 180°"
         return (
-            "the camera hangs on its side: faces are found only when its picture is turned counterclockwise "
-            f"by {turned}°"
+            "the camera is mounted on its side: faces are found only in a picture rotated counterclockwise "
+            f"by {degrees}°"
         )
 
 
@@ -101,7 +102,7 @@ class Supervisor:
         self._metrics = metrics
         self._events = events
         self._crashes = crashes
-        # One more than cores, so that none is idle while threads alternate.
+        # One more than there are cores, so that no core is idle while threads switch.
         self._decode_limiter = BoundedSemaphore(len(os.sched_getaffinity(0)) + 1)
         self._running: dict[str, RunningCamera] = {}
 
@@ -111,29 +112,30 @@ class Supervisor:
         read_elsewhere: Mapping[str, str] | None = None,
         stop_seconds: float = 2.0,
     ) -> None:
-        """Run exactly these cameras; cameras with unchanged settings continue undisturbed.
+        """Run exactly these cameras; cameras with unchanged settings are not interrupted.
 
-        `read_elsewhere`: boxes by the ids of cameras that they read; these cameras wait.
+        `read_elsewhere`: by camera id, the name of the other box that reads the camera; it is not read here.
         """
         elsewhere = read_elsewhere or {}
-        before = [Assignment(one.settings, one.read_by) for one in self._running.values()]
-        after = [Assignment(one, elsewhere.get(one.id, "")) for one in wanted]
+        before = [Assignment(running.settings, running.read_by) for running in self._running.values()]
+        after = [Assignment(settings, elsewhere.get(settings.id, "")) for settings in wanted]
         change = roster.diff(before, after)
         if change:
-            told = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
-            log.info("these cameras change", **told)
-        leaving = [self._running[cam_id] for cam_id in (*change.removed, *change.changed)]
-        for camera in leaving:
+            changes = {kind: list(cam_ids) for kind, cam_ids in asdict(change).items() if cam_ids}
+            log.info("these cameras change", **changes)
+        stopping = [self._running[cam_id] for cam_id in (*change.removed, *change.changed)]
+        for camera in stopping:
             camera.handler.ask_to_stop()
-        coming = {one.id: self._prepared(one) for one in after if one.id in (*change.added, *change.changed)}
-        # Wanted cameras are in the status from now on, although their predecessors may take time to stop.
-        self._running = {one.id: coming.get(one.id) or self._running[one.id] for one in wanted}
+        to_start = (*change.added, *change.changed)
+        starting = {camera.id: self._prepare(camera) for camera in after if camera.id in to_start}
+        # New cameras are in the status from now on, although their predecessors may take time to stop.
+        self._running = {camera.id: starting.get(camera.id) or self._running[camera.id] for camera in wanted}
         self._refresh()  # publishes the states of new cameras
-        await self._join(leaving, stop_seconds)
+        await self._join(stopping, stop_seconds)
         for cam_id in change.removed:
-            # Behind the last changes of its state, which its threads have published.
+            # From a thread, so that it follows the last changes of state, which threads have published.
             self._events.publish_from_thread(CameraRemoved(cam_id))
-        for camera in coming.values():
+        for camera in starting.values():
             self._start(camera)
 
     def posting_failed(self, message: str) -> None:
@@ -142,7 +144,7 @@ class Supervisor:
             camera.handler.report_posting_error(message)
 
     async def refresh_states(self) -> None:
-        """Push the changes of cameras' states that come with time alone, until cancelled."""
+        """Apply changes of cameras' states that depend on time alone, until cancelled."""
         while True:
             self._refresh()
             await asyncio.sleep(REFRESH_SECONDS)
@@ -157,10 +159,10 @@ class Supervisor:
 
     async def stop(self, timeout_seconds: float) -> None:
         """Stop all cameras. They stay in the status, as stopped."""
-        leaving = list(self._running.values())
-        for camera in leaving:
+        stopping = list(self._running.values())
+        for camera in stopping:
             camera.handler.ask_to_stop()
-        await self._join(leaving, timeout_seconds)
+        await self._join(stopping, timeout_seconds)
 
     def status(self) -> list[CameraReport]:
         """Each camera's status, in the order of the settings."""
@@ -178,7 +180,7 @@ class Supervisor:
         ]
 
     def overloaded(self) -> dict[str, float]:
-        """1 for each camera whose decoding is limited for lack of processor time, 0 for the others."""
+        """By camera id: 1 if decoding is limited for lack of processor time, else 0."""
         return {camera.settings.id: float(camera.handler.overloaded) for camera in self._running.values()}
 
     def hung(self) -> tuple[CameraSettings, float] | None:
@@ -188,8 +190,8 @@ class Supervisor:
                 return camera.settings, seconds
         return None
 
-    def _prepared(self, assignment: Assignment) -> RunningCamera:
-        """A camera to start; grey if it is disabled or another box reads it."""
+    def _prepare(self, assignment: Assignment) -> RunningCamera:
+        """Make a camera to start; its state is grey if it is disabled or read by another box."""
         settings, read_by = assignment.settings, assignment.read_by
         self._metrics.add_camera(settings.id)
         observer = CameraEvents(self._metrics, self._events)

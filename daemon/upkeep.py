@@ -1,4 +1,4 @@
-"""Upkeep of the open store: periodic jobs, and long work that an operator starts."""
+"""Maintenance of the open store: periodic jobs, and long operations that an operator starts."""
 
 import asyncio
 import contextlib
@@ -30,9 +30,9 @@ log = structlog.get_logger(__name__)
 
 
 class Upkeep:
-    """Jobs of the daemon that work on the store.
+    """Maintenance jobs of the daemon.
 
-    A job that finds the store away does nothing; its next run makes up for it.
+    While the store is not available, a job does nothing; its next run catches up.
     """
 
     def __init__(self, settings: Settings, models: Models, spool: Spool, storing: Storing) -> None:
@@ -41,7 +41,7 @@ class Upkeep:
         self._spool = spool
         self._storing = storing
         self._maintenance = asyncio.Lock()
-        """Retention may take hours, and a check would find its work half done."""
+        """Held by retention and checks: retention may take hours, and a check would find it half done."""
         self._maintained_by = ""
 
     @property
@@ -56,7 +56,7 @@ class Upkeep:
             await session.ctx.facens_lifecycle.save()
 
     async def retention(self) -> None:
-        """Remove faces, pictures and entries of the audit log beyond the limits of the settings."""
+        """Remove faces, pictures and entries of the audit log that exceed the limits of the settings."""
         if (session := self._session_for("retention")) is not None:
             async with self._maintained("retention"):
                 limits = self._settings.jobs.retention
@@ -77,7 +77,7 @@ class Upkeep:
         return await Limits(session.ctx, session.owner).free(picture_bytes)
 
     async def look_again(self) -> None:
-        """Compare the faces without a person again, and carry out noted removals of pictures."""
+        """Compare the faces without a person again, and carry out pending removals of pictures."""
         if (session := self._storing.session) is None:
             return
         enough = threshold(self._settings.persons, self._models.pack)
@@ -118,15 +118,14 @@ class Upkeep:
                 yield finding
 
     async def rebuild_facens(self, on_progress: Callable[[int, int], object]) -> MigrationReport:
-        """Correct the facen storage from MongoDB, and prove that both are equal; see `rebuild_facens`.
+        """Correct the facen storage from MongoDB, and verify that both are equal; see `rebuild_facens`.
 
         Raises:
-            StoreError: the store or a shard is away, or other maintenance is at work.
+            StoreError: the store or a shard is not available, or other maintenance is running.
         """
         if self._maintenance.locked():
             raise StoreUnavailableError(
-                f"{self._maintained_by} works on the store at present: "
-                "run `facend facens rebuild` again when it has ended"
+                f"{self._maintained_by} is running: run `facend facens rebuild` again when it has ended"
             )
         async with self._maintained("another `facend facens rebuild`"):
             session = self._storing.require_session()
@@ -138,7 +137,7 @@ class Upkeep:
                 raise
 
     async def is_service_token(self, tokens: Sequence[str]) -> bool:
-        """Whether one of the tokens belongs to the user in whose name this box stores.
+        """Whether one of the tokens belongs to the user who owns this box's data.
 
         Raises:
             StoreError: the store is away.
@@ -157,7 +156,7 @@ class Upkeep:
 
     @contextlib.asynccontextmanager
     async def _maintained(self, by: str) -> AsyncIterator[None]:
-        """Hold the lock of maintenance work; `by` is named to those who are refused."""
+        """Hold the maintenance lock. `by`: name of the work, for the error of other work that is refused."""
         async with self._maintenance:
             self._maintained_by = by
             yield
@@ -173,18 +172,18 @@ class Upkeep:
 
 
 async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]) -> MigrationReport:
-    """Correct each face whose entry in the facen storage differs from MongoDB, prove that both are equal, and
-    save a snapshot. Searches find every person meanwhile.
+    """Correct each face whose entry in the facen storage differs from MongoDB, verify that both are equal,
+    and save a snapshot. Searches work meanwhile.
 
-    `on_progress` gets the number of entries compared, and their total.
+    `on_progress` is called with the number of entries compared, and their total.
 
     Raises:
-        StoreError: a side or a shard does not answer, both are not equal, or the snapshot cannot be written.
+        StoreError: MongoDB or a shard does not answer, both are not equal, or the snapshot cannot be written.
     """
     if out := [shard.name for shard in await ctx.facens.health() if not shard.live]:
         raise FacenStorageError(
-            f"{', '.join(out)} of the facen storage is out of service; the daemon brings it back by itself "
-            "where it can, and its log says more: run this again then",
+            f"{', '.join(out)} of the facen storage is out of service; the daemon restores it if possible, "
+            "and logs the reason: run this again then",
             out[0],
         )
     done, entries = 0, sum((await entries_listed(ctx.database["faces"])).values())

@@ -1,7 +1,7 @@
 """Announces a visit in the outbox as soon as it has a usable face, with a provisional identity.
 
-The sighting that follows determines the identity. A visit that begins while the store is away is announced
-with its first stored sighting.
+The sighting that follows determines the identity. A visit that begins while the store is not available is
+announced with its first stored sighting.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class VisitAnnouncer:
-    """A subscriber of the event bus."""
+    """Subscribes to visits that begin."""
 
     def __init__(self, settings: Settings, pack: Pack, session: Callable[[], StoreSession | None]) -> None:
         """`session` returns None while the store is not open."""

@@ -1,1 +1,1 @@
-"""Benchmarks of parts of Facend on this machine, compared with simple baselines."""
+"""Benchmarks of cameras and of the facen storage on this machine, compared with simple baselines."""

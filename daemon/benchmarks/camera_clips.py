@@ -17,7 +17,7 @@ from pipeline.types import Picture
 WIDTH, HEIGHT, FPS = 1920, 1080, 25
 KEY_FRAME_SECONDS = 2.0
 BIT_RATE = 4_000_000
-"""Bits per second, usual for this size. Most encode sensor noise, which triples the decoding time."""
+"""Bits per second, usual for this size. Most of them encode sensor noise, which triples the decoding time."""
 NOISE = 2.0
 """Standard deviation of the sensor noise, in grey levels."""
 VISITORS = (WALKS[0], WALKS[1], WALKS[4], WALKS[3])
@@ -49,15 +49,15 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class PlayedClip:
-    """A clip as one camera plays it: from position `start`, in seconds, and around."""
+    """A clip as one camera plays it: in a loop from position `start`, in seconds."""
 
     clip: Clip
     path: Path
     start: float
 
 
-def given_clip(path: Path) -> Clip:
-    """A clip of the user. Raises ClipError."""
+def user_clip(path: Path) -> Clip:
+    """A clip provided by the user. Raises ClipError."""
     return Clip(path, frame_rate(path), length_seconds(path), (ClipPart(path, (0.0,)),))
 
 
@@ -88,7 +88,8 @@ def hall_clip(path: Path, busy: float) -> Clip:
 
 
 def playing(clips: Sequence[Clip], folder: Path) -> Callable[[int], PlayedClip]:
-    """The clip of each camera, by number. Created on demand: each needs the disk space of a whole clip.
+    """A function that returns the clip of each camera, by number. Clips are created on demand, to save disk
+    space.
 
     A clip without key frames to start at plays from its beginning.
     """

@@ -17,7 +17,7 @@ class Recall:
     people: int
     """Distinct people in the found visits, according to the reference."""
     persons: int
-    """Distinct persons that these visits were assigned to."""
+    """Distinct persons to whom these visits were assigned."""
     mixed: int
     """Wrong assignments: persons that mix two people, and people split into two persons."""
 

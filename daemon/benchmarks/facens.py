@@ -96,10 +96,12 @@ async def measure_local(kind: Distribution, count: int, size: int) -> AsyncItera
     )
     for (name, _), taken in zip(rivals, others, strict=True):
         yield Row.compare(f"search vs. {name}", case, ours.seconds * 1e3, "ms", taken.seconds * 1e3)
-        yield Row.compare(f"search vs. {name}, own time", case, ours.own * 1e3, "ms", taken.own * 1e3)
+        yield Row.compare(
+            f"search vs. {name}, own time", case, ours.cpu_seconds * 1e3, "ms", taken.cpu_seconds * 1e3
+        )
     for suffix, seconds, beside in (
         ("", ours.seconds, reading.seconds),
-        (", own time", ours.own, reading.own),
+        (", own time", ours.cpu_seconds, reading.cpu_seconds),
     ):
         speeds = [vectors.nbytes / least / 1e9 for least in (seconds, beside)]
         yield Row.compare(f"search vs. reading memory{suffix}", case, speeds[0], "GB/s", speeds[1])
@@ -134,7 +136,7 @@ async def _filtered(
         some, all_ = await fastest_timings([filtered, unfiltered], 5)
         name = f"search among {what} vs. all"
         yield Row.compare(name, case, some.seconds * 1e3, "ms", all_.seconds * 1e3)
-        yield Row.compare(f"{name}, own time", case, some.own * 1e3, "ms", all_.own * 1e3)
+        yield Row.compare(f"{name}, own time", case, some.cpu_seconds * 1e3, "ms", all_.cpu_seconds * 1e3)
 
 
 async def _half(

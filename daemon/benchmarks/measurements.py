@@ -1,10 +1,10 @@
-"""The rows that benchmarks print, and timing of their parts."""
+"""Timing of benchmarks, and the table of their results."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-PAIRS = 25
+RUNS = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Row:
     value: float
     unit: str
     baseline: float
-    """The same by a simple baseline, or at the smallest size, as the figure says; from the same run."""
+    """The same figure for a simple baseline or the smallest size, measured in the same run."""
     ratio: float
 
     @classmethod
@@ -22,7 +22,7 @@ class Row:
         return cls(figure, case, value, unit, baseline, value / baseline if baseline else float("nan"))
 
 
-async def fastest_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS) -> list[float]:
+async def fastest_of(works: Sequence[Callable[[], Awaitable[object]]], times: int = RUNS) -> list[float]:
     """Wall time of the fastest run of each work. Runs alternate, so that other load affects all equally."""
     return [taken.seconds for taken in await fastest_timings(works, times)]
 
@@ -31,23 +31,23 @@ async def fastest_of(works: Sequence[Callable[[], Awaitable[object]]], times: in
 class Timing:
     seconds: float
     """Wall time."""
-    own: float
+    cpu_seconds: float
     """CPU time of all threads of this process."""
 
 
 async def fastest_timings(
-    works: Sequence[Callable[[], Awaitable[object]]], times: int = PAIRS
+    works: Sequence[Callable[[], Awaitable[object]]], times: int = RUNS
 ) -> list[Timing]:
     """As `fastest_of`, with CPU time."""
-    least = [Timing(float("inf"), float("inf"))] * len(works)
+    fastest = [Timing(float("inf"), float("inf"))] * len(works)
     for _ in range(times):
         for number, work in enumerate(works):
-            since, own_since = time.perf_counter(), time.process_time()
+            since, cpu_since = time.perf_counter(), time.process_time()
             await work()
-            seconds, own = time.perf_counter() - since, time.process_time() - own_since
-            before = least[number]
-            least[number] = Timing(min(before.seconds, seconds), min(before.own, own))
-    return least
+            seconds, cpu_seconds = time.perf_counter() - since, time.process_time() - cpu_since
+            before = fastest[number]
+            fastest[number] = Timing(min(before.seconds, seconds), min(before.cpu_seconds, cpu_seconds))
+    return fastest
 
 
 def table(rows: Sequence[Row]) -> str:

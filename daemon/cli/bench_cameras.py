@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cameras.errors import ClipError
-from daemon.benchmarks.camera_clips import Clip, given_clip, hall_clip, playing
+from daemon.benchmarks.camera_clips import Clip, hall_clip, playing, user_clip
 from daemon.benchmarks.camera_reference import PersonIndex, naive_loop, visits_in
 from daemon.benchmarks.camera_runs import Plan, Run, decoding_limit
 from daemon.benchmarks.cameras import curves, keeps_up, rising, run_rows, sum_rows
@@ -93,7 +93,7 @@ def cameras(
     with tempfile.TemporaryDirectory(prefix="facend-") as scratch:
         folder = Path(scratch)
         try:
-            shown = [given_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
+            shown = [user_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
             rows, runs, lines = _measured(
                 settings, shown, folder, _Options(decode, seconds, first, most, steps)
             )

@@ -8,7 +8,7 @@ from datetime import date, datetime, tzinfo
 
 import click
 
-from daemon.runtime.terminal import steering
+from daemon.runtime.terminal import unescaped
 from pipeline.base.control_characters import visible
 
 _WARNINGS = "facend.warnings"
@@ -65,7 +65,7 @@ def progress(length: int, label: str) -> Iterator[Callable[..., None]]:
     with click.progressbar(
         length=length,
         label=label,
-        file=steering(sys.stderr),
+        file=unescaped(sys.stderr),
         item_show_func=lambda item: visible(item, one_line=True) if item else None,
     ) as bar:
         yield bar.update

@@ -1,4 +1,4 @@
-"""Cameras as documents of the Cameras collection, and as settings; passwords stay outside the documents."""
+"""Converts between documents of the Cameras collection and camera settings; documents hold no passwords."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -13,13 +13,13 @@ from daemon.errors import SettingsError
 from pipeline.base.urls import holds_secret
 from store import BadValueError
 
-STORES_OWN = ("_id", "owner", "schema")
+STORE_FIELDS = ("_id", "owner", "schema")
+"""Fields that the store adds."""
 SECRETS = {"password_secret": "password", "url_secret": "secret_end"}
-"""Field of a document that names a secret, and the setting that gets its value."""
-
+"""By field of a document that names a secret: the setting that gets its value."""
 
 KNOWN = frozenset({*CameraSettings.model_fields, *SECRETS})
-"""Fields that the daemon reads. All others are the user's own data."""
+"""Fields that the daemon reads. All others are data of the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,13 @@ class ReadCameras:
     cameras: tuple[CameraSettings, ...] = ()
     """Ordered by id."""
     copies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Documents of the valid cameras by id, as plain values."""
+    """Documents of the valid cameras by id, as JSON values."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Error by id."""
 
 
 def read_cameras(documents: Iterable[object], secrets: CameraSecrets) -> ReadCameras:
-    """Validate each document by itself."""
+    """Validate the documents; an invalid one does not affect the others."""
     cameras: dict[str, CameraSettings] = {}
     copies, refused = {}, {}
     for document in documents:
@@ -86,9 +86,9 @@ def read_camera(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSe
 
 
 def misspelt(document: Mapping[str, Any]) -> dict[str, str]:
-    """Unknown fields that resemble a known one, and the known one."""
-    own = [key for key in document if key not in KNOWN and key not in STORES_OWN]
-    near = {key: difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.8) for key in own}
+    """Unknown fields that resemble a known field, with the known field."""
+    unknown = [key for key in document if key not in KNOWN and key not in STORE_FIELDS]
+    near = {key: difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.8) for key in unknown}
     return {key: found[0] for key, found in near.items() if found}
 
 
@@ -98,11 +98,11 @@ def _shown_id(cam_id: object) -> str:
 
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without the fields that the store adds."""
-    return {key: value for key, value in document.items() if key not in STORES_OWN}
+    return {key: value for key, value in document.items() if key not in STORE_FIELDS}
 
 
 def to_document(camera: CameraSettings, secrets: CameraSecrets) -> dict[str, Any]:
-    """The camera as a document; its secrets are stored on this box under names derived from its id."""
+    """Convert a camera to a document, and store its secrets on this box under names derived from its id."""
     document = camera.model_dump(mode="json", exclude_defaults=True, exclude={"password", "secret_end"})
     for key, secret, name in (
         ("password_secret", camera.password, camera.id),

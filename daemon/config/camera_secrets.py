@@ -1,7 +1,8 @@
-"""Secrets of the collection's cameras. Documents hold only their names; each box keeps the values it needs.
+"""Secrets of the collection's cameras. Documents contain only their names; each box keeps the values that it
+needs.
 
-The value is the systemd credential of that name, else a file in the data folder that only the service can
-read.
+The value of a secret is the systemd credential with its name, or else the content of a file in the data
+folder that only the service can read.
 """
 
 import contextlib
@@ -23,10 +24,10 @@ class CameraSecrets:
         self._environment = environment
 
     def get(self, name: object) -> str:
-        """The secret of this name.
+        """The secret with this name.
 
         Raises:
-            SecretError: there is none, or the name is malformed.
+            SecretError: there is no such secret, or the name is malformed.
         """
         secret = self._read(name)
         KNOWN.add(secret)
@@ -57,8 +58,8 @@ class CameraSecrets:
         write_durably(path, f"{secret}\n".encode())
         if os.geteuid() == 0:  # a command run by root on the service's folder
             owner = self._folder.parent.stat()
-            for one in (self._folder, path):
-                os.chown(one, owner.st_uid, owner.st_gid)
+            for created in (self._folder, path):
+                os.chown(created, owner.st_uid, owner.st_gid)
 
     def forget(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError, SecretError):  # it does not exist

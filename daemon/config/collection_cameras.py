@@ -19,11 +19,12 @@ from store import StoreError
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 10.0
-"""Interval of reading the collection; change streams may be missing and do not report new passwords."""
+"""Interval at which the collection is read. MongoDB may have no change streams, and they do not report new
+passwords."""
 
 
 def read_copy(data_dir: Path) -> ReadCameras:
-    """The cameras of the collection in the last run.
+    """The collection's cameras as of the last run, from the copy in the data folder.
 
     Raises:
         SettingsError: the copy is damaged.
@@ -62,8 +63,8 @@ class CameraStore(Protocol):
 class CollectionCameras:
     """The collection's cameras that this box reads.
 
-    A camera with a faulty document keeps its previous settings or does not run; all others follow their
-    documents. A copy in the data folder serves a start while MongoDB is away.
+    A camera with an invalid document keeps its previous settings, or does not run if there are none. A copy
+    in the data folder is used if MongoDB is not available at the start.
     """
 
     def __init__(self, store: CameraStore, box: str, data_dir: Path, on_change: Callable[[], None]) -> None:
@@ -77,7 +78,7 @@ class CollectionCameras:
         self._known = ReadCameras()
         self._advised: set[tuple[str, str]] = set()
         self.refused: Mapping[str, str] = {}
-        """By camera, why its current document is not in effect."""
+        """By camera id: why its current document is not in effect."""
 
     @property
     def cameras(self) -> tuple[CameraSettings, ...]:
@@ -113,9 +114,9 @@ class CollectionCameras:
     async def _read(self) -> None:
         try:
             documents = await self._store.camera_documents(self._box)
-        except StoreError:  # shown as the store's trouble; the cameras stay as they are
+        except StoreError:  # shown in the store's status; the cameras do not change
             return
-        # Reads the files of secrets: not on the event loop.
+        # Reads files with secrets, so not on the event loop.
         read = await asyncio.to_thread(read_cameras, documents, self._secrets)
         self._report(read, documents)
         kept = {camera.id: camera for camera in self.cameras if camera.id in read.refused}

@@ -6,14 +6,15 @@ Fingerprint = tuple[int, int, int] | None
 
 
 class FileWatch:
-    """Reports a change once the file is the same in two polls: editors write in steps."""
+    """Reports a change when the file is unchanged between two polls, because editors write in several
+    steps."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reported = self._latest = self._fingerprint()
 
     def changed(self) -> bool:
-        """Whether it differs from the last reported content, and is unchanged since the last call."""
+        """Whether the file differs from the last reported content, and is unchanged since the last call."""
         before, self._latest = self._latest, self._fingerprint()
         if self._latest is None or self._latest != before or self._latest == self._reported:
             return False
@@ -21,7 +22,7 @@ class FileWatch:
         return True
 
     def mark_read(self) -> None:
-        """The current content has just been read; do not report it."""
+        """Do not report the current content, which has just been read."""
         self._reported = self._latest = self._fingerprint()
 
     def _fingerprint(self) -> Fingerprint:

@@ -14,38 +14,42 @@ from pipeline.base.urls import HIDDEN, mask_url
 
 
 def masked(settings: Settings, hidden: Mapping[Key, str] | None = None) -> dict[str, Any]:
-    """The effective settings as plain values, secrets as `***`; `hidden` has texts to show for its keys."""
+    """The effective settings as plain values, secrets as `***`.
+
+    `hidden`: by key, the text to show in place of a value with references to secrets.
+    """
     shown: dict[str, Any] = settings.model_dump(mode="python")
-    return {name: _masked((name,), value, hidden or {}) for name, value in shown.items()}
+    return {name: _mask((name,), value, hidden or {}) for name, value in shown.items()}
 
 
-def _masked(key: Key, value: object, hidden: Mapping[Key, str]) -> object:
+def _mask(key: Key, value: object, hidden: Mapping[Key, str]) -> object:
     if key in hidden:
         return mask_url(hidden[key])
     if isinstance(value, SecretStr):
         return HIDDEN if value.get_secret_value() else ""
     if key == ("plugins", "options"):
-        return redact_options(_replaced(value, hidden, key))
+        return redact_options(_replace_hidden(value, hidden, key))
     if isinstance(value, Mapping):
-        return {inner: _masked((*key, inner), deep, hidden) for inner, deep in value.items()}
+        return {name: _mask((*key, name), inner, hidden) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_masked((*key, place), deep, hidden) for place, deep in enumerate(value)]
+        return [_mask((*key, index), inner, hidden) for index, inner in enumerate(value)]
     if isinstance(value, Path):
         return str(value)
     name = name_of_secret(key)
     return mask_url(value) if isinstance(value, str) and key[-1] == "url" else redact(value, name)
 
 
-def _replaced(value: object, hidden: Mapping[Key, str], key: Key) -> object:
-    """The value with the texts of `hidden` for keys below it."""
+def _replace_hidden(value: object, hidden: Mapping[Key, str], key: Key) -> object:
+    """Replace values inside `value` by their texts in `hidden`."""
     if isinstance(value, Mapping):
-        return {name: _replaced(inner, hidden, (*key, name)) for name, inner in value.items()}
+        return {name: _replace_hidden(inner, hidden, (*key, name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_replaced(inner, hidden, (*key, place)) for place, inner in enumerate(value)]
+        return [_replace_hidden(inner, hidden, (*key, index)) for index, inner in enumerate(value)]
     return hidden.get(key, value)
 
 
 def name_of_secret(key: Key) -> str:
-    """The part of the key that names a secret, else its last name: all keys below `tokens` are secret."""
+    """The first part of the key that is a secret name, else its last name: all keys below `tokens` are
+    secret."""
     names = [part for part in key if isinstance(part, str)]
     return next((name for name in names if is_secret_name(name)), names[-1] if names else "")

@@ -1,4 +1,4 @@
-"""The store's rules about persons, from settings and model pack."""
+"""Thresholds and rules for persons, from the settings and the model pack."""
 
 from pipeline.models.pack_files import Pack
 from store import Context, Users

@@ -1,8 +1,8 @@
-"""References in settings.toml to secrets outside of it.
+"""Resolves references to secrets in settings.toml.
 
 Any text in the settings may contain `${env:NAME}` (environment), `${file:/path}` (first line of the file) or
-`${credential:NAME}` (systemd's LoadCredential). Their values are never shown. In user or password of a URL
-they are percent-encoded, unless they are already.
+`${credential:NAME}` (systemd's LoadCredential). The values are never shown. In user or password of a URL they
+are percent-encoded, unless they already are.
 """
 
 import re
@@ -28,11 +28,11 @@ class SecretFault:
     """A reference that cannot be resolved."""
 
     key: Key
-    """Its place in the settings."""
+    """Key of the setting that contains the reference."""
     text: str
     """The reference and the reason, never a value."""
     not_passed: bool
-    """A credential, while systemd passed no credentials to this process."""
+    """Whether it is a credential, and systemd passed no credentials to this process."""
 
 
 class SecretError(ValueError):
@@ -58,10 +58,10 @@ def resolve_references(
         if hidden is not None and REFERENCE.search(value):
             hidden[key] = REFERENCE.sub(HIDDEN, value)
 
-        def filled(found: re.Match[str]) -> str:
-            return _as_written(_replacement(found[1], found[2], environment, faults, key), found)
+        def resolve(found: re.Match[str]) -> str:
+            return _encode_in_url(_replacement(found[1], found[2], environment, faults, key), found)
 
-        return REFERENCE.sub(filled, value)
+        return REFERENCE.sub(resolve, value)
     if isinstance(value, dict):
         return {
             name: resolve_references(inner, environment, faults, hidden, (*key, name))
@@ -75,8 +75,8 @@ def resolve_references(
     return value
 
 
-def _as_written(secret: str, reference: re.Match[str]) -> str:
-    """The secret as it belongs in place of the reference: percent-encoded in the login of a URL."""
+def _encode_in_url(secret: str, reference: re.Match[str]) -> str:
+    """Percent-encode the secret if the reference is in the login of a URL."""
     before = REFERENCE.sub("", reference.string[: reference.start()])
     after = REFERENCE.sub("", reference.string[reference.end() :])
     if not _URL_LOGIN.fullmatch(before) or not _LOGIN_END.match(after):
@@ -114,7 +114,7 @@ def credential(name: str, environment: Mapping[str, str]) -> str:
     """The credential that systemd passed under this name.
 
     Raises:
-        SecretError: there is none.
+        SecretError: there is no such credential.
     """
     if "/" in name or name in ("", ".", ".."):
         raise SecretError("expected the plain name of a credential")

@@ -1,4 +1,4 @@
-"""The service user: the user in whose name this box stores."""
+"""The service user, who owns the data that this box stores."""
 
 import secrets
 from pathlib import Path
@@ -10,8 +10,8 @@ from store import ConflictError, Context, Users
 
 
 async def known_service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model | None:
-    """The user with this token, default: the token in the data folder. None if there is none yet."""
-    token = token or kept_token(data_dir / "token")
+    """The user with this token; None if there is no such user yet. Default: the token in the data folder."""
+    token = token or read_token(data_dir / "token")
     if not token:
         return None
     KNOWN.add(token)
@@ -27,7 +27,7 @@ async def service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model:
         StartError: the token file cannot be read or written.
         StoreError: MongoDB does not answer.
     """
-    token = token or own_token(data_dir / "token")
+    token = token or read_or_create_token(data_dir / "token")
     KNOWN.add(token)
     if (known := await ctx.users.find_one({"token": token})) is not None:
         return known
@@ -39,9 +39,9 @@ async def service_user(ctx: Context, token: str, data_dir: Path) -> Users.Model:
         return known  # another box with this token created it first
 
 
-def own_token(path: Path) -> str:
-    """The token in the file, generated on first use. Written atomically: a partial token names no user."""
-    if token := kept_token(path):
+def read_or_create_token(path: Path) -> str:
+    """The token in the file, generated on first use."""
+    if token := read_token(path):
         return token
     try:
         token = secrets.token_urlsafe(32)
@@ -51,7 +51,7 @@ def own_token(path: Path) -> str:
     return token
 
 
-def kept_token(path: Path) -> str:
+def read_token(path: Path) -> str:
     """The token in the file; empty if there is no file.
 
     Raises:

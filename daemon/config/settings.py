@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 MEBIBYTE = 1024 * 1024
 MAX_URL_LENGTH = 2000
 CENTURY_DAYS = 36_525
-MOST = 10**12
-"""Upper bound for numbers of faces."""
+MAX_FACES = 10**12
+"""Upper bound of settings that count faces."""
 MAX_BYTES = 2**60
 
 
@@ -50,7 +50,7 @@ class Section(BaseModel):
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
-    """Resolve relative paths from the folder of the settings file, default: the current folder."""
+    """Resolve relative paths against the folder of the settings file; default: the current folder."""
     folder: Path = (info.context or {}).get("folder", Path())
     try:
         return (folder / path.expanduser()).absolute()
@@ -61,7 +61,7 @@ def _absolute(path: Path, info: ValidationInfo) -> Path:
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
-def _all_is_empty(names: object) -> object:
+def _all_to_empty(names: object) -> object:
     return () if names == "all" else names
 
 
@@ -208,10 +208,10 @@ class JobsSettings(Section):
     merge_at: TimeOfDay = "05:00"
     look_again_minutes: int = Field(default=30, ge=1, le=1440)
     trust_clock: bool = False
-    """Retention removes even if the clock may be far ahead."""
+    """Whether retention runs even if the clock may be far ahead."""
     faces_days: float = Field(default=365, ge=0, le=CENTURY_DAYS)
     pictures_days: float = Field(default=90, ge=0, le=CENTURY_DAYS)
-    max_faces: int = Field(default=0, ge=0, le=MOST)
+    max_faces: int = Field(default=0, ge=0, le=MAX_FACES)
     max_picture_bytes: int = Field(default=0, ge=0, le=MAX_BYTES)
     dead_days: float = Field(default=30, ge=0, le=CENTURY_DAYS)
     audit_days: float = Field(default=730, ge=0, le=CENTURY_DAYS)
@@ -238,8 +238,8 @@ class FacenApiSettings(Section):
 
 class PluginsSettings(Section):
     dirs: tuple[AbsolutePath, ...] = ()
-    enabled: Annotated[tuple[str, ...], BeforeValidator(_all_is_empty)] = ()
-    """Empty: all that are found."""
+    enabled: Annotated[tuple[str, ...], BeforeValidator(_all_to_empty)] = ()
+    """Names of the plugins to use; empty: all that are found."""
     timeout_seconds: float = Field(default=5, ge=0.01, le=60)
     request_timeout_seconds: float = Field(default=60, ge=0.01, le=3600)
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)
@@ -271,7 +271,7 @@ class Settings(Section):
 
     @property
     def box(self) -> str:
-        """The `detector` of the cameras that this box reads."""
+        """The name of this box, to which `detector` of a camera refers."""
         return self.detector or socket.gethostname()
 
     @property
@@ -289,8 +289,8 @@ class Settings(Section):
     @classmethod
     def _names_are_used_once(cls, webhooks: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
         names = [webhook.name for webhook in webhooks]
-        if twice := sorted({one for one in names if names.count(one) > 1}):
-            raise ValueError(f"each webhook needs a name of its own; used twice: {', '.join(twice)}")
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"each webhook needs a unique name; used twice: {', '.join(duplicates)}")
         if SINK_NAME in names:
             raise ValueError(f"{SINK_NAME} is the name of the MQTT sink: choose another one")
         return webhooks
@@ -307,6 +307,6 @@ class Settings(Section):
     @classmethod
     def _ids_are_used_once(cls, cameras: tuple[CameraSettings, ...]) -> tuple[CameraSettings, ...]:
         ids = [camera.id for camera in cameras]
-        if twice := sorted({one for one in ids if ids.count(one) > 1}):
-            raise ValueError(f"each camera needs an id of its own; used twice: {', '.join(twice)}")
+        if duplicates := sorted({cam_id for cam_id in ids if ids.count(cam_id) > 1}):
+            raise ValueError(f"each camera needs a unique id; used twice: {', '.join(duplicates)}")
         return cameras

@@ -19,11 +19,11 @@ HTTP_SECTION = re.compile(r"^\[http\].*\n(?:(?!\s*\[).*\n?)*", re.MULTILINE)
 
 
 def find() -> Path:
-    """The settings file when none is named: FACEND_SETTINGS, ./settings.toml, /etc/facend/settings.toml."""
+    """The default settings file: FACEND_SETTINGS, ./settings.toml or /etc/facend/settings.toml."""
     if named := os.environ.get("FACEND_SETTINGS"):
         return Path(named)
     for place in DEFAULT_PLACES:
-        with contextlib.suppress(PermissionError):  # such a folder has no settings for this user
+        with contextlib.suppress(PermissionError):  # this user cannot read a file there
             if place.is_file():
                 return place
     tried = ", ".join(str(place) for place in DEFAULT_PLACES)
@@ -31,9 +31,9 @@ def find() -> Path:
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bool = False) -> Settings:
-    """The settings in the file.
+    """Load the settings from the file.
 
-    systemd passes credentials only to the service: in commands, references of cameras to them are empty.
+    systemd passes credentials only to the service: in commands, cameras' references to credentials are empty.
 
     Raises:
         SettingsError: with a line for each error.
@@ -42,7 +42,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, *, service: bo
 
 
 def effective(path: Path, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The settings in the file with their defaults, as plain values, secrets as `***`.
+    """The settings in the file and the defaults of the others, as plain values, secrets as `***`.
 
     Raises:
         SettingsError: as `load`.
@@ -52,7 +52,8 @@ def effective(path: Path, environment: Mapping[str, str] = os.environ) -> dict[s
 
 
 def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple[Settings, dict[Key, str]]:
-    """The settings, and the texts to show in place of those with references to secrets."""
+    """Load the settings; also returns, by key, the text to show in place of a value with references to
+    secrets."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -67,7 +68,7 @@ def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple
     if not service:
         faults = [fault for fault in faults if not (fault.not_passed and fault.key[:1] == ("cameras",))]
     if faults:
-        # In the service, the unit lacks the credential; the advice is for commands.
+        # In the service, the unit lacks the credential, so the advice for commands does not apply.
         advice = "" if service else "; commands need it, too: put it into a file, ${file:/path}"
         raise SettingsError(
             [f"{path}: {key_text(it.key)} = {it.text}{advice if it.not_passed else ''}" for it in faults]
@@ -76,9 +77,9 @@ def _load(path: Path, environment: Mapping[str, str], *, service: bool) -> tuple
 
 
 def http_alone(path: Path, environment: Mapping[str, str] = os.environ) -> Settings | None:
-    """The section [http] of a file with errors elsewhere, with defaults for all other settings.
+    """The section [http] of a settings file that has errors in other sections, with defaults for all others.
 
-    None if that section is faulty too.
+    None if that section is invalid too.
     """
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

@@ -27,8 +27,8 @@ async def open_context(
 ) -> AsyncIterator[Context]:
     """The open store, until the end of the block.
 
-    `load_facens` loads the facens, `read_only` writes nothing; at the end the store is closed by the deadline
-    that `close_deadline` returns.
+    load_facens: load the facens. read_only: write nothing. close_deadline: returns the deadline for closing
+    the store at the end of the block.
     """
     async with (
         open_uploads(settings) as uploads,

@@ -15,7 +15,7 @@ MAX_CONNECTIONS = 8
 
 @asynccontextmanager
 async def open_uploads(settings: Settings) -> AsyncIterator[Uploads]:
-    """The uploads, open for the block.
+    """The uploads of the settings, open until the end of the block.
 
     Raises:
         SettingsError: the CA certificates file cannot be used.

@@ -46,7 +46,7 @@ EXPECTED = {
     "string_type": "text",
     "tuple_type": "a list",
 }
-"""What is expected instead of a value, by pydantic's type of error."""
+"""By pydantic's error type: the expected value, for the error message."""
 
 
 def validate(
@@ -54,7 +54,7 @@ def validate(
 ) -> Settings:
     """Validate the content of a settings file; relative paths are relative to `folder`.
 
-    `hidden` has texts to show in place of the values of its keys.
+    `hidden`: by key, the text to show in place of a value with references to secrets.
 
     Raises:
         SettingsError: with a line for each error.
@@ -97,7 +97,7 @@ def key_text(location: Sequence[str | int]) -> str:
 
 
 def _remember(value: object, *, secret: bool = False) -> None:
-    """Register all secrets of the settings for redaction, also those of refused settings."""
+    """Register all secrets in the settings for redaction, even if the settings are invalid."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             _remember(inner, secret=secret or is_secret_name(str(name)))
@@ -112,7 +112,8 @@ def _remember(value: object, *, secret: bool = False) -> None:
 
 
 def _impossible(value: object, key: Key = ()) -> Iterator[tuple[Key, str]]:
-    """Values that no setting may have, plugins' options included: key and what is expected instead."""
+    """Values that no setting may have, including options of plugins; yields the key and the expected
+    value."""
     if isinstance(value, str) and "\0" in value:
         yield key, "no character NUL (\\u0000)"
     elif isinstance(value, float) and not math.isfinite(value):
@@ -158,7 +159,8 @@ def _problem(faults: Sequence[ErrorDetails], whole: type[BaseModel], hidden: Map
 
 
 def _location_in_file(fault: ErrorDetails, raw: object) -> Key:
-    """The location without pydantic's names of union members, such as `literal['strict','medium','low']`."""
+    """The location without the names that pydantic adds for members of a union, such as
+    `literal['strict']`."""
     location = []
     value: Any = raw
     for part in fault["loc"]:
@@ -220,7 +222,7 @@ def _known_keys(location: Key, whole: type[BaseModel]) -> str:
 
 
 def _field(location: Key, whole: type[BaseModel]) -> FieldInfo | None:
-    """The field of a location, or of the list that has it."""
+    """The field at a location, or the field of the list that contains it."""
     names = [part for part in location if isinstance(part, str)]
     model = _model(names[:-1], whole)
     return model.model_fields.get(names[-1]) if model and names else None

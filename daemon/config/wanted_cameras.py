@@ -11,7 +11,7 @@ log = structlog.get_logger(__name__)
 
 
 class WantedCameras:
-    """Merges both sources. For a camera in both, settings.toml decides."""
+    """Merges the cameras of both sources. For a camera in both, settings.toml wins."""
 
     def __init__(self, box: str) -> None:
         self._box = box

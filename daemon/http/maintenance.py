@@ -33,7 +33,7 @@ class Maintenance(Protocol):
     """The store's side of these routes. Its methods raise StoreError while the store is away."""
 
     async def is_service_token(self, tokens: Sequence[str]) -> bool:
-        """Whether one of the tokens belongs to the user in whose name this box stores."""
+        """Whether one of the tokens belongs to the user who owns this box's data."""
         ...
 
     def findings(self, *, repair: bool, grace: timedelta, force: bool = False) -> AsyncIterator[Finding]:

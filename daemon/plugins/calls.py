@@ -1,4 +1,5 @@
-"""Calls plugin functions with a deadline, in a task or thread of their own, and contains what they raise."""
+"""Calls functions of plugins with a deadline, each in its own task or thread, and contains their
+exceptions."""
 
 import asyncio
 import contextlib
@@ -16,21 +17,21 @@ from daemon.plugins.errors import OverdueFault, PluginFault, described
 from daemon.runtime.event_loop import RUNNING_PLUGIN
 
 CallResult = tuple[Any, BaseException | None]
-"""What a plugin's function returned, and what it raised."""
+"""The return value of a plugin's function, and the exception that it raised."""
 
 POLLS_PER_DEADLINE = 20
-"""A deadline is checked this often before it has passed."""
+"""Number of checks before a deadline has passed."""
 MAX_POLL_SECONDS = 0.25
 
 MAX_THREADS = 64
-"""Pool size of one plugin; large, because threads that hang stay occupied."""
+"""Pool size of one plugin; large, because hanging threads are never freed."""
 
 
 class Caller:
-    """Calls functions of one plugin; their log lines name the plugin.
+    """Calls functions of one plugin; their log lines have the plugin's name.
 
-    Coroutine functions run on the event loop, others in a daemon thread of their own: a hanging thread of the
-    loop's pool would keep the process from ending.
+    Coroutine functions run on the event loop, others in a new daemon thread: a hanging thread of the loop's
+    pool would prevent the process from ending.
     """
 
     def __init__(self, plugin: str, failed: Callable[[str, BaseException], None]) -> None:
@@ -38,16 +39,16 @@ class Caller:
         self._plugin = plugin
         self.failed = failed
         self.threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix=f"plugin {plugin}")
-        """Runs what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
-        # The loop keeps only weak references to tasks, and an abandoned one may take a while to end.
+        """Executor for the plugin's use of the loop's default executor, such as `asyncio.to_thread`."""
+        # The loop keeps only weak references to tasks, and an abandoned task may take a while to end.
         self._tasks: set[asyncio.Task[CallResult]] = set()
 
     async def call(self, function: Callable[..., Any], *arguments: object, seconds: float = math.inf) -> Any:  # noqa: ANN401 - what a plugin returns
-        """Return what the function returns, and raise what it raises.
+        """Call the function; its return value and its exceptions are passed on.
 
         Raises:
-            OverdueFault: it did not end in time; time in which the loop is blocked does not count.
-            PluginFault: it raised a BaseException such as SystemExit, which would end the daemon.
+            OverdueFault: the function did not end in time. Time while the loop is blocked does not count.
+            PluginFault: the function raised a BaseException such as SystemExit, which would end the daemon.
         """
         task = asyncio.create_task(self._run(function, arguments), name=f"plugin {self._plugin}")
         self._tasks.add(task)
@@ -58,7 +59,7 @@ class Caller:
             task.cancel()
             raise
         if not done:
-            # Not awaited: it may refuse to be cancelled.
+            # Not awaited, because the task may ignore the cancellation.
             task.cancel()
             raise OverdueFault(f"did not end within {seconds:g} s")
         value, error = task.result()

@@ -1,4 +1,4 @@
-"""Serves requests to plugins: routing, authentication, and a response to every outcome."""
+"""Serves requests to plugins: routing, authentication, and responses to errors."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Endpoint:
             rule, arguments = self._rule_for(request)
             return await self._handle(ctx, request, rule, arguments)
         except (HttpError, StoreError) as error:
-            # A StoreError here comes from the lookup of the user, not from the plugin.
+            # A StoreError here was raised by the lookup of the user, not by the plugin.
             return error_answer(expected_answer(error) or _fault_answer(error))
 
     def _open_context(self) -> Context:

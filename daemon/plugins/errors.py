@@ -9,7 +9,7 @@ class Refuse(Exception):  # noqa: N818 - an answer, not an error: `raise Refuse(
         self.reason = reason
 
 
-class PluginFault(Exception):  # noqa: N818 - it is the plugin's, and no error of ours
+class PluginFault(Exception):  # noqa: N818 - the fault is the plugin's, not an error of the daemon
     """A plugin or one of its functions is faulty. The message is one line."""
 
 

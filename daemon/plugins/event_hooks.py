@@ -17,7 +17,7 @@ class EventHook:
     """Calls a plugin's function with the events that it subscribed to, in order."""
 
     def __init__(self, hook: Hook, types: Sequence[type[Event]], payload: Callable[[Any], object]) -> None:
-        """`payload` makes the function's argument of an event."""
+        """`payload` converts an event to the function's argument."""
         self._hook = hook
         self._types = types
         self._payload = payload
@@ -25,7 +25,7 @@ class EventHook:
 
     @classmethod
     def after_storing(cls, hook: Hook) -> "EventHook":
-        """A hook after storing, which gets the stored sighting itself."""
+        """A hook after storing, which gets the stored sighting instead of the event."""
         return cls(hook, [SightingStored], lambda event: event.stored)
 
     @classmethod

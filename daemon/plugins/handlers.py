@@ -103,10 +103,10 @@ class BaseHandler:
         self._answer.headers[name] = value
 
     def finished(self, returned: object) -> Response:
-        """The response from what the method returned or wrote.
+        """The response, from the method's return value or the calls of `write`.
 
         Raises:
-            ValueError: it cannot be sent.
+            ValueError: the response cannot be sent.
         """
         response = returned if isinstance(returned, Response) else self._made(returned)
         return checked(response, head=self.request.method == "HEAD")

@@ -49,13 +49,14 @@ class Hook:
         return self._now() < self._rests_until
 
     async def call(self, *arguments: object, accept: Callable[[Any], T]) -> T:
-        """Call the function and return the result of `accept`, which raises PluginFault for an invalid value.
+        """Call the function; returns `accept` of its return value. `accept` raises PluginFault if it is
+        invalid.
 
-        Exceptions propagate; all but `Refuse` are logged and counted as failures.
+        Exceptions propagate; all except `Refuse` are logged and counted as failures.
         """
         try:
             if self._at_work:
-                # A thread cannot be ended from outside, and a second call would most likely hang too.
+                # A thread cannot be stopped from outside, and a second call would probably hang too.
                 raise PluginFault("an earlier call has not returned yet")
             self._at_work = True
             caller = self.plugin.caller
@@ -91,7 +92,7 @@ class Hook:
         self._rest_seconds = min(2 * self._rest_seconds, MAX_REST_SECONDS)
 
     def _watched(self, function: HookFunction) -> HookFunction:
-        """Wrap the function to record when it really returns: an abandoned call may still run."""
+        """Wrap the function to record when it returns: an abandoned call may still be running."""
 
         async def coroutine(*arguments: object) -> object:
             try:

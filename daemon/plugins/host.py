@@ -68,12 +68,12 @@ class Plugins:
         for plugin, app in zip(usable, apps, strict=True):
             if app is None:
                 continue
-            registered = app.sealed()
-            if taken := _taken(rules, registered.rules):
-                plugin.unusable("activate", PluginFault(taken))
+            registered = app.seal()
+            if conflict := _path_conflict(rules, registered.rules):
+                plugin.unusable("activate", PluginFault(conflict))
                 continue
             rules += registered.rules
-            before += self._made(plugin, "before", registered.before)
+            before += self._make_hooks(plugin, "before", registered.before)
             event_hooks += self._event_hooks_of(plugin, registered)
             plugin.activated()
             paths = [rule.path.pattern for rule in registered.rules]
@@ -85,7 +85,7 @@ class Plugins:
         self._endpoint.open(ctx, rules, {plugin.name: plugin for plugin in usable})
 
     def hurry(self) -> None:
-        """Interrupt a plugin that blocks the event loop sooner, because the process ends. Signal-safe."""
+        """From now on, interrupt plugins that block the event loop sooner. Signal-safe."""
         self._watch.hurry()
 
     async def close(self) -> None:
@@ -110,18 +110,18 @@ class Plugins:
         try:
             activate = await plugin.caller.call(loader.load, plugin, seconds=seconds)
             where = "activate"
-            own: tuple[object, ...] = (options,)
+            arguments: tuple[object, ...] = (options,)
             if loader.takes_name_and_source(activate):
-                own = (plugin.name, str(plugin.path))
-            await plugin.caller.call(activate, app, ctx, *own, seconds=seconds)
+                arguments = (plugin.name, str(plugin.path))
+            await plugin.caller.call(activate, app, ctx, *arguments, seconds=seconds)
         except Exception as error:  # noqa: BLE001 - foreign code may raise anything; it is logged there
             plugin.unusable(where, error)
             return None
         finally:
-            app.sealed()
+            app.seal()
         return app
 
-    def _made(self, plugin: Plugin, kind: str, functions: Sequence[HookFunction]) -> list[Hook]:
+    def _make_hooks(self, plugin: Plugin, kind: str, functions: Sequence[HookFunction]) -> list[Hook]:
         return [
             Hook(
                 plugin,
@@ -133,21 +133,22 @@ class Plugins:
         ]
 
     def _event_hooks_of(self, plugin: Plugin, registered: Registered) -> list[EventHook]:
-        after = self._made(plugin, "after", registered.after)
-        subscribed = self._made(plugin, "event", [one.function for one in registered.subscribers])
+        after = self._make_hooks(plugin, "after", registered.after)
+        functions = [subscriber.function for subscriber in registered.subscribers]
+        subscribed = self._make_hooks(plugin, "event", functions)
         return [
             *(EventHook.after_storing(hook) for hook in after),
             *(
-                EventHook.subscriber(hook, one.types)
-                for hook, one in zip(subscribed, registered.subscribers, strict=True)
+                EventHook.subscriber(hook, subscriber.types)
+                for hook, subscriber in zip(subscribed, registered.subscribers, strict=True)
             ),
         ]
 
 
-def _taken(rules: Sequence[Rule], new: Sequence[Rule]) -> str:
-    """Why these rules cannot be added; empty if they can."""
-    there = {(rule.host.pattern, rule.path.pattern): rule.plugin for rule in rules}
+def _path_conflict(rules: Sequence[Rule], new: Sequence[Rule]) -> str:
+    """Why the new rules cannot be added; empty if they can."""
+    existing = {(rule.host.pattern, rule.path.pattern): rule.plugin for rule in rules}
     for rule in new:
-        if (other := there.get((rule.host.pattern, rule.path.pattern))) is not None:
+        if (other := existing.get((rule.host.pattern, rule.path.pattern))) is not None:
             return f"its path {rule.path.pattern} is already used by the plugin {other}"
     return ""

@@ -19,7 +19,7 @@ from pipeline.types import Rectangle
 from store import Face, User
 
 _NOT_SHOWN = frozenset({"schema", "sighting_id"})
-"""Fields of a face's document that are the store's own."""
+"""Internal fields of a face's document."""
 
 
 def encoded(value: object) -> bytes:

@@ -23,8 +23,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:
     """The plugins in the folders, ordered by name; an empty `enabled` means all.
 
-    Of two files with the same name the one in the first folder counts. An enabled plugin without a file is
-    in the list too, as failed.
+    If two folders have files with the same name, the first folder wins. An enabled plugin without a file is
+    included, as failed.
     """
     files: dict[str, Path] = {}
     for folder in folders:
@@ -43,7 +43,7 @@ def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    """Plugin files in a folder; names that begin with _ are modules of others, or disabled."""
+    """Plugin files in a folder. Files whose names begin with _ are skipped: they are modules or disabled."""
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".py" and path.is_file())
     except OSError as error:
@@ -90,10 +90,10 @@ def _activate(module: ModuleType) -> Callable[..., Any]:
 
 
 def takes_name_and_source(activate: Callable[..., Any]) -> bool:
-    """Whether it is `activate(app, ctx, plugin_name, plugin_source)`, as in the original.
+    """Whether the signature is `activate(app, ctx, plugin_name, plugin_source)`, as in findface-facenapi.
 
     Raises:
-        PluginFault: it is neither that nor `activate(app, ctx, options)`.
+        PluginFault: the signature is neither this nor `activate(app, ctx, options)`.
     """
     signature = inspect.signature(activate)
     if {"plugin_name", "plugin_source"} & signature.parameters.keys():

@@ -1,8 +1,7 @@
 """Interrupts plugins that block the event loop.
 
-A thread polls the loop. If the loop does not respond in time and a plugin's code is in its stack, a signal
-makes Python raise HeldUpError there, also out of a sleep or a read. The daemon's own code is never
-interrupted.
+A thread polls the loop. If the loop does not respond in time and a plugin's code is on its stack, a signal
+makes Python raise HeldUpError there, even from a sleep or a read. The daemon's own code is never interrupted.
 """
 
 import signal
@@ -27,12 +26,13 @@ HURRY_SECONDS = 0.5
 
 
 class LoopWatch:
-    """Call `start` and `stop` on the loop. On a loop outside the main thread, plugins are only logged."""
+    """Call `start` and `stop` on the loop. If it runs outside the main thread, blocking plugins are only
+    logged."""
 
     def __init__(self, limit_seconds: float) -> None:
         self._limit = limit_seconds
         self._files: Mapping[str, str] = {}
-        self._sign = threading.Event()
+        self._responded = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -53,7 +53,7 @@ class LoopWatch:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._sign.set()  # the loop cannot set it while it waits for the thread
+        self._responded.set()  # the loop cannot set it while it waits for the thread
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -63,16 +63,16 @@ class LoopWatch:
 
     def _run(self, loop: AbstractEventLoop, ident: int) -> None:
         while not self._stopping.wait(min(CHECK_SECONDS, self._limit)):
-            self._sign.clear()
+            self._responded.clear()
             if self._stopping.is_set():
                 return
             try:
-                loop.call_soon_threadsafe(self._sign.set)
+                loop.call_soon_threadsafe(self._responded.set)
             except RuntimeError:  # the loop has ended
                 return
             silent = 0.0
             # Short waits, because `hurry` may lower the limit.
-            while not self._sign.wait(POLL_SECONDS) and not self._stopping.is_set():
+            while not self._responded.wait(POLL_SECONDS) and not self._stopping.is_set():
                 silent += POLL_SECONDS
                 if silent >= self._limit:
                     self._interrupt_plugin(ident)
@@ -88,7 +88,7 @@ class LoopWatch:
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
         plugin = self._plugin_in(frame)
-        if plugin is not None and not self._sign.is_set():
+        if plugin is not None and not self._responded.is_set():
             raise HeldUpError(f"blocked the event loop for more than {self._limit:g} s")
 
     def _plugin_in(self, frame: FrameType | None) -> str | None:

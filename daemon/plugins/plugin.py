@@ -1,4 +1,4 @@
-"""One plugin: its file, state and failures."""
+"""The state of one plugin: its file, failures and counters."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -13,8 +13,9 @@ from daemon.status import PluginReport
 
 log = structlog.get_logger(__name__)
 
-REASONS_KEPT = 20
-"""Limit of distinct reasons: a reason with a number or a name in it would add a new one each time."""
+MAX_REASONS = 20
+"""Maximum number of distinct reasons: a text that contains a number or a name would be a new reason each
+time."""
 OTHER_REASONS = "other reasons"
 
 State = Literal["loading", "active", "resting", "failed"]
@@ -35,7 +36,7 @@ class Plugin:
         self.error_at: datetime | None = None
         self.failures = 0
         self.lost = 0
-        """Stored sightings that its hooks missed."""
+        """Number of events that the plugin's hooks missed."""
         self.refused: Counter[str] = Counter()
         """Refused sightings by reason."""
 
@@ -62,7 +63,7 @@ class Plugin:
     def count_refusal(self, reason: str) -> str:
         """Count a refused sighting; returns the reason as it is counted."""
         text = " ".join(reason.split())[:100] or "no reason given"
-        if text not in self.refused and len(self.refused) >= REASONS_KEPT:
+        if text not in self.refused and len(self.refused) >= MAX_REASONS:
             text = OTHER_REASONS
         self.refused[text] += 1
         return text

@@ -1,4 +1,4 @@
-"""`app`, the first argument of a plugin's `activate`: registers its handlers, hooks and subscribers."""
+"""The object `app` that a plugin's `activate` gets: registers handlers, hooks and subscribers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ HookFunction = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """A function, and the types of the events that it gets."""
+    """A function and the types of events that it receives."""
 
     function: HookFunction
     types: Sequence[type[Event]]
@@ -38,7 +38,7 @@ class PluginApp:
         self.name = name
         """The plugin's name."""
         self.user = user
-        """The user in whose name the daemon stores sightings; hooks pass it to the context."""
+        """The user who owns the stored sightings; hooks pass it to the context."""
         self._rules: list[Rule] = []
         self._before: list[HookFunction] = []
         self._after: list[HookFunction] = []
@@ -55,13 +55,13 @@ class PluginApp:
         Raises:
             ValueError, TypeError: a pattern, a class or a method is invalid.
         """
-        self._open()
+        self._require_open()
         self._rules += rules(self.name, host_pattern, handlers)
 
     def add_sighting_hook(
         self, *, before: HookFunction | None = None, after: HookFunction | None = None
     ) -> None:
-        """Add a hook that gets every sighting.
+        """Add a hook that receives every sighting.
 
         Args:
             before: `before(sighting, face)`, before anything is stored. It may return a dictionary, which the
@@ -69,7 +69,7 @@ class PluginApp:
                 sighting with `raise Refuse("reason")`. Its other changes to the face are ignored.
             after: `after(stored)` with a `store.spool.stored_sighting.StoredSighting`, once it is stored.
         """
-        self._open()
+        self._require_open()
         if before is None and after is None:
             raise ValueError("a sighting hook is a function before, or after, or both")
         for function in (before, after):
@@ -84,9 +84,10 @@ class PluginApp:
         Calls are made in the background and in order; a slow function misses the oldest events.
 
         Raises:
-            ValueError, TypeError: no type is given, one is not a type of events, or the function is none.
+            ValueError, TypeError: no type is given, a type is not a class of events, or `function` is not
+            callable.
         """
-        self._open()
+        self._require_open()
         if not types:
             raise ValueError("name the types of events to subscribe to, such as daemon.events.VisitUpdated")
         for kind in types:
@@ -96,11 +97,11 @@ class PluginApp:
             raise TypeError(f"a subscriber is a function, not {function!r:.100}")
         self._subscribers.append(Subscriber(function, types))
 
-    def sealed(self) -> "Registered":
+    def seal(self) -> "Registered":
         """Stop accepting registrations, and return those made so far."""
         self._sealed = True
         return Registered(self._rules, self._before, self._after, self._subscribers)
 
-    def _open(self) -> None:
+    def _require_open(self) -> None:
         if self._sealed:
             raise PluginFault("handlers and hooks are added in activate, which has returned")

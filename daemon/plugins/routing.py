@@ -9,7 +9,7 @@ from typing import Any
 from daemon.plugins.handlers import METHODS, BaseHandler
 
 OWN_PATHS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/doctor", "/facens/rebuild")
-"""The daemon's own paths, which take precedence."""
+"""Paths of the daemon, which take precedence over those of plugins."""
 
 _TEMPLATE = re.compile(r"\{([A-Za-z_]\w*)\}")
 

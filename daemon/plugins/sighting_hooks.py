@@ -45,8 +45,8 @@ class SightingHooks:
     async def admit(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         """Let each plugin annotate or refuse the sighting.
 
-        A failing hook is ignored. If a hook cannot reach the store, the sighting is retried with that hook
-        until the hook is suspended. A retry for other reasons does not call the hooks again.
+        The result of a failing hook is ignored. If a hook cannot reach the store, the sighting is retried
+        with that hook until the hook is suspended. A retry for other reasons does not call the hooks again.
 
         Raises:
             RefusedSightingError: a plugin refuses the sighting.
@@ -68,7 +68,7 @@ class SightingHooks:
         for hook in self._before:
             if hook.rests:
                 continue
-            # A copy with the annotations of the plugins before: other changes to the face are ignored.
+            # Each hook gets a copy with the annotations of the previous hooks; its other changes are ignored.
             shown = copy.deepcopy(face)
             shown.update({"meta": decision.meta, "annotations": copy.deepcopy(decision.annotations)})
             shown.normalized = sighting.normalized
@@ -84,19 +84,19 @@ class SightingHooks:
                 continue
             else:
                 decision.meta = answer.meta
-                if answer.note is not None:
-                    decision.annotations[hook.plugin.name] = answer.note
+                if answer.annotation is not None:
+                    decision.annotations[hook.plugin.name] = answer.annotation
         return decision
 
 
 @dataclass(frozen=True)
 class _HookResult:
-    note: dict[str, Any] | None
+    annotation: dict[str, Any] | None
     meta: str | None
 
     @classmethod
     def of(cls, shown: Face) -> Callable[[object], "_HookResult"]:
-        """A function that reads the result from the return value and from the face passed to the hook."""
+        """A function that takes the result from the return value and from the face passed to the hook."""
 
         def read(returned: object) -> _HookResult:
             if isinstance(returned, Refuse):
@@ -106,13 +106,13 @@ class _HookResult:
                 raise PluginFault(
                     f"it set the face's meta to {type(meta).__name__}; text or None is expected"
                 )
-            return cls(None if returned is None else _note(returned), meta)
+            return cls(None if returned is None else _annotation(returned), meta)
 
         return read
 
 
-def _note(returned: object) -> dict[str, Any]:
-    """The returned dictionary as MongoDB can store it.
+def _annotation(returned: object) -> dict[str, Any]:
+    """Convert the returned dictionary to values that MongoDB can store.
 
     Raises:
         PluginFault: it is not a dictionary, too large, or cannot be stored.
@@ -120,13 +120,13 @@ def _note(returned: object) -> dict[str, Any]:
     if not isinstance(returned, Mapping):
         raise PluginFault(f"it returned {type(returned).__name__}; a dictionary, None or Refuse is expected")
     try:
-        note = storable(plain(returned))
-        size = len(bson.encode(note))
+        annotation = storable(plain(returned))
+        size = len(bson.encode(annotation))
     except (BadValueError, BSONError, OverflowError, RecursionError) as error:
         raise PluginFault(f"what it returned cannot be stored: {error}") from error
     if size > ANNOTATION_BYTES:
         raise PluginFault(f"it returned {size} bytes; at most {ANNOTATION_BYTES} are stored with a face")
-    return note
+    return annotation
 
 
 def _refused(hook: Hook, refusal: Refuse, sighting: Sighting) -> str:

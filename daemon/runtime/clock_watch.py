@@ -1,4 +1,4 @@
-"""Notices that the box's clock was set, by comparing it with the monotonic clock."""
+"""Detects that the box's clock was set, by comparing it with the monotonic clock."""
 
 import asyncio
 import time
@@ -38,7 +38,7 @@ class ClockWatch:
     def check(self) -> None:
         """Report a step since the last check."""
         offset = self._wall() - self._monotonic()
-        # Slow corrections by NTP are no steps, and add up to none.
+        # Slow corrections by NTP are not steps, and do not accumulate: the offset is updated each time.
         step, self._offset = offset - self._offset, offset
         if abs(step) < STEP_SECONDS:
             return

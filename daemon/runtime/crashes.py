@@ -1,8 +1,8 @@
-"""Crash reports, so that one camera's stream cannot crash the process again and again.
+"""Crash reports, which prevent one camera's stream from crashing the process repeatedly.
 
 A crash inside FFmpeg ends the process, and systemd restarts it. Python's faulthandler writes the stack of the
-crashed thread, which names the camera (`cameras.source.crash_tag`). A camera with two crashes is not opened
-for an hour; the others run.
+crashed thread, which contains the camera's id (`cameras.source.crash_tag`). After two crashes, a camera is
+not opened for an hour; the other cameras run.
 """
 
 import faulthandler
@@ -25,9 +25,9 @@ CRASHES = 2
 """Crashes after which a camera is held back."""
 HOLD_SECONDS = 3600.0
 FORGET_SECONDS = 24 * 3600.0
-LATEST = 1e11
-"""Unix time of the year 5138; later times are malformed."""
-SHOWN_CHARACTERS = 30_000
+MAX_UNIX_TIME = 1e11
+"""The year 5138; later times are malformed."""
+MAX_LOGGED_CHARACTERS = 30_000
 
 FATAL = "Fatal Python error: "
 CURRENT_THREAD = "Current thread "
@@ -52,18 +52,18 @@ class CrashNotes:
         self._damage_logged = False
 
     def begin(self) -> None:
-        """Log how the last run ended if it crashed, and record a crash of this one."""
+        """Log the crash of the last run, if any, and prepare to record a crash of this run."""
         self._read_report()
         try:
             self._open = self._report.open("w")
         except OSError as error:  # faulthandler still writes to stderr, the service's log
             log.warning("a crash of this run cannot be recorded", path=str(self._report), reason=str(error))
             return
-        # Only the crashed thread: walking the stack of a running thread may crash in turn, before the report
-        # names the camera.
+        # Only the crashed thread: walking the stack of a running thread may itself crash, before the camera's
+        # id is written.
         faulthandler.enable(file=self._open, all_threads=False)
-        # WatchdogSignal in the unit: for a hang, all threads are worth that risk. The signal then ends the
-        # process, even if the parent process had it ignored.
+        # SIGQUIT is the WatchdogSignal of the unit. For a hang, the stacks of all threads are worth that
+        # risk. The signal then ends the process, even if the parent process ignored it.
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         faulthandler.register(signal.SIGQUIT, file=self._open, all_threads=True, chain=True)
 
@@ -72,11 +72,11 @@ class CrashNotes:
         self._count(camera.id, camera.fingerprint)
 
     def held_seconds(self, camera: CameraSettings) -> float:
-        """For how long the camera must not be opened; 0 for most."""
+        """Seconds for which the camera must not be opened; 0 without recent crashes."""
         blame = self._known().get(camera.id)
         if blame is None or blame["crashes"] < CRASHES or blame["settings"] != camera.fingerprint:
             return 0.0
-        # At most HOLD_SECONDS, even if the clock was ahead at the crash.
+        # At most HOLD_SECONDS, even if the clock was ahead at the time of the crash.
         return min(HOLD_SECONDS, max(0.0, blame["at"] + HOLD_SECONDS - self._now()))
 
     def _read_report(self) -> None:
@@ -91,8 +91,8 @@ class CrashNotes:
             return
         if not report:
             return
-        where = _current_thread_first(report)[:SHOWN_CHARACTERS]
-        if not report.startswith(FATAL):
+        where = _current_thread_first(report)[:MAX_LOGGED_CHARACTERS]
+        if not report.startswith(FATAL):  # written on SIGQUIT
             log.error("the last run hung", where=where)
             return
         camera = CAMERA.search(report)
@@ -148,6 +148,6 @@ def _blame(noted: object) -> _Blame | None:
     crashes, at, settings = noted.get("crashes"), noted.get("at"), noted.get("settings")
     if isinstance(crashes, bool) or not isinstance(crashes, int) or not isinstance(settings, str):
         return None
-    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= MAX_UNIX_TIME:
         return None
     return {"crashes": crashes, "at": float(at), "settings": settings}

@@ -22,14 +22,15 @@ MAX_PAUSE_SECONDS = 600.0
 """Pauses between attempts to remove pictures after an attempt that freed nothing."""
 
 WARNING_ENDS_SHARE = 0.78
-"""Used share below which a warning ends; below `WARNING_SHARE`, so that the warning does not flap."""
+"""Used share of the disk below which a warning ends. Lower than `WARNING_SHARE`, so that the warning does not
+flap."""
 HEADROOM = 0.1
-"""Share of the reserve that is freed in addition, so that removal does not start again at once."""
+"""Additional share of the reserve that is freed, so that removal does not start again at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
-    """A warning in effect: what the log has said, and the text as of the last check."""
+class DiskWarning:
+    """A warning in effect: the problems that were logged, and the text as of the last check."""
 
     problems: frozenset[str]
     text: str
@@ -39,16 +40,17 @@ class DiskReserve:
     """Keeps the reserve free, and warns about the daemon's disks."""
 
     def __init__(self, folders: DiskFolders, free_pictures: Callable[[int], Awaitable[int]]) -> None:
-        """`free_pictures` removes the oldest pictures until that many bytes are freed, and returns the bytes.
+        """`free_pictures(size)` removes the oldest pictures until `size` bytes are freed; returns the bytes
+        freed.
 
-        It raises StoreError while the store is away.
+        It raises StoreError while the store is not available.
         """
         self._folders = folders
         self._free_pictures = free_pictures
         self._disks: list[Disk] = []
-        self._warnings: dict[Path, Warned] = {}
+        self._warnings: dict[Path, DiskWarning] = {}
         self._stuck = ""
-        """Why no more pictures can be removed although the reserve is used; empty otherwise."""
+        """Why pictures cannot be removed although the reserve is in use; empty otherwise."""
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         self._next_attempt = 0.0
 
@@ -143,13 +145,13 @@ class DiskReserve:
 
     def _update_warnings(self, errors: Mapping[Path, str]) -> None:
         """Log each warning when it begins, gets worse, or ends."""
-        current = {folder: Warned(frozenset({"unreadable"}), text) for folder, text in errors.items()}
+        current = {folder: DiskWarning(frozenset({"unreadable"}), text) for folder, text in errors.items()}
         for disk in self._disks:
             before = self._warnings.get(disk.folder)
             if disk.problems:
-                # "reserve_used" ends with the whole warning: free space near the reserve goes up and down.
+                # "reserve_used" stays until the whole warning ends: free space near the reserve fluctuates.
                 kept = before.problems & {"reserve_used"} if before else frozenset[str]()
-                current[disk.folder] = Warned(disk.problems | kept, disk.warning)
+                current[disk.folder] = DiskWarning(disk.problems | kept, disk.warning)
             elif before and "filling" in before.problems and disk.space.used_share >= WARNING_ENDS_SHARE:
                 current[disk.folder] = before
         for folder, warning in current.items():

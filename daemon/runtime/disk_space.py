@@ -75,12 +75,12 @@ class Disk:
     """The folder on it."""
     space: DiskSpace
     keeps_reserve: bool = False
-    """It holds pictures, which leave a reserve free."""
+    """Whether the disk holds pictures, which leave a reserve free."""
     min_free_bytes: int | None = None
 
     @property
     def reserve_too_large(self) -> bool:
-        """The configured reserve exceeds the limit for this disk; the default applies instead."""
+        """Whether the configured reserve exceeds the limit for this disk; the default applies instead."""
         return self.keeps_reserve and (self.min_free_bytes or 0) > self.space.max_reserve
 
     @property

@@ -1,4 +1,4 @@
-"""The daemon's event loop. Plugins share it, but cannot end it, delay its end, or use up its threads."""
+"""The daemon's event loop. Plugins share it, but cannot stop it, delay its end, or exhaust its threads."""
 
 import asyncio
 import threading
@@ -18,22 +18,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 TASKS_SECONDS = 0.3
-"""Time at exit for cancelled tasks; the daemon's own have ended by then."""
+"""Time at exit for cancelled tasks to end; the daemon's own tasks have ended before."""
 THREADS_SECONDS = 0.3
-"""Time at exit for threads of the pool."""
+"""Time at exit for threads of the pool to end."""
 LAG_INTERVAL_SECONDS = 0.25
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Like asyncio.run, but a plugin can neither end the loop with SystemExit nor delay its end.
+    """Like asyncio.run, but a plugin can neither stop the loop with SystemExit nor delay its end.
 
-    Tasks that refuse to be cancelled and threads that hang may remain: `daemon.runtime.signals.leave` ends
-    the process despite them, and `daemon.runtime.shutdown_limit.ShutdownLimit` despite code that blocks the
-    loop.
+    Tasks that ignore their cancellation, and hanging threads, may remain: `daemon.runtime.signals.leave` ends
+    the process despite them, and `daemon.runtime.shutdown_limit.ShutdownLimit` even if code blocks the loop.
     """
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    pool = Threads()
+    pool = DefaultExecutor()
     loop.set_default_executor(pool)
     try:
         return _until_done(loop, loop.create_task(main))
@@ -45,11 +44,11 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 
 class RunningPlugin(Protocol):
-    """The plugin whose code runs."""
+    """The plugin whose code is running."""
 
     @property
     def threads(self) -> ThreadPoolExecutor:
-        """Runs what the plugin sends to the loop's default executor, as `asyncio.to_thread` does."""
+        """Executor for the plugin's use of the loop's default executor, such as `asyncio.to_thread`."""
         ...
 
     @property
@@ -62,10 +61,10 @@ RUNNING_PLUGIN: ContextVar[RunningPlugin | None] = ContextVar("running plugin", 
 """None in the daemon's own code. Tasks, callbacks and pool threads that a plugin starts inherit the value."""
 
 
-class Threads(ThreadPoolExecutor):
-    """The loop's default executor. A plugin's work runs in threads of its own.
+class DefaultExecutor(ThreadPoolExecutor):
+    """The loop's default executor. Work of a plugin runs in the plugin's own threads.
 
-    Threads that hang in one plugin do not use up those of the daemon and of other plugins.
+    So hanging threads of one plugin do not exhaust the threads of the daemon and of other plugins.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -90,19 +89,19 @@ def _until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[T]) -> T:
 
 
 def _contained(error: BaseException) -> bool:
-    """Report a plugin that tried to end the process. False if the process shall end."""
-    if (caller := _culprit(error)) is not None:
+    """Report a plugin that tried to end the process. Returns False if the process is to end."""
+    if (caller := _responsible_plugin(error)) is not None:
         caller.failed("background", error)
         return True
     if isinstance(error, Terminated | KeyboardInterrupt):
         return False
-    # A plugin's thread may call without a context; the daemon itself never exits on the loop.
+    # Probably a plugin's thread, whose callbacks have no plugin context; the daemon never exits on the loop.
     log.error("something on the event loop tried to end the process", exc_info=error)
     return True
 
 
-def _culprit(error: BaseException) -> RunningPlugin | None:
-    """The plugin in whose context the callback ran that raised this."""
+def _responsible_plugin(error: BaseException) -> RunningPlugin | None:
+    """The plugin in whose context the failed callback ran."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         handle = frame.f_locals.get("self")
         if isinstance(handle, asyncio.Handle):
@@ -116,17 +115,17 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
     if left := asyncio.all_tasks(loop):
         for task in left:
             task.cancel()
-        _until_done(loop, loop.create_task(_ended(left)))
-    _until_done(loop, loop.create_task(_generators_ended(loop)))
+        _until_done(loop, loop.create_task(_wait_for(left)))
+    _until_done(loop, loop.create_task(_close_generators(loop)))
 
 
-async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+async def _wait_for(tasks: set[asyncio.Task[Any]]) -> None:
     _, pending = await asyncio.wait(tasks, timeout=TASKS_SECONDS)
     for task in pending:
         log.warning("a task does not end and is abandoned", task=task.get_name())
 
 
-async def _generators_ended(loop: asyncio.AbstractEventLoop) -> None:
+async def _close_generators(loop: asyncio.AbstractEventLoop) -> None:
     ending = asyncio.create_task(loop.shutdown_asyncgens())
     await asyncio.wait({ending}, timeout=TASKS_SECONDS)
 

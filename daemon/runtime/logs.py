@@ -11,7 +11,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from daemon.runtime.terminal import steering
+from daemon.runtime.terminal import unescaped
 from pipeline.base.control_characters import visible
 from pipeline.base.redaction import redact
 
@@ -35,7 +35,8 @@ CHATTY = (
     "PIL",
     WARNINGS,
 )
-"""Libraries that log each event, of which clients may cause thousands, or URLs with their secrets."""
+"""Loggers of libraries that log each event, even if clients cause thousands of events, or log URLs with
+secrets."""
 REPEAT_SECONDS = 10.0
 KEPT_LINES = 256
 
@@ -60,7 +61,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(steering(sys.stderr) if chosen == "console" else sys.stderr)
+    handler = logging.StreamHandler(unescaped(sys.stderr) if chosen == "console" else sys.stderr)
     handler.addFilter(RepeatLimiter())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -77,7 +78,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
 
 
 class RepeatLimiter(logging.Filter):
-    """Passes repeated lines of chatty libraries once per `REPEAT_SECONDS`, with the number of repeats."""
+    """Passes a repeated line of a chatty library once per `REPEAT_SECONDS`, with the number of repeats."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +101,8 @@ class RepeatLimiter(logging.Filter):
 
 
 def _template(record: logging.LogRecord) -> str:
-    """What repeated lines have in common; of a warning the place in the code, which precedes its text."""
+    """The text that repeated lines have in common; for a warning, its location in the code, which comes
+    first."""
     text = str(record.msg)
     return text.partition(": ")[0] if record.name == WARNINGS else text[:80]
 
@@ -169,7 +171,7 @@ def _visible(value: object) -> object:
 
 
 def _local_times(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Times in the machine's time zone, as the journal shows them; without the date if it is today's."""
+    """Convert times to the machine's time zone, as in the journal; today's times have no date."""
     event["time"] = datetime.fromisoformat(event["time"])
     return {key: _local_time(value) if isinstance(value, datetime) else value for key, value in event.items()}
 

@@ -35,8 +35,8 @@ SHOT_OUTCOMES = tuple(outcome.value for outcome in ShotOutcome)
 SIGHTING_OUTCOMES: tuple[str, ...] = get_args(SightingOutcome)
 PERSON_OUTCOMES: tuple[str, ...] = get_args(PersonOutcome)
 ConnectionEnd = Literal["refused", "evicted", "slow_request", "slow_reader"]
-"""Why an HTTP connection was ended: all were busy; it gave way to a new one; its request, or reading the
-answer, took too long."""
+"""Why an HTTP connection was closed: all connections were busy (refused); it made room for a new one
+(evicted); the request, or reading the response, took too long (slow_request, slow_reader)."""
 CONNECTION_ENDS: tuple[str, ...] = get_args(ConnectionEnd)
 STAGES = (
     "decode",
@@ -56,16 +56,16 @@ STAGE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 AGE_BUCKETS = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 COUNTED_EVENTS: tuple[type[Event], ...] = (CameraStateChanged, CameraRemoved, SightingStored, VisitEnded)
-"""The events that `Metrics.count_event` takes."""
+"""The events that `Metrics.count_event` counts."""
 JOB_BUCKETS = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
-"""Nightly work takes from a moment to hours on a full store."""
+"""Nightly jobs take from less than a second to hours on a full store."""
 
 
 class Metrics:
     """One process's metrics, and the observer of the pipeline, the cameras and the store."""
 
     def __init__(self, *, version: str, pack: str, runtime: str) -> None:
-        # A switch of the whole process: creation times are not used, and double the size of a scrape.
+        # A setting of the whole process. Creation times are not used, and double the size of a scrape.
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no annotation for it
         self.registry = registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=registry)
@@ -165,8 +165,8 @@ class Metrics:
     def add_camera(self, cam_id: str) -> None:
         """Create all series of a camera at 0.
 
-        A series that begins at 1 with the first event would hide that event from rate(), and a sum over
-        events that never happened would be empty instead of 0.
+        If a series began with the first event, at 1, rate() would miss that event, and a sum over events that
+        never happened would be empty instead of 0.
         """
         for plain in (self._decoded, self._analysed, self._faces, self._visits, self._friends, self._age):
             plain.labels(cam_id)
@@ -189,7 +189,7 @@ class Metrics:
         """The box's clock was set; negative: back."""
         self._clock_steps.labels("back" if seconds < 0 else "ahead").inc()
 
-    # pipeline.types.PipelineObserver, but for visits
+    # pipeline.types.PipelineObserver, without visits
     def stage(self, stage: str, seconds: float) -> None:
         self._stage.labels(stage).observe(seconds)
 
@@ -205,7 +205,7 @@ class Metrics:
     def skipped(self, cam_id: str, reason: str) -> None:
         self._skipped.labels(cam_id, reason).inc()
 
-    # cameras.observer.CameraObserver, but for the state
+    # cameras.observer.CameraObserver, without states
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None:
         self._decoded.labels(cam_id).inc(len(seconds))
         decoding = self._stage.labels("decode")

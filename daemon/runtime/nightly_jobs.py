@@ -1,4 +1,4 @@
-"""Nightly jobs, and runs in the day for those that a box missed while it was off."""
+"""Nightly jobs. A job that a box missed while it was off runs later in the day."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from store.upkeep.job_runs import JobRuns
 log = structlog.get_logger(__name__)
 
 AFTER_START = timedelta(hours=1)
-"""Missed jobs run after this delay, so that a box that keeps restarting spends its time on cameras."""
+"""Delay of missed jobs after a start, so that a box that restarts repeatedly spends its time on cameras."""
 
 LATE = timedelta(hours=1)
 """A job that has not begun this long after its time counts as missed."""
@@ -27,9 +27,9 @@ CHECK_SECONDS = 3600.0
 
 
 class NightlyJobs:
-    """Runs jobs at a time of the day, and a missed job later in the day; MongoDB keeps the last runs.
+    """Runs jobs at a time of the day, and missed jobs later in the day. MongoDB stores the last runs.
 
-    Polls on monotonic time; wall time may jump.
+    Polls on monotonic time, because wall time may jump.
     """
 
     def __init__(self, jobs: Jobs, runs: Callable[[], JobRuns | None], zone: tzinfo) -> None:
@@ -75,7 +75,7 @@ class NightlyJobs:
         soon = now + max(AFTER_START - timedelta(seconds=time.monotonic() - self._started), timedelta())
         for name, nightly in self._times.items():
             last = await runs.last(name)
-            if last is None:  # a job that never ran has missed nothing
+            if last is None:  # a job that never ran has not missed its time
                 await runs.record(name, now)
             elif missed(nightly, last, now) and self._jobs.run_by(name, soon):
                 log.info("a nightly job missed its time and runs later today", job=name, last_run=str(last))

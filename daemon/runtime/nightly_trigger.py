@@ -1,4 +1,4 @@
-"""A time of the day, once a day."""
+"""A trigger for jobs at a local time of the day, exactly once a day."""
 
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
@@ -8,8 +8,8 @@ from apscheduler.triggers.base import BaseTrigger
 class NightlyTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
     """Fires once a day at a local time, also when clocks change.
 
-    APScheduler's CronTrigger fires twice if the hour is repeated, and skips a day after an hour is left out.
-    A time that is left out fires as long after midnight as usual.
+    APScheduler's CronTrigger fires twice if the hour is repeated, and skips a day after a skipped hour. A job
+    at a skipped time runs as long after midnight as usual.
     """
 
     def __init__(self, at: time, zone: tzinfo) -> None:

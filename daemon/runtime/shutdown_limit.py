@@ -20,17 +20,17 @@ log = structlog.get_logger(__name__)
 STOP_SECONDS = 7.5
 """Deadline of an orderly shutdown, all steps together."""
 LATE_SECONDS = 8.5
-"""The process is ended after this time although steps are unfinished."""
+"""Time after which a thread ends the process, even if steps are unfinished."""
 FORCED_SECONDS = 9.5
-"""The process is ended after this time by code that needs no interpreter."""
+"""Time after which the process is ended by C code, which does not need the interpreter."""
 
 
 class ShutdownLimit:
     """Signal handler: the first signal, or the first call, begins the shutdown and limits its time.
 
     All steps of the shutdown share one deadline. If something blocks the event loop, a thread ends the
-    process after `LATE_SECONDS`; accepted sightings are in the spool, so this is no failure. `end_within` is
-    for code that never releases the interpreter.
+    process after `LATE_SECONDS`. That is not a failure, because accepted sightings are in the spool.
+    `end_within` ends the process if code never releases the interpreter.
     """
 
     def __init__(

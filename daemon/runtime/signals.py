@@ -1,4 +1,4 @@
-"""Ending the process, whatever its threads do."""
+"""Signals, and ending the process even if threads hang."""
 
 import faulthandler
 import logging
@@ -27,8 +27,8 @@ def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
 def uninterrupted() -> Iterator[None]:
     """Block SIGINT and SIGTERM during imports; for the main thread.
 
-    A library that is interrupted while it loads may raise an ImportError, or continue as if a part of it
-    were not installed.
+    A library that is interrupted during its import may raise an ImportError, or continue as if an optional
+    part were not installed.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -40,8 +40,8 @@ def uninterrupted() -> Iterator[None]:
 def leave(status: int) -> NoReturn:
     """End the process with this exit status at once.
 
-    A thread inside FFmpeg or a model, or waiting for a server that hangs, cannot be ended. The interpreter
-    would wait for it, or crash when it is torn down under the thread.
+    A thread that is inside FFmpeg or a model, or waits for a hanging server, cannot be stopped. The
+    interpreter would wait for the thread, or crash at exit while the thread runs.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -58,6 +58,6 @@ def leave(status: int) -> NoReturn:
 def end_within(seconds: float) -> None:
     """End the process with status 1 if it still runs after `seconds`, and log the stack of each thread.
 
-    Needs no interpreter: also ends code that never releases it.
+    Works without the interpreter, so even if code never releases it.
     """
     faulthandler.dump_traceback_later(seconds, exit=True, file=STDERR)

@@ -1,4 +1,4 @@
-"""Health of MongoDB and the facen storage, checked also while no sightings arrive."""
+"""Checks the health of MongoDB and the facen storage, even while no sightings arrive."""
 
 import asyncio
 import time
@@ -86,7 +86,7 @@ class StoreHealth:
             if self._facens_trouble:
                 log.info("the facen storage answers again")
             self._facens_trouble = False
-        # A check of many galleries on another machine is slow: keep its share of the load small.
+        # Checking many galleries on another machine is slow, so the pauses are in proportion.
         now = time.monotonic()
         self._next_check = now + PAUSE_SHARE * (now - since)
 

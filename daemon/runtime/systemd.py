@@ -18,22 +18,22 @@ START_EXTENSION_SECONDS = 60
 
 
 class Systemd:
-    """The service manager, if there is one."""
+    """Notifies the service manager; without one, all methods do nothing."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         microseconds = environment.get("WATCHDOG_USEC", "")
-        meant_for = environment.get("WATCHDOG_PID", str(os.getpid()))
-        wanted = microseconds.isdigit() and meant_for == str(os.getpid())
-        self.watchdog_seconds: float | None = int(microseconds) / 1e6 if wanted else None
+        watched_pid = environment.get("WATCHDOG_PID", str(os.getpid()))
+        is_watched = microseconds.isdigit() and watched_pid == str(os.getpid())
+        self.watchdog_seconds: float | None = int(microseconds) / 1e6 if is_watched else None
         self._failing = False
 
     def interval_seconds(self, seconds: float) -> float:
-        """The given interval, or a third of the watchdog's if that is shorter."""
+        """The given interval, or a third of the watchdog's interval if that is shorter."""
         return min(seconds, (self.watchdog_seconds or seconds * 3) / 3)
 
     def still_starting(self, status: str) -> None:
-        """Extend the start beyond TimeoutStartSec."""
+        """Extend the start timeout beyond TimeoutStartSec."""
         self._send(f"EXTEND_TIMEOUT_USEC={START_EXTENSION_SECONDS * 1_000_000}\nSTATUS={_line(status)}")
 
     def ready(self, status: str) -> None:
@@ -74,5 +74,5 @@ class Systemd:
 
 
 def _line(status: str) -> str:
-    """One line: a line break would begin another assignment."""
+    """Join to one line, because a line break would begin another assignment."""
     return " ".join(status.split())

@@ -1,4 +1,4 @@
-"""The daemon's background tasks: one group, in which no task ends unnoticed."""
+"""The group of the daemon's background tasks, in which no failure is unnoticed."""
 
 import asyncio
 import traceback
@@ -14,13 +14,13 @@ from pipeline.base.deadline import Deadline
 log = structlog.get_logger(__name__)
 
 OWN_CODE = ("apscheduler", "cameras", "daemon", "pipeline", "store")
-"""Packages whose callbacks must not fail; callbacks of network libraries may."""
+"""Packages whose failing callbacks end the process; failures in network libraries are only logged."""
 
 
 class TaskGroup:
-    """Tasks that are cancelled together. A task that fails ends the process through `exception_handler`.
+    """Tasks that are cancelled together.
 
-    So does an endless task that returns.
+    A task that fails ends the process through `exception_handler`, and so does an endless task that returns.
     """
 
     def __init__(self, on_crash: Callable[[BaseException], None]) -> None:

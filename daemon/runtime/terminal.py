@@ -1,4 +1,4 @@
-"""Escapes control characters in output that may come from cameras, servers and strangers."""
+"""Terminal output: escapes control characters from cameras, servers and files; plurals."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from pipeline.base.control_characters import visible
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """`1 face`, `2 faces`; `plural` where it is not the noun with an s."""
+    """`1 face`, `2 faces`. `plural`: default: the noun with an s."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
@@ -28,8 +28,8 @@ def protect() -> None:
     sys.stderr = _visible_text(sys.stderr)
 
 
-def steering(stream: TextIO) -> TextIO:
-    """The stream without escapes, for Facend's own colours and progress bars."""
+def unescaped(stream: TextIO) -> TextIO:
+    """The stream without escaping, for Facend's own colours and progress bars."""
     if not isinstance(stream, VisibleText):
         return stream
     return open(

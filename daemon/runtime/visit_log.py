@@ -1,4 +1,4 @@
-"""One log line for each visit: who came, where and when, and why this person."""
+"""Logs one line for each visit: person, camera, time, and the reason of the outcome."""
 
 import os
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from store.spool.stored_sighting import StoredSighting
 
 log = structlog.get_logger(__name__)
 
-LONGEST_NAME = 16
-"""Longer names of cameras and persons are shortened, so that a line stays under 160 characters."""
+MAX_NAME_CHARACTERS = 16
+"""Longer names of cameras and persons are truncated, so that a line has less than 160 characters."""
 
 
 class VisitLog:
-    """Logs a visit when its person is determined or changes, and stored faces at level debug."""
+    """Logs a visit when its person is determined or changes; logs stored faces at level debug."""
 
     def __init__(self, cameras: Iterable[CameraSettings]) -> None:
         self._cameras = {camera.id: _short(camera.name or camera.id) for camera in cameras}
@@ -50,7 +50,7 @@ class VisitLog:
 
 
 def reason(stored: StoredSighting) -> str:
-    """Why the visitor is this person, a new one, or none, in words."""
+    """The outcome of the identification and its reason, as text."""
     match stored.outcome:
         case "matched":
             confidence = "" if stored.confidence is None else f", confidence {stored.confidence:.2f}"
@@ -64,7 +64,7 @@ def reason(stored: StoredSighting) -> str:
 
 
 def visit_line(stored: StoredSighting, zone: tzinfo) -> str:
-    """A visit for a person at a terminal: site time, camera, person, reason, picture."""
+    """A visit as a line for a terminal: local time of the site, camera, person, reason, picture."""
     person = "nobody" if stored.person_id is None else f"person {stored.person_id}"
     name = f" ({_short(stored.person_name)})" if stored.person_name else ""
     return "  ".join(
@@ -79,7 +79,7 @@ def visit_line(stored: StoredSighting, zone: tzinfo) -> str:
 
 
 def shown_path(url: str) -> str:
-    """A file URL as a path, relative to the current folder if it is below that; any other URL unchanged."""
+    """Convert a file URL to a path, relative if it is below the current folder; other URLs are unchanged."""
     parts = urlsplit(url)
     if parts.scheme != "file":
         return url
@@ -89,4 +89,4 @@ def shown_path(url: str) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[: MAX_NAME_CHARACTERS - 1]}…"

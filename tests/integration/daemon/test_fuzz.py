@@ -23,7 +23,7 @@ from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.collection_cameras import read_copy
 from daemon.config.masking import masked
 from daemon.config.secret_references import SecretError
-from daemon.config.service_user import own_token
+from daemon.config.service_user import read_or_create_token
 from daemon.config.validation import validate, validate_camera
 from daemon.errors import SettingsError, StartError
 from daemon.runtime.crashes import CrashNotes
@@ -246,7 +246,7 @@ def _read_sighting(folder: Path) -> None:
 
 def _read_token(folder: Path) -> None:
     with contextlib.suppress(StartError):
-        own_token(folder / "token")
+        read_or_create_token(folder / "token")
 
 
 def _read_secret(folder: Path) -> None:

@@ -223,7 +223,7 @@ async def test_a_camera_that_hangs_upside_down_says_so(box, clip, tmp_path):
     write_clip(turned, [np.asarray(cv2.rotate(one, cv2.ROTATE_180), np.uint8) for one in frames], 4)
     await box.supervisor.apply([settings(turned, "door", speed="fast"), settings(clip, "hall")])
     hint = await asyncio.to_thread(wait_for, "a hint", lambda: box.camera("door").hint, 20)
-    assert hint == "the camera hangs upside down: faces are found only when its picture is turned by 180°"
+    assert hint == "the camera is mounted upside down: faces are found only in a picture rotated by 180°"
     assert box.camera("door").state == "green"
     assert box.camera("hall").hint == ""
 

@@ -21,7 +21,7 @@ def components(tmp_path: Path) -> Any:
     """Components of a daemon in which two cameras hang, each reported in turn."""
     turn = iter(range(1000))
     return SimpleNamespace(
-        analysis=SimpleNamespace(turned_at=float("inf"), busy_with=""),
+        analysis=SimpleNamespace(progress_at=float("inf"), current_camera=""),
         supervisor=SimpleNamespace(hung=lambda: (CAMERAS[next(turn) % 2], 99.0)),
         crashes=CrashNotes(tmp_path),
     )

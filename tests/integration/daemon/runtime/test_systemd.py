@@ -209,7 +209,7 @@ def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where
         systemd.waits_for("READY")
         systemd.waits_for("WATCHDOG")
         if plugin is HANGING_ANALYSIS:
-            systemd.waits_for("STATUS", "analysis has been busy with one turn")
+            systemd.waits_for("STATUS", "the analysis has been busy with one frame")
             assert "the camera hall" in systemd.heard[-1].values["STATUS"]
             process.running()
             assert process.get("/healthz")[0] == 503

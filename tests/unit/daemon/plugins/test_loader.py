@@ -7,7 +7,7 @@ import pytest
 
 from daemon.plugins import loader
 from daemon.plugins.errors import PluginFault
-from daemon.plugins.plugin import OTHER_REASONS, REASONS_KEPT, Plugin
+from daemon.plugins.plugin import MAX_REASONS, OTHER_REASONS, Plugin
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -77,12 +77,12 @@ def test_a_file_that_is_no_plugin_leaves_nothing_behind(tmp_path, text, kind, me
 def test_reasons_are_counted_but_not_without_end():
     """A reason with a number in it makes ever new ones; after some they are counted together."""
     plugin = Plugin("p", None)
-    for number in range(REASONS_KEPT + 5):
+    for number in range(MAX_REASONS + 5):
         plugin.count_refusal(f"reason\n{number}")
     assert plugin.count_refusal("reason 0") == "reason 0"
     assert plugin.refused["reason 0"] == 2
     assert plugin.refused[OTHER_REASONS] == 5
-    assert len(plugin.refused) == REASONS_KEPT + 1
+    assert len(plugin.refused) == MAX_REASONS + 1
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_nothing_is_added_after_activate():
     """A plugin that was given up cannot come in by the back door."""
     app = PluginApp("late", User({"token": "t"}))
     app.add_handlers(".*", [("/x", Handler)])
-    assert len(app.sealed().rules) == 1
+    assert len(app.seal().rules) == 1
     with pytest.raises(PluginFault, match="activate, which has returned"):
         app.add_handlers(".*", [("/y", Handler)])
     with pytest.raises(PluginFault, match="activate, which has returned"):

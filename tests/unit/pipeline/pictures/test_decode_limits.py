@@ -280,7 +280,7 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
         begun.set()
         return np.zeros((10, 10, 3), np.uint8)
 
-    thread = threading.Thread(target=memory.decoded, args=(large, second))
+    thread = threading.Thread(target=memory.run, args=(large, second))
     thread.start()
     assert not begun.wait(0.2)
     del first
