@@ -22,22 +22,17 @@ from daemon.runtime.metrics import Metrics
 from store import Context, User
 from store.spool.recorder import Recorder
 from store.spool.spool import Spool
+from tests.health import Healthy
 from tests.sightings import PACK, RECORDING
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "plugins"
 
 
-class Healthy:
-    """A daemon that says of itself what its plugins say."""
+class PluginHealth(Healthy):
+    """A daemon that works, whose status has the state of its plugins."""
 
     def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
-
-    def stuck(self) -> str:
-        return ""
-
-    def not_ready(self) -> str:
-        return ""
 
     def status(self) -> dict[str, Any]:
         return {"plugins": [asdict(report) for report in self._plugins.status()]}
@@ -85,7 +80,7 @@ async def web(settings: PluginsSettings) -> AsyncIterator[Site]:
     """A server on a free port, whose plugins are not activated yet."""
     plugins = Plugins(settings)
     metrics = Metrics(version="1.2.3", pack=PACK, runtime="onnxruntime")
-    app = application(metrics.registry, Healthy(plugins), plugins.routes())
+    app = application(metrics.registry, PluginHealth(plugins), plugins.routes())
     async with (
         serving(app, "127.0.0.1", 0) as address,
         httpx.AsyncClient(base_url=address, timeout=30) as client,

@@ -1,14 +1,15 @@
-"""A web server whose answers a test writes byte by byte."""
+"""A web server whose answers a test defines byte by byte."""
 
 import io
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from PIL import Image
+
+from tests.scripted_server import ScriptedServer, running
 
 
 def jpeg(number: int, size: tuple[int, int] = (160, 120)) -> bytes:
@@ -26,7 +27,7 @@ class HttpRequest:
 
 
 Handler = Callable[[HttpRequest], Sequence[bytes]]
-"""The bytes to send, with a short pause between two; an empty one closes the connection."""
+"""Returns the parts of the response, sent with short pauses; an empty part closes the connection."""
 
 
 def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
@@ -36,26 +37,14 @@ def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
 
 
 @dataclass
-class ScriptedHttp:
+class ScriptedHttp(ScriptedServer):
     handler: Handler
-    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     requests: list[HttpRequest] = field(default_factory=list)
-    connected_at: list[float] = field(default_factory=list)
-    """Monotonic time of each connection."""
 
     def url(self, path: str = "picture", login: str = "") -> str:
-        return f"http://{login}127.0.0.1:{self.listener.getsockname()[1]}/{path}"
+        return f"http://{login}127.0.0.1:{self.port}/{path}"
 
-    def accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connected_at.append(time.monotonic())
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         buffer = b""
         with connection:
             try:
@@ -77,11 +66,5 @@ class ScriptedHttp:
                 return
 
 
-@contextmanager
-def scripted_http(handler: Handler) -> Iterator[ScriptedHttp]:
-    server = ScriptedHttp(handler)
-    threading.Thread(target=server.accept, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.listener.close()
+def scripted_http(handler: Handler) -> AbstractContextManager[ScriptedHttp]:
+    return running(ScriptedHttp(handler))

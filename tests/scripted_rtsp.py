@@ -1,17 +1,19 @@
-"""An RTSP server whose answers a test writes, for what no real server can be made to say."""
+"""An RTSP server whose responses a test defines, for responses that no real server can be made to send."""
 
 import re
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 import av
 import numpy as np
+
+from tests.scripted_server import ScriptedServer, running
 
 SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\n"
@@ -36,7 +38,7 @@ class Answer:
 
 
 Script = Callable[[Request], Answer | None]
-"""The answer to a request; None for the usual one."""
+"""The response to a request; None for the default response."""
 
 
 def encoded_pictures(
@@ -68,22 +70,14 @@ def nal_units(picture: bytes) -> list[bytes]:
 
 
 @dataclass
-class ScriptedRtsp:
+class ScriptedRtsp(ScriptedServer):
     """The running server."""
 
     script: Script
     sdp: str = SDP
     payload_type: int = 96
     pictures: list[bytes] = field(default_factory=encoded_pictures)
-    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
     requests: list[Request] = field(default_factory=list)
-    connected_at: list[float] = field(default_factory=list)
-    """Monotonic time of each connection."""
-    open: bool = True
-
-    @property
-    def port(self) -> int:
-        return int(self.listener.getsockname()[1])
 
     def url(self, login: str = "", path: str = "stream") -> str:
         return f"rtsp://{login}127.0.0.1:{self.port}/{path}"
@@ -91,16 +85,7 @@ class ScriptedRtsp:
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
 
-    def accept(self) -> None:
-        while self.open:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connected_at.append(time.monotonic())
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         buffer, send_to = b"", None
         with connection:
             try:
@@ -108,20 +93,20 @@ class ScriptedRtsp:
                     buffer += data
                     while b"\r\n\r\n" in buffer:
                         head, buffer = buffer.split(b"\r\n\r\n", 1)
-                        request = parsed(head.decode("latin-1"))
+                        request = parse(head.decode("latin-1"))
                         self.requests.append(request)
-                        answer = self.script(request) or self._usual(request)
+                        answer = self.script(request) or self._default(request)
                         if request.method == "SETUP":
                             found = re.search(r"client_port=(\d+)", request.headers["transport"])
                             send_to = int(found[1]) if found else None
-                        connection.sendall(encoded(answer, request))
+                        connection.sendall(encode(answer, request))
                         if request.method == "PLAY" and answer.status.startswith("200"):
                             arguments = (connection, send_to)
                             threading.Thread(target=self._play, args=arguments, daemon=True).start()
             except OSError:
                 return
 
-    def _usual(self, request: Request) -> Answer:
+    def _default(self, request: Request) -> Answer:
         match request.method:
             case "OPTIONS":
                 return Answer(headers=("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN",))
@@ -158,7 +143,7 @@ class ScriptedRtsp:
                 time.sleep(FRAME_SECONDS)
 
 
-def parsed(head: str) -> Request:
+def parse(head: str) -> Request:
     start, *lines = head.split("\r\n")
     pairs = [line.partition(":") for line in lines]
     method, url, _ = start.rsplit("\n", 1)[-1].split(" ")
@@ -168,19 +153,14 @@ def parsed(head: str) -> Request:
     )
 
 
-def encoded(answer: Answer, request: Request) -> bytes:
+def encode(answer: Answer, request: Request) -> bytes:
     lines = [f"RTSP/1.0 {answer.status}", f"CSeq: {request.headers['cseq']}", *answer.headers]
     if answer.body:
         lines += ["Content-Type: application/sdp", f"Content-Length: {len(answer.body)}"]
     return "\r\n".join([*lines, "", answer.body]).encode()
 
 
-@contextmanager
-def scripted_rtsp(script: Script = lambda request: None, **options: object) -> Iterator[ScriptedRtsp]:
-    server = ScriptedRtsp(script, **options)  # type: ignore[arg-type] # options are fields
-    threading.Thread(target=server.accept, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.open = False
-        server.listener.close()
+def scripted_rtsp(
+    script: Script = lambda request: None, **options: object
+) -> AbstractContextManager[ScriptedRtsp]:
+    return running(ScriptedRtsp(script, **options))  # type: ignore[arg-type] # options are fields

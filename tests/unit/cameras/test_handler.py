@@ -32,15 +32,15 @@ from tests.scripted_camera import (
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds on the workers' clock; it stands still unless the test moves it."""
+    """Seconds on the run's clock, which does not advance unless the test sets it."""
     seconds = [0.0]
     for module in ("cameras.source_run", "cameras.status.watchdog"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: seconds[0]))
     return seconds
 
 
-def test_every_trouble_is_followed_by_another_attempt() -> None:
-    """Refused, lost, stalled: each is counted by its reason, and the camera is green in the end."""
+def test_each_failure_is_retried_and_counted_by_its_reason() -> None:
+    """After refused, lost and stalled connections the camera is green again."""
     hold = threading.Event()
     script = Script(
         fault(Reason.REFUSED),
@@ -63,8 +63,8 @@ def test_every_trouble_is_followed_by_another_attempt() -> None:
     assert status.last_frame_at is not None
 
 
-def test_a_frame_rate_that_the_stream_does_not_name_is_measured(now: list[float]) -> None:
-    """Many cameras leave it out; the status shows what really comes."""
+def test_a_frame_rate_missing_in_the_metadata_is_measured(now: list[float]) -> None:
+    """The status shows the measured rate."""
 
     def later() -> None:
         now[0] += 0.1
@@ -79,8 +79,8 @@ def test_a_frame_rate_that_the_stream_does_not_name_is_measured(now: list[float]
     assert camera.status.fps == 10.0
 
 
-def test_every_source_that_was_opened_is_closed() -> None:
-    """Also those that broke."""
+def test_every_opened_source_is_closed() -> None:
+    """Also after a failure."""
     script = Script([picture(), fault(Reason.BROKEN)])
     notes = Notes()
     camera = handler(script, notes)
@@ -90,8 +90,8 @@ def test_every_source_that_was_opened_is_closed() -> None:
     assert script.opened == script.closed >= 5
 
 
-def test_a_break_ends_the_stream_in_the_slot() -> None:
-    """So that no track continues across it; capture and media times keep growing."""
+def test_a_reconnect_puts_an_end_of_stream_into_the_slot() -> None:
+    """No track continues across it; capture and media times keep growing."""
     notes = Notes()
     slot = LatestFrame("hall", notes)
     hold = threading.Event()
@@ -112,8 +112,8 @@ def test_a_break_ends_the_stream_in_the_slot() -> None:
     assert after.media_time > before.media_time
 
 
-def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
-    """Of 25 a second every one is decoded, and 10 are handed over, evenly; none of the others is a skip."""
+def test_frames_are_handed_over_evenly_at_max_fps() -> None:
+    """Of 25 frames a second all are decoded and 10 handed over; the others do not count as skipped."""
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.04 * number) for number in range(26)], info=RECORDED)
@@ -129,8 +129,8 @@ def test_no_more_frames_are_handed_over_than_are_analysed() -> None:
 
 
 @pytest.mark.parametrize("loop", [False, True])
-def test_only_a_looped_recording_drops_what_is_not_analysed_in_time(loop: bool) -> None:
-    """It stands for a live camera; one that is played once waits for the analysis."""
+def test_only_a_looped_recording_drops_frames(loop: bool) -> None:
+    """It simulates a live camera; a recording that is played once waits for the analysis."""
     slot = LatestFrame("hall")
     script = Script([picture(0.01 * number) for number in range(20)], info=RECORDED)
     camera = handler(script, Notes(), slot, url="file:/clip.mp4", loop=loop, max_fps=120)
@@ -147,8 +147,8 @@ def test_only_a_looped_recording_drops_what_is_not_analysed_in_time(loop: bool) 
     assert len(first) == 20 if not loop else len(first) < 20
 
 
-def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> None:
-    """Five a second, then ten, at once."""
+def test_a_live_camera_follows_the_frame_rate_that_the_analysis_wants() -> None:
+    """Five frames a second, then ten, without a delay."""
     wanted = [5.0]
     slot, taken = LatestFrame("hall"), []
 
@@ -169,8 +169,8 @@ def test_a_live_camera_hands_over_as_many_frames_as_are_wanted_just_now() -> Non
     assert taken == pytest.approx([0.0, 0.2, 0.4, 0.52, 0.6, 0.72, 0.8])
 
 
-def test_frames_that_are_not_analysed_are_counted() -> None:
-    """Within 0.2 s while the stream goes on, and to the last one when it ends."""
+def test_frames_that_are_not_analysed_are_reported_as_decoded() -> None:
+    """With a delay of at most 0.2 s while the stream continues, and completely when it ends."""
     hold = threading.Event()
     steps: list[Step] = [picture(0.04 * number) for number in range(60)]
     notes = Notes()
@@ -185,8 +185,8 @@ def test_frames_that_are_not_analysed_are_counted() -> None:
     assert notes.decoded == 60
 
 
-def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
-    """It is grey, its thread has ended, the slot is closed, and nothing is opened again."""
+def test_a_recording_is_played_once() -> None:
+    """At its end the camera is grey, its thread has ended, and the slot is closed."""
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.0)], info=RECORDED)
@@ -201,8 +201,8 @@ def test_a_recording_is_played_once_and_the_camera_then_rests() -> None:
     assert camera.status.reason == "ended"
 
 
-def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
-    """No break lies between the rounds, nor a reconnect."""
+def test_the_media_time_of_a_looped_recording_keeps_growing() -> None:
+    """There is neither an end of stream nor a reconnect between two rounds."""
     notes = Notes()
     slot = LatestFrame("hall", notes)
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
@@ -219,7 +219,7 @@ def test_a_looped_recording_starts_again_and_its_time_goes_on() -> None:
 
 
 def test_a_looped_picture_is_read_once_a_second() -> None:
-    """A single picture has no pace of its own; it must not be opened as fast as the machine can."""
+    """Without the pause, a recording of one picture would be reopened continuously."""
     notes = Notes()
     script = Script([picture(0.0)], info=RECORDED)
     camera = handler(script, notes, url="file:/one.png", loop=True)
@@ -229,8 +229,8 @@ def test_a_looped_picture_is_read_once_a_second() -> None:
     assert script.opened == 2
 
 
-def test_a_looped_recording_keeps_its_pace_from_round_to_round() -> None:
-    """Two pictures at 25 a second, again and again, are 25 a second."""
+def test_a_looped_recording_keeps_its_frame_rate_across_rounds() -> None:
+    """Two frames at 25 frames a second, looped, are 25 frames a second."""
     notes = Notes()
     script = Script([picture(0.0), picture(0.04)], info=RECORDED)
     camera = handler(script, notes, url="file:/clip.mp4", loop=True)
@@ -240,8 +240,8 @@ def test_a_looped_recording_keeps_its_pace_from_round_to_round() -> None:
     assert notes.decoded <= 0.7 * 25
 
 
-def test_a_thread_that_hangs_says_for_how_long(now: list[float]) -> None:
-    """Not while it waits within its timeouts, between two attempts, or once it is stopped."""
+def test_hung_seconds_counts_only_beyond_all_timeouts(now: list[float]) -> None:
+    """0 while the thread waits within its timeouts, and after a stop."""
     reading, hold = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -260,8 +260,8 @@ def test_a_thread_that_hangs_says_for_how_long(now: list[float]) -> None:
     assert camera.hung_seconds() == 0
 
 
-def test_at_media_speed_a_recording_takes_its_time() -> None:
-    """Eleven frames at 25 a second last 0.4 s."""
+def test_at_media_speed_a_recording_is_played_in_real_time() -> None:
+    """Eleven frames at 25 frames a second last 0.4 s."""
     notes = Notes()
     script = Script([picture(i * 0.04) for i in range(11)], info=RECORDED)
     camera = handler(script, notes, url="file:/clip.mp4", max_fps=1)
@@ -272,8 +272,8 @@ def test_at_media_speed_a_recording_takes_its_time() -> None:
     assert notes.decoded == 11
 
 
-def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
-    """Also when it is looped: it must not be opened a thousand times a second."""
+def test_a_recording_without_pictures_is_corrupt_and_retried() -> None:
+    """Also with loop: it must not be reopened without a pause."""
     for loop in (False, True):
         notes = Notes()
         camera = handler(Script([NoFrame(True)] * 3, info=RECORDED), notes, url="file:/clip.mp4", loop=loop)
@@ -285,7 +285,7 @@ def test_a_recording_without_one_picture_is_corrupt_and_tried_again() -> None:
 
 
 def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
-    """A stream that arrives but cannot be decoded is reopened after the read timeout."""
+    """A stream that cannot be decoded is reopened after the read timeout."""
 
     def later() -> None:
         now[0] += 7
@@ -298,8 +298,8 @@ def test_packets_without_pictures_are_a_stall(now: list[float]) -> None:
     assert notes.reconnects[0] == "stalled"
 
 
-def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
-    """Ten seconds to the first key frame are no reason to begin again."""
+def test_a_late_first_picture_is_no_stall(now: list[float]) -> None:
+    """Twelve seconds until the first key frame do not cause a reconnect."""
 
     def later() -> None:
         now[0] += 12
@@ -314,8 +314,8 @@ def test_a_slow_first_picture_is_waited_for(now: list[float]) -> None:
     assert "stalled" not in notes.reconnects[:1]
 
 
-def test_stop_returns_soon_even_while_connecting() -> None:
-    """What the hanging thread does later is dropped; its source is closed."""
+def test_stop_does_not_wait_for_a_hanging_connect() -> None:
+    """Later reports of the thread are dropped, and its source is closed."""
     hold = threading.Event()
     script = Script([picture(0.0)])
 
@@ -338,8 +338,8 @@ def test_stop_returns_soon_even_while_connecting() -> None:
     assert notes.states[-1] == "grey:stopped"
 
 
-def test_stop_interrupts_the_wait_between_two_attempts() -> None:
-    """However long that wait is."""
+def test_stop_interrupts_the_pause_between_attempts() -> None:
+    """Even a long pause."""
     notes = Notes()
     camera = CameraHandler(
         settings(), LatestFrame("hall"), notes, Script(fault(Reason.DNS)), Backoff(300, 300)
@@ -349,8 +349,8 @@ def test_stop_interrupts_the_wait_between_two_attempts() -> None:
     assert camera.stop()
 
 
-def test_stop_interrupts_a_recording_at_media_speed_and_a_waiting_put() -> None:
-    """A pause in the clip, and an analysis that takes nothing, hold up no stop."""
+def test_stop_interrupts_playback_and_a_put_that_waits_for_the_slot() -> None:
+    """With speed media, and with speed fast."""
     for speed in ("media", "fast"):
         notes = Notes()
         script = Script([picture(0.0), picture(9.0), picture(18.0)], info=RECORDED)
@@ -362,7 +362,7 @@ def test_stop_interrupts_a_recording_at_media_speed_and_a_waiting_put() -> None:
 
 
 def test_a_disabled_camera_is_grey_and_opens_nothing() -> None:
-    """It can be stopped like any other."""
+    """It can be stopped like any other camera."""
     script, notes = Script([picture()]), Notes()
     camera = handler(script, notes, enabled=False)
     camera.start()
@@ -372,8 +372,8 @@ def test_a_disabled_camera_is_grey_and_opens_nothing() -> None:
     assert script.opened == 0
 
 
-def test_a_programming_error_is_not_taken_for_trouble() -> None:
-    """It reaches threading.excepthook, where a daemon can end the process; it is not retried for ever."""
+def test_a_programming_error_reaches_the_excepthook() -> None:
+    """It is not retried; the daemon ends the process."""
     seen: list[type[BaseException]] = []
     hook, threading.excepthook = threading.excepthook, lambda args: seen.append(args.exc_type)
     try:
@@ -385,8 +385,8 @@ def test_a_programming_error_is_not_taken_for_trouble() -> None:
     assert seen == [IndexError]
 
 
-def test_no_log_line_holds_the_password() -> None:
-    """From the first connection to the last trouble."""
+def test_no_log_line_contains_the_password() -> None:
+    """From the first connection to the last failure."""
     notes = Notes()
     with capture_logs() as lines:
         camera = handler(Script([picture(0.0), fault(Reason.ENDED)], fault(Reason.UNAUTHORIZED)), notes)

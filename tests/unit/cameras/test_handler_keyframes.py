@@ -1,4 +1,4 @@
-"""The handler in keyframe mode: buffered packets, and pictures that are decoded late."""
+"""The handler in keyframe mode: buffered packets and late frames."""
 
 import threading
 import time
@@ -22,8 +22,8 @@ from tests.scripted_camera import (
 )
 
 
-def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
-    """A camera in keyframe mode stays green, its frame rate is known, and a recording takes its time."""
+def test_buffered_packets_keep_the_camera_green_and_a_recording_in_real_time() -> None:
+    """Only two pictures of 0.3 s are decoded."""
     notes = Notes()
     kept: list[Step] = [UndecodedPacket(0.01 * number) for number in range(1, 30)]
     script = Script([picture(0.0), *kept, picture(0.3)], info=RECORDED)
@@ -36,8 +36,8 @@ def test_packets_that_are_kept_are_a_sign_of_life_and_keep_the_pace() -> None:
     assert notes.decoded == 2
 
 
-def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They come all at once; the newest would win over those for which they were kept."""
+def test_late_frames_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They arrive in a burst; without a wait the newest would replace the others."""
     monkeypatch.setattr("cameras.handler.LATE_FRAME_WAIT_SECONDS", 10.0)
     notes = Notes()
     ready = threading.Event()
@@ -59,7 +59,7 @@ def test_late_pictures_wait_for_the_analysis(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_keyframe_mode_for_longer_than_the_read_timeout_is_no_stall() -> None:
-    """The decoder holds the first picture back when the camera wakes; packets came all the while."""
+    """Packets arrive meanwhile, so the camera is not reopened."""
     notes = Notes()
     hold = threading.Event()
     dozing: list[Step] = [
@@ -87,8 +87,8 @@ def test_keyframe_mode_for_longer_than_the_read_timeout_is_no_stall() -> None:
     assert notes.decoded == 2
 
 
-def test_what_is_left_out_is_counted() -> None:
-    """As frames for which there was no time; the camera stays green."""
+def test_dropped_packets_are_counted_as_busy() -> None:
+    """The camera stays green."""
     notes = Notes()
     script = Script(
         [picture(0.0), UndecodedPacket(0.04, dropped=True), UndecodedPacket(0.08), picture(0.12)],
@@ -103,7 +103,7 @@ def test_what_is_left_out_is_counted() -> None:
 
 @pytest.mark.parametrize(("decode", "logged"), [("all", True), ("keyframes", False)])
 def test_an_overload_is_logged_when_it_begins_and_when_it_ends(decode: str, logged: bool) -> None:
-    """Where everything was to be decoded."""
+    """Only with decode = "all"."""
     notes = Notes()
     overloads = iter([False, True, True, False, False])
     now = False

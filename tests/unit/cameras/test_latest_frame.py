@@ -29,7 +29,7 @@ def take_all(slot: LatestFrame) -> list[float | str]:
     return taken
 
 
-def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
+def test_the_newest_frame_replaces_older_ones_which_are_counted() -> None:
     """Two of three frames are replaced before they are taken, and reported to the observer."""
     skips = Skips()
     slot = LatestFrame("hall", skips)
@@ -41,7 +41,8 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
 
 
 def test_a_break_keeps_the_last_frame_before_it_and_is_delivered_once() -> None:
-    """The frame, then the end, then what comes after it; a second end without frames between says nothing."""
+    """The slot returns the frame, the end, and the next frame; a second end without frames in between has no
+    effect."""
     slot = LatestFrame("hall")
     slot.put(frame(1))
     slot.end()
@@ -51,7 +52,7 @@ def test_a_break_keeps_the_last_frame_before_it_and_is_delivered_once() -> None:
 
 
 def test_no_end_without_a_frame() -> None:
-    """A camera that never gave a picture has no stream that could end."""
+    """A camera that never delivered a frame has no stream to end."""
     slot = LatestFrame("hall")
     slot.end()
     slot.close()
@@ -59,7 +60,7 @@ def test_no_end_without_a_frame() -> None:
 
 
 def test_many_breaks_take_no_more_memory_than_one() -> None:
-    """A camera that comes and goes while the analysis hangs leaves one frame, one break, one frame."""
+    """If a camera reconnects repeatedly while the analysis hangs, one frame, one end and one frame remain."""
     slot = LatestFrame("hall")
     for number in range(100):
         slot.put(frame(number))
@@ -69,8 +70,8 @@ def test_many_breaks_take_no_more_memory_than_one() -> None:
     assert slot.dropped == 99
 
 
-def test_a_waiting_put_loses_nothing() -> None:
-    """With wait=True every frame is taken, in order, however slow the taker is."""
+def test_put_with_wait_loses_no_frame() -> None:
+    """Every frame is taken in order, even if taking is slow."""
     ready = threading.Event()
     slot = LatestFrame("hall", on_ready=ready.set)
 
@@ -91,8 +92,8 @@ def test_a_waiting_put_loses_nothing() -> None:
     assert slot.dropped == 0
 
 
-def test_closing_frees_a_waiting_put() -> None:
-    """The camera's thread is not held for ever by an analysis that is gone."""
+def test_close_ends_a_waiting_put() -> None:
+    """The camera's thread does not wait for an analysis that has ended."""
     slot = LatestFrame("hall")
     slot.put(frame(1))
     answers: list[bool] = []
@@ -106,15 +107,15 @@ def test_closing_frees_a_waiting_put() -> None:
 
 
 def test_on_ready_is_called_only_when_an_item_can_be_taken() -> None:
-    """on_ready is called after the frame is there, outside the lock."""
+    """It is called after the frame was put, outside the lock."""
     found: list[int] = []
     slot = LatestFrame("hall", on_ready=lambda: found.append(slot.waiting))
     slot.put(frame(1))
     assert found == [1]
 
 
-def test_a_frame_that_waits_for_the_slot_is_dropped() -> None:
-    """A takeover does not wait for the analysis, and the waiting frame does not come after the break."""
+def test_a_new_writer_drops_a_frame_that_waits_for_the_slot() -> None:
+    """A takeover does not wait for the analysis, and the waiting frame does not follow the break."""
     slot = LatestFrame("hall")
     old, frames = slot.writer(), [frame(number) for number in range(2)]
     assert old.put(frames[0])

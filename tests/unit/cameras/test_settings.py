@@ -12,7 +12,7 @@ def camera(**given: object) -> CameraSettings:
 
 
 def test_a_password_in_the_url_becomes_a_secret() -> None:
-    """It can be had for connecting, percent-encoded as it was, and is seen nowhere else."""
+    """Only connect_url() contains it, percent-encoded."""
     settings = camera(url=FULL_URL)
     assert settings.user == "cam"
     assert settings.password == SecretStr(PLAIN)
@@ -30,15 +30,15 @@ def test_a_password_in_the_url_becomes_a_secret() -> None:
     ],
 )
 def test_a_secret_in_path_or_query_is_hidden_too(url: str) -> None:
-    """Many HTTP cameras want user and password in the query, many recorders in the path."""
+    """Many HTTP cameras expect user and password in the query, many recorders in the path."""
     settings = camera(url=url)
     assert settings.connect_url() == url
     for shown in (repr(settings), settings.url, settings.masked_url, str(settings.model_dump())):
         assert "s3cr3t" not in shown
 
 
-def test_user_and_password_beside_the_url_win() -> None:
-    """A secret from a file or the environment replaces what the URL holds."""
+def test_the_settings_user_and_password_win_over_the_url() -> None:
+    """A secret from a file or the environment replaces the one in the URL."""
     settings = camera(url=FULL_URL, user="other", password="better")  # noqa: S106 - a made-up one
     assert settings.connect_url() == "rtsp://other:better@host:554/live"
 
@@ -62,10 +62,10 @@ def test_user_and_password_beside_the_url_win() -> None:
         ({"read_timeout_seconds": 0}, "read_timeout_seconds", "greater than or equal to 1"),
     ],
 )
-def test_a_bad_value_is_named_and_no_secret_is_repeated(
+def test_an_error_names_the_key_and_contains_no_secret(
     given: dict[str, object], where: str, message: str
 ) -> None:
-    """The error says which key and what was expected; a password beside it stays unseen."""
+    """The error says what was expected, and does not show the password of the same camera."""
     with pytest.raises(ValidationError) as caught:
         camera(**given)
     problems = caught.value.errors(include_input=False)
@@ -74,28 +74,28 @@ def test_a_bad_value_is_named_and_no_secret_is_repeated(
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_the_input_of_a_url_error_holds_no_password() -> None:
-    """Even code that prints what it was given does not see it: it was taken out before."""
+def test_the_input_of_a_validation_error_contains_no_password() -> None:
+    """The password is removed before the URL is validated."""
     with pytest.raises(ValidationError) as caught:
         camera(url="ftp://cam:s3cr3t@host/a")
     assert "s3cr3t" not in str(caught.value.errors())
 
 
 def test_regions_are_rectangles_or_polygons() -> None:
-    """Four numbers are a rectangle, three or more pairs a polygon, and both may stand side by side."""
+    """Four numbers are a rectangle, three or more pairs a polygon; a list may contain both."""
     settings = camera(roi=[[0, 0, 0.5, 1], [[0, 0], [1, 0], [0.5, 1]]])
     assert settings.roi == ((0, 0, 0.5, 1), ((0, 0), (1, 0), (0.5, 1)))
 
 
-def test_files_are_opened_as_files_whatever_their_name() -> None:
-    """A colon in a path is no protocol."""
+def test_a_file_name_with_a_colon_is_opened_as_a_file() -> None:
+    """FFmpeg would take the part before the colon for a protocol."""
     assert camera(url="./a:b.mp4").connect_url() == "file:a:b.mp4"
     assert camera(url="file:///clips/a%20b.mp4").connect_url() == "file:/clips/a b.mp4"
     assert camera(url="/dev/video0").connect_url() == "/dev/video0"
 
 
-def test_equal_settings_are_equal() -> None:
-    """So that a camera whose settings did not change is not started anew; another password is a change."""
+def test_settings_compare_by_value() -> None:
+    """A camera is restarted only if its settings differ; a new password is a difference."""
     assert camera(url=FULL_URL) == camera(url=FULL_URL)
     assert camera(url=FULL_URL) != camera(url=FULL_URL.replace("s3cr3t", "0ther"))
     assert camera(url="http://h/a?pwd=1") != camera(url="http://h/a?pwd=2")

@@ -32,10 +32,10 @@ from pipeline.base.urls import AMBIGUOUS, UrlError, mask_url, mask_urls, split_u
         ("/clips/a:b@c.mp4", "/clips/a:b@c.mp4", None, None),
     ],
 )
-def test_user_and_password_are_taken_out_of_a_url(
+def test_user_and_password_are_separated_from_a_url(
     url: str, public: str, user: str | None, password: str | None
 ) -> None:
-    """They are found also where people wrote special characters as they are, and are percent-decoded."""
+    """Percent-encoded or not; both are returned decoded."""
     assert split_url(url) == (public, user, password, None)
 
 
@@ -89,8 +89,8 @@ def test_user_and_password_are_taken_out_of_a_url(
         ("mongodb://cam:pw@one:1,two:2/db", "mongodb://***@one:1,two:2/db"),
     ],
 )
-def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
-    """User, password and a query that carries a secret are replaced by ***, for unsupported schemes too."""
+def test_a_masked_url_hides_the_login_and_secret_parameters(url: str, masked: str) -> None:
+    """Also for unsupported schemes."""
     assert mask_url(url) == masked
 
 
@@ -106,8 +106,9 @@ def test_a_masked_url_shows_where_but_not_who(url: str, masked: str) -> None:
         "rtsp://cam:p@ss/w:rd#1@host/s",
     ],
 )
-def test_a_url_with_two_readings_is_refused(url: str) -> None:
-    """Where a password may end at more than one @, the error says how to write it, and repeats nothing."""
+def test_an_ambiguous_url_is_refused(url: str) -> None:
+    """If the password may end at more than one @, the error says how to write it, without repeating the
+    URL."""
     with pytest.raises(UrlError, match="percent-encode the password, or use user = and password ="):
         split_url(url)
     with pytest.raises(ValidationError) as caught:
@@ -134,10 +135,10 @@ LOGINS = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size
     host=st.sampled_from(["cam.example", "hall", "192.168.0.2", "[fe80::1]:554", "host:8554"]),
     path=st.sampled_from(["", "/", "/live?channel=1", "/a/b#c"]),
 )
-def test_a_login_of_any_printable_characters_is_read_whole_or_refused(
+def test_an_unencoded_login_is_separated_completely_or_refused(
     user: str, password: str, host: str, path: str
 ) -> None:
-    """Written as it is, it is never taken for another one, and never shown in part."""
+    """It is never separated at a wrong character, and never shown in part."""
     url = f"rtsp://{user}:{password}@{host}{path}"
     for shown in (mask_url(url), mask_urls(f"cannot open {url}, 3 times"), mask_urls(f"tried ['{url}']")):
         assert not any(part in shown for part in ("<p", "p>", "<u", "u>"))
@@ -170,10 +171,11 @@ SENTENCES = [
     port=st.sampled_from(["", ":554"]),
     path=st.sampled_from(["", "/", "/live?channel=1", "/a/b#c"]),
 )
-def test_any_login_is_read_whole_or_refused_and_shown_in_no_sentence(
+def test_any_login_is_separated_completely_or_refused_and_never_shown(
     scheme: str, user: str, password: str, host: str, port: str, path: str
 ) -> None:
-    """Percent-encoded it is always read; written as it is, no four characters of the password are shown."""
+    """A percent-encoded login is always accepted. Of an unencoded password, at most three characters are
+    shown."""
     encoded = f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{host}{port}{path}"
     camera = CameraSettings.model_validate({"id": "hall", "url": encoded})
     assert (camera.user, camera.password) == (user, SecretStr(password))
@@ -195,7 +197,7 @@ def test_any_login_is_read_whole_or_refused_and_shown_in_no_sentence(
 
 @given(password=st.text(min_size=6, alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x2FF)))
 def test_no_percent_encoded_password_survives_masking(password: str) -> None:
-    """Whatever the password is made of, the parts come back whole and the masked URL does not hold it."""
+    """The separated parts are complete, and the masked URL does not contain the password."""
     encoded = quote(password, safe="")
     url = f"rtsp://cam:{encoded}@host:554/live?channel=1"
     assert split_url(url).password == password
@@ -245,8 +247,8 @@ PARTS = st.lists(
 
 
 @given(url=PARTS)
-def test_a_url_of_any_parts_is_taken_or_refused_as_one(url: str) -> None:
-    """No text, however broken, ends in another error; what is taken can be told from its public part."""
+def test_any_url_is_accepted_or_refused_with_a_url_error(url: str) -> None:
+    """No other exception is raised, and an accepted URL can be validated again from its public part."""
     mask_url(url)
     try:
         public = split_url(url).public
@@ -269,7 +271,7 @@ def test_a_url_of_any_parts_is_taken_or_refused_as_one(url: str) -> None:
 def test_no_password_of_a_camera_is_ever_shown(
     before: str, password: str, after: str, wrong: dict[str, object]
 ) -> None:
-    """Not in the settings, their masked URL or their dump, nor in what they are refused with."""
+    """Neither in the settings, their masked URL or dump, nor in validation errors."""
     secret = quote(f"<{password}>", safe="")
     try:
         camera = CameraSettings.model_validate(
@@ -294,8 +296,8 @@ def test_no_password_of_a_camera_is_ever_shown(
         ("/dev/video0", UrlKind.DEVICE),
     ],
 )
-def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: UrlKind) -> None:
-    """Schemes count in any case of letters; without one it is a file or a device."""
+def test_the_scheme_decides_the_kind_of_a_camera(url: str, kind: UrlKind) -> None:
+    """Schemes are case-insensitive; a URL without a scheme is a file or a device."""
     check_url(url)
     assert kind_of(url) is kind
 
@@ -316,23 +318,23 @@ def test_the_scheme_says_how_a_camera_is_reached(url: str, kind: UrlKind) -> Non
         ("file://server/a.mp4", "must not name a host"),
     ],
 )
-def test_a_url_that_cannot_be_opened_is_refused_in_one_line(url: str, message: str) -> None:
-    """The line says what is wrong and never repeats the URL."""
+def test_an_unusable_url_is_refused_with_one_line(url: str, message: str) -> None:
+    """The line says what is wrong and does not repeat the URL."""
     with pytest.raises(UrlError, match=message) as caught:
         check_url(url)
     assert "\n" not in str(caught.value)
 
 
 def test_file_urls_are_percent_decoded_and_paths_are_not() -> None:
-    """A path may hold a percent sign; a file: URL writes it as %25."""
+    """A path may contain a percent sign, which a file: URL encodes as %25."""
     assert str(local_path("file:///a%20b.mp4")) == "/a b.mp4"
     assert str(local_path("file:a%20b.mp4")) == "a b.mp4"
     assert str(local_path("/a%20b.mp4")) == "/a%20b.mp4"
 
 
 @pytest.mark.parametrize("name", [b"a#b?c%41;d&e.mp4", b"new\nline", b"caf\xe9.mp4", "Büro.mp4".encode()])
-def test_a_path_made_a_url_leads_back_to_the_same_file(name: bytes) -> None:
-    """Whatever bytes a file's name has."""
+def test_a_path_converted_to_a_url_is_the_same_path_again(name: bytes) -> None:
+    """For any bytes in a file name."""
     path = Path(os.fsdecode(b"/clips/" + name))
     assert local_path(path.as_uri()) == path
     assert local_path(str(path)) == path

@@ -19,6 +19,7 @@ from store.accounts.credentials import ApiTokens
 from store.accounts.roles import Role
 from tests.facens import face, person_facen
 from tests.faces import sample_path
+from tests.health import Healthy
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"  # noqa: S105  of accounts in a test
@@ -59,17 +60,6 @@ def report() -> DaemonReport:
         jobs={},
         plugins=[],
     )
-
-
-class Healthy:
-    def stuck(self) -> str:
-        return ""
-
-    def not_ready(self) -> str:
-        return ""
-
-    def status(self) -> dict[str, Any]:
-        return {}
 
 
 class Client:

@@ -17,20 +17,10 @@ from pipeline.extractor import FaceExtractor
 from store import Context, User
 from tests.facens import person_facen, stored
 from tests.faces import default_models, sample_path
+from tests.health import Healthy
 from tests.mongo import StoreArguments
 
 THRESHOLDS = {"strict": 0.8, "medium": 0.75, "low": 0.7, "none": 0.0}
-
-
-class Healthy:
-    def stuck(self) -> str:
-        return ""
-
-    def not_ready(self) -> str:
-        return ""
-
-    def status(self) -> dict[str, Any]:
-        return {}
 
 
 class Client:

@@ -1,4 +1,4 @@
-"""Noticing that a thread spends its time on decoding."""
+"""Detection of an overload from the time that a thread spends decoding."""
 
 import threading
 
@@ -29,8 +29,8 @@ def test_a_camera_that_keeps_up_is_neither_behind_nor_overloaded() -> None:
     assert not box.decode_load.overloaded
 
 
-def test_a_moment_is_no_overload() -> None:
-    """Decoding at full speed for two seconds, as after a network that stood still."""
+def test_a_short_delay_is_no_overload() -> None:
+    """Two seconds of decoding at full speed, as after a network outage."""
     box = Box()
     for _ in range(10):
         box.works(1.0, 2)
@@ -48,16 +48,16 @@ def test_a_camera_that_decodes_all_the_time_is_overloaded() -> None:
     assert box.decode_load.overloaded
 
 
-def test_a_hard_start_is_no_overload() -> None:
-    """All cameras begin at once, and the store and the models with them."""
+def test_a_slow_start_is_no_overload() -> None:
+    """At the start all cameras, the store and the models compete for the processor."""
     box = Box()
     box.works(0.9, 5.2)
     box.works(0.5, 60)
     assert not box.decode_load.overloaded
 
 
-def test_who_leaves_something_out_is_still_behind() -> None:
-    """That gives it time, which decoding everything would not; only with much of it is it behind no more."""
+def test_a_thread_that_skips_packets_counts_as_behind_until_it_has_spare_time() -> None:
+    """Skipping saves time, so the threshold for keeping up is lower."""
     box = Box()
     box.works(0.9, 5.2)
     box.works(0.5, 60)
@@ -66,8 +66,8 @@ def test_who_leaves_something_out_is_still_behind() -> None:
     assert not box.decode_load.behind
 
 
-def test_an_overload_is_taken_to_last_and_longer_each_time() -> None:
-    """Ten minutes, twenty, at most an hour; after an hour without one it is ten minutes again."""
+def test_each_overload_lasts_longer_than_the_one_before() -> None:
+    """Ten minutes, twenty, at most an hour; after an hour without an overload ten minutes again."""
     box = Box()
     lasted = []
     for good_seconds in (0, 0, 0, 3700, 0):
@@ -94,7 +94,7 @@ def test_a_camera_that_is_behind_waits_for_the_limiter() -> None:
 
 @pytest.mark.parametrize("pause", [1.0, 60.0, 3600.0])
 def test_a_camera_that_was_away_is_not_behind(pause: float) -> None:
-    """Nothing is told meanwhile, and all that time counts."""
+    """Nothing is recorded meanwhile, but the time counts."""
     box = Box()
     box.works(0.5, 2)
     box.now += pause

@@ -42,9 +42,10 @@ def looked(gate: MotionGate, picture: NDArray[np.uint8], at: float) -> bool:
 
 
 @pytest.mark.parametrize(("noise", "seconds", "least", "most"), [(0.0, 36, 1, 1), (12.0, 16, 2, 4)])
-def test_a_still_scene_is_looked_at_now_and_then(noise: float, seconds: float, least: int, most: int) -> None:
-    """However noisy the sensor is: no motion after the first seconds. An analysis is due
-    every half minute, and every few seconds where noise might hide a person."""
+def test_a_still_scene_is_analysed_at_long_intervals(
+    noise: float, seconds: float, least: int, most: int
+) -> None:
+    """At every noise level there is no motion after the first seconds; an analysis is due at intervals."""
     gate = MotionGate()
     pictures = list(scene(4 + seconds, noise))
     looks(gate, iter(pictures[:40]))
@@ -54,7 +55,7 @@ def test_a_still_scene_is_looked_at_now_and_then(noise: float, seconds: float, l
 
 
 def test_a_person_who_moves_too_slowly_is_analysed_within_seconds() -> None:
-    """A coat that stands out from the wall by one grey level more each second, as out of the dark."""
+    """A coat that becomes one grey level brighter each second, as if coming out of the dark."""
     gate = MotionGate()
     pictures = list(scene(16, 1))
     looks(gate, iter(pictures[:60]))
@@ -67,8 +68,8 @@ def test_a_person_who_moves_too_slowly_is_analysed_within_seconds() -> None:
     assert Scene.DUE in seen[: round((3 + RECHECK_SECONDS) * FPS)]
 
 
-def test_changing_daylight_is_no_person() -> None:
-    """The whole picture grows brighter by a sixth within 20 s."""
+def test_changing_daylight_is_no_motion() -> None:
+    """The whole picture becomes a sixth brighter within 20 s."""
     slow = (
         np.clip(p.astype(float) * (1 + n / 1200), 0, 255).astype(np.uint8) for n, p in enumerate(scene(20, 2))
     )
@@ -78,7 +79,7 @@ def test_changing_daylight_is_no_person() -> None:
 @pytest.mark.parametrize("noise", [0.0, 3.0, 8.0])
 @pytest.mark.parametrize(("size", "contrast"), [(80, 15), (24, 30), (10, 60)])
 def test_a_person_who_walks_in_is_motion_in_the_first_frame(noise: float, size: int, contrast: int) -> None:
-    """Near and far, in a coat hardly brighter than the wall, and after a long quiet time."""
+    """Near and far, with low contrast to the wall, and after a long still time."""
     gate = MotionGate()
     pictures = list(scene(9, noise))
     looks(gate, iter(pictures[:-30]))
@@ -92,7 +93,7 @@ def test_a_person_who_walks_in_is_motion_in_the_first_frame(noise: float, size: 
 
 
 def test_a_person_who_moves_slowly_is_motion() -> None:
-    """Half a pixel a frame is slower than the background follows."""
+    """Half a pixel per frame, more than the background model follows."""
     gate = MotionGate()
     pictures = list(scene(16, 3))
     looks(gate, iter(pictures[:60]))
@@ -105,7 +106,7 @@ def test_a_person_who_moves_slowly_is_motion() -> None:
 
 
 def test_a_person_who_stops_is_motion_for_a_moment_longer() -> None:
-    """And then now and then, for as long as they stay."""
+    """Afterwards, an analysis is due at intervals."""
     gate = MotionGate()
     pictures = list(scene(44, 2))
     looks(gate, iter(pictures[:60]))
@@ -119,8 +120,8 @@ def test_a_person_who_stops_is_motion_for_a_moment_longer() -> None:
     assert gaps.max() <= MAX_STILL_SECONDS * FPS + 1
 
 
-def test_who_has_just_moved_is_believed_without_asking_again() -> None:
-    """Four times a second the picture is compared, and within the quarter a calm one is moving as well."""
+def test_frames_after_motion_count_as_moving_without_a_comparison() -> None:
+    """After motion is detected, the next comparison is made a quarter of a second later."""
     gate = CountingGate()
     pictures = list(scene(8, 2))
     looks(gate, iter(pictures[:60]))
@@ -136,7 +137,7 @@ def test_who_has_just_moved_is_believed_without_asking_again() -> None:
 
 
 def test_a_person_who_left_is_soon_no_motion() -> None:
-    """Ten seconds before a wall, and no motion four seconds later."""
+    """After ten seconds in view, there is no motion four seconds after the person left."""
     gate = MotionGate()
     pictures = list(scene(26, 2))
     for number, picture in enumerate(pictures[:160]):
@@ -149,8 +150,8 @@ def test_a_person_who_left_is_soon_no_motion() -> None:
     assert Scene.MOVING not in gone[40:]
 
 
-def test_a_new_picture_size_begins_anew() -> None:
-    """A camera that changes its resolution in mid-stream is looked at, not a crash."""
+def test_a_new_picture_size_restarts_the_background_model() -> None:
+    """A change of resolution in mid-stream raises no error."""
     gate = MotionGate()
     looks(gate, scene(5, 1))
     assert looked(gate, next(scene(1, 1, height=720, width=1280)), 5.0)
@@ -158,7 +159,7 @@ def test_a_new_picture_size_begins_anew() -> None:
 
 
 def test_the_empty_scene_is_recognised_and_one_with_a_person_is_not() -> None:
-    """In noise and in other light; and before anybody has said that it is empty it is not."""
+    """With noise and in different light; without a remembered scene nothing counts as empty."""
     gate = MotionGate()
     pictures = list(scene(4, 3))
     for number, picture in enumerate(pictures[:30]):

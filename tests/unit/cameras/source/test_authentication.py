@@ -1,4 +1,4 @@
-"""Logins of RTSP and HTTP servers."""
+"""Digest and Basic authentication of RTSP and HTTP servers."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def authorization(*headers: str, method: str = "GET", uri: str = "/dir/index.htm
     return login.authorization(method, uri)
 
 
-def test_digest_gives_the_response_of_the_rfcs_example(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_matches_the_example_of_rfc_7616(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 7616, 3.9.1, with both algorithms."""
     nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
     monkeypatch.setattr("secrets.token_hex", lambda _: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")
@@ -24,7 +24,7 @@ def test_digest_gives_the_response_of_the_rfcs_example(monkeypatch: pytest.Monke
         assert f'response="{response}"' in str(authorization(offered))
 
 
-def test_digest_without_qop_is_that_of_rfc_2069() -> None:
+def test_digest_without_qop_follows_rfc_2069() -> None:
     """Most cameras offer no qop."""
     header = authorization('Digest realm="cam", nonce="abc"', method="DESCRIBE", uri="rtsp://h/s")
     assert header is not None and "nc=" not in header and "algorithm" not in header
@@ -37,16 +37,16 @@ def test_several_challenges_may_share_a_header() -> None:
     assert offered[0].parameters["realm"] == "a, b"
 
 
-def test_unsupported_challenges_are_passed_over() -> None:
-    """Whatever their order; alone they are not accepted."""
+def test_unsupported_challenges_are_ignored() -> None:
+    """In any order; if all are unsupported, accept returns False."""
     assert str(authorization("Negotiate", 'Digest realm="a", nonce="x", algorithm=FOO', "Basic")).startswith(
         "Basic "
     )
     assert not Login("a", "b").accept(challenges(["Bearer", 'Digest algorithm=FOO, nonce="x"']))
 
 
-def test_each_request_has_a_number() -> None:
-    """A server refuses a number that it has seen."""
+def test_the_nonce_count_grows_with_each_request() -> None:
+    """Servers refuse a count that was already used."""
     login = Login("a", "b")
     login.accept(challenges(['Digest realm="r", nonce="n", qop="auth"']))
     assert ["nc=00000001" in str(login.authorization("OPTIONS", "u")) for _ in range(2)] == [True, False]

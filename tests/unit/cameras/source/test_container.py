@@ -1,4 +1,4 @@
-"""The choice of the device that decodes."""
+"""Choice of the decoding device."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from cameras.source.container import open_container
 from tests.clips import moving_pictures
 
 
-def test_the_chosen_device_decodes_and_software_takes_over_where_it_cannot(tmp_path: Path) -> None:
-    """The choice is made for the camera that is opened; every frame arrives in memory."""
+def test_decoding_falls_back_to_software_if_the_device_cannot_decode(tmp_path: Path) -> None:
+    """The device is chosen for the opened camera; every frame is in main memory."""
     clip = tmp_path / "hall.mp4"
     write_clip(clip, moving_pictures(5, 160, 120), 10)
     settings = CameraSettings.model_validate({"id": "hall", "url": clip.as_uri()})

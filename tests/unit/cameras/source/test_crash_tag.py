@@ -1,4 +1,4 @@
-"""For which camera code runs shows in its tracebacks, and so in the report of a crash."""
+"""Camera ids in tracebacks, and so in crash reports."""
 
 import sys
 import threading
@@ -12,8 +12,8 @@ from cameras.source.pixels import Converter
 from tests.scripted_camera import Notes, Script, handler, picture
 
 
-def test_a_cameras_thread_is_named_on_its_stack() -> None:
-    """With the camera, and a mark of its settings as they were."""
+def test_the_stack_of_a_cameras_thread_contains_its_id() -> None:
+    """With the fingerprint of its settings."""
     seen: list[list[str]] = []
     read = threading.Event()
 
@@ -31,7 +31,7 @@ def test_a_cameras_thread_is_named_on_its_stack() -> None:
 
 
 def test_a_conversion_is_tagged_on_the_stack_of_its_caller() -> None:
-    """Pictures are converted on the thread of the analysis, which takes all cameras in turn."""
+    """Pictures are converted on the analysis thread, which serves all cameras."""
     with pytest.raises(AttributeError) as raised:
         Converter("camera door 0123456789abcdef").convert(cast("VideoFrame", 7), 4, 4, "gray")
     assert "camera door 0123456789abcdef" in [entry.name for entry in raised.traceback]

@@ -31,22 +31,22 @@ def decoded(path: Path) -> list[DecodedFrame]:
 
 
 def test_every_picture_of_a_clip_arrives_in_order_with_its_time(clip: Path) -> None:
-    """Written and read back: none is missing, none twice, at 25 a second."""
+    """A written clip is read completely, without duplicates, at 25 frames a second."""
     frames = decoded(clip)
     assert [number_of(frame.pixels.bgr()) for frame in frames] == list(range(50))
     assert [frame.stream_seconds for frame in frames] == pytest.approx([i / 25 for i in range(50)])
 
 
-def test_a_file_says_what_it_is(clip: Path) -> None:
-    """Codec, size, frame rate, and that it has an end."""
+def test_the_metadata_of_a_file_is_read(clip: Path) -> None:
+    """Codec, size, frame rate, and that it is a recording."""
     source = FFmpegSource(file_camera(clip))
     source.close()
     info = source.info
     assert (info.codec, info.width, info.height, info.fps, info.recorded) == ("h264", 320, 240, 25.0, True)
 
 
-def test_pixels_are_converted_to_what_is_asked_for(clip: Path) -> None:
-    """Full size, a small picture of the same thing, and luma as a read-only view."""
+def test_pixels_are_converted_on_demand(clip: Path) -> None:
+    """Full size, a downscaled picture, and luma as a read-only view."""
     pixels = decoded(clip)[7].pixels
     full, small, luma = pixels.bgr(), pixels.bgr(160, 120), pixels.luma()
     wanted = list(moving_pictures(8))[7].astype(int)
@@ -59,7 +59,7 @@ def test_pixels_are_converted_to_what_is_asked_for(clip: Path) -> None:
 
 
 def test_pixels_outlive_their_source_and_may_be_read_by_many_threads(clip: Path) -> None:
-    """The analysis thread converts long after the camera's thread went on or closed the stream."""
+    """The analysis thread converts after the camera's thread has read on or closed the stream."""
     frames = decoded(clip)
     wrong: list[int] = []
 
@@ -80,8 +80,8 @@ def test_pixels_outlive_their_source_and_may_be_read_by_many_threads(clip: Path)
 @pytest.mark.parametrize(
     "pixel_format", ["yuv420p", "yuvj422p", "nv12", "yuv420p10le", "rgb24", "yuyv422", "gray"]
 )
-def test_brightness_is_found_in_every_pixel_format(pixel_format: str) -> None:
-    """As a view where the format has it as a plane of bytes, else converted."""
+def test_luma_is_available_in_every_pixel_format(pixel_format: str) -> None:
+    """A view if the format has an 8-bit luma plane, else converted."""
     ramp = np.repeat(np.linspace(20, 230, 322, dtype=np.uint8)[None, :, None], 202, 0).repeat(3, 2)
     frame = av.VideoFrame.from_ndarray(ramp, format="bgr24").reformat(format=pixel_format)
     luma = DecodedPixels(frame, Converter()).luma()
@@ -90,8 +90,8 @@ def test_brightness_is_found_in_every_pixel_format(pixel_format: str) -> None:
 
 
 @pytest.mark.parametrize("turn", [90, 180, 270])
-def test_a_turned_recording_is_put_upright(clip: Path, tmp_path: Path, turn: int) -> None:
-    """A telephone held sideways says so in the file; `turn` is how far to turn its pictures clockwise."""
+def test_a_rotated_recording_is_shown_upright(clip: Path, tmp_path: Path, turn: int) -> None:
+    """Telephones store the rotation in the file; `turn`: clockwise degrees."""
     turned = tmp_path / "turned.mp4"
     matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[turn]
     turned.write_bytes(with_display_matrix(clip.read_bytes(), matrix))
@@ -138,16 +138,16 @@ def bad_file(kind: str, clip: Path, folder: Path) -> Path:
         ("missing", Reason.NOT_FOUND),
     ],
 )
-def test_a_file_that_is_no_video_has_a_reason(kind: str, reason: Reason, clip: Path, tmp_path: Path) -> None:
-    """Random bytes, nothing, half a file, a playlist, a folder, sound alone, no file at all."""
+def test_an_unusable_file_has_a_reason(kind: str, reason: Reason, clip: Path, tmp_path: Path) -> None:
+    """Random bytes, an empty file, half a file, a playlist, a folder, audio only, no file."""
     with pytest.raises(SourceError) as caught:
         FFmpegSource(file_camera(bad_file(kind, clip, tmp_path)))
     assert caught.value.reason is reason
     assert "\n" not in str(caught.value)
 
 
-def test_a_clip_damaged_in_the_middle_goes_on(clip: Path, tmp_path: Path) -> None:
-    """A packet that cannot be decoded is counted as corrupt and passed over; the reader reaches the end."""
+def test_a_clip_with_a_damaged_packet_is_read_to_its_end(clip: Path, tmp_path: Path) -> None:
+    """The damaged packet is counted as corrupt."""
     with av.open(str(clip)) as container:
         position = [packet.pos for packet in container.demux(video=0)][10]
     raw = bytearray(clip.read_bytes())
@@ -168,7 +168,7 @@ def test_a_clip_damaged_in_the_middle_goes_on(clip: Path, tmp_path: Path) -> Non
 def test_pictures_above_the_limit_of_pixels_are_not_decoded(
     width: int, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A megabyte of JPEG can hold a picture that takes a gigabyte of memory."""
+    """A JPEG of a megabyte may contain a picture of a gigabyte."""
     limit = {"max_pixels": str(850 * 608)}
     for module in ("cameras.source.container", "cameras.source.ffmpeg"):
         monkeypatch.setattr(f"{module}.DECODER_OPTIONS", limit)
@@ -179,21 +179,21 @@ def test_pictures_above_the_limit_of_pixels_are_not_decoded(
     assert len(decoded(path)) == number
 
 
-def test_the_limit_of_pixels_is_that_of_pictures() -> None:
+def test_the_pixel_limit_of_video_is_that_of_pictures() -> None:
     """As in `pipeline.max_pixels`."""
     assert int(DECODER_OPTIONS["max_pixels"]) == MAX_PIXELS
 
 
-def test_probing_gives_the_first_picture(clip: Path) -> None:
-    """With what the stream is and how long it took."""
+def test_probe_returns_the_first_picture(clip: Path) -> None:
+    """With the metadata, and the time that it took."""
     result = probe(file_camera(clip))
     assert (result.codec, result.width, result.height, result.fps) == ("h264", 320, 240, 25.0)
     assert number_of(result.picture) == 0
     assert 0 < result.seconds_to_first_picture < 5
 
 
-def test_a_clip_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Pictures of two sizes, and none at all, leave no file behind; nor does a folder that is not there."""
+def test_a_clip_is_written_atomically(tmp_path: Path) -> None:
+    """Pictures of different sizes, no pictures, and a missing folder leave no file behind."""
     mixed = [*moving_pictures(2), *moving_pictures(1, 160, 120)]
     with pytest.raises(ClipError, match="shape"):
         write_clip(tmp_path / "mixed.mp4", mixed, 25)
@@ -205,7 +205,7 @@ def test_a_clip_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_odd_sizes_lose_their_last_row_and_column(tmp_path: Path) -> None:
-    """YUV 4:2:0 has none to give."""
+    """YUV 4:2:0 has even sizes only."""
     pictures = [picture[:-1, :-1] for picture in moving_pictures(3)]
     write_clip(tmp_path / "odd.mp4", pictures, 10)
     pixels = decoded(tmp_path / "odd.mp4")[0].pixels
@@ -213,10 +213,10 @@ def test_odd_sizes_lose_their_last_row_and_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "first"), [(0.0, 0), (0.4, 25), (0.99, 0)])
-def test_clips_are_put_together_and_begin_where_they_are_told(
+def test_splice_concatenates_clips_and_begins_at_the_requested_position(
     tmp_path: Path, start: float, first: int
 ) -> None:
-    """At the first key frame from there on, with times that go on evenly; nothing is encoded again."""
+    """At the next key frame, with evenly spaced times, and without encoding."""
     parts = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     pictures = list(moving_pictures(50))
     write_clip(parts[0], pictures[:25], 25)
@@ -227,7 +227,7 @@ def test_clips_are_put_together_and_begin_where_they_are_told(
     assert [frame.stream_seconds for frame in frames] == pytest.approx([i / 25 for i in range(50)])
 
 
-def test_what_does_not_fit_together_is_refused(tmp_path: Path, clip: Path) -> None:
+def test_splice_refuses_clips_that_differ(tmp_path: Path, clip: Path) -> None:
     """No clips at all, and clips with different time bases."""
     write_clip(tmp_path / "slow.mp4", moving_pictures(5), 7)
     with pytest.raises(ClipError, match="time base"):

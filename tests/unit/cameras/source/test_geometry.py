@@ -1,4 +1,4 @@
-"""Pictures are upright, unsqueezed, and without combs."""
+"""Frames are upright, have square pixels, and are deinterlaced."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -60,7 +60,7 @@ def difference(one: Picture, other: Picture) -> float:
     "aspect_ratio", [Fraction(40, 33), Fraction(16, 11), Fraction(8, 9), Fraction(6, 11)]
 )
 def test_pixels_become_square(tmp_path: Path, aspect_ratio: Fraction) -> None:
-    """Size, luma and picture agree, and nothing is made smaller."""
+    """Size, luma and picture agree, and no side becomes smaller."""
     pixels = decoded(encode(tmp_path / "a.mp4", [corners()] * 3, aspect_ratio))[0]
     shape = (pixels.height, pixels.width)
     assert pixels.width / pixels.height == pytest.approx(192 / 128 * aspect_ratio, rel=0.01)
@@ -72,7 +72,7 @@ def test_pixels_become_square(tmp_path: Path, aspect_ratio: Fraction) -> None:
 
 @pytest.mark.parametrize("aspect_ratio", [None, Fraction(0), Fraction(1), Fraction(1, 255), Fraction(200)])
 def test_an_implausible_aspect_ratio_is_ignored(aspect_ratio: Fraction | None) -> None:
-    """As are an unknown one and that of a square."""
+    """So are an unknown one and 1."""
     assert square_size(704, 576, aspect_ratio) == (704, 576)
 
 
@@ -133,8 +133,8 @@ def combs(picture: Picture) -> float:
 
 
 @pytest.mark.parametrize("order", ["tff", "bff"])
-def test_an_interlaced_recording_has_no_combs(tmp_path: Path, order: str) -> None:
-    """Either field first, from the first frame on, in the picture and in its luma."""
+def test_an_interlaced_recording_is_deinterlaced(tmp_path: Path, order: str) -> None:
+    """With either field first, from the first frame on, in picture and luma."""
     frames, fields = moving(order)
     found = decoded(encode(tmp_path / "interlaced.mp4", frames, order=order))
     assert len(found) == len(frames)
@@ -145,8 +145,8 @@ def test_an_interlaced_recording_has_no_combs(tmp_path: Path, order: str) -> Non
         assert min(difference(made, first), difference(made, second)) < difference(coded, second)
 
 
-def test_a_still_interlaced_picture_keeps_its_lines(tmp_path: Path) -> None:
-    """Both fields are used where nothing moves: single lines stay."""
+def test_a_still_interlaced_picture_keeps_both_fields(tmp_path: Path) -> None:
+    """Single lines stay visible."""
     lines = np.repeat(np.array([60, 190] * 64, np.uint8)[:, None, None], 192, axis=1).repeat(3, axis=2)
     found = decoded(encode(tmp_path / "still.mp4", [lines] * 4, order="tff"))
     assert all(difference(pixels.bgr(), lines) < 8 for pixels in found[1:])

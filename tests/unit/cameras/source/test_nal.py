@@ -37,8 +37,8 @@ def slices_of(picture: bytes, codec: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("codec", "name"), [("libx264", "h264"), ("libx265", "hevc")])
-def test_the_slices_of_a_picture_go_on_with_it(tmp_path, codec, name):
-    """Of every picture the first slice begins it and each other goes on, whatever stands before them."""
+def test_slices_after_the_first_continue_the_picture(tmp_path, codec, name):
+    """For every picture, with and without parameter sets before the slice."""
     pictures = sliced_pictures(tmp_path / "sliced", codec)
     test = continues_picture(name)
     assert len(pictures) >= 6
@@ -49,11 +49,11 @@ def test_the_slices_of_a_picture_go_on_with_it(tmp_path, codec, name):
 
 @pytest.mark.parametrize("packet", [b"", START_CODE, START_CODE + b"\x65", b"\x00" * 50, b"\xff" * 50])
 @pytest.mark.parametrize("name", ["h264", "hevc"])
-def test_garbage_begins_a_picture(packet, name):
-    """What is no slice is left to the decoder, which says what is wrong with it."""
+def test_a_packet_without_a_slice_continues_nothing(packet, name):
+    """The decoder reports what is wrong with it."""
     assert not continues_picture(name)(packet)
 
 
-def test_other_codecs_have_no_parts():
-    """Nothing is held back where pictures always come whole."""
+def test_other_codecs_are_not_checked_for_slices():
+    """Their packets are always whole pictures."""
     assert continues_picture("mjpeg") is None

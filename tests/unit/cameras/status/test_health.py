@@ -54,7 +54,7 @@ def shown(health: CameraHealth) -> tuple[CameraState, str]:
 def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
     health: CameraHealth, clock: Clock
 ) -> None:
-    """Connecting is trouble that is expected to pass."""
+    """While connecting, the camera is yellow, because that usually passes."""
     assert shown(health) == (YELLOW, "connecting")
     clock.now += 30
     assert shown(health) == (RED, "connecting")
@@ -63,13 +63,13 @@ def test_a_camera_is_yellow_until_its_first_picture_and_red_if_there_is_none(
 
 
 def test_a_camera_that_never_worked_is_red_at_once(health: CameraHealth) -> None:
-    """A wrong address shows without a wait of 30 s."""
+    """A wrong address shows without a delay of 30 s."""
     health.failed(trouble())
     assert shown(health) == (RED, "refused")
 
 
 def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: CameraHealth, clock: Clock) -> None:
-    """Failing again does not begin a new trouble; the reason is that of the last attempt."""
+    """Another failure does not restart the 30 s; the reason is that of the last attempt."""
     health.frame()
     health.failed(trouble(Reason.ENDED))
     assert shown(health) == (YELLOW, "ended")
@@ -80,16 +80,14 @@ def test_a_lost_camera_is_yellow_for_30_seconds_and_then_red(health: CameraHealt
     assert shown(health) == (RED, "refused")
 
 
-def test_what_does_not_pass_by_waiting_is_red_at_once(health: CameraHealth) -> None:
-    """A password that was changed does not come back by itself."""
+def test_a_permanent_failure_is_red_at_once(health: CameraHealth) -> None:
+    """A wrong password does not heal by itself."""
     health.frame()
     health.failed(trouble(Reason.UNAUTHORIZED))
     assert shown(health) == (RED, "unauthorized")
 
 
-def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
-    health: CameraHealth, clock: Clock
-) -> None:
+def test_a_silent_stream_is_yellow_before_the_read_timeout(health: CameraHealth, clock: Clock) -> None:
     """Without any report: the thread waits inside FFmpeg."""
     health.connected(live=True)
     for _ in range(10):
@@ -102,10 +100,10 @@ def test_a_stream_that_gives_nothing_shows_before_the_connection_is_given_up(
     assert shown(health) == (RED, "stalled")
 
 
-def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
+def test_silence_is_logged_once_when_it_begins_and_once_when_it_ends(
     health: CameraHealth, clock: Clock
 ) -> None:
-    """Whether or not the connection is given up in between; the line comes with the next refresh."""
+    """Whether or not the connection is given up in between; the first line is written by the next refresh."""
     health.connected(live=True)
     with capture_logs() as lines:
         for _ in range(10):
@@ -121,8 +119,8 @@ def test_a_silence_is_one_line_when_it_begins_and_one_when_it_ends(
     assert (lines[1]["seconds_lost"], lines[1]["attempts"]) == (4.0, 1)
 
 
-def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHealth, clock: Clock) -> None:
-    """Long before its timeout; the first picture is logged, too."""
+def test_a_camera_that_does_not_answer_is_logged_after_seconds(health: CameraHealth, clock: Clock) -> None:
+    """Before its timeout; the first picture is logged too."""
     with capture_logs() as lines:
         health.refresh()
         clock.now += 4
@@ -131,8 +129,8 @@ def test_a_camera_that_does_not_answer_is_told_of_after_seconds(health: CameraHe
     assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
 
 
-def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Clock) -> None:
-    """Decoding a large picture takes seconds; no trouble is logged."""
+def test_a_late_first_picture_of_a_file_is_not_logged(states: States, clock: Clock) -> None:
+    """Decoding a large picture takes seconds."""
     health = CameraHealth("hall", states, clock, live=False)
     with capture_logs() as lines:
         clock.now += 10
@@ -143,8 +141,10 @@ def test_a_file_may_take_its_time_to_the_first_picture(states: States, clock: Cl
     assert lines == []
 
 
-def test_damaged_pictures_are_yellow_until_none_is(health: CameraHealth, clock: Clock) -> None:
-    """From one in twenty on, for as long as any is damaged; one line at each end."""
+def test_a_camera_with_damaged_pictures_is_yellow_until_none_is_damaged(
+    health: CameraHealth, clock: Clock
+) -> None:
+    """From one in twenty on; one line when it begins and one when it ends."""
     with capture_logs() as lines:
         for number in range(100):
             health.frame()
@@ -165,8 +165,8 @@ def test_damaged_pictures_are_yellow_until_none_is(health: CameraHealth, clock: 
     assert events == ["camera sends damaged pictures", "camera's pictures are whole again"]
 
 
-def test_what_a_broken_connection_takes_is_no_damage(health: CameraHealth, clock: Clock) -> None:
-    """Neither the picture that was on its way, nor those before the first key frame of the next one."""
+def test_pictures_damaged_by_a_lost_connection_do_not_count(health: CameraHealth, clock: Clock) -> None:
+    """Neither the truncated picture, nor those before the first key frame of the next connection."""
     with capture_logs() as lines:
         for _ in range(3):
             health.connected(live=True)
@@ -182,8 +182,8 @@ def test_what_a_broken_connection_takes_is_no_damage(health: CameraHealth, clock
     assert [line["event"] for line in lines] == ["camera gives no frames", "camera is back"]
 
 
-def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
-    """What was bad enough to tell is told until it has ended, so that the state does not flicker."""
+def test_damage_ends_only_when_no_picture_is_damaged() -> None:
+    """So the state does not flicker."""
     meter = DamageMeter()
     for number in range(100):
         meter.picture(100 + number / 50, damaged=number % 2 == 0)
@@ -195,7 +195,7 @@ def test_damage_is_over_only_when_no_picture_is_damaged() -> None:
 
 
 def test_a_camera_that_becomes_slow_is_stalled_once(health: CameraHealth, clock: Clock) -> None:
-    """Its pace is learned from the silence that was no fault."""
+    """Its usual gap is learned from the silence."""
     health.connected(live=True)
     health.frame()
     shown_at_4_seconds = []
@@ -207,8 +207,8 @@ def test_a_camera_that_becomes_slow_is_stalled_once(health: CameraHealth, clock:
     assert shown_at_4_seconds == [(YELLOW, "stalled"), (GREEN, ""), (GREEN, "")]
 
 
-def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: CameraHealth, clock: Clock) -> None:
-    """The gap after its first picture is no trouble."""
+def test_the_frame_rate_in_the_metadata_sets_the_usual_gap(health: CameraHealth, clock: Clock) -> None:
+    """The gap after the first picture is not taken for a stall."""
     health.connected(live=True, frame_seconds=5)
     health.frame()
     clock.now += 5
@@ -218,7 +218,7 @@ def test_a_camera_that_says_it_is_slow_is_believed_at_once(health: CameraHealth,
 
 
 def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: CameraHealth, clock: Clock) -> None:
-    """One picture every 5 s is what that camera does; a recording may wait for the analysis."""
+    """One camera sends a picture every 5 s; a recording may wait for the analysis."""
     health.connected(live=True)
     for _ in range(3):
         health.frame()
@@ -229,8 +229,8 @@ def test_a_slow_camera_and_a_recording_are_not_taken_for_stalled(health: CameraH
     assert shown(health) == (GREEN, "")
 
 
-def test_posting_errors_make_it_yellow_for_a_while(health: CameraHealth, clock: Clock) -> None:
-    """The camera is well, what it sees gets lost."""
+def test_posting_errors_make_the_camera_yellow_for_a_while(health: CameraHealth, clock: Clock) -> None:
+    """Frames arrive, but sightings are lost."""
     health.frame()
     health.posting_failed("the upload server does not answer")
     assert shown(health) == (YELLOW, "posting")
@@ -239,8 +239,8 @@ def test_posting_errors_make_it_yellow_for_a_while(health: CameraHealth, clock: 
     assert shown(health) == (GREEN, "")
 
 
-def test_the_observer_hears_of_changes_alone(health: CameraHealth, states: States) -> None:
-    """Not of every frame."""
+def test_the_observer_is_called_for_changes_only(health: CameraHealth, states: States) -> None:
+    """Not for every frame."""
     for _ in range(3):
         health.frame()
         health.refresh()
@@ -251,8 +251,8 @@ def test_the_observer_hears_of_changes_alone(health: CameraHealth, states: State
     assert states.seen == [(GREEN, ""), (YELLOW, "refused"), (GREEN, ""), (GREY, "stopped")]
 
 
-def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
-    """Changes during a call of the observer wait: the last call shows the current state."""
+def test_the_observer_gets_changes_in_order(clock: Clock) -> None:
+    """Changes during a call of the observer wait; the last call has the current state."""
     told: list[CameraState] = []
     asking = threading.Event()
 
@@ -276,8 +276,10 @@ def test_the_observer_hears_of_changes_in_their_order(clock: Clock) -> None:
     assert told == [GREEN, YELLOW, GREEN]
 
 
-def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: CameraHealth, clock: Clock) -> None:
-    """However many attempts lie between."""
+def test_trouble_is_logged_once_when_it_begins_and_once_when_it_ends(
+    health: CameraHealth, clock: Clock
+) -> None:
+    """Regardless of the number of attempts."""
     health.frame()
     with capture_logs() as lines:
         for _ in range(10):
@@ -293,8 +295,8 @@ def test_trouble_is_one_line_when_it_begins_and_one_when_it_ends(health: CameraH
     assert lines[1]["seconds_lost"] == 30
 
 
-def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: CameraHealth, clock: Clock) -> None:
-    """An hour of attempts every 3 s is some 60 lines, and no attempt is left out of the counts."""
+def test_long_trouble_is_logged_once_a_minute_with_a_count(health: CameraHealth, clock: Clock) -> None:
+    """An hour of attempts every 3 s is about 60 lines, and the counts include all attempts."""
     with capture_logs() as lines:
         for _ in range(1200):
             health.failed(trouble())
@@ -304,7 +306,7 @@ def test_long_trouble_is_repeated_once_a_minute_with_a_count(health: CameraHealt
 
 
 def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: CameraHealth, clock: Clock) -> None:
-    """Two hundred short troubles in ten minutes are logged once a minute."""
+    """Two hundred short failures in ten minutes are logged once a minute."""
     with capture_logs() as lines:
         for _ in range(200):
             health.frame()
@@ -316,7 +318,7 @@ def test_a_camera_that_comes_and_goes_does_not_flood_the_log(health: CameraHealt
 def test_reading_the_state_neither_logs_nor_pushes(
     health: CameraHealth, states: States, clock: Clock
 ) -> None:
-    """A frozen stream shows with the next refresh, whether or not anything reads the state before."""
+    """A frozen stream shows after the next refresh, whether or not the state was read before."""
     health.connected(live=True)
     health.frame()
     clock.now += 40
@@ -332,7 +334,7 @@ def test_reading_the_state_neither_logs_nor_pushes(
 def test_damage_is_pushed_with_the_picture_that_shows_it(
     health: CameraHealth, states: States, clock: Clock
 ) -> None:
-    """Without a refresh."""
+    """Without waiting for a refresh."""
     health.connected(live=True)
     for _ in range(4):
         health.frame()

@@ -1,4 +1,4 @@
-"""Finding pictures in a stream of bytes."""
+"""Splitting a stream of bytes into JPEG pictures."""
 
 import io
 
@@ -25,15 +25,15 @@ THUMBNAIL = PLAIN[:2] + b"\xff\xe1" + (len(RESTARTS) + 8).to_bytes(2) + b"Exif\x
 
 @pytest.mark.parametrize("picture", [PLAIN, PROGRESSIVE, RESTARTS, THUMBNAIL])
 @pytest.mark.parametrize("size", [1, 7, 100, 10**6])
-def test_a_picture_is_found_whole(picture: bytes, size: int) -> None:
-    """Wherever the data is cut, between whatever bytes, and with another picture inside."""
+def test_a_picture_is_found_regardless_of_chunks_and_surrounding_bytes(picture: bytes, size: int) -> None:
+    """Also with another picture (a thumbnail) inside."""
     data, splitter = b"--x\r\n" + picture + b"\r\n\xff--\xff\xd8 y" + picture, JpegSplitter()
     found = [made for at in range(0, len(data), size) for made in splitter.feed(data[at : at + size])]
     assert found == [picture, picture]
 
 
 def test_a_truncated_picture_does_not_hide_the_next() -> None:
-    """It is counted."""
+    """The truncated picture is counted."""
     splitter = JpegSplitter()
     assert list(splitter.feed(PLAIN[: len(PLAIN) // 2] + PLAIN + PLAIN[:3] + PLAIN)) == [PLAIN, PLAIN]
     assert splitter.truncated == 2

@@ -1,4 +1,4 @@
-"""Splitting an RTSP connection's bytes."""
+"""Splitting the bytes of an RTSP connection."""
 
 import struct
 
@@ -20,10 +20,8 @@ RESPONSE = b"RTSP/1.0 200 OK\r\nCSeq: 2\r\nContent-Length: 4\r\n\r\nv=0\n"
     st.lists(st.one_of(st.binary(max_size=40).map(packet), st.just(RESPONSE)), max_size=8),
     st.lists(st.integers(1, 30), min_size=1, max_size=9),
 )
-def test_messages_are_found_between_packets_wherever_the_data_is_cut(
-    items: list[bytes], cuts: list[int]
-) -> None:
-    """Packets pass unchanged and in order, whatever they contain."""
+def test_messages_are_found_between_packets_regardless_of_chunks(items: list[bytes], cuts: list[int]) -> None:
+    """Packets pass unchanged and in order."""
     stream, reader = b"".join(items) + packet(b"the end"), MessageReader()
     raw, messages, at, turn = b"", [], 0, 0
     while at < len(stream):
@@ -39,28 +37,28 @@ def test_messages_are_found_between_packets_wherever_the_data_is_cut(
 
 
 def test_payload_types_are_reported() -> None:
-    """Of each packet, with its channel."""
+    """For each packet, with its channel."""
     reader, seen = MessageReader(), []
     reader.on_packet = lambda channel, payload_type: seen.append((channel, payload_type))
     list(reader.feed(packet(b"abc", 96) + packet(b"", 98)))
     assert seen == [(0, 96), (0, 98)]
 
 
-def test_garbage_passes_to_the_next_packet() -> None:
-    """FFmpeg finds its place again by itself."""
+def test_invalid_data_is_passed_on_up_to_the_next_packet() -> None:
+    """FFmpeg resynchronises by itself."""
     garbage = b"\x00\x01 noise \r\n\r\n and more of it, which is no message"
     assert b"".join(MessageReader().feed(garbage + packet(b"abc"))) == garbage + packet(b"abc")  # type: ignore[arg-type]
 
 
 def test_lines_may_end_without_a_carriage_return() -> None:
-    """As some cameras write them."""
+    """Some cameras write such lines."""
     (message,) = MessageReader().feed(b"RTSP/1.0 401 Unauthorized\nCSeq: 3\nWWW-Authenticate: Basic\n\n")
     assert isinstance(message, Message)
     assert (message.status, message.phrase, message.get("cseq")) == (401, "401 Unauthorized", "3")
 
 
-def test_headers_are_replaced_whatever_their_case() -> None:
-    """And removed; CSeq stays first."""
+def test_headers_are_replaced_regardless_of_case() -> None:
+    """None removes a header; CSeq stays first."""
     message = Message("OPTIONS u RTSP/1.0", (("cseq", "1"), ("authorization", "x"), ("Session", "7")))
     encoded = message.replaced(cseq="9", authorization=None).encode()
     assert encoded == b"OPTIONS u RTSP/1.0\r\nCSeq: 9\r\nSession: 7\r\n\r\n"

@@ -23,8 +23,8 @@ def rewritten(text: str = TWO_TYPES, payload_type: int | None = None) -> Session
     return rewrite(text, "rtsp://camera/s/", "rtsp://127.0.0.1:9/x", payload_type)
 
 
-def test_one_payload_type_is_left() -> None:
-    """The first that carries a stream; the lines of the others go."""
+def test_one_payload_type_is_kept() -> None:
+    """The first that carries a stream; lines of the others are removed."""
     description = rewritten()
     assert "m=video 0 RTP/AVP 98\r\n" in description.text
     assert "rtpmap:96" not in description.text and "rtx" not in description.text
@@ -33,14 +33,14 @@ def test_one_payload_type_is_left() -> None:
     assert video.formats == ("H265 (98)", "H264 (96)")
 
 
-def test_the_preferred_payload_type_is_left_if_there_is_one() -> None:
+def test_the_preferred_payload_type_is_kept_if_it_is_offered() -> None:
     """Otherwise the first."""
     assert rewritten(payload_type=96).media[0].payload_type == 96
     assert rewritten(payload_type=50).media[0].payload_type == 98
 
 
 def test_control_urls_lead_to_the_relay() -> None:
-    """The camera's own are kept: relative, absolute, and of the session."""
+    """The camera's URLs are stored: relative, absolute, and that of the session."""
     description = rewritten()
     assert [media.control for media in description.media] == [
         "rtsp://camera/s/track1",
@@ -59,12 +59,12 @@ def test_control_urls_lead_to_the_relay() -> None:
         ("rtsp://h/s?channel=1", "rtsp://h/s?channel=1/track1"),
     ],
 )
-def test_relative_controls_are_appended(base: str, url: str) -> None:
+def test_relative_control_urls_are_appended(base: str, url: str) -> None:
     """Also to a query, as cameras expect."""
     assert rewrite(TWO_TYPES, base, "rtsp://l/x").media[0].control == url
 
 
-def test_a_session_control_url_is_the_base() -> None:
+def test_an_absolute_session_control_url_is_the_base_url() -> None:
     """If it is absolute."""
     description = rewritten(TWO_TYPES.replace("control:*", "control:rtsp://other/all/"))
     assert description.control == "rtsp://other/all/"
