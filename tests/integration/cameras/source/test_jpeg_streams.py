@@ -187,7 +187,7 @@ def refusing(status: str, **headers: str) -> Handler:
         (refusing("302 Found", Location="/picture"), Reason.REDIRECT, "circle"),
         (refusing("302 Found", Location="rtsp://127.0.0.1/"), Reason.REDIRECT, "redirects to rtsp"),
         (lambda r: [answer(b"<html>", Content_Type="text/html")], Reason.CORRUPT, "text/html"),
-        (lambda r: [answer(b"noise", Content_Type="image/jpeg")], Reason.CORRUPT, "no JPEG"),
+        (lambda r: [answer(b"noise", Content_Type="image/jpeg")], Reason.CORRUPT, "not a JPEG"),
     ],
 )
 def test_a_refusal_has_its_reason(handler: Handler, reason: Reason, sentence: str) -> None:
