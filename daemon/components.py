@@ -8,6 +8,7 @@ from importlib.metadata import version
 from daemon.analysis import Analysis
 from daemon.config.file_watch import FileWatch
 from daemon.config.settings import Settings
+from daemon.config.stored_webhooks import AddedWebhooks
 from daemon.errors import StartError
 from daemon.events.bus import EventBus
 from daemon.events.delivery import EventDelivery
@@ -85,6 +86,7 @@ def build_components(
         cameras=supervisor.announced,
         rules=settings.rules,
         zone=settings.persons.zone,
+        stored=AddedWebhooks(settings.data_dir).all,
     )
     storing = Storing(settings, models, spool, metrics, events, plugins, delivery)
     OutboxWriter(lambda: storing.outbox).subscribe(events)

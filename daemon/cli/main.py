@@ -57,7 +57,7 @@ class Facend(CommandGroup):
         "rules": LazyCommand("daemon.cli.rules", "List and change watch rules, and show their matches."),
         "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
-        "webhooks": LazyCommand("daemon.cli.webhooks", "List and test the webhooks of the settings."),
+        "webhooks": LazyCommand("daemon.cli.webhook_changes", "List, change and test webhooks."),
     }
 
 

@@ -1,4 +1,4 @@
-"""`facend webhooks`: the webhooks of the settings."""
+"""`facend webhooks list` and `test`."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -11,19 +11,21 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.groups import CommandGroup
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows
+from daemon.config.stored_webhooks import AddedWebhooks
 from daemon.errors import StartError
-from daemon.events.delivery import webhook_target
 from daemon.events.payload import EventPayload
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.sinks.sink import DeliveryResult, RetryClass
 from daemon.events.sinks.webhook import WebhookSink
+from daemon.events.sinks.webhook_target import webhook_target
 from store import Context, Users
 from store.outbox.deliveries import Deliveries
+from store.outbox.sink_states import SinkStates
 
 
 @click.group(cls=CommandGroup)
 def webhooks() -> None:
-    """List and test the webhooks of the settings.
+    """List, add, remove and test webhooks, and show and repeat their deliveries.
 
     docs/events.md describes what they receive.
     """
@@ -37,33 +39,39 @@ def list_webhooks(command: CommandContext) -> None:
     Of the URL only scheme and host are shown, because its path often is a password.
     """
 
-    async def work(ctx: Context, user: Users.Model) -> list[dict[str, int]]:
+    added = AddedWebhooks(command.settings.data_dir)
+
+    async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
+        off = await SinkStates(ctx.database, user["_id"], ctx.box).switched_off()
+        known = {one.name: (one, "added") for one in await added.all(ctx, user)}
+        known |= {one.name: (one, "settings") for one in command.settings.webhooks}
         return [
-            await Deliveries(ctx.database, user["_id"], ctx.box, webhook.name).counts()
-            for webhook in command.settings.webhooks
+            _row(
+                one,
+                source,
+                off.get(one.name, ""),
+                await Deliveries(ctx.database, user["_id"], ctx.box, one.name).counts(),
+            )
+            for one, source in known.values()
         ]
 
-    counted = read_rows(command, work) or [{} for _ in command.settings.webhooks]
-    rows = [_row(webhook, counts) for webhook, counts in zip(command.settings.webhooks, counted, strict=True)]
+    of_settings = [_row(one, "settings", "", {}) for one in command.settings.webhooks]
+    rows = read_rows(command, work) or of_settings
     if command.as_json:
         click.echo(to_json(rows))
     elif rows:
-        keys = ("name", "host", "enabled", "delivered", "pending", "dead")
+        keys = ("name", "source", "host", "enabled", "off", "delivered", "pending", "dead")
         echo_table([keys, *(tuple(row[key] for key in keys) for row in rows)])
     else:
-        click.echo("there are no webhooks; add a section [[webhooks]] to settings.toml")
+        click.echo("there are no webhooks; `facend webhooks add` adds one")
 
 
 @webhooks.command("test")
-@store_options(user=False)
+@store_options()
 @click.argument("name")
 def test(command: CommandContext, name: str) -> None:
     """Send an event of the type `test` now, once, and report the answer."""
-    found = next((one for one in command.settings.webhooks if one.name == name), None)
-    if found is None:
-        known = ", ".join(one.name for one in command.settings.webhooks) or "none"
-        raise StartError(f"there is no webhook {name}; the settings have: {known}")
-    result = asyncio.run(_send(found, command.settings.box))
+    result = asyncio.run(_send(_named(command, name), command.settings.box))
     if command.as_json:
         row = {"name": name, "result": result.retry_class.value, "reason": result.reason}
         click.echo(to_json(row))
@@ -71,6 +79,24 @@ def test(command: CommandContext, name: str) -> None:
         raise StartError(f"webhook {name}: {result.reason}")
     if not command.as_json:
         click.echo(f"webhook {name}: delivered")
+
+
+def _named(command: CommandContext, name: str) -> WebhookSettings:
+    """
+    Raises:
+        StartError: there is no such webhook.
+    """
+    known = {one.name: one for one in command.settings.webhooks}
+    if name not in known:
+        added = AddedWebhooks(command.settings.data_dir)
+
+        async def work(ctx: Context, user: Users.Model) -> list[WebhookSettings]:
+            return list(await added.all(ctx, user))
+
+        known |= {one.name: one for one in read_rows(command, work) if one.name not in known}
+    if name not in known:
+        raise StartError(f"there is no webhook {name}; there are: {', '.join(known) or 'none'}")
+    return known[name]
 
 
 async def _send(webhook: WebhookSettings, box: str) -> DeliveryResult:
@@ -83,12 +109,14 @@ async def _send(webhook: WebhookSettings, box: str) -> DeliveryResult:
         await sink.close()
 
 
-def _row(webhook: WebhookSettings, counts: dict[str, int]) -> dict[str, object]:
+def _row(webhook: WebhookSettings, source: str, off: str, counts: dict[str, int]) -> dict[str, object]:
     parts = urlsplit(webhook.url.get_secret_value())
     return {
         "name": webhook.name,
         "host": f"{parts.scheme}://{parts.hostname}",
+        "source": source,
         "enabled": webhook.enabled,
+        "off": off or None,
         "types": list(webhook.types),
         "cameras": list(webhook.cameras),
         **{state: counts.get(state, 0) for state in ("delivered", "pending", "dead")},

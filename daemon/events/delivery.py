@@ -6,9 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from daemon.errors import SettingsError
 from daemon.events.announced import AnnouncedCamera
 from daemon.events.bus import EventBus
 from daemon.events.messages import MessageBuilder
@@ -18,7 +15,7 @@ from daemon.events.sinks.dispatch import DeliveryObserver, EventRouter, SinkRout
 from daemon.events.sinks.mqtt.settings import MqttSettings
 from daemon.events.sinks.mqtt.topics import Topics
 from daemon.events.sinks.settings import WebhookSettings
-from daemon.events.sinks.webhook import WebhookSink, WebhookTarget
+from daemon.events.sinks.webhook_target import webhook_target
 from daemon.events.types import (
     CameraRemoved,
     CameraStateChanged,
@@ -27,8 +24,8 @@ from daemon.events.types import (
     PersonRenamed,
     PersonSplit,
 )
+from daemon.events.webhook_workers import StoredWebhooks, WebhookWorkers, none_stored
 from pipeline.base.background import supervised
-from pipeline.base.tls import ca_file, client_context
 from store import Context, User
 from store.errors import StoreError
 from store.mongo.change_stream import watch
@@ -60,14 +57,22 @@ class EventDelivery:
         cameras: Callable[[], Sequence[AnnouncedCamera]] = lambda: (),
         rules: Sequence[RuleSettings] = (),
         zone: tzinfo = UTC,
+        stored: StoredWebhooks = none_stored,
     ) -> None:
-        """`cameras`: those that this box reads. `zone`: of the site, for the days and hours of rules.
+        """
+        Args:
+            webhooks: those of the settings.
+            cameras: those that this box reads.
+            zone: of the site, for the days and hours of rules.
+            stored: the webhooks that were added by commands and the API.
 
         Raises:
             SettingsError: a CA certificates file or a client certificate cannot be used.
         """
-        self._webhooks = [one for one in webhooks if one.enabled]
-        self._targets = {one.name: webhook_target(one) for one in self._webhooks}
+        self._webhooks = webhooks
+        for one in webhooks:
+            webhook_target(one)  # errors are those of the start
+        self._stored = stored
         self._mqtt = mqtt if mqtt is not None and mqtt.enabled else None
         if self._mqtt is not None:
             # Imported on use: paho is loaded only where MQTT is used.
@@ -85,23 +90,26 @@ class EventDelivery:
     async def running(self, ctx: Context, user: User) -> AsyncIterator[None]:
         """Deliver until the end of the block."""
         builder = MessageBuilder(ctx, user)
-        workers = [
-            SinkWorker(self._route(webhook, ctx, user), builder.build, self._observer)
-            for webhook in self._webhooks
-        ]
+        webhooks = WebhookWorkers(self._webhooks, self._stored, builder.build, self._observer, ctx, user)
+        mqtt: list[SinkWorker] = []
         announcing: list[Coroutine[Any, Any, None]] = []
         if self._mqtt is not None:
             worker, announcement = self._mqtt_worker(self._mqtt, builder, ctx, user)
-            workers.append(worker)
+            mqtt.append(worker)
             announcing.append(announcement)
         engine = RuleEngine(self._rules, self._zone, ctx, user)
-        router = EventRouter(
-            Outbox(ctx.database, user["_id"], ctx.box), workers, self._publish, engine.evaluate
-        )
+        outbox = Outbox(ctx.database, user["_id"], ctx.box)
+        router = EventRouter(outbox, lambda: [*webhooks.workers, *mqtt], self._publish, engine.evaluate)
+
+        async def route() -> None:
+            await webhooks.load()
+            await router.run()
+
         tasks = [
-            supervised(router.run(), "routing of events"),
+            supervised(route(), "routing of events"),
             supervised(watch(ctx.database[EVENTS], router.wake), "changes of the outbox"),
-            *(supervised(one.run(), f"sink {one.route.sink.name}") for one in workers),
+            supervised(webhooks.follow(), "changes of webhooks"),
+            *(supervised(one.run(), f"sink {one.route.sink.name}") for one in mqtt),
             *(supervised(one, "MQTT announcements") for one in announcing),
         ]
         try:
@@ -110,8 +118,9 @@ class EventDelivery:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            for worker in workers:
-                await worker.route.sink.close()
+            await webhooks.close()
+            for one in mqtt:
+                await one.route.sink.close()
 
     def _mqtt_worker(
         self, settings: MqttSettings, builder: MessageBuilder, ctx: Context, user: User
@@ -148,43 +157,7 @@ class EventDelivery:
 
         return worker, announce()
 
-    def _route(self, webhook: WebhookSettings, ctx: Context, user: User) -> SinkRoute:
-        return SinkRoute(
-            WebhookSink(self._targets[webhook.name]),
-            Deliveries(ctx.database, user["_id"], ctx.box, webhook.name),
-            lambda event: webhook.wants(event.type, event.cam_id),
-            timedelta(hours=webhook.give_up_hours),
-        )
-
     def _publish(self, event: OutboxEvent) -> None:
         event_class = PERSON_EVENTS.get(event.type)
         if event_class is not None and event.person_id is not None:
             self._events.publish(event_class(event.person_id, event.facts.get("other"), at=event.at))
-
-
-def webhook_target(webhook: WebhookSettings) -> WebhookTarget:
-    """What the sink of a webhook needs.
-
-    Raises:
-        SettingsError: no request can be made to the URL, or the CA certificates file cannot be used.
-    """
-    url = webhook.url.get_secret_value()
-    if not _is_usable(url):
-        raise SettingsError([f"webhooks.{webhook.name}.url: expected a URL to which a request can be made"])
-    secrets = (webhook.secret.get_secret_value(), webhook.previous_secret.get_secret_value())
-    try:
-        tls = client_context(webhook.tls_verify) if url.startswith("https://") else True
-    except OSError as error:
-        path = ca_file(webhook.tls_verify)
-        problem = f"the CA certificates file {path} cannot be used ({error.strerror or error})"
-        raise SettingsError([f"webhooks.{webhook.name}.tls_verify: {problem}"]) from error
-    return WebhookTarget(webhook.name, url, tuple(filter(None, secrets)), webhook.timeout_seconds, tls)
-
-
-def _is_usable(url: str) -> bool:
-    """Whether the HTTP client accepts the host, which it decodes, and the port."""
-    try:
-        parsed = httpx.URL(url)
-        return bool(parsed.host) and (parsed.port or 1) < 65536
-    except (httpx.InvalidURL, UnicodeError):
-        return False

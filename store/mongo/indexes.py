@@ -18,6 +18,9 @@ def _index(*fields: str, unique: bool = False, only_with: str | None = None) -> 
     return IndexModel([(field, ASCENDING) for field in fields], unique=unique, **options)
 
 
+NAMED = ("watch_lists", "watch_rules", "webhooks", "sink_states")
+"""Collections of `store.mongo.named_documents`."""
+
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "users": [_index("token", unique=True)],
     "galleries": [_index("owner", "name", unique=True)],
@@ -62,7 +65,10 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         ),
         IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
     ],
-    **{name: [_index("owner", "name", unique=True)] for name in ("watch_lists", "watch_rules", "webhooks")},
+    **{
+        name: [_index("owner", "name", unique=True)]
+        for name in ("watch_lists", "watch_rules", "webhooks", "sink_states")
+    },
     "event_deliveries": [
         _index("owner", "box", "sink", "state", "number"),
         _index("owner", "box", "sink", "state", "next_at"),

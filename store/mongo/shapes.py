@@ -167,7 +167,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     },
     **{
         name: {**dict.fromkeys(("_id", "owner"), OBJECT_ID), "name": TEXT, "content": MAPPING}
-        for name in ("watch_lists", "watch_rules", "webhooks")
+        for name in ("watch_lists", "watch_rules", "webhooks", "sink_states")
     },
     "event_deliveries": {
         **dict.fromkeys(("_id", "box", "sink", "event_id", "state"), TEXT),

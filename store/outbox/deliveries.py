@@ -43,6 +43,35 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """What has become of one delivery."""
+
+    event_id: str
+    state: str
+    attempts: int
+    """Failed attempts."""
+    since: datetime
+    ended_at: datetime | None
+    next_at: datetime | None
+    """When a pending one is tried next."""
+    reason: str
+    """Why the latest attempt failed."""
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "DeliveryRecord":
+        pending = document["state"] == "pending"
+        return cls(
+            document["event_id"],
+            document["state"],
+            document["attempts"],
+            document["since"],
+            None if pending else document.get("ended_at"),
+            document["next_at"] if pending else None,
+            str(document.get("reason") or ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """The deliveries of one sink that are not finished."""
 
@@ -144,6 +173,33 @@ class Deliveries:
             await self._collection.update_many(query, {"$set": {"next_at": datetime.now(UTC)}})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "event_deliveries.update") from error
+
+    async def latest(self, limit: int, state: DeliveryState | None = None) -> list[DeliveryRecord]:
+        """The deliveries of the latest events first, of one state or of all."""
+        query: dict[str, Any] = {**self._mine, "state": state or {"$in": ["pending", "delivered", "dead"]}}
+        try:
+            found = await self._collection.find(query).sort("number", -1).limit(limit).to_list(limit)
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "event_deliveries.find") from error
+        return [DeliveryRecord.from_document(document) for document in found]
+
+    async def resend(self, event: OutboxEvent) -> None:
+        """Deliver the event again, or for the first time, whatever has become of it."""
+        await self.add([event])
+        await self._revive({**self._mine, "event_id": event.id, "number": event.number})
+
+    async def resend_dead(self) -> int:
+        """Deliver again what was given up; returns the number."""
+        return await self._revive({**self._mine, "state": "dead"})
+
+    async def _revive(self, query: Mapping[str, Any]) -> int:
+        now = datetime.now(UTC)
+        pending = {"state": "pending", "attempts": 0, "since": now, "next_at": now, "reason": ""}
+        try:
+            result = await self._collection.update_many(dict(query), {"$set": pending})
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "event_deliveries.update") from error
+        return int(result.modified_count)
 
     async def discard(self, delivery: Delivery) -> None:
         """Remove a delivery whose event is gone."""

@@ -51,6 +51,10 @@ class SinkRoute:
     deliveries: Deliveries
     wants: Callable[[OutboxEvent], bool]
     give_up_after: timedelta
+    off_reason: str = ""
+    """Why it is switched off; empty if it is not."""
+    switch_off: Callable[[str], Awaitable[None]] | None = None
+    """Remembers that the receiver has unsubscribed, and why."""
 
 
 class SinkWorker:
@@ -62,7 +66,7 @@ class SinkWorker:
         self._observer = observer
         self._wake = asyncio.Event()
         self._failing = False
-        self._off = False
+        self._off = route.off_reason
         self._counted_at = 0.0
 
     def wake(self) -> None:
@@ -96,7 +100,7 @@ class SinkWorker:
     async def _attempt(self, delivery: Delivery) -> None:
         deliveries, sink = self.route.deliveries, self.route.sink
         if self._off:
-            await deliveries.finish(delivery, "dead", "the receiver has unsubscribed")
+            await deliveries.finish(delivery, "dead", f"switched off: {self._off}")
             self._observer.delivery(sink.name, "dead")
             return
         event = await deliveries.event(delivery)
@@ -126,15 +130,17 @@ class SinkWorker:
                 await self._dead(delivery, result.reason)
                 self._report(result.reason)
             case RetryClass.OFF:
-                self._off = True
+                self._off = result.reason
                 await self._dead(delivery, result.reason)
                 number = await deliveries.give_up_all(result.reason)
                 log.error(
-                    "a sink is switched off until the next start: its receiver has unsubscribed",
+                    "a sink is switched off: its receiver has unsubscribed",
                     sink=name,
                     reason=result.reason,
                     events_given_up=number + 1,
                 )
+                if self.route.switch_off is not None:  # the last step: this worker may be replaced then
+                    await self.route.switch_off(result.reason)
 
     async def _dead(self, delivery: Delivery, reason: str) -> None:
         await self.route.deliveries.finish(delivery, "dead", reason)
@@ -171,7 +177,7 @@ class EventRouter:
     def __init__(
         self,
         outbox: Outbox,
-        workers: Sequence[SinkWorker],
+        workers: Callable[[], Sequence[SinkWorker]],
         on_event: Callable[[OutboxEvent], None],
         evaluate: Callable[[Sequence[OutboxEvent]], Awaitable[None]] | None = None,
     ) -> None:
@@ -203,7 +209,7 @@ class EventRouter:
     async def route_new(self) -> bool:
         """Queue the oldest events that are not queued yet; whether there were any."""
         events = await self._outbox.unrouted(ROUTED_AT_ONCE)
-        for worker in self._workers:
+        for worker in self._workers():
             wanted = [event for event in events if worker.route.wants(event)]
             await worker.route.deliveries.add(wanted)
             if wanted:

@@ -1,6 +1,7 @@
 """`facend events` and `facend webhooks`, on a real store and a real receiver."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_webhook_is_tried_from_the_command_line(box: Box, receiver: WebhookRec
     assert box.error("webhooks", "test", "alarm") == (
         "webhook alarm: the receiver answers 503 Service Unavailable"
     )
-    assert "the settings have: alarm, away" in box.error("webhooks", "test", "nobody")
+    assert "there are: alarm, away" in box.error("webhooks", "test", "nobody")
 
 
 def test_the_broker_is_tried_from_the_command_line(box: Box, tmp_path: Path) -> None:
@@ -108,6 +109,47 @@ def test_the_broker_is_tried_from_the_command_line(box: Box, tmp_path: Path) -> 
         broker.kill()
         assert "ConnectionRefusedError" in box.error("mqtt", "test")
     assert PASSWORD not in box.text("check")
+
+
+def test_a_webhook_is_added_from_the_command_line(box: Box, receiver: WebhookReceiver) -> None:
+    """Its secret is shown once; it is listed, tested, removed; mistakes say what to do."""
+    made = box.json("webhooks", "add", "late", receiver.url, 'types=["box.started"]')
+    assert box.text("webhooks", "test", "late") == "webhook late: delivered\n"
+    ((headers, body),) = receiver.got
+    assert Webhook(made["secret"]).verify(body, headers)["type"] == "test"
+    rows = {row["name"]: row for row in box.json("webhooks", "list")}
+    assert (rows["late"]["source"], rows["late"]["types"]) == ("added", ["box.started"])
+    assert made["secret"] not in json.dumps(rows) and "secret-path" not in json.dumps(rows)
+    assert "exists already" in box.error("webhooks", "add", "late", receiver.url)
+    assert "change it there" in box.error("webhooks", "add", "alarm", receiver.url)
+    assert "name of the MQTT sink" in box.error("webhooks", "add", "mqtt", receiver.url)
+    assert "is not switched off" in box.error("webhooks", "enable", "late")
+    assert box.text("webhooks", "remove", "late") == "webhook late is removed\n"
+    assert "there is no added webhook late" in box.error("webhooks", "remove", "late")
+    assert "remove it from settings.toml" in box.error("webhooks", "remove", "alarm")
+
+
+def test_deliveries_are_shown_and_repeated(box: Box) -> None:
+    """With the reason of a failure; a delivered or dead event waits again."""
+
+    async def fail(ctx: Context, user: User) -> None:
+        events = await Outbox(ctx.database, user["_id"], "").unrouted(10)
+        sink = Deliveries(ctx.database, user["_id"], "door box", "alarm")
+        await sink.add(events)
+        first, second = await sink.due(datetime.now(UTC), 10), await sink.latest(10)
+        assert len(second) == 2
+        await sink.finish(first[0], "dead", "the receiver answers 400")
+
+    visits(box, (1, 2, "door"))
+    box.store(fail)
+    (dead,) = box.json("webhooks", "deliveries", "alarm", "--state", "dead")
+    assert dead["reason"] == "the receiver answers 400"
+    assert "the receiver answers 400" in box.text("webhooks", "deliveries", "alarm")
+    assert "1 to be sent again" in box.text("webhooks", "resend", "alarm", "--dead")
+    assert box.json("webhooks", "deliveries", "alarm", "--state", "dead") == []
+    assert "1 to be sent again" in box.text("webhooks", "resend", "alarm", dead["event_id"])
+    assert "it has expired" in box.error("webhooks", "resend", "alarm", "evt_0")
+    assert "there is no webhook nobody" in box.error("webhooks", "resend", "nobody", dead["event_id"])
 
 
 def test_rules_are_added_listed_and_removed(box: Box) -> None:

@@ -6,18 +6,22 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from daemon.config.stored_webhooks import AddedWebhooks
 from daemon.events import Event, EventBus
 from daemon.events.delivery import EventDelivery
 from daemon.events.sinks import dispatch
 from daemon.events.sinks.settings import WebhookSettings
-from store import Context, User
+from daemon.events.webhook_workers import WEBHOOKS
+from store import ConflictError, Context, User
 from store.identity.changes import PersonChanges
 from store.outbox.deliveries import Deliveries
 from store.outbox.events import NewEvent, Outbox
+from store.outbox.sink_states import SinkStates
 from tests.receivers import WebhookReceiver, receiving
 
 AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -146,18 +150,25 @@ async def test_one_dead_receiver_delays_no_other(
 async def test_a_receiver_that_is_gone_is_switched_off(
     ctx: Context, user: User, outbox: Outbox, persons: list[int]
 ) -> None:
-    """410 ends the webhook: nothing more is sent, all waiting events are dead, the log says so."""
+    """410 ends the webhook until it is enabled, also after a restart; the log says so."""
+
+    async def states() -> dict[str, int]:
+        return await Deliveries(ctx.database, user["_id"], ctx.box, "gone").counts()
+
     observer = Counted()
-    with receiving(lambda _: (410, {})) as receiver:
-        with capture_logs() as entries:
-            async with delivery(hook("gone", receiver.url), observer=observer).running(ctx, user):
-                await outbox.add(updates(persons[:1], 10))
-                await until(lambda: any("switched off" in entry["event"] for entry in entries))
-                await outbox.add([NewEvent("box.started", "later", AT)])
-                await asyncio.sleep(0.3)
-        assert len(receiver.got) == 1
-    counts = await Deliveries(ctx.database, user["_id"], ctx.box, "gone").counts()
-    assert counts == {"dead": 11}
+    with receiving(lambda _: (410, {})) as receiver, capture_logs() as entries:
+        async with delivery(hook("gone", receiver.url), observer=observer).running(ctx, user):
+            await outbox.add(updates(persons[:1], 10))
+            await until(lambda: any("switched off" in entry["event"] for entry in entries))
+        async with delivery(hook("gone", receiver.url), observer=observer).running(ctx, user):
+            await outbox.add([NewEvent("box.started", "later", AT)])  # after a restart
+            await until(lambda: observer.attempts["gone", "dead"] >= 2)
+            assert len(receiver.got) == 1
+            receiver.answer = lambda _: (204, {})
+            await SinkStates(ctx.database, user["_id"], ctx.box).switch_on("gone")
+            while await states() != {"delivered": 11}:
+                await Deliveries(ctx.database, user["_id"], ctx.box, "gone").resend_dead()
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(("answer", "hours"), [(400, 24), (500, 0)])
@@ -215,6 +226,34 @@ async def test_a_webhook_gets_what_its_filters_pass(
         message = json.loads(body)
     assert (message["type"], message["camera"], message["reason"]) == ("camera.down", "door", "stalled")
     assert off.got == []
+
+
+async def test_webhooks_are_added_and_removed_while_the_daemon_runs(
+    ctx: Context, user: User, outbox: Outbox, persons: list[int], tmp_path: Path
+) -> None:
+    """An added one gets the events from then on; a removed one gets none; its URL is not in MongoDB."""
+    added, observer = AddedWebhooks(tmp_path), Counted()
+    with receiving() as receiver:
+        running = EventDelivery((), EventBus(), observer, stored=added.all)
+        async with running.running(ctx, user):
+            await added.add(ctx, user, hook("late", receiver.url))
+            number = 0
+            while not receiver.got:
+                number += 1
+                await outbox.add([NewEvent("box.started", f"{number}", AT)])
+                await asyncio.sleep(0.05)
+            with pytest.raises(ConflictError, match="late exists already"):
+                await added.add(ctx, user, hook("late", receiver.url))
+            stored = str([one async for one in ctx.database[WEBHOOKS].find()])
+            assert "late" in stored and "secret-path" not in stored and KEY not in stored
+            assert await added.remove(ctx, user, "late")
+            await until(lambda: "sink late" not in {task.get_name() for task in asyncio.all_tasks()})
+            sent = len(receiver.got)
+            await outbox.add([NewEvent("box.started", "last", AT)])
+            while await outbox.unrouted(1):  # noqa: ASYNC110 - a look from outside
+                await asyncio.sleep(0.01)
+        assert len(receiver.got) == sent
+    assert list((tmp_path / "secrets").iterdir()) == []
 
 
 async def test_changes_by_any_process_reach_the_bus(ctx: Context, user: User, persons: list[int]) -> None:

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from daemon.config.settings import Settings
 from daemon.errors import SettingsError
-from daemon.events.delivery import webhook_target
 from daemon.events.sinks.settings import WebhookSettings
+from daemon.events.sinks.webhook_target import webhook_target
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 WEBHOOK = {"name": "ntfy", "url": "https://ntfy.example/facend", "secret": SECRET}
