@@ -37,12 +37,12 @@ UPRIGHT = Orientation()
 
 
 def _unknown_type(cls: type[Type], value: object) -> Type:
-    member: Type = object.__new__(cls)
+    member = cast("Type", object.__new__(cls))
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     return member
 
 
-# PyAV's enumeration lacks newer types, such as EXIF; it would raise ValueError for every frame that has one.
+# PyAV's enumeration lacks newer types, such as EXIF; each frame with such data would raise ValueError.
 Type._missing_ = classmethod(_unknown_type)  # type: ignore[assignment] # mypy takes it for a method
 
 

@@ -15,7 +15,7 @@ from tests.clips import moving_pictures
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four seconds, 320×240, 25 pictures a second, H.264, a key frame a second."""
+    """Four seconds, 320×240, 25 frames a second, H.264, one key frame a second."""
     path = tmp_path_factory.mktemp("clips") / "hall.mp4"
     write_clip(path, moving_pictures(100), 25)
     return path

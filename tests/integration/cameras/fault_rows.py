@@ -54,7 +54,7 @@ def row(*lines: str) -> Callable[[Callable[[Stage], None]], Callable[[Stage], No
 
 @row(LOST, BACK)
 def killed(stage: Stage) -> None:
-    """The camera's plug is pulled, and put back."""
+    """The camera is switched off, and on again."""
     camera = stage.green(url=stage.mortal.url("hall"))
     stage.mortal.kill()
     shows(camera, "refused", YELLOW)
@@ -65,7 +65,7 @@ def killed(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def frozen(stage: Stage) -> None:
-    """The connection stays open, and nothing comes."""
+    """The connection stays open, and no data arrives."""
     proxy = stage.proxy()
     camera = stage.green(proxy=proxy)
     proxy.freeze()
@@ -98,7 +98,7 @@ def half_open(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def cut(stage: Stage) -> None:
-    """The connection breaks again and again: one line, whatever comes within a minute."""
+    """The connection breaks repeatedly; it is logged once a minute."""
     proxy = stage.proxy()
     camera = stage.green(proxy=proxy)
     for times in range(1, 4):
@@ -109,7 +109,7 @@ def cut(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def wrong_password(stage: Stage) -> None:
-    """Until the camera knows the password."""
+    """Until the camera's password is changed to the one in the settings."""
     camera = stage.camera(url=stage.server.url("hall", "late:n3w"))
     shows(camera, "unauthorized", RED)
     stage.server.command("login", "late", "n3w")
@@ -118,7 +118,7 @@ def wrong_password(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def not_found(stage: Stage) -> None:
-    """A path that is gone, and comes back."""
+    """The path is removed, and added again."""
     stage.server.command("mount", "attic", "hall")
     proxy = stage.proxy()
     camera = stage.green("attic", proxy)
@@ -141,7 +141,7 @@ def refused(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def slow_start(stage: Stage) -> None:
-    """Ten seconds to the first key frame are waited for."""
+    """A wait of ten seconds for the first key frame is no failure."""
     stage.server.command("late", "late", "late")
     camera = stage.camera("late")
     began = time.monotonic()
@@ -179,7 +179,7 @@ def corrupted_payload(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def link_too_slow(stage: Stage) -> None:
-    """A link that carries a hundredth of what the camera sends, and then all of it."""
+    """A link with a hundredth of the stream's bit rate, and then enough for all of it."""
     proxy = stage.proxy()
     camera = stage.green("loud", proxy)
     proxy.bytes_per_second = 2000
@@ -190,7 +190,7 @@ def link_too_slow(stage: Stage) -> None:
 
 @row()
 def link_with_delay(stage: Stage) -> None:
-    """Half a second more on the way is no trouble."""
+    """An additional delay of half a second is no failure."""
     proxy = stage.proxy()
     camera = stage.green(proxy=proxy)
     proxy.delay_seconds = 0.5
@@ -210,7 +210,8 @@ def size_change(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def codec_change(stage: Stage) -> None:
-    """H.264 becomes H.265; the camera ends the connection, as cameras do, or goes on under the old name."""
+    """H.264 becomes H.265. The camera ends the connection, as most cameras do, or continues with the old
+    description."""
     stage.server.command("mount", "changing", "hall")
     proxy = stage.proxy()
     camera = stage.green("changing", proxy)
@@ -240,25 +241,25 @@ def _with_timestamps(stage: Stage, *spoils: Spoil) -> None:
 
 @row()
 def timestamps_ahead(stage: Stage) -> None:
-    """An hour, and the way back."""
+    """Timestamps jump an hour ahead, and back."""
     _with_timestamps(stage, shifted(3600))
 
 
 @row()
 def timestamps_back(stage: Stage) -> None:
-    """An hour, and some seconds."""
+    """Timestamps jump back by an hour, and by seconds."""
     _with_timestamps(stage, shifted(-3600), shifted(-4))
 
 
 @row()
 def timestamps_repeat(stage: Stage) -> None:
-    """The same one on every picture."""
+    """All pictures have the same timestamp."""
     _with_timestamps(stage, repeated())
 
 
 @row()
 def timestamps_missing(stage: Stage) -> None:
-    """A camera that sends JPEG over HTTP, which carries none."""
+    """A camera that sends JPEG over HTTP, without timestamps."""
     with jpeg_camera() as url:
         camera = stage.green(url=url)
         frames = keeps_time(camera, 2)
@@ -268,7 +269,7 @@ def timestamps_missing(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def audio_only(stage: Stage) -> None:
-    """Sound alone, until the picture is switched on."""
+    """Audio without video, until the video is switched on."""
     stage.server.command("mount", "deaf", "audio")
     camera = stage.camera("deaf")
     shows(camera, "no_video", RED)
@@ -278,7 +279,7 @@ def audio_only(stage: Stage) -> None:
 
 @row()
 def sixty_a_second(stage: Stage) -> None:
-    """Every frame is decoded; what the analysis leaves is counted."""
+    """Every frame is decoded; frames that are not analysed are counted."""
     camera = stage.green("fast")
     before = camera.handler.status.frames_decoded
     stays_green(camera, 3)
@@ -287,7 +288,7 @@ def sixty_a_second(stage: Stage) -> None:
 
 @row(LOST, BACK)
 def one_in_five_seconds(stage: Stage) -> None:
-    """Slow is what this camera is: once it gave pictures it is green, and stays so."""
+    """A slow camera becomes green with its first picture, and stays green."""
     camera = stage.camera("slow")
     shows(camera, "connecting", YELLOW)
     camera.wait_for(lambda status: status.state is GREEN, 15)
@@ -299,7 +300,7 @@ def one_in_five_seconds(stage: Stage) -> None:
 
 @row("recording was played to its end")
 def file_ends(stage: Stage) -> None:
-    """Then it rests; that is no trouble."""
+    """The camera is grey; that is no failure."""
     camera = stage.camera(url=str(stage.clips["big"]))
     camera.wait_for(lambda status: status.state is GREY and status.reason == "ended", 10)
 

@@ -1,4 +1,4 @@
-"""What the rows of the fault table play with: cameras, proxies, and ways to spoil a stream."""
+"""The setup for the rows of the fault table: cameras, proxies, and ways to damage a stream."""
 
 import http.server
 import json
@@ -38,7 +38,7 @@ GREEN, YELLOW, RED, GREY = CameraState.GREEN, CameraState.YELLOW, CameraState.RE
 
 
 def write_clips(folder: Path) -> dict[str, Path]:
-    """What the cameras send, by name."""
+    """The clips that the cameras send, by name."""
     clips = {name: folder / f"{name}.mp4" for name in ("hall", "big", "loud", "fast", "slow", "late", "hevc")}
     write_clip(clips["hall"], moving_pictures(40, 160, 120), 10)
     write_clip(clips["big"], moving_pictures(20, 320, 240), 10)
@@ -52,7 +52,7 @@ def write_clips(folder: Path) -> dict[str, Path]:
 
 
 def _noisy_pictures(count: int) -> Iterator[Picture]:
-    """Pictures that take several packets each, as a camera's do."""
+    """Pictures of several packets each, like a camera's."""
     wall = np.random.default_rng(3).integers(0, 255, (120, 300, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
     for number in range(count):
         yield np.ascontiguousarray(wall[:, number * 6 : number * 6 + 320])
@@ -102,7 +102,7 @@ class Stage:
 
 
 def shows(camera: Camera, reason: str, *states: CameraState) -> CameraStatus:
-    """The state and its reason are visible in time."""
+    """Wait until the camera has this state and reason; fails if it takes too long."""
 
     def visible(status: CameraStatus) -> bool:
         return status.reason == reason and status.state in (states or (YELLOW, RED))
@@ -111,7 +111,7 @@ def shows(camera: Camera, reason: str, *states: CameraState) -> CameraStatus:
 
 
 def heals(camera: Camera) -> None:
-    """It gives frames again in time."""
+    """Wait until the camera delivers frames again; fails if it takes too long."""
     before = camera.handler.status.frames_decoded
     camera.wait_for(lambda status: status.state is GREEN and status.frames_decoded > before, HEALED_SECONDS)
 
@@ -134,7 +134,7 @@ def as_h265(packet: bytearray) -> bytearray:
 
 
 def shifted(seconds: float) -> Spoil:
-    """Every RTP timestamp (RFC 3550, 5.1; 90 kHz) later by so much."""
+    """Add `seconds` to every RTP timestamp (RFC 3550, 5.1; 90 kHz)."""
 
     def spoil(packet: bytearray) -> bytearray:
         stamp = int.from_bytes(packet[4:8], "big") + round(seconds * 90_000)
@@ -145,7 +145,7 @@ def shifted(seconds: float) -> Spoil:
 
 
 def repeated() -> Spoil:
-    """The timestamp of the first packet on all of them."""
+    """Replace all timestamps by the first one."""
     first: list[bytes] = []
 
     def spoil(packet: bytearray) -> bytearray:
@@ -157,7 +157,8 @@ def repeated() -> Spoil:
 
 
 def keeps_time(camera: Camera, seconds: float) -> list[Frame]:
-    """Frames go on, each dated now and later than the one before. Those that came."""
+    """Check that frames arrive, each with the current time and later than the one before; returns the
+    frames."""
     frames: list[Frame] = []
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
@@ -218,7 +219,7 @@ def jpeg_camera() -> Iterator[str]:
 
 
 def resolve(stage: Stage) -> list[str]:
-    """A name that means nothing, and then something. The events that the camera logged."""
+    """Run a camera whose host name cannot be resolved at first; returns the logged events."""
     library = nss_wrapper()
     hosts = stage.folder / "hosts"
     hosts.write_text("127.0.0.1 somebody.invalid\n")

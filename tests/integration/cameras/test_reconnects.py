@@ -1,4 +1,4 @@
-"""Cameras that are lost again and again."""
+"""Cameras that are lost repeatedly."""
 
 import os
 import subprocess

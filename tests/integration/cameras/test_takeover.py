@@ -1,4 +1,4 @@
-"""A stalled run is given up: nothing that it does later shows, and the new run goes on as the old one did."""
+"""A stalled run that was given up has no effect, and the new run continues in its place."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ from tests.scripted_camera import RECORDED, Notes, Quick, Script, Step, picture,
 
 
 class Gate:
-    """Holds a thread inside a callback until the test lets it go."""
+    """Holds a thread inside a callback until the test releases it."""
 
     def __init__(self) -> None:
         self.entered, self.opened = threading.Event(), threading.Event()
@@ -26,7 +26,7 @@ class Gate:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence of 20 ms is a stall."""
+    """Silence of 20 ms counts as a stall."""
     monkeypatch.setattr("cameras.status.watchdog.SILENT_SECONDS", 0.02)
     monkeypatch.setattr("cameras.status.watchdog.USUAL_GAPS", 0)
 
@@ -50,8 +50,9 @@ def reopen(camera: CameraHandler) -> None:
     assert stall is not None and camera.reopen(stall)
 
 
-def test_a_frame_that_was_on_its_way_is_dropped(gates: Callable[[], Gate]) -> None:
-    """The old thread was past all checks, about to ask how many frames are wanted, at the takeover."""
+def test_a_frame_of_the_old_run_is_dropped(gates: Callable[[], Gate]) -> None:
+    """The old thread has passed all checks, and is about to read the wanted frame rate, at the time of the
+    takeover."""
     silent, asks, end = gates(), gates(), gates()
     armed = threading.Event()
 
@@ -83,8 +84,8 @@ def test_a_frame_that_was_on_its_way_is_dropped(gates: Callable[[], Gate]) -> No
     camera.stop()
 
 
-def test_health_hears_nothing_of_a_run_that_was_given_up(gates: Callable[[], Gate]) -> None:
-    """Its packet comes in the very moment of the takeover, thirty times."""
+def test_the_old_run_does_not_change_the_state(gates: Callable[[], Gate]) -> None:
+    """Its packet arrives at the moment of the takeover, thirty times."""
     for _ in range(30):
         hold, end = gates(), gates()
         notes = Notes()
@@ -107,8 +108,8 @@ def test_health_hears_nothing_of_a_run_that_was_given_up(gates: Callable[[], Gat
         camera.stop()
 
 
-def test_a_recording_is_played_at_its_own_speed_after_a_takeover(gates: Callable[[], Gate]) -> None:
-    """The wait for the next frame belongs to the new run, not to the one that was stopped."""
+def test_a_recording_is_played_in_real_time_after_a_takeover(gates: Callable[[], Gate]) -> None:
+    """The wait for the next frame belongs to the new run, not to the stopped one."""
     stuck = gates()
     slot, notes = LatestFrame("hall"), Notes()
     later: list[Step] = [picture(number * 0.3) for number in range(4)]

@@ -1,4 +1,4 @@
-"""Decoding only key frames while nothing happens, on made clips with a key frame a second."""
+"""Keyframe mode on generated clips with a key frame every second."""
 
 from collections.abc import Callable, Container, Iterator
 from itertools import count, islice
@@ -41,7 +41,7 @@ def watched(
 
 
 def frame_numbers(items: list[DecodedFrame | NoFrame | UndecodedPacket]) -> list[int]:
-    """Which of the clip's pictures were decoded, by their times."""
+    """The numbers of the decoded pictures, derived from their times."""
     return [round((item.stream_seconds or 0) * FPS) for item in items if isinstance(item, DecodedFrame)]
 
 
@@ -52,22 +52,22 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_of_a_still_scene_only_key_frames_are_decoded(tmp_path: Path) -> None:
-    """And at the end of a recording what is left."""
+def test_only_key_frames_of_a_still_scene_are_decoded(tmp_path: Path) -> None:
+    """And at the end of a recording, the rest of the buffer."""
     write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
     items = watched(tmp_path / "still.mp4")
     assert frame_numbers(items) == [0, 25, 50, 75, *range(76, 100)]
     assert sum(isinstance(item, UndecodedPacket) for item in items) == 24 * 4
 
 
-def test_who_is_there_from_the_start_is_seen_from_the_start(tmp_path: Path) -> None:
-    """The first key frame is compared with nothing; the second one shows that something moves."""
+def test_a_visit_that_is_in_progress_at_the_start_is_decoded_completely(tmp_path: Path) -> None:
+    """The first key frame has no reference; the second one shows motion."""
     write_clip(tmp_path / "at once.mp4", room(range(60), STILL), FPS)
     assert set(range(60)) <= set(frame_numbers(watched(tmp_path / "at once.mp4")))
 
 
 def test_all_of_a_visit_is_decoded_from_the_key_frame_before_it(visited: Path) -> None:
-    """In order, nothing twice, each picture the right one; and afterwards keyframe mode is active again."""
+    """In order and without duplicates; afterwards keyframe mode is active again."""
     items = watched(visited)
     numbers = frame_numbers(items)
     assert numbers == sorted(set(numbers))
@@ -89,7 +89,7 @@ def test_an_empty_scene_activates_keyframe_mode_before_the_next_key_frame(tmp_pa
 
 @pytest.mark.parametrize("from_frame", [0, 30])
 def test_while_a_face_is_in_view_everything_is_decoded(tmp_path: Path, from_frame: int) -> None:
-    """Even if the scene is still and looks like the empty one; each frame is decoded once, at once."""
+    """Even if the scene is still and looks like the empty one; each frame is decoded once, without delay."""
     write_clip(tmp_path / "still.mp4", room(range(0), STILL), FPS)
     settings = CameraSettings.model_validate(
         {"id": "room", "url": str(tmp_path / "still.mp4"), "decode": "keyframes"}
@@ -105,8 +105,8 @@ def test_while_a_face_is_in_view_everything_is_decoded(tmp_path: Path, from_fram
     assert sum(late) < FPS
 
 
-def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> None:
-    """Frames that were returned before keyframe mode do not come twice."""
+def test_a_visitor_who_returns_before_the_next_key_frame_is_decoded(tmp_path: Path) -> None:
+    """Frames that were returned before keyframe mode are not returned again."""
     path = tmp_path / "back.mp4"
     write_clip(path, room([*range(80, 130), *range(180, 230)], 400), FPS, key_frame_seconds=4)
     numbers = frame_numbers(watched(path))
@@ -115,14 +115,14 @@ def test_who_comes_back_before_the_next_key_frame_is_seen(tmp_path: Path) -> Non
 
 
 def test_a_scene_that_stays_changed_activates_keyframe_mode_at_the_second_key_frame(tmp_path: Path) -> None:
-    """A bright box was put there."""
+    """A bright box was put into the scene."""
     pictures = list(moving_pictures(STILL + 1))
     write_clip(tmp_path / "box.mp4", (pictures[STILL * (n >= 30)] for n in range(STILL + 2 * FPS)), FPS)
     assert frame_numbers(watched(tmp_path / "box.mp4")) == [0, *range(25, 76), 100, *range(125, 150)]
 
 
-def test_key_frames_that_come_often_are_not_all_looked_at(tmp_path: Path) -> None:
-    """As in JPEG, where every frame is one. Who comes is still seen from the start."""
+def test_frequent_key_frames_are_not_all_checked(tmp_path: Path) -> None:
+    """As with JPEG, where every frame is a key frame. A visit is still decoded from its beginning."""
     path = tmp_path / "often.mp4"
     write_clip(path, room(range(BEGINS, BEGINS + 50), STILL + 4 * FPS), FPS, key_frame_seconds=1 / FPS)
     numbers = frame_numbers(watched(path))
@@ -161,14 +161,14 @@ def test_with_decode_all_only_an_overload_allows_keyframe_mode(tmp_path: Path) -
         (None, {"loop": True}, False),
     ],
 )
-def test_only_who_is_to_keep_pace_can_be_overloaded(
+def test_only_a_camera_that_must_keep_pace_can_be_overloaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     decode_load: DecodeLoad | None,
     options: dict[str, object],
     uses_keyframe_mode: bool,
 ) -> None:
-    """A recording that waits for the analysis cannot fall behind, and all its frames are decoded."""
+    """A recording that waits for the analysis decodes all the time, and is decoded completely."""
     monkeypatch.setattr("cameras.load.decode_load.WINDOW_SECONDS", 0.001)
     monkeypatch.setattr("cameras.load.decode_load.BEHIND_SHARE", 0.0)
     monkeypatch.setattr("cameras.load.decode_load.KEEPS_UP_SHARE", 0.0)
@@ -183,8 +183,8 @@ def test_only_who_is_to_keep_pace_can_be_overloaded(
         assert frame_numbers(items) == list(range(STILL))
 
 
-def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
-    """It ends for half a second while packets are buffered; those of that time are decoded."""
+def test_an_overload_leaves_no_gap(tmp_path: Path) -> None:
+    """It ends for half a second while packets are buffered; they are decoded."""
     path = tmp_path / "gap.mp4"
     write_clip(path, room(range(52, 90), 260), FPS, key_frame_seconds=4)
     settings = CameraSettings.model_validate({"id": "room", "url": str(path)})
@@ -204,8 +204,8 @@ def test_an_overload_that_comes_and_goes_leaves_no_gap(tmp_path: Path) -> None:
     assert set(range(100, 200)) <= set(numbers), "keyframe mode was not active over the gap"
 
 
-def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
-    """The pictures before the key frame that showed the visitor, with the times of their arrival."""
+def test_late_frames_are_marked_and_have_their_arrival_time(visited: Path) -> None:
+    """The frames before the key frame that showed the visitor."""
     items = [item for item in watched(visited) if isinstance(item, DecodedFrame)]
     late = [round((item.stream_seconds or 0) * FPS) for item in items if item.late]
     assert late[: FPS - 1] == list(range(STILL + 1, STILL + FPS))
@@ -213,8 +213,8 @@ def test_what_is_decoded_late_says_so_and_when_it_came(visited: Path) -> None:
     assert arrivals == sorted(arrivals)
 
 
-def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
-    """Before the next key frame: what is kept is decoded with the packet that came meanwhile."""
+def test_a_face_in_view_ends_keyframe_mode_at_once(visited: Path) -> None:
+    """Before the next key frame: the buffer is decoded, and the current packet."""
     settings = CameraSettings.model_validate({"id": "room", "url": str(visited), "decode": "keyframes"})
     in_view = False
     source = FFmpegSource(settings, lambda: in_view)
@@ -228,16 +228,18 @@ def test_a_face_in_view_wakes_at_once(visited: Path) -> None:
     assert woken[:7] == list(range(first, first + 7))
 
 
-def test_what_is_kept_is_bounded(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is more than that, it is decoded and nothing is lost."""
+def test_the_buffer_is_bounded(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is full, it is decoded, and no frame is lost."""
     monkeypatch.setattr("cameras.load.keyframe_mode.MAX_BUFFER_BYTES", 1)
     items = watched(visited)
     assert not any(isinstance(item, UndecodedPacket) for item in items)
     assert frame_numbers(items) == list(range(STILL + 6 * FPS))
 
 
-def test_rare_key_frames_do_not_hide_the_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a key frame every four seconds, and a look due sooner, what is kept is decoded by then."""
+def test_rare_key_frames_do_not_delay_decoding_beyond_the_buffers_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a key frame every four seconds, the buffer is decoded earlier."""
     monkeypatch.setattr("cameras.load.keyframe_mode.MAX_BUFFER_SECONDS", -1.0)
     path = tmp_path / "rare.mp4"
     write_clip(path, room(range(0), STILL), FPS, key_frame_seconds=2)

@@ -1,4 +1,4 @@
-"""A live camera whose frames cannot be decoded in time, on a real RTSP server."""
+"""A live camera whose frames cannot be decoded in time, with a real RTSP server."""
 
 import time
 from contextlib import closing
@@ -19,7 +19,7 @@ HELD_UP_SECONDS = 2.0
 
 
 @pytest.mark.parametrize("is_behind", [True, False])
-def test_what_is_late_is_left_out_up_to_a_key_frame(clip: Path, is_behind: bool) -> None:
+def test_late_packets_are_dropped_until_the_next_key_frame(clip: Path, is_behind: bool) -> None:
     """Where the thread is behind, and not where it was held up only once: then every picture is decoded.
 
     In both cases each picture that comes is whole, and at the end they are in time again."""
@@ -47,6 +47,6 @@ def test_what_is_late_is_left_out_up_to_a_key_frame(clip: Path, is_behind: bool)
 
 
 def delay(item: object) -> float:
-    """Seconds from the timestamp of a picture to its arrival, on clocks that began at different times."""
+    """Seconds from the timestamp of a picture to its arrival; the clocks have different origins."""
     assert isinstance(item, DecodedFrame) and item.stream_seconds is not None
     return item.arrived_at - item.stream_seconds

@@ -1,4 +1,4 @@
-"""Cameras against servers that are not there, silent, or talk nonsense, and against a web server."""
+"""Cameras whose server is missing, silent or invalid, and recordings on a web server."""
 
 import http.server
 import socket
@@ -30,14 +30,14 @@ def listener() -> socket.socket:
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of a server that accepts and says nothing."""
+    """Port of a server that accepts connections and sends nothing."""
     with closing(listener()) as server:
         yield server.getsockname()[1]
 
 
 @pytest.fixture
 def nonsense() -> Iterator[int]:
-    """The port of a server that answers everything with nonsense."""
+    """Port of a server that answers with invalid data."""
     server = listener()
 
     def answer() -> None:
@@ -66,10 +66,11 @@ def failure(url: str, **given: object) -> SourceError:
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
-def test_every_fault_of_the_network_has_its_reason_and_hides_the_password(
+def test_each_network_fault_has_its_reason_and_hides_the_password(
     scheme: str, silent: int, nonsense: int
 ) -> None:
-    """Refused, unknown host, no answer, a wrong answer: the password is not in a traceback either."""
+    """Connection refused, unknown host, no answer, invalid answer. The traceback does not contain the
+    password either."""
     with closing(listener()) as gone:
         free = gone.getsockname()[1]
     reasons = {}
@@ -93,7 +94,7 @@ def test_every_fault_of_the_network_has_its_reason_and_hides_the_password(
 
 
 def test_a_refused_connection_is_red_and_retried(start: Start) -> None:
-    """With waits between the attempts."""
+    """With pauses between the attempts."""
     with closing(listener()) as gone:
         port = gone.getsockname()[1]
     camera = start(f"rtsp://127.0.0.1:{port}/live")
@@ -103,8 +104,8 @@ def test_a_refused_connection_is_red_and_retried(start: Start) -> None:
     assert camera.handler.status.reconnects < 10
 
 
-def test_stop_is_prompt_while_a_connect_hangs(start: Start, silent: int) -> None:
-    """The camera is yellow while it connects; stopping it does not wait for the timeout."""
+def test_stop_does_not_wait_for_a_hanging_connection_attempt(start: Start, silent: int) -> None:
+    """The camera is yellow while it connects."""
     camera = start(f"rtsp://127.0.0.1:{silent}/live", connect_timeout_seconds=3)
     assert camera.handler.status.reason == "connecting"
     time.sleep(0.3)
@@ -117,7 +118,7 @@ def test_stop_is_prompt_while_a_connect_hangs(start: Start, silent: int) -> None
 
 @pytest.fixture
 def web(clip: Path) -> Iterator[int]:
-    """A web server that offers the clip's folder."""
+    """Port of a web server with the clip's folder."""
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(clip.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -128,7 +129,7 @@ def web(clip: Path) -> Iterator[int]:
 
 
 def test_a_recording_on_a_web_server_plays_like_a_file(start: Start, web: int, clip: Path) -> None:
-    """To its end, and a path that is not there is not found."""
+    """It is played to its end; a missing path is not found."""
     camera = start(f"http://127.0.0.1:{web}/{clip.name}", speed="fast")
     missing = start(f"http://127.0.0.1:{web}/attic.mp4")
     missing.wait_for(lambda status: status.state is CameraState.RED and status.reason == "not_found", 5)

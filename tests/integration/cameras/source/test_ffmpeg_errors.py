@@ -28,7 +28,7 @@ DOCUMENT = Path(__file__).parents[4] / "docs" / "cameras.md"
 
 @dataclass
 class Played:
-    """What came of all rows, which were played side by side."""
+    """Results of all rows, which run concurrently."""
 
     rows: dict[str, Future[None]]
     dns: Future[list[str]]
@@ -53,7 +53,7 @@ async def probe_reachability(stages: list[Stage]) -> None:
 
 @contextmanager
 def in_background(work: Coroutine[None, None, None]) -> Iterator[None]:
-    """On an event loop of its own, until the end of the block; fails where the work did."""
+    """Run work on an event loop in another thread until the end of the block; its exceptions propagate."""
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     thread = threading.Thread(target=loop.run_until_complete, args=(asyncio.wait([task]),))
@@ -108,7 +108,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_a_fault_shows_and_heals(played: Played, row: Row) -> None:
-    """State and reason within 5 s, frames again within 5 s after its end, and one log line for each."""
+    """State and reason within 5 s, frames within 5 s after the fault has ended, and one log line for each."""
     played.rows[row.name].result()
     told = [
         line["event"]
@@ -119,22 +119,22 @@ def test_a_fault_shows_and_heals(played: Played, row: Row) -> None:
 
 
 def test_a_name_that_cannot_be_resolved_shows_and_heals(played: Played) -> None:
-    """DNS fails, then works; in a process whose names we hold."""
+    """DNS fails, then works, in a process with its own resolver."""
     assert played.dns.result() == [LOST, BACK]
 
 
-def test_other_cameras_are_untouched(played: Played) -> None:
-    """One on the same server saw nothing of all this."""
+def test_other_cameras_are_not_affected(played: Played) -> None:
+    """A camera on the same server stays green."""
     assert played.witness.states == ["green", "grey:stopped"]
     assert played.witness.reconnects == []
 
 
-def test_nothing_is_left_behind(played: Played) -> None:
-    """Neither threads nor open files nor a stream with its decoder, once the cameras are stopped."""
+def test_threads_files_and_decoders_are_released(played: Played) -> None:
+    """After the cameras are stopped."""
     assert played.left_behind == []
 
 
-def test_every_row_stands_in_the_document() -> None:
-    """docs/cameras.md names the rows as the tests do."""
+def test_every_row_is_documented() -> None:
+    """docs/cameras.md has the same rows as the tests."""
     documented = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
     assert set(documented) == {row.name for row in ROWS} | {"dns"}

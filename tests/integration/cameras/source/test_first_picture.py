@@ -1,4 +1,4 @@
-"""What a connection shows first: nothing before a sound key frame."""
+"""The first picture of a connection: none before an undamaged key frame."""
 
 import re
 import time
@@ -27,13 +27,14 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def waited_seconds(handler: CameraHandler) -> int:
-    """What the detail says; 0 while it says nothing of a key frame."""
+    """The seconds in the status detail; 0 if it does not mention a key frame."""
     found = re.search(r"waits for a key frame \((\d+) s so far\)", handler.status.detail)
     return int(found[1]) if found else 0
 
 
-def test_a_camera_with_rare_key_frames_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over one connection, longer than a first picture may take otherwise; the detail says what to do."""
+def test_rare_key_frames_do_not_cause_a_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one connection, longer than the usual timeout for a first picture; the detail says what to
+    change."""
     monkeypatch.setattr("cameras.source_run.FIRST_PICTURE_SECONDS", 1.0)
     between = encoded_pictures(count=200, key_interval=200)[1:]
     with scripted_rtsp(pictures=[*between, *encoded_pictures()]) as server:
@@ -64,8 +65,8 @@ def holed(picture: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", [flipped, cut, holed])
-def test_a_damaged_first_key_frame_and_what_follows_it_are_left_out(damage: Callable[[bytes], bytes]) -> None:
-    """The next sound one is shown; the damaged ones are counted."""
+def test_pictures_up_to_the_first_undamaged_key_frame_are_skipped(damage: Callable[[bytes], bytes]) -> None:
+    """Damaged pictures are counted."""
     pictures = encoded_pictures(count=20, key_interval=10, size=(320, 192), detail=True)
     with scripted_rtsp(pictures=pictures[10:]) as server:
         sound = probe(camera(server)).picture

@@ -1,4 +1,4 @@
-"""Motion JPEG and snapshots of web servers; the server is real, its answers are written by hand."""
+"""Motion JPEG and snapshots of a real web server with scripted responses."""
 
 import io
 import itertools
@@ -24,7 +24,7 @@ def camera(url: str, **settings: object) -> CameraSettings:
 
 
 def frames(settings: CameraSettings, count: int) -> list[DecodedFrame]:
-    """Up to so many frames; fewer where the stream ends."""
+    """Up to `count` frames; fewer if the stream ends."""
     found: list[DecodedFrame] = []
     with closing(FFmpegSource(settings)) as source:
         try:
@@ -72,8 +72,8 @@ STREAMS = {
 
 @pytest.mark.parametrize("kind", STREAMS)
 @pytest.mark.parametrize("content_type", ["multipart/x-mixed-replace; boundary=frame", "image/jpeg"])
-def test_every_picture_of_a_sloppy_stream_arrives(kind: str, content_type: str) -> None:
-    """Whatever separates the pictures, and whatever the stream is called."""
+def test_every_picture_of_an_invalid_multipart_stream_arrives(kind: str, content_type: str) -> None:
+    """For any separators and content types."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode()
     with scripted_http(lambda request: [head, *STREAMS[kind], b""]) as server:
         assert len(frames(camera(server.url()), 100)) == len(PICTURES)
@@ -108,7 +108,7 @@ def test_a_snapshot_is_polled_over_one_connection() -> None:
 
 
 def test_an_unchanged_snapshot_is_not_sent_again() -> None:
-    """The camera's ETag is sent along; the picture before is repeated."""
+    """The request contains the ETag; the previous picture is repeated."""
 
     def handler(request: HttpRequest) -> list[bytes]:
         if request.headers.get("if-none-match") == '"7"':
@@ -125,10 +125,10 @@ def test_an_unchanged_snapshot_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize("headers", [{"Connection": "close"}, {}])
-def test_a_snapshot_whose_server_closes_each_connection_is_not_polled_faster_than_once_a_second(
+def test_a_snapshot_server_that_closes_connections_is_polled_once_a_second_at_most(
     headers: dict[str, str],
 ) -> None:
-    """Whether the server announces it or not."""
+    """Cameras cannot handle more connections."""
     closing_answer = [answer(PICTURES[0], Content_Type="image/jpeg", **headers), b""]
     with scripted_http(lambda request: closing_answer) as server:
         assert len(frames(camera(server.url(), interval_seconds=0.1), 3)) == 3
@@ -161,7 +161,7 @@ def gaps(server: ScriptedHttp) -> list[float]:
     "offered", ['Basic realm="c"', 'Digest realm="c", nonce="n", algorithm=SHA-256, qop="auth"']
 )
 def test_a_login_is_sent_with_an_empty_password_too(offered: str) -> None:
-    """Over the same connection."""
+    """On the same connection."""
 
     def handler(request: HttpRequest) -> list[bytes]:
         if "authorization" in request.headers:
@@ -191,14 +191,14 @@ def refusing(status: str, **headers: str) -> Handler:
     ],
 )
 def test_a_refusal_has_its_reason(handler: Handler, reason: Reason, sentence: str) -> None:
-    """And takes one connection."""
+    """With a single connection."""
     with scripted_http(handler) as server:
         with pytest.raises(SourceError, match=sentence) as caught:
             FFmpegSource(camera(server.url()))
         assert caught.value.reason is reason and len(server.connected_at) == 1
 
 
-def test_a_redirect_to_another_host_does_not_carry_the_password() -> None:
+def test_a_redirect_to_another_host_drops_the_password() -> None:
     """`localhost` is another host than 127.0.0.1."""
     wants_login = refusing("401 Unauthorized", WWW_Authenticate="Basic")
     with scripted_http(wants_login) as other:

@@ -1,4 +1,4 @@
-"""Whether a silent camera is opened anew: scripted streams, and a real server that answers or does not."""
+"""Reopening of silent cameras: scripted streams, and a real server that may not answer."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ from tests.scripted_camera import (
 
 
 class Host:
-    """Accepts connections; says something as long as it is there."""
+    """Accepts connections; answers while it is present."""
 
     def __init__(self) -> None:
         self.place = ""
@@ -52,7 +52,7 @@ async def host() -> AsyncIterator[Host]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything takes a tenth of the time."""
+    """All intervals are a tenth of the real ones."""
     for name, seconds in {
         "source.connection_limiter.INTERVAL_SECONDS": 0.05,
         "source.reachability.INTERVAL_SECONDS": 0.05,
@@ -65,7 +65,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class SlowToOpen(Script):
-    """As av.open: it comes back when the camera says something."""
+    """Like av.open: returns when the camera answers."""
 
     def __init__(self, hold: threading.Event) -> None:
         super().__init__([picture(0.0)])
@@ -82,7 +82,7 @@ def a_moment() -> None:
 
 
 class Watched:
-    """A camera, and a reachability probe for it."""
+    """A camera and a reachability probe for it."""
 
     def __init__(self, script: Script, url: str) -> None:
         self.notes = Notes()
@@ -98,7 +98,7 @@ class Watched:
         assert self._probe.cancelled(), self._probe.exception()
 
 
-async def test_a_stream_that_hangs_is_opened_anew_once_until_it_gives_pictures_again(host: Host) -> None:
+async def test_a_hanging_stream_is_reopened_once_until_it_delivers_pictures(host: Host) -> None:
     """The camera answers all the time, so reopening it repeatedly would not help."""
     hold = threading.Event()
     script = Script([picture(0.0), lambda: hold.wait(20)], [lambda: hold.wait(20)])
@@ -112,8 +112,8 @@ async def test_a_stream_that_hangs_is_opened_anew_once_until_it_gives_pictures_a
     hold.set()
 
 
-async def test_the_old_thread_ends_without_a_trace(host: Host) -> None:
-    """What it does once it gets free neither ends a track of the new one nor counts as a fault."""
+async def test_the_old_thread_has_no_effect_when_it_ends(host: Host) -> None:
+    """It neither ends a track of the new run nor counts as a failure."""
     hold = threading.Event()
     again: list[Step] = [part for number in range(99) for part in (picture(number / 50), a_moment)]
     end = threading.Event()
@@ -135,8 +135,8 @@ async def test_the_old_thread_ends_without_a_trace(host: Host) -> None:
     end.set()
 
 
-async def test_a_camera_that_is_slow_to_open_is_left_alone_unless_it_was_away(host: Host) -> None:
-    """It answers questions while it makes up its mind; only one that did not and now does has come back."""
+async def test_a_camera_that_is_slow_to_open_is_reopened_only_if_it_was_unreachable(host: Host) -> None:
+    """It answers probes while it is being opened."""
     hold = threading.Event()
     script = SlowToOpen(hold)
     camera = Watched(script, f"http://{host.place}/live")
@@ -158,7 +158,7 @@ async def test_a_camera_that_is_slow_to_open_is_left_alone_unless_it_was_away(ho
 
 
 async def test_an_answer_after_the_end_of_the_probe_is_no_error(host: Host) -> None:
-    """The daemon ends while a probe is in flight."""
+    """The daemon may end while a probe is running."""
     failed: list[object] = []
     before, threading.excepthook = threading.excepthook, failed.append
     host.there, hold = False, threading.Event()
@@ -175,6 +175,6 @@ async def test_an_answer_after_the_end_of_the_probe_is_no_error(host: Host) -> N
 
 
 def test_a_closed_port_and_an_unknown_host_are_unreachable() -> None:
-    """The probe raises nothing."""
+    """The probe raises no exception."""
     for place in ("127.0.0.1:1", "no-such-host.invalid"):
         assert not is_reachable(settings(url=f"rtsps://{place}/live"))

@@ -1,4 +1,4 @@
-"""Cameras against a real RTSP server."""
+"""Cameras with a real RTSP server."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,14 +27,14 @@ Start = Callable[..., Camera]
 
 @pytest.fixture(scope="module")
 def server(clip: Path) -> Iterator[RtspServer]:
-    """Open to everybody, and not to be killed."""
+    """Without a login; no test kills it."""
     with rtsp_server({"hall": clip}) as running:
         yield running
 
 
 @pytest.fixture
 def mortal(clip: Path) -> Iterator[RtspServer]:
-    """One that a test may freeze and kill."""
+    """A server that a test may freeze and kill."""
     with rtsp_server({"hall": clip}) as running:
         yield running
 
@@ -52,7 +52,7 @@ def frames_of(camera: Camera, seconds: float) -> list[Frame | EndOfStream]:
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_a_camera_is_green_within_seconds(server: RtspServer, start: Start, transport: str) -> None:
-    """Frames come at the camera's rate, in order, dated now, over TCP and UDP."""
+    """Frames arrive at the camera's rate, in order, with current times, over TCP and UDP."""
     camera = start(server.url("hall"), transport=transport)
     camera.wait_for(lambda status: status.state is GREEN, 5)
     frames_of(camera, 0.5)
@@ -73,7 +73,7 @@ def test_a_camera_is_green_within_seconds(server: RtspServer, start: Start, tran
 def test_the_right_password_opens_and_a_wrong_one_is_unauthorized(
     clip: Path, start: Start, auth: str
 ) -> None:
-    """With both methods, and with special characters in it; it is in no state, status or log line."""
+    """With Digest and Basic, and with special characters. The password is in no state, status or log line."""
     with rtsp_server({"hall": clip}, "cam", PASSWORD, auth) as server, capture_logs() as lines:
         right = start(server.url("hall", LOGIN))
         wrong = start(server.url("hall", "cam:wr0ng"))
@@ -87,18 +87,19 @@ def test_the_right_password_opens_and_a_wrong_one_is_unauthorized(
 
 
 @pytest.mark.parametrize(("path", "reason"), [("attic", "not_found"), ("audio", "no_video")])
-def test_a_camera_that_cannot_work_is_red_and_others_do_not_mind(
+def test_a_camera_that_cannot_work_is_red_and_does_not_affect_others(
     server: RtspServer, start: Start, path: str, reason: str
 ) -> None:
-    """A path that is not there, and a stream of sound alone."""
+    """A missing path, and a stream without video."""
     well, ill = start(server.url("hall")), start(server.url(path))
     ill.wait_for(lambda status: status.state is RED and status.reason == reason, 5)
     well.wait_for(lambda status: status.state is GREEN, 5)
     assert well.reconnects == []
 
 
-def test_a_camera_that_dies_is_refused_and_comes_back(mortal: RtspServer, start: Start) -> None:
-    """A killed server ends the stream like a file; that is a break, and it heals within seconds."""
+def test_a_killed_server_is_refused_and_the_camera_recovers(mortal: RtspServer, start: Start) -> None:
+    """A killed server ends the stream like a file; that counts as a failure, and the camera recovers within
+    seconds."""
     camera = start(mortal.url("hall"), reconnect_max_seconds=1)
     with capture_logs() as lines:
         camera.wait_for(lambda status: status.state is GREEN, 5)
@@ -117,8 +118,8 @@ def test_a_camera_that_dies_is_refused_and_comes_back(mortal: RtspServer, start:
     assert any(isinstance(item, EndOfStream) for item in items)
 
 
-def test_a_frozen_stream_is_stalled_and_its_return_is_seen(mortal: RtspServer, start: Start) -> None:
-    """The connection stays open and nothing comes: yellow after seconds, opened again after the timeout."""
+def test_a_frozen_stream_is_stalled_and_reopened(mortal: RtspServer, start: Start) -> None:
+    """The connection stays open without data: yellow after seconds, reopened after the timeout."""
     camera = start(mortal.url("hall"), read_timeout_seconds=4, reconnect_max_seconds=1)
     camera.wait_for(lambda status: status.state is GREEN, 5)
     mortal.freeze()
@@ -130,8 +131,8 @@ def test_a_frozen_stream_is_stalled_and_its_return_is_seen(mortal: RtspServer, s
     camera.wait_for(lambda status: status.state is GREEN, 7)
 
 
-def test_stopping_a_frozen_camera_takes_no_two_seconds(mortal: RtspServer, start: Start) -> None:
-    """Its thread may stay inside FFmpeg until the timeout, which delays nothing."""
+def test_stopping_a_frozen_camera_takes_less_than_two_seconds(mortal: RtspServer, start: Start) -> None:
+    """Its thread may stay inside FFmpeg until the timeout."""
     camera = start(mortal.url("hall"), read_timeout_seconds=2)
     camera.wait_for(lambda status: status.state is GREEN, 5)
     mortal.freeze()
@@ -143,7 +144,7 @@ def test_stopping_a_frozen_camera_takes_no_two_seconds(mortal: RtspServer, start
     assert camera.handler.join(5)
 
 
-def test_probing_a_camera(server: RtspServer) -> None:
+def test_probe_returns_metadata_and_picture_or_a_reason(server: RtspServer) -> None:
     """Codec, size and a real picture, or the reason why not."""
     result = probe(CameraSettings.model_validate({"id": "probe", "url": server.url("hall")}))
     assert (result.codec, result.width, result.height, result.recorded) == ("h264", 320, 240, False)

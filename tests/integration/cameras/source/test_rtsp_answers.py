@@ -1,4 +1,4 @@
-"""What odd answers of RTSP servers lead to; the server is real, its answers are scripted."""
+"""Unusual responses of RTSP servers; the server is real, its responses are scripted."""
 
 import hashlib
 import itertools
@@ -47,7 +47,7 @@ def failure(settings: CameraSettings, hints: ConnectionHints | None = None) -> S
 
 
 def wants_login(*offered: str, password: str = "x") -> Script:  # noqa: S107 - of the test's server
-    """A script that lets admin in, after it has checked the response."""
+    """A script that accepts the user admin after checking the digest."""
 
     def script(request: Request) -> Answer | None:
         if request.method == "OPTIONS" or is_valid(request, password):
@@ -86,13 +86,13 @@ def is_valid(request: Request, password: str) -> bool:
 )
 @pytest.mark.parametrize("password", ["x", ""])
 def test_every_supported_login_is_sent(offered: tuple[str, ...], password: str) -> None:
-    """Alone and beside others, in any order, and with an empty password."""
+    """Alone and together with others, in any order, and with an empty password."""
     with scripted_rtsp(wants_login(*offered, password=password)) as server:
         opened(camera(server.url(f"admin:{password}@")))
 
 
-def test_an_unsupported_login_is_named() -> None:
-    """The message says what the camera offers and what to do; the user did nothing wrong."""
+def test_an_unsupported_login_is_unsupported_not_unauthorized() -> None:
+    """The message says what the camera offers and what to change."""
     with scripted_rtsp(wants_login(NEGOTIATE)) as server:
         error = failure(camera(server.url("admin:x@")))
     assert error.reason is Reason.UNSUPPORTED
@@ -103,7 +103,7 @@ def test_an_unsupported_login_is_named() -> None:
     ("login", "sentence"),
     [("", "requires a login and none is set"), ("admin:wrong@", "wrong user or password")],
 )
-def test_a_missing_login_is_not_a_wrong_one(login: str, sentence: str) -> None:
+def test_a_missing_and_a_wrong_login_have_different_messages(login: str, sentence: str) -> None:
     """Both are unauthorized."""
     with scripted_rtsp(wants_login(MD5)) as server:
         error = failure(camera(server.url(login)))
@@ -113,7 +113,7 @@ def test_a_missing_login_is_not_a_wrong_one(login: str, sentence: str) -> None:
 @pytest.mark.parametrize("method", ["DESCRIBE", "SETUP", "PLAY"])
 @pytest.mark.parametrize("status", ["453 Not Enough Bandwidth", "503 Service Unavailable"])
 def test_too_many_viewers_is_busy(method: str, status: str) -> None:
-    """Wherever the camera says so."""
+    """At any request."""
     with scripted_rtsp(lambda request: Answer(status) if request.method == method else None) as server:
         error = failure(camera(server.url()))
     assert error.reason is Reason.BUSY and "too many viewers" in str(error) and status in str(error)
@@ -130,7 +130,7 @@ def refuses(transport: str) -> Script:
 
 @pytest.mark.parametrize(("refused", "works"), [("tcp", "udp"), ("udp", "tcp")])
 def test_auto_finds_the_transport_that_works_and_remembers_it(refused: str, works: str) -> None:
-    """The second connection tries only that one."""
+    """The second connection tries only this transport."""
     hints = ConnectionHints(transport="udp" if refused == "udp" else "tcp")
     with scripted_rtsp(refuses(refused)) as server:
         opened(camera(server.url()), hints)
@@ -141,7 +141,7 @@ def test_auto_finds_the_transport_that_works_and_remembers_it(refused: str, work
 
 
 def test_a_camera_that_answers_tcp_with_udp_is_read_over_udp() -> None:
-    """FFmpeg calls this a nonmatching transport."""
+    """FFmpeg reports a nonmatching transport."""
 
     def script(request: Request) -> Answer | None:
         if request.method != "SETUP" or "TCP" not in request.headers["transport"]:
@@ -154,7 +154,7 @@ def test_a_camera_that_answers_tcp_with_udp_is_read_over_udp() -> None:
 
 
 def test_a_refused_transport_is_busy_only_if_there_is_no_other() -> None:
-    """With `auto` both were tried; a chosen one is named."""
+    """With `auto` both were tried; a configured transport is in the message."""
     with scripted_rtsp(lambda r: Answer("461 Unsupported") if r.method == "SETUP" else None) as server:
         error = failure(camera(server.url()))
         assert error.reason is Reason.BUSY and "too many viewers" in str(error)
@@ -163,7 +163,7 @@ def test_a_refused_transport_is_busy_only_if_there_is_no_other() -> None:
 
 
 def test_the_payload_type_that_arrives_is_read() -> None:
-    """Of two in one line, whichever the camera sends; the second connection expects it at once."""
+    """Either of two in one line; the second connection expects it from the start."""
     sdp = SDP.replace(
         "RTP/AVP 96\r\n", "RTP/AVP 98 96 97\r\na=rtpmap:98 H265/90000\r\na=rtpmap:97 rtx/90000\r\n"
     )
@@ -193,7 +193,7 @@ def redirecting(server: ScriptedRtsp, location: str, otherwise: Script) -> Scrip
     return script
 
 
-def test_a_redirect_to_another_host_does_not_carry_the_password() -> None:
+def test_a_redirect_to_another_host_drops_the_password() -> None:
     """`localhost` is another host than 127.0.0.1."""
     with scripted_rtsp(wants_login(BASIC)) as other, scripted_rtsp() as server:
         target = f"rtsp://localhost:{other.port}/new"
@@ -204,8 +204,8 @@ def test_a_redirect_to_another_host_does_not_carry_the_password() -> None:
 
 
 @pytest.mark.parametrize("location", ["{url}", "{url}?n={n}", "http://127.0.0.1/", ""])
-def test_redirects_end(location: str) -> None:
-    """In a circle, one after the other, to another protocol, to nowhere."""
+def test_invalid_redirects_are_refused(location: str) -> None:
+    """In a circle, too many, to another protocol, without a target."""
     numbers = itertools.count()
 
     def script(request: Request) -> Answer | None:
@@ -234,7 +234,7 @@ def reading() -> Iterator[list[CameraHandler]]:
 
 @pytest.mark.parametrize("kind", ["circle", "unauthorized", "busy", "closed", "unsupported"])
 def test_no_camera_gets_more_than_one_connection_a_second(reading: list[CameraHandler], kind: str) -> None:
-    """Whatever it answers."""
+    """For any response."""
 
     def script(request: Request) -> Answer | None:
         match kind:
@@ -260,8 +260,8 @@ def test_no_camera_gets_more_than_one_connection_a_second(reading: list[CameraHa
         assert min(gaps(server), default=1.0) > 0.95
 
 
-def test_the_thread_of_a_session_ends_with_it() -> None:
-    """Also where opening fails."""
+def test_the_relays_thread_ends_with_the_session() -> None:
+    """Also if opening fails."""
     with scripted_rtsp() as server:
         opened(camera(server.url()))
         server.script = lambda request: Answer("404 Not Found")

@@ -1,4 +1,4 @@
-"""Cameras over TLS: certificates are checked, host name included, by RTSP and HTTP alike."""
+"""Cameras over TLS: certificates and host names are verified, for RTSP and HTTP."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -36,7 +36,7 @@ def opened(url: str, tls_verify: object) -> None:
     FFmpegSource(CameraSettings.model_validate(settings)).close()
 
 
-def test_a_certificate_of_a_trusted_authority_for_this_host_is_taken(
+def test_a_certificate_of_a_trusted_ca_for_this_host_is_accepted(
     camera: tuple[str, int, str], authority: Authority
 ) -> None:
     """By address and by name."""
@@ -56,10 +56,10 @@ def test_a_certificate_of_a_trusted_authority_for_this_host_is_taken(
         ("expired", "authority", "expired"),
     ],
 )
-def test_any_other_certificate_is_refused_and_the_reason_is_told(
+def test_any_other_certificate_is_refused_with_the_reason(
     camera: tuple[str, int, str], authority: Authority, certificate: str, trusted: str, why: str
 ) -> None:
-    """An impostor gets no password and shows no picture; `false` trusts any certificate."""
+    """An impostor gets no password and shows no picture; `false` accepts any certificate."""
     scheme, port, path = camera
     verify = {
         "system": True,
@@ -77,7 +77,7 @@ def test_any_other_certificate_is_refused_and_the_reason_is_told(
 
 
 def test_a_playlist_whose_segments_are_not_checked_is_refused(clip: Path, authority: Authority) -> None:
-    """FFmpeg takes any certificate for them, so they need tls_verify = false."""
+    """FFmpeg accepts any certificate for segments, so tls_verify = false is required."""
     playlist = clip.parent / "live.m3u8"
     with file_server(clip.parent) as port, tls_server(authority.good, port) as tls_port:
         segment = f"#EXT-X-TARGETDURATION:4\n#EXTINF:4.0,\nhttps://127.0.0.1:{tls_port}/live.ts"
@@ -91,7 +91,7 @@ def test_a_playlist_whose_segments_are_not_checked_is_refused(clip: Path, author
 
 
 def as_segment(clip: Path, path: Path) -> None:
-    """The clip's packets in an MPEG transport stream."""
+    """Write the clip's packets as an MPEG transport stream."""
     with av.open(str(clip)) as read, av.open(str(path), "w") as written:
         stream = written.add_stream_from_template(read.streams.video[0])
         for packet in read.demux():
@@ -100,8 +100,8 @@ def as_segment(clip: Path, path: Path) -> None:
                 written.mux(packet)
 
 
-def test_the_systems_authorities_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where Debian and Ubuntu keep them, unless SSL_CERT_FILE names others."""
+def test_the_systems_ca_certificates_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the place of Debian and Ubuntu, unless SSL_CERT_FILE is set."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     assert ca_file(verify=True) in BUNDLES
     (tmp_path / "own.pem").touch()
