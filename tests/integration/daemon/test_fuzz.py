@@ -67,7 +67,9 @@ def quiet() -> Iterator[None]:
 @pytest.fixture
 def raw(store_settings: StoreArguments) -> Iterator[Any]:
     """The database by the driver itself, as another program has it."""
-    with pymongo.MongoClient(store_settings.settings.url.get_secret_value()) as client:
+    url = store_settings.settings.url.get_secret_value()
+    # MongoDB's answer to a duplicate has its dates, of any year.
+    with pymongo.MongoClient(url, datetime_conversion="DATETIME_AUTO") as client:
         yield client[store_settings.settings.database]
 
 
