@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from av.sidedata.sidedata import SideData, Type
@@ -36,8 +36,8 @@ class Orientation:
 UPRIGHT = Orientation()
 
 
-def _unknown_type(cls: type[Type], value: object) -> Type:
-    member = cast("Type", object.__new__(cls))
+def _unknown_type(cls: type[Type], value: Any) -> Type:  # noqa: ANN401 - an integer, which the stubs reject
+    member: Type = object.__new__(cls)
     member._name_, member._value_ = f"UNKNOWN_{value}", value
     return member
 

@@ -1,4 +1,4 @@
-"""Scenes that are no fair test of anybody: crowds, posters, crossings, slow and jumping cameras."""
+"""Difficult scenes: crowds, posters, crossings, slow cameras and clock jumps."""
 
 from collections.abc import Iterable
 
@@ -34,7 +34,7 @@ def scene_of(*people: tuple[int, int, float, float], width: int = 320, height: i
 
 
 def test_fifty_small_faces_are_fifty_visits(models: Models) -> None:
-    """Each of a crowd is found, followed and posted once, and knows that others are beside."""
+    """Each face of a crowd is tracked and posted once, with its co-visible visits."""
     places = [(number % 6, 44, 70 + 126 * (number % 10), 80 + 140 * (number // 10)) for number in range(50)]
     crowd = scene_of(*places, width=1280, height=720)
     frames = [frame(np.roll(crowd, 2 * number, axis=1), number / 4) for number in range(3)]
@@ -93,8 +93,8 @@ def test_crossing_people_do_not_swap(models: Models) -> None:
 
 
 @pytest.mark.parametrize("pause", [0, 8])
-def test_who_takes_another_ones_place_is_another_visit(models: Models, pause: int) -> None:
-    """At once, or after a second in which nobody was there: two people, two visits."""
+def test_another_person_at_the_same_position_is_another_visit(models: Models, pause: int) -> None:
+    """Immediately, or after a second without a face."""
     first = [frame(scene_of((0, 80, 150, 96)), number / 8) for number in range(8)]
     nobody = list(empty(pause / 8, start=1.0))
     second = [frame(scene_of((3, 80, 156, 98)), (8 + pause + number) / 8) for number in range(8)]
@@ -104,15 +104,15 @@ def test_who_takes_another_ones_place_is_another_visit(models: Models, pause: in
 
 
 def test_the_same_face_after_a_second_is_the_same_visit(models: Models) -> None:
-    """Behind a pillar for a second: one visit, although the light has changed meanwhile."""
+    """The person passes behind a pillar, and the light changes meanwhile."""
     first = [frame(scene_of((0, 80, 150, 96)), number / 8) for number in range(8)]
     darker = cv2.convertScaleAbs(scene_of((0, 76, 160, 98)), alpha=0.7)
     second = [frame(np.asarray(darker, np.uint8), 2 + number / 8) for number in range(8)]
     assert len(run(stages_of(models), [*first, *second])) == 1
 
 
-def test_a_face_that_enters_half_cut_is_posted_when_it_is_whole(models: Models) -> None:
-    """Coming in from the edge: one visit, and not one of its shots is of half a face."""
+def test_a_face_that_enters_at_the_edge_is_posted_when_it_is_whole(models: Models) -> None:
+    """One visit, without a shot of half a face."""
     frames = [frame(scene_of((2, 90, -10 + 20 * number, 96)), number / 8) for number in range(9)]
     (sighting,) = run(stages_of(models), frames)
     assert sighting.bbox.left > 10
@@ -121,19 +121,19 @@ def test_a_face_that_enters_half_cut_is_posted_when_it_is_whole(models: Models) 
 
 
 @pytest.mark.parametrize("size", [80, 150])
-def test_a_face_that_leaves_half_cut_stays_the_same_visit(models: Models, size: int) -> None:
-    """Cut off by the edge of the frame it looks like nobody; that makes no second visitor of them."""
+def test_a_face_that_leaves_at_the_edge_stays_the_same_visit(models: Models, size: int) -> None:
+    """Although half a face resembles nobody."""
     frames = [frame(scene_of((1, size, 160 + 12 * number, 96)), number / 8) for number in range(23)]
     assert len(run(stages_of(models), frames)) == 1
 
 
-def test_two_frames_a_second_are_enough(models: Models) -> None:
-    """A person who walks by a slow camera is one visit of several agreeing shots."""
+def test_two_frames_a_second_are_one_visit(models: Models) -> None:
+    """A person who walks by is one visit with several agreeing shots."""
     (sighting,) = run(stages_of(models), walk(2, 3, fps=2))
     assert sighting.shots >= 3
 
 
-def test_a_clock_that_jumps_ahead_begins_a_new_visit(models: Models) -> None:
+def test_a_jump_in_media_time_begins_a_new_visit(models: Models) -> None:
     """A minute later by the media time: whoever is there now came meanwhile."""
     frames = list(walk(2, 1))
     later = [frame(one.pixels.bgr(), one.media_time + 61) for one in frames]
@@ -145,8 +145,8 @@ def test_a_clock_that_jumps_ahead_begins_a_new_visit(models: Models) -> None:
 @pytest.mark.parametrize(
     ("turn", "degrees"), [(None, 0), (cv2.ROTATE_180, 180), (cv2.ROTATE_90_CLOCKWISE, 90)]
 )
-def test_a_camera_that_hangs_wrong_is_noticed(models: Models, turn: int | None, degrees: int) -> None:
-    """Ten seconds of people of whom none stands upright; it is forgotten when one does."""
+def test_a_rotated_camera_is_detected(models: Models, turn: int | None, degrees: int) -> None:
+    """After ten seconds of people of whom none is upright, until one is."""
     stages = stages_of(models)
     frames = [one for start in range(0, 12, 3) for one in walk(start % 6, 2, fps=4, start=start)]
     for one in frames:
@@ -158,8 +158,8 @@ def test_a_camera_that_hangs_wrong_is_noticed(models: Models, turn: int | None, 
     assert stages.orientation_degrees == 0
 
 
-def test_hardly_visible_faces_give_sightings_that_say_so(models: Models) -> None:
-    """Forty pixels, dark and blurred: stored with their poor quality, from which no person is made."""
+def test_barely_visible_faces_have_a_low_quality_score(models: Models) -> None:
+    """Forty pixels, dark and blurred: stored, but no person is created."""
     frames = []
     for number in range(8):
         scene = scene_of((2, 40, 140 + 3 * number, 96))

@@ -1,4 +1,4 @@
-"""Whole pictures to faces, and what is no picture."""
+"""Extraction of faces from still pictures."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ def encoded(picture: np.ndarray, suffix: str) -> bytes:
     return bytes(cv2.imencode(suffix, picture)[1])
 
 
-def test_finds_everybody_with_everything(extractor: FaceExtractor) -> None:
+def test_all_faces_are_extracted_with_all_fields(extractor: FaceExtractor) -> None:
     """Six people: six faces with box, aligned PNG, facen, score and the hash of the file."""
     data = sample_path().read_bytes()
     faces = extractor.extract(data)
@@ -45,7 +45,7 @@ def test_finds_everybody_with_everything(extractor: FaceExtractor) -> None:
     assert areas == sorted(areas, reverse=True)
 
 
-def test_bytes_path_and_array_give_the_same(extractor: FaceExtractor, tmp_path: Path) -> None:
+def test_bytes_path_and_array_have_the_same_faces(extractor: FaceExtractor, tmp_path: Path) -> None:
     """The same picture, however it is given, has the same faces."""
     person = portrait(2, 80)
     data = encoded(person, ".png")
@@ -59,7 +59,7 @@ def test_bytes_path_and_array_give_the_same(extractor: FaceExtractor, tmp_path: 
     assert results[3][0]["photo_hash"] == results[4][0]["photo_hash"]
 
 
-def test_turned_photographs_are_put_upright(extractor: FaceExtractor) -> None:
+def test_photos_are_rotated_by_their_exif_orientation(extractor: FaceExtractor) -> None:
     """A photo that lies and says so in its EXIF data has the faces of the upright one."""
     lying = Image.fromarray(cv2.cvtColor(np.rot90(portrait(2, 80)).copy(), cv2.COLOR_BGR2RGB))
     exif = Image.Exif()
@@ -71,20 +71,20 @@ def test_turned_photographs_are_put_upright(extractor: FaceExtractor) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
-def test_takes_the_common_formats(extractor: FaceExtractor, suffix: str) -> None:
+def test_common_formats_are_supported(extractor: FaceExtractor, suffix: str) -> None:
     """What cameras and people send can be read."""
     assert len(extractor.extract(encoded(portrait(2, 80), suffix))) == 1
 
 
-def test_takes_grey_pictures(extractor: FaceExtractor) -> None:
-    """A grey picture, as a file or as an array, has its faces, too."""
+def test_grey_pictures_are_supported(extractor: FaceExtractor) -> None:
+    """As a file and as an array."""
     grey = cv2.cvtColor(portrait(2, 80), cv2.COLOR_BGR2GRAY)
     assert len(extractor.extract(encoded(grey, ".png"))) == 1
     assert len(extractor.extract(np.asarray(grey, np.uint8))) == 1
 
 
 def test_a_picture_of_one_pixel_has_no_face(extractor: FaceExtractor) -> None:
-    """It is a picture all the same, and no error."""
+    """And raises no error."""
     assert extractor.extract(encoded(np.zeros((1, 1, 3), np.uint8), ".png")) == []
 
 
@@ -119,13 +119,13 @@ def _png_of(width: int, height: int) -> bytes:
         (None, "NoneType"),
     ],
 )
-def test_what_is_no_picture_is_one_error(extractor: FaceExtractor, image: bytes, hint: str) -> None:
-    """Empty, cut short, not a picture, too large, of a wrong kind: a PictureError that says so."""
+def test_an_unusable_picture_is_a_picture_error(extractor: FaceExtractor, image: bytes, hint: str) -> None:
+    """Empty, truncated, not a picture, too large, or of a wrong type."""
     with pytest.raises(PictureError, match=hint):
         extractor.extract(image)
 
 
-def test_the_limit_is_judged_before_pixels_are_made(models: Models) -> None:
+def test_the_pixel_limit_is_checked_before_decoding(models: Models) -> None:
     """A picture over the limit is refused by its header; one pixel less is not."""
     data = encoded(np.zeros((40, 50, 3), np.uint8), ".png")
     assert FaceExtractor(models, max_pixels=2000).extract(data) == []

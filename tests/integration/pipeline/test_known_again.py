@@ -1,4 +1,4 @@
-"""The whole way from frames to facens, for six real people."""
+"""From frames to facens, for six real people."""
 
 import numpy as np
 
@@ -7,9 +7,8 @@ from pipeline.types import Sighting, UnobservedPipeline
 from tests.faces import default_models, empty, frame, walk
 
 
-def test_six_people_are_six_visits_known_again() -> None:
-    """Six people come by twice, larger and darker the second time: each is nearest to themselves, on the
-    right side of the medium threshold."""
+def test_six_people_are_recognised_on_their_second_visit() -> None:
+    """The second time they are larger and darker; each facen is nearest to that of the same person."""
     models = default_models()
     stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     rounds: list[list[Sighting]] = []

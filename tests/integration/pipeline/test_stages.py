@@ -1,4 +1,4 @@
-"""From frames to sightings, with the real models on real faces."""
+"""From frames to sightings, with the real models and real faces."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ from tests.faces import START, empty, frame, placed, portrait, walk, wall
 
 
 class Counting(UnobservedPipeline):
-    """An observer that counts."""
+    """An observer that counts events."""
 
     def __init__(self) -> None:
         self.shots: Counter[str] = Counter()
@@ -61,7 +61,7 @@ class Counting(UnobservedPipeline):
 
 
 class Doubtful:
-    """A real detector that is less sure of what it finds."""
+    """A real detector with lower scores."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -71,7 +71,7 @@ class Doubtful:
 
 
 class Fooled:
-    """A real detector that also takes a piece of wall for a face in each whole picture."""
+    """A real detector that also detects a face in a piece of wall in each full picture."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
@@ -90,8 +90,7 @@ def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> l
 
 
 def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
-    """A person who comes nearer gives one sighting, whole, from the end of the way, where the face is
-    largest."""
+    """A person who comes nearer results in one sighting, from the end, where the face is largest."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(), observer)
     (sighting,) = run(stages, [*walk(2, 2), *empty(2, start=2)], finish=False)
@@ -122,7 +121,7 @@ def test_a_visit_is_posted_once_with_its_best_shot(models: Models) -> None:
 
 
 def test_a_visit_is_announced_with_its_first_usable_face_and_once_when_it_ends(models: Models) -> None:
-    """The start is known while the visit goes on, whatever is posted later; the end has its times."""
+    """The start is reported during the visit, the end with its time."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(), observer)
     frames = list(walk(2, 2))
@@ -141,8 +140,8 @@ def test_a_visit_is_announced_with_its_first_usable_face_and_once_when_it_ends(m
     assert timedelta(seconds=1.5) < ended.ended_at - START < timedelta(seconds=2)
 
 
-def test_the_face_that_announces_a_visit_is_the_visitors(models: Models) -> None:
-    """Its facen matches that of the sighting, and another person's does not."""
+def test_the_announced_facen_matches_the_sighting(models: Models) -> None:
+    """Another person's does not."""
     observer = Counting()
     sightings = [
         one
@@ -157,7 +156,7 @@ def test_the_face_that_announces_a_visit_is_the_visitors(models: Models) -> None
     ]
 
 
-def test_a_long_visit_is_posted_meanwhile_and_goes_on_under_its_id(models: Models) -> None:
+def test_a_long_visit_is_posted_meanwhile_under_the_same_id(models: Models) -> None:
     """At most `max_visit_seconds` after the first usable face, and again when it ends."""
     stages = CameraStages("gate", models, StageSettings(max_visit_seconds=1), Counting())
     frames = list(walk(2, 3))
@@ -173,15 +172,15 @@ def test_a_long_visit_is_posted_meanwhile_and_goes_on_under_its_id(models: Model
 
 
 def test_a_visit_without_a_usable_face_is_not_announced(models: Models) -> None:
-    """Faces that are too small make a visit that ends, and no start."""
+    """Faces that are too small make a visit that ends but was not announced."""
     observer = Counting()
     run(CameraStages("gate", models, StageSettings(min_face_px=1000), observer), walk(2, 1))
     assert (observer.started, [ended.usable for ended in observer.ended]) == ([], [False])
 
 
-def test_what_is_no_recognisable_face_is_not_stored(models: Models) -> None:
-    """A piece of wall that the detector takes for a face is a visit, but its shots are `unrecognisable`.
-    Where the settings ask for it, it is stored with a quality score that creates no person."""
+def test_unrecognisable_shots_are_not_posted(models: Models) -> None:
+    """A piece of wall that the detector takes for a face is `unrecognisable`. With `store_unrecognisable` it
+    is posted, with a quality score that creates no person."""
     fooled = replace(models, detector=Fooled(models.detector))
     observer = Counting()
     frames = [*walk(2, 1)]
@@ -195,8 +194,8 @@ def test_what_is_no_recognisable_face_is_not_stored(models: Models) -> None:
     assert wall_shot.detector_info["quality"]["recognisability"] == -3
 
 
-def test_what_is_no_face_is_not_co_visible(models: Models) -> None:
-    """Only visits that turned out to be faces count as other people; the wall in each frame does not."""
+def test_false_detections_are_not_co_visible(models: Models) -> None:
+    """Only visits with a shot worth posting count as other people."""
     fooled = replace(models, detector=Fooled(models.detector))
 
     def three() -> Iterable[Frame]:
@@ -211,14 +210,14 @@ def test_what_is_no_face_is_not_co_visible(models: Models) -> None:
 
 
 def test_every_shot_has_one_outcome(models: Models) -> None:
-    """The outcomes add up to the faces that were detected."""
+    """The sum of the outcomes is the number of detected faces."""
     observer = Counting()
     run(CameraStages("gate", models, StageSettings(), observer), walk(0, 1.5))
     assert sum(observer.shots.values()) == observer.counts["faces"] > 10
 
 
-def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
-    """A second run over the same frames gives the same visits, pictures and facens."""
+def test_the_same_frames_result_in_the_same_sightings(models: Models) -> None:
+    """Visits, pictures and facens are equal."""
     runs = [
         run(CameraStages("gate", models, StageSettings(), UnobservedPipeline()), walk(5, 1)) for _ in range(2)
     ]
@@ -226,8 +225,8 @@ def test_the_same_frames_give_the_same_sightings(models: Models) -> None:
     assert first == second != []
 
 
-def test_two_in_one_frame_do_not_mix(models: Models) -> None:
-    """Visits that end together are cut from the same frames."""
+def test_two_people_in_one_frame_are_not_mixed(models: Models) -> None:
+    """Their visits end together, and their faces are cropped from the same frames."""
 
     def both() -> Iterable[Frame]:
         for number in range(8):
@@ -247,8 +246,8 @@ def test_two_in_one_frame_do_not_mix(models: Models) -> None:
 @pytest.mark.parametrize(
     ("posting", "modes"), [(Posting.REALTIME, {"realtime"}), (Posting.BOTH, {"realtime"})]
 )
-def test_realtime_posts_while_the_visit_goes_on(models: Models, posting: Posting, modes: set[str]) -> None:
-    """The first post comes within a second of the first look, and each later one is better."""
+def test_realtime_posts_during_the_visit(models: Models, posting: Posting, modes: set[str]) -> None:
+    """First within a second, and later only better shots."""
     settings = StageSettings(posting=posting, post_interval_seconds=0.5)
     stages = CameraStages("gate", models, settings, UnobservedPipeline())
     sightings = run(stages, walk(2, 2), finish=False)
@@ -260,9 +259,8 @@ def test_realtime_posts_while_the_visit_goes_on(models: Models, posting: Posting
     assert len({sighting.visit_id for sighting in sightings}) == 1
 
 
-def test_small_bad_and_outside_shots_are_counted_and_not_posted(models: Models) -> None:
-    """Faces under the size, under the quality and outside the region are turned down, each with its
-    reason."""
+def test_rejected_shots_are_counted_by_outcome(models: Models) -> None:
+    """Too small, of low quality, or outside `roi`."""
     for settings, outcome in (
         (StageSettings(min_face_px=200), "small"),
         (StageSettings(min_score=-0.01), "low_quality"),
@@ -274,7 +272,7 @@ def test_small_bad_and_outside_shots_are_counted_and_not_posted(models: Models) 
         assert observer.counts["visits"] == 1
 
 
-def test_nobody_is_tracked_outside_the_region_of_tracking(models: Models) -> None:
+def test_faces_outside_rot_are_not_tracked(models: Models) -> None:
     """A face outside `rot` makes no visit and no shot."""
     observer = Counting()
     settings = StageSettings(rot=Region.from_shapes([[0, 0, 0.1, 1]]))
@@ -283,14 +281,14 @@ def test_nobody_is_tracked_outside_the_region_of_tracking(models: Models) -> Non
 
 
 def test_an_inverted_camera_posts_nothing(models: Models) -> None:
-    """Faces that stand on their head are useless."""
+    """Faces that are upside down are useless."""
     frames = [frame(np.asarray(cv2.flip(f.pixels.bgr(), -1), np.uint8), f.media_time) for f in walk(2, 1)]
     observer = Counting()
     assert run(CameraStages("gate", models, StageSettings(), observer), frames) == []
 
 
-def test_a_clock_that_jumps_back_ends_the_visits(models: Models) -> None:
-    """A clip that starts over does not join its end to its beginning."""
+def test_media_time_that_jumps_back_ends_the_visits(models: Models) -> None:
+    """The end of a looped clip is not joined to its beginning."""
     stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     frames = list(walk(2, 1))
     sightings = run(stages, [*frames, *frames])
@@ -299,7 +297,7 @@ def test_a_clock_that_jumps_back_ends_the_visits(models: Models) -> None:
 
 
 def test_another_picture_size_ends_the_visits(models: Models) -> None:
-    """Boxes of a picture of another size lie elsewhere: nobody is followed from one into the other."""
+    """Boxes in pictures of different sizes are not comparable."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(), observer)
     small = list(walk(2, 0.5))
@@ -311,8 +309,8 @@ def test_another_picture_size_ends_the_visits(models: Models) -> None:
     assert observer.counts["visits"] == 2
 
 
-def test_what_was_seen_once_and_not_surely_is_no_visit(models: Models) -> None:
-    """A single doubtful detection is posted nowhere, and its shot is counted as worth nothing."""
+def test_a_single_uncertain_detection_is_not_posted(models: Models) -> None:
+    """It is counted as low_quality."""
     observer = Counting()
     stages = CameraStages(
         "gate", replace(models, detector=Doubtful(models.detector)), StageSettings(), observer
@@ -321,9 +319,8 @@ def test_what_was_seen_once_and_not_surely_is_no_visit(models: Models) -> None:
     assert (observer.shots, observer.counts["visits"]) == (Counter(low_quality=1), 0)
 
 
-def test_the_rate_holds_however_many_frames_come(models: Models) -> None:
-    """At 25 frames a second and 10 wanted, 10 are analysed, not 8 and not 12, while a face is in view.
-    Before, half as many."""
+def test_the_analysis_rate_does_not_depend_on_the_frame_rate(models: Models) -> None:
+    """Of 25 frames a second, 10 are analysed while a face is in view, and 5 before."""
     observer = Counting()
     stages = CameraStages("gate", models, StageSettings(max_fps=10), observer)
     run(stages, empty(4, start=0, fps=25), finish=False)
@@ -333,9 +330,8 @@ def test_the_rate_holds_however_many_frames_come(models: Models) -> None:
     assert observer.counts["analysed"] == pytest.approx(20 + 20, abs=2)
 
 
-def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> None:
-    """Without motion and without faces nothing is analysed; a face that stands still is looked at now and
-    then, and stays one visit."""
+def test_still_frames_are_skipped_unless_a_face_is_in_view(models: Models) -> None:
+    """A face that stands still is analysed at intervals, and stays one visit."""
     scene, observer = Scene.STILL, Counting()
     stages = CameraStages("gate", models, StageSettings(), observer, motion_check=lambda _: scene)
     run(stages, empty(2, start=0), finish=False)
@@ -351,8 +347,8 @@ def test_still_frames_are_skipped_until_somebody_is_there(models: Models) -> Non
     assert len(sightings) == 1
 
 
-def test_a_face_is_in_view_only_as_long_as_it_is_seen(models: Models) -> None:
-    """The visit goes on a moment longer, since the face may come back."""
+def test_in_view_ends_before_the_visit(models: Models) -> None:
+    """The visit continues for a moment, because the face may return."""
     stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
     assert not stages.in_view
     run(stages, list(walk(2, 3, start=0))[-4:], finish=False)
@@ -362,9 +358,8 @@ def test_a_face_is_in_view_only_as_long_as_it_is_seen(models: Models) -> None:
     assert not stages.in_view
 
 
-def test_the_rate_follows_what_happens(models: Models) -> None:
-    """Of 25 frames a second 2 are asked whether anything moves, then 5 whether there is a face, then 10 are
-    looked at, each from the next frame on; and only 2 again where everything has come to rest."""
+def test_the_wanted_frame_rate_depends_on_the_scene(models: Models) -> None:
+    """Still: 2, motion: 5, a face in view: 10 frames a second, each from the next frame on."""
     scene, observer = Scene.STILL, Counting()
     stages = CameraStages("gate", models, StageSettings(), observer, motion_check=lambda _: scene)
     assert stages.wanted_fps == 5
@@ -384,7 +379,7 @@ def test_the_rate_follows_what_happens(models: Models) -> None:
 
 
 class CountedPixels(ArrayPixels):
-    """Pixels that know how often the whole picture was wanted in colour."""
+    """Pixels that record each conversion at full size."""
 
     def __init__(self, picture: Picture, wanted: list[int]) -> None:
         super().__init__(picture)
@@ -397,8 +392,8 @@ class CountedPixels(ArrayPixels):
 
 
 @pytest.mark.parametrize(("shots", "most"), [(1, 3), (4, 3)])
-def test_full_frames_are_converted_only_where_a_face_is_cut(models: Models, shots: int, most: int) -> None:
-    """Eight frames a second, a second long: not more whole frames than intervals between a visit's shots."""
+def test_full_frames_are_converted_only_for_crops(models: Models, shots: int, most: int) -> None:
+    """At most one per interval between a visit's shots."""
     wanted: list[int] = []
     frames = []
     for one in walk(2, 1):
@@ -410,7 +405,7 @@ def test_full_frames_are_converted_only_where_a_face_is_cut(models: Models, shot
 
 
 class Describing:
-    """Attributes that keep what they were asked about."""
+    """Attributes that record their arguments."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Picture, Rectangle, Picture]] = []
@@ -421,7 +416,7 @@ class Describing:
 
 
 def test_attributes_are_computed_once_for_the_posted_shot(models: Models) -> None:
-    """Of the picture, box and aligned face that are posted; without models the sighting has none."""
+    """For the posted picture, box and aligned face; without models the sighting has no attributes."""
     describing = Describing()
     frames = list(walk(2, 1))
     stages = CameraStages("gate", replace(models, attributes=describing), StageSettings(), Counting())

@@ -59,8 +59,8 @@ def emotions(tmp_path: Path) -> Path:
     return averaging_model(tmp_path / "emotions.onnx", 112, weights, np.zeros(7))
 
 
-def test_tells_gender_and_age_from_rgb(genderage: Path) -> None:
-    """The channels arrive in the order red, green, blue, and the age in years."""
+def test_gender_and_age_are_estimated_from_rgb(genderage: Path) -> None:
+    """The channels are in the order red, green, blue; the age is in years."""
     attributes = load_attributes(genderage, None, OnnxRuntime())
     assert attributes is not None
     red = attributes.describe(RED, BOX, RED[:112, :112])
@@ -69,8 +69,8 @@ def test_tells_gender_and_age_from_rgb(genderage: Path) -> None:
     assert (blue.gender, blue.age) == ("female", 2)
 
 
-def test_tells_emotions_as_probabilities(emotions: Path) -> None:
-    """Emotions add up to 1, in the named order, and the two most prevalent ones come first."""
+def test_emotions_are_probabilities(emotions: Path) -> None:
+    """Their sum is 1; the two most prevalent ones come first."""
     attributes = load_attributes(None, emotions, OnnxRuntime())
     assert attributes is not None
     told = attributes.describe(RED, BOX, RED[:112, :112])
@@ -82,21 +82,21 @@ def test_tells_emotions_as_probabilities(emotions: Path) -> None:
     assert sad is not None and sad.prevalent()[0] == "sad"
 
 
-def test_a_wrong_model_is_named(genderage: Path, emotions: Path) -> None:
-    """A file that holds another kind of model is refused when it is loaded."""
+def test_a_model_of_another_kind_is_refused(genderage: Path, emotions: Path) -> None:
+    """When it is loaded, with its path."""
     with pytest.raises(ModelError, match="not a model of gender and age"):
         load_attributes(emotions, None, OnnxRuntime())
     with pytest.raises(ModelError, match="not a model of emotions"):
         load_attributes(None, genderage, OnnxRuntime())
 
 
-def test_without_files_there_are_no_attributes() -> None:
+def test_attributes_are_optional() -> None:
     """Attributes are optional."""
     assert load_attributes(None, None, OnnxRuntime()) is None
 
 
-def test_the_extractor_adds_what_the_models_tell(genderage: Path, emotions: Path) -> None:
-    """With the optional models configured each extracted face has gender, age and emotions."""
+def test_the_extractor_adds_attributes(genderage: Path, emotions: Path) -> None:
+    """Gender, age and emotions of each face."""
     models = replace(default_models(), attributes=load_attributes(genderage, emotions, OnnxRuntime()))
     (face,) = FaceExtractor(models).extract(portrait(2, 80))
     assert face["gender"] == "male"  # the picture is warm in colour

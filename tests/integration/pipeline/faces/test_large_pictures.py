@@ -7,7 +7,7 @@ from pipeline.extractor import FaceExtractor
 from tests.faces import default_models, six_people
 
 
-def test_faces_are_found_near_and_far_in_48_million_pixels() -> None:
+def test_large_and_small_faces_are_found_in_48_million_pixels() -> None:
     """In 8000 × 6000 pixels large faces and small ones are found."""
     large = np.full((6000, 8000, 3), 110, np.uint8)
     large[200:1086, 300:1580] = six_people()

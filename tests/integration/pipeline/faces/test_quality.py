@@ -1,4 +1,4 @@
-"""The quality score says which picture of a face is the better one."""
+"""The quality score ranks pictures of a face."""
 
 from collections.abc import Callable
 
@@ -46,14 +46,14 @@ def scene(person: int, face_px: int = 110) -> Picture:
 
 
 @pytest.mark.parametrize("person", FRONTAL)
-def test_frontal_faces_are_good(models: Models, person: int) -> None:
+def test_frontal_faces_have_nearly_no_deduction(models: Models, person: int) -> None:
     """People who look at the camera get nearly nothing taken away."""
     found = quality(models, scene(person))
     assert found is not None
     assert -1 < found.score < 0
 
 
-def test_a_head_turned_aside_loses_by_its_yaw(models: Models) -> None:
+def test_a_head_turned_aside_has_a_deduction_for_yaw(models: Models) -> None:
     """The man who looks to the left is worse than all who look this way, because of that."""
     found = quality(models, scene(4))
     assert found is not None
@@ -65,7 +65,7 @@ def test_a_head_turned_aside_loses_by_its_yaw(models: Models) -> None:
 @pytest.mark.parametrize("turn", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
 @pytest.mark.parametrize("person", range(6))
 def test_lying_and_inverted_faces_are_useless(models: Models, person: int, turn: int) -> None:
-    """Turned by quarters a face is not found, or scores -5 and less."""
+    """Rotated by quarters, a face is not detected, or scores −5 or less."""
     found = quality(models, np.asarray(cv2.rotate(scene(person), turn), np.uint8))
     assert found is None or found.score <= -5
 
@@ -109,7 +109,7 @@ SERIES = {
 @pytest.mark.parametrize("name", SERIES)
 @pytest.mark.parametrize("person", FRONTAL)
 def test_worse_pictures_score_worse(models: Models, person: int, name: str) -> None:
-    """Each further step of blur, darkness, shrinking and cropping lowers the score, or hides the face."""
+    """Each step of blur, darkness, downscaling and cropping lowers the score, or hides the face."""
     scores = []
     for step in [lambda picture: picture, *SERIES[name]]:
         found = quality(models, step(scene(person)))
@@ -133,8 +133,8 @@ def test_blur_counts_until_nothing_is_left_to_see(models: Models, person: int) -
     assert scores == sorted(scores, reverse=True)
 
 
-def test_glare_counts_in_the_brightness_that_video_has(models: Models) -> None:
-    """White is 235 in most video: a face that is burnt out there loses by its exposure."""
+def test_burnt_out_video_has_a_deduction_for_exposure(models: Models) -> None:
+    """White is 235 in most video."""
     lit, burnt = (quality(models, brighter(gain)(scene(2))) for gain in (1.0, 2.0))
     assert lit is not None and burnt is not None
     assert lit.parts["share_burnt_out"] < 0.02
@@ -155,8 +155,8 @@ def test_parts_add_up_and_only_take_away(models: Models) -> None:
     assert found.score < upper_bound(face, 400, 400).score
 
 
-def test_a_closer_look_puts_landmarks_where_they_are(models: Models) -> None:
-    """Landmarks that are a few pixels off come back to the places that the full picture shows."""
+def test_refinement_corrects_landmarks(models: Models) -> None:
+    """Landmarks that are a few pixels off return to their positions in the full picture."""
     picture = scene(2)
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
     (face, *_) = models.detector.detect(picture)
@@ -164,8 +164,8 @@ def test_a_closer_look_puts_landmarks_where_they_are(models: Models) -> None:
     assert np.abs(refine(models.detector, luma, shifted).landmarks - face.landmarks).max() < 4
 
 
-def test_a_closer_look_never_takes_the_neighbour(models: Models) -> None:
-    """Where the face itself cannot be found again, its landmarks stay as they were."""
+def test_refinement_never_returns_a_neighbours_face(models: Models) -> None:
+    """If the face is not found again, its landmarks do not change."""
     picture = scene(1)
     luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
     (face, *_) = models.detector.detect(picture)

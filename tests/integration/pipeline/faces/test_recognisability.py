@@ -1,4 +1,4 @@
-"""Recognisability tells faces from what a detector takes for one."""
+"""Recognisability distinguishes faces from false detections."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def quality(models: Models, picture: Picture, detection: Detection) -> Quality:
 @pytest.mark.parametrize("face_px", [110, 60, 40])
 @pytest.mark.parametrize("person", range(6))
 def test_faces_are_recognisable_at_every_size(models: Models, person: int, face_px: int) -> None:
-    """Small faces and heads turned by up to 40° stay above the limit and lose nothing by it."""
+    """Small faces and heads turned by up to 40° are above the limit, without a deduction."""
     picture = scene(person, face_px)
     found = largest(models, picture)
     assert log_odds(models, picture, found) >= LIMIT + 1
@@ -55,9 +55,8 @@ def test_faces_are_recognisable_at_every_size(models: Models, person: int, face_
 
 
 @pytest.mark.parametrize("person", FRONTAL)
-def test_hair_shoulders_and_background_are_not(models: Models, person: int) -> None:
-    """A false detection beside, above or below a face is below the limit, however sure the detector was, and
-    its quality score is too low for a person."""
+def test_false_detections_are_below_the_limit(models: Models, person: int) -> None:
+    """Of hair, shoulders and background, for any detector score."""
     picture = scene(person)
     face = largest(models, picture)
     for x, y in ((0.0, -0.8), (0.0, 1.1), (-1.2, 0.3), (1.2, 0.0)):
@@ -70,8 +69,8 @@ def test_hair_shoulders_and_background_are_not(models: Models, person: int) -> N
 
 
 @pytest.mark.parametrize("person", FRONTAL)
-def test_a_hand_over_the_face_hides_it(models: Models, person: int) -> None:
-    """A skin-coloured ellipse from the left brow to the right mouth corner leaves too little to be seen."""
+def test_a_face_behind_a_hand_is_not_recognisable(models: Models, person: int) -> None:
+    """A skin-coloured ellipse covers it from the left brow to the right corner of the mouth."""
     picture = scene(person)
     face = largest(models, picture)
     (left, top), box = face.bbox[:2], face.bbox
@@ -82,8 +81,8 @@ def test_a_hand_over_the_face_hides_it(models: Models, person: int) -> None:
 
 
 @pytest.mark.parametrize("person", (0, 5))
-def test_sunglasses_leave_a_face_recognisable(models: Models, person: int) -> None:
-    """A black bar over the eyes covers only a part."""
+def test_a_face_with_sunglasses_is_recognisable(models: Models, person: int) -> None:
+    """A black bar covers the eyes."""
     picture = scene(person)
     right_eye, left_eye = largest(models, picture).landmarks[:2]
     apart = left_eye[0] - right_eye[0]
@@ -94,8 +93,8 @@ def test_sunglasses_leave_a_face_recognisable(models: Models, person: int) -> No
 
 
 @pytest.mark.parametrize("person", (2, 5))
-def test_a_mask_leaves_a_face_recognisable(models: Models, person: int) -> None:
-    """A light surface from the nose down covers only a part."""
+def test_a_face_with_a_mask_is_recognisable(models: Models, person: int) -> None:
+    """A light surface covers it from the nose down."""
     picture = scene(person)
     face = largest(models, picture)
     start = round(face.bbox.left), round(float(face.landmarks[2, 1]))
@@ -116,7 +115,7 @@ def test_the_limit_is_lower_for_obscure_faces_only(models: Models) -> None:
 
 
 def test_a_detection_that_was_not_refined_is_not_rated(models: Models) -> None:
-    """Then there is nothing to combine, and the quality score loses nothing."""
+    """Its quality score has no deduction for recognisability."""
     picture = scene(0)
     face = largest(models, picture)
     assert models.recognisability is not None
@@ -125,8 +124,8 @@ def test_a_detection_that_was_not_refined_is_not_rated(models: Models) -> None:
 
 
 @pytest.mark.parametrize("person", FRONTAL)
-def test_near_black_and_burnt_out_faces_make_no_person(models: Models, person: int) -> None:
-    """Exposure is that of the face: in front of a bright wall, or a dark one, it counts the same."""
+def test_very_dark_and_burnt_out_faces_create_no_person(models: Models, person: int) -> None:
+    """The exposure of the face counts, not that of the wall behind it."""
     usual = scene(person)
     face = largest(models, usual)
     mask = np.zeros((400, 400, 1), np.float32)

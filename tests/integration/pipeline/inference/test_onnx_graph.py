@@ -1,4 +1,4 @@
-"""Cleaned graphs compute the same and take what the originals refuse."""
+"""Rewritten graphs compute the same, and accept input that the originals refuse."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ from pipeline.models.loader import Models
 from tests.faces import models_dir
 
 
-def test_cleaning_changes_no_number(models: Models) -> None:
-    """SFace with constant weights and without PReLU gives the same output."""
+def test_rewriting_does_not_change_the_output(models: Models) -> None:
+    """SFace with constant weights and without PReLU."""
     path = models_dir() / models.pack.name / models.pack.files[1].name
     blob = np.random.default_rng(2).uniform(0, 255, (2, 3, 112, 112)).astype(np.float32)
     options = onnxruntime.SessionOptions()
@@ -31,8 +31,8 @@ def test_cleaning_changes_no_number(models: Models) -> None:
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_files_that_are_no_models_are_named(tmp_path: Path) -> None:
-    """A file that is missing, random or empty is a ModelError with its path."""
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    """Missing, random or empty: a ModelError with its path."""
     with pytest.raises(ModelError, match=r"none\.onnx cannot be read"):
         rewrite_model(tmp_path / "none.onnx")
     for number, content in enumerate((b"", b"random bytes", bytes(range(256)) * 4)):
@@ -48,7 +48,7 @@ def test_an_unknown_provider_is_named() -> None:
         OnnxRuntime(providers=["MadeUpProvider"])
 
 
-def test_what_the_runtime_refuses_is_named() -> None:
+def test_a_model_that_cannot_be_loaded_is_named() -> None:
     """A model that ONNX Runtime cannot load is named."""
     with pytest.raises(ModelError, match="cannot load the little one"):
         OnnxRuntime().load(b"junk", "the little one")

@@ -1,4 +1,4 @@
-"""Another inference runtime takes the place of ONNX Runtime by its protocol alone."""
+"""Another inference runtime can replace ONNX Runtime through the protocol."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -58,7 +58,7 @@ class ScriptedRuntime:
 
 
 def test_a_pack_runs_in_another_runtime(models: Models) -> None:
-    """Detector and embedder are what its sessions compute, and its name is that of the models."""
+    """Detector and embedder use its sessions, and the models have its name."""
     runtime = ScriptedRuntime()
     loaded = load(models.pack, models_dir(), runtime=runtime)
     (face,) = loaded.detector.detect(np.zeros((320, 480, 3), np.uint8))

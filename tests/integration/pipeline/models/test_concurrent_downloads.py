@@ -1,4 +1,4 @@
-"""Several processes that want the same model pack."""
+"""Several processes fetch the same model pack."""
 
 import hashlib
 import multiprocessing
@@ -16,8 +16,8 @@ def fetch_small_pack(source: Path, models: Path) -> None:
     fetch(replace(resolve("opencv-zoo", models), name="small", files=(file,)), models)
 
 
-def test_processes_that_fetch_at_once_do_not_hurt_each_other(tmp_path: Path) -> None:
-    """Two processes fetch the same pack; both succeed, and the file is whole."""
+def test_concurrent_fetches_of_a_pack_succeed(tmp_path: Path) -> None:
+    """The file is complete."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "model.onnx").write_bytes(CONTENT)

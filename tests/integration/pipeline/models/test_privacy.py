@@ -1,4 +1,4 @@
-"""What happens on the box stays on the box."""
+"""No telemetry leaves the box."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ OnnxRuntime().load(Path(sys.argv[1]).read_bytes(), "YuNet")
 
 
 def test_loading_a_model_leaves_no_trace_of_telemetry(tmp_path: Path) -> None:
-    """ONNX Runtime gets no identifier for this machine and no queue of what to report."""
+    """ONNX Runtime creates neither an identifier of this machine nor a queue of reports."""
     detector = next(file.name for file in default_models().pack.files if "yunet" in file.name)
     model = models_dir() / "opencv-zoo" / detector
     quiet = ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")

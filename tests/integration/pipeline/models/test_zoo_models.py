@@ -1,4 +1,4 @@
-"""Our way to run OpenCV Zoo's models gives what OpenCV's own classes give with the same files."""
+"""The results for OpenCV Zoo's models are those of OpenCV's own classes."""
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ def _file(models: Models, number: int) -> str:
 
 @pytest.mark.parametrize("size", [(1280, 886), (640, 384), (333, 211)])
 def test_detector_agrees_with_opencv(models: Models, size: tuple[int, int]) -> None:
-    """Boxes, landmarks and scores are those of FaceDetectorYN, at sizes that need padding, too."""
+    """Boxes, landmarks and scores are those of FaceDetectorYN, also at sizes that need padding."""
     picture = cv2.resize(six_people(), size, interpolation=cv2.INTER_AREA)
     _, expected = cv2.FaceDetectorYN.create(_file(models, 0), "", size, 0.3, 0.3).detect(picture)
     found = models.detector.detect(np.asarray(picture, np.uint8))
@@ -43,8 +43,8 @@ def test_alignment_and_facens_agree_with_opencv(models: Models) -> None:
         assert float(models.embedder.embed([ours])[0] @ facen / np.linalg.norm(facen)) > 0.999
 
 
-def test_finds_a_face_that_fills_the_picture(models: Models) -> None:
-    """A portrait cut to the face, its box beyond the edges, is found."""
+def test_a_face_that_fills_the_picture_is_detected(models: Models) -> None:
+    """Its box exceeds the edges."""
     picture = cv2.imread(str(sample_path("Tom_Hanks_54745.png")))
     (face,) = models.detector.detect(np.asarray(picture, np.uint8))
     assert face.score > 0.8

@@ -1,4 +1,4 @@
-"""What is remembered of a visit's face, so that dear questions are asked once."""
+"""What is remembered about a visit's face, to avoid repeated comparisons."""
 
 from dataclasses import replace
 
@@ -31,8 +31,8 @@ def a_visit() -> OngoingVisit:
     return OngoingVisit("gate-1", START, BestShot(Posting.OVERALL, 1.0), VisitShots(4), Presence("gate-1"))
 
 
-def test_a_look_that_was_confirmed_is_known_again() -> None:
-    """A face that looks different for a moment is asked about once, another face each time."""
+def test_a_confirmed_appearance_is_recognised() -> None:
+    """An unusual appearance of the face is compared once, another face each time."""
     luma = np.asarray(cv2.cvtColor(six_people(), cv2.COLOR_BGR2GRAY), np.uint8)
     usual, covered, stranger = (face_thumbnail(luma, face) for face in six_faces()[:3])
     looks = AppearanceCache()
@@ -46,8 +46,8 @@ def test_a_look_that_was_confirmed_is_known_again() -> None:
     assert not looks.matches(stranger)
 
 
-def test_that_a_face_is_upright_is_found_out_once(models: Models) -> None:
-    """The first closer look tries four ways up, the later ones of the same visit only the right one."""
+def test_the_orientation_of_a_face_is_checked_until_it_was_upright(models: Models) -> None:
+    """The first refinement tries four rotations, later ones of the same visit only one."""
     luma = np.asarray(cv2.cvtColor(six_people(), cv2.COLOR_BGR2GRAY), np.uint8)
     visit, detector, face = a_visit(), Counting(models.detector), six_faces()[0]
     first = visit.refine(detector, luma, face)
@@ -58,7 +58,7 @@ def test_that_a_face_is_upright_is_found_out_once(models: Models) -> None:
     np.testing.assert_array_equal(again.landmarks, first.landmarks)
 
 
-def test_a_face_on_its_head_is_looked_at_from_all_sides_each_time(models: Models) -> None:
+def test_the_orientation_of_an_inverted_face_is_checked_each_time(models: Models) -> None:
     """It stays turned, however often it is looked at."""
     luma = np.asarray(cv2.cvtColor(cv2.flip(six_people(), -1), cv2.COLOR_BGR2GRAY), np.uint8)
     height, width = luma.shape

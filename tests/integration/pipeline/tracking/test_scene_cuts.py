@@ -1,4 +1,4 @@
-"""Cuts end tracks; movement in the picture does not."""
+"""Cuts end tracks; motion in the scene does not."""
 
 import cv2
 import numpy as np
@@ -24,8 +24,7 @@ def stripes() -> Picture:
 
 
 def test_another_scene_and_a_switched_light_are_cuts() -> None:
-    """The frame that differs is the cut, the next one is not; a second later, or after a restart, there is
-    nothing to compare with."""
+    """Only the first different frame is a cut; after a pause or a restart there is no cut."""
     bright = np.clip(wall().astype(np.float32) * 1.7, 0, 255).astype(np.uint8)
     cuts = CutDetector()
     pictures = [wall(), wall(), stripes(), stripes(), wall(), bright, bright]
@@ -38,7 +37,7 @@ def test_another_scene_and_a_switched_light_are_cuts() -> None:
 
 @pytest.mark.parametrize("face_px", [40, 70])
 def test_people_and_noise_are_no_cut(face_px: int) -> None:
-    """A person who appears, jumps and disappears, in a noisy picture, with a little more light."""
+    """A person who appears, moves and disappears in a noisy picture with slightly changing light."""
     cuts, noise = CutDetector(), np.random.default_rng(1)
     for number, x in enumerate((None, 60, 160, 260, None)):
         scene = wall()
@@ -49,8 +48,7 @@ def test_people_and_noise_are_no_cut(face_px: int) -> None:
 
 
 def test_a_cut_begins_new_visits(models: Models) -> None:
-    """Two people at the same place before and after a cut are two visits, and were never co-visible; so is
-    one person whose light is switched."""
+    """Two people at the same position before and after a cut are two visits, and not co-visible."""
     for before, after, gain in ((2, 0, 1.0), (2, 2, 0.45)):
         stages = CameraStages("gate", models, StageSettings(), UnobservedPipeline())
         sightings = []

@@ -1,4 +1,4 @@
-"""Where faces are looked for: everywhere, or for a moment only where they were."""
+"""The areas that are searched for faces."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -39,14 +39,14 @@ def run(stages: CameraStages, frames: Iterable[Frame]) -> list[Sighting]:
     return [sighting for one in frames for sighting in stages.process(one)] + stages.finish()
 
 
-def test_a_part_holds_the_face_and_as_much_around_it_on_the_detectors_grid() -> None:
+def test_an_area_contains_the_face_with_a_margin_on_the_detectors_grid() -> None:
     search = SearchAreas(0.5)
     assert part(search, 0.0) is None
     assert part(search, 0.1, FACE) == (256, 64, 384, 192)
 
 
-def test_everything_is_looked_at_twice_a_second_and_where_no_face_is_known() -> None:
-    """Also where the media time began anew."""
+def test_the_whole_picture_is_searched_twice_a_second_and_without_known_faces() -> None:
+    """Also after the media time restarts."""
     search = SearchAreas(0.5)
     assert part(search, 5.0, FACE) is None
     assert part(search, 5.4, FACE) is not None
@@ -60,8 +60,8 @@ def test_everything_is_looked_at_twice_a_second_and_where_no_face_is_known() -> 
     "face",
     [Rectangle(-40, -30, 20, 50), Rectangle(1900, 1060, 1990, 1170), Rectangle(2000, 1200, 2090, 1300)],
 )
-def test_a_part_at_the_edge_lies_in_the_picture(face: Rectangle) -> None:
-    """Faces that are half outside, or gone beyond it."""
+def test_an_area_at_the_edge_lies_in_the_picture(face: Rectangle) -> None:
+    """For faces that are partly or completely outside."""
     search = SearchAreas(0.5)
     part(search, 0.0)
     found = part(search, 0.1, face)
@@ -70,16 +70,16 @@ def test_a_part_at_the_edge_lies_in_the_picture(face: Rectangle) -> None:
     assert 0 <= found.top < found.bottom <= 360
 
 
-def test_faces_far_apart_or_large_are_looked_for_everywhere() -> None:
-    """A part that is nearly all would cost more than it spares."""
+def test_the_whole_picture_is_searched_for_large_or_distant_faces() -> None:
+    """A large area saves too little time."""
     search = SearchAreas(0.5)
     part(search, 0.0)
     assert part(search, 0.1, Rectangle(1700, 90, 1790, 180), Rectangle(20, 900, 90, 990)) is None
     assert part(search, 0.2, Rectangle(500, 200, 1100, 900)) is None
 
 
-def test_between_looks_at_everything_only_a_part_is_looked_at(models: Models) -> None:
-    """And the visit is the same as when all of every frame is looked at."""
+def test_areas_do_not_change_the_visits(models: Models) -> None:
+    """The sightings are the same as with full searches of every frame."""
     large = []
     for number in range(16):
         scene = np.asarray(cv2.resize(wall(), (1280, 768)), np.uint8)
@@ -95,8 +95,8 @@ def test_between_looks_at_everything_only_a_part_is_looked_at(models: Models) ->
     assert float(sighting.facen @ plain.facen) > 0.8
 
 
-def test_somebody_who_comes_while_another_one_is_looked_at_is_seen(models: Models) -> None:
-    """Within half a second, though far from the face that is looked at."""
+def test_a_second_person_is_found_while_an_area_is_searched(models: Models) -> None:
+    """Within half a second."""
     frames = []
     for number in range(24):
         scene = wall()
@@ -115,8 +115,8 @@ def _started_at(sighting: Sighting) -> datetime:
 
 
 @pytest.mark.parametrize(("scene", "looks"), [(Scene.DUE, 1), (Scene.MOVING, 5)])
-def test_a_still_scene_is_not_searched_for_turned_faces(models: Models, scene: Scene, looks: int) -> None:
-    """That takes four looks more, of which none is worth its time where nobody moves."""
+def test_the_orientation_is_not_checked_in_a_still_scene(models: Models, scene: Scene, looks: int) -> None:
+    """It would take four detections."""
     noting = Noting(models.detector)
     watched = replace(models, detector=noting)
     stages = CameraStages(

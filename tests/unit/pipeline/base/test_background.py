@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from pipeline.base.background import in_thread, supervised
 
 
-async def test_a_task_that_fails_is_reported_at_once_although_nobody_awaits_it() -> None:
-    """By its name, while a reference to it is still held."""
+async def test_a_failed_task_is_reported_at_once_without_being_awaited() -> None:
+    """With its name, even while a reference to it exists."""
     seen: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.set_result(context))
 
@@ -23,8 +23,8 @@ async def test_a_task_that_fails_is_reported_at_once_although_nobody_awaits_it()
     assert context["exception"] is task.exception()
 
 
-async def test_a_task_that_fails_while_it_is_cancelled_is_only_logged() -> None:
-    """A driver that is interrupted half-way is no fault of ours, and no secret either."""
+async def test_a_failure_during_cancellation_is_only_logged() -> None:
+    """An interrupted driver may raise anything."""
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
 
@@ -44,8 +44,8 @@ async def test_a_task_that_fails_while_it_is_cancelled_is_only_logged() -> None:
     assert [line["task"] for line in logs] == ["changes"]
 
 
-async def test_a_thread_of_its_own_waits_for_no_place_in_the_pool() -> None:
-    """All of the loop's threads hang."""
+async def test_in_thread_does_not_wait_for_the_pool() -> None:
+    """All threads of the pool hang."""
     release = threading.Event()
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     stuck = asyncio.get_running_loop().run_in_executor(None, release.wait)
@@ -54,7 +54,7 @@ async def test_a_thread_of_its_own_waits_for_no_place_in_the_pool() -> None:
     await stuck
 
 
-async def test_an_error_in_a_thread_is_raised_where_it_is_awaited() -> None:
+async def test_an_exception_in_a_thread_is_raised_by_the_await() -> None:
     """As of any other call."""
 
     def fails() -> None:

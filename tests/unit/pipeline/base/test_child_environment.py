@@ -1,4 +1,4 @@
-"""What programs that Facend starts see of its environment."""
+"""Environment variables that child processes get."""
 
 from pipeline.base.child_environment import PIP, child_environment
 
@@ -13,8 +13,8 @@ OURS = {
 }
 
 
-def test_secrets_stay_with_us() -> None:
-    """Only variables that are known to be needed pass, by their whole name."""
+def test_child_processes_get_no_secrets() -> None:
+    """Only variables with known names are passed on."""
     assert child_environment(environment=OURS) == {"PATH": "/bin", "LC_ALL": "C"}
 
 

@@ -6,8 +6,8 @@ import pytest
 from pipeline.base.deadline import Deadline
 
 
-def test_each_step_gets_what_the_later_steps_do_not_need() -> None:
-    """Shares are taken from one moment, so that a slow step takes time from itself alone."""
+def test_each_step_gets_the_time_that_later_steps_do_not_need() -> None:
+    """Relative to one point in time, so that a slow step takes time only from itself."""
     deadline = Deadline.within(100)
     assert 99 < deadline.remaining() <= 100
     assert 69 < deadline.leaving(30).remaining() <= 70
@@ -16,8 +16,8 @@ def test_each_step_gets_what_the_later_steps_do_not_need() -> None:
     assert deadline.at_most(1000) == deadline
 
 
-async def test_work_that_ends_in_time_is_waited_for() -> None:
-    """Its error is raised."""
+async def test_wait_returns_whether_work_ended_in_time() -> None:
+    """Its exception propagates."""
     assert await Deadline.within(20).wait(asyncio.sleep(0.01))
 
     async def fails() -> None:
@@ -27,7 +27,7 @@ async def test_work_that_ends_in_time_is_waited_for() -> None:
         await Deadline.within(20).wait(fails())
 
 
-async def test_work_that_refuses_to_be_cancelled_holds_up_nothing() -> None:
+async def test_work_that_ignores_its_cancellation_is_abandoned() -> None:
     """It is cancelled, and left behind."""
     told = asyncio.Event()
     release = asyncio.Event()
@@ -44,7 +44,7 @@ async def test_work_that_refuses_to_be_cancelled_holds_up_nothing() -> None:
     release.set()
 
 
-async def test_whoever_waits_can_be_cancelled_with_the_work() -> None:
+async def test_cancelling_the_wait_cancels_the_work() -> None:
     """Nothing goes on that nobody waits for."""
     work = asyncio.ensure_future(asyncio.sleep(600))
     waiting = asyncio.create_task(Deadline.within(600).wait(work))
@@ -56,7 +56,7 @@ async def test_whoever_waits_can_be_cancelled_with_the_work() -> None:
     assert work.cancelled()
 
 
-def test_it_does_not_move_with_the_clock_on_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A box that sets its clock during the shutdown has no less time for it."""
+def test_a_deadline_does_not_depend_on_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting the clock during the shutdown does not change the remaining time."""
     monkeypatch.setattr(time, "time", lambda: 0.0)
     assert Deadline.within(50).remaining() > 49

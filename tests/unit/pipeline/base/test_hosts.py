@@ -1,4 +1,4 @@
-"""Hosts and ports of URLs: what a resolver and a socket take, and nothing else."""
+"""Hosts and ports of URLs: exactly those that resolvers and sockets accept."""
 
 import socket
 
@@ -23,7 +23,7 @@ from pipeline.base.urls import UrlError
         ("bücher.example", "bücher.example", None),
     ],
 )
-def test_what_names_a_server(authority: str, host: str, port: int | None) -> None:
+def test_valid_hosts_are_split(authority: str, host: str, port: int | None) -> None:
     assert split_authority(authority) == (host, port)
 
 
@@ -36,16 +36,16 @@ def test_what_names_a_server(authority: str, host: str, port: int | None) -> Non
         *("x" * 64, ".".join(["x" * 60] * 5), "a\\b", "a%20b", "a\0b", "a\nb", "xn--\ud800"),
     ],
 )
-def test_what_names_none(authority: str) -> None:
-    """The error names what is wrong, and never the URL."""
+def test_invalid_hosts_are_refused(authority: str) -> None:
+    """The error does not contain the URL."""
     with pytest.raises(UrlError) as caught:
         split_authority(authority)
     assert len(authority) < 6 or authority not in str(caught.value)
 
 
 @given(st.text(max_size=20) | st.text("[]:.0123456789abcdef%-", max_size=20))
-def test_any_text_is_taken_or_refused(authority: str) -> None:
-    """What is taken can be given to a socket, whose own errors are those of the network alone."""
+def test_any_text_is_accepted_or_refused_with_a_url_error(authority: str) -> None:
+    """An accepted host can be passed to a socket, which then raises network errors only."""
     try:
         host, port = split_authority(authority)
     except UrlError:

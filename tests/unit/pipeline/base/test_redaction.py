@@ -20,8 +20,8 @@ SECRET = "hunter2SECRET"  # noqa: S105 - looked for in what is shown
         *("private_key", "passphrase", "otp", "jwt", "webhook", "dsn", "meta.password", "password.x"),
     ],
 )
-def test_names_of_secrets_are_known_in_every_spelling(name: str) -> None:
-    """Snake, camel and kebab case, upper case, and dotted paths."""
+def test_secret_names_are_recognised_in_every_spelling(name: str) -> None:
+    """Snake, camel, kebab and upper case, and dotted paths."""
     assert is_secret_name(name)
 
 
@@ -33,7 +33,8 @@ def test_names_of_secrets_are_known_in_every_spelling(name: str) -> None:
     ],
 )
 def test_ordinary_names_are_no_secrets(name: str) -> None:
-    """Words that only contain the letters of one, and where a secret lies rather than what it is."""
+    """Words that only contain the letters of a secret name, and names of places of secrets, such as
+    password_file."""
     assert not is_secret_name(name)
 
 
@@ -78,8 +79,8 @@ def test_ordinary_names_are_no_secrets(name: str) -> None:
         {"greeting": "correct horse battery staple", "x": SECRET},
     ],
 )
-def test_options_of_plugins_show_nothing_that_may_be_a_secret(option: dict[str, object]) -> None:
-    """Whatever the key is called, and however deep it lies."""
+def test_options_of_plugins_hide_everything_that_may_be_a_secret(option: dict[str, object]) -> None:
+    """For any key, at any depth."""
     shown = json.dumps(redact_options(option))
     assert SECRET not in shown
     assert "123456" not in shown
@@ -87,7 +88,7 @@ def test_options_of_plugins_show_nothing_that_may_be_a_secret(option: dict[str, 
     assert "***" in shown
 
 
-def test_options_that_are_plain_are_shown() -> None:
+def test_harmless_options_are_shown() -> None:
     """`facend check` remains of use: numbers, names, switches, folders and hosts."""
     plain = {
         "cameras": ["door", "hall_2"],
@@ -180,8 +181,8 @@ def test_200_random_secrets_of_known_origin_are_hidden_in_every_form() -> None:
             assert form.strip("[]'\"") not in known.hide(f"before {form}, after")
 
 
-def test_values_under_secret_names_are_hidden_however_deep() -> None:
-    """In lists, tables and numbers; empty values and switches are shown."""
+def test_values_below_secret_names_are_hidden_at_any_depth() -> None:
+    """In lists, tables and numbers; empty values and booleans are shown."""
     assert redact({"token": [SECRET, {"a": "b"}], "meta": {"pin": 1234, "floor": "2"}, "password": ""}) == {
         "token": ["***", {"a": "***"}],
         "meta": {"pin": "***", "floor": "2"},
@@ -189,16 +190,16 @@ def test_values_under_secret_names_are_hidden_however_deep() -> None:
     }
 
 
-def test_numbers_below_a_name_of_secrets_are_shown() -> None:
-    """The counts of a plugin are no secret because its name says webhook."""
+def test_numbers_below_a_secret_name_are_shown() -> None:
+    """Counters of a plugin with the name webhook are not secret."""
     status = {"unknown_webhook": {"calls": 3, "ok": True, "last": {"seconds": 1.5, "url": "http://h"}}}
     assert redact(status) == {
         "unknown_webhook": {"calls": 3, "ok": True, "last": {"seconds": 1.5, "url": "***"}}
     }
 
 
-def test_names_and_values_beside_each_other_belong_together() -> None:
-    """As lists of headers, tables of fields and command lines have them."""
+def test_a_value_after_a_secret_name_is_hidden() -> None:
+    """In lists of headers, tables of fields, and command lines."""
     value = [
         ["X-Api-Key", "abc"],
         {"name": "token", "value": "abc", "at": 5},
@@ -216,7 +217,7 @@ def test_names_and_values_beside_each_other_belong_together() -> None:
 
 
 def test_keys_are_searched_for_secrets() -> None:
-    """No entry is lost where two keys look the same afterwards."""
+    """No entry is lost if two keys become equal."""
     value = {"rtsp://u:hunter2@h/live": 1, "rtsp://v:w@h/live": 2, 5: 3}
     assert redact(value) == {"rtsp://***@h/live": 1, "rtsp://***@h/live (2)": 2, 5: 3}
     assert list(secret_places({"meta": {f"rtsp://u:{SECRET}@h/": 1}})) == ["meta.rtsp://***@h/"]
@@ -241,8 +242,8 @@ PIECES = (
 
 
 @pytest.mark.parametrize("piece", PIECES)
-def test_long_texts_are_cut_before_they_are_searched(piece: str) -> None:
-    """A message of a megabyte is shown as one of 64 KiB, and the search does not backtrack over it."""
+def test_long_texts_are_truncated_before_they_are_searched(piece: str) -> None:
+    """To 64 KiB, so that the patterns do not take long."""
     for begin, end in (("x ", ""), ("x ", " ="), ("http://h/", '"@:')):
         shown = redact_text(f"{begin}{piece * (2**20 // len(piece))}{end}")
         assert len(shown) < 2 * 65_536
@@ -250,7 +251,7 @@ def test_long_texts_are_cut_before_they_are_searched(piece: str) -> None:
 
 
 def test_the_commit_in_a_link_to_a_public_file_is_no_secret() -> None:
-    """Errors about model files name every source; another path of that length is hidden."""
+    """Errors about model files contain the URLs of the sources; other long paths are hidden."""
     link = f"https://github.com/opencv/opencv_zoo/raw/{'82b38c8f98' * 4}/models/face.onnx"
     assert redact_text(f"{link}: refused") == f"{link}: refused"
     assert "82b38" not in redact_text(f"https://hooks.example/{'82b38c8f98' * 4}/x")

@@ -1,4 +1,4 @@
-"""Turning, scaling and moving a face onto the template."""
+"""Alignment of faces to the template."""
 
 import warnings
 
@@ -10,8 +10,8 @@ from pipeline.faces.alignment import TEMPLATE, align, is_whole, similarity
 
 
 @given(st.floats(-180, 180), st.floats(0.2, 5), st.floats(-500, 500), st.floats(-500, 500))
-def test_finds_any_similarity_again(degrees: float, scale: float, x: float, y: float) -> None:
-    """Landmarks that are the template turned, scaled and moved come back exactly onto it."""
+def test_any_similarity_transform_is_recovered(degrees: float, scale: float, x: float, y: float) -> None:
+    """The template, rotated, scaled and translated, is mapped back exactly."""
     turn = np.deg2rad(degrees)
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     landmarks = (TEMPLATE @ matrix.T + (x, y)).astype(np.float32)
@@ -19,8 +19,8 @@ def test_finds_any_similarity_again(degrees: float, scale: float, x: float, y: f
     np.testing.assert_allclose(landmarks @ found[:, :2].T + found[:, 2], TEMPLATE, atol=0.05)
 
 
-def test_agrees_with_insightface() -> None:
-    """On landmarks that fit no similarity exactly, the matrix is insightface's."""
+def test_the_matrix_is_that_of_insightface() -> None:
+    """For landmarks that no similarity transform fits exactly."""
     from insightface.utils.face_align import arcface_dst, estimate_norm
 
     np.testing.assert_array_equal(arcface_dst, TEMPLATE)
@@ -34,8 +34,8 @@ def test_agrees_with_insightface() -> None:
 
 
 @given(st.floats(-90, 90), st.floats(0.2, 3), st.floats(-100, 300), st.floats(-100, 300))
-def test_a_face_is_whole_where_nothing_black_is_cut(degrees: float, scale: float, x: float, y: float) -> None:
-    """Cut out of white pictures, the ones that are not whole have black in them, and the others have none."""
+def test_is_whole_agrees_with_the_pixels(degrees: float, scale: float, x: float, y: float) -> None:
+    """In white pictures, exactly the faces that are not whole contain black pixels."""
     turn = np.deg2rad(degrees)
     matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     landmarks = (TEMPLATE @ matrix.T + (x, y)).astype(np.float32)
@@ -45,7 +45,7 @@ def test_a_face_is_whole_where_nothing_black_is_cut(degrees: float, scale: float
     assert is_whole(landmarks, 300, 250) == (darkest == 255)
 
 
-def test_landmarks_in_one_place_are_no_error() -> None:
+def test_identical_landmarks_are_no_error() -> None:
     """Landmarks without a direction still give a picture."""
     cut = align(np.full((50, 50, 3), 7, np.uint8), np.full((5, 2), 20, np.float32))
     assert cut.shape == (112, 112, 3)

@@ -1,4 +1,4 @@
-"""Whether a camera's view suits recognition, judged by the faces in it."""
+"""Whether a camera's view is suitable for recognition."""
 
 import pytest
 
@@ -11,8 +11,8 @@ def seen(width: float, score: float = -0.5, **parts: float) -> tuple[ExtractionF
     return ExtractionFace(bbox=box, normalized=b"", score=score, photo_hash=""), Quality(score, parts)
 
 
-def test_large_frontal_faces_suit() -> None:
-    """The median decides: one bad face among good ones is somebody who walks by."""
+def test_large_frontal_faces_are_suitable() -> None:
+    """The median decides: one poor face among good ones does not matter."""
     view = judge_view([seen(90), seen(100), seen(80), seen(20, -6, yaw=-4.0)], 30, -4)
     assert (view.suits, view.advice, view.faces) == (True, (), 4)
     assert view.widths_px == (20, 85, 100)
@@ -33,7 +33,7 @@ def test_large_frontal_faces_suit() -> None:
         ([seen(90, -5)] * 3, False, "quality score -5.0 is below min_score (-4)"),
     ],
 )
-def test_what_does_not_suit_is_named_with_the_remedy(
+def test_each_defect_is_named_with_a_remedy(
     faces: list[tuple[ExtractionFace, Quality]], suits: bool, advice: str
 ) -> None:
     """Size, light, angle, focus and framing."""

@@ -1,4 +1,4 @@
-"""Model packs: names, digests, and fetching from sources that may be wrong, cut short or gone."""
+"""Model packs: names, digests, and fetching from sources that may be wrong, truncated or missing."""
 
 import hashlib
 from dataclasses import replace
@@ -14,8 +14,9 @@ from tests.faces import default_models, models_dir
 from tests.model_packs import CONTENT, DIGEST, folder_with, pack_of
 
 
-def test_known_packs_say_what_they_are() -> None:
-    """The default pack may be used by anybody; insightface's are marked; thresholds are in order."""
+def test_the_known_packs_are_described() -> None:
+    """The default pack is free for any use; insightface's are marked as research only; thresholds are in
+    order."""
     names = [pack.name for pack in known_packs()]
     assert names == ["opencv-zoo", "buffalo_s", "buffalo_l", "antelopev2"]
     assert [pack.research_only for pack in known_packs()] == [False, True, True, True]
@@ -27,8 +28,8 @@ def test_known_packs_say_what_they_are() -> None:
         assert limits.measured_on
 
 
-def test_the_default_pack_is_whole_on_disk() -> None:
-    """The fetched files have the digests that the table promises."""
+def test_the_default_pack_is_complete_on_disk() -> None:
+    """The fetched files have the digests in the table."""
     pack = default_models().pack
     for file in pack.files:
         data = (folder_of(pack, models_dir()) / file.name).read_bytes()
@@ -36,13 +37,13 @@ def test_the_default_pack_is_whole_on_disk() -> None:
 
 
 def test_an_unknown_pack_is_named(tmp_path: Path) -> None:
-    """A name that is no pack and no directory says which packs there are."""
+    """The error lists the known packs."""
     with pytest.raises(ModelError, match=r"'bufallo_l'.*opencv-zoo, buffalo_s"):
         resolve("bufallo_l", tmp_path)
 
 
 def test_a_directory_without_a_recognition_model_is_refused(tmp_path: Path) -> None:
-    """A directory is a pack only with an embedder in it; a file that is no model is named."""
+    """So is a file that is not a model."""
     with pytest.raises(ModelError, match="no recognition model"):
         resolve(str(tmp_path), tmp_path)
     (tmp_path / "broken.onnx").write_bytes(b"no model")
@@ -50,8 +51,8 @@ def test_a_directory_without_a_recognition_model_is_refused(tmp_path: Path) -> N
         resolve(str(tmp_path), tmp_path)
 
 
-def test_fetching_is_done_once(tmp_path: Path) -> None:
-    """The first call brings the file and tells its progress, the second finds it there and asks nobody."""
+def test_a_pack_is_fetched_once(tmp_path: Path) -> None:
+    """The first call fetches the file and reports progress; the second uses no source."""
     source = folder_with(tmp_path / "source", CONTENT)
     pack, models, told = pack_of(source), tmp_path / "models", []
     assert not is_present(pack, models)
@@ -72,8 +73,8 @@ def test_a_damaged_file_is_fetched_again(tmp_path: Path) -> None:
     assert (models / "small" / "model.onnx").read_bytes() == CONTENT
 
 
-def test_the_next_source_is_asked_where_one_is_wrong(tmp_path: Path) -> None:
-    """A source with other content, and one without the file, are passed over."""
+def test_the_next_source_is_tried_if_one_is_wrong(tmp_path: Path) -> None:
+    """A source with different content, or without the file, is skipped."""
     wrong = folder_with(tmp_path / "wrong", b"something else")
     (tmp_path / "empty").mkdir()
     right = folder_with(tmp_path / "right", CONTENT)
@@ -83,8 +84,8 @@ def test_the_next_source_is_asked_where_one_is_wrong(tmp_path: Path) -> None:
     assert [path.name for path in models.iterdir() if path.name.startswith(".fetch")] == []
 
 
-def test_a_folder_of_the_user_comes_first(tmp_path: Path) -> None:
-    """Files that the user has are taken from there, without any other source."""
+def test_a_folder_of_the_user_is_tried_first(tmp_path: Path) -> None:
+    """No other source is used."""
     mine = folder_with(tmp_path / "mine", CONTENT)
     fetch(pack_of(), tmp_path / "models", folders=[mine.path])
     assert is_present(pack_of(), tmp_path / "models")
@@ -105,8 +106,8 @@ def test_the_error_names_file_digests_and_sources(tmp_path: Path) -> None:
     assert list((tmp_path / "models" / "small").iterdir()) == []
 
 
-def test_nothing_is_written_where_nothing_is_missing(tmp_path: Path) -> None:
-    """A folder that has everything may be read-only: nobody even takes the lock."""
+def test_a_complete_pack_is_not_written_to(tmp_path: Path) -> None:
+    """Its folder may be read-only; not even the lock is created."""
     models = tmp_path / "models"
     pack = pack_of(folder_with(tmp_path / "source", CONTENT))
     fetch(pack, models)
@@ -115,8 +116,8 @@ def test_nothing_is_written_where_nothing_is_missing(tmp_path: Path) -> None:
     assert [path.name for path in models.iterdir()] == ["small"]
 
 
-def test_what_a_killed_fetch_left_is_swept_up(tmp_path: Path) -> None:
-    """A wheel of 80 MB that was half downloaded does not stay for ever."""
+def test_leftovers_of_a_killed_fetch_are_removed(tmp_path: Path) -> None:
+    """Such as a half downloaded wheel of 80 MB."""
     left = tmp_path / "models" / ".fetch-killed"
     left.mkdir(parents=True)
     (left / "half.whl").write_bytes(b"half")
@@ -124,8 +125,8 @@ def test_what_a_killed_fetch_left_is_swept_up(tmp_path: Path) -> None:
     assert not left.exists()
 
 
-def test_a_url_that_is_none_is_one_source_that_failed(tmp_path: Path) -> None:
-    """Whatever Python's web client raises, the other sources are still asked, and the message names it."""
+def test_an_invalid_url_is_a_failed_source(tmp_path: Path) -> None:
+    """For any exception of urllib, the other sources are tried, and the message contains the URL."""
     right = folder_with(tmp_path / "right", CONTENT)
     odd = Url("https://127.0.0.1:nine/model.onnx")
     fetch(pack_of(odd, right), tmp_path / "models")
@@ -134,14 +135,14 @@ def test_a_url_that_is_none_is_one_source_that_failed(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """A models folder that is a file, or in one, is one clear error."""
+    """Also if it is a file, or inside one."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="cannot be written"):
         fetch(pack_of(), tmp_path / "file" / "models")
 
 
-def test_loading_says_what_is_missing_or_wrong(tmp_path: Path) -> None:
-    """A pack that was not fetched, and one whose file is no model, are named."""
+def test_loading_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
+    """A pack that was not fetched, and a file that is not a model."""
     with pytest.raises(ModelError, match="fetch it first"):
         load(resolve("opencv-zoo", tmp_path), tmp_path)
     pack = pack_of(folder_with(tmp_path / "source", CONTENT))

@@ -1,4 +1,4 @@
-"""Thresholds that follow the number of persons."""
+"""Thresholds as a function of the number of persons."""
 
 import itertools
 import math
@@ -23,21 +23,21 @@ ZOO = known_packs()[0].thresholds
 @pytest.mark.parametrize(
     ("rate", "confidence"), [(1e-2, 0.65), (1e-3, 0.675), (1e-4, 0.70), (1e-6, 0.75), (1e-1, 0.625)]
 )
-def test_a_match_rate_has_its_confidence(rate: float, confidence: float) -> None:
-    """Measured rates have the measured confidence; between and beyond them it is linear in the logarithm."""
+def test_the_confidence_of_a_false_match_rate_is_interpolated(rate: float, confidence: float) -> None:
+    """Measured rates have the measured confidence; others follow linearly in the logarithm."""
     assert MEASURED.at_false_match_rate(rate) == pytest.approx(confidence)
 
 
 @pytest.mark.parametrize("persons", [40, 1_000, 40_000])
-def test_the_identification_rate_is_held(persons: int) -> None:
-    """As many independent comparisons as there are persons give the stated rate."""
+def test_the_false_positive_identification_rate_is_as_requested(persons: int) -> None:
+    """With as many independent comparisons as persons."""
     threshold = MEASURED.for_gallery(persons, 0.003)
     rate = 10 ** (-2 - 2 * (threshold - 0.65) / 0.05)
     assert 1 - math.pow(1 - rate, persons) == pytest.approx(0.003, rel=1e-6)
 
 
-def test_a_larger_gallery_has_a_higher_threshold_and_a_small_one_no_lax_one() -> None:
-    """It rises with the number of persons, never below `low` or that of 40 persons, and never above 1."""
+def test_the_threshold_grows_with_the_number_of_persons() -> None:
+    """It is never below `low` or the threshold for 40 persons, and never above 1."""
     thresholds = [ZOO.for_gallery(persons, 0.003) for persons in (0, 1, 40, 1_000, 40_000, 10**9)]
     assert thresholds == sorted(thresholds)
     assert thresholds[0] == thresholds[2]
@@ -47,14 +47,14 @@ def test_a_larger_gallery_has_a_higher_threshold_and_a_small_one_no_lax_one() ->
 
 
 def test_a_pack_without_measured_rates_has_a_fixed_threshold() -> None:
-    """Nothing is known to derive another one from."""
+    """`medium`."""
     unmeasured = next(pack.thresholds for pack in known_packs() if not pack.thresholds.match_rates)
     assert {unmeasured.for_gallery(persons, 0.003) for persons in (1, 40_000)} == {unmeasured.medium}
 
 
 @pytest.mark.parametrize("pack", known_packs(), ids=lambda pack: pack.name)
 def test_measured_rates_are_in_order(pack) -> None:
-    """A higher confidence has fewer false and fewer true matches, and each rate lies in its interval."""
+    """At a higher confidence there are fewer false and fewer true matches; each rate lies in its interval."""
     rates = pack.thresholds.match_rates
     assert len(rates) != 1
     for rate in rates:

@@ -1,4 +1,4 @@
-"""Pictures of unusual depth and format: scaled, read, or named with the remedy."""
+"""Pictures of unusual depth and format: scaled, decoded, or refused with a remedy."""
 
 import io
 
@@ -30,22 +30,22 @@ def greys(picture: Picture) -> list[int]:
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_grey_of_more_than_8_bits_is_scaled(name: str, bits: int) -> None:
-    """By the number of bits that the values need: sensors write 12 bits into 16."""
+def test_grey_pictures_of_more_than_8_bits_are_scaled(name: str, bits: int) -> None:
+    """By the smallest usual bit depth that fits: sensors write 12 bits into 16."""
     array = np.round(RAMP * (2**bits - 1)).astype(np.uint16)
     assert greys(decode(encoded(array, name), MAX_PIXELS)) == GREYS
 
 
 @pytest.mark.parametrize("low_high", [(0, 1), (0, 255), (0, 65_535), (-1, 1), (-3e6, 7e6), (0, 1e9)])
 def test_floating_point_numbers_are_scaled(low_high: tuple[float, float]) -> None:
-    """0 to 1 or a usual depth from black to white, other ranges from their least to their greatest."""
+    """The range 0 to 1 or a usual bit depth if it fits, else the extremes."""
     low, high = low_high
     array = (RAMP * (high - low) + low).astype(np.float32)
     assert greys(decode(encoded(array, "TIFF"), MAX_PIXELS)) == GREYS
 
 
-def test_numbers_that_are_none_do_not_spoil_the_rest() -> None:
-    """NaN is black, infinity white; a picture of nothing else is black."""
+def test_nan_and_infinity_do_not_affect_other_pixels() -> None:
+    """NaN is black, infinity white; a picture of NaN only is black."""
     array = RAMP.astype(np.float32)
     array[0, :3] = np.nan, np.inf, -np.inf
     picture = decode(encoded(array, "TIFF"), MAX_PIXELS)
@@ -54,8 +54,8 @@ def test_numbers_that_are_none_do_not_spoil_the_rest() -> None:
     assert decode(encoded(np.full((8, 8), np.nan, np.float32), "TIFF"), MAX_PIXELS).max() == 0
 
 
-def test_whole_numbers_of_32_bits_are_scaled() -> None:
-    """As floating-point numbers are; a constant picture stays one."""
+def test_32_bit_integers_are_scaled() -> None:
+    """Like floating-point numbers; a constant picture stays constant."""
     array = np.round(RAMP * 2e9 - 1e9).astype(np.int32)
     assert greys(decode(encoded(array, "TIFF"), MAX_PIXELS)) == GREYS
     flat = decode(encoded(np.full((8, 8), -5, np.int32), "TIFF"), MAX_PIXELS)
@@ -63,7 +63,7 @@ def test_whole_numbers_of_32_bits_are_scaled() -> None:
 
 
 def test_a_tiff_whose_white_is_zero_is_inverted() -> None:
-    """X-ray and thermal pictures are often written so."""
+    """Common in X-ray and thermal pictures."""
     array = np.round(RAMP * 65_535).astype(np.uint16)
     data = encoded(array, "TIFF", tiffinfo={262: 0})
     assert greys(decode(data, MAX_PIXELS)) == GREYS[::-1]
@@ -71,7 +71,7 @@ def test_a_tiff_whose_white_is_zero_is_inverted() -> None:
 
 @pytest.mark.skipif(not features.check("avif"), reason="Pillow was built without AVIF")
 def test_avif_is_read_upright() -> None:
-    """With its orientation, and within the limit of pixels."""
+    """By its orientation, within the pixel limit."""
     array = np.zeros((40, 64, 3), np.uint8)
     array[:20] = 200, 30, 30
     exif = Image.Exif()
@@ -112,7 +112,7 @@ def ftyp(*names: bytes) -> bytes:
         (b"no picture at all", "these 17 bytes are not a picture; expected JPEG, PNG, WEBP"),
     ],
 )
-def test_a_format_that_is_not_read_is_named(data: bytes, message: str) -> None:
-    """For what it is, with the remedy."""
+def test_an_unsupported_format_is_named(data: bytes, message: str) -> None:
+    """With a remedy."""
     with pytest.raises(PictureError, match=message):
         decode(data, MAX_PIXELS)

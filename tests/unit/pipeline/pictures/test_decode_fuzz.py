@@ -1,4 +1,4 @@
-"""Bytes that should be a picture: they are one, or refused with one kind of error."""
+"""Any bytes are decoded, or refused with a PictureError."""
 
 import io
 import random
@@ -66,8 +66,8 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")  # Pillow tells what it skips
 @given(data=damaged() | st.binary(max_size=200))
-def test_any_bytes_are_a_picture_or_one_kind_of_error(data: bytes) -> None:
-    """Random, cut short or changed: pixels within the limit, or a PictureError of one line."""
+def test_any_bytes_are_a_picture_or_a_picture_error(data: bytes) -> None:
+    """Random, truncated or modified: pixels within the limit, or an error of one line."""
     try:
         picture = decode(data, MAX_PIXELS)
     except PictureError as error:

@@ -1,4 +1,4 @@
-"""Small files that ask for gigabytes or minutes are refused before they are decoded; real ones are not."""
+"""Small files that would take gigabytes or minutes are refused before decoding; real pictures are not."""
 
 import io
 import struct
@@ -164,8 +164,8 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_file_that_asks_for_too_much_is_refused(name: str) -> None:
-    """With one line that says what is wrong with it."""
+def test_a_file_that_costs_too_much_is_refused(name: str) -> None:
+    """With one line that says why."""
     with pytest.raises(PictureError) as refused:
         decode(BOMBS[name](), MAX_PIXELS)
     assert len(str(refused.value).splitlines()) == 1
@@ -174,14 +174,14 @@ def test_a_file_that_asks_for_too_much_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in BOMBS if name.startswith(("JPEG, 3", "JPEG, 1", "GIF", "TIFF"))]
 )
-def test_it_is_refused_by_its_structure(name: str) -> None:
-    """Before Pillow sees it."""
+def test_the_file_is_refused_by_its_structure(name: str) -> None:
+    """Before Pillow opens it."""
     with pytest.raises(PictureError):
         decode_limits.check_structure(BOMBS[name]())
 
 
-def test_scans_count_by_the_pixels_that_they_go_through() -> None:
-    """Fifty are fine for a small picture, and too many for one of 64 million pixels."""
+def test_the_limit_of_scans_depends_on_the_size() -> None:
+    """Fifty are allowed for a small picture, but not for one of 64 million pixels."""
     data = jpeg_with_scans(50)
     assert decode(data, MAX_PIXELS).shape == (24, 32, 3)
     large = Image.new("L", (8000, 8000))
@@ -197,7 +197,7 @@ def test_scans_count_by_the_pixels_that_they_go_through() -> None:
 def test_a_picture_that_costs_more_than_the_limit_is_refused(
     kind: str, mode: str, frames: int, pixels: int
 ) -> None:
-    """Although it has no more pixels than the settings allow."""
+    """Although it is within the pixel limit."""
     image = Image.new(mode, (pixels // 8000, 8000))
     image.format = kind
     image.n_frames = frames  # type: ignore[attr-defined] # as those that Pillow opens have it
@@ -207,7 +207,8 @@ def test_a_picture_that_costs_more_than_the_limit_is_refused(
 
 @pytest.mark.parametrize("name", EXIF)
 def test_exif_of_thousands_of_fields_is_refused(name: str, recwarn: pytest.WarningsRecorder) -> None:
-    """Pillow reads each field by itself, twice, and warns of each: a megabyte makes twelve of log."""
+    """Pillow reads each field twice, with a warning each time: a megabyte results in twelve megabytes of
+    log."""
     assert decode(EXIF[name](50), MAX_PIXELS).shape == (24, 32, 3)
     recwarn.clear()
     with pytest.raises(PictureError, match="1000 fields"):
@@ -216,8 +217,8 @@ def test_exif_of_thousands_of_fields_is_refused(name: str, recwarn: pytest.Warni
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
-def test_what_lies_behind_a_jpeg_does_not_count(options: dict[str, object]) -> None:
-    """Motion photos have a video behind the end marker, in which any bytes occur."""
+def test_data_after_a_jpeg_does_not_count(options: dict[str, object]) -> None:
+    """Motion photos have a video after the end marker, which may contain any bytes."""
     data = encoded(picture(), "JPEG", **options)
     scans = decode_limits.jpeg_scans(data)
     assert scans == data.count(b"\xff\xda")
@@ -227,14 +228,14 @@ def test_what_lies_behind_a_jpeg_does_not_count(options: dict[str, object]) -> N
 
 
 def test_a_thumbnail_in_a_jpeg_does_not_count() -> None:
-    """Its scans lie in a segment that no decoder of the picture enters."""
+    """Its scans are inside a segment, which the decoder skips."""
     data = encoded(picture(), "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", 2 + 8000) + b"\xff\xda\0\x02" * 2000
     assert decode_limits.jpeg_scans(data[:2] + segment + data[2:]) == 1
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
-def test_usual_compressions_of_tiff_are_read(compression: str | None) -> None:
+def test_lossless_compressions_of_tiff_are_decoded(compression: str | None) -> None:
     """Those without loss."""
     data = encoded(picture(), "TIFF", compression=compression)
     assert np.array_equal(decode(data, MAX_PIXELS), np.asarray(picture())[:, :, ::-1])
@@ -242,8 +243,8 @@ def test_usual_compressions_of_tiff_are_read(compression: str | None) -> None:
 
 @pytest.mark.parametrize("orientation", range(10))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_picture_comes_upright_in_every_format(kind: str, orientation: int) -> None:
-    """As Pillow turns it; values that are no orientation change nothing."""
+def test_pictures_are_upright_in_every_format(kind: str, orientation: int) -> None:
+    """As with Pillow; invalid orientations change nothing."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -256,8 +257,8 @@ def test_a_picture_comes_upright_in_every_format(kind: str, orientation: int) ->
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "YCbCr"]
 )
-def test_every_mode_becomes_what_pillow_makes_of_it(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converted in strips, of which the last is shorter."""
+def test_every_mode_is_converted_as_by_pillow(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In strips, the last of which is shorter."""
     monkeypatch.setattr("pipeline.pictures.decode._STRIP_PIXELS", 32 * 5)
     kinds = {"1": "PNG", "L": "PNG", "LA": "PNG", "P": "GIF", "PA": "PNG", "RGB": "PNG", "RGBA": "PNG"}
     source = picture().convert("L") if mode in ("I;16", "I", "F", "PA") else picture()
@@ -268,7 +269,7 @@ def test_every_mode_becomes_what_pillow_makes_of_it(mode: str, monkeypatch: pyte
 
 
 def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
-    """A second large one begins when the first is gone, even if it was decoded long before."""
+    """A second large picture is decoded when the first is released."""
     memory = DecodeMemory(total_bytes=100 * 2**20, wait_seconds=20)
     large = 80 * 2**20
     first = memory.run(large, lambda: np.zeros((4000, 5000, 3), np.uint8))
@@ -289,8 +290,8 @@ def test_large_pictures_wait_for_each_other_and_small_ones_do_not() -> None:
     assert memory.used == 0
 
 
-def test_a_picture_that_fails_leaves_no_memory_behind() -> None:
-    """An error, and a wait that is in vain."""
+def test_a_failed_picture_releases_its_memory() -> None:
+    """After an error, and after a wait that timed out."""
     memory = DecodeMemory(total_bytes=100 * 2**20, wait_seconds=0.01)
 
     def broken() -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tracks follow faces."""
+"""Tracks follow faces from frame to frame."""
 
 import numpy as np
 import pytest
@@ -15,8 +15,8 @@ def face(x: float, y: float, size: float = 40, score: float = 0.9) -> Detection:
     )
 
 
-def test_a_walking_face_keeps_its_number() -> None:
-    """A face that moves by half its size from frame to frame and grows is one track."""
+def test_a_walking_face_keeps_its_track() -> None:
+    """It moves by half its size from frame to frame, and grows."""
     tracker = Tracker()
     numbers = set()
     for step in range(20):
@@ -26,7 +26,7 @@ def test_a_walking_face_keeps_its_number() -> None:
 
 
 def test_a_second_out_of_sight_does_not_end_a_track() -> None:
-    """Behind a pillar for a second, walking on: the same track."""
+    """The person passes behind a pillar."""
     tracker = Tracker()
     for step in range(30):
         hidden = 10 <= step < 10 + FPS
@@ -39,8 +39,8 @@ def test_a_second_out_of_sight_does_not_end_a_track() -> None:
     ("seconds", "beside", "number"),
     [(3.0, 30, 1), (3.0, 120, 3), (6.0, 30, 3)],
 )
-def test_who_is_behind_somebody_keeps_the_track(seconds: float, beside: float, number: int) -> None:
-    """For some seconds, which are longer than the timeout; not where nobody is in front, nor for ever."""
+def test_an_occluded_face_keeps_its_track(seconds: float, beside: float, number: int) -> None:
+    """For some seconds longer than the timeout; not without a person in front, and not for ever."""
     tracker = Tracker()
     behind, in_front = face(100, 100), face(100 + beside, 130, 60)
     tracker.update([behind, in_front], 0)
@@ -51,7 +51,7 @@ def test_who_is_behind_somebody_keeps_the_track(seconds: float, beside: float, n
 
 
 def test_a_track_ends_once_after_the_timeout() -> None:
-    """A face that does not come back ends its track; the next one there gets a new number."""
+    """The next face at this position gets a new number."""
     tracker = Tracker(TrackerSettings(timeout_seconds=1.5))
     tracker.update([face(100, 100)], 0)
     endings = [time for time in np.arange(0.125, 4, 0.125) if tracker.update([], time)[1]]
@@ -60,8 +60,8 @@ def test_a_track_ends_once_after_the_timeout() -> None:
     assert [track.number for track in seen] == [2]
 
 
-def test_crossing_faces_do_not_swap() -> None:
-    """Two faces that walk through each other, seen as one while they meet, keep their numbers."""
+def test_crossing_faces_keep_their_tracks() -> None:
+    """Although only one face is detected while they cross."""
     tracker = Tracker()
     for step in range(41):
         left, right = face(40 + 10 * step, 100), face(440 - 10 * step, 104)
@@ -71,7 +71,7 @@ def test_crossing_faces_do_not_swap() -> None:
     assert ends == {1: 440, 2: 40}
 
 
-def test_doubtful_detections_continue_tracks_but_begin_none() -> None:
+def test_low_scores_continue_tracks_but_begin_none() -> None:
     """A detection below the starting score keeps a track alive and never makes one."""
     tracker = Tracker(TrackerSettings(start_score=0.6))
     assert tracker.update([face(300, 100, score=0.4)], 0) == ([], [])
@@ -80,7 +80,7 @@ def test_doubtful_detections_continue_tracks_but_begin_none() -> None:
     assert [track.number for track in seen] == [1]
 
 
-def test_a_face_elsewhere_is_another_face() -> None:
+def test_a_distant_or_much_larger_face_begins_a_new_track() -> None:
     """Nobody crosses the picture, or grows threefold, between two frames."""
     tracker = Tracker()
     tracker.update([face(100, 100)], 0)
@@ -88,8 +88,8 @@ def test_a_face_elsewhere_is_another_face() -> None:
     assert [t.number for t in tracker.update([face(400, 100, size=130)], 0.2)[0]] == [3]
 
 
-def test_finish_ends_every_track() -> None:
-    """After finishing there are no tracks, and numbers go on."""
+def test_finish_ends_all_tracks() -> None:
+    """Numbers of tracks are not reused afterwards."""
     tracker = Tracker()
     tracker.update([face(100, 100), face(300, 100)], 0)
     assert [track.number for track in tracker.finish()] == [1, 2]
@@ -97,8 +97,8 @@ def test_finish_ends_every_track() -> None:
     assert tracker.update([face(100, 100)], 0.1)[0][0].number == 3
 
 
-def test_two_frames_a_second_are_enough_to_follow() -> None:
-    """On a slow camera a face moves by more than two of its sizes between frames, and is still one track."""
+def test_tracking_works_at_two_frames_a_second() -> None:
+    """A face moves by more than twice its size between frames."""
     tracker = Tracker()
     numbers = set()
     for step in range(8):

@@ -1,4 +1,4 @@
-"""Which shot of a visit is posted, and when."""
+"""Selection of the posted shot, and the time of the post."""
 
 import weakref
 
@@ -27,7 +27,7 @@ def run(best: BestShot, scores: list[float]) -> list[float]:
 
 
 def test_overall_posts_the_best_once_at_the_end() -> None:
-    """Nothing while the visit goes on, then the best shot, then nothing more."""
+    """Nothing during the visit, then the best shot."""
     best = BestShot(Posting.OVERALL, 1.0)
     assert run(best, [-2.0, -0.5, -1.0] * 10) == []
     last, outcome = best.last()
@@ -36,8 +36,8 @@ def test_overall_posts_the_best_once_at_the_end() -> None:
     assert best.last() == (None, ShotOutcome.DUPLICATE)
 
 
-def test_realtime_posts_only_what_got_better() -> None:
-    """The first look settles for half a second; later posts keep the interval and need a better picture."""
+def test_realtime_posts_only_better_shots() -> None:
+    """The first post is delayed by half a second; later ones keep the interval and need a better shot."""
     best = BestShot(Posting.REALTIME, 1.0)
     scores = [-3.0] * 3 + [-2.0] * 10 + [-1.0] * 20 + [-1.5] * 20
     assert run(best, scores) == [-2.0, -1.0]
@@ -45,7 +45,7 @@ def test_realtime_posts_only_what_got_better() -> None:
 
 
 def test_realtime_posts_a_short_visit_at_its_end() -> None:
-    """Who is gone before the first post was due is posted all the same."""
+    """Even if it ends before the first post is due."""
     best = BestShot(Posting.REALTIME, 5.0)
     assert run(best, [-1.0, -0.5]) == []
     last, _ = best.last()
@@ -54,7 +54,7 @@ def test_realtime_posts_a_short_visit_at_its_end() -> None:
 
 
 def test_both_does_not_post_the_same_picture_twice() -> None:
-    """If the best shot was posted meanwhile, the end adds a duplicate to the counts and no post."""
+    """If the best shot was already posted, the end counts a duplicate and posts nothing."""
     best = BestShot(Posting.BOTH, 1.0)
     assert run(best, [-1.0] * 20) == [-1.0]
     assert best.last() == (None, ShotOutcome.DUPLICATE)
@@ -65,14 +65,14 @@ def test_both_does_not_post_the_same_picture_twice() -> None:
     assert last.quality.score == -1.0
 
 
-def test_a_trembling_score_changes_nothing() -> None:
+def test_a_slightly_better_score_does_not_replace_the_best_shot() -> None:
     """A shot that is better by a hair does not replace the best one."""
     best = BestShot(Posting.REALTIME, 0.1)
     assert run(best, [-1.0 + 0.001 * step for step in range(50)]) == [-1.0]
 
 
-def test_a_posted_frame_is_let_go() -> None:
-    """A face that stays for an hour does not keep the decoder's picture of it, only its score."""
+def test_a_posted_frame_is_released() -> None:
+    """Only its score is kept."""
     best = BestShot(Posting.BOTH, 1.0)
     best.replace(posted := shot(-1.0, 0))
     pixels = weakref.ref(posted.frame.pixels)
@@ -83,8 +83,8 @@ def test_a_posted_frame_is_let_go() -> None:
 
 
 @pytest.mark.parametrize(("posted_before", "expected"), [(False, True), (True, False)])
-def test_a_replaced_shot_is_counted_unless_it_was_posted(posted_before: bool, expected: bool) -> None:
-    """Every shot has one outcome: what is replaced was either posted or not better."""
+def test_a_replaced_shot_is_counted_if_it_was_not_posted(posted_before: bool, expected: bool) -> None:
+    """Every shot has one outcome."""
     best = BestShot(Posting.REALTIME, 0.0)
     assert best.replace(shot(-2.0, 0)) is False
     if posted_before:

@@ -6,14 +6,14 @@ from pipeline.errors import RegionError
 from pipeline.visits.regions import EVERYWHERE, Region
 
 
-def test_no_shapes_mean_everywhere() -> None:
-    """Without shapes every point lies in the region, outside the picture, too."""
+def test_a_region_without_shapes_contains_every_point() -> None:
+    """Also outside the picture."""
     assert Region.from_shapes([]) == EVERYWHERE
     assert EVERYWHERE.contains(-0.1, 2)
 
 
-def test_rectangles_and_polygons_are_joined() -> None:
-    """A point lies in the region if any of its shapes has it; edges belong to it."""
+def test_a_region_is_the_union_of_its_shapes() -> None:
+    """Edges belong to a shape."""
     region = Region.from_shapes([[0, 0, 0.25, 0.5], [[0.5, 0.5], [1, 0.5], [1, 1]]])
     assert region.contains(0.1, 0.1)
     assert region.contains(0.25, 0.5)
@@ -34,7 +34,7 @@ def test_rectangles_and_polygons_are_joined() -> None:
         ([3], "give"),
     ],
 )
-def test_bad_shapes_are_named(shapes: list[list[object]], hint: str) -> None:
-    """A shape that is none says which one it is and what was expected."""
+def test_an_invalid_shape_is_named(shapes: list[list[object]], hint: str) -> None:
+    """With its number and what was expected."""
     with pytest.raises(RegionError, match=hint):
         Region.from_shapes(shapes)

@@ -1,4 +1,4 @@
-"""The shots that a visit's facen is made of."""
+"""The shots from which a visit's facen is computed."""
 
 import weakref
 
@@ -29,27 +29,27 @@ def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
 
 
 def test_the_best_of_each_interval_is_kept() -> None:
-    """Shots of one moment are nearly the same picture: one of them is enough."""
+    """Shots close together are nearly the same picture."""
     kept = run(VisitShots(4), [-2.0, -1.0, -2.0, -2.0, -2.0, -2.0, -2.0, -0.5, -2.0, -2.0])
     assert kept == [(-0.5, 0.7), (-1.0, 0.1)]
 
 
-def test_better_ones_take_the_place_of_the_poorest() -> None:
-    """A visit that gets better and better keeps its end, and no more than it may."""
+def test_better_shots_replace_the_poorest() -> None:
+    """A visit whose shots improve keeps the last ones, up to the limit."""
     kept = run(VisitShots(3), [-5 + 0.1 * number for number in range(41)])
     assert len(kept) == 3
     assert min(time for _, time in kept) > 2.5
 
 
-def test_a_visit_that_lasts_costs_nothing_more() -> None:
-    """With enough shots of the same quality nobody looks at another one, and no frame is held."""
+def test_shots_of_the_same_quality_are_not_wanted_once_there_are_enough() -> None:
+    """No frame is held."""
     shots = VisitShots(2)
     run(shots, [-1.0] * 20)
     assert not shots.wants(-1.0)
     assert shots.release() is None
 
 
-def test_a_frame_is_let_go_when_its_interval_is_over() -> None:
+def test_a_frame_is_released_at_the_end_of_its_interval() -> None:
     """Megabytes wait for a fraction of a second."""
     shots = VisitShots(4)
     shots.hold(held := shot(-1.0, 0.0))
@@ -61,8 +61,9 @@ def test_a_frame_is_let_go_when_its_interval_is_over() -> None:
     assert pixels() is None
 
 
-def test_a_facen_is_the_weighted_mean_of_the_shots_that_agree() -> None:
-    """The better one weighs more; the result has length 1; a stranger's shot is left out and counted."""
+def test_the_facen_is_the_weighted_mean_of_the_agreeing_shots() -> None:
+    """Better shots have more weight; the result has length 1; another person's shot is excluded and
+    counted."""
     anna, again, bert = person_facen(1), like(person_facen(1), 0.8), person_facen(2)
     together = visit_facen(np.stack([anna, again, bert]), [-1.0, -3.0, -1.0], 0.7)
     assert (together.shots, together.disagreeing) == (2, 1)
@@ -73,7 +74,7 @@ def test_a_facen_is_the_weighted_mean_of_the_shots_that_agree() -> None:
     assert np.allclose(together.facen, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_a_single_shot_is_its_own_facen() -> None:
+def test_the_facen_of_a_single_shot_is_its_own() -> None:
     """Nothing to agree with."""
     anna = person_facen(1)
     alone = visit_facen(anna[np.newaxis], [-1.0], 0.7)
