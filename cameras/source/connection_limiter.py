@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from cameras.settings import CameraSettings
 
-INTERVAL_SECONDS = 1.1
+INTERVAL_SECONDS = 1.2
 """Slightly more than a second, because network delay varies."""
 
 _lock = threading.Lock()

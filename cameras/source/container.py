@@ -39,8 +39,9 @@ def open_container(
     options: dict[str, str],
     container_format: str | None = None,
     device: DecodingDevice = software_decoding,
+    open_file: Callable[[str, int, dict[str, str]], object] | None = None,
 ) -> InputContainer:
-    """Open a URL. `device` decodes the stream.
+    """Open a URL. `device` decodes the stream; `open_file` opens files by their URLs instead of FFmpeg.
 
     Blocks for up to connect_timeout_seconds until the server answers, and again until the first packets
     arrive; FFmpeg cannot be interrupted meanwhile.
@@ -58,6 +59,7 @@ def open_container(
             metadata_errors="replace",
             timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
             hwaccel=device(settings),
+            io_open=open_file,
         )
     except av.FFmpegError as error:
         late = time.monotonic() - began >= settings.connect_timeout_seconds

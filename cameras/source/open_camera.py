@@ -55,4 +55,4 @@ def open_camera(settings: CameraSettings, hints: ConnectionHints) -> OpenStream:
         case UrlKind.DEVICE:
             return ContainerStream(open_device(settings))
         case UrlKind.HTTP:
-            return open_http(settings, hints)
+            return open_http(settings)

@@ -22,12 +22,6 @@ def is_checked(settings: CameraSettings) -> bool:
     return settings.tls_verify is not False and _scheme(settings) in ("rtsps", "https")
 
 
-def ffmpeg_options(settings: CameraSettings) -> dict[str, str]:
-    """FFmpeg's options for TLS; by default FFmpeg verifies nothing. `verifyhost` defaults to the URL's
-    host."""
-    return {"tls_verify": "1", "ca_file": ca_file(settings.tls_verify)} if is_checked(settings) else {}
-
-
 def verification_error(settings: CameraSettings) -> str:
     """Why the camera's certificate is not trusted; empty if it is trusted or no TLS server answers."""
     if not is_checked(settings):

@@ -1,6 +1,7 @@
 """HTTP client for a camera's web server: login, redirects, and translation of refusals to errors."""
 
 import contextlib
+import copy
 import ssl
 from collections.abc import Iterator, Mapping
 
@@ -49,13 +50,18 @@ class HttpClient:
     def close(self) -> None:
         self._client.close()
 
-    def ffmpeg_url(self) -> str:
-        """The URL after redirects for FFmpeg, with the login if redirects have not dropped it."""
-        url = str(self.url)
-        return url if self._login is None else self._settings.connect_url(url)
+    def at(self, url: str) -> "HttpClient":
+        """A client for another URL, over the same connections, with the login for the same host only.
+
+        Raises:
+            SourceError: this is no URL of a web server.
+        """
+        other = copy.copy(self)
+        other._redirect(url, [])
+        return other
 
     def get(self, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Send a GET request; returns the response with status 200 or 304, before its body is read.
+        """The response to a GET request, with its body still to be read; 304 has none.
 
         Raises:
             SourceError: the camera cannot be reached, or refuses.
@@ -72,7 +78,10 @@ class HttpClient:
                 self._finish(response)
                 self._redirect(response.headers["Location"], visited)
                 continue
-            if response.status_code in (200, 304):
+            if response.status_code == httpx.codes.NOT_MODIFIED:
+                self._finish(response)
+                return response
+            if response.is_success and response.status_code != httpx.codes.NO_CONTENT:
                 return response
             response.close()
             raise self._refusal_error(response)
@@ -80,12 +89,12 @@ class HttpClient:
     def chunks(self, response: httpx.Response) -> Iterator[bytes]:
         """The body of a response as it arrives. Raises SourceError."""
         try:
-            yield from response.iter_bytes()
+            yield from response.iter_raw()
         except httpx.ReadTimeout:
             seconds = self._settings.read_timeout_seconds
-            failure = self._error(Reason.STALLED, f"no data for {seconds:g} s")
+            failure = self.error(Reason.STALLED, f"no data for {seconds:g} s")
         except httpx.TransportError:
-            failure = self._error(Reason.ENDED, "the camera closed the connection")
+            failure = self.error(Reason.ENDED, "the camera closed the connection")
         else:
             return
         raise failure
@@ -137,14 +146,14 @@ class HttpClient:
         except httpx.InvalidURL:
             target = httpx.URL("")
         if target.scheme not in ("http", "https") or not target.host:
-            raise self._error(Reason.REDIRECT, f"the camera redirects to {mask_url(location)}")
+            raise self.error(Reason.REDIRECT, f"the camera redirects to {mask_url(location)}")
         user, password = target.username, target.password
         target = target.copy_with(username=None, password=None, fragment=None)
         if target in visited:
-            raise self._error(Reason.REDIRECT, "the camera redirects in a circle; check the path")
+            raise self.error(Reason.REDIRECT, "the camera redirects in a circle; check the path")
         if len(visited) > MAX_REDIRECTS:
             message = f"the camera redirects more than {MAX_REDIRECTS} times; set url to the final address"
-            raise self._error(Reason.REDIRECT, message)
+            raise self.error(Reason.REDIRECT, message)
         if target.host != self.url.host or (self.url.scheme == "https" and target.scheme == "http"):
             self._login = Login(user, password) if user else None
         self.url = target
@@ -156,16 +165,16 @@ class HttpClient:
         if status == 401:
             offered = challenges(response.headers.get_list("WWW-Authenticate"))
             if self._login is None:
-                return self._error(Reason.UNAUTHORIZED, NO_LOGIN)
+                return self.error(Reason.UNAUTHORIZED, NO_LOGIN)
             if not any(challenge.rank is not None for challenge in offered):
                 names = ", ".join(challenge.name for challenge in offered) or "none"
                 sentence = f"the camera's login is not supported: it offers {names}"
-                return self._error(Reason.UNSUPPORTED, f"{sentence}; allow Digest or Basic in its settings")
+                return self.error(Reason.UNSUPPORTED, f"{sentence}; allow Digest or Basic in its settings")
             sentence = "wrong user or password, or the user may not view this stream"
-            return self._error(Reason.UNAUTHORIZED, sentence)
+            return self.error(Reason.UNAUTHORIZED, sentence)
         fallback = Reason.BROKEN if status >= 500 else Reason.UNSUPPORTED
         reason, sentence = _REASONS.get(status, (fallback, "the camera refuses"))
-        return self._error(reason, f"{sentence} ({phrase:.80})")
+        return self.error(reason, f"{sentence} ({phrase:.80})")
 
     def _connection_error(self, error: Exception) -> SourceError:
         if isinstance(error, httpx.TimeoutException):
@@ -179,5 +188,5 @@ class HttpClient:
             cause = cause.__cause__ or cause.__context__
         return connection_error(error, self._settings)
 
-    def _error(self, reason: Reason, sentence: str) -> SourceError:
+    def error(self, reason: Reason, sentence: str) -> SourceError:
         return SourceError(reason, f"{self._settings.masked_url}: {sentence}")

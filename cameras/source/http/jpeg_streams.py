@@ -13,35 +13,41 @@ from cameras.source.http.jpeg_splitter import JpegSplitter
 BOUNDARY = b"picture"
 
 
-def motion_jpeg(client: HttpClient, response: httpx.Response) -> Iterator[bytes]:
-    """The pictures of a response as they arrive. Raises SourceError."""
+def motion_jpeg(body: Iterator[bytes]) -> Iterator[bytes]:
+    """The pictures of a response's body as they arrive. Raises SourceError."""
     splitter = JpegSplitter()
-    for chunk in client.chunks(response):
+    for chunk in body:
         yield from splitter.feed(chunk)
 
 
-def snapshots(
-    client: HttpClient, response: httpx.Response, picture: bytes, settings: CameraSettings
+def polled(
+    client: HttpClient, response: httpx.Response, pictures: Iterator[bytes], settings: CameraSettings
 ) -> Iterator[bytes]:
-    """Poll a URL every interval_seconds and yield its pictures; an unchanged picture is repeated.
+    """The pictures of a response. If it ends after one picture, those of requests every interval_seconds.
 
-    response, picture: the first response, and the picture in it. Raises SourceError.
+    An unchanged picture is repeated. Raises SourceError.
     """
     due = time.monotonic()
-    headers = _conditions(response)
     while True:
-        yield picture
-        # A late request does not make the next interval shorter.
-        now = time.monotonic()
-        due = max(due + settings.interval_seconds, now)
-        time.sleep(due - now)
-        response = client.get(headers)
-        if response.status_code == 304:
-            continue
-        found = list(motion_jpeg(client, response))
-        if not found:
+        count, picture = 0, b""
+        for picture in pictures:
+            count += 1
+            yield picture
+        if not count:
             raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the response is not a JPEG picture")
-        picture, headers = found[-1], _conditions(response)
+        if count > 1:
+            return
+        headers = _conditions(response)
+        while True:
+            # After a delay, the next one is not early.
+            now = time.monotonic()
+            due = max(due + settings.interval_seconds, now)
+            time.sleep(due - now)
+            response = client.get(headers)
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                break
+            yield picture
+        pictures = motion_jpeg(client.chunks(response))
 
 
 def _conditions(response: httpx.Response) -> dict[str, str]:

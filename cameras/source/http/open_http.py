@@ -1,29 +1,34 @@
 """Opens the URL of a web server; the type of the response decides how."""
 
+import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 
 import httpx
 from av.container import InputContainer
 
 from cameras.errors import Reason, SourceError
 from cameras.settings import CameraSettings
-from cameras.source.connection_hints import ConnectionHints
-from cameras.source.connection_limiter import limited_connection
 from cameras.source.container import open_container, open_pictures
 from cameras.source.http.client import HttpClient
-from cameras.source.http.jpeg_streams import PictureFile, motion_jpeg, snapshots
-from cameras.source.tls import ffmpeg_options, is_checked
+from cameras.source.http.jpeg_streams import PictureFile, motion_jpeg, polled
+from cameras.source.http.web_file import WebFiles
+from cameras.source.tls import is_checked
+
+_PICTURE_TYPES = ("multipart/", "image/jp", "image/pjpeg", "video/x-motion-jpeg")
+_PICTURE_DATA = re.compile(rb"[\t\r\n\x20-\x7e]*\xff\xd8\xff")
+"""The start of a JPEG picture, after the head of a part."""
+_PART_HEAD = re.compile(rb"\s*(--|content-|x-)[\t\r\n\x20-\x7e]*", re.IGNORECASE)
+_MAX_PART_HEAD_BYTES = 1024
+_FFMPEG_OPTIONS = {"http_persistent": "0", "http_multiple": "0"}
+"""Its connections are ours, see `cameras.source.http.web_file`."""
 
 
 class HttpStream:
     """An open stream of a web server."""
 
     def __init__(
-        self,
-        container: InputContainer,
-        client: HttpClient | None = None,
-        interval_seconds: float | None = None,
+        self, container: InputContainer, client: HttpClient, interval_seconds: float | None = None
     ) -> None:
         self.container = container
         self.interval_seconds = interval_seconds
@@ -35,36 +40,33 @@ class HttpStream:
 
     def close(self) -> None:
         self.container.close()
-        if self._client is not None:
-            self._client.close()
+        self._client.close()
 
 
-def open_http(settings: CameraSettings, hints: ConnectionHints) -> HttpStream:
+def open_http(settings: CameraSettings) -> HttpStream:
     """Open motion JPEG, a snapshot, a recording or a playlist.
 
     Raises:
         SourceError: the URL cannot be opened.
     """
-    if hints.ffmpeg_url is None:
-        client = HttpClient(settings)
-        try:
-            response = client.get()
-            if _is_picture(response):
-                return _open_pictures(settings, client, response)
-            if _content_type(response).startswith(("text/html", "image/")):
-                kind = _content_type(response).partition(";")[0]
-                message = f"the response is {kind:.40}, neither a video nor a JPEG picture; check the path"
-                raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: {message}")
-        except BaseException:
-            client.close()
-            raise
-        response.close()
-        client.close()
-        hints.ffmpeg_url = client.ffmpeg_url()
+    client = HttpClient(settings)
     try:
-        return HttpStream(_open_with_ffmpeg(settings, hints.ffmpeg_url))
-    except SourceError:
-        hints.ffmpeg_url = None
+        response = client.get()
+        body = client.chunks(response)
+        if _content_type(response).startswith(_PICTURE_TYPES):
+            return _open_pictures(settings, client, response, body)
+        head, body = _first_bytes(body)
+        if _PICTURE_DATA.match(head):
+            return _open_pictures(settings, client, response, body)
+        if _content_type(response).startswith(("text/html", "image/")):
+            kind = _content_type(response).partition(";")[0]
+            message = f"the response is {kind:.40}, neither a video nor a JPEG picture; check the path"
+            raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: {message}")
+        return HttpStream(
+            _open_with_ffmpeg(settings, client, WebFiles(settings, client, response, body)), client
+        )
+    except BaseException:
+        client.close()
         raise
 
 
@@ -72,44 +74,44 @@ def _content_type(response: httpx.Response) -> str:
     return str(response.headers.get("Content-Type", "")).lower()
 
 
-def _is_picture(response: httpx.Response) -> bool:
-    return _content_type(response).startswith(
-        ("multipart/", "image/jp", "image/pjpeg", "video/x-motion-jpeg")
-    )
+def _first_bytes(body: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """What shows whether this is a picture, and the body from its start."""
+    chunks: list[bytes] = []
+    head = b""
+    for chunk in body:
+        chunks.append(chunk)
+        head += chunk
+        is_part_head = _PART_HEAD.fullmatch(head) is not None and len(head) < _MAX_PART_HEAD_BYTES
+        if len(head) >= len(b"\xff\xd8\xff") and not is_part_head:
+            break
+    return head, chain(chunks, body)
 
 
-def _open_pictures(settings: CameraSettings, client: HttpClient, response: httpx.Response) -> HttpStream:
-    """Open a stream of pictures. A response that ends after one picture is a snapshot, which is polled."""
-    is_multipart = _content_type(response).startswith("multipart/")
-    pictures = motion_jpeg(client, response)
+def _open_pictures(
+    settings: CameraSettings, client: HttpClient, response: httpx.Response, body: Iterator[bytes]
+) -> HttpStream:
+    """A stream of pictures, or one picture that is polled: a response of one picture that ends."""
+    pictures = motion_jpeg(body)
     interval = None
-    if not is_multipart:
-        first = list(_first_two(pictures))
+    # Waiting for a second picture would delay the first one of a slow stream.
+    if "Content-Length" in response.headers or not _content_type(response).startswith("multipart/"):
+        first = list(islice(pictures, 2))
         if not first:
             raise SourceError(Reason.CORRUPT, f"{settings.masked_url}: the response is not a JPEG picture")
-        if len(first) == 1:
-            interval = settings.interval_seconds
-            pictures = snapshots(client, response, first[0], settings)
-        else:
-            pictures = chain(first, pictures)
-    return HttpStream(open_pictures(settings, PictureFile(pictures)), client, interval)
+        interval = settings.interval_seconds if len(first) == 1 else None
+        pictures = chain(first, pictures)
+    file = PictureFile(polled(client, response, pictures, settings))
+    return HttpStream(open_pictures(settings, file), client, interval)
 
 
-def _first_two(pictures: Iterator[bytes]) -> Iterator[bytes]:
-    for _, picture in zip(range(2), pictures, strict=False):
-        yield picture
-
-
-def _open_with_ffmpeg(settings: CameraSettings, url: str) -> InputContainer:
-    with limited_connection(settings):
-        # Redirects have been followed already; FFmpeg would follow them without the connection limit.
-        container = open_container(settings, url, {"max_redirects": "0", **ffmpeg_options(settings)})
-    if is_checked(settings) and not {"hls", "dash"}.isdisjoint(container.format.name.split(",")):
+def _open_with_ffmpeg(settings: CameraSettings, client: HttpClient, files: WebFiles) -> InputContainer:
+    # Without user and password: the client sends them.
+    url = str(client.url)
+    container = open_container(settings, url, _FFMPEG_OPTIONS, open_file=files.open)
+    files.opened()
+    if is_checked(settings) and "dash" in container.format.name.split(","):
         container.close()
-        # FFmpeg does not apply the TLS options to the connections of the segments.
-        message = (
-            "FFmpeg does not check the certificates of a playlist's segments; "
-            "to allow that, set tls_verify = false"
-        )
+        # FFmpeg opens the segments of DASH by itself, and does not apply the TLS options to them.
+        message = "FFmpeg does not check the certificates of DASH segments; to allow it: tls_verify = false"
         raise SourceError(Reason.UNSUPPORTED, f"{settings.masked_url}: {message}")
     return container

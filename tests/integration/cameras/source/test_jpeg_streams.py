@@ -71,7 +71,10 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-@pytest.mark.parametrize("content_type", ["multipart/x-mixed-replace; boundary=frame", "image/jpeg"])
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/x-mixed-replace; boundary=frame", "image/jpeg", "application/octet-stream", "text/html", ""],
+)
 def test_every_picture_of_an_invalid_multipart_stream_arrives(kind: str, content_type: str) -> None:
     """For any separators and content types."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n".encode()
@@ -107,6 +110,21 @@ def test_a_snapshot_is_polled_over_one_connection() -> None:
         assert 0.75 < time.monotonic() - began < 3
 
 
+@pytest.mark.parametrize("content_type", ["", "application/octet-stream", "text/html", "multipart/mixed"])
+def test_a_snapshot_is_recognised_by_its_data(content_type: str) -> None:
+    """Whatever the server calls it, and as the only part of a multipart answer."""
+    body = PLAIN[0] if content_type == "multipart/mixed" else PICTURES[0]
+    with scripted_http(lambda request: [answer(body, Content_Type=content_type)]) as server:
+        assert len(frames(camera(server.url(), interval_seconds=0.1), 3)) == 3
+        assert len(server.connected_at) == 1
+
+
+def test_an_answer_that_is_encoded_in_name_only_is_read() -> None:
+    """The client asked for no encoding."""
+    with scripted_http(lambda request: [answer(PICTURES[0], Content_Encoding="gzip")]) as server:
+        assert len(frames(camera(server.url(), interval_seconds=0.1), 2)) == 2
+
+
 def test_an_unchanged_snapshot_is_not_sent_again() -> None:
     """The request contains the ETag; the previous picture is repeated."""
 
@@ -117,6 +135,7 @@ def test_an_unchanged_snapshot_is_not_sent_again() -> None:
 
     with scripted_http(handler) as server:
         assert len(frames(camera(server.url("snap.jpg"), interval_seconds=0.1), 4)) == 4
+        assert len(server.connected_at) == 1
         assert [request.headers.get("if-none-match") for request in server.requests[:3]] == [
             None,
             '"7"',

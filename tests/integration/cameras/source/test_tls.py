@@ -76,17 +76,25 @@ def test_any_other_certificate_is_refused_with_the_reason(
         opened(url, tls_verify=False)
 
 
-def test_a_playlist_whose_segments_are_not_checked_is_refused(clip: Path, authority: Authority) -> None:
-    """FFmpeg accepts any certificate for segments, so tls_verify = false is required."""
+def test_the_certificates_of_a_playlists_segments_are_checked(clip: Path, authority: Authority) -> None:
+    """Like that of the playlist."""
     playlist = clip.parent / "live.m3u8"
-    with file_server(clip.parent) as port, tls_server(authority.good, port) as tls_port:
-        segment = f"#EXT-X-TARGETDURATION:4\n#EXTINF:4.0,\nhttps://127.0.0.1:{tls_port}/live.ts"
-        playlist.write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n{segment}\n#EXT-X-ENDLIST\n")
-        as_segment(clip, clip.parent / "live.ts")
-        url = f"https://127.0.0.1:{tls_port}/live.m3u8"
-        with pytest.raises(SourceError, match="tls_verify = false") as caught:
-            opened(url, str(authority.file))
-        assert caught.value.reason is Reason.UNSUPPORTED
+    as_segment(clip, clip.parent / "live.ts")
+    with (
+        file_server(clip.parent) as port,
+        tls_server(authority.good, port) as good_port,
+        tls_server(authority.expired, port) as expired_port,
+    ):
+        url = f"https://127.0.0.1:{good_port}/live.m3u8"
+        for segment_port in (good_port, expired_port):
+            segment = f"#EXT-X-TARGETDURATION:4\n#EXTINF:4.0,\nhttps://127.0.0.1:{segment_port}/live.ts"
+            playlist.write_text(f"#EXTM3U\n#EXT-X-VERSION:3\n{segment}\n#EXT-X-ENDLIST\n")
+            if segment_port == good_port:
+                opened(url, str(authority.file))
+                continue
+            with pytest.raises(SourceError, match="expired") as caught:
+                opened(url, str(authority.file))
+            assert caught.value.reason is Reason.CERTIFICATE
         opened(url, tls_verify=False)
 
 
