@@ -19,10 +19,11 @@ from daemon.components import build_components
 from daemon.config.file_watch import FileWatch
 from daemon.config.person_rules import threshold
 from daemon.config.settings import HttpSettings, Settings
+from daemon.config.stored_webhooks import AddedWebhooks
 from daemon.events.bus import EventBus
 from daemon.health import DaemonHealth
 from daemon.http.api.app import api_route
-from daemon.http.api.services import ApiSources
+from daemon.http.api.services import AlertSources, ApiSources
 from daemon.http.connections import ConnectionLimits, Connections
 from daemon.http.facenapi.api import FacenApi
 from daemon.http.facenapi.call import WireSettings
@@ -147,7 +148,7 @@ class Application:
         routes = [
             doctor_route(components.upkeep),
             rebuild_route(components.upkeep),
-            api_route(ApiSources(self._open_store, self._health.report)),
+            api_route(ApiSources(self._open_store, self._health.report, self._alerts())),
             *self._facen_api().routes(),
             *self._plugins.routes(),
         ]
@@ -158,6 +159,11 @@ class Application:
         self.address = await self._http.enter_async_context(
             serving(web, settings.host, settings.port, connections)
         )
+
+    def _alerts(self) -> AlertSources:
+        settings = self._settings
+        added = AddedWebhooks(settings.data_dir)
+        return AlertSources(settings.webhooks, settings.rules, added, settings.http.add_webhooks)
 
     def _facen_api(self) -> FacenApi:
         settings, pack = self._settings, self._models.pack

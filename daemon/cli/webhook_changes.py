@@ -1,7 +1,5 @@
 """`facend webhooks add|remove|enable|deliveries|resend`."""
 
-import base64
-import secrets
 from dataclasses import asdict
 
 import click
@@ -16,14 +14,13 @@ from daemon.config.stored_webhooks import AddedWebhooks
 from daemon.config.validation import validate_part
 from daemon.errors import StartError
 from daemon.events.sinks.mqtt.settings import SINK_NAME
-from daemon.events.sinks.settings import SECRET_PREFIX, WebhookSettings
+from daemon.events.sinks.settings import WebhookSettings, new_secret
 from daemon.events.sinks.webhook_target import webhook_target
 from store import ConflictError, Context, Users
 from store.outbox.deliveries import Deliveries, DeliveryRecord, DeliveryState
 from store.outbox.events import Outbox
 from store.outbox.sink_states import SinkStates
 
-SECRET_BYTES = 32
 STATES: tuple[DeliveryState, ...] = ("pending", "delivered", "dead")
 
 
@@ -45,14 +42,14 @@ def add(command: CommandContext, name: str, url: str, changes: tuple[str, ...]) 
         raise StartError(f"settings.toml has a webhook {name}: change it there, or choose another name")
     if name == SINK_NAME:
         raise StartError(f"{SINK_NAME} is the name of the MQTT sink: choose another one")
-    given = {"secret": _new_secret(), **parsed_changes(changes)}
+    given = {"secret": new_secret(), **parsed_changes(changes)}
     raw = {**given, "name": name, "url": cli_secrets.argument(url, "URL")}
     webhook = validate_part(WebhookSettings, raw, f"webhook {name}")
     webhook_target(webhook)
 
     async def work(ctx: Context, user: Users.Model) -> None:
         try:
-            await AddedWebhooks(command.settings.data_dir).add(ctx, user, webhook)
+            await AddedWebhooks(command.settings.data_dir).add(ctx, user["_id"], webhook)
         except ConflictError as error:
             raise StartError(f"{error}; `facend webhooks remove` removes it") from error
 
@@ -71,7 +68,7 @@ def remove(command: CommandContext, name: str) -> None:
     """Remove a webhook that was added, with its URL and secrets."""
 
     async def work(ctx: Context, user: Users.Model) -> None:
-        if not await AddedWebhooks(command.settings.data_dir).remove(ctx, user, name):
+        if not await AddedWebhooks(command.settings.data_dir).remove(ctx, user["_id"], name):
             in_settings = name in {one.name for one in command.settings.webhooks}
             hint = "remove it from settings.toml" if in_settings else "`facend webhooks list` lists them"
             raise StartError(f"there is no added webhook {name}: {hint}")
@@ -146,7 +143,7 @@ def resend(command: CommandContext, name: str, event_id: str | None, dead: bool)
     known = {SINK_NAME, *(one.name for one in command.settings.webhooks)}
 
     async def checked(ctx: Context, user: Users.Model) -> int:
-        added = {one.name for one in await AddedWebhooks(command.settings.data_dir).all(ctx, user)}
+        added = {one.name for one in await AddedWebhooks(command.settings.data_dir).all(ctx, user["_id"])}
         if name not in known | added:
             raise StartError(f"there is no webhook {name}; `facend webhooks list` lists them")
         return await work(ctx, user)
@@ -155,10 +152,6 @@ def resend(command: CommandContext, name: str, event_id: str | None, dead: bool)
     click.echo(
         to_json({"resent": number}) if command.as_json else f"webhook {name}: {number} to be sent again"
     )
-
-
-def _new_secret() -> str:
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 COMMANDS = (webhooks,)

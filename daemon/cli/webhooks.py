@@ -43,7 +43,7 @@ def list_webhooks(command: CommandContext) -> None:
 
     async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
         off = await SinkStates(ctx.database, user["_id"], ctx.box).switched_off()
-        known = {one.name: (one, "added") for one in await added.all(ctx, user)}
+        known = {one.name: (one, "added") for one in await added.all(ctx, user["_id"])}
         known |= {one.name: (one, "settings") for one in command.settings.webhooks}
         return [
             _row(
@@ -91,7 +91,7 @@ def _named(command: CommandContext, name: str) -> WebhookSettings:
         added = AddedWebhooks(command.settings.data_dir)
 
         async def work(ctx: Context, user: Users.Model) -> list[WebhookSettings]:
-            return list(await added.all(ctx, user))
+            return list(await added.all(ctx, user["_id"]))
 
         known |= {one.name: one for one in read_rows(command, work) if one.name not in known}
     if name not in known:

@@ -169,6 +169,8 @@ class HttpSettings(Section):
     max_connections_per_client: int = Field(default=64, ge=4, le=10_000)
     request_timeout_seconds: float = Field(default=10, ge=1, le=300)
     write_timeout_seconds: float = Field(default=30, ge=1, le=3600)
+    add_webhooks: bool = False
+    """Whether the HTTP API may add webhooks, to whose URLs this box then makes requests."""
 
     @field_validator("host")
     @classmethod

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+from bson import ObjectId
 from pydantic import SecretStr, ValidationError
 
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.secret_references import SecretError
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.webhook_workers import WEBHOOKS
-from store import ConflictError, Context, User
+from store import ConflictError, Context
 from store.mongo.named_documents import NamedDocuments
 
 log = structlog.get_logger(__name__)
@@ -27,10 +28,10 @@ class AddedWebhooks:
         self._secrets = CameraSecrets(data_dir)
         self._reported: set[str] = set()
 
-    async def all(self, ctx: Context, user: User) -> Sequence[WebhookSettings]:
+    async def all(self, ctx: Context, owner: ObjectId) -> Sequence[WebhookSettings]:
         """Those that are valid; the log names the others, once."""
         prefix, found = f"{ctx.box}/", []
-        for key, content in (await self._documents(ctx, user).all()).items():
+        for key, content in (await self._documents(ctx, owner).all()).items():
             if not key.startswith(prefix):
                 continue
             name = key.removeprefix(prefix)
@@ -46,14 +47,14 @@ class AddedWebhooks:
                 self._reported.add(name)
         return found
 
-    async def add(self, ctx: Context, user: User, webhook: WebhookSettings) -> None:
+    async def add(self, ctx: Context, owner: ObjectId, webhook: WebhookSettings) -> None:
         """
         Raises:
             ConflictError: the name is taken.
         """
         content = webhook.model_dump(mode="json", exclude={"name", *SECRETS})
         values: dict[str, SecretStr] = {one: getattr(webhook, one) for one in SECRETS}
-        documents, key = self._documents(ctx, user), f"{ctx.box}/{webhook.name}"
+        documents, key = self._documents(ctx, owner), f"{ctx.box}/{webhook.name}"
         if await documents.get(key) is not None:
             raise ConflictError(f"the webhook {webhook.name} exists already")
         for one, value in values.items():
@@ -61,16 +62,16 @@ class AddedWebhooks:
                 self._secrets.put(_secret(webhook.name, one), value.get_secret_value())
         await documents.add(key, content)  # the last step: the daemon reads it at once
 
-    async def remove(self, ctx: Context, user: User, name: str) -> bool:
+    async def remove(self, ctx: Context, owner: ObjectId, name: str) -> bool:
         """Whether it was there."""
-        removed = await self._documents(ctx, user).remove(f"{ctx.box}/{name}")
+        removed = await self._documents(ctx, owner).remove(f"{ctx.box}/{name}")
         for one in SECRETS:
             self._secrets.forget(_secret(name, one))
         return removed
 
     @staticmethod
-    def _documents(ctx: Context, user: User) -> NamedDocuments:
-        return NamedDocuments(ctx.database, WEBHOOKS, user["_id"])
+    def _documents(ctx: Context, owner: ObjectId) -> NamedDocuments:
+        return NamedDocuments(ctx.database, WEBHOOKS, owner)
 
 
 def _secret(name: str, part: str) -> str:

@@ -1,10 +1,12 @@
 """Builds the message of an event from what is stored now."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from daemon.events.payload import EventPayload, FacePart, MatchPart, PersonPart, VisitPart
-from store import Context, Face, User
+from store import Context, Face
+from store.collections.users import UserArgument
 from store.collections.watch_lists import lists_of
 from store.outbox.events import OutboxEvent
 
@@ -12,9 +14,11 @@ from store.outbox.events import OutboxEvent
 class MessageBuilder:
     """Builds messages for one user. Methods raise StoreError if MongoDB does not answer."""
 
-    def __init__(self, ctx: Context, user: User) -> None:
+    def __init__(self, ctx: Context, user: UserArgument, cameras: Collection[str] | None = None) -> None:
+        """`cameras`: messages say only what these cameras have seen of a person. Default: all."""
         self._ctx = ctx
         self._user = user
+        self._scope: dict[str, Any] = {} if cameras is None else {"cam_id": {"$in": list(cameras)}}
 
     async def build(self, event: OutboxEvent) -> EventPayload | None:
         """The message; None for an event of a person who is gone.
@@ -48,7 +52,7 @@ class MessageBuilder:
         person = await self._ctx.persons.find_one(self._user, {"_id": person_id})
         if person is None:
             return None
-        theirs: dict[str, Any] = {"person_id": person_id}
+        theirs: dict[str, Any] = {"person_id": person_id, **self._scope}
         first = await self._ctx.faces.find_one(self._user, theirs, sort=[("timestamp", 1)])
         before = None
         if (started_at := event.facts.get("started_at")) is not None:

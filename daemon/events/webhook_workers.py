@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
+from bson import ObjectId
 
 from daemon.errors import SettingsError
 from daemon.events.sinks.dispatch import BuildPayload, DeliveryObserver, SinkRoute, SinkWorker
@@ -28,11 +29,11 @@ WEBHOOKS = "webhooks"
 REFRESH_SECONDS = 30.0
 """Maximum delay of a change, for a MongoDB without change streams."""
 
-StoredWebhooks = Callable[[Context, User], Awaitable[Sequence[WebhookSettings]]]
+StoredWebhooks = Callable[[Context, ObjectId], Awaitable[Sequence[WebhookSettings]]]
 """The added webhooks of this box, with their secrets; raises StoreError."""
 
 
-async def none_stored(_ctx: Context, _user: User) -> Sequence[WebhookSettings]:
+async def none_stored(_ctx: Context, _owner: ObjectId) -> Sequence[WebhookSettings]:
     return ()
 
 
@@ -98,7 +99,7 @@ class WebhookWorkers:
 
     async def _reload(self) -> None:
         """One of the settings takes precedence over an added one of the same name."""
-        wanted = {one.name: one for one in await self._stored(self._ctx, self._user) if one.enabled}
+        wanted = {one.name: one for one in await self._stored(self._ctx, self._user["_id"]) if one.enabled}
         wanted |= {one.name: one for one in self._of_settings}
         wanted = {name: one for name, one in wanted.items() if one.enabled}
         off = await self._states.switched_off()

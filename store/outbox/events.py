@@ -117,16 +117,16 @@ class Outbox:
             raise translate_error(error, "events.find_one") from error
         return None if found is None else OutboxEvent.from_document(found)
 
-    async def matches(self, limit: int, *, unacknowledged: bool = False) -> list[OutboxEvent]:
-        """Matches of watch rules, the latest first."""
+    async def matches(
+        self, limit: int, *, unacknowledged: bool = False, cameras: Several[str] | None = None
+    ) -> list[OutboxEvent]:
+        """Matches of watch rules, latest first. `cameras`: only of these."""
         query: dict[str, Any] = {"owner": self._owner, "facts.rule": {"$exists": True}}
         if unacknowledged:
             query["facts.acknowledged_by"] = {"$exists": False}
-        try:
-            found = await self._events.find(query).sort("number", -1).limit(limit).to_list(limit)
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "events.find") from error
-        return [OutboxEvent.from_document(document) for document in found]
+        if cameras is not None:
+            query["cam_id"] = {"$in": list(cameras)}
+        return await self._found(query, -1, limit)
 
     async def acknowledge(self, event_id: str, by: str) -> bool:
         """Note that somebody has seen a match of a rule. Whether there is one with this id."""
@@ -163,6 +163,35 @@ class Outbox:
                 yield OutboxEvent.from_document(document)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "events.find") from error
+
+    async def following(self, number: int, limit: int) -> list[OutboxEvent]:
+        """The user's next events with larger numbers, from all boxes, oldest first."""
+        query = {"owner": self._owner, "number": {"$gt": number}}
+        return await self._found(query, 1, limit)
+
+    async def latest(
+        self,
+        limit: int,
+        below: int | None = None,
+        event_type: str | None = None,
+        cameras: Several[str] | None = None,
+    ) -> list[OutboxEvent]:
+        """The user's events from all boxes, latest first. `cameras`: only events of these."""
+        query: dict[str, Any] = {"owner": self._owner}
+        if below is not None:
+            query["number"] = {"$lt": below}
+        if event_type is not None:
+            query["type"] = event_type
+        if cameras is not None:
+            query["cam_id"] = {"$in": list(cameras)}
+        return await self._found(query, -1, limit)
+
+    async def _found(self, query: dict[str, Any], order: int, limit: int) -> list[OutboxEvent]:
+        try:
+            found = await self._events.find(query).sort("number", order).limit(limit).to_list(limit)
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, "events.find") from error
+        return [OutboxEvent.from_document(document) for document in found]
 
     async def last_number(self) -> int:
         """The number of the latest event; 0 without one."""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+import secrets
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -39,6 +40,11 @@ def _are_types(types: tuple[str, ...]) -> tuple[str, ...]:
 EventTypes = Annotated[tuple[str, ...], AfterValidator(_are_types)]
 MIN_SECRET_BYTES = 16
 SECRET_PREFIX = "whsec_"  # noqa: S105 - of Standard Webhooks, no secret
+
+
+def new_secret() -> str:
+    """A random secret for signatures."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 class WebhookSettings(BaseModel):

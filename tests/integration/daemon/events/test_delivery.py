@@ -236,17 +236,17 @@ async def test_webhooks_are_added_and_removed_while_the_daemon_runs(
     with receiving() as receiver:
         running = EventDelivery((), EventBus(), observer, stored=added.all)
         async with running.running(ctx, user):
-            await added.add(ctx, user, hook("late", receiver.url))
+            await added.add(ctx, user["_id"], hook("late", receiver.url))
             number = 0
             while not receiver.got:
                 number += 1
                 await outbox.add([NewEvent("box.started", f"{number}", AT)])
                 await asyncio.sleep(0.05)
             with pytest.raises(ConflictError, match="late exists already"):
-                await added.add(ctx, user, hook("late", receiver.url))
+                await added.add(ctx, user["_id"], hook("late", receiver.url))
             stored = str([one async for one in ctx.database[WEBHOOKS].find()])
             assert "late" in stored and "secret-path" not in stored and KEY not in stored
-            assert await added.remove(ctx, user, "late")
+            assert await added.remove(ctx, user["_id"], "late")
             await until(lambda: "sink late" not in {task.get_name() for task in asyncio.all_tasks()})
             sent = len(receiver.got)
             await outbox.add([NewEvent("box.started", "last", AT)])
