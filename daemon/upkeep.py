@@ -14,7 +14,7 @@ from daemon.storing import Storing
 from pipeline.models.loader import Models
 from store import AuthenticationError, Context, FacenStorageError, StoreError, StoreUnavailableError
 from store.accounts.audit import AuditLog
-from store.facens.sync.diff import entries_listed
+from store.facens.sync.diff import expected_entries
 from store.facens.sync.migrate import MigrationReport, migrate_facens
 from store.identity.evidence import PersonEvidence
 from store.identity.unassigned import UnassignedFaces
@@ -186,15 +186,15 @@ async def rebuild_facens(ctx: Context, on_progress: Callable[[int, int], object]
             "and logs the reason: run this again then",
             out[0],
         )
-    done, entries = 0, sum((await entries_listed(ctx.database["faces"])).values())
+    done, entries = 0, sum((await expected_entries(ctx.database["faces"])).values())
 
-    def compared(more: int) -> None:
+    def report_progress(more: int) -> None:
         nonlocal done
         done += more
         on_progress(done, entries)
 
-    compared(0)
-    proof = await migrate_facens(ctx.database, ctx.facens, compared, ctx.faces.locks)
+    report_progress(0)
+    proof = await migrate_facens(ctx.database, ctx.facens, report_progress, ctx.faces.locks)
     try:
         await ctx.facens_lifecycle.save()
     except OSError as error:

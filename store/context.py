@@ -150,7 +150,7 @@ class Context:
             await ctx.facens_lifecycle.open(data_dir / "facens", pack, facen_size, claim=not read_only)
             if load_facens and not (read_only and facens_settings.is_remote):
                 # A caller that passes a storage also keeps it up to date.
-                await stack.enter_async_context(ctx.facens_lifecycle.loaded(follow=facens is None))
+                await stack.enter_async_context(ctx.facens_lifecycle.running(follow=facens is None))
             yield ctx
 
     @staticmethod

@@ -30,7 +30,8 @@ def keeps_up(run: Run, plan: Plan) -> bool:
 def rising(
     plan: Plan, first: int, most: int, steps: int, report: Callable[[Run], None]
 ) -> tuple[int, list[Run]]:
-    """Double the cameras until the daemon falls behind, then bisect; the largest number it kept up with."""
+    """Lookalike the cameras until the daemon falls behind, then bisect; the largest number it kept up
+    with."""
     low, high, cameras = 0, most + 1, first
     runs: list[Run] = []
     while cameras > low and len(runs) < steps:

@@ -27,7 +27,7 @@ async def measure_start(kind: Distribution, count: int, size: int) -> AsyncItera
                 StoreSettings(), data_dir=Path(folder), facen_size=size, pack=PACK, load_facens=False
             ) as ctx:
                 since = time.perf_counter()
-                async with ctx.facens_lifecycle.loaded(follow=True):
+                async with ctx.facens_lifecycle.running(follow=True):
                     seconds = time.perf_counter() - since
                     held = sum(shard.facens for shard in await ctx.facens.health())
                     if held != count:

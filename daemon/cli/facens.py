@@ -25,7 +25,7 @@ from pipeline.models.packs import Pack
 from store import Context, FacensSettings, Users
 from store.facens.pack import claim_pack, stored_pack
 from store.facens.storage import FacenStorage
-from store.facens.sync.diff import entries_listed
+from store.facens.sync.diff import expected_entries
 from store.facens.sync.factory import open_storage
 from store.facens.sync.migrate import MigrationReport, migrate_facens
 from store.facens.sync.reconcile import listed_galleries
@@ -51,7 +51,7 @@ def stats(command: CommandContext) -> None:
 
     async def work(ctx: Context) -> dict[str, object]:
         settings, held = command.settings.facens, await stored_pack(ctx.database)
-        faces, galleries = await entries_listed(ctx.database["faces"]), []
+        faces, galleries = await expected_entries(ctx.database["faces"]), []
         known = await listed_galleries(ctx.database, ctx.facens)
         with progress(len(known), "counting facens") as step:
             for key in known:
@@ -228,7 +228,7 @@ async def _clear(ctx: Context) -> None:
 
 
 async def _copied(ctx: Context, target: FacenStorage) -> MigrationReport:
-    entries = sum((await entries_listed(ctx.database["faces"])).values())
+    entries = sum((await expected_entries(ctx.database["faces"])).values())
     with progress(entries, "copying facens") as step:
         return await migrate_facens(ctx.database, target, step)
 
@@ -237,15 +237,15 @@ def _echo_report(command: CommandContext, proof: MigrationReport) -> None:
     if command.as_json:
         click.echo(to_json(asdict(proof)))
         return
-    if proof.put_right:
-        click.echo(f"corrected: {count(proof.put_right, 'face')} whose facen differed from MongoDB's")
+    if proof.corrected:
+        click.echo(f"corrected: {count(proof.corrected, 'face')} whose facen differed from MongoDB's")
     if proof.unusable:
         click.echo(
             f"skipped: {count(proof.unusable, 'face')} without a usable facen; `facend doctor` lists them"
         )
     click.echo(
         f"verified: {count(proof.entries, 'facen')} in {count(proof.galleries, 'gallery', 'galleries')} "
-        f"equal MongoDB's; {proof.looked_for} were also found by a search"
+        f"equal MongoDB's; {proof.sampled} were also found by a search"
     )
 
 

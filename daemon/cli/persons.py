@@ -18,7 +18,7 @@ from daemon.runtime.terminal import count
 from store import Context, Users
 from store.identity.erasure import Erasure
 from store.identity.erasure_report import Erased, Preview
-from store.identity.lookalikes import Double
+from store.identity.lookalikes import Lookalike
 from store.queries.person_history import CameraHistory, History, person_history
 from store.spool.files import SpoolFiles
 
@@ -101,17 +101,40 @@ def show(command: CommandContext, person_id: int) -> None:
 @store_options()
 @person_argument
 @click.option(
-    "--double",
-    "doubles",
+    "--lookalike",
+    "lookalikes",
     metavar="ID",
     type=click.IntRange(min=0),
     multiple=True,
     help="Also erase this person, who is the same human being. May be repeated.",
 )
-@click.option("--with-doubles", is_flag=True, help="Also erase all persons who look the same.")
+@click.option("--with-lookalikes", is_flag=True, help="Also erase all persons who look the same.")
+@click.option(
+    "--double",
+    "doubles",
+    metavar="ID",
+    type=click.IntRange(min=0),
+    multiple=True,
+    hidden=True,
+    deprecated="use --lookalike",
+    help="The old name of --lookalike.",
+)
+@click.option(
+    "--with-doubles",
+    is_flag=True,
+    hidden=True,
+    deprecated="use --with-lookalikes",
+    help="The old name of --with-lookalikes.",
+)
 @yes_option
 def erase(
-    command: CommandContext, person_id: int, doubles: tuple[int, ...], with_doubles: bool, yes: bool
+    command: CommandContext,
+    person_id: int,
+    lookalikes: tuple[int, ...],
+    with_lookalikes: bool,
+    doubles: tuple[int, ...],
+    with_doubles: bool,
+    yes: bool,
 ) -> None:
     """Erase a person with faces, facens and pictures. This cannot be undone.
 
@@ -119,7 +142,8 @@ def erase(
     if you confirm it or name them. The report says what could not be reached or checked.
     """
     low = None if (pack := pack_in_settings(command.settings)) is None else pack.thresholds.low
-    chosen = list(doubles)
+    chosen = [*lookalikes, *doubles]
+    with_lookalikes = with_lookalikes or with_doubles
 
     async def preview(ctx: Context, user: Users.Model) -> Preview:
         return await Erasure(ctx, user, low).preview(person_id)
@@ -129,12 +153,12 @@ def erase(
         is_own = own is not None and own["_id"] == user["_id"]
         sightings = SpoolFiles(command.settings.data_dir / "spool") if is_own else None
         erasure = Erasure(ctx, user, low, sightings)
-        return await erasure.erase(person_id, chosen, with_doubles=with_doubles)
+        return await erasure.erase(person_id, chosen, with_lookalikes=with_lookalikes)
 
     if not yes:
         if command.as_json:
             raise StartError("erasure cannot be undone; confirm with --yes")
-        chosen += _confirmed(command, with_store(command, preview), doubles, with_doubles)
+        chosen += _confirmed(command, with_store(command, preview), list(chosen), with_lookalikes)
     erased = with_store(command, work)
     if command.as_json:
         click.echo(to_json(asdict(erased)))
@@ -143,15 +167,15 @@ def erase(
 
 
 def _confirmed(
-    command: CommandContext, found: Preview, named: Collection[int], with_doubles: bool
+    command: CommandContext, found: Preview, named: Collection[int], with_lookalikes: bool
 ) -> list[int]:
-    """Ask about the person and each double that was not named; the ids of the confirmed doubles."""
+    """Ask about the person and each lookalike that was not named; returns the ids of the confirmed ones."""
     more = f", and {count(found.unassigned, 'similar face')} without a person" if found.unassigned else ""
-    others = [one for one in found.doubles if one.person_id not in named]
-    if with_doubles and others:
+    others = [one for one in found.lookalikes if one.person_id not in named]
+    if with_lookalikes and others:
         click.echo("These persons look the same and are erased as well:")
         for one in others:
-            click.echo(f"  {_double(one, command)}")
+            click.echo(f"  {_lookalike(one, command)}")
     click.confirm(
         f"Erase {_person(found.person_id, found.name)} with {count(found.faces, 'face')} and "
         f"{count(found.pictures, 'picture')}{more}? This cannot be undone.",
@@ -159,8 +183,8 @@ def _confirmed(
     )
     return [
         one.person_id
-        for one in ([] if with_doubles else others)
-        if click.confirm(f"Also erase {_double(one, command)}? They look the same.")
+        for one in ([] if with_lookalikes else others)
+        if click.confirm(f"Also erase {_lookalike(one, command)}? They look the same.")
     ]
 
 
@@ -173,16 +197,16 @@ def _erased(erased: Erased, command: CommandContext) -> list[str]:
         f"{count(erased.sightings, 'sighting')} in the spool and its dead letters"
     )
     lines = [f"erased {_person(erased.person_id, erased.name)}: {done}"]
-    if erased.doubles:
-        lines.append(f"erased with them: person {', '.join(map(str, erased.doubles))}")
+    if erased.lookalikes:
+        lines.append(f"erased with them: person {', '.join(map(str, erased.lookalikes))}")
     lines += [
         f"not reachable: {count(one.pictures, 'picture')} at {one.place}; removed when it is next used"
         for one in erased.elsewhere
     ]
     lines += [f"kept by its host, remove it there: {url}" for url in erased.foreign_urls]
     lines += [
-        f"kept: {_double(one, command)}; `facend persons erase {one.person_id}` if it is the same person"
-        for one in erased.doubles_left
+        f"kept: {_lookalike(one, command)}; `facend persons erase {one.person_id}` if it is the same person"
+        for one in erased.lookalikes_left
     ]
     return [*lines, *(f"not checked: {item}" for item in erased.not_checked)]
 
@@ -191,7 +215,7 @@ def _person(person_id: int, name: str | None) -> str:
     return f"person {person_id}{f' ({name})' if name else ''}"
 
 
-def _double(one: Double, command: CommandContext) -> str:
+def _lookalike(one: Lookalike, command: CommandContext) -> str:
     zone = command.settings.persons.zone
     times = [f"{at.astimezone(zone):%Y-%m-%d %H:%M}" for at in (one.first_seen, one.last_seen) if at]
     seen = f", seen {' to '.join(times)}" if times else ""

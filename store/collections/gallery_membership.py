@@ -32,12 +32,12 @@ class GalleryMembership:
 
     async def add(self, owner: ObjectId, face: Face, names: list[str], facen: Facen) -> None:
         """Add the face to all galleries that can be added, then raise the first error."""
-        async with self.locks.of(face["_id"]):
+        async with self.locks.get(face["_id"]):
             await self._add(owner, face, names, facen)
 
     async def remove(self, owner: ObjectId, face: Face, names: list[str]) -> None:
         """Remove the face from all galleries that can be removed, then raise the first error."""
-        async with self.locks.of(face["_id"]):
+        async with self.locks.get(face["_id"]):
             await self._remove(owner, face, names)
 
     async def _add(self, owner: ObjectId, face: Face, names: list[str], facen: Facen) -> None:

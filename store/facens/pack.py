@@ -32,7 +32,7 @@ class StoredPack:
 
 
 async def stored_pack(database: Database) -> StoredPack | None:
-    """The recorded pack; None if none is recorded yet."""
+    """The recorded pack, or None."""
     try:
         document = await database[COLLECTION].find_one({"_id": ID})
     except DRIVER_ERRORS as error:
@@ -41,55 +41,55 @@ async def stored_pack(database: Database) -> StoredPack | None:
 
 
 async def claim_pack(database: Database, name: str, size: int) -> StoredPack:
-    """Record this pack if none is recorded. PackError if the stored facens are of another pack."""
-    fresh = {"database": str(ObjectId()), "name": name, "size": size}
+    """Record this pack unless one is recorded. PackError if the stored facens are of another pack."""
+    record = {"database": str(ObjectId()), "name": name, "size": size}
     try:
         if await database[COLLECTION].find_one({"_id": ID}) is None:
-            # An older database, or a damaged record: each face also names its pack.
+            # The database may be older, or the record damaged; but each face names its pack.
             foreign = {"detector_info.pack": {"$type": "string", "$ne": name}}
             face = await database["faces"].find_one(foreign, {"detector_info.pack": 1})
             if face is not None:
-                fresh["name"] = face["detector_info"]["pack"]
+                record["name"] = face["detector_info"]["pack"]
             await database[COLLECTION].delete_one({"_id": ID, **malformed(COLLECTION)})
         document = await database[COLLECTION].find_one_and_update(
-            {"_id": ID}, {"$setOnInsert": fresh}, upsert=True, return_document=ReturnDocument.AFTER
+            {"_id": ID}, {"$setOnInsert": record}, upsert=True, return_document=ReturnDocument.AFTER
         )
-        held = _read(document)
-        other = (held.name, held.size) != (name, size)
-        if other and held.becoming is None and not await _any_facen(database):
+        stored = _read(document)
+        other = (stored.name, stored.size) != (name, size)
+        if other and stored.becoming is None and not await _any_facen(database):
             await set_pack(database, name, size)
-            return StoredPack(held.database, name, size)
+            return StoredPack(stored.database, name, size)
     except DRIVER_ERRORS as error:
         raise translate_error(error, "facens.pack") from error
-    return _checked(held, name, size)
+    return _checked(stored, name, size)
 
 
 async def known_pack(database: Database, name: str, size: int) -> StoredPack | None:
     """As `claim_pack`, read-only: None if no pack is recorded, or the recorded one has no facens."""
-    held = await stored_pack(database)
-    if held is None:
+    stored = await stored_pack(database)
+    if stored is None:
         return None
-    if (held.name, held.size) != (name, size) and held.becoming is None:
+    if (stored.name, stored.size) != (name, size) and stored.becoming is None:
         try:
             if not await _any_facen(database):
                 return None
         except DRIVER_ERRORS as error:
             raise translate_error(error, "facens.pack") from error
-    return _checked(held, name, size)
+    return _checked(stored, name, size)
 
 
-def _checked(held: StoredPack, name: str, size: int) -> StoredPack:
-    if held.becoming is not None:
+def _checked(stored: StoredPack, name: str, size: int) -> StoredPack:
+    if stored.becoming is not None:
         raise PackError(
-            f"the stored facens are being recomputed, from the model pack {held.name} to {held.becoming}: "
-            f"set models.pack to {held.becoming} and complete `facend facens re-embed`"
+            f"the stored facens are being recomputed, from the pack {stored.name} to {stored.becoming}: "
+            f"set models.pack to {stored.becoming} and complete `facend facens re-embed`"
         )
-    if (held.name, held.size) != (name, size):
+    if (stored.name, stored.size) != (name, size):
         raise PackError(
-            f"the stored facens are of the model pack {held.name}, not of {name}: "
-            f"set models.pack to {held.name}, or recompute them with `facend facens re-embed`"
+            f"the stored facens are of the model pack {stored.name}, not of {name}: "
+            f"set models.pack to {stored.name}, or recompute them with `facend facens re-embed`"
         )
-    return held
+    return stored
 
 
 async def set_pack(database: Database, name: str, size: int, becoming: str | None = None) -> None:
@@ -108,7 +108,7 @@ async def set_pack(database: Database, name: str, size: int, becoming: str | Non
 
 
 def pack_of(face: Mapping[str, Any]) -> str | None:
-    """The pack named in a face's document; None without one."""
+    """The pack named in a face's document, or None."""
     details = face.get("detector_info")
     name = details.get("pack") if isinstance(details, dict) else None
     return name if isinstance(name, str) else None

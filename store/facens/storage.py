@@ -1,6 +1,6 @@
-"""The facen storage: galleries of facens, searched for the nearest.
+"""`FacenStorage`: galleries of facens that can be searched for the nearest.
 
-A gallery is identified by its owner and name. Ids are those of faces. The storage is a copy: MongoDB is
+A gallery is identified by owner and name, an entry by the id of its face. The storage is a copy: MongoDB is
 authoritative.
 """
 
@@ -19,9 +19,9 @@ from store.errors import BadValueError
 GalleryKey = tuple[ObjectId, str]
 """Owner and name."""
 CHUNK = 10_000
-"""Ids converted at once; longer conversions would block other threads."""
+"""Number of ids converted at once; longer conversions would block other threads."""
 VALUE_TOLERANCE = 1e-4
-"""Maximum difference of any value between equal facens. Half precision and rounding change values less."""
+"""Maximum difference between values of equal facens. Half precision and rounding change values by less."""
 
 
 class FacenHit(NamedTuple):
@@ -44,7 +44,7 @@ class FacenSearch:
 
 
 class Comparison(NamedTuple):
-    """A comparison of facens with the entries of a gallery. Missing entries count in neither field."""
+    """Result of comparing facens with the entries of a gallery. Missing entries count in neither field."""
 
     same: int
     """Number of entries with the same facen."""
@@ -61,21 +61,21 @@ class ShardHealth:
 
 
 class FacenStorage(Protocol):
-    """The interface of all engines.
+    """Interface of the facen storages.
 
-    Facens have shape (size,), float32, normalised; another size is a BadValueError. Every method raises
+    Facens have shape (size,), float32, normalised; another size raises BadValueError. Every method raises
     FacenStorageError, which names the shard, if a shard fails.
     """
 
     pack: str | None
-    """The model pack of the facens; None where any is accepted."""
+    """The model pack of the facens; None if any is accepted."""
 
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         """Add a face to a gallery. FacenExistsError if it is already there."""
         ...
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
-        """Add those that are missing; returns their number."""
+        """Add the missing entries; returns their number."""
         ...
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
@@ -133,7 +133,7 @@ class FacenStorage(Protocol):
 
 
 class FacenSize:
-    """The size of a storage's facens: given, or that of the first facen."""
+    """The size of a storage's facens: a given one, or that of the first facen."""
 
     def __init__(self, size: int | None) -> None:
         self.value = size
@@ -145,7 +145,9 @@ class FacenSize:
         if self.value is None:
             self.value = len(facen)
         elif len(facen) != self.value:
-            raise BadValueError(f"the facens here have {self.value} numbers, this one has {len(facen)}")
+            raise BadValueError(
+                f"facens of this storage have {self.value} numbers, this one has {len(facen)}"
+            )
         return facen
 
 
@@ -158,7 +160,7 @@ def sorted_ids(ids: NDArray[np.int64]) -> list[int]:
     return numbers
 
 
-def drained(ids: list[int]) -> NDArray[np.int64]:
+def drain(ids: list[int]) -> NDArray[np.int64]:
     """An array of the ids. Empties the list in chunks: freeing a million ints at once would block the event
     loop."""
     array = id_array(ids)

@@ -25,9 +25,9 @@ from store.context import Context
 from store.errors import NotFoundError, StoreError
 from store.identity.change_log import CHANGES
 from store.identity.erasure_faces import FacesErasure, malformed_faces
-from store.identity.erasure_report import NOT_CHECKED, Elsewhere, Erased, Preview, RemovedSightings
+from store.identity.erasure_report import NOT_CHECKED, Erased, Preview, RemotePictures, RemovedSightings
 from store.identity.evidence import PROPOSALS
-from store.identity.lookalikes import Lookalikes
+from store.identity.lookalikes import LookalikeSearch
 from store.identity.removal import FaceRemoval, face_of_key, has_faces
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
@@ -83,7 +83,7 @@ class Erasure:
         """What `erase` would remove, and similar persons. Raises as `erase`."""
         owner = await self._ctx.users.owner(self._user)
         name = await self._name(owner, person_id)
-        alike = Lookalikes(self._ctx, owner, self._low)
+        alike = LookalikeSearch(self._ctx, owner, self._low)
         await alike.learn([person_id])
         faces = pictures = 0
         async for face in FaceRemoval(self._ctx, owner).faces({"person_id": person_id}):
@@ -93,17 +93,17 @@ class Erasure:
         unassigned = 0
         async for _ in alike.unassigned():
             unassigned += 1
-        doubles = tuple(await alike.doubles([person_id]))
-        return Preview(person_id, name, faces, pictures, unassigned, doubles)
+        lookalikes = tuple(await alike.lookalikes([person_id]))
+        return Preview(person_id, name, faces, pictures, unassigned, lookalikes)
 
     async def erase(
-        self, person_id: int, doubles: Collection[int] = (), *, with_doubles: bool = False
+        self, person_id: int, lookalikes: Collection[int] = (), *, with_lookalikes: bool = False
     ) -> Erased:
         """Remove the person and all their data; returns once a search finds nothing left.
 
         Args:
-            doubles: ids of other persons who are the same human being; erased as well.
-            with_doubles: erase all similar persons as well.
+            lookalikes: ids of other persons who are the same human being; erased as well.
+            with_lookalikes: erase all similar persons as well.
 
         Raises:
             NotFoundError: the user has neither the person nor a face of them.
@@ -111,16 +111,16 @@ class Erasure:
         """
         owner = await self._ctx.users.owner(self._user)
         name = await self._name(owner, person_id)
-        for double in doubles:
-            await self._name(owner, double)
-        persons = list(dict.fromkeys([person_id, *doubles]))
-        alike = Lookalikes(self._ctx, owner, self._low)
+        for lookalike in lookalikes:
+            await self._name(owner, lookalike)
+        persons = list(dict.fromkeys([person_id, *lookalikes]))
+        alike = LookalikeSearch(self._ctx, owner, self._low)
         await alike.learn(persons)
-        left = await alike.doubles(persons)
-        if with_doubles and left:
-            persons += [double.person_id for double in left]
+        left = await alike.lookalikes(persons)
+        if with_lookalikes and left:
+            persons += [lookalike.person_id for lookalike in left]
             await alike.learn(persons)
-            left = await alike.doubles(persons)
+            left = await alike.lookalikes(persons)
         await self._record_ids(owner, persons)
         sightings = await self._remove_sightings(alike)
         faces = FacesErasure(self._ctx, owner, persons, alike)
@@ -169,9 +169,11 @@ class Erasure:
             raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
         return None
 
-    async def _elsewhere(self, left: Counter[str | None]) -> tuple[Elsewhere, ...]:
+    async def _elsewhere(self, left: Counter[str | None]) -> tuple[RemotePictures, ...]:
         locations = await self._ctx.locations.known()
-        return tuple(Elsewhere(locations.describe(location), number) for location, number in left.items())
+        return tuple(
+            RemotePictures(locations.describe(location), number) for location, number in left.items()
+        )
 
     async def _has_document(self, owner: ObjectId, persons: Sequence[int]) -> bool:
         """Whether one of the persons has a document, malformed ones included."""
@@ -181,7 +183,7 @@ class Erasure:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "persons.find_one") from error
 
-    async def _remove_sightings(self, alike: Lookalikes) -> RemovedSightings:
+    async def _remove_sightings(self, alike: LookalikeSearch) -> RemovedSightings:
         if self._sightings is None:
             return RemovedSightings(0, 0)
         try:
@@ -191,7 +193,7 @@ class Erasure:
                 f"the sightings in {self._sightings.address} cannot be removed: {error}; erase again"
             ) from error
 
-    async def _not_checked(self, alike: Lookalikes, sightings: RemovedSightings) -> tuple[str, ...]:
+    async def _not_checked(self, alike: LookalikeSearch, sightings: RemovedSightings) -> tuple[str, ...]:
         others = "" if self._sightings is None else " of other boxes"
         unchecked = [f"sightings in spools and dead letters{others}"]
         if self._sightings is not None and sightings.not_compared:

@@ -14,7 +14,7 @@ from bson import ObjectId
 from store.context import Context
 from store.face import Face
 from store.face_fields import co_visible_visits, visit_of
-from store.identity.lookalikes import Lookalikes
+from store.identity.lookalikes import LookalikeSearch
 from store.identity.removal import FaceRemoval
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.shapes import malformed
@@ -33,7 +33,7 @@ MAX_VISIT_LENGTH = timedelta(hours=12)
 class FacesErasure:
     """Removes the faces of some persons, similar faces without a person, and photos that show them."""
 
-    def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: Lookalikes) -> None:
+    def __init__(self, ctx: Context, owner: ObjectId, persons: Sequence[int], alike: LookalikeSearch) -> None:
         self._ctx = ctx
         self._owner = owner
         self._persons = persons

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from store.identity.lookalikes import Double
+from store.identity.lookalikes import Lookalike
 
 NOT_CHECKED = (
     "backups of MongoDB and of the pictures",
@@ -21,7 +21,7 @@ class RemovedSightings:
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class RemotePictures:
     """Pictures that only another box can reach. That box removes them later."""
 
     place: str
@@ -43,11 +43,11 @@ class Erased:
     """Similar faces without a person. Not counted in `faces`."""
     sightings: int = 0
     """Their sightings in this box's spool and dead letters."""
-    doubles: tuple[int, ...] = ()
+    lookalikes: tuple[int, ...] = ()
     """Ids of other persons who were erased as well."""
-    doubles_left: tuple[Double, ...] = ()
+    lookalikes_left: tuple[Lookalike, ...] = ()
     """Similar persons who were not erased."""
-    elsewhere: tuple[Elsewhere, ...] = ()
+    elsewhere: tuple[RemotePictures, ...] = ()
     foreign_urls: tuple[str, ...] = ()
     """URLs of pictures outside the uploads, which are not removed."""
     not_checked: tuple[str, ...] = ()
@@ -62,4 +62,4 @@ class Preview:
     faces: int
     pictures: int
     unassigned: int
-    doubles: tuple[Double, ...]
+    lookalikes: tuple[Lookalike, ...]

@@ -28,7 +28,7 @@ FIELDS = {"facen": 1, "person_id": 1, "cam_id": 1, "detector_info": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Double:
+class Lookalike:
     """Another person with a similar face."""
 
     person_id: int
@@ -40,7 +40,7 @@ class Double:
     last_seen: datetime | None
 
 
-class Lookalikes:
+class LookalikeSearch:
     """Compares persons of one user with every other face of that user."""
 
     def __init__(self, ctx: Context, owner: ObjectId, threshold: float | None = None) -> None:
@@ -101,7 +101,7 @@ class Lookalikes:
             for document in await self._documents(ids):
                 yield self._ctx.faces.wrap_in_model(document)
 
-    async def doubles(self, persons: Collection[int]) -> list[Double]:
+    async def lookalikes(self, persons: Collection[int]) -> list[Lookalike]:
         """Other persons with a similar face, the most similar first."""
         best: dict[int, float] = {}
         query = {"owner": self._owner, "person_id": {"$nin": [*persons, None]}}
@@ -109,8 +109,8 @@ class Lookalikes:
             for person, value in found:
                 best[person] = max(value, best.get(person, 0.0))
         return sorted(
-            [await self._double(person, value) for person, value in best.items()],
-            key=lambda double: (-double.confidence, double.person_id),
+            [await self._lookalike(person, value) for person, value in best.items()],
+            key=lambda lookalike: (-lookalike.confidence, lookalike.person_id),
         )
 
     async def _similar(
@@ -142,7 +142,7 @@ class Lookalikes:
                     persons.append((face["person_id"], best))
         return ids, persons
 
-    async def _double(self, person_id: int, best: float) -> Double:
+    async def _lookalike(self, person_id: int, best: float) -> Lookalike:
         person = await self._ctx.persons.find_one(self._owner, {"_id": person_id})
         theirs = {"owner": self._owner, "person_id": person_id}
         number = {"$sum": 1}
@@ -158,7 +158,7 @@ class Lookalikes:
             raise translate_error(error, "faces.aggregate") from error
         seen: dict[str, Any] = found[0] if found else {"faces": 0, "first": None, "last": None}
         name = person.get("name") if person else None
-        return Double(person_id, name, round(best, 4), seen["faces"], seen["first"], seen["last"])
+        return Lookalike(person_id, name, round(best, 4), seen["faces"], seen["first"], seen["last"])
 
     async def _read(self, query: dict[str, Any], fields: dict[str, int]) -> AsyncIterator[dict[str, Any]]:
         last = -1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipeline.faces.facen import FacenError, cosine, decode
 from pipeline.types import Facen
-from store.facens.engine.codes import widened
+from store.facens.engine.codes import to_float32
 from store.facens.engine.gallery_array import Block, GalleryView, Precision
 from store.facens.engine.local import LocalFacens
 from store.facens.engine.scan import COSINE_TOLERANCE, HALF_COSINE_TOLERANCE
@@ -154,7 +154,7 @@ async def _compared(
     if not len(assigned.ids):
         return set()
     async with AsyncExitStack() as stack:
-        views = [await stack.enter_async_context(shard.viewed(owner, gallery)) for shard in shards]
+        views = [await stack.enter_async_context(shard.open_view(owner, gallery)) for shard in shards]
         references = await asyncio.to_thread(_References, [view for view in views if view.count], assigned)
         if not len(references.persons):
             return set()
@@ -217,7 +217,7 @@ class _References:
         if not len(order):
             return
         persons, firsts = np.unique(owners[order], return_index=True)
-        vectors = widened(block.vectors[: len(block.ids)][order], view.precision)
+        vectors = to_float32(block.vectors[: len(block.ids)][order], view.precision)
         self._sums[persons] += np.add.reduceat(vectors, firsts, axis=0)
 
     def means(self) -> Floats:
@@ -251,7 +251,7 @@ class _References:
         for start, block, view in self._blocks:
             first, last = np.searchsorted(rows, (start, start + len(block.ids)))
             if first < last:
-                vectors[first:last] = widened(block.vectors[rows[first:last] - start], view.precision)
+                vectors[first:last] = to_float32(block.vectors[rows[first:last] - start], view.precision)
         return vectors
 
 

@@ -1,4 +1,4 @@
-"""One process of the private mongod: starts it, waits until it accepts writes, and stops it."""
+"""Starts a process of the private mongod, waits until it accepts writes, and stops it."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ READY_SECONDS = 60.0
 KILL_SECONDS = 0.3
 """Part of a deadline that is reserved for the end of a killed server."""
 MIN_FREE_BYTES = 16 * 1024 * 1024
-"""Minimum free disk space. A server with less ends again and again."""
+"""Minimum free disk space. With less, a server ends soon after each start."""
 
 
 class MongodProcess:
@@ -40,12 +40,12 @@ class MongodProcess:
         close_deadline: Callable[[], Deadline],
         repeats: RepeatThrottle,
     ) -> None:
-        """`program` is called by `start`; `close_deadline` by `stop`, for its deadline."""
+        """`program` gives the executable for `start`, `close_deadline` the deadline for `stop`."""
         self._folder = folder
         self._program = program
         self._cache_mb = cache_mb
         self._close_deadline = close_deadline
-        self._chosen: Path | None = None
+        self._socket_folder: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._log = MongodLog(repeats)
         self._reader: asyncio.Task[None] | None = None
@@ -53,9 +53,9 @@ class MongodProcess:
     @property
     def sockets(self) -> Path:
         """The folder of the sockets. It is chosen on first use, when the data folder exists."""
-        if self._chosen is None:
-            self._chosen = socket_folder(self._folder)
-        return self._chosen
+        if self._socket_folder is None:
+            self._socket_folder = socket_folder(self._folder)
+        return self._socket_folder
 
     @property
     def _socket(self) -> Path:
@@ -63,16 +63,16 @@ class MongodProcess:
 
     @property
     def _member(self) -> ReplicaSetOfOne:
-        return ReplicaSetOfOne(f"{self._server}/?directConnection=true", str(self._socket))
+        return ReplicaSetOfOne(f"{self._server_url}/?directConnection=true", str(self._socket))
 
     @property
-    def _server(self) -> str:
+    def _server_url(self) -> str:
         return f"mongodb://{quote(str(self._socket), safe='')}"
 
     @property
     def url(self) -> str:
         """URL of the replica set, so that the driver waits for a server that accepts no writes yet."""
-        return f"{self._server}/?replicaSet={ReplicaSetOfOne.name}"
+        return f"{self._server_url}/?replicaSet={ReplicaSetOfOne.name}"
 
     @property
     def pid(self) -> int | None:
@@ -97,8 +97,8 @@ class MongodProcess:
         Raises:
             StoreUnavailableError: the message has the server's reason.
         """
-        if lack := self.disk_full():
-            raise StoreUnavailableError(lack)
+        if reason := self.disk_full():
+            raise StoreUnavailableError(reason)
         try:
             # Without parents: if they are missing, a disk may not be mounted yet.
             (self._folder / "db").mkdir(exist_ok=True, mode=0o700)
@@ -116,7 +116,7 @@ class MongodProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C goes to this process alone, which stops the server last
+                start_new_session=True,  # Ctrl-C must reach only this process, which stops the server last
                 preexec_fn=dies_with_parent(),
             )
         except OSError as error:
@@ -158,7 +158,7 @@ class MongodProcess:
             await self._reader
             self._reader = None
         if process is not None and self.sockets.parent != self._folder:
-            with contextlib.suppress(OSError):  # the next server makes the folder again, and empties it first
+            with contextlib.suppress(OSError):  # the next server empties it, or creates it again
                 remove_sockets(self.sockets)
                 self.sockets.rmdir()
 
@@ -167,7 +167,7 @@ class MongodProcess:
         try:
             if shutil.disk_usage(self._folder).free >= MIN_FREE_BYTES:
                 return ""
-        except OSError:  # another fault, which the start reports
+        except OSError:  # another fault, which `start` reports
             return ""
         return (
             f"the private mongod lacks disk space: less than {MIN_FREE_BYTES // 2**20} MiB are free on the "

@@ -1,10 +1,9 @@
 """The folder of the private server's unix sockets.
 
-The path of the socket is the name of the replica-set member. The driver lower-cases such names, driver and
-server split them at commas and colons, and the kernel limits the path to 107 bytes. So the folder has a short
-path of lower-case characters. It depends only on the data folder and the user, not on the environment,
-because a service and a command started by an administrator have different environments and must use the same
-server.
+The path of the socket is the name of the replica-set member. The driver converts such names to lower case,
+driver and server split them at commas and colons, and the kernel limits the path to 107 bytes. So the folder
+has a short path of lower-case characters. It depends only on the data folder and the user, not on the
+environment: the service and commands have different environments and must use the same server.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ MAX_SOCKET_BYTES = 107  # sockaddr_un.sun_path without the final zero
 SOCKETS = ("mongod.sock", "mongodb-27017.sock")
 """The socket that clients use, and one that mongod creates in addition."""
 RUNTIME_FOLDER = Path("/run/facend")
-"""RuntimeDirectory of the service, which has a private /tmp (PrivateTmp): commands see the same folder."""
+"""RuntimeDirectory of the service, whose /tmp is private (PrivateTmp); commands see the same folder."""
 TEMPORARY_FOLDERS = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108  see make_private
 
 _PLAIN = re.compile(r"[a-z0-9_./-]+")

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pipeline.types import Facen
 from store.face import Face
 from store.facens.storage import FacenStorage
-from store.facens.sync.reconcile import ids_of
+from store.facens.sync.reconcile import find_ids
 from store.mongo.client import Collection
 
 IDS_PER_QUERY = 10_000
@@ -77,7 +77,7 @@ async def nearest(
     here: dict[str, Any] = {"owner": owner, "gallery": {"$in": list(galleries)}}
     if query:
         here = {"$and": [here, query]}
-    allowed = await ids_of(faces, here, max_time_ms) if query else None
+    allowed = await find_ids(faces, here, max_time_ms) if query else None
     wanted = limit
     while True:
         best: dict[int, float] = {}

@@ -29,7 +29,7 @@ from store.errors import (
 from store.facens import FacenStorage, LocalFacens
 from store.facens.engine.sharded import ShardedFacens
 from store.facens.milvus import storage as milvus_module
-from store.facens.milvus.names import gallery_of, partition_of
+from store.facens.milvus.partitions import gallery_of, partition_of
 from store.facens.milvus.storage import MilvusFacens
 from store.facens.sync.load import load_facens
 from store.facens.sync.migrate import migrate_facens, verify_equal
@@ -252,10 +252,10 @@ async def test_an_interrupted_migration_can_be_continued(
             await ctx.faces.remove_one(user, {"_id": faces[6]["_id"]})
 
         proof, _ = await asyncio.gather(migrate_facens(ctx.database, target, counted.append), go_on())
-        assert proof.put_right == 1
+        assert proof.corrected == 1
         assert counted[0] == 10  # what was there
         proof = await migrate_facens(ctx.database, target)
-        assert (proof.galleries, proof.entries, proof.looked_for, proof.put_right) == (2, 28, 28, 0)
+        assert (proof.galleries, proof.entries, proof.sampled, proof.corrected) == (2, 28, 28, 0)
         for gallery in ("a", "b"):
             assert await target.ids(user["_id"], gallery) == await ctx.facens.ids(user["_id"], gallery)
         await target.remove(user["_id"], "a", faces[0]["_id"])
@@ -292,7 +292,7 @@ def test_the_command_migrates_to_milvus_and_back(
         with data_folder.held(box.data_dir):
             for _ in range(2):
                 moved = box.json("facens", "migrate", "--to", milvus.url)
-                assert (moved["galleries"], moved["entries"], moved["looked_for"]) == (2, 6, 6)
+                assert (moved["galleries"], moved["entries"], moved["sampled"]) == (2, 6, 6)
         box.settings = write_settings(tmp_path, [], facens={"url": milvus.url}, **common)
         told = box.json("facens", "stats")
         assert [(one["gallery"], one["faces"], one["facens"]) for one in told["galleries"]] == [

@@ -1,8 +1,8 @@
-"""Short codes of facens, by which candidates for a comparison are selected.
+"""Short codes of facens, which select candidates for an exact comparison.
 
 Product quantization with sixteen centres for each six numbers (Jégou, Douze, Schmid, Product Quantization
 for Nearest Neighbor Search, IEEE TPAMI 33, 2011), scanned as faiss does with tables in registers (André,
-Kermarrec, Le Scouarnec, Cache Locality is Not Enough, VLDB 9, 2015). It reads a fortieth of the memory.
+Kermarrec, Le Scouarnec, Cache Locality is Not Enough, VLDB 9, 2015). A scan reads a fortieth of the memory.
 """
 
 from collections.abc import Callable
@@ -28,37 +28,37 @@ class Codes:
     """The codes of all facens of a view, in their order. Immutable and thread-safe."""
 
     def __init__(self, view: GalleryView) -> None:
-        """Takes some seconds for a million facens. At least a few thousand are needed."""
+        """Takes some seconds for a million facens. Needs at least a few thousand."""
         import faiss  # takes a tenth of a second; most boxes do not need it
 
         size = view.blocks[0].vectors.shape[1]
         # faiss needs an even number of parts of equal size.
         self._padding = -size % (2 * VALUES_PER_CODE)
         padded = size + self._padding
-        # Its annotations are not known: see pyproject.toml.
+        # faiss has no annotations, see pyproject.toml.
         self._index: Any = faiss.IndexPQFastScan(
             padded, padded // VALUES_PER_CODE, CODE_BITS, faiss.METRIC_INNER_PRODUCT, BLOCK_FACENS
         )
-        # A single query uses one thread in any case; the cameras need the others.
+        # A single query uses one thread in any case; the cameras need the other cores.
         self._set_threads: Callable[[int], None] = faiss.omp_set_num_threads
         self._set_threads(1)
-        self._index.train(self._padded(_evenly(view, TRAINING_FACENS)))
+        self._index.train(self._padded(_sample(view, TRAINING_FACENS)))
         for block in view.blocks:
             for start in range(0, len(block.ids), ENCODE_BATCH):
                 part = block.vectors[start : start + ENCODE_BATCH]
-                self._index.add(self._padded(widened(part, view.precision)))
+                self._index.add(self._padded(to_float32(part, view.precision)))
 
     @property
     def nbytes(self) -> int:
         return int(self._index.ntotal) * int(self._index.code_size)
 
     def nearest(self, queries: Floats, number: int) -> NDArray[np.intp]:
-        """The distinct rows, in order, that are probably nearest to the queries (queries, size): `number` for
-        each."""
+        """The rows that are probably nearest to the queries (queries, size), `number` for each; distinct and
+        sorted."""
         self._set_threads(1)  # an OpenMP setting of the calling thread
         _, rows = self._index.search(self._padded(queries), number)
         found = np.sort(rows[0]) if len(rows) == 1 else np.unique(rows)
-        return found[found >= 0].astype(np.intp)  # -1: none
+        return found[found >= 0].astype(np.intp)  # −1: no result
 
     def _padded(self, vectors: Floats) -> Floats:
         padded = np.zeros((len(vectors), vectors.shape[1] + self._padding), dtype=np.float32)
@@ -66,12 +66,12 @@ class Codes:
         return padded
 
 
-def _evenly(view: GalleryView, number: int) -> Floats:
+def _sample(view: GalleryView, number: int) -> Floats:
     """About `number` facens of the view, evenly spaced."""
     step = max(1, view.count // number)
-    return np.concatenate([widened(block.vectors[::step], view.precision) for block in view.blocks])
+    return np.concatenate([to_float32(block.vectors[::step], view.precision) for block in view.blocks])
 
 
-def widened(vectors: Stored, precision: Precision) -> Floats:
+def to_float32(vectors: Stored, precision: Precision) -> Floats:
     """Stored vectors as float32."""
     return vectors.astype(np.float32) / np.float32(precision.scale)

@@ -38,10 +38,10 @@ class Precision(StrEnum):
     FULL = "full"
     """float32."""
     HALF = "half"
-    """16 bits each, evenly spaced from −1 to 1: half the memory; a cosine is off by less than 0.0001."""
+    """int16, evenly spaced from −1 to 1: half the memory; the error of a cosine is below 0.0001."""
 
     @classmethod
-    def of(cls, stored: Stored) -> "Precision":
+    def from_dtype(cls, stored: Stored) -> "Precision":
         return cls.FULL if stored.dtype == np.float32 else cls.HALF
 
     @property
@@ -50,10 +50,10 @@ class Precision(StrEnum):
 
     @property
     def scale(self) -> float:
-        """Factor from values to stored values."""
+        """Stored values are the facen's values times this factor."""
         return 1 if self is Precision.FULL else HALF_SCALE
 
-    def stored(self, facen: Facen) -> Stored:
+    def to_stored(self, facen: Facen) -> Stored:
         if self is Precision.FULL:
             return facen
         return np.asarray(np.clip(np.rint(facen * HALF_SCALE), -HALF_SCALE, HALF_SCALE), dtype=np.int16)
@@ -65,17 +65,17 @@ def uninitialised(rows: int, size: int, precision: Precision) -> Stored:
     The padding of the mapping is never touched and takes no memory. This would not hold for the heap, where
     the system may extend huge pages over touched memory.
     """
-    wanted = rows * size * np.dtype(precision.dtype).itemsize
-    if wanted < HUGE_PAGE:
+    nbytes = rows * size * np.dtype(precision.dtype).itemsize
+    if nbytes < HUGE_PAGE:
         return np.empty((rows, size), dtype=precision.dtype)
-    pages = system.mmap(-1, wanted + HUGE_PAGE, flags=system.MAP_PRIVATE | system.MAP_ANONYMOUS)
+    pages = system.mmap(-1, nbytes + HUGE_PAGE, flags=system.MAP_PRIVATE | system.MAP_ANONYMOUS)
     raw = np.frombuffer(pages, dtype=np.uint8)
     start = -raw.ctypes.data % HUGE_PAGE
     if MADV_HUGEPAGE is not None:
-        with suppress(OSError):  # a kernel without them
-            pages.madvise(MADV_HUGEPAGE, start, wanted)
-    found: Stored = raw[start : start + wanted].view(precision.dtype)
-    return found.reshape(rows, size)
+        with suppress(OSError):  # a kernel without huge pages
+            pages.madvise(MADV_HUGEPAGE, start, nbytes)
+    array: Stored = raw[start : start + nbytes].view(precision.dtype)
+    return array.reshape(rows, size)
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Block:
         return cls(uninitialised(rows, size, precision), np.empty(rows, dtype=np.int64))
 
     @classmethod
-    def touched(cls, rows: int, size: int, precision: Precision) -> "Block":
+    def prefaulted(cls, rows: int, size: int, precision: Precision) -> "Block":
         """As `empty`, with all pages mapped. Call it in a thread: mapping may take milliseconds."""
         block = cls.empty(rows, size, precision)
         block.vectors.fill(0)
@@ -114,8 +114,8 @@ class GalleryView:
         return np.concatenate([block.ids for block in self.blocks]) if self.blocks else np.empty(0, np.int64)
 
 
-def picked(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
-    """A copy of these sorted rows. All blocks are as long as the first one, except the last."""
+def pick_rows(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Stored:
+    """Copy these sorted rows. All blocks except the last are as long as the first."""
     first = blocks[0].vectors
     copy = np.empty((len(rows), first.shape[1]), dtype=first.dtype)
     numbers, inside = np.divmod(rows, len(first))
@@ -135,7 +135,7 @@ def rows_in_block(size: int) -> int:
 
 
 class GalleryArray:
-    """Ids and facens, added and removed in constant time. Changed by one thread only."""
+    """Ids and facens, added and removed in constant time. Only one thread may change it."""
 
     def __init__(self, size: int, precision: Precision = Precision.FULL) -> None:
         self._size = size
@@ -145,22 +145,22 @@ class GalleryArray:
         self._index = RowIndex()
         self._count = 0
         self._readers = 0
-        self._seen = 0
-        """Rows before this one may be in use by a reader …"""
-        self._own: set[int] = set()
-        """… except in these blocks, which were copied since the newest reader began."""
+        self._shared_rows = 0
+        """Readers may use the rows before this one; their blocks are copied before a change."""
+        self._copied: set[int] = set()
+        """Blocks that were copied since the newest reader began, and may be changed."""
         self._spare: Block | None = None
         """A reserved block, with its pages mapped."""
         self.listeners: list[Callable[[int], None]] = []
         """Called with the number of each written row."""
 
     @classmethod
-    def of(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
+    def from_blocks(cls, size: int, precision: Precision, blocks: Sequence[Block]) -> "GalleryArray":
         """A gallery of blocks of `rows_in_block` facens each; the last one may have fewer."""
         array = cls(size, precision)
         array._blocks = list(blocks)
         array._count = sum(len(block.ids) for block in blocks)
-        array._index = RowIndex.of(array.view().ids())
+        array._index = RowIndex.from_ids(array.view().ids())
         return array
 
     def __len__(self) -> int:
@@ -177,7 +177,7 @@ class GalleryArray:
 
     @property
     def needs_block(self) -> bool:
-        """Whether the next changes may need another block, which must be reserved before."""
+        """Whether the next changes may need another block, which must be reserved first."""
         return self._spare is None and self._is_large and (self._is_nearly_full or self._readers > 0)
 
     @property
@@ -197,24 +197,24 @@ class GalleryArray:
 
     def new_block(self) -> Block:
         """A block for `reserve`. Can be called in any thread."""
-        return Block.touched(self._block_rows, self._size, self._precision)
+        return Block.prefaulted(self._block_rows, self._size, self._precision)
 
     def reserve(self, block: Block) -> None:
         self._spare = block
 
     def add(self, face_id: int, facen: Facen) -> None:
-        """Add an id that does not exist."""
+        """Add a face whose id is not in the gallery."""
         number, row = divmod(self._count, self._block_rows)
         if number == len(self._blocks):
             self._blocks.append(self._new(self._block_rows if number else FIRST_ROWS))
         elif row == len(self._blocks[number].ids):
             rows = min(self._block_rows, max(FIRST_ROWS, 2 * row))
             self._blocks[number] = self._blocks[number].copy_rows(row, self._new(rows))
-        self._put(self._count, face_id, self._precision.stored(facen))
+        self._put(self._count, face_id, self._precision.to_stored(facen))
         self._count += 1
 
     def remove(self, face_id: int) -> None:
-        """Move the last row to the removed one. KeyError if the id does not exist."""
+        """Remove a face; the last row takes its place. KeyError if the id does not exist."""
         row = self._index.remove(face_id)
         last = self._count - 1
         if row != last:
@@ -233,39 +233,39 @@ class GalleryArray:
             blocks.append(Block(last.vectors[:rows], last.ids[:rows]))
         return GalleryView(blocks, self._count, self._precision)
 
-    def picked(self, allowed: Iterable[int]) -> GalleryView:
-        """A copy of the rows of these ids, as far as they exist."""
+    def pick(self, allowed: Iterable[int]) -> GalleryView:
+        """Copy the rows of those ids that are in the gallery."""
         found = {row: face_id for face_id in allowed if (row := self._index.get(face_id)) is not None}
         if not found:
             return GalleryView([], 0, self._precision)
         rows = np.array(sorted(found), dtype=np.intp)
         ids = np.array([found[row] for row in rows.tolist()], dtype=np.int64)
-        return GalleryView([Block(picked(self._blocks, rows), ids)], len(rows), self._precision)
+        return GalleryView([Block(pick_rows(self._blocks, rows), ids)], len(rows), self._precision)
 
     def compare(self, facens: Mapping[int, Facen]) -> Comparison:
         """Compare these facens with the rows of their ids."""
-        fitting = {face_id: facen for face_id, facen in facens.items() if len(facen) == self._size}
-        other = [face_id for face_id in facens if face_id not in fitting and face_id in self]
+        comparable = {face_id: facen for face_id, facen in facens.items() if len(facen) == self._size}
+        other = [face_id for face_id in facens if face_id not in comparable and face_id in self]
         same = 0
-        for block in self.picked(fitting).blocks:
-            wanted = np.stack([fitting[face_id] for face_id in block.ids.tolist()])
-            apart = np.abs(block.vectors / self._precision.scale - wanted).max(axis=1) > VALUE_TOLERANCE
-            other += block.ids[apart].tolist()
-            same += len(apart) - int(apart.sum())
+        for block in self.pick(comparable).blocks:
+            expected = np.stack([comparable[face_id] for face_id in block.ids.tolist()])
+            differs = np.abs(block.vectors / self._precision.scale - expected).max(axis=1) > VALUE_TOLERANCE
+            other += block.ids[differs].tolist()
+            same += len(differs) - int(differs.sum())
         return Comparison(same, other)
 
     def begin_reading(self) -> GalleryView:
         """As `view`, valid until `end_reading`."""
         self._readers += 1
-        self._seen = max(self._seen, self._count)
-        self._own.clear()
+        self._shared_rows = max(self._shared_rows, self._count)
+        self._copied.clear()
         return self.view()
 
     def end_reading(self) -> None:
         self._readers -= 1
         if not self._readers:
-            self._seen = 0
-            self._own.clear()
+            self._shared_rows = 0
+            self._copied.clear()
             if not self._is_nearly_full:
                 self._spare = None
 
@@ -277,11 +277,11 @@ class GalleryArray:
 
     def _put(self, row: int, face_id: int, stored: Stored) -> None:
         number, inside = divmod(row, self._block_rows)
-        if row < self._seen and number not in self._own:
+        if row < self._shared_rows and number not in self._copied:
             block = self._blocks[number]
             rows = min(self._count - number * self._block_rows, len(block.ids))
             self._blocks[number] = block.copy_rows(rows, self._new(len(block.ids)))
-            self._own.add(number)
+            self._copied.add(number)
         block = self._blocks[number]
         block.vectors[inside] = stored
         block.ids[inside] = face_id
@@ -290,7 +290,7 @@ class GalleryArray:
             on_written(row)
 
     def _shrink(self) -> None:
-        """Keep at most one empty block, and at most three quarters of an only block unused."""
+        """Keep at most one empty block. A single block keeps at most three quarters unused."""
         used = -(-self._count // self._block_rows)
         del self._blocks[used + 1 :]
         if used <= 1 and self._blocks:

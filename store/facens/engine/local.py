@@ -33,9 +33,9 @@ SHARD = "local"
 MIN_THREAD_VALUES = 1_000_000
 """A search over more values (about a millisecond of work) runs in a thread."""
 MAX_PICKED = 256
-"""Up to this number, allowed ids are looked up individually instead of scanning the gallery."""
+"""Up to this number of allowed ids, they are looked up individually instead of scanning the gallery."""
 YIELD_SECONDS = 0.001
-"""Maximum time without yielding to the event loop while many are added."""
+"""Maximum time without yielding to the event loop during additions."""
 COMPARE_BATCH = 128
 MAX_IDS_ON_LOOP = 10_000
 GALLERIES_BATCH = 100
@@ -57,8 +57,9 @@ class LocalFacens:
     ) -> None:
         """
         Args:
-            size: size of the facens. Default: that of the first one.
-            approximate_from: minimum number of faces of a gallery that is searched approximately; 0: none.
+            size: size of the facens. Default: that of the first facen added.
+            approximate_from: galleries with at least this number of faces are searched approximately; 0:
+            none.
         """
         self._size = FacenSize(size)
         self.pack = pack
@@ -73,7 +74,7 @@ class LocalFacens:
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         array = await self._writable(owner, gallery, self._size.checked(facen))
         if face_id in array:
-            raise FacenExistsError(f"the face {face_id} is in the gallery {gallery} already", self.name)
+            raise FacenExistsError(f"the face {face_id} is already in the gallery {gallery}", self.name)
         array.add(face_id, facen)
         self.changes += 1
 
@@ -138,22 +139,22 @@ class LocalFacens:
         array = self._galleries.get((owner, gallery))
         if array is None or not queries:
             return [[] for _ in facens]
-        together = np.stack(queries)
+        stacked = np.stack(queries)
         if allowed is not None:
-            chosen = allowed if isinstance(allowed, (Sequence, frozenset, set, np.ndarray)) else list(allowed)
-            if len(chosen) <= MAX_PICKED:
-                return search(array.picked(map(int, chosen)), together, limit, threshold)
+            ids = allowed if isinstance(allowed, (Sequence, frozenset, set, np.ndarray)) else list(allowed)
+            if len(ids) <= MAX_PICKED:
+                return search(array.pick(map(int, ids)), stacked, limit, threshold)
             return await self._in_thread(
-                array, lambda view: search(view, together, limit, threshold, Allowed(chosen, view.count))
+                array, lambda view: search(view, stacked, limit, threshold, Allowed(ids, view.count))
             )
-        if len(array) * together.size <= MIN_THREAD_VALUES:
-            return search(array.view(), together, limit, threshold)
-        near = self.approximations.get((owner, gallery), array, limit)
-        search_view = near.search if near is not None else search
-        return await self._in_thread(array, lambda view: search_view(view, together, limit, threshold))
+        if len(array) * stacked.size <= MIN_THREAD_VALUES:
+            return search(array.view(), stacked, limit, threshold)
+        approximation = self.approximations.get((owner, gallery), array, limit)
+        search_view = approximation.search if approximation is not None else search
+        return await self._in_thread(array, lambda view: search_view(view, stacked, limit, threshold))
 
     async def _in_thread(self, array: GalleryArray, read: Callable[[GalleryView], _Result]) -> _Result:
-        """Read the gallery in a thread, in its present state."""
+        """Call `read` in a thread, on the current state of the gallery."""
         view = array.begin_reading()
         try:
             # After a cancellation the view must stay valid until the thread ends.
@@ -188,8 +189,8 @@ class LocalFacens:
         if array is None:
             return []
         if len(array) <= MAX_IDS_ON_LOOP:
-            return _listed(array.view())
-        return await self._in_thread(array, _listed)
+            return _to_list(array.view())
+        return await self._in_thread(array, _to_list)
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         return sorted(key for key in self._galleries if owner is None or key[0] == owner)
@@ -203,8 +204,8 @@ class LocalFacens:
         self._galleries.clear()
 
     @asynccontextmanager
-    async def viewed(self, owner: ObjectId, gallery: str) -> AsyncIterator[GalleryView]:
-        """The present state of the gallery, for reading in a thread until the end of the block."""
+    async def open_view(self, owner: ObjectId, gallery: str) -> AsyncIterator[GalleryView]:
+        """The current state of the gallery, which threads may read until the end of the block."""
         array = self._galleries.get((owner, gallery))
         if array is None:
             yield GalleryView([], 0, self.precision)
@@ -233,14 +234,14 @@ class LocalFacens:
     async def _writable(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
         """The gallery, with memory for the next change."""
         while (array := self._array(owner, gallery, facen)).needs_block:
-            await self._reserve(array)  # it may be dropped meanwhile
+            await self._reserve(array)  # the gallery may be dropped meanwhile
         return array
 
     async def _reserve(self, array: GalleryArray) -> None:
         async with self._reserving:
             if array.needs_block:
                 block = await asyncio.to_thread(array.new_block)
-                if array.needs_block:  # it may have been reserved or shrunk meanwhile
+                if array.needs_block:  # another task may have reserved it meanwhile
                     array.reserve(block)
 
     def _array(self, owner: ObjectId, gallery: str, facen: Facen) -> GalleryArray:
@@ -250,5 +251,5 @@ class LocalFacens:
         return array
 
 
-def _listed(view: GalleryView) -> list[int]:
+def _to_list(view: GalleryView) -> list[int]:
     return sorted_ids(view.ids())

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 EMPTY = -1
-"""Ids are never negative."""
+"""Marks a free slot; ids are never negative."""
 FIRST_SLOTS = 32
 SPLIT_AT = 2048
 """A full table with fewer ids grows; one with more is split."""
 MAX_DEPTH = 16
 """At most 65,536 tables; beyond that, tables grow."""
 GOLDEN = 0x9E3779B97F4A7C15
-"""2^64 divided by the golden ratio: Fibonacci hashing, ibid."""
+"""2^64 divided by the golden ratio, for Fibonacci hashing (Knuth, ibid.)."""
 BITS_64 = (1 << 64) - 1
 HOME_SHIFT = 20
-"""Bits from this one on select the slot; the topmost bits select the table."""
+"""The bits from this one up select the slot; the leading bits select the table."""
 
 
 def hashes(ids: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -31,7 +31,7 @@ class _Table:
     def __init__(self, slots: int, depth: int = 0) -> None:
         self.count = 0
         self.depth = depth
-        """Number of topmost bits that the hashes of all its ids share."""
+        """Number of leading bits that the hashes of all its ids share."""
         self._mask = slots - 1
         self._ids = np.full(slots, EMPTY, dtype=np.int64)
         self._rows = np.empty(slots, dtype=np.int32)
@@ -40,7 +40,7 @@ class _Table:
 
     @classmethod
     def build(cls, ids: NDArray[np.int64], rows: NDArray[np.int32], depth: int) -> "_Table":
-        """A table of these ids, with space for another one."""
+        """A table of these ids, with space for another id."""
         slots = FIRST_SLOTS
         while (len(ids) + 1) * 3 > slots * 2:
             slots *= 2
@@ -50,7 +50,7 @@ class _Table:
         while len(ids):
             free = table._ids[slots_of] == EMPTY
             table._ids[slots_of[free]] = ids[free]
-            stored = table._ids[slots_of] == ids  # of several ids for one slot, one is stored
+            stored = table._ids[slots_of] == ids  # of several ids with the same slot, one is stored
             table._rows[slots_of[stored]] = rows[stored]
             left = ~stored
             ids, rows, slots_of = ids[left], rows[left], (slots_of[left] + 1) & table._mask
@@ -81,7 +81,7 @@ class _Table:
             self.count += 1
         self._row_at[slot] = row
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         return (self.count + 1) * 3 > (self._mask + 1) * 2
 
     def free(self, slot: int) -> None:
@@ -103,11 +103,12 @@ class RowIndex:
     def __init__(self) -> None:
         self._depth = 0
         self._tables = [_Table(FIRST_SLOTS)]
-        """By the topmost `_depth` bits of the hash. A table with fewer bits is listed several times."""
+        """Indexed by the leading `_depth` bits of the hash. A table of lower depth is listed several
+        times."""
         self._count = 0
 
     @classmethod
-    def of(cls, ids: NDArray[np.int64]) -> "RowIndex":
+    def from_ids(cls, ids: NDArray[np.int64]) -> "RowIndex":
         """The index of distinct ids, whose rows are 0, 1, 2 …"""
         index = cls()
         index._count = len(ids)
@@ -131,7 +132,7 @@ class RowIndex:
 
     def set(self, face_id: int, row: int) -> None:
         table, hashed = self._table(face_id)
-        if table.full():
+        if table.is_full():
             self._grow(hashed)
             table, hashed = self._table(face_id)
         before = table.count
@@ -153,7 +154,7 @@ class RowIndex:
         return self._tables[hashed >> 64 - self._depth], hashed
 
     def _grow(self, hashed: int) -> None:
-        """Replace the full table of this hash by a larger one, or by two."""
+        """Replace the full table of this hash with a larger one, or with two."""
         table = self._tables[hashed >> 64 - self._depth]
         ids, rows = table.items()
         if table.count < SPLIT_AT or table.depth == MAX_DEPTH:

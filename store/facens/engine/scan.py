@@ -1,4 +1,4 @@
-"""The exact search: compares every facen of a view and keeps the best of each query.
+"""Exact search: compares every facen of a view with the queries, and keeps the best hits of each.
 
 A single query is a matrix-vector product per block, at memory speed. Several queries are a matrix product,
 which reads every block once for all of them.
@@ -20,20 +20,20 @@ COSINE_TOLERANCE = 1e-6
 """Rounding of float32: a facen compared with itself must reach a threshold of 1."""
 HALF_COSINE_TOLERANCE = 1e-4
 MIN_FAISS = 100_000
-"""Minimum number of facens for which faiss computes the product of a single query, in 0.9 of numpy's time."""
+"""Number of facens from which faiss computes the products of a single query, in 0.9 of numpy's time."""
 MAX_COSINES = 1 << 19
-"""Cosines computed before the best are selected. A selection after each block would start with a cold
+"""Number of cosines computed before the best are selected. Selecting after each block would begin with a cold
 cache."""
 FIRST_COSINES = 1 << 13
-"""Initial number of cosines with allowed ids; it doubles, because later blocks have fewer near ones to look
-up."""
+"""As MAX_COSINES, initially, for searches with allowed ids. It doubles, because later blocks have fewer near
+facens whose ids are looked up."""
 GROUP = 64
-"""Cosines per group; groups whose largest is too low are skipped."""
+"""Number of cosines in a group. A group whose maximum is too low is skipped."""
 BELOW_ALL = -2
 """Less than any cosine."""
 SPARSE = 8
-"""If fewer than one in this number of rows is allowed, only these are compared. Gathering a row takes as long
-as reading eight consecutive ones."""
+"""If fewer than one in this number of rows is allowed, only the allowed rows are compared. Gathering a row
+takes as long as reading eight consecutive rows."""
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -45,24 +45,25 @@ class Allowed:
     def __init__(self, ids: Iterable[int], count: int) -> None:
         """`count`: the number of facens in the gallery."""
         self._ids = np.sort(id_array(ids))
-        self.few = len(self._ids) * SPARSE < count
-        """Whether only their facens are compared, instead of all."""
-        if self.few:
+        self.is_sparse = len(self._ids) * SPARSE < count
+        """Whether only the facens of these ids are compared, instead of all."""
+        if self.is_sparse:
             bits = max(10, (16 * len(self._ids)).bit_length())
             self._shift = np.uint64(64 - bits)
             self._hash_bits = np.zeros(1 << bits, dtype=np.bool_)
             self._hash_bits[hashes(self._ids) >> self._shift] = True
 
     def candidates(self, ids: Ints) -> NDArray[np.intp]:
-        """The positions of the allowed ids and of some others, by bits of the ids' hashes. Only if `few`."""
+        """The positions of the allowed ids and some others, by bits of the ids' hashes. Only if
+        `is_sparse`."""
         return np.flatnonzero(self._hash_bits[hashes(ids) >> self._shift])
 
     def among(self, ids: Ints) -> NDArray[np.intp]:
         """The positions of exactly the allowed ids."""
         if not len(self._ids):
             return np.empty(0, dtype=np.intp)
-        found = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        return np.flatnonzero(self._ids[found] == ids)
+        places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        return np.flatnonzero(self._ids[places] == ids)
 
 
 def search(
@@ -70,17 +71,19 @@ def search(
 ) -> list[list[FacenHit]]:
     """The best `limit` hits with at least this confidence, for each row of queries (queries, size)."""
     tolerance = COSINE_TOLERANCE if view.precision is Precision.FULL else HALF_COSINE_TOLERANCE
-    best = _Best(len(queries), limit, cosine(threshold) - 2 * tolerance, allowed)
-    compare = _Comparison(queries, view.precision, alone=len(queries) == 1 and view.count >= MIN_FAISS)
-    few = allowed if allowed is not None and allowed.few else None
+    best = _BestHits(len(queries), limit, cosine(threshold) - 2 * tolerance, allowed)
+    calculator = _CosineCalculator(
+        queries, view.precision, alone=len(queries) == 1 and view.count >= MIN_FAISS
+    )
+    sparse = allowed if allowed is not None and allowed.is_sparse else None
     cosines_per_block = len(queries) * rows_in_block(queries.shape[1])
     start, cosines = 0, MAX_COSINES if allowed is None else FIRST_COSINES
     while start < len(view.blocks):
         end = start + max(1, cosines // cosines_per_block)
         blocks = view.blocks[start:end]
-        if few is not None:
-            blocks = [_part(block, few.candidates(block.ids)) for block in blocks]
-        best.add(compare.with_blocks(blocks), blocks)
+        if sparse is not None:
+            blocks = [_part(block, sparse.candidates(block.ids)) for block in blocks]
+        best.add(calculator.compute(blocks), blocks)
         start, cosines = end, min(2 * cosines, MAX_COSINES)
     return best.hits()
 
@@ -92,17 +95,17 @@ def _part(block: Block, rows: NDArray[np.intp]) -> Block:
 
 
 def _ids(blocks: Sequence[Block], rows: NDArray[np.intp]) -> Ints:
-    """The ids of these rows, counted over all blocks."""
+    """The ids of these rows, which are numbered across all blocks."""
     if len(rows) > len(blocks):
         return np.asarray(np.concatenate([block.ids for block in blocks])[rows])
     ends = list(accumulate(len(block.ids) for block in blocks))
     positions = [(bisect_right(ends, row), row) for row in rows.tolist()]
-    # A negative index, from the end of its block.
+    # A negative index counts from the end of the block.
     return np.array([blocks[number].ids[row - ends[number]] for number, row in positions], dtype=np.int64)
 
 
-class _Comparison:
-    """Cosines of blocks to the queries, in memory that is reused for each block."""
+class _CosineCalculator:
+    """Computes the cosines of blocks and queries, in memory that is reused for each block."""
 
     def __init__(self, queries: Floats, precision: Precision, alone: bool) -> None:
         """`alone`: a single query for a large gallery."""
@@ -112,21 +115,21 @@ class _Comparison:
         self._cosines = np.empty((0, len(queries)), dtype=np.float32)
         self._numbers = np.empty((0, queries.shape[1]), dtype=np.float32)
 
-    def with_blocks(self, blocks: Sequence[Block]) -> Floats:
-        """(rows of all, queries), with some more that are never near so that they make whole groups; valid
-        until the next call."""
+    def compute(self, blocks: Sequence[Block]) -> Floats:
+        """Cosines of shape (rows, queries), padded with low values to whole groups. Valid until the next
+        call."""
         rows = -(-sum(len(block.ids) for block in blocks) // GROUP) * GROUP
         if rows > len(self._cosines):
             self._cosines = np.empty((rows, self._queries.shape[1]), dtype=np.float32)
         end = 0
         for block in blocks:
             start, end = end, end + len(block.ids)
-            vectors = block.vectors if self._exact else self._widened(block, end - start)
+            vectors = block.vectors if self._exact else self._to_float32(block, end - start)
             self._products(vectors, self._queries, self._cosines[start:end])
         self._cosines[end:rows] = BELOW_ALL
         return self._cosines[:rows]
 
-    def _widened(self, block: Block, rows: int) -> Floats:
+    def _to_float32(self, block: Block, rows: int) -> Floats:
         if rows > len(self._numbers):
             self._numbers = np.empty((rows, self._queries.shape[0]), dtype=np.float32)
         np.copyto(self._numbers[:rows], block.vectors)
@@ -134,16 +137,16 @@ class _Comparison:
 
 
 def _faiss_products() -> Callable[[Stored, Floats, Floats], object]:
-    """As `np.dot` of vectors and one query (size, 1) into the third; all have to be contiguous."""
+    """A function like `np.dot(vectors, query, out)` for one query (size, 1); arrays must be contiguous."""
     import faiss  # takes a tenth of a second, which most boxes never need
 
     at = faiss.swig_ptr
-    products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined]  # which its annotations do not know
+    products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined]  # missing in its annotations
     return lambda vectors, query, out: products(at(out), at(query), at(vectors), *vectors.shape[::-1])
 
 
-class _Best:
-    """The best `limit` of each query so far. Others are dropped at once."""
+class _BestHits:
+    """Keeps the best `limit` hits of each query so far."""
 
     def __init__(self, queries: int, limit: int, min_cosine: float, allowed: Allowed | None) -> None:
         self._limit = limit
@@ -170,7 +173,7 @@ class _Best:
             self._tighten()
 
     def _near(self, cosines: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and queries of cosines that may be among the best."""
+        """Rows and queries of cosines that may be among the best hits."""
         if len(cosines) <= GROUP * self._limit:
             rows, queries = np.nonzero(cosines >= self._floor)
             return rows, queries
@@ -195,7 +198,7 @@ class _Best:
             order = np.lexsort((ids, -values, queries))
             rank = np.arange(len(queries)) - np.searchsorted(queries[order], queries[order])
             kept, last = order[rank < self._limit], order[rank == self._limit - 1]
-        # Later cosines must reach that of the last one kept.
+        # Later cosines must reach the lowest one kept.
         self._floor[queries[last]] = np.maximum(self._floor[queries[last]], values[last])
         self._parts = [(queries[kept], ids[kept], values[kept])]
         self._pending = len(kept)

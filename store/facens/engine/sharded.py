@@ -26,7 +26,7 @@ from store.facens.storage import (
     FacenStorage,
     GalleryKey,
     ShardHealth,
-    drained,
+    drain,
     id_array,
     sorted_ids,
 )
@@ -35,21 +35,21 @@ SHARD_SHIFT = np.uint64(40)
 
 _Result = TypeVar("_Result")
 ShardFilter = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
-"""Returns which of these ids belong to a shard."""
+"""Selects the ids that belong to a shard, as a mask."""
 
 
 class _State(Enum):
     LIVE = auto()
     DOWN = auto()
     CATCHING_UP = auto()
-    """It receives changes but no searches."""
+    """The shard receives changes but no searches."""
 
 
 class ShardedFacens:
     """FacenStorage over shards on one event loop."""
 
     def __init__(self, shards: Sequence[FacenStorage], names: Sequence[str], size: int | None = None) -> None:
-        """`size`: size of the facens. Default: that of the first one."""
+        """`size`: size of the facens. Default: that of the first facen added."""
         self.shards = tuple(shards)
         self.names = tuple(names)
         self.pack = shards[0].pack
@@ -67,7 +67,7 @@ class ShardedFacens:
             parts[self._shard_of(face_id)].append((face_id, self._size.checked(facen)))
         added = 0
         for number, part in parts.items():
-            added += await self._on(number, _adding(owner, gallery, part))
+            added += await self._on(number, _add_to_shard(owner, gallery, part))
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
@@ -91,7 +91,7 @@ class ShardedFacens:
 
         async def search_shard(number: int) -> FacenSearch:
             part = None if parts is None else parts[number]
-            return await self._searched(
+            return await self._search_live(
                 number, lambda shard: shard.search(owner, gallery, facen, limit, threshold, part)
             )
 
@@ -104,7 +104,9 @@ class ShardedFacens:
         self, owner: ObjectId, gallery: str, facens: Sequence[Facen], limit: int, threshold: float
     ) -> list[FacenSearch]:
         searches = [
-            self._searched(number, lambda shard: shard.search_many(owner, gallery, facens, limit, threshold))
+            self._search_live(
+                number, lambda shard: shard.search_many(owner, gallery, facens, limit, threshold)
+            )
             for number in range(len(self.shards))
         ]
         found = _without_errors(await asyncio.gather(*searches, return_exceptions=True), ignore_errors=False)
@@ -121,7 +123,7 @@ class ShardedFacens:
         parts: list[list[tuple[int, Facen]]] = [[] for _ in self.shards]
         for entry, shard in zip(entries, shards, strict=True):
             parts[shard].append(entry)
-        work = [_comparing(owner, gallery, part) for part in parts]
+        work = [_compare_on_shard(owner, gallery, part) for part in parts]
         found = [await self._on(number, compare) for number, compare in enumerate(work)]
         return Comparison(
             sum(part.same for part in found), sorted(face for part in found for face in part.other)
@@ -132,7 +134,7 @@ class ShardedFacens:
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
         parts = await self._on_all(lambda shard: shard.ids(owner, gallery))
-        return await asyncio.to_thread(lambda: sorted_ids(np.concatenate([drained(part) for part in parts])))
+        return await asyncio.to_thread(lambda: sorted_ids(np.concatenate([drain(part) for part in parts])))
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
         parts = await self._on_all(lambda shard: shard.galleries(owner))
@@ -155,7 +157,7 @@ class ShardedFacens:
         return [name for name, state in zip(self.names, self._states, strict=True) if state is _State.DOWN]
 
     def mark_down(self, name: str, reason: str) -> None:
-        """Mark a shard as down; errors about it have the reason."""
+        """Mark a shard as down. Later errors give the reason."""
         number = self.names.index(name)
         self._states[number], self._reasons[number] = _State.DOWN, reason
 
@@ -183,7 +185,7 @@ class ShardedFacens:
         return (hashes(ids) >> SHARD_SHIFT) % np.uint64(len(self.shards))
 
     def _parts_of(self, allowed: Iterable[int]) -> list[NDArray[np.int64]]:
-        """The allowed ids of each shard."""
+        """Divide the allowed ids among the shards."""
         ids = id_array(allowed)
         shards = self._shards_of(ids)
         return [ids[shards == number] for number in range(len(self.shards))]
@@ -204,20 +206,20 @@ class ShardedFacens:
     async def _on_all(self, work: Callable[[FacenStorage], Awaitable[_Result]]) -> list[_Result]:
         return [await self._on(number, work) for number in range(len(self.shards))]
 
-    async def _searched(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
+    async def _search_live(self, number: int, work: Callable[[FacenStorage], Awaitable[_Result]]) -> _Result:
         if self._states[number] is _State.CATCHING_UP:
             name = self.names[number]
             raise FacenStorageError(f"{name} is catching up with missed changes", name)
         return await self._on(number, work)
 
 
-def _adding(
+def _add_to_shard(
     owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
 ) -> Callable[[FacenStorage], Awaitable[int]]:
     return lambda shard: shard.add_many(owner, gallery, entries)
 
 
-def _comparing(
+def _compare_on_shard(
     owner: ObjectId, gallery: str, entries: list[tuple[int, Facen]]
 ) -> Callable[[FacenStorage], Awaitable[Comparison]]:
     return lambda shard: shard.compare(owner, gallery, entries)
@@ -234,5 +236,5 @@ def _without_errors(answers: list[_Result | BaseException], ignore_errors: bool)
 
 
 def _best(parts: Sequence[Sequence[FacenHit]], limit: int) -> list[FacenHit]:
-    together = [hit for part in parts for hit in part]
-    return sorted(together, key=lambda hit: (-hit.confidence, hit.id))[:limit]
+    merged = [hit for part in parts for hit in part]
+    return sorted(merged, key=lambda hit: (-hit.confidence, hit.id))[:limit]

@@ -78,7 +78,7 @@ class MilvusCalls:
         except (MilvusException, RpcError, OSError, TimeoutError) as error:
             raise StoreUnavailableError(
                 f"Milvus at {address} does not answer ({_error_text(error)}); check facens.url and that "
-                "it runs"
+                "the server runs"
             ) from error
 
     async def collections(self) -> list[str]:
@@ -90,7 +90,7 @@ class MilvusCalls:
         )
 
     async def describe(self, collection: str) -> tuple[int, dict[str, Any]]:
-        """The size of its facens, and the description passed to `create_collection`."""
+        """The size of the collection's facens, and the description passed to `create_collection`."""
 
         def call() -> tuple[int, dict[str, Any]]:
             found = self._client.describe_collection(collection, timeout=self._timeout)
@@ -100,7 +100,7 @@ class MilvusCalls:
         return await self._call("describe", call)
 
     async def create_collection(self, collection: str, size: int, description: dict[str, Any]) -> None:
-        """Create and load it. No error if another process was faster."""
+        """Create and load a collection. No error if another process created it first."""
 
         def create() -> None:
             client = self._client
@@ -127,7 +127,7 @@ class MilvusCalls:
         await self.load(collection)
 
     async def load(self, collection: str) -> None:
-        """Load it into the query nodes' memory; returns at once if it is loaded."""
+        """Load a collection into the query nodes' memory, unless it is loaded."""
         replicas = self._settings.replicas
         await self._call(
             "load",
@@ -175,7 +175,7 @@ class MilvusCalls:
     async def facens(
         self, collection: str, partition: str, ids: Sequence[int]
     ) -> list[tuple[int, Sequence[float]]]:
-        """The entries with these ids. An id may have several."""
+        """The entries with these ids. An id may have several entries."""
         expression = f"id in {list(ids)}"
         rows = await self._query(collection, partition, filter=expression, output_fields=[ID, FACEN])
         return [(int(row[ID]), row[FACEN]) for row in rows]

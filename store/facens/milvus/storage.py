@@ -6,7 +6,7 @@ that add the same face to a gallery at the same time may add it twice; searches 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.faces.facen import confidence, cosine
 from pipeline.types import Facen
-from store.errors import BadValueError, FacenExistsError, FacenStorageError, PackError, StoreUnavailableError
-from store.facens.milvus.calls import MAX_RESULTS, MilvusCalls, MissingError
-from store.facens.milvus.names import collection_of, gallery_of, owner_of, partition_of
+from store.errors import BadValueError, FacenExistsError, FacenStorageError, StoreUnavailableError
+from store.facens.milvus.calls import MAX_RESULTS, MilvusCalls
+from store.facens.milvus.partitions import MilvusPartitions, collection_of, partition_of
 from store.facens.storage import (
     VALUE_TOLERANCE,
     Comparison,
@@ -26,22 +26,22 @@ from store.facens.storage import (
     FacenSize,
     GalleryKey,
     ShardHealth,
-    drained,
+    drain,
     id_array,
     sorted_ids,
 )
 from store.settings import FacensSettings
 
 COSINE_TOLERANCE = 2e-6
-"""Rounding error: a facen compared with itself must reach a threshold of 1."""
+"""Rounding error; a facen compared with itself must reach a threshold of 1."""
 INSERT_BATCH = 1000
-"""Entries per insertion or comparison."""
+"""Number of entries per insertion or comparison."""
 MAX_FILTER_IDS = 8000
-"""Maximum number of ids in a filter."""
+"""Maximum number of ids in a filter expression."""
 EXTRA_HITS = 8
 """Additional hits requested, to detect ties with the last one."""
 ID_PAGE = 10_000
-"""Ids listed per query."""
+"""Number of ids listed per query."""
 
 _Result = TypeVar("_Result")
 
@@ -53,8 +53,7 @@ class MilvusFacens:
         self._size = FacenSize(size)
         self.pack = pack
         self._calls = calls
-        self._known: dict[ObjectId, set[str]] = {}
-        """The known galleries of each owner whose collection is loaded."""
+        self._partitions = MilvusPartitions(calls, self._size, pack)
 
     @classmethod
     async def connect(
@@ -64,12 +63,12 @@ class MilvusFacens:
 
         Raises:
             StoreUnavailableError: the server does not answer.
-            PackError: it holds facens of another model pack.
+            PackError: the server has facens of another model pack.
         """
         storage = cls(await MilvusCalls.connect(settings), size, pack)
         try:
-            for owner in {owner for owner, _ in await storage._partitions(None)}:
-                await storage._load_collection(owner)
+            for owner in {owner for owner, _ in await storage._partitions.galleries(None)}:
+                await storage._partitions.load(owner)
         except FacenStorageError as error:
             await storage.close()
             raise StoreUnavailableError(f"{error}; check facens.url and that it runs") from error
@@ -81,7 +80,7 @@ class MilvusFacens:
     async def add(self, owner: ObjectId, gallery: str, face_id: int, facen: Facen) -> None:
         if not await self.add_many(owner, gallery, [(face_id, facen)]):
             raise FacenExistsError(
-                f"the face {face_id} is in the gallery {gallery} already", self._calls.address
+                f"the face {face_id} is already in the gallery {gallery}", self._calls.address
             )
 
     async def add_many(self, owner: ObjectId, gallery: str, entries: Iterable[tuple[int, Facen]]) -> int:
@@ -91,14 +90,14 @@ class MilvusFacens:
         for part in _parts(list(facens.items()), INSERT_BATCH):
 
             async def insert(part: Sequence[tuple[int, Facen]] = part) -> int:
-                await self._ensure_partition(owner, gallery, len(part[0][1]))
+                await self._partitions.ensure(owner, gallery, len(part[0][1]))
                 existing = set(await self._existing(collection, partition, [face_id for face_id, _ in part]))
                 new = [entry for entry in part if entry[0] not in existing]
                 if new:
                     await self._calls.insert(collection, partition, new)
                 return len(new)
 
-            added += await self._retry_missing(owner, insert)
+            added += await self._partitions.retry_missing(owner, insert)
         return added
 
     async def remove(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
@@ -110,17 +109,10 @@ class MilvusFacens:
                 await self._calls.delete(collection, partition, [face_id])
             return exists
 
-        return await self._if_present(owner, gallery, remove, missing=False)
+        return await self._partitions.if_present(owner, gallery, remove, missing=False)
 
     async def drop(self, owner: ObjectId, gallery: str) -> None:
-        async def drop() -> None:
-            await self._calls.drop_partition(collection_of(owner), partition_of(gallery))
-
-        await self._if_present(owner, gallery, drop, missing=None)
-        known = self._known.get(owner, set())
-        known.discard(gallery)
-        if not known:
-            await self.drop_owner(owner)  # its description has the pack
+        await self._partitions.drop(owner, gallery)
 
     async def search(
         self,
@@ -170,15 +162,15 @@ class MilvusFacens:
             answers = [
                 await self._nearest(owner, gallery, queries, limit, expression) for expression in filters
             ]
-            together = [[hit for hits in parts for hit in hits] for parts in zip(*answers, strict=True)]
-            return [_best(hits, limit, threshold) for hits in together] or no_hits
+            merged = [[hit for hits in parts for hit in hits] for parts in zip(*answers, strict=True)]
+            return [_best(hits, limit, threshold) for hits in merged] or no_hits
 
-        return await self._if_present(owner, gallery, search, missing=no_hits)
+        return await self._partitions.if_present(owner, gallery, search, missing=no_hits)
 
     async def _nearest(
         self, owner: ObjectId, gallery: str, queries: Sequence[Facen], limit: int, expression: str
     ) -> list[list[tuple[int, float]]]:
-        """The best `limit` or more, including all ties with the last of them."""
+        """At least the best `limit` hits, including all ties with the last of these."""
         wanted = min(limit + EXTRA_HITS, MAX_RESULTS)
         while True:
             answer = await self._calls.search(
@@ -198,18 +190,18 @@ class MilvusFacens:
         async def compare() -> Comparison:
             same, other = 0, list[int]()
             for part in _parts(list(wanted), INSERT_BATCH):
-                held = await self._calls.facens(collection, partition, part)
-                found = await asyncio.to_thread(_compared, held, wanted)
+                stored = await self._calls.facens(collection, partition, part)
+                found = await asyncio.to_thread(_compare, stored, wanted)
                 same, other = same + found.same, other + found.other
             return Comparison(same, sorted(other))
 
-        return await self._if_present(owner, gallery, compare, missing=Comparison(0, []))
+        return await self._partitions.if_present(owner, gallery, compare, missing=Comparison(0, []))
 
     async def count(self, owner: ObjectId, gallery: str) -> int:
         async def count() -> int:
             return await self._calls.count(collection_of(owner), partition_of(gallery))
 
-        return await self._if_present(owner, gallery, count, missing=0)
+        return await self._partitions.if_present(owner, gallery, count, missing=0)
 
     async def ids(self, owner: ObjectId, gallery: str) -> list[int]:
         collection, partition = collection_of(owner), partition_of(gallery)
@@ -221,17 +213,17 @@ class MilvusFacens:
                 page = await self._calls.ids(collection, partition, after, ID_PAGE)
                 found += page
                 if len(page) < ID_PAGE:
-                    return await asyncio.to_thread(_ordered, found)
+                    return await asyncio.to_thread(_sort_ids, found)
 
-        return await self._if_present(owner, gallery, ids, missing=[])
+        return await self._partitions.if_present(owner, gallery, ids, missing=[])
 
     async def galleries(self, owner: ObjectId | None = None) -> list[GalleryKey]:
-        return [key for key in await self._partitions(owner) if await self.count(*key)]
+        return [key for key in await self._partitions.galleries(owner) if await self.count(*key)]
 
     async def health(self) -> list[ShardHealth]:
         name = f"milvus {self._calls.address}"
         try:
-            counts = [await self.count(*key) for key in await self._partitions(None)]
+            counts = [await self.count(*key) for key in await self._partitions.galleries(None)]
         except FacenStorageError:
             return [ShardHealth(name, live=False, facens=0)]
         return [ShardHealth(name, live=True, facens=sum(counts))]
@@ -239,99 +231,18 @@ class MilvusFacens:
     async def close(self) -> None:
         await self._calls.close()
 
-    async def drop_owner(self, owner: ObjectId) -> None:
-        """Remove all galleries of an owner."""
-        self._known.pop(owner, None)
-        try:
-            await self._calls.drop_collection(collection_of(owner))
-        except MissingError:
-            return
-
-    async def _partitions(self, owner: ObjectId | None) -> list[GalleryKey]:
-        """All galleries that have a partition."""
-        owners = [owner_of(name) for name in await self._calls.collections()]
-        found = []
-        for known in owners:
-            if known is None or owner not in (None, known):
-                continue
-            try:
-                names = await self._calls.partitions(collection_of(known))
-            except MissingError:  # dropped meanwhile
-                continue
-            found += [(known, gallery) for name in names if (gallery := gallery_of(name)) is not None]
-        return sorted(found)
-
     async def _existing(self, collection: str, partition: str, ids: Sequence[int]) -> list[int]:
         return await self._calls.ids(collection, partition, f"id in {list(ids)}", len(ids))
-
-    async def _ensure_partition(self, owner: ObjectId, gallery: str, size: int) -> None:
-        """Create the collection and partition if they are missing."""
-        if gallery in self._known.get(owner, ()):
-            return
-        collection = collection_of(owner)
-        if collection not in await self._calls.collections():
-            await self._calls.create_collection(collection, size, {"pack": self.pack})
-        await self._load_collection(owner)
-        if gallery not in self._known[owner]:
-            await self._calls.create_partition(collection, partition_of(gallery))
-            self._known[owner].add(gallery)
-
-    async def _load_collection(self, owner: ObjectId) -> None:
-        """Load the owner's collection. PackError if its facens are of another pack."""
-        collection = collection_of(owner)
-        size, description = await self._calls.describe(collection)
-        held = description.get("pack")
-        if None not in (held, self.pack) and held != self.pack:
-            raise PackError(
-                f"the facens in Milvus at {self._calls.address} are of the model pack {held}, "
-                f"not of {self.pack}: `facend facens rebuild` recreates them from MongoDB"
-            )
-        if self._size.value not in (None, size):
-            raise PackError(
-                f"the facens in Milvus at {self._calls.address} have {size} numbers, not {self._size.value}: "
-                "`facend facens rebuild` recreates them from MongoDB"
-            )
-        await self._calls.load(collection)
-        names = await self._calls.partitions(collection)
-        self._known[owner] = {gallery for name in names if (gallery := gallery_of(name)) is not None}
-
-    async def _if_present(
-        self, owner: ObjectId, gallery: str, work: Callable[[], Awaitable[_Result]], *, missing: _Result
-    ) -> _Result:
-        """The result of the call; `missing` if the gallery does not exist."""
-        try:
-            if gallery not in self._known.get(owner, ()):
-                await self._load_collection(owner)  # another process may have created it
-                if gallery not in self._known[owner]:
-                    return missing
-            return await work()
-        except MissingError:
-            self._known.pop(owner, None)
-            return missing
-
-    async def _retry_missing(self, owner: ObjectId, work: Callable[[], Awaitable[_Result]]) -> _Result:
-        """The result of the call, repeated if another process removed the gallery meanwhile."""
-        try:
-            return await work()
-        except MissingError:
-            self._known.pop(owner, None)
-        try:
-            return await work()
-        except MissingError as error:
-            raise FacenStorageError(
-                f"Milvus at {self._calls.address}: the gallery is removed repeatedly ({error})",
-                self._calls.address,
-            ) from error
 
 
 def _parts(entries: Sequence[_Result], size: int) -> Iterable[Sequence[_Result]]:
     return (entries[start : start + size] for start in range(0, len(entries), size))
 
 
-def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, Facen]) -> Comparison:
-    """An id with several entries is equal only if all of them are."""
+def _compare(stored: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, Facen]) -> Comparison:
+    """Compare facens by id. An id with several entries is equal only if all entries are."""
     equal: dict[int, bool] = {}
-    for face_id, numbers in held:
+    for face_id, numbers in stored:
         facen = np.asarray(numbers, dtype=np.float32)
         same = len(facen) == len(wanted[face_id]) and bool(
             np.abs(facen - wanted[face_id]).max() <= VALUE_TOLERANCE
@@ -340,8 +251,8 @@ def _compared(held: Iterable[tuple[int, Sequence[float]]], wanted: Mapping[int, 
     return Comparison(sum(equal.values()), [face_id for face_id, same in equal.items() if not same])
 
 
-def _ordered(ids: list[int]) -> list[int]:
-    return sorted_ids(drained(ids))
+def _sort_ids(ids: list[int]) -> list[int]:
+    return sorted_ids(drain(ids))
 
 
 def _filters(allowed: NDArray[np.int64]) -> Iterable[str]:

@@ -1,8 +1,8 @@
 """Applies changes that other processes make in MongoDB to a facen storage in this process's memory.
 
-A command beside the daemon, such as enrolment, has a storage of its own. The daemon receives its writes
-through MongoDB's change stream (https://www.mongodb.com/docs/manual/changeStreams/) within a fraction of a
-second. The process's own writes also arrive, and need no correction.
+A command that runs beside the daemon, such as enrolment, has its own storage. The daemon receives the
+command's writes through MongoDB's change stream (https://www.mongodb.com/docs/manual/changeStreams/) within a
+fraction of a second. Its own writes also arrive, and need no correction.
 
 A MongoDB that is not a replica set has no change stream. There, new faces are polled every few seconds. Faces
 removed by other processes stay in memory until the next start; searches skip them, because they look up the
@@ -38,15 +38,15 @@ FIRST_PAUSE_SECONDS = 0.2
 MAX_PAUSE_SECONDS = 30.0
 CLOSE_SECONDS = 0.5
 AWAIT_MS = 500
-"""Maximum time that the server waits for changes before it answers."""
+"""Maximum time for which the server waits for changes before it answers."""
 LOAD_BATCH = 250
 NO_STREAMS = 40573
-"""MongoDB's error code without a replica set."""
+"""MongoDB's error code for change streams without a replica set."""
 POLL_SECONDS = 10.0
 OVERLAP_SECONDS = 600.0
-"""Overlap of polls, because a face gets its id before it joins a gallery."""
+"""Overlap of polls, because a face gets its id before it is added to a gallery."""
 NO_FACEN = np.zeros(1, dtype=np.float32)
-"""Equals no other facen."""
+"""A facen that differs from every other one."""
 CHANGES: list[dict[str, Any]] = [
     {
         "$match": {
@@ -58,28 +58,28 @@ CHANGES: list[dict[str, Any]] = [
     },
     {"$project": {"operationType": 1, "documentKey": 1, "updateDescription": 1}},
 ]
-"""Skips inserts of faces in no gallery: all new faces, except imported ones."""
+"""Skips inserts of faces in no gallery, which are all new faces except imported ones."""
 
 
 class SyncResult(Enum):
-    """State of a face's entries before their correction."""
+    """State of a face's entries before they were corrected."""
 
     CORRECT = auto()
     """Every entry had the facen of its document."""
     OTHER_FACEN = auto()
-    """An entry had another facen."""
+    """An entry had another facen than the document."""
     UNUSABLE = auto()
-    """Its document lists galleries but has no usable facen; it was removed from all."""
+    """The document lists galleries but has no usable facen; the face was removed from all galleries."""
 
 
 class FaceLocks:
-    """Locks of single faces for changes of their galleries. While a face's lock is free, storage and MongoDB
-    are consistent."""
+    """One lock per face, held while its galleries change. While it is free, storage and MongoDB are
+    consistent for this face."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
-    def of(self, face_id: int) -> asyncio.Lock:
+    def get(self, face_id: int) -> asyncio.Lock:
         return self._locks.setdefault(face_id, asyncio.Lock())
 
 
@@ -170,11 +170,10 @@ class ChangeStream:
                 raise _NoStreamsError from error
             translated = translate_error(error, "faces.watch")
             if isinstance(translated, StoreUnavailableError):
-                reached = (
-                    stream.resume_token if stream.delegate else None
-                )  # without a delegate it was never opened
-                self._token = reached or self._token
-            else:  # resuming would fail again: restart from the present, and compare
+                # Without a delegate the stream was never opened.
+                token = stream.resume_token if stream.delegate else None
+                self._token = token or self._token
+            else:  # resuming would fail again: restart from now, and compare
                 self._token = None
             raise translated from error
         # The server ends a stream whose collection was dropped or renamed.
@@ -204,14 +203,14 @@ class ChangeStream:
 
     def lock(self, face_id: int) -> asyncio.Lock:
         """The lock for changes of the face's galleries in this process."""
-        return self._locks.of(face_id)
+        return self._locks.get(face_id)
 
     async def sync_face(self, face_id: int, *, left: bool = True) -> SyncResult:
-        """Update the face's entries in the storage to its document. Correct entries are not changed, so that
+        """Make the face's entries in the storage match its document. Correct entries are not changed, so that
         searches always find them.
 
         Args:
-            left: also check that it is in no other gallery and has no other facen, which takes longer.
+            left: also remove it from other galleries, and compare its facens, which takes longer.
 
         Raises:
             StoreError: MongoDB or a shard does not answer.
@@ -254,11 +253,11 @@ class ChangeStream:
             StoreError: MongoDB or a shard does not answer.
         """
         for start in range(0, len(ids), LOAD_BATCH):
-            # Sorted, to prevent a deadlock.
+            # Sorted, because locks acquired in different orders could deadlock.
             batch = sorted(ids[start : start + LOAD_BATCH])
-            async with AsyncExitStack() as held:
+            async with AsyncExitStack() as locks:
                 for face_id in batch:
-                    await held.enter_async_context(self.lock(face_id))
+                    await locks.enter_async_context(self.lock(face_id))
                 try:
                     query = {"_id": {"$in": batch}, "owner": owner, "gallery": gallery}
                     await load_facens(self._faces, self._facens, query)
@@ -266,18 +265,18 @@ class ChangeStream:
                     raise translate_error(error, "facens.fill") from error
 
     async def is_consistent(self, owner: ObjectId, gallery: str, face_id: int) -> bool:
-        """Whether MongoDB and the storage are consistent for a face in a gallery. Takes the face's lock."""
+        """Whether MongoDB and the storage agree that the face is in the gallery. Takes the face's lock."""
         async with self.lock(face_id):
             this = {"_id": face_id, "owner": owner, "gallery": gallery}
             try:
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "faces.find") from error
-            held = await self._facens.compare(owner, gallery, [(face_id, NO_FACEN)])
-            return listed == bool(held.other)
+            comparison = await self._facens.compare(owner, gallery, [(face_id, NO_FACEN)])
+            return listed == bool(comparison.other)
 
     async def _put(self, owner: ObjectId, gallery: str, entry: tuple[int, Facen], compare: bool) -> bool:
-        """Add the entry. Returns whether it replaced another facen, if `compare`."""
+        """Add the entry. With `compare`, returns whether it replaced another facen."""
         other = compare and bool((await self._facens.compare(owner, gallery, [entry])).other)
         if other:
             await self._facens.remove(owner, gallery, entry[0])
@@ -290,7 +289,8 @@ class _NoStreamsError(Exception):
 
 
 def _gallery_changes(event: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether the change may have added the face to a gallery, and whether removed it from one."""
+    """Whether the change may have added the face to a gallery, and whether it may have removed it from
+    one."""
     if event["operationType"] == "insert":
         return True, False
     if event["operationType"] != "update":

@@ -24,16 +24,16 @@ LISTED: dict[str, Any] = {"gallery": {"$nin": [None, []]}}
 
 @dataclass(frozen=True, slots=True)
 class ComparedBatch:
-    """The result for one batch of faces."""
+    """Result of comparing a batch of faces."""
 
     entries: int
-    """Number of their entries in the storage, one per gallery of a face."""
+    """Number of the faces' entries in the storage, one per gallery."""
     suspects: list[int]
-    """Faces with another facen in the storage, or without a usable one in MongoDB."""
+    """Faces with different facens in storage and MongoDB, or without a usable facen in MongoDB."""
 
 
-async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
-    """Expected number of entries of each gallery, by MongoDB."""
+async def expected_entries(faces: Collection) -> dict[GalleryKey, int]:
+    """Number of entries that each gallery should have according to MongoDB."""
     steps: list[dict[str, Any]] = [
         {"$match": LISTED},
         {"$unwind": "$gallery"},
@@ -46,49 +46,51 @@ async def entries_listed(faces: Collection) -> dict[GalleryKey, int]:
     return {(gallery["_id"]["owner"], gallery["_id"]["gallery"]): gallery["entries"] for gallery in found}
 
 
-async def compared(faces: Collection, facens: FacenStorage) -> AsyncIterator[ComparedBatch]:
-    """Compares all faces in batches. Suspects may have changed meanwhile: check them again.
+async def compare_batches(faces: Collection, facens: FacenStorage) -> AsyncIterator[ComparedBatch]:
+    """Compare all faces in batches. Suspects may have changed since: check them again.
 
-    Decodes in a thread. Queries again for each batch, because the server would close an idle cursor while
-    suspects are corrected.
+    Facens are decoded in a thdecoded. Each batch is a query, because the server would close an idle cursor
+    while the caller corrects suspects.
     """
     query = LISTED
     while True:
         batches = faces.find_raw_batches(query, FIELDS, sort=[("_id", 1)], limit=BATCH, batch_size=BATCH)
         try:
-            read = await asyncio.to_thread(
-                _read, facens, [batch async for batch in batches], faces.codec_options
+            decoded = await asyncio.to_thread(
+                _decode, facens, [batch async for batch in batches], faces.codec_options
             )
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.find") from error
-        if read.last is None:
+        if decoded.last is None:
             return
-        entries, suspects = 0, set(read.unusable)
-        for (owner, gallery), listed in read.galleries.items():
+        entries, suspects = 0, set(decoded.unusable)
+        for (owner, gallery), listed in decoded.galleries.items():
             found = await facens.compare(owner, gallery, listed)
             entries += found.same + len(found.other)
             suspects.update(found.other)
         yield ComparedBatch(entries, sorted(suspects))
-        query = {**LISTED, "_id": {"$gt": read.last}}
+        query = {**LISTED, "_id": {"$gt": decoded.last}}
 
 
 @dataclass(slots=True)
-class _Read:
+class _DecodedBatch:
     last: int | None = None
     galleries: dict[GalleryKey, list[tuple[int, Facen]]] = field(default_factory=lambda: defaultdict(list))
     unusable: list[int] = field(default_factory=list)
 
 
-def _read(facens: FacenStorage, batches: Sequence[bytes], options: CodecOptions[dict[str, Any]]) -> _Read:
-    read = _Read()
+def _decode(
+    facens: FacenStorage, batches: Sequence[bytes], options: CodecOptions[dict[str, Any]]
+) -> _DecodedBatch:
+    decoded = _DecodedBatch()
     for batch in batches:
         for document in decode_iter(batch, options):
-            read.last = document["_id"]
+            decoded.last = document["_id"]
             try:
                 facen = facen_for(facens, document)
             except (FacenError, BadValueError):
-                read.unusable.append(document["_id"])
+                decoded.unusable.append(document["_id"])
                 continue
             for gallery in document["gallery"]:
-                read.galleries[document["owner"], gallery].append((document["_id"], facen))
-    return read
+                decoded.galleries[document["owner"], gallery].append((document["_id"], facen))
+    return decoded

@@ -8,11 +8,11 @@ from store.settings import FacensSettings
 
 
 async def open_storage(settings: FacensSettings, size: int | None, pack: str | None) -> FacenStorage:
-    """The storage; a local one is empty.
+    """Open the storage. A local storage is empty.
 
     Raises:
         StoreUnavailableError: a server does not answer.
-        PackError: it has facens of another pack.
+        PackError: the server has facens of another pack.
     """
     if settings.is_remote:
         from store.facens.milvus.storage import MilvusFacens  # its client takes a second to load
@@ -30,6 +30,6 @@ async def open_storage(settings: FacensSettings, size: int | None, pack: str | N
 
 
 def local_shards(storage: FacenStorage) -> list[LocalFacens]:
-    """The shards of the storage in this process's memory."""
+    """The storage's shards in the memory of this process."""
     parts = storage.shards if isinstance(storage, ShardedFacens) else (storage,)
     return [part for part in parts if isinstance(part, LocalFacens)]

@@ -1,4 +1,4 @@
-"""Lifecycle of the facen storage: loading from snapshot and MongoDB, following changes, saving snapshots."""
+"""Lifecycle of the facen storage: loads it, follows changes in MongoDB, and saves snapshots."""
 
 import asyncio
 import time
@@ -36,12 +36,12 @@ class Snapshots:
         self._shards = shards
         self._pack = pack
         self._written = [-1] * len(shards)
-        """The `changes` count of each shard at its last write."""
+        """The `changes` of each shard when it was last written."""
         self._writing = asyncio.Lock()
 
     async def load(self) -> bool:
-        """Load all shards; returns whether all were loaded. The others stay empty, and the reason is
-        logged."""
+        """Load all shards; returns whether all were loaded. Shards that cannot be loaded stay empty, and the
+        reason is logged."""
         return all([await self._load(shard) for shard in self._shards])
 
     async def _load(self, shard: LocalFacens) -> bool:
@@ -87,8 +87,8 @@ class Snapshots:
         async with _durable_file(self._path(shard)) as file:
             writer = SnapshotWriter(file, self._identity(shard))
             for key in await shard.galleries():
-                # Galleries may be of different moments, because the next start compares them with MongoDB.
-                async with shard.viewed(*key) as view:
+                # Galleries may be of different times, because the next start compares them with MongoDB.
+                async with shard.open_view(*key) as view:
                     work = asyncio.ensure_future(asyncio.to_thread(writer.gallery, key, view))
                     try:
                         await asyncio.shield(work)
@@ -128,7 +128,7 @@ class FacensLifecycle:
         locks: FaceLocks,
         on_malformed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_malformed` is called when a malformed face was written."""
+        """`on_malformed`: called when a malformed face was written."""
         self._database = database
         self._facens = facens
         self._locks = locks
@@ -141,7 +141,7 @@ class FacensLifecycle:
         """Check the model pack of the stored facens, and locate the snapshots.
 
         Args:
-            claim: record the pack in a database that has none yet.
+            claim: record the pack if the database has none yet.
 
         Raises:
             PackError: the stored facens are of another pack.
@@ -156,11 +156,11 @@ class FacensLifecycle:
             self._snapshots = Snapshots(folder, shards, stored)
 
     @asynccontextmanager
-    async def loaded(self, *, follow: bool) -> AsyncIterator[None]:
+    async def running(self, *, follow: bool) -> AsyncIterator[None]:
         """Load the storage, and apply changes by other processes until the end of the block.
 
         Args:
-            follow: False if the caller applies these changes.
+            follow: False if the caller applies the changes itself.
 
         Raises:
             StoreUnavailableError: MongoDB or a shard does not answer.
@@ -173,11 +173,11 @@ class FacensLifecycle:
                 lambda: reconcile(self._database, self._facens, change_stream),
                 self._on_malformed,
             )
-            if follow and local_shards(self._facens):  # a facen server needs no follower
+            if follow and local_shards(self._facens):  # a server shares its facens with all processes
                 await stack.enter_async_context(change_stream.running())
                 self._change_stream = change_stream
             try:
-                await self._fill(change_stream)
+                await self._load(change_stream)
             except FacenStorageError as error:
                 raise StoreUnavailableError(str(error)) from error
             yield
@@ -187,17 +187,17 @@ class FacensLifecycle:
         """Why changes by other processes are not applied at present; empty while they are."""
         return self._change_stream.fault if self._change_stream else ""
 
-    async def _fill(self, change_stream: ChangeStream) -> None:
+    async def _load(self, change_stream: ChangeStream) -> None:
         loaded = self._snapshots is not None and await self._snapshots.load()
         if loaded or await self._facens.galleries():
             added, removed = await reconcile(self._database, self._facens, change_stream)
             log.info("the store is open", added=added, removed=removed)
             return
         try:
-            filled = await load_facens(self._database["faces"], self._facens)
+            counts = await load_facens(self._database["faces"], self._facens)
         except DRIVER_ERRORS as error:
             raise translate_error(error, "facens.fill") from error
-        log.info("the store is open", faces=filled.faces, facens=filled.entries, refused=filled.refused)
+        log.info("the store is open", faces=counts.faces, facens=counts.entries, refused=counts.refused)
 
     async def save(self) -> None:
         """Write the snapshots. OSError if a file cannot be written."""
@@ -214,7 +214,7 @@ class FacensLifecycle:
             path.unlink(missing_ok=True)
 
     async def recover_shards(self) -> None:
-        """Try to recover shards that are down. StoreError if one stays down."""
+        """Try to recover shards that are down. StoreError if a shard stays down."""
         if not isinstance(self._facens, ShardedFacens):
             return
         for name in self._facens.down_shards():

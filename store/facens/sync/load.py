@@ -22,20 +22,22 @@ FIELDS = {"owner": 1, "gallery": 1, "facen": 1, "detector_info.pack": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """Numbers of a load."""
+class LoadCounts:
+    """Counts of a load."""
 
     faces: int
     entries: int
     """A face counts once for each of its galleries."""
     refused: int
-    """Faces without a facen of the right size and model pack."""
+    """Faces without a facen of the storage's size and model pack."""
 
 
-async def load_facens(faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None) -> Loaded:
-    """Load missing faces, or those that match the query, into the storage.
+async def load_facens(
+    faces: Collection, facens: FacenStorage, query: dict[str, Any] | None = None
+) -> LoadCounts:
+    """Load missing faces of all galleries, or those that match the query, into the storage.
 
-    Streams them, with constant memory apart from the storage.
+    Reads them as a stream, so that only the storage needs memory.
     """
     count = entries = refused = 0
     batch: dict[tuple[ObjectId, str], list[tuple[int, Facen]]] = defaultdict(list)
@@ -54,15 +56,15 @@ async def load_facens(faces: Collection, facens: FacenStorage, query: dict[str, 
             added, bad = await _add(batch, facens)
             entries, refused = entries + added, refused + bad
     added, bad = await _add(batch, facens)
-    return Loaded(count, entries + added, refused + bad)
+    return LoadCounts(count, entries + added, refused + bad)
 
 
 def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:
-    """The facen of a face's document (with `FIELDS`) for this storage.
+    """The facen of a face's document, read with `FIELDS`, for this storage.
 
     Raises:
-        FacenError: it is invalid.
-        BadValueError: it is of another model pack.
+        FacenError: the facen is invalid.
+        BadValueError: the facen is of another model pack.
     """
     check_pack(facens, document)
     return decode(document.get("facen", ""))
@@ -70,9 +72,9 @@ def facen_for(facens: FacenStorage, document: dict[str, Any]) -> Facen:
 
 def check_pack(facens: FacenStorage, face: Mapping[str, Any]) -> None:
     """BadValueError if the face's facen is of another model pack than the storage's."""
-    made_by = pack_of(face)
-    if None not in (made_by, facens.pack) and made_by != facens.pack:
-        raise BadValueError(f"its facen is of the model pack {made_by}, not of {facens.pack}")
+    pack = pack_of(face)
+    if None not in (pack, facens.pack) and pack != facens.pack:
+        raise BadValueError(f"its facen is of the model pack {pack}, not of {facens.pack}")
 
 
 async def _add(

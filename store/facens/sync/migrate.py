@@ -1,4 +1,4 @@
-"""Migrates facens from MongoDB to another storage, resumably, and verifies the result."""
+"""Copies the facens from MongoDB to another storage, resumably, and verifies the result."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from pipeline.faces.facen import FacenError
 from store.errors import BadValueError, StoreError
 from store.facens.storage import FacenStorage
 from store.facens.sync.change_stream import ChangeStream, FaceLocks, SyncResult
-from store.facens.sync.diff import compared
+from store.facens.sync.diff import compare_batches
 from store.facens.sync.load import FIELDS, facen_for
 from store.facens.sync.reconcile import Difference, differences, listed_galleries, reconcile
 from store.mongo.client import Collection, Database, Document
@@ -19,7 +19,7 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 MIN_CONFIDENCE = 0.9999
 SAMPLES = 20
-"""Faces per gallery that are searched by their facens."""
+"""Number of faces per gallery that are searched by their own facens."""
 ATTEMPTS = 3
 
 
@@ -29,11 +29,11 @@ class MigrationReport:
 
     galleries: int
     entries: int
-    looked_for: int
-    """Faces that were found by their own facens."""
+    sampled: int
+    """Faces that were searched and found by their own facens."""
     unusable: int = 0
-    """Faces whose facens in MongoDB cannot be searched; they are in no gallery of the storage."""
-    put_right: int = 0
+    """Faces whose facens in MongoDB are unusable; they are in no gallery of the storage."""
+    corrected: int = 0
     """Faces that had other facens in the storage than in MongoDB."""
 
 
@@ -56,11 +56,11 @@ async def migrate_facens(
         StoreError: MongoDB or the target does not answer, or they differ at the end.
     """
     change_stream = ChangeStream(database["faces"], target, locks or FaceLocks())
-    put_right = 0
+    corrected = 0
     if await target.galleries():
-        async for batch in compared(database["faces"], target):
+        async for batch in compare_batches(database["faces"], target):
             for face_id in batch.suspects:
-                put_right += await change_stream.sync_face(face_id) is SyncResult.OTHER_FACEN
+                corrected += await change_stream.sync_face(face_id) is SyncResult.OTHER_FACEN
             on_progress(batch.entries)
     previous = float("inf")
     # Each round has less to do, until only concurrent changes are left.
@@ -70,7 +70,7 @@ async def migrate_facens(
         < previous
     ):
         previous = found
-    return replace(await verify_equal(database, target, change_stream), put_right=put_right)
+    return replace(await verify_equal(database, target, change_stream), corrected=corrected)
 
 
 async def verify_equal(
@@ -79,9 +79,8 @@ async def verify_equal(
     """Compare all ids, and search a sample of faces of each gallery by their facens.
 
     Args:
-        change_stream: that of the target, while other processes store faces: faces that changed during the
-        comparison
-            are corrected and checked again.
+        change_stream: the target's change stream, while other processes store faces. Faces that changed
+            during the comparison are corrected and checked again.
 
     Raises:
         StoreError: MongoDB and the target differ.
@@ -89,7 +88,7 @@ async def verify_equal(
     unusable: set[int] = set()
     async for found in differences(database, target):
         for face_id in [*found.missing.tolist(), *found.foreign.tolist()]:
-            result = change_stream and await _corrected(change_stream, found, face_id)
+            result = change_stream and await _correct(change_stream, found, face_id)
             if result is SyncResult.UNUSABLE:
                 unusable.add(face_id)
             elif result is None:
@@ -98,16 +97,16 @@ async def verify_equal(
                     f"missing, {len(found.foreign)} are too many, such as that of the face {face_id}; "
                     "run it again"
                 )
-    galleries = entries = looked_for = 0
+    galleries = entries = sampled = 0
     for owner, gallery in await listed_galleries(database, target):
         count = await target.count(owner, gallery)
         galleries, entries = galleries + bool(count), entries + count
-        looked_for += await _sample_found(database, target, owner, gallery, change_stream)
-    return MigrationReport(galleries, entries, looked_for, len(unusable))
+        sampled += await _search_sample(database, target, owner, gallery, change_stream)
+    return MigrationReport(galleries, entries, sampled, len(unusable))
 
 
-async def _corrected(change_stream: ChangeStream, found: Difference, face_id: int) -> SyncResult | None:
-    """Correct a face that differed; None if it differs repeatedly."""
+async def _correct(change_stream: ChangeStream, found: Difference, face_id: int) -> SyncResult | None:
+    """Correct a face that differed; None if it still differs after several attempts."""
     for _ in range(ATTEMPTS):  # a concurrent removal changes MongoDB first and the storage later
         result = await change_stream.sync_face(face_id)
         if result is SyncResult.UNUSABLE or await change_stream.is_consistent(
@@ -117,7 +116,7 @@ async def _corrected(change_stream: ChangeStream, found: Difference, face_id: in
     return None
 
 
-async def _sample_found(
+async def _search_sample(
     database: Database,
     target: FacenStorage,
     owner: ObjectId,
@@ -131,12 +130,12 @@ async def _sample_found(
         {"$sample": {"size": SAMPLES}},
         {"$project": FIELDS},
     ]
-    looked_for = 0
+    sampled = 0
     try:
         for face in [face async for face in faces.aggregate(sample)]:
             await asyncio.sleep(0)  # local storages do not yield
             if await _is_found(target, face, gallery):
-                looked_for += 1
+                sampled += 1
             elif change_stream is None or not await _is_found_or_gone(
                 faces, target, face, gallery, change_stream
             ):
@@ -146,7 +145,7 @@ async def _sample_found(
                 )
     except DRIVER_ERRORS as error:
         raise translate_error(error, "faces.sample") from error
-    return looked_for
+    return sampled
 
 
 async def _is_found_or_gone(

@@ -10,7 +10,7 @@ from bson import ObjectId, decode_all
 from numpy.typing import NDArray
 
 from store.facens.engine.sharded import ShardFilter
-from store.facens.storage import FacenStorage, GalleryKey, drained
+from store.facens.storage import FacenStorage, GalleryKey, drain
 from store.facens.sync.change_stream import LOAD_BATCH, ChangeStream
 from store.mongo.client import Collection, Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
@@ -50,16 +50,16 @@ async def listed_galleries(database: Database, facens: FacenStorage) -> list[Gal
 
 async def listed_ids(faces: Collection, owner: ObjectId, gallery: str) -> Ids:
     """The ids of the faces that list this gallery, in order."""
-    return await ids_of(faces, {"owner": owner, "gallery": gallery})
+    return await find_ids(faces, {"owner": owner, "gallery": gallery})
 
 
-async def ids_of(faces: Collection, query: dict[str, Any], max_time_ms: int | None = None) -> Ids:
+async def find_ids(faces: Collection, query: dict[str, Any], max_time_ms: int | None = None) -> Ids:
     """The ids of the faces that pass the query, in order.
 
     Reads raw batches and decodes them in a thread: dictionaries would take ten times as long.
     """
     parts: list[Ids] = []
-    # Answered by the index alone. Faces with other malformed fields are skipped when they are read.
+    # The index alone answers this. Faces with other malformed fields are skipped later, when they are read.
     whole = {"$and": [query, {"_id": {"$type": ["int", "long"]}}]}
     cursor = faces.ungated.find_raw_batches(whole, {"_id": 1}, batch_size=BATCH, max_time_ms=max_time_ms)
     try:
@@ -80,15 +80,15 @@ def _ids_of(batch: bytes) -> Ids:
 
 async def held_ids(facens: FacenStorage, owner: ObjectId, gallery: str) -> Ids:
     """The ids of a gallery in the storage, in order."""
-    return await asyncio.to_thread(drained, await facens.ids(owner, gallery))
+    return await asyncio.to_thread(drain, await facens.ids(owner, gallery))
 
 
 async def differences(
     database: Database, facens: FacenStorage, belongs: ShardFilter | None = None
 ) -> AsyncIterator[Difference]:
-    """The galleries whose faces differ at this moment.
+    """The galleries whose faces differ at present.
 
-    `belongs`: selects the faces of the storage, if it is a shard.
+    `belongs`: selects the faces of the storage if it is a shard.
     """
     for owner, gallery in await listed_galleries(database, facens):
         listed = await listed_ids(database["faces"], owner, gallery)
@@ -111,7 +111,7 @@ async def reconcile(
     """Load missing faces and remove foreign entries; returns their numbers.
 
     Args:
-        change_stream: that of the same storage; it checks each face again under the face's lock.
+        change_stream: the storage's change stream, which checks each face again under its lock.
         on_progress: called with the number of faces corrected since the previous call.
     """
     missing = foreign = 0

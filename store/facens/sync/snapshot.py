@@ -36,11 +36,11 @@ LENGTH = struct.Struct("<I")
 MAX_LINE = 4096
 
 DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError, InvalidId)
-"""Errors raised while a damaged line is read."""
+"""Exceptions that a damaged line can raise."""
 
 
 class SnapshotError(Exception):
-    """The file is truncated or damaged, or is another snapshot."""
+    """The file is truncated, damaged, or not the expected snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Identity:
     """Identifies the content of a snapshot. A snapshot with another identity is not used."""
 
     database: str
-    """The id recorded in the database."""
+    """The unique id recorded in the database."""
     pack: str
     size: int
     precision: str
@@ -111,7 +111,7 @@ class _Reader:
 
     def header(self) -> dict[str, Any]:
         if self._file.read(len(MAGIC)) != MAGIC:
-            raise SnapshotError("it is no snapshot of this version of Facend")
+            raise SnapshotError("it is not a snapshot of this version of Facend")
         found = self.line()
         if not isinstance(found, dict):
             raise SnapshotError("it is damaged: it has no header")
@@ -136,7 +136,10 @@ class _Reader:
                 left -= rows
             if not isinstance(line["gallery"], str):
                 raise TypeError("a gallery's name is text")
-            yield (ObjectId(line["owner"]), line["gallery"]), GalleryArray.of(size, precision, blocks)
+            yield (
+                (ObjectId(line["owner"]), line["gallery"]),
+                GalleryArray.from_blocks(size, precision, blocks),
+            )
         expected = self._sum
         last = self._file.read(LENGTH.size + 1)
         if last != LENGTH.pack(expected):
@@ -150,13 +153,13 @@ class _Reader:
 
     def _read(self, number: int) -> bytes:
         data = bytearray(number)
-        self._into(memoryview(data))
+        self._read_into(memoryview(data))
         return bytes(data)
 
     def _fill(self, array: NDArray[Any]) -> None:
-        self._into(memoryview(array.data).cast("B"))
+        self._read_into(memoryview(array.data).cast("B"))
 
-    def _into(self, wanted: memoryview) -> None:
+    def _read_into(self, wanted: memoryview) -> None:
         done = 0
         while done < len(wanted):
             number = self._file.readinto(wanted[done:])
@@ -168,7 +171,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Data from a snapshot's header, without verification."""
+    """What a snapshot's headers say, without verification."""
 
     pack: str
     galleries: int

@@ -118,7 +118,7 @@ class DocumentsCheck:
             await self._ctx.galleries.ensure(owner, name)
             return Finding(FindingKind.NO_GALLERY, subject, detail, "created the gallery")
         # Completes an interrupted Galleries.remove_one.
-        async with self._ctx.faces.locks.of(face_id):
+        async with self._ctx.faces.locks.get(face_id):
             await self._ctx.facens.remove(owner, name, face_id)
             await self._database["faces"].update_one(this, {"$pull": {"gallery": name}})
         return Finding(FindingKind.NO_GALLERY, subject, detail, "removed the face from it")

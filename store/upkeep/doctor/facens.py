@@ -70,7 +70,7 @@ class FacensCheck:
         held = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
         for face_id in map(int, suspects):
             # A concurrent addition or removal has finished once the lock is taken.
-            async with self._ctx.faces.locks.of(face_id):
+            async with self._ctx.faces.locks.get(face_id):
                 this = {"_id": face_id, "owner": owner, "gallery": gallery}
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
             if face_id in held and not listed:

@@ -62,7 +62,7 @@ async def test_what_is_searched_is_put_right(
         assert not await finds(ctx, user, "a", faces[3])
         told: list[tuple[int, int]] = []
         proof = await rebuild_facens(ctx, lambda done, of: told.append((done, of)))
-        assert (proof.put_right, proof.unusable, proof.galleries, proof.entries) == (2, 2, 2, 56)
+        assert (proof.corrected, proof.unusable, proof.galleries, proof.entries) == (2, 2, 2, 56)
         assert (told[0], told[-1]) == ((0, 60), (told[-1][0], 60))
         assert len(told) > 4
         for number in {*range(30)} - {8, 9}:
@@ -71,8 +71,8 @@ async def test_what_is_searched_is_put_right(
         for number in (103, 117, 200, 300, 8, 9):
             assert not (await ctx.facens.search(user["_id"], "b", person_facen(number), 1, 0.9)).hits
         proof = await rebuild_facens(ctx, lambda *_: None)
-        assert (proof.put_right, proof.unusable, proof.entries) == (0, 2, 56)
-        assert 36 <= proof.looked_for <= 40
+        assert (proof.corrected, proof.unusable, proof.entries) == (0, 2, 56)
+        assert 36 <= proof.sampled <= 40
     async with store_settings.open(**PACK, facens_settings=layout) as ctx:  # from the snapshot
         assert await finds(ctx, user, "a", faces[3])
 
@@ -149,7 +149,7 @@ async def test_a_run_that_was_broken_off_is_begun_again(
         with pytest.raises(asyncio.CancelledError):
             await rebuild_facens(ctx, break_off)
         assert [await finds(ctx, user, "a", faces[number]) for number in (2, 18)] == [True, False]
-        assert (await rebuild_facens(ctx, lambda *_: None)).put_right == 1
+        assert (await rebuild_facens(ctx, lambda *_: None)).corrected == 1
 
 
 async def test_a_shard_out_of_service_is_named(store_settings: StoreArguments) -> None:

@@ -64,7 +64,7 @@ async def add_anew(data_dir: Path) -> None:
         await stored(other, user, person_facen(1), ["door"], _id=CHANGED, **elsewhere)
 
 
-def looked_for(process: Daemon, token: str, number: int) -> list[int]:
+def sampled(process: Daemon, token: str, number: int) -> list[int]:
     """Who the daemon finds by the facen of this person."""
     request = urllib.request.Request(  # noqa: S310 - ours
         f"{process.address}/looks",
@@ -77,12 +77,12 @@ def looked_for(process: Daemon, token: str, number: int) -> list[int]:
 
 def rebuild(process: Daemon, token: str, *this: str) -> None:
     """Puts right what the daemon searches, while it is searched; the next one has nothing to do."""
-    assert (looked_for(process, token, CHANGED), looked_for(process, token, 1)) == ([CHANGED], [])
+    assert (sampled(process, token, CHANGED), sampled(process, token, 1)) == ([CHANGED], [])
     ended, searches = threading.Event(), []
 
     def search() -> None:
         while not ended.is_set():
-            searches.append(looked_for(process, token, SAME))
+            searches.append(sampled(process, token, SAME))
 
     thread = threading.Thread(target=search)
     thread.start()
@@ -95,9 +95,9 @@ def rebuild(process: Daemon, token: str, *this: str) -> None:
     assert done.stdout.startswith("corrected: 1 face whose facen differed from MongoDB's\nverified: ")
     assert len(searches) > 1
     assert all(found == [SAME] for found in searches)
-    assert (looked_for(process, token, CHANGED), looked_for(process, token, 1)) == ([], [CHANGED])
+    assert (sampled(process, token, CHANGED), sampled(process, token, 1)) == ([], [CHANGED])
     done = facend("facens", "rebuild", "--json", *this)
-    assert json.loads(done.stdout)["put_right"] == 0
+    assert json.loads(done.stdout)["corrected"] == 0
 
 
 @pytest.mark.timeout(600)

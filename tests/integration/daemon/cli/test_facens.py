@@ -42,7 +42,7 @@ def three_faces(box: Box) -> None:
 def test_rebuild_writes_a_snapshot_that_stats_shows(box: Box) -> None:
     """Proven equal to MongoDB; the figures are there for people and as JSON."""
     three_faces(box)
-    told = {"galleries": 2, "entries": 6, "looked_for": 6, "unusable": 0, "put_right": 0}
+    told = {"galleries": 2, "entries": 6, "sampled": 6, "unusable": 0, "corrected": 0}
     assert box.json("facens", "rebuild") == told
     told = box.json("facens", "stats")
     assert (told["engine"], told["pack"], told["pack_in_settings"]) == ("local", "opencv-zoo", "opencv-zoo")

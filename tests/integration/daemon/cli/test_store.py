@@ -260,10 +260,10 @@ def test_persons_who_look_the_same_are_erased_where_that_is_confirmed(box: Box) 
     assert {one["id"] for one in box.json("persons", "list")} == {second, third}
     (again,) = visits(box, (1, 2, "door"))
     erased = box.json("persons", "erase", str(again), "--yes")
-    assert [one["person_id"] for one in erased["doubles_left"]] == [second]
+    assert [one["person_id"] for one in erased["lookalikes_left"]] == [second]
     (again,) = visits(box, (1, 3, "door"))
-    erased = box.json("persons", "erase", str(again), "--yes", "--double", str(second))
-    assert (erased["doubles"], erased["doubles_left"]) == ([second], [])
+    erased = box.json("persons", "erase", str(again), "--yes", "--lookalike", str(second))
+    assert (erased["lookalikes"], erased["lookalikes_left"]) == ([second], [])
     assert [one["id"] for one in box.json("persons", "list")] == [third]
 
 

@@ -175,7 +175,7 @@ async def test_erases_withheld_faces_of_the_person(
         await asyncio.wait_for(running.recorder.drained(), 20)
         person = await person_of(ctx, user, known)
         before = await Erasure(ctx, user).preview(person)
-        assert (before.faces, before.pictures, before.unassigned, before.doubles) == (1, 3, 3, ())
+        assert (before.faces, before.pictures, before.unassigned, before.lookalikes) == (1, 3, 3, ())
         erased = await Erasure(ctx, user).erase(person)
         assert (erased.faces, erased.unassigned, erased.pictures) == (1, 3, 12)
         (left,) = await ctx.faces.find(user, None)
@@ -194,19 +194,19 @@ async def test_lists_doubles_and_erases_the_given_ones(ctx: Context, user: User)
     facen = person_facen(1)
     for person, theirs in ((ann, facen), (twin, like(facen, 0.9)), (other, person_facen(2))):
         await stored(ctx, user, theirs, [], person_id=person["_id"], detector_info={"pack": "opencv-zoo"})
-    (double,) = (await Erasure(ctx, user).preview(ann["_id"])).doubles
-    assert (double.person_id, double.name, double.faces) == (twin["_id"], "Twin", 1)
-    assert double.confidence == pytest.approx(0.95, abs=0.001)
-    assert double.first_seen == double.last_seen is not None
+    (lookalike,) = (await Erasure(ctx, user).preview(ann["_id"])).lookalikes
+    assert (lookalike.person_id, lookalike.name, lookalike.faces) == (twin["_id"], "Twin", 1)
+    assert lookalike.confidence == pytest.approx(0.95, abs=0.001)
+    assert lookalike.first_seen == lookalike.last_seen is not None
     erased = await Erasure(ctx, user).erase(ann["_id"])
-    assert [one.person_id for one in erased.doubles_left] == [twin["_id"]]
+    assert [one.person_id for one in erased.lookalikes_left] == [twin["_id"]]
     assert await ctx.persons.count(user, None) == 2
     again = await ctx.persons.add(user, {})
     await stored(ctx, user, facen, [], person_id=again["_id"], detector_info={"pack": "opencv-zoo"})
     with pytest.raises(NotFoundError):
         await Erasure(ctx, user).erase(again["_id"], [4711])
-    erased = await Erasure(ctx, user).erase(again["_id"], with_doubles=True)
-    assert (erased.doubles, erased.doubles_left, erased.faces) == ((twin["_id"],), (), 2)
+    erased = await Erasure(ctx, user).erase(again["_id"], with_lookalikes=True)
+    assert (erased.lookalikes, erased.lookalikes_left, erased.faces) == ((twin["_id"],), (), 2)
     (left,) = await ctx.persons.find(user, None)
     assert left["_id"] == other["_id"]
 

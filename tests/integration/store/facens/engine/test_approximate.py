@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from pipeline.types import Facen
 from store.facens.engine import local
-from store.facens.engine.approximate import CANDIDATES, UnchangedRows
+from store.facens.engine.approximate import CANDIDATES, ChangedRows
 from store.facens.engine.gallery_array import Precision
 from store.facens.engine.local import MAX_PICKED, LocalFacens
 
@@ -162,11 +162,11 @@ async def test_dropping_a_gallery_removes_its_codes() -> None:
 
 
 def test_rows_that_were_written_are_always_among_the_compared() -> None:
-    unchanged = UnchangedRows(10)
+    changed_rows = ChangedRows(10)
     for row in (3, 12, 3):
-        unchanged.written(row)
+        changed_rows.record(row)
     rows = np.array([2, 3, 9], dtype=np.intp)
-    assert unchanged.with_changed(rows, 13).tolist() == [2, 3, 9, 10, 11, 12]
-    assert unchanged.with_changed(rows[:1], 13).tolist() == [2, 3, 10, 11, 12]
-    assert unchanged.with_changed(rows, 3).tolist() == [2]
-    assert unchanged.overwritten == 1
+    assert changed_rows.with_changed(rows, 13).tolist() == [2, 3, 9, 10, 11, 12]
+    assert changed_rows.with_changed(rows[:1], 13).tolist() == [2, 3, 10, 11, 12]
+    assert changed_rows.with_changed(rows, 3).tolist() == [2]
+    assert changed_rows.overwritten == 1

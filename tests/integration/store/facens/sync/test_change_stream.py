@@ -71,7 +71,7 @@ async def test_removes_entries_removed_by_another_process(ctx: Context, other: C
 async def test_replaces_a_facen_replaced_by_another_process(ctx: Context, other: Context, user: User) -> None:
     """Also if the face has the same id, and existed again before the change was applied."""
     await stored(ctx, user, person_facen(1), ["staff"], _id=4711)
-    lock = ctx.faces.locks.of(4711)
+    lock = ctx.faces.locks.get(4711)
     async with lock:  # nobody can look at the face here
         assert await other.faces.remove_one(user, {"_id": 4711})
         again = await stored(other, user, person_facen(2), ["staff"], _id=4711)

@@ -35,7 +35,7 @@ def test_keeps_rows_across_splits_and_removals() -> None:
     ids = rng.choice(2**63 - 1, 20_000, replace=False).astype(np.int64)
     ids[:5000] = np.arange(5000)  # ids made in a row, too
     ids = np.unique(ids)
-    at_once, grown = RowIndex.of(ids), RowIndex()
+    at_once, grown = RowIndex.from_ids(ids), RowIndex()
     for row, face_id in enumerate(ids.tolist()):
         grown.set(face_id, row)
     for index in (at_once, grown):
