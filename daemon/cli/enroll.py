@@ -20,7 +20,8 @@ from pipeline.base.file_lock import FileLock
 from pipeline.extractor import FaceExtractor
 from store import Context, Users
 from store.identity.change_log import Change
-from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings
+from store.identity.enrolment import Enrolment, EnrolmentResult
+from store.identity.enrolment_examination import EnrolmentSettings
 from store.identity.enrolment_folder import EnrolmentPicture, FolderContents, Names, pictures_in
 
 RESULTS = ("taken", "known", "doubtful", "refused")
@@ -79,7 +80,7 @@ def enroll(
     except OSError as error:
         raise StartError(f"{place}: cannot be read ({error.strerror})") from error
     if name is not None:
-        contents = contents.of_one_person(name)
+        contents = contents.with_name(name)
     if not contents.pictures:
         raise StartError(f"{place}: it contains no pictures{_left_out(contents, '; left out: ')}")
     click.echo(visible(_announcement(contents), one_line=True), err=True)
@@ -88,7 +89,7 @@ def enroll(
     )
     report = {
         **_report(outcomes, gallery),
-        "left_out": dict(contents.left_out),
+        "left_out": dict(contents.ignored),
         "joined": [asdict(change) for change in joined],
     }
     click.echo(to_json(report) if command.as_json else _text(outcomes, joined, gallery, contents))
@@ -109,7 +110,7 @@ def _announcement(contents: FolderContents) -> str:
 
 
 def _left_out(contents: FolderContents, introduction: str) -> str:
-    named = [f"{name} ({count(number, 'file')})" for name, number in contents.left_out.items()]
+    named = [f"{name} ({count(number, 'file')})" for name, number in contents.ignored.items()]
     return f"{introduction}{', '.join(named)}" if named else ""
 
 
@@ -151,7 +152,7 @@ def _enrolled(
                 async for outcome in enrolment.run(pictures):
                     outcomes.append(outcome)
                     step(1, outcome.label)
-            return outcomes, enrolment.joined
+            return outcomes, enrolment.merges
 
         extractor = FaceExtractor(models, settings.pipeline.max_pixels)
         return with_store(command, work, extractor, models.pack.facen_size, pack=models.pack.name)

@@ -20,7 +20,7 @@ COMPLETE: dict[str, Any] = {
         {"kind": "rename"},
     ]
 }
-"""Filter for documents that are complete enough to apply or revert."""
+"""Filter for documents with all that is needed to apply or revert the change."""
 ChangeKind = Literal["merge", "split", "rename"]
 
 
@@ -31,12 +31,12 @@ class Change:
     number: int
     kind: ChangeKind
     person: int
-    """The person who exists before and after."""
+    """The person who exists before and after the change."""
     other: int | None
-    """The person who was merged into them, or split off."""
+    """The person who was merged into `person`, or split off from them."""
     at: datetime
     by: str
-    """`command`, `night` for the job, or `enrolment`."""
+    """`command`, `night` for the nightly job, or `enrolment`."""
     state: str
     """`begun`, `done` or `undone`."""
     name: str | None = None
@@ -45,7 +45,7 @@ class Change:
 
 
 class ChangeLog:
-    """Reads and writes the records. Methods raise StoreError where MongoDB does not answer."""
+    """Reads and writes the recorded changes. Methods raise StoreError if MongoDB does not answer."""
 
     def __init__(self, ctx: Context, by: str, now: Callable[[], datetime]) -> None:
         self._counters = ctx.counters
@@ -103,7 +103,7 @@ class ChangeLog:
 
 
 def to_change(change: Mapping[str, Any]) -> Change:
-    """The change of a document."""
+    """Convert a document to a Change."""
     return Change(
         change["_id"],
         change["kind"],

@@ -1,7 +1,7 @@
 """Merges, splits and renames persons. Each change is recorded and can be undone.
 
 A change is recorded before it is applied in idempotent steps: after a crash, the next change or the nightly
-job completes it. A moved face lists the numbers of the changes that moved it, by which it can be moved back.
+job completes it. A moved face lists the numbers of the changes that moved it, so that they can be undone.
 References are chosen again after each change; galleries and friendship depend on the face's `person_id` only.
 """
 
@@ -70,7 +70,7 @@ class PersonChanges:
         )
 
     async def split(self, person_id: int, faces: Sequence[int]) -> Change:
-        """Moves these faces of the person to a new person.
+        """Move these faces of the person to a new person.
 
         Raises:
             NotFoundError: there is no such person.
@@ -81,9 +81,9 @@ class PersonChanges:
         ids = sorted({checked_id(face, "face") for face in faces})
         if not ids or len(ids) > MAX_SPLIT:
             raise BadValueError(f"name the faces to split off, up to {MAX_SPLIT}")
-        theirs = await self._ctx.faces.find(owner, {"person_id": person_id, "_id": {"$in": ids}})
-        if len(theirs) != len(ids):
-            foreign = sorted(set(ids) - {face["_id"] for face in theirs})
+        found = await self._ctx.faces.find(owner, {"person_id": person_id, "_id": {"$in": ids}})
+        if len(found) != len(ids):
+            foreign = sorted(set(ids) - {face["_id"] for face in found})
             raise BadValueError(f"the face {foreign[0]} is not one of person {person_id}")
         if await self._ctx.faces.count(owner, {"person_id": person_id}) == len(ids):
             raise BadValueError(f"these are all faces of person {person_id}; none would be left")
@@ -101,14 +101,14 @@ class PersonChanges:
         return await self._begin(owner, "rename", person_id, None, before=person.get("name"), name=name)
 
     async def undo(self, number: int | None = None) -> Change:
-        """Undoes a change. Default: the latest that is not undone.
+        """Undo a change. Default: the latest one that is not undone.
 
         After a merge, faces stored since then stay with the person. After a split, all faces of the split-off
         person move back.
 
         Raises:
             NotFoundError: there is no such change.
-            BadValueError: it was undone already, or a later change of the same persons comes first.
+            BadValueError: it was already undone, or a later change of the same persons must be undone first.
         """
         owner = await self._ctx.users.owner(self._user)
         await self.resume()
@@ -141,7 +141,7 @@ class PersonChanges:
         return await self._log.all(await self._ctx.users.owner(self._user))
 
     async def resume(self) -> None:
-        """Completes interrupted changes."""
+        """Complete interrupted changes."""
         owner = await self._ctx.users.owner(self._user)
         while (
             change := await self._log.latest({"owner": owner, "state": {"$in": ["begun", "undoing"]}})
@@ -155,13 +155,13 @@ class PersonChanges:
                 await self._log.set_state(change, "failed")
 
     async def follow_merges(self, face: Face) -> None:
-        """Moves a newly stored face to the person that its person was merged into meanwhile."""
+        """Move a newly stored face if its person was merged into another one meanwhile."""
         owner = await self._ctx.users.owner(self._user)
-        passed: set[int] = set()
-        while face.get("person_id") is not None and face["person_id"] not in passed:
+        visited: set[int] = set()
+        while face.get("person_id") is not None and face["person_id"] not in visited:
             person = face["person_id"]
-            passed.add(person)  # damaged documents may form cycles
-            if await self._persons_find(owner, person) is not None:
+            visited.add(person)  # damaged documents may form cycles
+            if await self._find_person(owner, person) is not None:
                 return
             merged = {"owner": owner, "kind": "merge", "other": person, "state": {"$in": ["begun", "done"]}}
             change = await self._log.latest(merged)
@@ -201,7 +201,7 @@ class PersonChanges:
         return to_change({**change, "state": end_state})
 
     async def _write_event(self, owner: ObjectId, change: Mapping[str, Any], state: str) -> None:
-        """Write the event of a change; that of an undone one is the opposite change."""
+        """Write the event of a change. Undoing a merge is announced as a split, and the reverse."""
         undone = state == "undone"
         kind = change["kind"]
         if undone and kind in OPPOSITE:
@@ -270,10 +270,10 @@ class PersonChanges:
         return sorted({self._ctx.persons.gallery_of(cam_id) for cam_id in cameras})
 
     async def _person(self, owner: ObjectId, person_id: int) -> Person:
-        found = await self._persons_find(owner, checked_id(person_id, "person"))
+        found = await self._find_person(owner, checked_id(person_id, "person"))
         if found is None:
             raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
         return found
 
-    async def _persons_find(self, owner: ObjectId, person_id: int) -> Person | None:
+    async def _find_person(self, owner: ObjectId, person_id: int) -> Person | None:
         return await self._ctx.persons.find_one(owner, {"_id": person_id})

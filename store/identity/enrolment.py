@@ -6,9 +6,8 @@ also at those added later, whether or not cameras share their persons.
 """
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +15,7 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.faces.facen import confidence
-from pipeline.types import ExtractionFace, Facen
+from pipeline.types import Facen
 from store.collections.galleries import DEFAULT_GALLERY
 from store.collections.users import UserArgument
 from store.context import Context
@@ -24,16 +23,17 @@ from store.errors import BadValueError, ConflictError
 from store.face import Face
 from store.face_fields import usable_facen
 from store.identity.change_log import Change
+from store.identity.enrolment_examination import (
+    EnrolmentSettings,
+    ExaminedPicture,
+    PictureExaminer,
+    read_picture,
+)
 from store.identity.enrolment_folder import EnrolmentPicture, person_key
 from store.identity.look_back import LookBack, LookBackRules
-from store.mongo.guard import checked_label
-from store.recognition.thresholds import Threshold
 from store.settings import ENROLLED_GALLERY, PERSON_GALLERY
 from store.uploads.image import Image
 
-MAIN_FACE_RATIO = 2.0
-"""Minimum ratio of the largest face's area to the next, for it to be the main face."""
-MAX_BYTES = 64 * 1024 * 1024
 MAX_COMPARED = 200
 """New pictures are compared with this number of a person's enrolled faces, the best first."""
 
@@ -44,54 +44,13 @@ class EnrolmentResult:
 
     label: str
     result: Literal["taken", "known", "doubtful", "refused"]
-    """`known`: this picture was enrolled into this gallery before. `doubtful`: it is unlike the other
-    pictures of its person, and not enrolled unless that is confirmed."""
+    """`known`: the picture is already enrolled in this gallery. `doubtful`: it is unlike the other pictures
+    of its person, and is enrolled only with `EnrolmentSettings.confirmed`."""
     reason: str = ""
-    """Reason of a refusal, or a doubt."""
+    """Reason of a refusal or doubt."""
     person: str | None = None
     person_id: int | None = None
     face_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EnrolmentSettings:
-    gallery: str
-    pack: str
-    """The model pack that makes the facens."""
-    threshold: Threshold
-    """Minimum confidence, 0 to 1, of a match."""
-    min_score: float = -3.0
-    """Minimum quality score."""
-    alike: float = 0.7
-    """Minimum confidence between pictures of one person; see `unlike_others`."""
-    confirmed: bool = False
-    """Whether pictures are enrolled that are unlike the others of their person."""
-    certain: float = 0.9
-    """Minimum confidence at which a nameless person is taken for an enrolled one by a single reference."""
-    move: bool = False
-    """Whether a picture that is enrolled as another person is moved to the one of its folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    """An examined picture: its face, or the reason of its refusal."""
-
-    picture: EnrolmentPicture
-    key: str = ""
-    known: Face | None = None
-    face: ExtractionFace | None = None
-    quality: Mapping[str, float] = field(default_factory=dict)
-    """The parts of the face's quality score."""
-    refusal: str = ""
-    doubt: str = ""
-    """Why the picture may be of another person than its folder says."""
-
-    @property
-    def facen(self) -> Facen | None:
-        """The normalised facen; None for a refused picture."""
-        if self.known is not None:
-            return usable_facen(self.known)
-        return None if self.face is None else Face.from_extraction_face(self.face).vector()
 
 
 class Enrolment:
@@ -102,14 +61,15 @@ class Enrolment:
         self._user = user
         self._settings = settings
         self._galleries = list(dict.fromkeys([DEFAULT_GALLERY, settings.gallery, ENROLLED_GALLERY]))
+        self._examiner = PictureExaminer(ctx, user, settings, self._galleries)
         self._persons: dict[str, int] = {}
-        self.joined: list[Change] = []
-        """Merges of nameless persons into those that were enrolled."""
+        self.merges: list[Change] = []
+        """Merges of nameless persons into the enrolled ones."""
 
     async def run(self, pictures: Sequence[EnrolmentPicture]) -> AsyncIterator[EnrolmentResult]:
         """Enrols the pictures in order; examines the next one while one is stored.
 
-        StoreError where the store cannot be reached; a second run continues from there.
+        Raises StoreError if the store cannot be reached; a second run continues from there.
         """
         for gallery in self._galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
@@ -118,14 +78,14 @@ class Enrolment:
         for person in await self._ctx.persons.find(self._user, named, sort=[("_id", 1)]):
             self._persons.setdefault(person_key(person["name"]), person["_id"])
         groups = _groups(pictures)
-        next_group: asyncio.Task[list[_Examined]] | None = None
+        next_group: asyncio.Task[list[ExaminedPicture]] | None = None
         taken: set[int] = set()
         try:
             for number, group in enumerate(groups):
                 examined = await (next_group or self._examine_group(group))
                 following = groups[number + 1 : number + 2]
                 next_group = asyncio.create_task(self._examine_group(following[0])) if following else None
-                for one in await self._compared(examined):
+                for one in await self._mark_doubtful(examined):
                     result = await self._enrol(one)
                     if result.result == "taken" and result.person_id is not None:
                         taken.add(result.person_id)
@@ -137,42 +97,42 @@ class Enrolment:
                 await asyncio.gather(next_group, return_exceptions=True)
 
     async def _look_back(self, persons: Collection[int]) -> None:
-        """Joins nameless persons of cameras with those that were enrolled."""
+        """Merge nameless persons, whom cameras created, into the enrolled ones."""
         if not persons:
             return
         threshold = await self._ctx.persons.threshold_for(
             self._user, PERSON_GALLERY, self._settings.threshold
         )
         rules = LookBackRules(threshold, max(threshold, self._settings.certain))
-        self.joined = await LookBack(self._ctx, self._user, rules).run(sorted(persons))
+        self.merges = await LookBack(self._ctx, self._user, rules).run(sorted(persons))
 
-    async def _examine_group(self, pictures: Sequence[EnrolmentPicture]) -> list[_Examined]:
-        return [await self._examine(picture) for picture in pictures]
+    async def _examine_group(self, pictures: Sequence[EnrolmentPicture]) -> list[ExaminedPicture]:
+        return [await self._examiner.examine(picture) for picture in pictures]
 
-    async def _compared(self, group: list[_Examined]) -> list[_Examined]:
-        """The pictures of one person, with a doubt for each that is unlike the others."""
+    async def _mark_doubtful(self, group: list[ExaminedPicture]) -> list[ExaminedPicture]:
+        """Add a doubt to each picture of a person that is unlike the others."""
         name = group[0].picture.person
-        places = [place for place, one in enumerate(group) if one.facen is not None]
-        if name is None or not places:
+        indices = [index for index, one in enumerate(group) if one.facen is not None]
+        if name is None or not indices:
             return group
         person_id = self._persons.get(person_key(name))
         enrolled = await self._facens_of(person_id, [one.known for one in group if one.known is not None])
         trusted = [
             one.known is not None and one.known.get("person_id") == person_id
-            for one in (group[place] for place in places)
+            for one in (group[index] for index in indices)
         ]
         facens = [facen for one in group if (facen := one.facen) is not None]
         of_person = [*trusted, *([True] * len(enrolled))]
         found = unlike_others([*facens, *enrolled], of_person, self._settings.alike)
         doubts = {
-            places[place]: f"unlike the other pictures in this folder ({confidence:.2f})"
-            for place, confidence in found.items()
-            if place < len(places)
+            indices[index]: f"unlike the other pictures in this folder ({confidence:.2f})"
+            for index, confidence in found.items()
+            if index < len(indices)
         }
-        return [replace(one, doubt=doubts.get(place, "")) for place, one in enumerate(group)]
+        return [replace(one, doubt=doubts.get(index, "")) for index, one in enumerate(group)]
 
     async def _facens_of(self, person_id: int | None, known: Sequence[Face]) -> list[Facen]:
-        """The facens of this person's enrolled faces, without those of `known`."""
+        """The facens of the person's enrolled faces, except those in `known`."""
         if person_id is None:
             return []
         query = {
@@ -184,48 +144,13 @@ class Enrolment:
         facens = (usable_facen(face, self._ctx.faces.facen_size) for face in faces)
         return [facen for facen in facens if facen is not None]
 
-    async def _examine(self, picture: EnrolmentPicture) -> _Examined:
-        try:
-            for name in filter(None, (picture.label, picture.person)):
-                checked_label(name, "the name of a picture or a person")
-        except BadValueError as error:
-            return _Examined(picture, refusal=str(error))
-        try:
-            data = await asyncio.to_thread(_read, picture.path)
-        except OSError as error:
-            return _Examined(picture, refusal=f"unreadable: {error.strerror or error}")
-        if len(data) > MAX_BYTES:
-            return _Examined(picture, refusal=f"unreadable: larger than {MAX_BYTES // 2**20} MiB")
-        key = f"enrol_{self._settings.gallery}_{hashlib.md5(data, usedforsecurity=False).hexdigest()}"
-        known = await self._find(key)
-        if known is not None and await self._is_whole(known):
-            return _Examined(picture, key, known)
-        try:
-            original = Image(data, self._ctx.faces.max_pixels)
-            judged = await self._ctx.extractor.extract_with_quality(data)
-            face = main_face([one for one, _ in judged])
-            await asyncio.to_thread(original.crop, face["bbox"])
-        except BadValueError as error:
-            return _Examined(picture, key, refusal=f"unreadable: {error}")
-        except NoMainFaceError as error:
-            return _Examined(picture, key, refusal=str(error))
-        if face["score"] < self._settings.min_score:
-            worse = f"quality {face['score']:.2f} is below {self._settings.min_score:g}"
-            return _Examined(picture, key, refusal=f"poor picture: {worse}")
-        (parts,) = (quality.parts for one, quality in judged if one is face)
-        return _Examined(picture, key, known, face, parts)
-
-    async def _is_whole(self, face: Face) -> bool:
-        """Whether an earlier run completed this face."""
-        return set(self._galleries) <= set(face.galleries) and not await self._ctx.faces.missing(face)
-
-    async def _enrol(self, examined: _Examined) -> EnrolmentResult:
+    async def _enrol(self, examined: ExaminedPicture) -> EnrolmentResult:
         picture = examined.picture
         if examined.refusal:
             return EnrolmentResult(picture.label, "refused", examined.refusal, picture.person)
         if examined.face is None:
-            assert examined.known is not None  # noqa: S101  what is not refused was found or is known
-            return await self._known(picture, examined.known)
+            assert examined.known is not None  # noqa: S101  not refused, so found or known
+            return await self._result_for_known(picture, examined.known)
         if examined.doubt and not self._settings.confirmed:
             return EnrolmentResult(picture.label, "doubtful", examined.doubt, picture.person)
         try:
@@ -234,10 +159,8 @@ class Enrolment:
             return EnrolmentResult(picture.label, "refused", f"unreadable: {error}", picture.person)
         face, doubt = examined.known, ""
         if face is None:
-            if (
-                stored := await self._find(examined.key)
-            ) is not None:  # the same picture twice in this folder
-                return await self._known(picture, stored)
+            if (stored := await self._examiner.find(examined.key)) is not None:  # twice in this folder
+                return await self._result_for_known(picture, stored)
             face = Face.from_extraction_face(examined.face)
             face.update(
                 sighting_id=examined.key,
@@ -252,28 +175,26 @@ class Enrolment:
             doubt = examined.doubt or doubt
             try:
                 face = await self._ctx.faces.add(self._user, face)
-            except ConflictError:  # another process enrols it at this moment
-                return await self._known(picture, await self._stored(examined.key))
+            except ConflictError:  # another process is enrolling the same picture
+                return await self._result_for_known(picture, await self._stored(examined.key))
         await self._ctx.faces.complete_galleries(face, self._galleries)
         face.normalized = examined.face["normalized"]
         await self._ctx.faces.upload(face, photo)
         return EnrolmentResult(picture.label, "taken", doubt, picture.person, face["person_id"], face["_id"])
 
-    async def _find(self, key: str) -> Face | None:
-        return await self._ctx.faces.find_one(self._user, {"sighting_id": key})
-
     async def _stored(self, key: str) -> Face:
-        face = await self._find(key)
+        face = await self._examiner.find(key)
         if face is None:
-            raise ConflictError(f"the enrolled face {key} was removed at this moment; enrol again")
+            raise ConflictError(f"the enrolled face {key} was removed meanwhile; enrol again")
         return face
 
     def _photo(self, path: Path) -> Image:
-        """The picture without its metadata, which can say where it was taken, and by whose phone."""
-        return Image(_read(path), self._ctx.faces.max_pixels).without_metadata()
+        """The picture without its metadata, which can contain where and with which phone it was taken."""
+        return Image(read_picture(path), self._ctx.faces.max_pixels).without_metadata()
 
-    async def _known(self, picture: EnrolmentPicture, face: Face) -> EnrolmentResult:
-        """An enrolled picture. If the folder names another person, it is moved, or its person named."""
+    async def _result_for_known(self, picture: EnrolmentPicture, face: Face) -> EnrolmentResult:
+        """The result for an enrolled picture. If the folder names another person, moves it or names its
+        person."""
         person_id = face.get("person_id")
         name, reason = await self._name_of(person_id), ""
         if picture.person is None or (name is not None and person_key(name) == person_key(picture.person)):
@@ -286,7 +207,7 @@ class Enrolment:
             self._persons[person_key(picture.person)] = person_id
             reason = f"{was} is named {picture.person} now"
         elif self._settings.move:
-            person_id = await self._named(picture.person)
+            person_id = await self._person_named(picture.person)
             moved = {"$set": {"person_id": person_id}}
             await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, moved)
             reason = f"moved from {was}"
@@ -295,15 +216,15 @@ class Enrolment:
             return EnrolmentResult(picture.label, "refused", refusal, picture.person)
         return EnrolmentResult(picture.label, "known", reason, picture.person, person_id, face["_id"])
 
-    async def _named(self, name: str) -> int:
-        """The person of this name, created if necessary."""
+    async def _person_named(self, name: str) -> int:
+        """The id of the person with this name, who is created if necessary."""
         key = person_key(name)
         if key not in self._persons:
             self._persons[key] = (await self._ctx.persons.add(self._user, {"name": name}))["_id"]
         return self._persons[key]
 
     async def _person(self, name: str | None, face: Face) -> tuple[int, str]:
-        """The person of a face, created if necessary, and a doubt, if any."""
+        """The id of a face's person, created if necessary, and a doubt, if any."""
         threshold = await self._ctx.persons.threshold_for(
             self._user, ENROLLED_GALLERY, self._settings.threshold
         )
@@ -311,9 +232,9 @@ class Enrolment:
             self._user, face, ENROLLED_GALLERY, threshold, create=name is None
         )
         if name is None:
-            assert match.person_id is not None  # noqa: S101  it was to be created
+            assert match.person_id is not None  # noqa: S101  `create` was given
             return match.person_id, ""
-        person_id = await self._named(name)
+        person_id = await self._person_named(name)
         if match.person_id in (None, person_id):
             return person_id, ""
         other = await self._name_of(match.person_id) or f"person {match.person_id}"
@@ -325,7 +246,7 @@ class Enrolment:
 
 
 def _groups(pictures: Sequence[EnrolmentPicture]) -> list[list[EnrolmentPicture]]:
-    """The pictures of each person, in the order of their first ones; those without a name one by one."""
+    """The pictures of each person, in the order of their first pictures; each nameless picture is a group."""
     groups: dict[object, list[EnrolmentPicture]] = {}
     for number, picture in enumerate(pictures):
         groups.setdefault(person_key(picture.person) if picture.person else number, []).append(picture)
@@ -333,10 +254,11 @@ def _groups(pictures: Sequence[EnrolmentPicture]) -> list[list[EnrolmentPicture]
 
 
 def unlike_others(facens: Sequence[Facen], trusted: Sequence[bool], alike: float) -> dict[int, float]:
-    """Which of one person's facens are unlike the others, and their greatest confidence with those.
+    """Indices of those of a person's facens that are unlike the others, with their highest confidence.
 
-    Facens are alike if a chain of confidences of `alike` or more connects them. The person is whoever the
-    trusted ones are, else the largest group; without either, all are in doubt.
+    Facens are alike if a chain of confidences of `alike` or more connects them. The groups with trusted
+    facens are the person; without trusted facens, the largest group. If several are equally large, all are
+    unlike.
     """
     if len(facens) < 2:
         return {}
@@ -351,28 +273,7 @@ def unlike_others(facens: Sequence[Facen], trusted: Sequence[bool], alike: float
     else:
         main = np.zeros(len(facens), bool)
     found = {}
-    for place in np.flatnonzero(~main):
-        others = main if main.any() else groups != groups[place]
-        found[int(place)] = float(confidences[place][others].max())
+    for index in np.flatnonzero(~main):
+        others = main if main.any() else groups != groups[index]
+        found[int(index)] = float(confidences[index][others].max())
     return found
-
-
-class NoMainFaceError(Exception):
-    """The picture has no face that is clearly the main one."""
-
-
-def main_face(faces: Sequence[ExtractionFace]) -> ExtractionFace:
-    """The main face of a picture. NoMainFaceError where there is none, or none stands out."""
-    if not faces:
-        raise NoMainFaceError("no face found")
-    largest, *others = sorted(faces, key=lambda face: -face["bbox"].area)
-    if others and largest["bbox"].area < MAIN_FACE_RATIO * others[0]["bbox"].area:
-        raise NoMainFaceError(f"{len(faces)} faces, none clearly the main one; cut one out")
-    return largest
-
-
-def _read(path: Path) -> bytes:
-    if not path.is_file():  # reading a pipe would block for ever
-        raise OSError("no regular file")
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""What a folder of pictures says about people: which files are pictures, and whose they are."""
+"""Finds the pictures in a folder, and the names of the people in them."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 Names = Literal["auto", "folder", "file", "none"]
-"""Where the names of pictures come from that are in no sub-folder."""
+"""Source of the names of pictures that are in no sub-folder."""
 
-_LEFT_OUT_FOLDERS = frozenset(
+_IGNORED_FOLDERS = frozenset(
     {
         *("@eadir", "__macosx", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp"),
         *("$recycle.bin", "lost+found", "system volume information", "network trash folder"),
@@ -20,14 +20,12 @@ _LEFT_OUT_FOLDERS = frozenset(
     }
 )
 """Folders that file servers, desktops and photo programs create beside pictures, in lower case."""
-_LEFT_OUT_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
-_LEFT_OUT_SUFFIXES = frozenset(
-    {".xmp", ".aae", ".ini", ".db", ".lnk", ".url", ".tmp", ".part", ".crdownload"}
-)
+_IGNORED_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
+_IGNORED_SUFFIXES = frozenset({".xmp", ".aae", ".ini", ".db", ".lnk", ".url", ".tmp", ".part", ".crdownload"})
 _COUNTER = re.compile(
     r"(?:[\s_.-]*(?:\(\d{1,4}\)|\[\d{1,4}\]|\d{1,4})|[\s_.-]+(?:copy|kopie))+$", re.IGNORECASE
 )
-"""What numbers the pictures of one person: `Ann_1`, `Ann (2)`, `Ann-03 copy`."""
+"""Suffixes that number the pictures of a person: `Ann_1`, `Ann (2)`, `Ann-03 copy`."""
 _ANONYMOUS = re.compile(
     r"(?:(?:img|image|dsc[nf]?|dcim|pict?|picture|photo|foto|bild|pxl|mvimg|imgp|gopr|gp|dji|mov|vid|wp|scan|"
     r"screenshot|bildschirmfoto|capture|frame|face|gesicht|portrait|porträt|passport|passbild|selfie|snapshot|"
@@ -36,7 +34,7 @@ _ANONYMOUS = re.compile(
     r"(?![^\W\d_])|[\W\d_]|(?=[a-f]*[0-9])[0-9a-f]{3,}|[0-9a-f]{8,}|\b[a-z]\b)+",
     re.IGNORECASE,
 )
-"""File names that cameras, programs and poses give."""
+"""File names that name no person: those of cameras, programs and poses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +45,16 @@ class EnrolmentPicture:
     label: str
     """Its name in reports and in the face's `meta`."""
     person: str | None = None
-    """The name of the person in it; None where it is not known."""
+    """The name of the person in the picture; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """The pictures of a folder, ordered by person, and what is none."""
+    """The pictures of a folder, ordered by person, and the number of ignored files."""
 
     pictures: tuple[EnrolmentPicture, ...]
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    """Number of files that file servers and desktops create, by the name of the folder or file."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Number of ignored files, which file servers and desktops create, by the name of the folder or file."""
 
     @property
     def persons(self) -> dict[str, int]:
@@ -65,17 +63,17 @@ class FolderContents:
 
     @property
     def nameless(self) -> int:
-        """Number of pictures whose person is not known."""
+        """Number of pictures without the name of a person."""
         return sum(picture.person is None for picture in self.pictures)
 
-    def of_one_person(self, name: str) -> "FolderContents":
-        """The same with all pictures of the person of this name."""
+    def with_name(self, name: str) -> "FolderContents":
+        """A copy in which all pictures are of the person with this name."""
         named = (replace(picture, person=shown_name(name)) for picture in self.pictures)
         return replace(self, pictures=tuple(named))
 
 
 def person_key(name: str) -> str:
-    """The same for all spellings of a name: composed or decomposed, in any letter case, with any spaces."""
+    """A key that all spellings of a name share, whatever their case, spaces and Unicode normal form."""
     composed = unicodedata.normalize("NFKC", " ".join(name.split()))
     return unicodedata.normalize("NFC", composed.casefold())
 
@@ -86,25 +84,26 @@ def shown_name(name: str) -> str:
 
 
 def pictures_in(place: Path, names: Names = "auto") -> FolderContents:
-    """The pictures of a folder or the one picture; a sub-folder is named after its person.
+    """The pictures of a folder, or a single picture. Sub-folders are named after the person in their
+    pictures.
 
-    Pictures beside sub-folders, in a folder without any, or alone are named by their file unless a camera did
-    that (IMG_0001), else by their folder if it has no sub-folders.
+    A picture in no sub-folder is named by its file, unless the file has a name such as IMG_0001; otherwise by
+    its folder, if that has no sub-folders.
 
     Raises:
         OSError: the folder cannot be read.
     """
     spellings: dict[str, str] = {}
-    left_out: Counter[str] = Counter()
+    ignored: Counter[str] = Counter()
     if not place.is_dir():
         name = _loose_name(place, folder_has_name=True, names=names)
         return FolderContents((EnrolmentPicture(place, place.name, name),))
     loose, found = [], []
     for entry in sorted(place.iterdir()):
-        if (reason := _left_out(entry)) is not None:
-            left_out[reason] += _files_in(entry)
+        if (reason := _ignored_as(entry)) is not None:
+            ignored[reason] += _files_in(entry)
         elif entry.is_dir():
-            inside = list(_files(entry, left_out))
+            inside = list(_files(entry, ignored))
             person = _one_spelling(entry.name, spellings)
             found += [EnrolmentPicture(path, str(path.relative_to(place)), person) for path in inside]
         else:
@@ -112,13 +111,13 @@ def pictures_in(place: Path, names: Names = "auto") -> FolderContents:
     has_sub_folders = bool(found)
     for path in loose:
         loose_name = _loose_name(path, folder_has_name=not has_sub_folders, names=names)
-        owner = None if loose_name is None else _one_spelling(loose_name, spellings)
-        found.append(EnrolmentPicture(path, path.name, owner))
-    return FolderContents(tuple(_by_person(found)), dict(left_out))
+        named = None if loose_name is None else _one_spelling(loose_name, spellings)
+        found.append(EnrolmentPicture(path, path.name, named))
+    return FolderContents(tuple(_by_person(found)), dict(ignored))
 
 
 def _loose_name(path: Path, *, folder_has_name: bool, names: Names) -> str | None:
-    """The name of a picture in no sub-folder. `folder_has_name`: its folder may be that of one person."""
+    """The name of a picture in no sub-folder. `folder_has_name`: its folder may be named after a person."""
     stem = shown_name(path.stem.replace("_", " "))
     by_file = shown_name(_COUNTER.sub("", stem)).strip(" -.,") or None
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow a link to the picture
@@ -139,7 +138,7 @@ def _one_spelling(name: str, spellings: dict[str, str]) -> str:
 
 
 def _by_person(pictures: Iterable[EnrolmentPicture]) -> list[EnrolmentPicture]:
-    """All pictures of a person one after the other, in the order of their first ones; nameless ones last."""
+    """Group the pictures by person, in the order of each person's first picture; nameless pictures last."""
     groups: dict[str | None, list[EnrolmentPicture]] = {}
     for picture in pictures:
         groups.setdefault(picture.person, []).append(picture)
@@ -147,29 +146,29 @@ def _by_person(pictures: Iterable[EnrolmentPicture]) -> list[EnrolmentPicture]:
     return [*(picture for group in groups.values() for picture in group), *nameless]
 
 
-def _files(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+def _files(folder: Path, ignored: Counter[str]) -> Iterator[Path]:
     """The files of a person's folder, however deep; links to folders are not followed."""
     for entry in sorted(folder.iterdir()):
-        if (reason := _left_out(entry)) is not None:
-            left_out[reason] += _files_in(entry)
+        if (reason := _ignored_as(entry)) is not None:
+            ignored[reason] += _files_in(entry)
         elif entry.is_dir() and not entry.is_symlink():
-            yield from _files(entry, left_out)
+            yield from _files(entry, ignored)
         elif entry.is_file():
             yield entry
 
 
-def _left_out(path: Path) -> str | None:
-    """The name under which a file or folder is counted as left out; None for pictures and their folders."""
+def _ignored_as(path: Path) -> str | None:
+    """The name under which an ignored file or folder is counted; None for pictures and their folders."""
     name = path.name.casefold()
     if name.startswith("._"):
         return "._*"
-    if name.startswith(".") or name in _LEFT_OUT_FILES:
+    if name.startswith(".") or name in _IGNORED_FILES:
         return path.name
-    if name in _LEFT_OUT_FOLDERS and path.is_dir():
+    if name in _IGNORED_FOLDERS and path.is_dir():
         return path.name
     if name.startswith("synofile_thumb"):
         return "SYNOFILE_THUMB*"
-    return f"*{path.suffix.lower()}" if path.suffix.lower() in _LEFT_OUT_SUFFIXES else None
+    return f"*{path.suffix.lower()}" if path.suffix.lower() in _IGNORED_SUFFIXES else None
 
 
 def _files_in(path: Path) -> int:

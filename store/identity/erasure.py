@@ -3,9 +3,9 @@
 Similar faces without a person, by the low threshold of the model pack, are erased as well. Similar other
 persons are reported, and erased on request.
 
-What remains: the person's id with the time of the erasure (collection `erased`, by which `facend doctor`
-finds a face that was being stored meanwhile), and data in MongoDB's oplog and free disk blocks until it is
-overwritten.
+What remains: the person's id with the time of the erasure, in the collection `erased`, and data in MongoDB's
+oplog and free disk blocks until it is overwritten. By the id, `facend doctor` finds a face that was being
+stored during the erasure.
 """
 
 import asyncio
@@ -45,11 +45,11 @@ class SightingsOnDisk(Protocol):
 
     @property
     def address(self) -> str:
-        """Their folder, for messages."""
+        """The folder, for messages."""
         ...
 
     def remove_matching(self, matches: Callable[[Sighting], bool | None]) -> RemovedSightings:
-        """Remove those for which `matches` returns true; it returns None for one that cannot be compared.
+        """Remove the sightings for which `matches` returns True; it returns None if it cannot compare one.
 
         Raises:
             OSError: they cannot be read or removed.
@@ -69,8 +69,8 @@ class Erasure:
     ) -> None:
         """
         Args:
-            low: minimum confidence at which a face without a person counts as theirs. Default: the low
-                threshold of their facens' model pack.
+            low: minimum confidence at which a face without a person counts as the person's. Default: the low
+                threshold of the model pack of their facens.
             sightings: the user's sightings on this box's disk, which are erased as well.
         """
         self._ctx = ctx
@@ -99,7 +99,7 @@ class Erasure:
     async def erase(
         self, person_id: int, lookalikes: Collection[int] = (), *, with_lookalikes: bool = False
     ) -> Erased:
-        """Remove the person and all their data; returns once a search finds nothing left.
+        """Remove the person and all their data, and verify that nothing is left.
 
         Args:
             lookalikes: ids of other persons who are the same human being; erased as well.
@@ -156,7 +156,7 @@ class Erasure:
         return erased
 
     async def _name(self, owner: ObjectId, person_id: int) -> str | None:
-        """The person's name; None without one. NotFoundError where no data of the person exists."""
+        """The person's name, or None. NotFoundError if no data of the person exists."""
         person = await self._ctx.persons.find_one(owner, {"_id": checked_id(person_id, "person")})
         if person is not None:
             name = person.get("name")
@@ -243,7 +243,7 @@ class Erasure:
             raise translate_error(error, "persons.delete_one") from error
 
     async def _replace_events(self, owner: ObjectId, persons: Sequence[int]) -> None:
-        """Remove the persons' events, and write that they were erased, by id alone."""
+        """Remove the persons' events, and write events of the erasure, which have only the ids."""
         outbox = Outbox(self._ctx.database, owner, self._ctx.box)
         await outbox.forget(persons)
         now = datetime.now(UTC)
@@ -252,7 +252,7 @@ class Erasure:
         )
 
     async def _remove_remaining_pictures(self, owner: ObjectId, face_ids: set[int]) -> int:
-        """Removes pictures of these faces that no document names."""
+        """Remove pictures of these faces that no document names."""
         removed = 0
         if face_ids:
             async for key in self._ctx.uploads.list_keys(str(owner)):

@@ -24,7 +24,7 @@ from store.uploads.keys import stored_key
 log = structlog.get_logger()
 
 MAX_PASSES = 5
-"""A recorder may add another face during a pass."""
+"""Maximum number of passes; a recorder may add another face during each."""
 BATCH = 100
 MAX_VISIT_LENGTH = timedelta(hours=12)
 """Maximum time between pictures of two co-visible visits."""
@@ -45,7 +45,7 @@ class FacesErasure:
         self.foreign_urls: list[str] = []
 
     async def run(self) -> None:
-        """Repeat until nothing is found. Faces without a person are removed first: they are found by the
+        """Repeat until nothing is found. Faces without a person are removed first: finding them needs the
         persons' facens, which must still exist after a crash in between."""
         for _ in range(MAX_PASSES):
             before = self.faces + self.unassigned
@@ -81,7 +81,7 @@ class FacesErasure:
             self.faces += 1
 
     def _report_foreign(self, face: Mapping[str, Any]) -> None:
-        """Record pictures outside the owner's uploads, which only the document names."""
+        """Record pictures outside the owner's uploads: only this document names them."""
         for field, url in urls_of(face).items():
             if isinstance(url, str) and stored_key(self._ctx.uploads, self._owner, url) is None:
                 self.foreign_urls.append(str(url))  # bson.Code is a str that is not hashable

@@ -13,11 +13,11 @@ NOT_CHECKED = (
 
 @dataclass(frozen=True, slots=True)
 class RemovedSightings:
-    """Numbers of sightings on disk that were compared with a person."""
+    """Numbers of sightings on disk."""
 
     removed: int
     not_compared: int
-    """Damaged ones, and those whose facen cannot be compared with the person's."""
+    """Damaged sightings, and sightings whose facen cannot be compared with the person's."""
 
 
 @dataclass(frozen=True, slots=True)

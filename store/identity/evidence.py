@@ -35,9 +35,9 @@ log = structlog.get_logger()
 
 PROPOSALS = "person_proposals"
 MAX_FACES = 300
-"""Latest faces of a person that are compared."""
+"""Maximum number of a person's faces that are compared, the latest first."""
 MIN_PAIRS = 3
-"""Pairs of visits, one of each person, that a proposal needs."""
+"""Minimum number of pairs of visits, one of each person, for a proposal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,10 @@ class EvidenceRules:
     strong: float
     """Minimum median confidence of the pairs of visits of a proposal."""
     band: float = 0.05
-    """No pair of visits may be lower than the threshold by more than this. Splits are below that."""
+    """Tolerance below the threshold: a pair of visits with less contradicts a merge, and `partition`
+    separates visits with less."""
     certain: float | None = None
-    """Minimum median confidence for an automatic merge. Default: `strong`."""
+    """Minimum median confidence of an automatic merge. Default: `strong`."""
 
     def is_overwhelming(self, proposal: "Proposal") -> bool:
         """Whether the persons may be merged automatically: no pair of visits contradicts it."""
@@ -62,7 +63,7 @@ class Proposal:
     """Two persons that are probably the same human being."""
 
     person: int
-    """The person that would be kept: with a name, else the older one."""
+    """The person that would be kept: the named one, otherwise the older one."""
     other: int
     visits: int
     other_visits: int
@@ -97,21 +98,21 @@ class PersonEvidence:
         self._proposals: Collection = ctx.database[PROPOSALS]
 
     async def run_nightly(self, mode: str) -> list[Proposal] | list[Change]:
-        """Compares all persons and stores proposals; where `mode` is `make`, merges at once those whose
-        evidence is overwhelming, the most similar first."""
+        """Compare all persons and store proposals. With the mode `make`, merge those with overwhelming
+        evidence, the most similar first, and return the merges."""
         changes = PersonChanges(self._ctx, self._user, self._reference_rules, by="night")
         await changes.resume()
         found = [proposal async for proposal in self.find_proposals()]
         if mode != "make":
             await self._store(found)
             return found
-        made, gone = [], set[int]()
+        merges, changed = [], set[int]()
         for proposal in sorted(filter(self._rules.is_overwhelming, found), key=lambda one: -one.confidence):
-            if not gone & {proposal.person, proposal.other}:  # changed persons are compared the next night
-                made.append(await changes.merge(proposal.person, proposal.other))
-                gone |= {proposal.person, proposal.other}
-        await self._store([one for one in found if not gone & {one.person, one.other}])
-        return made
+            if not changed & {proposal.person, proposal.other}:  # changed persons are compared the next night
+                merges.append(await changes.merge(proposal.person, proposal.other))
+                changed |= {proposal.person, proposal.other}
+        await self._store([one for one in found if not changed & {one.person, one.other}])
+        return merges
 
     async def proposals(self) -> list[Proposal]:
         """The proposals of the last night whose persons still exist and are not marked as distinct."""
@@ -141,12 +142,12 @@ class PersonEvidence:
                 yield proposal
 
     async def partition(self, person_id: int) -> list[list[int]]:
-        """Clusters the person's visits; returns the faces of each cluster but the largest.
+        """Cluster the person's visits; returns the faces of each cluster except the largest.
 
         Raises:
             BadValueError: all visits form one cluster.
         """
-        # Their import would slow down each start of the daemon.
+        # Imported here, because it would slow down each start of the daemon.
         from scipy.cluster.hierarchy import fcluster, linkage
         from scipy.spatial.distance import squareform
 
@@ -204,25 +205,25 @@ class PersonEvidence:
             owner, {"person_id": person_id}, sort=[("_id", -1)], limit=MAX_FACES
         )
         found = await self._ctx.persons.find_one(owner, {"_id": person_id})
-        return await asyncio.to_thread(self._grouped, faces, found)
+        return await asyncio.to_thread(self._group_by_visit, faces, found)
 
-    def _grouped(self, faces: Sequence[Face], found: Person | None) -> _Visits:
-        """Groups a person's latest faces, newest first, by visit. CPU-bound: decodes each facen."""
+    def _group_by_visit(self, faces: Sequence[Face], found: Person | None) -> _Visits:
+        """Group a person's latest faces, newest first, by visit. CPU-bound, because it decodes each facen."""
         by_visit: dict[str, list[Face]] = defaultdict(list)
         for face in filter(self._is_usable, reversed(faces)):
             by_visit[visit_of(face) or str(face["_id"])].append(face)
         good = {
-            visit: theirs
-            for visit, theirs in by_visit.items()
-            if any(map(self._references.is_good, theirs))
-            or any(ENROLLED_GALLERY in face.galleries for face in theirs)
+            visit: group
+            for visit, group in by_visit.items()
+            if any(map(self._references.is_good, group))
+            or any(ENROLLED_GALLERY in face.galleries for face in group)
         }
-        means = [normalise(np.sum([facen_of(face) for face in theirs], axis=0)) for theirs in good.values()]
+        means = [normalise(np.sum([facen_of(face) for face in group], axis=0)) for group in good.values()]
         return _Visits(
             list(good),
             np.stack(means) if means else np.empty((0, 0), np.float32),
             {visit for face in faces for visit in co_visible_visits(face)},
-            [[face["_id"] for face in theirs] for theirs in good.values()],
+            [[face["_id"] for face in group] for group in good.values()],
             found.get("name") if found else None,
             any(ENROLLED_GALLERY in face.galleries for face in faces),
         )
@@ -244,31 +245,31 @@ class PersonEvidence:
 
 
 async def distinct_pairs(ctx: Context, user: UserArgument) -> set[frozenset[int]]:
-    """Pairs that an operator marked as different persons, by present ids: a split, or an undone merge."""
+    """Pairs that an operator marked as different persons, by a split or an undone merge; current ids."""
     query = {
         "owner": await ctx.users.owner(user),
         "kind": {"$in": ["merge", "split"]},
         "other": {"$ne": None},
     }
-    merged: dict[int, int] = {}
+    merged_into: dict[int, int] = {}
     pairs: list[tuple[int, int]] = []
     try:
         async for change in ctx.database[CHANGES].find(query):
             person, other, state = change["person"], change["other"], change["state"]
             if change["kind"] == "merge" and state == "done":
-                merged[other] = person
+                merged_into[other] = person
             elif (change["kind"], state) in (("merge", "undone"), ("split", "done")):
                 pairs.append((person, other))
     except DRIVER_ERRORS as error:
         raise translate_error(error, "person_changes.find") from error
 
-    def present_id(person: int) -> int:
+    def current_id(person: int) -> int:
         seen = {person}
         while (
-            into := merged.get(person)
+            into := merged_into.get(person)
         ) is not None and into not in seen:  # damaged documents may form cycles
             seen.add(into)
             person = into
         return person
 
-    return {frozenset((present_id(one), present_id(other))) for one, other in pairs}
+    return {frozenset((current_id(one), current_id(other))) for one, other in pairs}

@@ -1,4 +1,4 @@
-"""Merges nameless persons into the people whose pictures were enrolled later.
+"""Merges nameless persons into people who were enrolled later.
 
 From the enrolment on, cameras recognise a visitor as the enrolled person. Earlier visits belong to a nameless
 person, which is merged if the evidence is overwhelming. `facend persons undo` undoes the merge.
@@ -21,20 +21,22 @@ from store.recognition.agreement import Scored, two_nearest
 from store.recognition.nearest import nearest
 from store.settings import CAMERA_REFERENCES, ENROLLED_GALLERY, REFERENCES
 
-NEAREST = 256
-"""Maximum number of references that one enrolled face is compared with further."""
+MAX_REFERENCES = 256
+"""Maximum number of references, the nearest first, that are considered for an enrolled face."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookBackRules:
+    """A person's references must resemble an enrolled face: either two of them, or one with certainty."""
+
     threshold: float
-    """Minimum confidence of two references, of different visits, that resemble an enrolled face."""
+    """Minimum confidence of two references of different visits."""
     certain: float
-    """Minimum confidence of a single one."""
+    """Minimum confidence of a single reference."""
 
 
 class LookBack:
-    """Looks among the persons of one user for those who are enrolled now."""
+    """Finds nameless persons of one user who are now enrolled, and merges them."""
 
     def __init__(self, ctx: Context, user: UserArgument, rules: LookBackRules) -> None:
         self._ctx = ctx
@@ -43,21 +45,21 @@ class LookBack:
         self._changes = PersonChanges(ctx, user, ctx.persons.rules.references, by="enrolment")
 
     async def run(self, enrolled: Collection[int]) -> list[Change]:
-        """Merges nameless persons into these enrolled ones, the most similar first."""
+        """Merge nameless persons into these enrolled ones, the most similar first."""
         owner = await self._ctx.users.owner(self._user)
         galleries = await self._reference_galleries(owner)
         found = [one for person in enrolled for one in await self._similar(owner, person, galleries)]
         distinct = await distinct_pairs(self._ctx, self._user)
-        made, gone = [], set[int]()
+        merges, merged = [], set[int]()
         for _, person, other in sorted(found, key=lambda one: -one[0]):
-            if other in gone or frozenset((person, other)) in distinct:
+            if other in merged or frozenset((person, other)) in distinct:
                 continue
             if await self._is_nameless(owner, other) and await self._is_nearest(
                 owner, person, other, galleries
             ):
-                made.append(await self._changes.merge(person, other))
-                gone.add(other)
-        return made
+                merges.append(await self._changes.merge(person, other))
+                merged.add(other)
+        return merges
 
     async def _reference_galleries(self, owner: ObjectId) -> list[str]:
         names = [gallery["name"] for gallery in await self._ctx.galleries.find(owner, None)]
@@ -69,18 +71,19 @@ class LookBack:
     async def _similar(
         self, owner: ObjectId, person: int, galleries: Sequence[str]
     ) -> list[tuple[float, int, int]]:
-        """Confidence, the person, and each other one with overwhelmingly similar references."""
+        """Confidence, the person, and another person with overwhelmingly similar references, for each of
+        these."""
         found: dict[int, float] = {}
         for facen in await self._facens(owner, person, ENROLLED_GALLERY):
             for other, faces in (await self._nearest(owner, facen, galleries)).items():
-                two, rules = two_nearest(faces), self._rules
+                pair, rules = two_nearest(faces), self._rules
                 best = faces[0][1]
-                if best >= rules.certain or (len(two) == 2 and two[1][1] >= rules.threshold):
+                if best >= rules.certain or (len(pair) == 2 and pair[1][1] >= rules.threshold):
                     found[other] = max(best, found.get(other, 0.0))
-        return [(sure, person, other) for other, sure in found.items() if other != person]
+        return [(confidence, person, other) for other, confidence in found.items() if other != person]
 
     async def _is_nearest(self, owner: ObjectId, person: int, other: int, galleries: Sequence[str]) -> bool:
-        """Whether every reference of `other` that resembles an enrolled face resembles this person's most."""
+        """Whether no reference of `other` is more similar to another enrolled person than to this one."""
         for gallery in galleries:
             for facen in await self._facens(owner, other, gallery):
                 found = await self._nearest(owner, facen, [ENROLLED_GALLERY])
@@ -92,14 +95,14 @@ class LookBack:
     async def _nearest(
         self, owner: ObjectId, facen: Facen, galleries: Sequence[str]
     ) -> dict[int, list[Scored]]:
-        """The faces of each person that reach the threshold, the nearest first."""
+        """By person, the faces that reach the threshold, the nearest first."""
         by_person: dict[int, list[Scored]] = defaultdict(list)
         if galleries:
             where = (self._ctx.database["faces"], self._ctx.facens, owner, galleries)
-            found = await nearest(*where, facen, NEAREST, self._rules.threshold, {})
-            for face, sure in found.faces:
+            found = await nearest(*where, facen, MAX_REFERENCES, self._rules.threshold, {})
+            for face, confidence in found.faces:
                 if isinstance(face.get("person_id"), int):
-                    by_person[face["person_id"]].append((face, sure))
+                    by_person[face["person_id"]].append((face, confidence))
         return by_person
 
     async def _facens(self, owner: ObjectId, person: int, gallery: str) -> list[Facen]:
@@ -108,7 +111,7 @@ class LookBack:
         return [facen for facen in facens if facen is not None]
 
     async def _is_nameless(self, owner: ObjectId, person_id: int) -> bool:
-        """Whether the person is one that cameras created: without a name, and not enrolled."""
+        """Whether cameras created the person, who has no name and is not enrolled."""
         person = await self._ctx.persons.find_one(owner, {"_id": person_id})
         if person is None or person.get("name"):
             return False

@@ -1,4 +1,4 @@
-"""Faces without a person, and other persons, that are similar to a given person.
+"""Searches for faces without a person, and other persons, that look like given persons.
 
 Every facen is compared, without the facen storage, because an erasure must not miss faces that the storage
 does not have yet.
@@ -34,18 +34,18 @@ class Lookalike:
     person_id: int
     name: str | None
     confidence: float
-    """That of the two most similar faces, 0 to 1."""
+    """Confidence of the two most similar faces, 0 to 1."""
     faces: int
     first_seen: datetime | None
     last_seen: datetime | None
 
 
 class LookalikeSearch:
-    """Compares persons of one user with every other face of that user."""
+    """Compares persons with every other face of the same user."""
 
     def __init__(self, ctx: Context, owner: ObjectId, threshold: float | None = None) -> None:
-        """`threshold`: minimum confidence of similar faces. Default: the low threshold of the model pack of
-        the persons' facens."""
+        """`threshold`: minimum confidence of similar faces. Default: the low threshold of the facens' model
+        pack."""
         self._ctx = ctx
         self._owner = owner
         self._faces = ctx.database["faces"]
@@ -77,7 +77,7 @@ class LookalikeSearch:
         return self._known is not None and self.threshold is not None
 
     def matches(self, sighting: Sighting) -> bool | None:
-        """Whether a sighting shows a similar face; None where it cannot be compared."""
+        """Whether a sighting shows a similar face; None if it cannot be compared."""
         if self._known is None or self.threshold is None:
             return None
         if not self._packs & {sighting.pack, None}:  # None: stored before faces recorded their pack
@@ -109,7 +109,7 @@ class LookalikeSearch:
             for person, value in found:
                 best[person] = max(value, best.get(person, 0.0))
         return sorted(
-            [await self._lookalike(person, value) for person, value in best.items()],
+            [await self._describe(person, value) for person, value in best.items()],
             key=lambda lookalike: (-lookalike.confidence, lookalike.person_id),
         )
 
@@ -123,12 +123,12 @@ class LookalikeSearch:
         async for face in self._read(query, FIELDS):
             batch.append(face)
             if len(batch) >= BATCH:
-                yield await asyncio.to_thread(self._compared, batch)
+                yield await asyncio.to_thread(self._compare_batch, batch)
                 batch = []
         if batch:
-            yield await asyncio.to_thread(self._compared, batch)
+            yield await asyncio.to_thread(self._compare_batch, batch)
 
-    def _compared(self, batch: Sequence[dict[str, Any]]) -> tuple[list[int], list[tuple[int, float]]]:
+    def _compare_batch(self, batch: Sequence[dict[str, Any]]) -> tuple[list[int], list[tuple[int, float]]]:
         assert self._known is not None and self.threshold is not None  # noqa: S101  `is_comparable`
         ids, persons = [], []
         for face in batch:
@@ -142,7 +142,7 @@ class LookalikeSearch:
                     persons.append((face["person_id"], best))
         return ids, persons
 
-    async def _lookalike(self, person_id: int, best: float) -> Lookalike:
+    async def _describe(self, person_id: int, best: float) -> Lookalike:
         person = await self._ctx.persons.find_one(self._owner, {"_id": person_id})
         theirs = {"owner": self._owner, "person_id": person_id}
         number = {"$sum": 1}

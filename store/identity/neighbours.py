@@ -1,9 +1,9 @@
 """Finds pairs of persons with similar references.
 
-A gallery with few references is searched for each of them. In a large one the mean of each person's
-references is compared with all other means first, and only persons with similar means have their references
-compared. Nothing that `store.identity.evidence` would propose is missed: where all pairs of visits of two
-persons have at least some confidence, so have their means.
+In a small gallery, each reference is searched. In a large one, the mean of each person's references is first
+compared with all other means, and only persons with similar means have their references compared. This misses
+no pair that `store.identity.evidence` would propose: if all pairs of visits of two persons have a minimum
+confidence, so have their means.
 
 CPU-bound parts run in threads, in slices, on the arrays of the facen storage.
 """
@@ -32,24 +32,25 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 log = structlog.get_logger()
 
 NEIGHBOURS = 16
-"""Nearest faces requested per reference."""
+"""Number of nearest faces requested per reference."""
 MAX_SEARCHED = 20_000
-"""Up to this number of references each is searched for; above it means are compared first."""
+"""Maximum number of references that are searched individually; above it, means are compared first."""
 BATCH_REFERENCES = 256
-"""References that are searched for at once, and pairs of persons owners references are compared at once."""
+"""Number of references searched at once, and number of pairs of persons compared at once."""
 BATCH = 5_000
 ROWS, COLUMNS = 512, 1 << 14
 """Shape of one matrix product of means. Large, because BLAS threads synchronise at the end of each."""
 MEANS_AT_ONCE = 1 << 26
-"""Products per call to the thread pool."""
+"""Number of products computed per call to the thread pool."""
 MAX_SIMILAR = 64
 """Maximum number of persons with similar means kept per person."""
-PRUNED_FROM = 4_000_000
+PRUNE_ABOVE = 4_000_000
+"""Number of pairs from which they are pruned to the best."""
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Pairs = set[tuple[int, int]]
-"""Persons, the lower id first."""
+"""Pairs of person ids, the lower id first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ class Assigned:
     """The faces of a gallery that have a person."""
 
     ids: Ints
-    """In order."""
+    """Face ids, sorted."""
     persons: Ints
+    """The person of each face."""
 
 
 async def neighbours(
@@ -68,13 +70,13 @@ async def neighbours(
 
     Args:
         threshold: minimum confidence of two faces.
-        least: pairs whose visits all have this confidence are found for certain.
+        least: no pair is missed whose visits all have at least this confidence.
     """
     assigned = await assigned_faces(faces, owner, gallery)
     shards = local_shards(facens)
     if len(assigned.ids) <= MAX_SEARCHED or not shards:
-        return await _searched(faces, facens, owner, gallery, assigned, threshold)
-    return await _compared(shards, owner, gallery, assigned, threshold, least)
+        return await _search_references(faces, facens, owner, gallery, assigned, threshold)
+    return await _compare_means(shards, owner, gallery, assigned, threshold, least)
 
 
 async def assigned_faces(faces: Collection, owner: ObjectId, gallery: str) -> Assigned:
@@ -99,7 +101,7 @@ def _ids_and_persons(batch: bytes) -> Ints:
     return np.array(found, dtype=np.int64).reshape(-1, 2).T
 
 
-async def _searched(
+async def _search_references(
     faces: Collection,
     facens: FacenStorage,
     owner: ObjectId,
@@ -109,7 +111,7 @@ async def _searched(
 ) -> Pairs:
     pairs: Pairs = set()
     person_of = dict(zip(assigned.ids.tolist(), assigned.persons.tolist(), strict=True))
-    async for some in _stored(faces, owner, assigned.ids):
+    async for some in _read_facens(faces, owner, assigned.ids):
         found = await facens.search_many(owner, gallery, [facen for _, facen in some], NEIGHBOURS, threshold)
         for (face_id, _), search in zip(some, found, strict=True):
             person = person_of[face_id]
@@ -120,7 +122,9 @@ async def _searched(
     return pairs
 
 
-async def _stored(faces: Collection, owner: ObjectId, ids: Ints) -> AsyncIterator[list[tuple[int, Facen]]]:
+async def _read_facens(
+    faces: Collection, owner: ObjectId, ids: Ints
+) -> AsyncIterator[list[tuple[int, Facen]]]:
     """The facens of these faces in batches; faces without one are skipped."""
     for start in range(0, len(ids), BATCH_REFERENCES):
         query = {"_id": {"$in": ids[start : start + BATCH_REFERENCES].tolist()}, "owner": owner}
@@ -129,11 +133,11 @@ async def _stored(faces: Collection, owner: ObjectId, ids: Ints) -> AsyncIterato
             batches = [batch async for batch in cursor]
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.find") from error
-        if some := await asyncio.to_thread(_decoded, batches):
+        if some := await asyncio.to_thread(_decode_facens, batches):
             yield some
 
 
-def _decoded(batches: Sequence[bytes]) -> list[tuple[int, Facen]]:
+def _decode_facens(batches: Sequence[bytes]) -> list[tuple[int, Facen]]:
     found = []
     for document in (document for batch in batches for document in decode_all(batch)):
         try:
@@ -143,7 +147,7 @@ def _decoded(batches: Sequence[bytes]) -> list[tuple[int, Facen]]:
     return found
 
 
-async def _compared(
+async def _compare_means(
     shards: Sequence[LocalFacens],
     owner: ObjectId,
     gallery: str,
@@ -174,13 +178,13 @@ async def _compared(
         for start in range(0, len(one), BATCH_REFERENCES):
             some = slice(start, start + BATCH_REFERENCES)
             pairs |= await asyncio.to_thread(
-                references.alike, one[some], other[some], cosine(threshold) - tolerance
+                references.similar_pairs, one[some], other[some], cosine(threshold) - tolerance
             )
         return pairs
 
 
 class _References:
-    """The facens of persons, read in place from the storage's blocks."""
+    """The facens of persons' references, read in place from the storage's blocks."""
 
     def __init__(self, views: Sequence[GalleryView], assigned: Assigned) -> None:
         self._blocks: list[tuple[int, Block, GalleryView]] = []
@@ -191,16 +195,16 @@ class _References:
                 self._blocks.append((end, block, view))
                 ids.append(block.ids)
                 end += len(block.ids)
-        held = np.concatenate(ids) if ids else np.empty(0, np.int64)
-        places = np.minimum(np.searchsorted(assigned.ids, held), len(assigned.ids) - 1)
-        known = assigned.ids[places] == held
-        self.persons, owners = np.unique(assigned.persons[places[known]], return_inverse=True)
-        self._person = np.full(len(held), -1, dtype=np.int64)
-        self._person[known] = owners
+        stored = np.concatenate(ids) if ids else np.empty(0, np.int64)
+        places = np.minimum(np.searchsorted(assigned.ids, stored), len(assigned.ids) - 1)
+        known = assigned.ids[places] == stored
+        self.persons, identities = np.unique(assigned.persons[places[known]], return_inverse=True)
+        self._person = np.full(len(stored), -1, dtype=np.int64)
+        self._person[known] = identities
         rows = np.flatnonzero(known)
-        self._rows = rows[np.argsort(owners, kind="stable")]
-        """The rows of each person, one after the other."""
-        self._counts = np.bincount(owners, minlength=len(self.persons))
+        self._rows = rows[np.argsort(identities, kind="stable")]
+        """The rows of all references, grouped by person."""
+        self._counts = np.bincount(identities, minlength=len(self.persons))
         self._firsts = np.cumsum(self._counts) - self._counts
         size = self._blocks[0][1].vectors.shape[1] if self._blocks else 0
         self._sums = np.zeros((len(self.persons), size), dtype=np.float32)
@@ -209,27 +213,27 @@ class _References:
         return list(range(len(self._blocks)))
 
     def add(self, part: int) -> None:
-        """Adds the facens of a block to the means."""
+        """Add the facens of a block to the sums."""
         start, block, view = self._blocks[part]
-        owners = self._person[start : start + len(block.ids)]
-        order = np.argsort(owners, kind="stable")
-        order = order[np.searchsorted(owners[order], 0) :]
+        identities = self._person[start : start + len(block.ids)]
+        order = np.argsort(identities, kind="stable")
+        order = order[np.searchsorted(identities[order], 0) :]
         if not len(order):
             return
-        persons, firsts = np.unique(owners[order], return_index=True)
+        persons, firsts = np.unique(identities[order], return_index=True)
         vectors = to_float32(block.vectors[: len(block.ids)][order], view.precision)
         self._sums[persons] += np.add.reduceat(vectors, firsts, axis=0)
 
     def means(self) -> Floats:
-        """Of length 1."""
+        """Normalise the sums, and return them."""
         lengths = np.sqrt(np.einsum("ij,ij->i", self._sums, self._sums))
         self._sums /= np.maximum(lengths, np.float32(1e-12))[:, np.newaxis]
         return self._sums
 
-    def alike(self, one: Ints, other: Ints, least: float) -> Pairs:
-        """The pairs, given as indices of persons, with a pair of similar references."""
-        pair, left = self._expanded(one)
-        again, right = self._expanded(other[pair])
+    def similar_pairs(self, one: Ints, other: Ints, least: float) -> Pairs:
+        """Those of the pairs, given as indices of persons, that have a pair of similar references."""
+        pair, left = self._rows_of(one)
+        again, right = self._rows_of(other[pair])
         left, pair = left[again], pair[again]
         rows, inside = np.unique(np.concatenate((left, right)), return_inverse=True)
         vectors = self._vectors(rows)
@@ -238,7 +242,7 @@ class _References:
         found = zip(self.persons[one[near]].tolist(), self.persons[other[near]].tolist(), strict=True)
         return {(min(pair), max(pair)) for pair in found}
 
-    def _expanded(self, persons: Ints) -> tuple[Ints, Ints]:
+    def _rows_of(self, persons: Ints) -> tuple[Ints, Ints]:
         """For each row of each of these persons: the index into `persons`, and the row."""
         counts = self._counts[persons]
         place = np.repeat(np.arange(len(persons)), counts)
@@ -246,7 +250,7 @@ class _References:
         return place, self._rows[self._firsts[persons][place] + within]
 
     def _vectors(self, rows: Ints) -> Floats:
-        """Of rows in order."""
+        """The facens of sorted rows."""
         vectors = np.empty((len(rows), self._sums.shape[1]), dtype=np.float32)
         for start, block, view in self._blocks:
             first, last = np.searchsorted(rows, (start, start + len(block.ids)))
@@ -256,28 +260,28 @@ class _References:
 
 
 class _Similar:
-    """Pairs of means with at least some cosine."""
+    """Finds the pairs of means with a minimum cosine."""
 
     def __init__(self, means: Floats, least: float) -> None:
         self._means = means
         self._least = np.float32(least)
         self._rows = max(ROWS, min(MEANS_AT_ONCE // max(1, len(means)), len(means)) // ROWS * ROWS)
         self._found: list[tuple[Ints, Ints, Floats]] = []
-        self._waiting = 0
-        self._bound = PRUNED_FROM
+        self._pending = 0
+        self._bound = PRUNE_ABOVE
 
     def starts(self) -> range:
         return range(0, len(self._means), self._rows)
 
     def compare(self, start: int) -> None:
-        """Compares some means with each other and with all after them."""
-        # Reused for each product: fresh memory costs page faults.
-        room = np.empty(ROWS * min(COLUMNS, len(self._means)), dtype=np.float32)
+        """Compare the means from `start` on, `_rows` of them, with each other and with all later ones."""
+        # Reused for each product, because new memory causes page faults.
+        buffer = np.empty(ROWS * min(COLUMNS, len(self._means)), dtype=np.float32)
         for top in range(start, min(start + self._rows, len(self._means)), ROWS):
             some = self._means[top : top + ROWS]
             for left in range(top, len(self._means), COLUMNS):
                 others = self._means[left : left + COLUMNS]
-                near = room[: len(some) * len(others)].reshape(len(some), len(others))
+                near = buffer[: len(some) * len(others)].reshape(len(some), len(others))
                 np.dot(some, others.T, out=near)
                 if near.max() < self._least:
                     continue
@@ -285,8 +289,8 @@ class _Similar:
                 after = columns + left > rows + top
                 rows, columns = rows[after], columns[after]
                 self._found.append((rows + top, columns + left, near[rows, columns]))
-                self._waiting += len(rows)
-        if self._waiting > self._bound:
+                self._pending += len(rows)
+        if self._pending > self._bound:
             self._prune()
 
     def pairs(self) -> tuple[Ints, Ints]:
@@ -297,15 +301,16 @@ class _Similar:
         return one, other
 
     def _prune(self) -> None:
-        """Keeps the `MAX_SIMILAR` best pairs of each person; a pair stays if it is among those of either."""
+        """Keep the `MAX_SIMILAR` best pairs of each person. A pair stays if it is among the best of
+        either."""
         if not self._found:
             return
         one, other, values = (np.concatenate(part) for part in zip(*self._found, strict=True))
         kept = np.zeros(len(one), dtype=np.bool_)
-        for owners in (one, other):
-            order = np.lexsort((-values, owners))
-            first = np.searchsorted(owners[order], owners[order])
+        for identities in (one, other):
+            order = np.lexsort((-values, identities))
+            first = np.searchsorted(identities[order], identities[order])
             kept[order[np.arange(len(order)) - first < MAX_SIMILAR]] = True
         self._found = [(one[kept], other[kept], values[kept])]
-        self._waiting = int(kept.sum())
-        self._bound = max(self._bound, 2 * self._waiting)
+        self._pending = int(kept.sum())
+        self._bound = max(self._bound, 2 * self._pending)

@@ -1,8 +1,8 @@
-"""The references of a person: the few good, differing faces that new ones are compared with.
+"""The references of a person: a few good and different faces, with which new faces are compared.
 
-They are in a gallery of their own beside each person gallery, so that a search is independent of the number
-of a person's faces. A face of poor quality is never a reference: it resembles many persons and attracts
-strangers.
+Each person gallery has a second gallery with the references, so that the cost of a search does not depend on
+the number of a person's faces. A face of poor quality is never a reference: it resembles many persons and
+attracts strangers.
 """
 
 import math
@@ -21,17 +21,17 @@ from store.recognition.visit_evidence import shots_of
 from store.settings import reference_gallery
 
 SAME_PICTURE = 0.97
-"""From this confidence two faces show the same view; the better one suffices."""
+"""Confidence from which two faces show the same view, so that the better one suffices."""
 BETTER_BY = 0.5
 """Minimum gain in quality score that replaces a reference of the same view."""
 VIEW_WEIGHT = 0.05
-"""What a different view, by one unit of `view_of`, deducts from the similarity of two references. On poor
-pictures of 51 people it finds as many genuine matches, and 1 to 4 % fewer false ones; from 0.2 on fewer of
-both."""
+"""Deduction from the similarity of two references per unit of difference between their views (`view_of`). On
+poor pictures of 51 people, genuine matches stay the same and false matches fall by 1 to 4 %; from 0.2 on,
+both fall."""
 FARTHEST_VIEW = 2.0
-"""Maximum difference of two views that counts."""
+"""Differences between two views above this count as this."""
 MAX_CANDIDATES = 200
-"""References are chosen from this number of the best faces."""
+"""Number of a person's best faces from which references are chosen."""
 
 
 class References:
@@ -56,7 +56,7 @@ class References:
         return usable_facen(face, self._ctx.faces.facen_size) is not None
 
     async def consider(self, face: Face, gallery: str) -> None:
-        """Makes a stored face a reference of its person if that improves them."""
+        """Make a stored face a reference of its person if that improves the references."""
         known = reference_gallery(gallery) in face.galleries
         if known or not self.is_good(face) or not self._is_usable(face):
             return
@@ -65,12 +65,12 @@ class References:
             kept.remove(out)
             if out is face:
                 return
-            # More than one where another scope of the persons had a gallery for each camera.
+            # Can be more than one after a change of `persons.scope`.
             await self._leave(out, gallery)
         await self._join(face, gallery)
 
     async def choose(self, person_id: int, gallery: str) -> None:
-        """Chooses a person's references again from their best faces in the person gallery."""
+        """Choose a person's references anew from their best faces in the person gallery."""
         query = {"person_id": person_id, "gallery": gallery, "score": {"$gte": self._rules.min_score}}
         best = await self._ctx.faces.find(
             self._user, query, sort=[("score", -1), ("_id", 1)], limit=MAX_CANDIDATES
@@ -100,12 +100,12 @@ class References:
         await self._ctx.faces.del_from_galleries(face, [reference_gallery(gallery)])
 
 
-def redundant(faces: Sequence[Face], most: int) -> Face | None:
-    """The face that should not be a reference; None where all may stay. The last face is the new one.
+def redundant(faces: Sequence[Face], max_count: int) -> Face | None:
+    """The face that should not be a reference; None if all may stay. The last face is the new one.
 
-    Of two faces of the same view the older stays unless the new one is clearly better. Above `most`, it is
-    the poorer of the two most similar faces, where another pose or light counts as a difference: references
-    cover the views in which the person comes.
+    Of two faces of the same view, the older stays unless the new one is clearly better. Above `max_count`,
+    the poorer of the two most similar faces goes. Pose and light count as differences, so that references
+    cover the views in which the person appears.
     """
     if len(faces) < 2:
         return None
@@ -116,7 +116,7 @@ def redundant(faces: Sequence[Face], most: int) -> Face | None:
     if alike[-1, nearest] >= SAME_PICTURE:
         old = faces[nearest]
         return old if score_of(new) > score_of(old) + BETTER_BY else new
-    if len(faces) <= most:
+    if len(faces) <= max_count:
         return None
     views = np.stack([view_of(face) for face in faces])
     apart = np.nan_to_num(np.abs(views[:, np.newaxis] - views)).sum(axis=2)
@@ -126,7 +126,7 @@ def redundant(faces: Sequence[Face], most: int) -> Face | None:
 
 
 def view_of(face: Face) -> NDArray[np.float64]:
-    """Yaw and pitch in units of 30°, and the light in doublings; NaN for what was not measured."""
+    """Yaw and pitch in units of 30°, and brightness in stops (powers of two); NaN if not measured."""
     details = face.get("detector_info")
     parts = details.get("quality") if isinstance(details, Mapping) else None
     measures = parts if isinstance(parts, Mapping) else {}

@@ -22,7 +22,7 @@ from store.uploads.locations import KnownLocations
 
 BATCH = 200
 PICTURE = re.compile(r"(\d{1,19})_[0-9a-f]{12}_[a-z]+\.[a-z]+")
-"""The name in a key of `ServerFaces.gen_ffupload_key`; it begins with the face's id."""
+"""File name in a key of `ServerFaces.gen_ffupload_key`, which begins with the face's id."""
 
 
 class FaceRemoval:
@@ -43,7 +43,7 @@ class FaceRemoval:
             pass
         pictures = self._pictures(face, tuple(PICTURES))
         here = await self._ctx.uploads.location()
-        # First, because after a crash nothing else refers to them.
+        # Before the document, because after a crash nothing else refers to the pictures.
         await self._leave_to_others(face, [one for one in pictures if one.location not in (None, here)])
         removed = await self._ctx.faces.remove_one(self._user, {"_id": face["_id"]})
         return removed is not None, await self._delete(face, pictures, here)
@@ -53,31 +53,31 @@ class FaceRemoval:
     ) -> int:
         """Remove pictures of a face that stays; returns the number at this box's location.
 
-        Removes the pictures first and then their URLs, by which the next run finds them after a crash.
+        The pictures go first, then their URLs, so that the next run finds them after a crash.
 
         Args:
             everywhere: also record pictures at other locations for removal, and remove their URLs.
         """
         here = await self._ctx.uploads.location()
         pictures = self._pictures(face, fields)
-        unnamed = [one for one in pictures if one.location is not None and one.location == here]
-        removed = sum([await self._ctx.uploads.delete(one.key) for one in unnamed])
+        deleted = [one for one in pictures if one.location is not None and one.location == here]
+        removed = sum([await self._ctx.uploads.delete(one.key) for one in deleted])
         for one in pictures:
             if one.location is None and await self._ctx.uploads.delete(one.key):
-                unnamed.append(one)
+                deleted.append(one)
                 removed += 1
-        if everywhere and (rest := [one for one in pictures if one not in unnamed]):
+        if everywhere and (rest := [one for one in pictures if one not in deleted]):
             await self._leave_to_others(face, rest)
-            unnamed += rest
-        if unnamed:
-            urls = {one.field: "" for one in unnamed}
+            deleted += rest
+        if deleted:
+            urls = {one.field: "" for one in deleted}
             await self._ctx.faces.update_one(self._user, {"_id": face["_id"]}, {"$unset": urls})
         return removed
 
     async def remove_malformed(self, document: Mapping[str, Any]) -> int:
         """Remove a malformed face document, its facens and its pictures; returns the number of pictures.
 
-        Pictures that another document names as well are kept.
+        Pictures that another document also names are kept.
         """
         face_id, owner = document["_id"], document["owner"]
         pictures = [
@@ -105,7 +105,7 @@ class FaceRemoval:
             raise translate_error(error, "faces.find_one") from error
 
     async def _delete(self, face: Mapping[str, Any], pictures: list[Picture], here: str | None) -> int:
-        """Delete those at this box's location, and those of an unknown location that are found here."""
+        """Delete pictures at this box's location, and those at an unknown location that are found here."""
         removed, lost = 0, []
         for one in pictures:
             if one.location in (None, here):
@@ -121,22 +121,22 @@ class FaceRemoval:
         self.left_to_others.update(one.location for one in pictures)
 
     def _pictures(self, face: Face, fields: tuple[str, ...]) -> list[Picture]:
-        """The face's own pictures, without those of other faces that it names."""
+        """The face's pictures, without pictures of other faces to which it refers."""
         found = pictures_of(self._ctx.uploads, face, fields)
         return [one for one in found if face_of_key(one.key) in (None, face["_id"])]
 
     async def own_faces(self, filters: dict[str, Any], locations: KnownLocations) -> AsyncIterator[Face]:
-        """As `faces`, limited to this box's.
+        """As `faces`, limited to the faces of this box.
 
-        A face belongs to the box that stored its pictures. Without a record of their locations it is this
-        box's if it names no picture, or if one of them is found here.
+        A face belongs to the box that stored its pictures. If their locations are not recorded, it belongs to
+        this box if it has no picture, or one of them is found here.
         """
         async for face in self.faces({"$and": [filters, at_locations(locations)]}):
             if await self.is_own(face):
                 yield face
 
     async def is_own(self, face: Face) -> bool:
-        """Whether a face that passes `at_locations` is this box's."""
+        """Whether a face that passes `at_locations` belongs to this box."""
         if isinstance(face.get(LOCATIONS), dict):
             return True
         keys = [one.key for one in self._pictures(face, tuple(PICTURES))]

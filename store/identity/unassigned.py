@@ -18,9 +18,9 @@ log = structlog.get_logger()
 
 WAITING = ("withheld", "ambiguous")
 MAX_AGE_DAYS = 30
-"""Older faces without a person are not compared again."""
+"""Maximum age of faces that are compared again."""
 SAME_VISIT_CONFIDENCE = 0.6
-"""Enough within one visit, where tracking already says that both faces are one person's."""
+"""Minimum confidence within one visit, where tracking is evidence that both faces are one person's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class UnassignedFaces:
     """Assigns the faces of one user that recognition withheld or found ambiguous."""
 
     def __init__(self, ctx: Context, user: UserArgument, threshold: Threshold) -> None:
-        """`threshold`: the confidence from which a face is a known person's."""
+        """`threshold`: minimum confidence at which a face belongs to a known person."""
         self._ctx = ctx
         self._user = user
         self._threshold = threshold
 
     async def assign_visit(self, known: Face) -> int:
-        """Assigns the other faces of a face's visit to the same person; returns their number."""
+        """Assign the other faces of a face's visit to the same person; returns the number assigned."""
         visit = visit_of(known)
         if visit is None:
             return 0
@@ -57,7 +57,7 @@ class UnassignedFaces:
         return count
 
     async def reassess(self, now: datetime | None = None) -> Reassessed:
-        """Compares recent faces without a person again. For a periodic job."""
+        """Compare recent faces without a person again. For a periodic job."""
         since = (now or datetime.now(UTC)) - timedelta(days=MAX_AGE_DAYS)
         query = {
             "person_id": None,
@@ -70,7 +70,7 @@ class UnassignedFaces:
             examined += 1
             try:
                 assigned += await self._reassess_face(face)
-            except BadFilterError:  # the same for every face
+            except BadFilterError:  # would occur for every face
                 raise
             except BadValueError as error:
                 log.debug("a face without a person cannot be compared", face=face["_id"], reason=str(error))
@@ -79,7 +79,7 @@ class UnassignedFaces:
         return Reassessed(examined, assigned)
 
     async def _reassess_face(self, face: Face) -> bool:
-        """Whether it was assigned."""
+        """Returns whether the face was assigned."""
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         await self._ctx.galleries.ensure(self._user, gallery)
         threshold = await self._ctx.persons.threshold_for(self._user, gallery, self._threshold)
@@ -87,8 +87,9 @@ class UnassignedFaces:
         return match.person_id is not None and await self.assign(face, match.person_id, match.confidence)
 
     async def assign(self, face: Face, person_id: int, alike: float | None) -> bool:
-        """Assigns a face without a person to this one; False where it was assigned or removed meanwhile."""
-        # The gallery first: after a crash in between, the next run completes a face without a person in it.
+        """Assign a face without a person to this person; False if it was assigned or removed meanwhile."""
+        # The gallery first: after a crash in between, the face still has no person, and the next run
+        # completes it.
         gallery = self._ctx.persons.gallery_of(face["cam_id"])
         if gallery not in face.galleries:
             await self._ctx.galleries.ensure(self._user, gallery)
@@ -98,9 +99,9 @@ class UnassignedFaces:
             self._user, person_id, face["cam_id"]
         )
         changes = {"person_id": person_id, "confidence": alike, "friend": friend, "person_outcome": "matched"}
-        given = await self._ctx.faces.update_one(
+        updated = await self._ctx.faces.update_one(
             self._user,
             {"_id": face["_id"], "person_id": None},
             {"$set": changes, "$unset": {"person_reason": ""}},
         )
-        return given is not None
+        return updated is not None

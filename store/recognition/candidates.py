@@ -21,9 +21,9 @@ from store.recognition.visit_evidence import obscurity
 from store.settings import ENROLLED_GALLERY, is_person_gallery, reference_gallery
 
 FIRST_FACES = 8
-"""Faces in the first search of a person gallery, where nearly every face has a person."""
+"""Number of faces in the first search of a person gallery, where nearly every face has a person."""
 FIRST_REFERENCES = 32
-"""Faces in the first search among references: those of the nearest few persons."""
+"""Number of faces in the first search among references, which covers the nearest few persons."""
 MIN_CONFIDENCE = 0.6
 """Confidence below which candidates are ignored; two strangers have 0.55 on average."""
 
@@ -38,9 +38,9 @@ class Candidate(NamedTuple):
     required: float
     """Minimum confidence for a match with this person."""
     agreed: float = 0.0
-    """The confidence with the middle of their two nearest references, of different visits."""
+    """Confidence with the mean of the person's two nearest references; 0 without agreement."""
     second: float = 0.0
-    """The confidence of the second one."""
+    """Confidence of the second of these references."""
 
     @property
     def is_enough(self) -> bool:
@@ -49,12 +49,12 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Persons that resemble the face, by what the visit says about them."""
+    """Persons that resemble the face, grouped by the evidence of its visit."""
 
     possible: Sequence[Candidate]
     """Persons that the face may belong to, best first."""
     best: Sequence[Candidate]
-    """The best one of each gallery."""
+    """The best candidate of each gallery."""
     co_visible: Sequence[Candidate]
     """Persons that were visible at the same time, and therefore are different persons."""
     same_visit: int | None
@@ -84,47 +84,48 @@ class CandidateSearch:
         """
         visit = question.visit
         same = await self._persons_of_visits(question, [visit.visit_id]) if visit else []
-        others = set(await self._persons_of_visits(question, visit.co_visible)) if visit else set()
-        others -= set(same)
-        found = await self._search(question, others)
+        excluded = set(await self._persons_of_visits(question, visit.co_visible)) if visit else set()
+        excluded -= set(same)
+        found = await self._search(question, excluded)
         if provisional:
-            found.append([one for one in await self._provisional(question) if one.person_id not in others])
+            found.append([one for one in await self._provisional(question) if one.person_id not in excluded])
         if visit is not None:
-            found = _with_agreement(found, others)
+            found = _raise_agreed(found, excluded)
         ranked = _best_of_each(one for group in found for one in group)
-        groups = ([one for one in group if one.person_id not in others] for group in found)
+        groups = ([one for one in group if one.person_id not in excluded] for group in found)
         return Candidates(
-            [one for one in ranked if one.person_id not in others],
+            [one for one in ranked if one.person_id not in excluded],
             _best_of_each(group[0] for group in groups if group),
-            [one for one in ranked if one.person_id in others],
+            [one for one in ranked if one.person_id in excluded],
             same[0] if same else None,
         )
 
-    async def _search(self, question: Question, others: set[int]) -> list[list[Candidate]]:
+    async def _search(self, question: Question, excluded: set[int]) -> list[list[Candidate]]:
         """The nearest persons of each gallery, best first."""
         if question.visit is None or question.query:
-            return [await self._nearest_persons(question, gallery, others) for gallery in question.galleries]
+            return [
+                await self._nearest_persons(question, gallery, excluded) for gallery in question.galleries
+            ]
         found = []
         if any(is_person_gallery(gallery) for gallery in question.galleries):
-            found.append(await self._nearest_persons(question, ENROLLED_GALLERY, others, FIRST_REFERENCES))
-        if not _is_known(found, others):
-            found += [await self._in_gallery(question, gallery, others) for gallery in question.galleries]
+            found.append(await self._nearest_persons(question, ENROLLED_GALLERY, excluded, FIRST_REFERENCES))
+        if not _is_known(found, excluded):
+            found += [await self._in_gallery(question, gallery, excluded) for gallery in question.galleries]
         return found
 
-    async def _in_gallery(self, question: Question, gallery: str, others: set[int]) -> list[Candidate]:
+    async def _in_gallery(self, question: Question, gallery: str, excluded: set[int]) -> list[Candidate]:
         if not is_person_gallery(gallery):
-            return await self._nearest_persons(question, gallery, others, FIRST_REFERENCES)
+            return await self._nearest_persons(question, gallery, excluded, FIRST_REFERENCES)
         references = reference_gallery(gallery)
-        known = await self._nearest_persons(question, references, others, FIRST_REFERENCES)
-        if not _is_known([known], others):
+        known = await self._nearest_persons(question, references, excluded, FIRST_REFERENCES)
+        if not _is_known([known], excluded):
             known = _best_of_each([*known, *await self._without_references(question, gallery)])
         return known
 
     async def _nearest_persons(
         self, question: Question, gallery: str, excluded: set[int], first: int = FIRST_FACES
     ) -> list[Candidate]:
-        """The nearest persons of a gallery, each once, best first; at least one that is not excluded, if
-        any."""
+        """The nearest persons of a gallery, best first. Extends the search until one is not excluded."""
         least = 0.0 if question.visit is None else min(MIN_CONFIDENCE, question.threshold)
         query = {"$and": [question.query, WITH_PERSON]} if question.query else {}
         limit = first
@@ -133,38 +134,40 @@ class CandidateSearch:
             found = await nearest(
                 *where, question.facen, limit, least, query, max_time_ms=question.max_time_ms
             )
-            people = self._people(question, found.faces)
+            people = self._by_person(question, found.faces)
             if not found.more or not found.faces or any(one.person_id not in excluded for one in people):
                 return people
             if question.visit is None and found.faces[-1][1] < question.threshold - ROUNDING:
                 return people
             limit *= 4
 
-    def _people(self, question: Question, faces: Sequence[Scored]) -> list[Candidate]:
+    def _by_person(self, question: Question, faces: Sequence[Scored]) -> list[Candidate]:
         """The persons of these faces, each once, best first."""
         by_person: dict[int, list[Scored]] = defaultdict(list)
-        for face, sure in faces:
+        for face, match_confidence in faces:
             person_id = face.get("person_id")
             if isinstance(person_id, int) and not isinstance(person_id, bool):
-                by_person[person_id].append((face, sure))
+                by_person[person_id].append((face, match_confidence))
         return _best_of_each(self._person(question, *theirs) for theirs in by_person.items())
 
     def _person(self, question: Question, person_id: int, faces: Sequence[Scored]) -> Candidate:
         (best,) = _best_of_each(
-            self._candidate(question, person_id, sure, obscurity(face)) for face, sure in faces
+            self._candidate(question, person_id, match_confidence, obscurity(face))
+            for face, match_confidence in faces
         )
-        if question.visit is None or best.is_enough or len(two := two_nearest(faces)) < 2:
+        if question.visit is None or best.is_enough or len(pair := two_nearest(faces)) < 2:
             return best
         required = max(
-            self._candidate(question, person_id, sure, obscurity(face)).required for face, sure in two
+            self._candidate(question, person_id, match_confidence, obscurity(face)).required
+            for face, match_confidence in pair
         )
-        agreed = agreed_confidence(question.facen, two)
-        return best._replace(agreed=agreed if agreed >= required else 0.0, second=two[1][1])
+        agreed = agreed_confidence(question.facen, pair)
+        return best._replace(agreed=agreed if agreed >= required else 0.0, second=pair[1][1])
 
     async def _without_references(self, question: Question, gallery: str) -> list[Candidate]:
-        """The nearest persons without references, made by a plugin or an earlier version.
+        """The nearest persons without references, whom a plugin or an earlier version created.
 
-        All their faces are compared.
+        Compares all faces in the gallery.
         """
         without = []
         for one in await self._nearest_persons(question, gallery, set(), FIRST_REFERENCES):
@@ -178,7 +181,7 @@ class CandidateSearch:
         return without
 
     async def _persons_of_visits(self, question: Question, visits: Sequence[str]) -> list[int]:
-        """The persons of these visits at the same camera, as far as they are known."""
+        """The known persons of these visits at the same camera."""
         if question.visit is None or not visits:
             return []
         query = {
@@ -205,24 +208,28 @@ class CandidateSearch:
                 except FacenError:
                     continue
                 if len(other) == len(question.facen):
-                    sure = min(1.0, max(0.0, confidence(float(other @ question.facen))))
-                    # Only the facen of their first face is known: it may be as obscure as this one.
+                    match_confidence = min(1.0, max(0.0, confidence(float(other @ question.facen))))
+                    # Only the facen of the first face is known, which may be as obscure as this one.
                     own = visit.obscurity if visit else 0.0
-                    if visit is None or sure >= MIN_CONFIDENCE:
-                        found.append(self._candidate(question, person["_id"], sure, own))
+                    if visit is None or match_confidence >= MIN_CONFIDENCE:
+                        found.append(self._candidate(question, person["_id"], match_confidence, own))
         return _best_of_each(found)
 
-    def _candidate(self, question: Question, person_id: int, sure: float, other: float) -> Candidate:
+    def _candidate(
+        self, question: Question, person_id: int, match_confidence: float, other: float
+    ) -> Candidate:
         """`other`: the obscurity of the person's face."""
         hidden = min(question.visit.obscurity, other) if question.visit else 0.0
         return Candidate(
-            person_id, sure, self._rules.required_confidence(question.threshold, hidden) - ROUNDING
+            person_id,
+            match_confidence,
+            self._rules.required_confidence(question.threshold, hidden) - ROUNDING,
         )
 
 
-def _with_agreement(found: list[list[Candidate]], others: set[int]) -> list[list[Candidate]]:
-    """With the agreed confidence of a person whose references agree, if nobody else is as near as both."""
-    people = _best_of_each(one for group in found for one in group if one.person_id not in others)
+def _raise_agreed(found: list[list[Candidate]], excluded: set[int]) -> list[list[Candidate]]:
+    """Raise the confidence of the person whose references agree, unless another person is as near."""
+    people = _best_of_each(one for group in found for one in group if one.person_id not in excluded)
     agreed = max(people, key=lambda one: one.agreed, default=None)
     if agreed is None or not agreed.agreed or people[0].is_enough:
         return found
@@ -235,8 +242,8 @@ def _with_agreement(found: list[list[Candidate]], others: set[int]) -> list[list
     ]
 
 
-def _is_known(found: Iterable[Sequence[Candidate]], others: set[int]) -> bool:
-    return any(one.is_enough and one.person_id not in others for group in found for one in group)
+def _is_known(found: Iterable[Sequence[Candidate]], excluded: set[int]) -> bool:
+    return any(one.is_enough and one.person_id not in excluded for group in found for one in group)
 
 
 def _best_of_each(found: Iterable[Candidate]) -> list[Candidate]:

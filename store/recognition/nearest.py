@@ -23,7 +23,7 @@ class Nearest:
     live_servers: int
     total_servers: int
     more: bool
-    """Whether there may be others after the last one."""
+    """Whether there may be more after the last one."""
 
 
 class IdentifyResult(NamedTuple):

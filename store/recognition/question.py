@@ -1,4 +1,4 @@
-"""The question to which person a face belongs, and the mark of a provisional person created for it."""
+"""`Question`: which person a face belongs to; and the mark of a provisional person created for it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from store.mongo.shapes import PROVISIONAL
 from store.recognition.visit_evidence import VisitEvidence
 
 ROUNDING = 1e-6
-"""Tolerance for float32: a facen compared with itself must reach a threshold of 1."""
+"""Tolerance for float32; a facen compared with itself must reach a threshold of 1."""
 PROVISIONAL_PERIOD = timedelta(minutes=10)
 """Period in which a new person is found by the mark in its document, because its first face may not be stored
 yet."""
@@ -22,7 +22,7 @@ yet."""
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """To which person does this facen belong, among the faces of these galleries that pass the filters?"""
+    """Which person does this facen belong to, among the faces of these galleries that pass the filters?"""
 
     owner: ObjectId
     galleries: tuple[str, ...]
@@ -33,7 +33,7 @@ class Question:
     visit: VisitEvidence | None = None
     """None for a face from a picture."""
     face_id: int | None = None
-    """The id of the face, where it is stored already."""
+    """Id of the face, if it is already stored."""
     max_time_ms: int | None = None
     """Time limit of each query to MongoDB with the filters."""
 

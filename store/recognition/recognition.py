@@ -1,12 +1,11 @@
-"""Recognition: which person a face belongs to. The only one, for cameras and plugins, behind
-`Persons.identify`.
+"""Recognition decides which person a face belongs to. Cameras and plugins use it through `Persons.identify`.
 
-A face from a picture belongs to the person of the most similar face, and creates a person where none reaches
-the threshold. A face of a camera carries the evidence of its visit, and creates a person only with a good
-quality score and several agreeing shots. Without these it is stored without a person (`withheld`). Where it
-is neither surely a known person nor surely a new one, it is `ambiguous`. Both get their person from a better
-shot of the same visit or from a later visit. Two faces in one frame are two persons: a co-visible person is
-excluded.
+A face from a picture belongs to the person of the most similar face, and creates a person if none reaches the
+threshold. A face of a camera has the evidence of its visit, and creates a person only with a good quality
+score and several agreeing shots; otherwise it is stored without a person (`withheld`). If it is neither
+clearly a known person nor clearly a new one, it is `ambiguous`. Withheld and ambiguous faces get a person
+from a better shot of the same visit, or from a later visit. Two faces in one frame are two persons, so
+co-visible persons are excluded.
 """
 
 from dataclasses import dataclass
@@ -25,17 +24,17 @@ class Verdict:
     """The answer to a question."""
 
     outcome: PersonOutcome
-    """`created` where a new person is to be created."""
+    """`created`: the caller has to create a person."""
     persons: tuple[Candidate, ...] = ()
     """The persons found, best first; at most one for each gallery."""
     confidence: float | None = None
-    """Confidence of the nearest known person, 0 to 1, also below the threshold; None where there is none."""
+    """Confidence of the nearest known person, 0 to 1, also below the threshold; None without one."""
     reason: str = ""
     """Why a face of a camera has no person, in words."""
 
 
 class Recognition:
-    """Answers questions. It creates no person: `PersonResolver` does, under locks."""
+    """Answers questions. Persons are created by `PersonResolver`, under locks."""
 
     def __init__(
         self, faces: Collection, persons: Collection, facens: FacenStorage, rules: RecognitionRules
@@ -73,11 +72,11 @@ class Recognition:
                 return Verdict("matched", (same, *others), own)
         if known and known[0].is_enough:
             return Verdict("matched", enough, best)
-        beside = next((one for one in near.co_visible if one.is_enough), None)
-        if beside is not None:
+        co_visible = next((one for one in near.co_visible if one.is_enough), None)
+        if co_visible is not None:
             # Similar to a person in the same frame: a mirror, a poster, a twin.
-            return Verdict("ambiguous", confidence=best, reason=_resembles(beside, "in the same frame"))
-        # Not only the best one: that may have a lower threshold, because its face is clear.
+            return Verdict("ambiguous", confidence=best, reason=_resembles(co_visible, "in the same frame"))
+        # Not only the best candidate, whose face may be clear and so need less confidence.
         near_miss = question.threshold - rules.band - ROUNDING
         unsure = next((one for one in known if one.confidence >= near_miss), None)
         good = rules.allows_new_person(visit)
@@ -90,14 +89,14 @@ class Recognition:
 
 
 def _resembles(person: Candidate, more: str) -> str:
-    """`more`: what else counts; also the confidence and the one required, if it is below that."""
+    """The reason, with the confidence and the required one if it is lower. `more`: the rest of the reason."""
     if person.is_enough:
         return f"like person {person.person_id}, {more}"
     return f"like person {person.person_id} ({person.confidence:.2f} of {person.required:.2f}), {more}"
 
 
 def _poor(rules: RecognitionRules, visit: VisitEvidence) -> str:
-    """What a look lacks that could create a person."""
+    """Why a face of this visit cannot create a person."""
     if visit.shots < rules.references.min_shots:
         return f"{visit.shots} good {'shot' if visit.shots == 1 else 'shots'}"
     return f"quality {visit.score:.1f}"

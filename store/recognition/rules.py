@@ -1,4 +1,4 @@
-"""Thresholds: when a face is a known person's, when it creates a new one, and which faces become
+"""Rules of recognition: when a face is a known person's, when it creates one, and which faces are
 references."""
 
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from store.settings import PersonsSettings
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRules:
-    """Which faces become references, with which new faces are compared."""
+    """Which faces become references."""
 
     max_count: int = 8
     """Maximum number of references of a person in each person gallery."""
@@ -26,19 +26,20 @@ class ReferenceRules:
 
 @dataclass(frozen=True, slots=True)
 class RecognitionRules:
-    """Rules for faces of cameras, beside the threshold of each question. Values are confidences, 0 to 1."""
+    """Rules for faces of cameras, in addition to the threshold of a question. Values are confidences, 0 to
+    1."""
 
     band: float = 0.03
     """Width of the range below the threshold in which a face is ambiguous."""
     obscure_threshold: float = 0.92
-    """The threshold, if it is not higher itself, when both faces are fully obscure (obscurity 1). Small,
-    blurred and dark faces resemble each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a
-    median confidence of 0.74 (maximum 0.905) between two persons, and of 0.88 for one person. Compared with a
-    clear face they match no one, so it need not rise there."""
+    """Minimum threshold if both faces are fully obscure (obscurity 1). Small, blurred and dark faces resemble
+    each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a median confidence of 0.74 (maximum
+    0.905) between two persons, and of 0.88 for one person. Compared with a clear face they match no one, so
+    the threshold need not rise there."""
     same_visit_confidence: float = 0.65
-    """Threshold for the person of the same visit, where the track is evidence too."""
+    """Threshold for the person of the same visit, for whom the track is evidence as well."""
     same_visit_margin: float = 0.1
-    """Another person wins over that of the same visit if its confidence is higher by this much."""
+    """Another person wins over the person of the same visit if the confidence is higher by this."""
     references: ReferenceRules = field(default_factory=ReferenceRules)
 
     @classmethod

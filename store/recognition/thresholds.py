@@ -1,4 +1,4 @@
-"""The threshold of a search: a fixed confidence, or one that follows the number of persons."""
+"""The threshold of a search: a fixed confidence, or one that depends on the number of persons."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class AutoThreshold:
     """Holds a false positive identification rate (FPIR, ISO/IEC 19795-1) as persons are added."""
 
     thresholds: Thresholds
-    """Of the model pack."""
+    """The thresholds of the model pack."""
     fpir: float
 
     def for_gallery(self, persons: int) -> float:
@@ -19,4 +19,4 @@ class AutoThreshold:
 
 
 Threshold = float | AutoThreshold
-"""A confidence, 0 to 1, or the rule that gives it."""
+"""A confidence, 0 to 1, or the rule that computes it."""

@@ -1,4 +1,4 @@
-"""What a camera's visit says about a face beyond its facen."""
+"""Evidence about a camera's face besides its facen: its visit, and how well it is visible."""
 
 import math
 from collections.abc import Mapping
@@ -8,29 +8,29 @@ from typing import Any, TypeGuard
 from store.face_fields import co_visible_visits, score_of, visit_of
 
 PLAIN_PENALTY, OBSCURED_PENALTY = 1.2, 2.2
-"""What size, sharpness and exposure deduct from the quality score of a clearly visible face, and of a hardly
-visible one: 40 px high, blurred by 2 px and dark."""
+"""Deductions for size, sharpness and exposure from the quality score of a clearly visible face, and of a
+hardly visible one (40 px high, blurred by 2 px and dark)."""
 QUALITY_PARTS = ("size", "sharpness", "exposure")
 
 
 @dataclass(frozen=True, slots=True)
 class VisitEvidence:
-    """One face of a visit: when the visit was, who else was there, and how good the look is."""
+    """The visit of a face, co-visible visits, and the quality of the face."""
 
     visit_id: str
     cam_id: str | None
     co_visible: tuple[str, ...]
-    """Visits at the same camera that were visible in the same frame: other people."""
+    """Visits at the same camera that were visible in the same frame, and so are other people."""
     score: float
     """The quality score."""
     shots: int
     """Number of agreeing shots in the mean facen."""
     obscurity: float
-    """How little there is to be seen of the face, 0 to 1."""
+    """How poorly the face is visible, 0 to 1."""
 
     @classmethod
     def from_face(cls, face: Mapping[str, Any]) -> "VisitEvidence | None":
-        """The evidence that a camera's face carries in `detector_info`; None for a face from a picture."""
+        """The evidence in a face's `detector_info`; None for a face from a picture."""
         visit_id, cam_id = visit_of(face), face.get("cam_id")
         if visit_id is None:
             return None
@@ -52,13 +52,13 @@ def shots_of(face: Mapping[str, Any]) -> int:
 
 
 def obscurity(face: Mapping[str, Any]) -> float:
-    """How little there is to be seen of a face, 0 to 1; 0 where that was not measured."""
+    """How poorly a face is visible, 0 to 1; 0 if that was not measured."""
     details = face.get("detector_info")
     parts = details.get("quality") if isinstance(details, Mapping) else None
     if not isinstance(parts, Mapping):
         return 0.0
-    taken = [-part for name in QUALITY_PARTS if _is_number(part := parts.get(name))]
-    return min(1.0, max(0.0, (float(sum(taken)) - PLAIN_PENALTY) / (OBSCURED_PENALTY - PLAIN_PENALTY)))
+    deductions = [-part for name in QUALITY_PARTS if _is_number(part := parts.get(name))]
+    return min(1.0, max(0.0, (float(sum(deductions)) - PLAIN_PENALTY) / (OBSCURED_PENALTY - PLAIN_PENALTY)))
 
 
 def _is_number(value: object) -> TypeGuard[float]:

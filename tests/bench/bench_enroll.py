@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.extractor import FaceExtractor
 from store import Context, StoreSettings
-from store.identity.enrolment import Enrolment, EnrolmentSettings
+from store.identity.enrolment import Enrolment
+from store.identity.enrolment_examination import EnrolmentSettings
 from store.identity.enrolment_folder import EnrolmentPicture
 from tests.bench.rows import Row, arguments, compared, show
 from tests.faces import default_models, portrait

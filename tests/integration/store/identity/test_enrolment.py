@@ -16,7 +16,8 @@ from PIL import ExifTags, Image
 from pipeline.extractor import FaceExtractor
 from pipeline.faces.quality import PARTS
 from store import Context, PersonsSettings, User
-from store.identity.enrolment import Enrolment, EnrolmentResult, EnrolmentSettings
+from store.identity.enrolment import Enrolment, EnrolmentResult
+from store.identity.enrolment_examination import EnrolmentSettings
 from store.identity.enrolment_folder import pictures_in
 from store.observer import UnobservedStore
 from store.settings import ENROLLED_GALLERY, RetentionSettings

@@ -15,7 +15,8 @@ from store import (
     ImageError,
     User,
 )
-from store.identity.enrolment import Enrolment, EnrolmentSettings
+from store.identity.enrolment import Enrolment
+from store.identity.enrolment_examination import EnrolmentSettings
 from store.identity.enrolment_folder import pictures_in
 from tests.facens import face, person_facen
 from tests.mongo import StoreArguments

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.faces.facen import confidence
 from pipeline.types import ExtractionFace, Facen, Rectangle
-from store.identity.enrolment import NoMainFaceError, main_face, unlike_others
+from store.identity.enrolment import unlike_others
+from store.identity.enrolment_examination import NoMainFaceError, main_face
 from store.identity.enrolment_folder import EnrolmentPicture, person_key, pictures_in
 
 
@@ -55,7 +56,7 @@ def test_files_of_servers_and_desktops_are_left_out_and_counted(tmp_path: Path) 
     files(tmp_path, "Ann/1.jpg", *(name for names in junk.values() for name in names))
     contents = pictures_in(tmp_path)
     assert [picture.label for picture in contents.pictures] == ["Ann/1.jpg"]
-    assert contents.left_out == {name: len(names) for name, names in junk.items()}
+    assert contents.ignored == {name: len(names) for name, names in junk.items()}
 
 
 def test_spellings_of_a_name_are_one_person(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_picture_in_no_sub_folder_is_named_by_its_file_or_else_its_folder(
     assert [one.person for one in pictures_in(folder / file).pictures] == [expected]
     assert [one.person for one in pictures_in(folder, "folder").pictures] == ["Bea"]
     assert [one.person for one in pictures_in(folder, "none").pictures] == [None]
-    assert pictures_in(folder / file).of_one_person(" Zoe\u0308 ").persons == {"Zoë": 1}
+    assert pictures_in(folder / file).with_name(" Zoe\u0308 ").persons == {"Zoë": 1}
     files(folder, "Cleo/1.jpg")
     assert [one.person for one in pictures_in(folder).pictures if one.label == file] == [person]
 

@@ -13,7 +13,7 @@ from pipeline.faces.facen import confidence
 from store.facens.engine.gallery_array import Precision
 from store.facens.engine.local import LocalFacens
 from store.identity import neighbours as person_neighbours
-from store.identity.neighbours import Assigned, Pairs, _compared
+from store.identity.neighbours import Assigned, Pairs, _compare_means
 
 OWNER = ObjectId()
 SIZE = 16
@@ -58,7 +58,7 @@ class Gallery:
 def compared(gallery: Gallery, shards: int = 1) -> Pairs:
     async def work() -> Pairs:
         made = await gallery.stored(shards)
-        return await _compared(made, OWNER, "references", gallery.assigned(), THRESHOLD, LEAST)
+        return await _compare_means(made, OWNER, "references", gallery.assigned(), THRESHOLD, LEAST)
 
     return asyncio.run(work())
 
@@ -109,7 +109,7 @@ def test_faces_that_are_only_in_one_of_both_are_passed_over() -> None:
     expected = gallery_of_fewer.expected()
 
     async def work(stored: Gallery, assigned: Assigned) -> Pairs:
-        return await _compared(await stored.stored(), OWNER, "references", assigned, THRESHOLD, LEAST)
+        return await _compare_means(await stored.stored(), OWNER, "references", assigned, THRESHOLD, LEAST)
 
     assert asyncio.run(work(gallery, gallery_of_fewer.assigned())) == expected
     assert asyncio.run(work(gallery_of_fewer, gallery.assigned())) == expected
