@@ -88,7 +88,7 @@ def test_where_everybody_is_alike_each_keeps_the_most_similar(monkeypatch: pytes
     gallery = Gallery(7, 100, 1)
     gallery.facens[:] = gallery.facens[0] + 0.02 * gallery.facens
     gallery.facens /= np.linalg.norm(gallery.facens, axis=1, keepdims=True)
-    for name, value in {"ROWS": 16, "COLUMNS": 32, "MAX_SIMILAR": 3, "PRUNED_FROM": 200}.items():
+    for name, value in {"ROWS": 16, "COLUMNS": 32, "MAX_SIMILAR": 3, "PRUNE_ABOVE": 200}.items():
         monkeypatch.setattr(person_neighbours, name, value)
     found = compared(gallery)
     cosines = gallery.facens @ gallery.facens.T

@@ -21,7 +21,7 @@ def looks(count: int) -> list[Face]:
 
 def test_keeps_distinct_references_up_to_the_maximum() -> None:
     """None is removed below the maximum."""
-    assert redundant(looks(4), most=4) is None
+    assert redundant(looks(4), max_count=4) is None
 
 
 @pytest.mark.parametrize(("score", "gone"), [(-1.2, 2), (-0.9, 2), (-0.2, 0)])
@@ -29,7 +29,7 @@ def test_replaces_a_similar_reference_only_by_a_better_one(score: float, gone: i
     """A similar face is not added; a much better one replaces it."""
     first, second = looks(2)
     again = face(2, like(person_facen(1), 0.8, seed=0), score)
-    out = redundant([first, second, again], most=8)
+    out = redundant([first, second, again], max_count=8)
     assert out is not None
     assert out["_id"] == gone
 
@@ -39,7 +39,7 @@ def test_removes_the_poorer_of_the_two_most_similar() -> None:
     faces = looks(3)
     base = like(person_facen(1), 0.8, seed=0)
     faces.append(face(3, like(base, 0.9, seed=9), score=-2.0))
-    out = redundant(faces, most=3)
+    out = redundant(faces, max_count=3)
     assert out is not None
     assert out["_id"] == 3
 
@@ -61,10 +61,10 @@ def test_the_only_reference_of_a_pose_or_light_stays(measure: str, usual: float,
         seen(2, like(base, 0.80, seed=2), **{measure: other}),
         seen(3, like(base, 0.75, seed=3), **{measure: usual}),
     ]
-    out = redundant(faces, most=2)
+    out = redundant(faces, max_count=2)
     assert out is not None
     assert out["_id"] == 3
-    plain = redundant([face(one["_id"], facen_of(one)) for one in faces], most=2)
+    plain = redundant([face(one["_id"], facen_of(one)) for one in faces], max_count=2)
     assert plain is not None
     assert plain["_id"] == 2
 
@@ -76,7 +76,7 @@ def test_a_view_that_was_not_measured_differs_from_none(info: object) -> None:
     """Faces of earlier versions, and damaged ones, are compared by their facens alone."""
     faces = [Face({**one, "detector_info": info}) for one in looks(3)]
     faces.append(face(3, like(person_facen(1), 0.8, seed=0), score=-2.0))
-    out = redundant(faces, most=3)
+    out = redundant(faces, max_count=3)
     assert out is not None
     assert out["_id"] == 3
 
