@@ -73,7 +73,7 @@ def findings(
     """
     query = f"repair={int(repair)}&force={int(force)}&grace_seconds={grace_seconds:g}"
     for line in _lines(settings, f"/doctor?{query}", token, "the check", CHECK_TIMEOUT_SECONDS):
-        yield Finding.of_json(line)
+        yield Finding.from_json(line)
 
 
 def rebuild(settings: Settings, token: str, on_progress: Callable[[int, int], object]) -> MigrationReport:

@@ -178,7 +178,7 @@ class ServerFaces(CoreFaces):
             raise BadValueError(f"a face is a mapping of its fields, not {type(face).__name__}")
         if not isinstance(img, Image):
             raise ImageError(f"a picture is a store.Image, not {type(img).__name__}")
-        img.hold_to(self.max_pixels)
+        img.limit_pixels(self.max_pixels)
         if not is_extraction_face(face):
             new_keys(face, [""])  # raises if it has no owner or id
             await self._users.owner(face["owner"])

@@ -28,7 +28,7 @@ class Delivery:
     attempts: int
     """Failed attempts so far."""
     since: datetime
-    """When the event was handed to the sink."""
+    """When the event was queued for the sink."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Delivery":
@@ -73,7 +73,7 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The deliveries of one sink that are not finished."""
+    """Unfinished deliveries of one sink."""
 
     pending: int
     oldest_since: datetime | None
@@ -93,7 +93,7 @@ class Deliveries:
         self._prefix = f"{box}/{sink}"
 
     async def add(self, events: Sequence[OutboxEvent]) -> None:
-        """Queue events for the sink. One that is queued or finished already stays as it is."""
+        """Queue events for the sink, unless they are already queued or finished."""
         now = datetime.now(UTC)
         documents = [
             {
@@ -123,7 +123,8 @@ class Deliveries:
     async def due(self, now: datetime, limit: int) -> list[Delivery]:
         """The oldest deliveries that can be tried now, at most one for each order key.
 
-        A delivery behind an unfinished one with the same order key is put off until that one is due.
+        A delivery that has to wait for an unfinished one with the same order key is postponed until that is
+        due.
         """
         query = {**self._mine, "state": "pending", "next_at": {"$lte": now}}
         try:
@@ -144,7 +145,7 @@ class Deliveries:
         return chosen
 
     async def next_at(self) -> datetime | None:
-        """When the next delivery is due; None if none is pending."""
+        """When the next delivery is due, or None."""
         query = {**self._mine, "state": "pending"}
         try:
             found = await self._collection.find_one(query, {"next_at": 1}, sort=[("next_at", 1)])
@@ -153,7 +154,7 @@ class Deliveries:
         return None if found is None else found["next_at"]
 
     async def event(self, delivery: Delivery) -> OutboxEvent | None:
-        """The event to deliver; None if it was removed, as that of an erased person."""
+        """The event to deliver; None if it was removed because its person was erased."""
         try:
             found = await self._events.find_one({"_id": delivery.event_id, "owner": self._owner})
         except DRIVER_ERRORS as error:
@@ -239,7 +240,7 @@ class Deliveries:
         return {row["_id"]: int(row["number"]) for row in rows}
 
     async def _earlier(self, document: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The latest unfinished delivery before this one with an order key in common."""
+        """The latest unfinished earlier delivery that shares an order key with this one."""
         query = {
             **self._mine,
             "state": "pending",

@@ -22,7 +22,7 @@ from store.mongo.ids import TimeOrderedIds
 EVENTS = "events"
 DELIVERIES = "event_deliveries"
 KEPT = timedelta(days=7)
-"""How long events can be listed and delivered again."""
+"""Time for which events are kept, to be listed and delivered again."""
 DUPLICATE_KEY = 11000
 PAGE = 500
 
@@ -35,7 +35,7 @@ class NewEvent:
 
     type: str
     subject: str
-    """What makes it the only event of its type, such as the id of a sighting."""
+    """Distinguishes events of the same type, such as the id of a sighting."""
     at: datetime
     """When it happened, UTC."""
     cam_id: str | None = None
@@ -49,9 +49,9 @@ class OutboxEvent:
     """A written event."""
 
     id: str
-    """The same at every delivery."""
+    """Stays the same when the event is delivered again."""
     number: int
-    """Grows in the order of writing."""
+    """Increases in the order of writing."""
     type: str
     at: datetime
     cam_id: str | None
@@ -59,7 +59,7 @@ class OutboxEvent:
     person_id: int | None
     facts: Mapping[str, Any]
     order_keys: tuple[str, ...]
-    """Events that share one of these are delivered in the order of their numbers."""
+    """Events that share a key are delivered in the order of their numbers."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "OutboxEvent":
@@ -86,7 +86,7 @@ class Outbox:
         self._box = box
 
     async def add(self, events: Sequence[NewEvent]) -> None:
-        """Write events. One that is there already stays as it is."""
+        """Write events. An event that already exists is not changed."""
         if not events:
             return
         try:
@@ -99,7 +99,7 @@ class Outbox:
             raise translate_error(error, "events.insert") from error
 
     async def last_of_visit(self, visit_id: str) -> OutboxEvent | None:
-        """The latest event of this visit; None if there is none yet."""
+        """The latest event of this visit, or None."""
         query = {"owner": self._owner, "visit_id": visit_id, "facts.rule": {"$exists": False}}
         try:
             found = await self._events.find_one(query, sort=[("number", -1)])
@@ -202,7 +202,7 @@ class Outbox:
         return 0 if found is None else int(found["number"])
 
     async def unrouted(self, limit: int) -> list[OutboxEvent]:
-        """This box's oldest events that have no deliveries yet."""
+        """The oldest events of this box that have no deliveries yet."""
         query = {"owner": self._owner, "box": self._box, "routed": False}
         try:
             found = await self._events.find(query).sort("number", 1).limit(limit).to_list(limit)
@@ -244,6 +244,6 @@ class Outbox:
 
 
 def event_id(owner: ObjectId, event_type: str, subject: str) -> str:
-    """The id of an event; it has no character that separates parts of a signed message."""
+    """The id of an event, without the characters that separate the parts of a signed message."""
     digest = hashlib.sha256(f"{owner}\n{event_type}\n{subject}".encode()).hexdigest()
     return f"evt_{digest[:32]}"

@@ -10,7 +10,8 @@ PAGE = 500
 
 
 async def all_faces(ctx: Context, user: UserArgument) -> AsyncIterator[Face]:
-    """Every face, by ascending id, which grows with time; in constant memory, and no cursor can expire."""
+    """All faces by ascending id, that is by time, read in pages: memory is constant, and no cursor can
+    expire."""
     last = -1
     while page := await ctx.faces.find(user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=PAGE):
         for face in page:

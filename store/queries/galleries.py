@@ -35,7 +35,7 @@ async def list_galleries(ctx: Context, user: UserArgument) -> list[GallerySummar
 
 
 async def gallery_summary(ctx: Context, user: UserArgument, name: str) -> GallerySummary:
-    """One gallery. NotFoundError where the user has none of this name."""
+    """A gallery by name. NotFoundError if the user has none of this name."""
     found = await ctx.galleries.find_one(user, {"name": name})
     if found is None:
         raise NotFoundError(f"there is no gallery {name}; `facend galleries list` shows all galleries")

@@ -1,4 +1,4 @@
-"""The values of `meta` among the faces, and how many faces have each."""
+"""The values of `meta` of the faces, with the number of faces."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,5 +48,5 @@ async def list_metas(
     return [
         MetaCount(one["_id"], one["count"], latest[one["latest"]])
         for one in counted
-        if one["latest"] in latest  # else removed meanwhile
+        if one["latest"] in latest  # otherwise removed meanwhile
     ]

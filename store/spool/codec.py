@@ -1,11 +1,11 @@
 """The file format of a sighting in the spool.
 
-A fixed header (magic, version, lengths, sha256), a small BSON document that the spool
-reads without the pictures, and a BSON document with the sighting. The sha256 covers both
-documents, so that a torn, changed or foreign file is detected.
-Times are microseconds since 1970 UTC, because BSON's time type has milliseconds only.
-Files of earlier versions lack `shots`, `beside` and `attributes`: one shot, no co-visible visits,
-no attributes.
+A fixed header (magic, version, lengths, sha256) is followed by two BSON documents: a small one, which the
+spool reads without the pictures, and the sighting. The sha256 covers both, so that a torn, changed or foreign
+file is detected. Times are microseconds since 1970 UTC, because BSON's times only have milliseconds.
+
+Files of earlier versions lack `shots`, `beside` and `attributes`; defaults are one shot, no co-visible visits
+and no attributes.
 """
 
 import hashlib
@@ -27,14 +27,14 @@ from store.errors import MalformedSightingError
 _MAGIC = b"FACENDSG"
 _VERSION = 1
 _FIXED = struct.Struct("<8sHIQ32s")
-_LONGEST_HEAD = 4096
+_MAX_HEAD_BYTES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the spool reads of a sighting without its pictures."""
+    """The part of a sighting that the spool reads without the pictures."""
 
     cam_id: str
     score: float
@@ -78,14 +78,14 @@ def encode(sighting: Sighting) -> bytes:
 
 
 def read_head(path: Path) -> Head:
-    """The head of a file whose length matches it.
+    """Read the head of a file, and check the file's length.
 
     Raises:
         MalformedSightingError: the file is damaged.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        start = file.read(_FIXED.size + _LONGEST_HEAD)
+        start = file.read(_FIXED.size + _MAX_HEAD_BYTES)
     head_length, body_length, _ = _unpack(start)
     size = _FIXED.size + head_length + body_length
     found = path.stat().st_size
@@ -138,7 +138,7 @@ def _attributes_document(attributes: FaceAttributes) -> dict[str, Any]:
     known = {
         "gender": attributes.gender,
         "age": None if attributes.age is None else float(attributes.age),
-        "emotions": None if emotions is None else [float(chance) for chance in emotions],
+        "emotions": None if emotions is None else [float(probability) for probability in emotions],
     }
     return {name: value for name, value in known.items() if value is not None}
 
@@ -150,7 +150,7 @@ def _attributes(document: Mapping[str, Any]) -> FaceAttributes:
     if emotions is not None and not (
         isinstance(emotions, list)
         and len(emotions) == len(Emotions._fields)
-        and all(isinstance(chance, float) and math.isfinite(chance) for chance in emotions)
+        and all(isinstance(probability, float) and math.isfinite(probability) for probability in emotions)
     ):
         raise MalformedSightingError(
             f"its emotions are {emotions!r:.80}, not {len(Emotions._fields)} numbers"
@@ -163,7 +163,7 @@ def _attributes(document: Mapping[str, Any]) -> FaceAttributes:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - details are free-form: numbers, strings, lists, mappings
-    """The value with numpy numbers and arrays as Python's own types, for BSON."""
+    """The value with numpy numbers and arrays converted to Python types, for BSON."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray | np.generic):
@@ -181,8 +181,8 @@ def _unpack(data: bytes) -> tuple[int, int, bytes]:
         raise MalformedSightingError("it does not begin with the magic of a sighting")
     if version != _VERSION:
         raise MalformedSightingError(f"it has version {version}, this program reads version {_VERSION}")
-    if head_length > _LONGEST_HEAD:
-        raise MalformedSightingError(f"its head has {head_length} bytes, more than {_LONGEST_HEAD}")
+    if head_length > _MAX_HEAD_BYTES:
+        raise MalformedSightingError(f"its head has {head_length} bytes, more than {_MAX_HEAD_BYTES}")
     return head_length, body_length, digest
 
 

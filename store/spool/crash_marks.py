@@ -1,6 +1,6 @@
-"""How often each sighting ended the process while it was being stored. Survives restarts.
+"""Counts how often storing a sighting crashed the process. Survives restarts.
 
-A programming error ends the process. Without a mark the next run would try the same sighting first and end
+A programming error ends the process. Without a mark, the next run would try the same sighting first and crash
 again.
 """
 
@@ -24,7 +24,7 @@ class CrashMarks:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        with contextlib.suppress(OSError):  # usually there is none
+        with contextlib.suppress(OSError):  # usually there is no such file
             (folder / FORMER_NAME).rename(self._path)
         self._counts = self._read()
 

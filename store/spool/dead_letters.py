@@ -1,4 +1,4 @@
-"""The folder of sightings that can never be stored, each with its reason in a file beside it.
+"""Dead letters: sightings that can never be stored, each with its reason in a second file.
 
 They are kept for an operator; nothing reads them back. The folder is bounded, so that a flood of unusable
 sightings cannot fill the disk.
@@ -17,12 +17,12 @@ from pipeline.base.files import make_folder, sync_folder, write_durably
 log = structlog.get_logger()
 
 REASON_SUFFIX = ".reason"
-_LONGEST_NAME = 200
-"""In bytes. With the suffixes of the reason and of a temporary file it stays below a file system's 255."""
+_MAX_NAME_BYTES = 200
+"""In bytes. With the suffixes of the reason and of a temporary file it stays below 255, a common limit."""
 
 
 class DeadLetters:
-    """A bounded folder of unusable files. Methods raise OSError where the folder cannot be used."""
+    """A bounded folder of unusable files. Methods raise OSError if the folder cannot be used."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder = folder
@@ -32,11 +32,11 @@ class DeadLetters:
         make_folder(self.folder)
 
     def add(self, path: Path, reason: str) -> None:
-        """Moves the file here. The reason is written first, so that no file is here without one."""
+        """Move the file to the folder. The reason is written first, so that no dead letter lacks one."""
         self.prepare()  # the folder may have been removed
         target = self.folder / _short(path.name)
         write_durably(target.with_name(f"{target.name}{REASON_SUFFIX}"), f"{reason}\n".encode())
-        with contextlib.suppress(FileNotFoundError):  # a file that is gone leaves its reason alone
+        with contextlib.suppress(FileNotFoundError):  # the file is gone; only the reason remains
             path.replace(target)
         sync_folder(self.folder)
         sync_folder(path.parent)
@@ -46,11 +46,11 @@ class DeadLetters:
         self._trim()
 
     def remove_older_than(self, seconds: float) -> int:
-        """Removes letters that were moved here earlier than that; returns their number."""
-        newest = time.time() - seconds
+        """Remove letters that have been here for longer than this; returns their number."""
+        cutoff = time.time() - seconds
         removed = 0
         for moved_at, _, path in self._letters():
-            if moved_at < newest:
+            if moved_at < cutoff:
                 self._remove(path)
                 removed += 1
         return removed
@@ -81,8 +81,8 @@ class DeadLetters:
 
 
 def _short(name: str) -> str:
-    """The name; one that is too long becomes its beginning and a digest."""
+    """The name; a long one is shortened to its beginning and a digest."""
     encoded = os.fsencode(name)
-    if len(encoded) <= _LONGEST_NAME:
+    if len(encoded) <= _MAX_NAME_BYTES:
         return name
     return f"{encoded[:100].decode(errors='ignore')}-{hashlib.sha256(encoded).hexdigest()[:32]}"

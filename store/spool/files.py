@@ -1,4 +1,4 @@
-"""The files of a spool, for a process beside the one that owns the spool."""
+"""The files of a spool, for another process than the one that owns the spool."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from store.spool.spool import DEAD_FOLDER, SUFFIX
 
 
 class SpoolFiles:
-    """Pending sightings and dead letters of one box; `store.identity.erasure.SightingsOnDisk`."""
+    """Pending sightings and dead letters of one box; implements `store.identity.erasure.SightingsOnDisk`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,16 +29,16 @@ class SpoolFiles:
             if path.parent != dead and path.suffix != SUFFIX:
                 continue
             try:
-                found = matches(codec.decode(path.read_bytes()))
+                is_match = matches(codec.decode(path.read_bytes()))
             except FileNotFoundError:  # stored or evicted meanwhile
                 continue
             except MalformedSightingError:
-                found = None
-            if found:
+                is_match = None
+            if is_match:
                 path.unlink(missing_ok=True)
                 path.with_name(f"{path.name}{REASON_SUFFIX}").unlink(missing_ok=True)
                 removed += 1
-            elif found is None:
+            elif is_match is None:
                 not_compared += 1
         return RemovedSightings(removed, not_compared)
 

@@ -9,7 +9,7 @@ from store.settings import WhenFull
 from store.spool.codec import Head
 
 _POOREST_STEP = -5
-"""Scores at and below this count as equally poor: such a picture is useless."""
+"""Scores from this one down count as equally poor, because such pictures are useless."""
 
 
 class SpoolIndex:
@@ -38,7 +38,7 @@ class SpoolIndex:
         return len(self._heads)
 
     def ids(self) -> list[str]:
-        """Oldest capture first."""
+        """The ids, oldest capture first."""
         with self._lock:
             return sorted(self._heads)
 
@@ -50,14 +50,14 @@ class SpoolIndex:
         return self._heads.get(sighting_id)
 
     def hold(self, sighting_id: str) -> None:
-        """Protects a sighting from eviction. KeyError where it is not in the spool."""
+        """Protect a sighting from eviction. KeyError if it is not in the spool."""
         with self._lock:
             if sighting_id not in self._heads:
                 raise KeyError(sighting_id)
             self._held.add(sighting_id)
 
     def release(self, sighting_id: str) -> None:
-        """Ends the protection of `hold`."""
+        """End the protection by `hold`."""
         with self._lock:
             self._held.discard(sighting_id)
 
@@ -66,14 +66,15 @@ class SpoolIndex:
             self._add(sighting_id, head)
 
     def remove(self, sighting_id: str) -> Head | None:
-        """Its head; None where it was not in the spool."""
+        """Remove a sighting; returns its head, or None if it was not in the spool."""
         with self._lock:
             return self._remove(sighting_id)
 
     def reserve(self, size: int) -> dict[str, Head]:
-        """Reserves space for a sighting about to be written; returns those evicted for it.
+        """Reserve space for a sighting about to be written; returns the sightings evicted for it.
 
-        SpoolError where there cannot be enough space; nothing is evicted then.
+        Raises:
+            SpoolError: there cannot be enough space; nothing is evicted.
         """
         if size > self.max_bytes:
             raise SpoolError(
@@ -100,7 +101,7 @@ class SpoolIndex:
             return evicted
 
     def settle(self, sighting_id: str, head: Head, accepted: bool) -> None:
-        """Ends a reservation; the sighting is in the spool if it was `accepted`."""
+        """End a reservation. An `accepted` sighting is added to the index."""
         with self._lock:
             self._reserved -= head.size
             if accepted:

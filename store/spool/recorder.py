@@ -1,9 +1,8 @@
 """Moves sightings from the spool into the store.
 
-One at a time and the oldest first, so that two sightings of one new person make one
-person. A sighting that fails is set aside with a growing delay of its own, and the
-others continue. During an outage of the store all wait, and one is tried at a time.
-Sightings that can never be stored become dead letters.
+One at a time, the oldest first, so that two sightings of a new person create one person. A sighting that
+fails is set aside and retried with growing delays, while the others continue. During an outage of the store
+all wait, and one is tried at a time. Sightings that can never be stored become dead letters.
 """
 
 import asyncio
@@ -27,9 +26,9 @@ from store.spool.stored_sighting import StoredSighting
 log = structlog.get_logger()
 
 _FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 30.0
+_MAX_PAUSE_SECONDS = 30.0
 _CRASHES = 3
-"""A sighting that ended the process this often, while others were stored, is given up."""
+"""Number of crashes after which a sighting is given up, if others could be stored."""
 
 
 class Recorder:
@@ -45,7 +44,7 @@ class Recorder:
         on_stored: Callable[[StoredSighting], None],
         *,
         first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
-        longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
+        longest_pause_seconds: float = _MAX_PAUSE_SECONDS,
         gate: SightingGate | None = None,
     ) -> None:
         """`on_stored` is called with each stored sighting after its removal from the spool.
@@ -60,7 +59,7 @@ class Recorder:
         self._retries = Retries(first_pause_seconds, longest_pause_seconds)
         self._prefers_fresh = False
         self._evicted: set[str] = set()
-        """Sightings that were evicted after a failed attempt, which may have stored a part of them."""
+        """Sightings that were evicted after a failed attempt, which may have stored parts of them."""
         self._crashes = CrashMarks(spool.folder)
         self._has_stored = False
         self._wake = asyncio.Event()
@@ -73,7 +72,7 @@ class Recorder:
 
     @property
     def fault(self) -> str | None:
-        """Why nothing can be stored at present; None while it works."""
+        """Why nothing can be stored at present, or None."""
         return self._fault
 
     @property
@@ -82,10 +81,10 @@ class Recorder:
         return len(self._retries)
 
     async def run(self) -> None:
-        """Stores pending and new sightings until `stop`.
+        """Store pending and new sightings until `stop`.
 
-        An exception is a programming error; the next run tries that sighting after another one was stored.
-        May be cancelled at any moment: the next start completes what was begun.
+        An exception is a programming error; the next run retries that sighting once another one was stored.
+        May be cancelled at any moment; the next start completes what was begun.
         """
         loop = asyncio.get_running_loop()
 
@@ -108,18 +107,19 @@ class Recorder:
             self._empty.set()
 
     def stop(self) -> None:
-        """Ends `run` after the current sighting, or at once while it waits."""
+        """End `run` after the current sighting, or at once if it is waiting."""
         self._stopping.set()
         self._wake.set()
 
     async def drained(self) -> None:
-        """Returns once the spool is empty or `run` has ended. Use a deadline: the store may be down."""
+        """Wait until the spool is empty or `run` has ended. Use a deadline: the store may be down."""
         while len(self._spool) and not self._ended:
             self._empty.clear()
             await self._empty.wait()
 
     def _next(self) -> str | None:
-        """The sighting to try now: after a failure one that has not failed, else the oldest that is due."""
+        """The sighting to try next: after a failure, one that has not failed; otherwise the oldest that is
+        due."""
         for sighting_id in self._retries.ids():
             if sighting_id not in self._spool:
                 self._retries.remove(sighting_id)
@@ -132,21 +132,21 @@ class Recorder:
         return self._spool.oldest(self._retries.not_due() | suspects)
 
     async def _wait(self) -> None:
-        """Waits until a sighting is put or due, or for `stop`."""
+        """Wait until a sighting arrives or is due, or until `stop`."""
         due = self._retries.next_due_seconds()
         if due is None:
-            self._healed()
+            self._end_outage()
             self._empty.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), due)
         self._empty.clear()
 
     async def _attempt(self, sighting_id: str) -> None:
-        """Stores one sighting, makes it a dead letter, or sets it aside."""
+        """Store a sighting, move it to the dead letters, or set it aside."""
         try:
             await self._try(sighting_id)
         except StoreError as error:
-            await self._failed(sighting_id, error)
+            await self._record_failure(sighting_id, error)
         except Exception:
             await asyncio.to_thread(self._crashes.add, sighting_id)
             raise
@@ -180,13 +180,13 @@ class Recorder:
         await asyncio.to_thread(self._spool.done, sighting_id)
         self._retries.stored(sighting_id)
         self._has_stored = True
-        self._healed()
+        self._end_outage()
         self._observer.sighting(stored.cam_id, "stored")
         self._on_stored(stored)
         await self._forget_evicted()
 
     async def _forget_evicted(self) -> None:
-        """Removes what attempts stored of evicted sightings. Called when the store works."""
+        """Remove what failed attempts stored of evicted sightings. Called while the store works."""
         while self._evicted:
             sighting_id = self._evicted.pop()
             try:
@@ -200,7 +200,7 @@ class Recorder:
         await asyncio.to_thread(self._spool.dead, sighting_id, reason)
         self._retries.remove(sighting_id)
 
-    async def _failed(self, sighting_id: str, error: StoreError) -> None:
+    async def _record_failure(self, sighting_id: str, error: StoreError) -> None:
         failure = self._retries.failed(sighting_id, error)
         if failure.hopeless:
             try:
@@ -224,7 +224,7 @@ class Recorder:
             )
 
     async def _pause(self, error: StoreError) -> None:
-        """Waits before the next attempt during an outage; `stop` ends the wait."""
+        """Wait before the next attempt during an outage; `stop` ends the wait."""
         if self._fault is None:
             self._failing_since = time.monotonic()
             log.warning(
@@ -237,7 +237,7 @@ class Recorder:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), max(after, self._backoff.pause_seconds()))
 
-    def _healed(self) -> None:
+    def _end_outage(self) -> None:
         if self._fault is None:
             return
         log.info(

@@ -1,4 +1,4 @@
-"""The steps that store one sighting: person, friend, face, galleries, pictures.
+"""Stores one sighting, step by step: person, friend, face, galleries, pictures, events.
 
 Every step can be repeated after a crash at any moment. The face document has the sighting's unique id, and
 the URLs of its pictures before they are uploaded: a second attempt finds the document, completes its
@@ -97,11 +97,11 @@ class Recording:
         self._events = SightingEvents(ctx, user)
 
     async def record(self, sighting_id: str, sighting: Sighting) -> StoredSighting:
-        """Stores the sighting. Idempotent for one id.
+        """Store the sighting. Idempotent for each id.
 
         Raises:
-            MalformedSightingError: it can never be stored.
-            RefusedSightingError: the gate refuses it.
+            MalformedSightingError: the sighting can never be stored.
+            RefusedSightingError: the gate refuses the sighting.
             StoreStateError: a stored document is malformed; the sighting can be stored once it is corrected.
             StoreError: a temporary failure.
         """
@@ -134,7 +134,7 @@ class Recording:
     async def forget(self, sighting_id: str) -> None:
         """Remove partial results of a sighting: its face, pictures and new person.
 
-        A face that has all its pictures is complete, and is kept.
+        A complete face, which has all its pictures, is kept.
         """
         face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
         if face is not None:
@@ -142,9 +142,9 @@ class Recording:
             if named and not await self._ctx.faces.missing(face):
                 return
             await FaceRemoval(self._ctx, self._user).remove(face)
-        made = await self._ctx.persons.find_one(self._user, {"sighting_id": sighting_id})
-        if made is not None and not await self._ctx.faces.count(self._user, {"person_id": made["_id"]}):
-            await self._ctx.persons.remove_one(self._user, {"_id": made["_id"]})
+        created = await self._ctx.persons.find_one(self._user, {"sighting_id": sighting_id})
+        if created is not None and not await self._ctx.faces.count(self._user, {"person_id": created["_id"]}):
+            await self._ctx.persons.remove_one(self._user, {"_id": created["_id"]})
 
     async def _complete_galleries(self, face: Face, galleries: list[str]) -> None:
         try:
@@ -165,12 +165,14 @@ class Recording:
             raise MalformedSightingError(
                 f"its facen has the size {len(sighting.facen)}; {expected.pack} has {expected.facen_size}"
             )
-        image = _checked_part("photo", lambda: Image(sighting.photo, MAX_PIXELS))  # decoded by this program
+        image = _checked_part(
+            "photo", lambda: Image(sighting.photo, MAX_PIXELS)
+        )  # the limit of the pipeline, which made the photo
         _checked_part("facen", lambda: normalise(sighting.facen))
         _checked_part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
         _checked_part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
         _checked_part("aligned face", lambda: decode(sighting.normalized))
-        _checked_part("photo", lambda: image.md5)  # computed and cached off the event loop
+        _checked_part("photo", lambda: image.md5)  # computed here, off the event loop, and cached
         return image
 
     async def _add_face(self, sighting_id: str, sighting: Sighting, image: Image, gallery: str) -> Face:
@@ -191,7 +193,7 @@ class Recording:
         return face
 
     async def _name_of(self, face: Face) -> str:
-        """The name of the face's person; empty without a person or a name, and for a new person."""
+        """The name of the face's person; empty for no person, a nameless person or a new one."""
         if face.get("person_id") is None or face.get("person_created"):
             return ""
         query = {"_id": face["person_id"], "owner": face["owner"]}
@@ -200,8 +202,8 @@ class Recording:
         return name if isinstance(name, str) else ""
 
     async def _insert(self, face: Face) -> None:
-        """Add the face. MalformedSightingError if MongoDB cannot store it, or has another face in
-        conflict."""
+        """Add the face. MalformedSightingError if MongoDB cannot store it, or it conflicts with another
+        face."""
         try:
             await self._ctx.faces.add(self._user, face)
         except BadFilterError:
@@ -209,8 +211,8 @@ class Recording:
         except BadValueError as error:
             raise MalformedSightingError(f"the store refuses it: {error}") from error
         except ConflictError as error:
-            double = {"owner": face["owner"], "sighting_id": face["sighting_id"]}
-            if stored := await malformed_document(self._ctx.database, "faces", double):
+            same = {"owner": face["owner"], "sighting_id": face["sighting_id"]}
+            if stored := await malformed_document(self._ctx.database, "faces", same):
                 raise StoreStateError(f"{stored}; see `facend doctor`") from error
             raise MalformedSightingError(f"the store refuses it: {error}") from error
 

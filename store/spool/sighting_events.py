@@ -1,4 +1,4 @@
-"""Writes the events of a stored sighting to the outbox: the visit, its person, and its end."""
+"""Writes the events of a stored sighting to the outbox: visit started, updated or ended, person created."""
 
 from collections import OrderedDict
 from datetime import datetime
@@ -13,18 +13,18 @@ from store.outbox.events import NewEvent, Outbox
 REMEMBERED_VISITS = 1000
 
 _Identity = tuple[int | None, bool]
-"""A person, and whether that is provisional."""
+"""A person id, and whether it is provisional."""
 
 
 class SightingEvents:
-    """The events of one user's sightings. May be repeated: each event is written once."""
+    """Writes the events of one user's sightings. Can be repeated: each event is written once."""
 
     def __init__(self, ctx: Context, user: UserArgument) -> None:
         self._ctx = ctx
         self._user = user
         self._outbox: Outbox | None = None
         self._visits: OrderedDict[str, _Identity] = OrderedDict()
-        """What the latest event of each visit says."""
+        """The identity in the latest event of each visit."""
 
     async def write(self, sighting_id: str, sighting: Sighting, face: Face) -> None:
         """Write the events that follow from a stored face.
@@ -32,7 +32,7 @@ class SightingEvents:
         Raises:
             StoreError: MongoDB does not answer.
         """
-        outbox, visit, person = await self._opened(), sighting.visit_id, face.get("person_id")
+        outbox, visit, person = await self._open_outbox(), sighting.visit_id, face.get("person_id")
         before = await self._identity(outbox, visit)
         facts = _facts(sighting, face)
 
@@ -51,7 +51,7 @@ class SightingEvents:
         await outbox.add(events)
         self._remember(visit, (person, False))
 
-    async def _opened(self) -> Outbox:
+    async def _open_outbox(self) -> Outbox:
         if self._outbox is None:
             owner = await self._ctx.users.owner(self._user)
             self._outbox = Outbox(self._ctx.database, owner, self._ctx.box)
@@ -80,7 +80,7 @@ def _time(sighting: Sighting, key: str) -> datetime | None:
 
 
 def _facts(sighting: Sighting, face: Face) -> dict[str, Any]:
-    """What a message needs beyond ids; names and pictures are read when it is delivered."""
+    """Facts for a message, besides ids. Names and pictures are read when it is delivered."""
     return {
         "face_id": face["_id"],
         "started_at": _time(sighting, "visit_started_at") or sighting.captured_at,

@@ -5,7 +5,7 @@ File names sort by capture time. Unreadable files go to the folder `dead`, with 
 in a text file.
 
 The queue is bounded by `max_bytes`. Its eviction policy is a setting (`WhenFull`), applied in `index.py`.
-Each evicted sighting is counted; the log has the begin of an overflow, and the number when it ends.
+Evicted sightings are counted; an overflow is logged when it begins, and with their number when it ends.
 """
 
 import contextlib
@@ -36,11 +36,11 @@ log = structlog.get_logger()
 SUFFIX = ".sighting"
 DEAD_FOLDER = "dead"
 _ID = re.compile(r"[0-9]{15}_[0-9a-f]{32}")
-_RELIEVED_SHARE = 0.9
-"""Below this share of `max_bytes` a full spool counts as relieved."""
+_NOT_FULL_SHARE = 0.9
+"""Share of `max_bytes` below which a full spool no longer counts as full."""
 _DEAD_SHARE = 0.25
 """Share of `max_bytes` that dead letters may take in addition."""
-_LOST = (errno.ENOENT, errno.EIO, errno.EISDIR)
+_LOST_ERRNOS = (errno.ENOENT, errno.EIO, errno.EISDIR)
 """Errors after which the file counts as lost."""
 
 
@@ -57,7 +57,7 @@ class Spool:
         observer: StoreObserver,
         when_full: WhenFull = "drop_poorest",
     ) -> None:
-        """Reads what an earlier run left. SpoolError where the folder cannot be used."""
+        """Read the sightings of an earlier run. SpoolError if the folder cannot be used."""
         self.on_put: Callable[[], None] | None = None
         self.folder = folder
         self._index = SpoolIndex(max_bytes, when_full)
@@ -77,12 +77,12 @@ class Spool:
 
     @property
     def fault(self) -> str | None:
-        """Why `put` fails at present; None while it works."""
+        """Why `put` fails at present, or None."""
         return self._fault
 
     @property
     def dropped(self) -> int:
-        """Sightings evicted since the spool became full; 0 once it is relieved."""
+        """Number of sightings evicted since the spool became full; 0 when it no longer is."""
         return self._dropped
 
     @property
@@ -93,15 +93,17 @@ class Spool:
         return len(self._index)
 
     def oldest_seconds(self) -> float:
-        """Age of the oldest pending sighting; 0 where there is none."""
+        """Age of the oldest pending sighting; 0 if the spool is empty."""
         oldest = self.oldest()
         return 0.0 if oldest is None else max(0.0, time.time() - int(oldest[:15]) / 1000)
 
     def put(self, sighting: Sighting) -> str:
-        """Writes the sighting durably and returns its id.
+        """Write the sighting durably; returns its id.
 
-        SpoolError where the disk is full, the folder cannot be written, or the sighting alone is
-        larger than the spool. Nothing of it is kept then, and the call may succeed later.
+        Raises:
+            SpoolError: the disk is full, the folder cannot be written, or the sighting alone is larger than
+            the
+                spool. Nothing of the sighting is kept, and a later call may succeed.
         """
         content = sighting_file.encode(sighting)
         head = sighting_file.Head(sighting.cam_id, sighting.score, len(content))
@@ -118,9 +120,9 @@ class Spool:
             write_durably(path, content)
             accepted = True
         except OSError as error:
-            with contextlib.suppress(OSError):  # it may exist without being durable
+            with contextlib.suppress(OSError):  # the file may exist without being durable
                 path.unlink(missing_ok=True)
-            raise self._failed(error) from error
+            raise self._write_error(error) from error
         finally:
             self._index.settle(sighting_id, head, accepted)
         self._clear_fault()
@@ -133,7 +135,7 @@ class Spool:
         return self._index.ids()
 
     def oldest(self, excluded: Container[str] = ()) -> str | None:
-        """The id with the oldest capture time that is not excluded, if any."""
+        """The id with the oldest capture time that is not excluded, or None."""
         return self._index.oldest(excluded)
 
     def camera_of(self, sighting_id: str) -> str:
@@ -142,7 +144,7 @@ class Spool:
         return head.cam_id if head else ""
 
     def get(self, sighting_id: str) -> Sighting:
-        """Reads a sighting and protects it from eviction until `release`, `done` or `dead`.
+        """Read a sighting, and protect it from eviction until `release`, `done` or `dead`.
 
         Raises:
             KeyError: it is not in the spool.
@@ -154,21 +156,21 @@ class Spool:
         try:
             return sighting_file.decode(path.read_bytes())
         except OSError as error:
-            if error.errno in _LOST:
+            if error.errno in _LOST_ERRNOS:
                 raise MalformedSightingError(f"its file cannot be read: {_reason(error)}") from error
             raise SpoolError(f"{path} cannot be read: {_reason(error)}; {_ADVICE}") from error
 
     def release(self, sighting_id: str) -> None:
-        """Makes a sighting that was read, and stays in the spool, subject to eviction again."""
+        """Allow the eviction of a sighting that was read and stays in the spool."""
         self._index.release(sighting_id)
 
     def __contains__(self, sighting_id: str) -> bool:
         return self._index.head(sighting_id) is not None
 
     def done(self, sighting_id: str) -> None:
-        """Removes a stored sighting. Idempotent.
+        """Remove a stored sighting. Idempotent.
 
-        A power cut may bring the file back; the store recognises the sighting then.
+        A power cut may restore the file; the recorder then recognises that the sighting is stored.
         """
         path = self._path(sighting_id)
         try:
@@ -178,7 +180,7 @@ class Spool:
         self._forget(sighting_id)
 
     def dead(self, sighting_id: str, reason: str) -> None:
-        """Moves a sighting that can never be stored to the dead letters."""
+        """Move a sighting that can never be stored to the dead letters."""
         path = self._path(sighting_id)
         try:
             self._dead.add(path, reason)
@@ -190,7 +192,7 @@ class Spool:
         self._observer.sighting(head.cam_id if head else "", "dead")
 
     def remove_dead(self, older_than_seconds: float) -> int:
-        """Removes dead letters older than that; returns their number."""
+        """Remove dead letters older than this; returns their number."""
         return self._dead.remove_older_than(older_than_seconds)
 
     def _read_folder(self) -> None:
@@ -198,7 +200,7 @@ class Spool:
             if path in (self._dead.folder, *(self.folder / name for name in crash_marks.NAMES)):
                 continue
             if not path.is_file() or path.is_symlink():
-                log.warning("the spool folder holds something other than a sighting", path=str(path))
+                log.warning("the spool folder contains something other than a sighting", path=str(path))
             elif is_temporary(path):
                 path.unlink(missing_ok=True)
             elif path.suffix != SUFFIX or not _ID.fullmatch(path.stem):
@@ -209,7 +211,7 @@ class Spool:
                 except MalformedSightingError as error:
                     self._refuse(path, str(error))
         if self._index:
-            log.info("the spool holds sightings of an earlier run", count=len(self._index))
+            log.info("the spool contains sightings of an earlier run", count=len(self._index))
 
     def _refuse(self, path: Path, reason: str) -> None:
         self._dead.add(path, reason)
@@ -219,15 +221,15 @@ class Spool:
         for sighting_id, head in dropped.items():
             self._observer.sighting(head.cam_id, "dropped")
             with self._lock:
-                begins, self._dropped = self._dropped == 0, self._dropped + 1
-            if begins:
+                is_first, self._dropped = self._dropped == 0, self._dropped + 1
+            if is_first:
                 log.warning(
                     "the spool is full and drops poor and old sightings", max_bytes=self._index.max_bytes
                 )
             self._path(sighting_id).unlink(missing_ok=True)
 
-    def _failed(self, error: OSError) -> SpoolError:
-        if error.errno == errno.ENOENT:  # the folder was removed; the next call finds it again
+    def _write_error(self, error: OSError) -> SpoolError:
+        if error.errno == errno.ENOENT:  # the folder was removed; the next call finds a new one
             with contextlib.suppress(OSError):
                 self.folder.mkdir(mode=0o700)
         fault = SpoolError(f"the spool folder {self.folder} cannot be written: {_reason(error)}; {_ADVICE}")
@@ -236,8 +238,8 @@ class Spool:
 
     def _set_fault(self, error: SpoolError) -> None:
         with self._lock:
-            begins, self._fault = self._fault is None, str(error)
-        if begins:
+            is_new, self._fault = self._fault is None, str(error)
+        if is_new:
             log.error("the spool refuses sightings", folder=str(self.folder), reason=str(error))
 
     def _clear_fault(self) -> None:
@@ -255,7 +257,7 @@ class Spool:
     def _forget(self, sighting_id: str) -> sighting_file.Head | None:
         head = self._index.remove(sighting_id)
         with self._lock:
-            has_room = self._index.bytes_waiting < self._index.max_bytes * _RELIEVED_SHARE
+            has_room = self._index.bytes_waiting < self._index.max_bytes * _NOT_FULL_SHARE
             relieved = self._dropped if has_room else 0
             self._dropped -= relieved
         if relieved:

@@ -26,7 +26,7 @@ class StoredSighting:
     person_name: str
     """Empty for a person without a name."""
     created: bool
-    """The person was created for this sighting."""
+    """Whether the person was created for this sighting."""
     outcome: PersonOutcome
     """Outcome of the recognition. A withheld or ambiguous face has no person yet."""
     friend: bool
@@ -38,9 +38,9 @@ class StoredSighting:
     photo: str
     normalized: str
     thumbnail: str
-    """URLs."""
+    """URL, as `photo` and `normalized`."""
     reason: str = ""
-    """Why there is no person, in words; empty where there is one."""
+    """Why there is no person, in words; empty if there is one."""
 
 
 def face_document(sighting_id: str, sighting: Sighting, photo_hash: str) -> dict[str, Any]:

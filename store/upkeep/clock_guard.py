@@ -1,8 +1,8 @@
-"""Refuses to remove by age while the box's clock may be far ahead.
+"""Refuses removals by age while the box's clock may be far ahead.
 
-A clock that is a year ahead would make every face old enough to be removed. MongoDB's clock is another one if
-MongoDB runs elsewhere; otherwise the last stored times show a jump, and the kernel knows whether NTP sets the
-clock.
+A clock that is a year ahead would make every face old enough to be removed. The clock is compared with that
+of MongoDB, which differs if MongoDB runs on another machine, and with the last stored time, unless the kernel
+reports that NTP sets the clock.
 """
 
 import ctypes
@@ -29,11 +29,11 @@ _UNSYNCHRONISED = 5
 
 
 class ClockError(StoreError):
-    """The clock may be wrong; the message says why, and what to do."""
+    """The clock may be wrong; the message gives the reason and the remedy."""
 
 
 class ClockGuard:
-    """Checks the clock, and remembers the time of the last check that passed, of all boxes."""
+    """Checks the clock, and stores the time of the last successful check of any box."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -44,7 +44,7 @@ class ClockGuard:
         ahead = now - await self._server_time()
         if ahead > MAX_AHEAD:
             raise ClockError(
-                f"nothing is removed: this box's clock is {_text(ahead)} ahead of MongoDB's; set it right"
+                f"nothing is removed: this box's clock is {_text(ahead)} ahead of MongoDB's; correct it"
             )
         last = await self._runs.last(_JOB)
         if last is not None and now - last > MAX_GAP and not is_set_by_ntp(now):

@@ -1,4 +1,4 @@
-"""Start times of nightly jobs, by which a box catches up on missed runs."""
+"""Start times of nightly jobs, so that a box can catch up on missed runs."""
 
 from datetime import UTC, datetime
 
@@ -7,14 +7,14 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 
 
 class JobRuns:
-    """The jobs of one box. Methods raise StoreError where MongoDB does not answer."""
+    """The jobs of one box. Methods raise StoreError if MongoDB does not answer."""
 
     def __init__(self, database: Database, box: str) -> None:
         self._collection: Collection = database["job_runs"]
         self._box = box
 
     async def last(self, job: str) -> datetime | None:
-        """The time passed to the latest `record`; None where there is none."""
+        """The time of the latest `record`, or None."""
         try:
             found = await self._collection.find_one({"_id": self._key(job)})
         except DRIVER_ERRORS as error:

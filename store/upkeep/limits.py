@@ -1,4 +1,4 @@
-"""Limits of faces and picture bytes, and the disk's reserve: the oldest are removed first."""
+"""Enforces the limits of faces and picture bytes, and the disk's reserve, by removing the oldest first."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from store.uploads.locations import KnownLocations
 log = structlog.get_logger()
 
 VISITORS = {"gallery": {"$ne": ENROLLED_GALLERY}}
-"""Filter for all faces except those of enrolled people, which are never removed by age or number."""
+"""Filter for faces that may be removed by age or number: all except those of enrolled people."""
 
 
 class Limits:
@@ -33,7 +33,7 @@ class Limits:
         self._removal = FaceRemoval(ctx, user)
 
     async def faces(self, maximum: int, locations: KnownLocations) -> tuple[int, int]:
-        """Removes this box's oldest faces, with their pictures, until `maximum` are left.
+        """Remove this box's oldest faces, with their pictures, until `maximum` are left.
 
         Returns the numbers of removed faces and pictures.
         """
@@ -57,7 +57,7 @@ class Limits:
         return faces, pictures
 
     async def picture_bytes(self, maximum: int) -> int:
-        """Removes orphans, then pictures of the oldest days, until `maximum` bytes are left; faces stay.
+        """Remove orphans, then pictures of the oldest days, until `maximum` bytes are left; faces stay.
 
         Returns the number of removed pictures.
         """
@@ -110,7 +110,7 @@ class Limits:
         return freed
 
     async def _free_oldest(self, owners: Sequence[ObjectId], wanted: int) -> RemovedPictures:
-        """Remove pictures of the oldest days of all owners first."""
+        """Remove pictures, beginning with the oldest days of all owners."""
         days = [(day, owner) for owner in owners for day in await self._ctx.uploads.list_folders(str(owner))]
         removed = RemovedPictures(0, 0)
         for day, owner in sorted(days):
@@ -126,7 +126,7 @@ class Limits:
         return total
 
     async def _free_day(self, owner: ObjectId, day: str, excess: int) -> RemovedPictures:
-        """Removes the day's pictures, the oldest faces first, until `excess` bytes are freed."""
+        """Remove the day's pictures, those of the oldest faces first, until `excess` bytes are freed."""
         removal, removed = FaceRemoval(self._ctx, owner), RemovedPictures(0, 0)
         async for sizes in self._batches(f"{owner}/{day}"):
             found = await self._ctx.faces.find(owner, {"_id": {"$in": list(sizes)}})
@@ -142,8 +142,8 @@ class Limits:
         return removed
 
     async def _batches(self, folder: str) -> AsyncIterator[dict[int, int]]:
-        """Batches of the size in bytes of each face's pictures. Keys begin with the face's id, so a face's
-        keys are adjacent."""
+        """Bytes of each face's pictures, in batches. Keys begin with the face's id, so that a face's keys are
+        adjacent."""
         sizes: dict[int, int] = {}
         async for entry in self._ctx.uploads.entries(folder):
             if (face_id := face_of_key(entry.key)) is None:

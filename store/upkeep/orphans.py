@@ -1,4 +1,4 @@
-"""Orphaned pictures: no face names them.
+"""Orphaned pictures, to which no face refers.
 
 Pictures cannot be recreated. Many orphans indicate a wrong database or an older backup of it rather than lost
 faces, so their removal is refused above a share of all pictures.
@@ -20,23 +20,23 @@ log = structlog.get_logger()
 
 BATCH = 500
 ALWAYS_ALLOWED = 10
-"""Number of orphans that is removed regardless of their share."""
+"""Number of orphans that are removed regardless of their share."""
 MAX_SHARE = 0.1
-"""Maximum share of all pictures at this location that is removed at once."""
+"""Maximum share of all pictures at this location that are removed at once."""
 GRACE = timedelta(minutes=30)
-"""Minimum age: younger pictures and documents may belong to a sighting that is being stored. Longer than a
-provisional person waits for its first face."""
+"""Minimum age of orphans: younger pictures and documents may belong to a sighting that is being stored.
+Longer than `PROVISIONAL_PERIOD`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A picture that no face names."""
+    """A picture to which no face refers."""
 
     key: str
     size: int
     """Bytes."""
     face_id: int
-    """The face's id in the key."""
+    """The id of a face that the key contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class RemovedPictures:
 
 
 class Orphans:
-    """Pictures at this box's location that no face of any user in the database names."""
+    """Finds and removes pictures at this box's location to which no face in the database refers."""
 
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
@@ -76,13 +76,15 @@ class Orphans:
         if not found:
             return []
         ids = sorted({one.face_id for one in found.values()})
-        left = await self._without_named(found, {"_id": {"$in": ids}})
-        if left:  # another face may name the picture; there is no index for that, and seldom a need
+        left = await self._without_referenced(found, {"_id": {"$in": ids}})
+        if left:  # another face may refer to it; a slow query without an index, but rare
             urls = {"$in": [self._ctx.uploads.url_of(key) for key in left]}
-            left = await self._without_named(left, {"$or": [{field: urls} for field in PICTURES]})
+            left = await self._without_referenced(left, {"$or": [{field: urls} for field in PICTURES]})
         return list(left.values())
 
-    async def _without_named(self, found: Mapping[str, Orphan], query: dict[str, Any]) -> dict[str, Orphan]:
+    async def _without_referenced(
+        self, found: Mapping[str, Orphan], query: dict[str, Any]
+    ) -> dict[str, Orphan]:
         named: set[str] = set()
         async for face in self._faces.ungated.find(query, dict.fromkeys(PICTURES, 1)):
             for url in urls_of(face).values():
@@ -111,7 +113,7 @@ class Orphans:
         return number
 
     async def too_many(self, number: int) -> str:
-        """The reason to refuse the removal of this number of pictures; empty where it is allowed."""
+        """The reason to refuse the removal of this number of pictures; empty if it is allowed."""
         if number <= ALWAYS_ALLOWED:
             return ""
         total = 0

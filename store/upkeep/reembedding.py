@@ -1,7 +1,7 @@
 """Recomputes stored facens with another model pack, from the stored pictures of aligned faces.
 
-During the run the database names the old and the new pack, so that no other process opens it. Each face names
-the pack of its facen, so that an interrupted run can continue.
+During the run the database records the old and the new pack, so that no other process opens it. Each face
+records the pack of its facen, so that an interrupted run can continue.
 """
 
 import asyncio
@@ -66,12 +66,11 @@ class Reembedding:
             force: remove faces whose pictures are elsewhere from their galleries, instead of failing.
 
         Raises:
-            StoreError: MongoDB or the uploads cannot be reached, or pictures of faces are at another
-            location;
-                the next run continues.
+            StoreError: MongoDB or the uploads cannot be reached, or pictures are at another location; the
+                next run continues.
         """
-        held = await stored_pack(self._database)
-        old, size = (held.name, held.size) if held else (self._pack, self._embedder.size)
+        stored = await stored_pack(self._database)
+        old, size = (stored.name, stored.size) if stored else (self._pack, self._embedder.size)
         await set_pack(self._database, old, size, becoming=self._pack)
         done = without = waiting = 0
         last = -1
@@ -80,8 +79,8 @@ class Reembedding:
                 last = faces[-1]["_id"]
                 elsewhere = set() if force else await self._elsewhere(faces)
                 here = [face for face in faces if face["_id"] not in elsewhere]
-                made, lost = await self._renew(here, old) if here else (0, 0)
-                done, without, waiting = done + made, without + lost, waiting + len(elsewhere)
+                renewed, lost = await self._renew(here, old) if here else (0, 0)
+                done, without, waiting = done + renewed, without + lost, waiting + len(elsewhere)
                 on_progress(len(faces))
         except DRIVER_ERRORS as error:
             raise translate_error(error, "faces.re-embed") from error
@@ -102,8 +101,10 @@ class Reembedding:
         return found
 
     async def _elsewhere(self, faces: Sequence[Document]) -> set[int]:
-        """The faces whose aligned picture is or may be at another location. It may be if no location is
-        recorded, it is missing here, and other locations are in use."""
+        """The faces whose aligned picture is, or may be, at another location.
+
+        It may be if no location is recorded, the picture is missing here, and other locations are in use.
+        """
         here = await self._uploads.location()
         others = await self._database[USES].find_one({"location": {"$ne": here}}) is not None
         pictures = {face["_id"]: pictures_of(self._uploads, face, ["normalized"]) for face in faces}
@@ -135,7 +136,7 @@ class Reembedding:
         return len(facens), len(faces) - len(facens)
 
     async def _picture(self, face: Document) -> Picture | None:
-        """The aligned face; None without a usable one."""
+        """The aligned face; None if it is missing or unusable."""
         found = pictures_of(self._uploads, face, ["normalized"])
         data = await self._uploads.get(found[0].key) if found else None
         if data is None:

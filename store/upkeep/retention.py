@@ -1,6 +1,6 @@
 """Retention: removes faces and pictures by age, number and size, and orphaned data.
 
-A run can be repeated after a crash at any moment and is safe beside a running recorder. Faces of enrolled
+A run can be repeated after a crash at any moment, and is safe while a recorder is running. Faces of enrolled
 people are never removed. A face is removed by the box that stored it, even if other boxes share its user.
 """
 
@@ -27,7 +27,7 @@ from store.uploads.locations import KnownLocations
 log = structlog.get_logger()
 
 EXTRACTED_KEPT = timedelta(days=1)
-"""Maximum age of pictures of extracted faces without an owner, rounded up to the end of the day."""
+"""Maximum age of pictures of extracted faces without an owner, rounded up to whole days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Retention:
         spool: Spool | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`spool`: its old dead letters are removed as well."""
+        """`spool`: old dead letters of this spool are removed as well."""
         self._clock = clock
         self._ctx = ctx
         self._user = user
@@ -62,7 +62,8 @@ class Retention:
         self._removal = FaceRemoval(ctx, user)
 
     async def run(self, now: datetime | None = None) -> Removed:
-        """Remove by age relative to `now` (default: the clock, if it is right), then by number and size.
+        """Remove by age relative to `now`, then by number and size. Default: the clock, which is checked
+        first.
 
         Raises:
             ClockError: the clock may be far ahead; nothing is removed.
@@ -113,14 +114,14 @@ class Retention:
         return sum([await self._removal.strip(face) async for face in old])
 
     async def _remove_orphans(self, cutoff: datetime) -> int:
-        """Removes orphans of days before that of the cutoff."""
+        """Remove orphans of the days before the cutoff."""
         owner = str(await self._ctx.users.owner(self._user))
         found = await self._ctx.uploads.list_folders(owner)
         days = [day for day in found if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}"]
         return (await Orphans(self._ctx).remove([f"{owner}/{day}" for day in days])).pictures
 
     async def _remove_extracted(self, cutoff: datetime) -> int:
-        """Removes pictures of faces that were extracted and uploaded without an owner."""
+        """Remove pictures of faces that were extracted and uploaded without an owner."""
         removed = 0
         for day in await self._ctx.uploads.list_folders(EXTRACTED):
             if re.fullmatch(r"\d{8}", day) and day < f"{cutoff:%Y%m%d}":
@@ -129,7 +130,7 @@ class Retention:
         return removed
 
     async def _remove_persons(self, now: datetime) -> int:
-        """Remove persons without faces: marked in one run, removed in a later one."""
+        """Remove persons without faces. A run marks them, and a later run removes them."""
         removed, last = 0, -1
         while persons := await self._ctx.persons.find(
             self._user, {"_id": {"$gt": last}}, sort=[("_id", 1)], limit=BATCH

@@ -18,7 +18,7 @@ from store.errors import BadValueError, PictureRefusedError, UploadError
 
 SETTING = "uploads.thumbnail_hosts"
 TIMEOUT_SECONDS = 20.0
-"""Total time of name resolution, connection, transfer and answer."""
+"""Time limit of name resolution, connection, transfer and answer together."""
 _SCHEMES = ("http", "https")
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -66,20 +66,20 @@ class AllowedHosts:
 
 
 async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> None:
-    """Sends the data to the URL by PUT. Redirects are not followed.
+    """Send the data to the URL by PUT. Redirects are not followed.
 
     Raises:
         BadValueError: the URL is malformed, or its host or an address of the host is not allowed.
-        PictureRefusedError: the server refuses the data for good.
+        PictureRefusedError: the server refuses the data permanently.
         UploadError: the server cannot be reached in time, or fails.
     """
-    parts = _checked(url)
+    parts = _check_url(url)
     host, port = str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
-    await asyncio.to_thread(import_module, "httpx")  # slow at first; off the event loop
-    shown = mask_url(f"{parts.scheme}://{parts.netloc}{parts.path}")  # a query may hold a signature
+    await asyncio.to_thread(import_module, "httpx")  # its first import is slow, so not on the event loop
+    shown = mask_url(f"{parts.scheme}://{parts.netloc}{parts.path}")  # a query may contain a signature
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            address = await _resolved(hosts, host, port)
+            address = await _resolve(hosts, host, port)
             status = await _send(parts, address, port, data, content_type)
     except TimeoutError as error:
         raise UploadError(
@@ -96,7 +96,7 @@ async def put(hosts: AllowedHosts, url: str, data: bytes, content_type: str) -> 
     raise PictureRefusedError(f"{shown} refuses the picture: {status}")
 
 
-def _checked(url: str) -> SplitResult:
+def _check_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and url.isprintable()
@@ -116,18 +116,18 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
-async def _resolved(hosts: AllowedHosts, host: str, port: int) -> str:
+async def _resolve(hosts: AllowedHosts, host: str, port: int) -> str:
     """One address of the host. BadValueError unless all of them are allowed."""
     literal = _literal(host)
     if literal is not None:
-        if hosts.allows_name(host, port) or hosts.allows_address(_plain(literal)):
+        if hosts.allows_name(host, port) or hosts.allows_address(_embedded_ipv4(literal)):
             return str(literal)
         raise _refusal(f"the address {host}", host)
     if not hosts.allows_name(host, port):
         raise _refusal(f"the host {host}:{port}", host)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(one[4][0]).partition("%")[0]) for one in found]
-    for address in map(_plain, addresses):
+    for address in map(_embedded_ipv4, addresses):
         if not hosts.allows_address(address) and (not address.is_global or address.is_multicast):
             raise _refusal(f"{address}, an address of {host} that is not public,", str(address))
     return str(addresses[0])
@@ -140,7 +140,7 @@ def _literal(host: str) -> _Address | None:
         return None
 
 
-def _plain(address: _Address) -> _Address:
+def _embedded_ipv4(address: _Address) -> _Address:
     """The IPv4 address embedded in an IPv6 address, or the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address

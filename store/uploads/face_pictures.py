@@ -31,17 +31,17 @@ AnyFace = MutableMapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that a stored face names."""
+    """A picture to which a stored face refers."""
 
     field: str
     url: str
     key: str
     location: str | None
-    """The location's id; None where it is not recorded."""
+    """The location's id; None if it is not recorded."""
 
 
 def location_of(face: Mapping[str, Any], picture: str) -> str | None:
-    """The location's id of one of a face's pictures; None where none is recorded."""
+    """The location's id of one of a face's pictures; None if it is not recorded."""
     recorded = face.get(LOCATIONS)
     found = recorded.get(picture) if isinstance(recorded, Mapping) else None
     return found if isinstance(found, str) else None
@@ -50,7 +50,7 @@ def location_of(face: Mapping[str, Any], picture: str) -> str | None:
 def pictures_of(
     uploads: Uploads, face: Mapping[str, Any], fields: Collection[str] = tuple(PICTURES)
 ) -> list[Picture]:
-    """The pictures that a face names below its owner's folder, at any location."""
+    """The pictures in the owner's folder to which a face refers, at any location."""
     found = []
     for name, url in urls_of(face).items():
         key = stored_key(uploads, face.get("owner"), url) if name in fields else None
@@ -86,7 +86,7 @@ def png_of(face: AnyFace) -> bytes | None:
 
 
 def id_of(face: Mapping[str, Any]) -> object:
-    """The id of a face, by either of its names."""
+    """The id of a face, under either name of the key."""
     return face["_id"] if face.get("_id") is not None else face.get("id")
 
 

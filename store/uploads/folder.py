@@ -21,13 +21,13 @@ _PICTURE_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EFBIG, errn
 _PAGE_SIZE = 500
 """Pictures listed per call to the thread pool."""
 _SORT_CHUNK = 5_000
-"""Names per call of `sort`, which holds the GIL and so delays the event loop."""
+"""Names per call of `sort`, which holds the GIL and delays the event loop."""
 
 
 class FolderUploads(KeyUrls):
     """Pictures in a local folder, readable by the service user only; implements `Uploads`.
 
-    `base_url`: where a web server serves the folder. Default: `file://` URLs.
+    `base_url`: the URL at which a web server serves the folder. Default: a `file://` URL.
     """
 
     def __init__(self, folder: Path, base_url: str = "") -> None:
@@ -63,13 +63,13 @@ class FolderUploads(KeyUrls):
                 yield key
 
     async def entries(self, prefix: str = "") -> AsyncIterator[StoredPicture]:
-        walk = self._measured(prefix)
+        walk = self._walk_with_sizes(prefix)
         while page := await asyncio.to_thread(lambda: list(islice(walk, _PAGE_SIZE))):
             for entry in page:
                 yield entry
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
-        return await asyncio.to_thread(lambda: [name for name in keys_or_urls if not self._is_there(name)])
+        return await asyncio.to_thread(lambda: [name for name in keys_or_urls if not self._exists(name)])
 
     async def list_folders(self, prefix: str = "") -> list[str]:
         return await asyncio.to_thread(self._folders, prefix)
@@ -84,7 +84,7 @@ class FolderUploads(KeyUrls):
         except OSError as error:
             if error.errno in _PICTURE_ERRNOS:
                 raise PictureRefusedError(f"cannot write {path}: {error.strerror}") from error
-            raise self._failed("write", path, error) from error
+            raise self._error("write", path, error) from error
 
     def _write(self, path: Path, data: bytes) -> None:
         make_folder(path.parent)
@@ -97,7 +97,7 @@ class FolderUploads(KeyUrls):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._failed("read", path, error) from error
+            raise self._error("read", path, error) from error
 
     def _delete(self, key: str) -> bool:
         path = self.path_of(key)
@@ -106,7 +106,7 @@ class FolderUploads(KeyUrls):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise self._failed("remove", path, error) from error
+            raise self._error("remove", path, error) from error
         for folder in path.parents:  # removes the day's folder with its last picture
             if folder == self._folder:
                 break
@@ -123,7 +123,7 @@ class FolderUploads(KeyUrls):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise self._failed("read", path, error) from error
+            raise self._error("read", path, error) from error
 
     def _claim(self) -> str:
         if (known := self._location()) is not None:
@@ -134,16 +134,16 @@ class FolderUploads(KeyUrls):
             make_folder(self._folder)
             write_durably(temporary, content)
             try:
-                os.link(temporary, path)  # fails if another process was faster
+                os.link(temporary, path)  # fails if another process created it first
             except FileExistsError:
                 pass
             except OSError:  # a file system without links, such as exFAT
                 write_durably(path, content)
             temporary.unlink()
-            if self._location() is None:  # an empty marker
+            if self._location() is None:  # the marker is empty
                 write_durably(path, content)
         except OSError as error:
-            raise self._failed("write", path, error) from error
+            raise self._error("write", path, error) from error
         return self._location() or location
 
     def _walk(self, prefix: str) -> Iterator[str]:
@@ -162,7 +162,8 @@ class FolderUploads(KeyUrls):
                 yield key
 
     def _open(self, folder: str, above: frozenset[tuple[int, int]]) -> "_Level":
-        """A folder of keys; without names if it is gone, a dangling link, or a link to one of its parents."""
+        """Open a folder of keys. It has no names if it is gone, a dangling link, or a link to one of its
+        parents."""
         path = self._folder / folder
         try:
             if path.is_dir():
@@ -172,10 +173,10 @@ class FolderUploads(KeyUrls):
         except FileNotFoundError:  # removed meanwhile
             pass
         except OSError as error:
-            raise self._failed("list", path, error) from error
+            raise self._error("list", path, error) from error
         return _Level(folder, iter(()), above)
 
-    def _measured(self, prefix: str) -> Iterator[StoredPicture]:
+    def _walk_with_sizes(self, prefix: str) -> Iterator[StoredPicture]:
         root = str(self._folder)
         for key in self._walk(prefix):
             try:
@@ -183,9 +184,9 @@ class FolderUploads(KeyUrls):
             except FileNotFoundError:  # removed meanwhile
                 continue
             except OSError as error:
-                raise self._failed("read", self._folder / key, error) from error
+                raise self._error("read", self._folder / key, error) from error
 
-    def _is_there(self, key_or_url: str) -> bool:
+    def _exists(self, key_or_url: str) -> bool:
         key = self._own_key(key_or_url)
         if key is None:
             return True
@@ -200,7 +201,7 @@ class FolderUploads(KeyUrls):
                         f"{link} points to {link.readlink()}, which does not exist: mount that disk"
                     )
         except OSError as error:
-            raise self._failed("read", path, error) from error
+            raise self._error("read", path, error) from error
         return False
 
     def _folders(self, prefix: str) -> list[str]:
@@ -217,14 +218,14 @@ class FolderUploads(KeyUrls):
                     left.unlink(missing_ok=True)
                     removed += 1
             except OSError as error:
-                raise self._failed("remove", path, error) from error
+                raise self._error("remove", path, error) from error
             prefix = f"{level.folder}/" if level.folder else ""
             folders += [
                 self._open(prefix + name[:-1], level.above) for name in level.names if name[-1] == "/"
             ]
         return removed
 
-    def _failed(self, verb: str, path: Path, error: OSError) -> UploadError:
+    def _error(self, verb: str, path: Path, error: OSError) -> UploadError:
         return UploadError(
             f"cannot {verb} {path}: {error.strerror or error}; "
             "make room on the disk, or give the service's user the right to use the uploads folder"
@@ -243,7 +244,7 @@ class _Level:
 
 
 def _names_in_order(path: Path, folder: str) -> Iterator[str]:
-    """The sorted names in a folder that make keys; names of sub-folders end with a slash."""
+    """The valid names in a folder, sorted; names of sub-folders end with a slash."""
     chunks = []
     with os.scandir(path) as found:
         named = (name for entry in found if (name := _name(entry, folder)))

@@ -24,10 +24,10 @@ class Image:
     3), uint8, BGR; a grey array of shape (height, width) becomes BGR.
 
     `max_pixels` is checked before pixels are allocated. Default: 64 million, until a method such as
-    `ServerFaces.upload` sets its own limit with `hold_to`.
+    `ServerFaces.upload` sets its own limit with `limit_pixels`.
 
     Raises:
-        ImageError: the source is neither, cannot be decoded, or has too many pixels.
+        ImageError: the source is neither of these, cannot be decoded, or has too many pixels.
     """
 
     def __init__(self, source: bytes | Picture, max_pixels: int | None = None) -> None:
@@ -40,12 +40,12 @@ class Image:
             with as_image_error():
                 self.pixels = pictures.check_array(source, self._max_pixels)
 
-    def hold_to(self, max_pixels: int) -> None:
-        """Set the limit, unless the picture was created with one. ImageError where the picture exceeds it."""
+    def limit_pixels(self, max_pixels: int) -> None:
+        """Set the limit, unless the picture was created with one. ImageError if the picture exceeds it."""
         if self._has_own_limit:
             return
         self._max_pixels = max_pixels
-        if "pixels" in self.__dict__:  # else the limit is checked when they are decoded
+        if "pixels" in self.__dict__:  # otherwise checked when they are decoded
             with as_image_error():
                 pictures.check_array(self.pixels, max_pixels)
 
@@ -56,7 +56,7 @@ class Image:
 
     @cached_property
     def encoded(self) -> bytes:
-        """The source's bytes; for an array, a JPEG of quality 90. ImageError where it is too large for
+        """The source's bytes; for an array, a JPEG of quality 90. ImageError if it is too large for
         JPEG."""
         with as_image_error():
             return self._encoded if self._encoded is not None else pictures.jpeg(self.pixels)
@@ -82,7 +82,7 @@ class Image:
         return "application/octet-stream"
 
     def crop(self, bbox: Rectangle) -> Picture:
-        """The part of the picture inside the box. ImageError where they do not overlap."""
+        """The part of the picture inside the box. ImageError if they do not overlap."""
         if not all(math.isfinite(side) for side in bbox):
             raise ImageError(f"a box has finite sides, not {tuple(bbox)}")
         height, width = self.pixels.shape[:2]

@@ -12,20 +12,22 @@ from store.uploads.storage import Uploads
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _MAX_LENGTH = 1024
 _KEY_AT_END = re.compile(r"/([0-9a-f]{24}/\d{8}/\d{1,19}_[0-9a-f]{12}_[a-z]+\.[a-z]+)\Z")
-"""A key as `ServerFaces.gen_ffupload_key` makes it, at the end of a URL."""
+"""A key of `ServerFaces.gen_ffupload_key` at the end of a URL."""
 
 
 def checked_key(key: str) -> str:
     """The key. ValueError unless it is a relative path of plain names."""
     if len(key) > _MAX_LENGTH or not all(_NAME.fullmatch(part) for part in key.split("/")):
-        raise ValueError(f"{key!r:.80} is no key: letters, digits, '_', '-' and '.' between single slashes")
+        raise ValueError(
+            f"{key!r:.80} is not a key: letters, digits, '_', '-' and '.' between single slashes"
+        )
     return key
 
 
 def key_below(folder: str, name: str) -> str | None:
-    """The key of an entry in a folder of keys (empty: the root); None where it would be invalid.
+    """The key of an entry in a folder of keys (empty: the root); None if it would be invalid.
 
-    Folders and servers also hold foreign files, such as `lost+found`, `@eaDir` or `.trash`, which listings
+    Folders and servers also contain foreign files, such as `lost+found`, `@eaDir` or `.trash`, which listings
     skip.
     """
     if not _NAME.fullmatch(name):
@@ -35,16 +37,16 @@ def key_below(folder: str, name: str) -> str | None:
 
 
 def key_of_owner(uploads: Uploads, owner: object, url: object) -> str | None:
-    """The key of a URL below the owner's folder; None for any other.
+    """The key of a URL in the owner's folder; None for any other URL.
 
-    Documents may name URLs of other owners, because users write these fields.
+    Documents may have URLs of other owners, because users can write these fields.
     """
     key = uploads.key_of(url) if isinstance(url, str) else None
     return key if key is not None and key.startswith(f"{owner}/") else None
 
 
 def stored_key(uploads: Uploads, owner: object, url: object) -> str | None:
-    """As `key_of_owner`, also for URLs from before the folder was moved or its base URL changed.
+    """As `key_of_owner`, and also for URLs from before the folder was moved or its base URL changed.
 
     Keys are random and unique, so the end of the URL identifies the picture.
     """
@@ -53,7 +55,7 @@ def stored_key(uploads: Uploads, owner: object, url: object) -> str | None:
 
 
 def named_key(uploads: Uploads, url: object) -> str | None:
-    """The key in a URL of any owner and any location."""
+    """The key in a URL of any owner and location, or None."""
     if not isinstance(url, str):
         return None
     found = _KEY_AT_END.search(unquote(url))

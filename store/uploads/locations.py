@@ -1,8 +1,8 @@
 """Storage locations of pictures, the boxes that use them, and pictures that another box has to remove.
 
 Several boxes may share a MongoDB, a user or a storage location. A stored face records the location's id of
-each of its pictures (`picture_locations`). By this record a box distinguishes a lost picture from one at
-another location or on a disk that is not mounted. Faces of earlier versions have no record.
+each of its pictures (`picture_locations`). By this record, a box distinguishes a lost picture from one at
+another location, or on a disk that is not mounted. Faces of earlier versions lack the record.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ REMOVALS = "picture_removals"
 """The collection of pictures to be removed by a box that can reach them."""
 
 RECENT = timedelta(days=30)
-"""A box that last used a location longer ago no longer counts as sharing it."""
+"""A box that has not used a location for this time no longer counts as sharing it."""
 REFRESH_SECONDS = 3600.0
 UNKNOWN_EXPIRY = timedelta(days=90)
-"""Expiry of the removal of a picture at an unknown location."""
+"""Time after which the removal of a picture at an unknown location is abandoned."""
 MACHINE_ID = Path("/etc/machine-id")
 BOX_ID = "box-id"
 """The file in the data folder with the id of the box."""
@@ -46,12 +46,12 @@ BOX_ID = "box-id"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A box stores pictures of a user at a location."""
+    """Record that a box stores pictures of a user at a location."""
 
     location: str
     box: str
     machine: str
-    """Digest of the machine's id and that of the data folder."""
+    """Digest of the ids of machine and data folder."""
     owner: ObjectId
     address: str
     seen: datetime
@@ -59,15 +59,16 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class KnownLocations:
-    """The storage locations as seen by this box at one moment."""
+    """The storage locations as this box sees them at one moment."""
 
     here: str | None
-    """The id of this box's location; None for a new one and for an unmounted disk."""
+    """The id of this box's location; None if it is new, or its disk not mounted."""
     mine: frozenset[str]
-    """The ids of this location and of those that only this box has used, such as an unmounted disk."""
+    """The ids of this location, and of locations that only this box has used, such as an unmounted disk."""
     uses: tuple[Use, ...] = field(repr=False)
     shared_with: tuple[str, ...]
-    """Names of other boxes that use the same id: they share the location, or one is a clone of the other."""
+    """Names of other boxes with the same location id, because they share it or were cloned from one
+    another."""
 
     def users_elsewhere(
         self, owners: Iterable[ObjectId], own: Collection[ObjectId] = ()
@@ -92,7 +93,7 @@ class Locations:
     """The storage locations recorded in a database, as used by one box."""
 
     def __init__(self, database: Database, uploads: Uploads, box: str = "", home: Path | None = None) -> None:
-        """`box`: this box's name. Default: the host name. `home`: its data folder."""
+        """`box`: this box's name. Default: the host name. `home`: the box's data folder."""
         self._uses = database[USES]
         self._removals = database[REMOVALS]
         self._faces = database["faces"]
@@ -128,7 +129,7 @@ class Locations:
     async def box_id(self) -> str:
         """The id in the data folder, which distinguishes boxes of the same name; created on first use.
 
-        "" where it cannot be read or written.
+        "" if it cannot be read or written.
         """
         if self._home is None:
             return ""
@@ -139,14 +140,14 @@ class Locations:
         return await asyncio.to_thread(_read_id, self._home / BOX_ID)
 
     async def forget(self, owner: ObjectId) -> None:
-        """Removes the records of a deleted user."""
+        """Remove the records of a deleted user."""
         try:
             await self._uses.delete_many({"owner": owner})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "upload_locations.delete") from error
 
     async def known(self) -> KnownLocations:
-        """The present locations. UploadError where this box's location cannot be reached."""
+        """The known locations. UploadError if this box's location cannot be reached."""
         here = await self._uploads.location()
         try:
             uses = tuple([_use(document) async for document in self._uses.find({})])
@@ -156,11 +157,11 @@ class Locations:
         mine = {use.location for use in uses} - others
         if here is not None:
             mine.add(here)
-        newest = datetime.now(UTC) - RECENT
+        cutoff = datetime.now(UTC) - RECENT
         shared = {
             use.box
             for use in uses
-            if use.location == here and not self._is_own(use) and use.seen.astimezone(UTC) >= newest
+            if use.location == here and not self._is_own(use) and use.seen.astimezone(UTC) >= cutoff
         }
         return KnownLocations(here, frozenset(mine), uses, tuple(sorted(shared)))
 
@@ -184,7 +185,7 @@ class Locations:
                 raise translate_error(error, "picture_removals.write") from error
 
     async def waiting(self, here: str | None) -> int:
-        """The number of pictures at this box's location that are to be removed."""
+        """The number of pictures at this box's location that wait for removal."""
         try:
             return int(await self._removals.count_documents({"location": here})) if here else 0
         except DRIVER_ERRORS as error:
@@ -208,7 +209,7 @@ class Locations:
                     gone = await self._uploads.delete(note["key"])
                     removed += gone
                     if not gone and (note["location"] is None or locations.shared_with):
-                        continue  # another box may have it
+                        continue  # another box may have the picture
                 await self._removals.delete_one({"_id": note["_id"]})
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals") from error
@@ -239,7 +240,7 @@ def _read_id(path: Path) -> str:
 
 
 def _make_id(home: Path) -> None:
-    """Creates the id of a data folder, which distinguishes two boxes on one machine."""
+    """Create the id of a data folder, which distinguishes boxes on one machine."""
     if (home / BOX_ID).exists():
         return
     try:

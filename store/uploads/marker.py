@@ -1,4 +1,4 @@
-"""The marker file at the root of a storage location, which holds its random id.
+"""The marker file at the root of a storage location, which contains the location's random id.
 
 Stored faces record the id: the same URL on two boxes, or before and after a disk is mounted, can be two
 locations.
@@ -33,6 +33,6 @@ def location_in(content: bytes, where: str) -> str | None:
     first = content.split(b"\n", 1)[0].strip().decode("ascii", errors="replace")
     if not _ID.fullmatch(first):
         raise UploadError(
-            f"{where} is damaged: its first line is no id of 32 hexadecimal digits; restore it from a backup"
+            f"{where} is damaged: its first line is not a 32-digit hexadecimal id; restore it from a backup"
         )
     return first

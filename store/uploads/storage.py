@@ -1,7 +1,7 @@
-"""The interface to the storage of pictures: a folder (`folder`) or a WebDAV server (`webdav`).
+"""`Uploads`: the interface of picture storages, a folder (`folder`) or a WebDAV server (`webdav`).
 
-A picture has a key (`store.uploads.keys`) and a URL, which is known before the upload: a document can name
-its pictures first, and a repeated upload replaces the same file.
+A picture has a key (`store.uploads.keys`) and a URL, which is known before the upload: a document can refer
+to its pictures first, and a repeated upload replaces the same file.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +21,7 @@ class StoredPicture:
 class Uploads(Protocol):
     """A storage location for pictures.
 
-    Methods raise UploadError where the location cannot be used, and ValueError for an invalid key.
+    Methods raise UploadError if the location cannot be used, and ValueError for an invalid key.
     """
 
     @property
@@ -30,7 +30,7 @@ class Uploads(Protocol):
         ...
 
     async def location(self) -> str | None:
-        """The location's id (`store.uploads.marker`); None for a new one and for an unmounted disk."""
+        """The location's id (`store.uploads.marker`); None if it is new, or its disk not mounted."""
         ...
 
     async def claim(self) -> str:
@@ -42,11 +42,11 @@ class Uploads(Protocol):
         ...
 
     def key_of(self, url: str) -> str | None:
-        """The key of a URL below the base URL; None for any other."""
+        """The key of a URL below the base URL; None for any other URL."""
         ...
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """Store the data atomically, replacing what was there; returns the URL.
+        """Store the data atomically, replacing existing data; returns the URL.
 
         Raises:
             PictureRefusedError: this picture can never be stored; others can.
@@ -54,11 +54,11 @@ class Uploads(Protocol):
         ...
 
     async def get(self, key_or_url: str) -> bytes | None:
-        """The data; None where there is none."""
+        """The data, or None."""
         ...
 
     async def delete(self, key_or_url: str) -> bool:
-        """Remove the data; False where there is none, or the URL is not below the base URL."""
+        """Remove the data; False if there is none, or the URL is not below the base URL."""
         ...
 
     def list_keys(self, prefix: str = "") -> AsyncIterator[str]:
@@ -74,7 +74,7 @@ class Uploads(Protocol):
         ...
 
     async def missing(self, keys_or_urls: Sequence[str]) -> list[str]:
-        """Those without data. URLs that are not below the base URL count as present."""
+        """Those keys or URLs without data. URLs that are not below the base URL count as present."""
         ...
 
     async def list_folders(self, prefix: str = "") -> list[str]:

@@ -31,7 +31,7 @@ _Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
 _PARSE_CHUNK = 64 * 1024
 """Bytes of a listing per call to the thread pool; the parser holds the GIL."""
 _CLAIM_SECONDS = 30.0
-"""How long the server's id is cached between uploads."""
+"""Time for which the location's id is cached between uploads."""
 _NO_FOLDER = (404, 409, 500)
 """Status codes of a PUT into a missing folder: 409 (RFC 4918, 9.7.1), 404, nginx 500."""
 
@@ -50,9 +50,9 @@ class _Resource:
 
 
 class WebDavUploads(KeyUrls):
-    """Pictures below the URL of an upload server; `store.uploads.storage.Uploads`.
+    """Pictures below the URL of an upload server; implements `Uploads`.
 
-    The client has user, password and timeouts; the caller closes it. `base_url`: the URL at which the
+    User, password and timeouts are set in `client`, which the caller closes. `base_url`: the URL at which the
     pictures are served. Default: `url`.
     """
 
@@ -78,7 +78,8 @@ class WebDavUploads(KeyUrls):
 
     async def _mark(self) -> str:
         location, content = new_marker()
-        # On servers that know the condition (RFC 9110, 13.1.2) the first of two boxes wins …
+        # Of two concurrent boxes, the first wins if the server supports the condition (RFC 9110, 13.1.2), the
+        # last otherwise; both then read the winner's id.
         headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
         answer = await self._request("PUT", MARKER, content=content, headers=headers)
         if answer.status_code in _NO_FOLDER:
@@ -86,11 +87,10 @@ class WebDavUploads(KeyUrls):
             answer = await self._request("PUT", MARKER, content=content, headers=headers)
         if answer.status_code != httpx.codes.PRECONDITION_FAILED:
             self._check(answer, "PUT", MARKER)
-        # … on others the last, and both read its id.
         return await self.location() or location
 
     async def put(self, key: str, data: bytes, content_type: str) -> str:
-        """No more durable than the server, which does not report whether it flushed its disk."""
+        """As durable as the server, which does not report whether it flushed its disk."""
         headers = {"Content-Type": content_type}
         answer = await self._request("PUT", checked_key(key), content=data, headers=headers)
         if answer.status_code in _NO_FOLDER:
@@ -124,11 +124,11 @@ class WebDavUploads(KeyUrls):
             yield entry.key
 
     async def entries(self, prefix: str = "") -> AsyncIterator[StoredPicture]:
-        pending = (await self._listed(prefix))[::-1]
+        pending = (await self._list(prefix))[::-1]
         while pending:
             found = pending.pop()
             if found.folder:
-                pending += (await self._listed(found.key))[::-1]
+                pending += (await self._list(found.key))[::-1]
             elif found.key != MARKER:
                 yield StoredPicture(found.key, found.size)
 
@@ -146,24 +146,24 @@ class WebDavUploads(KeyUrls):
             return answer.is_success
 
         found = await asyncio.gather(*(exists(name) for name in keys_or_urls))
-        return [name for name, there in zip(keys_or_urls, found, strict=True) if not there]
+        return [name for name, is_stored in zip(keys_or_urls, found, strict=True) if not is_stored]
 
     async def list_folders(self, prefix: str = "") -> list[str]:
-        return [entry.key.rpartition("/")[2] for entry in await self._listed(prefix) if entry.folder]
+        return [entry.key.rpartition("/")[2] for entry in await self._list(prefix) if entry.folder]
 
     async def remove_leftovers(self, older_than_seconds: float) -> int:
         """Does nothing: partial uploads are internal to the server."""
         return 0
 
-    async def _listed(self, prefix: str) -> list[_Resource]:
-        """The entries of one folder that have a key, in order; none where the folder does not exist."""
+    async def _list(self, prefix: str) -> list[_Resource]:
+        """The entries of one folder that have a key, sorted; none if the folder does not exist."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
         answer = await self._request("PROPFIND", folder, content=_PROPERTIES, headers=headers)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return []
         self._check(answer, "PROPFIND", folder)
-        # The operator's own server; expat since 2.4.1 limits the expansion of entities.
+        # The server is the operator's; expat since 2.4.1 limits the expansion of entities.
         parser: _Parser = ElementTree.XMLPullParser(["end"])
         entries: list[_Resource] = []
         try:

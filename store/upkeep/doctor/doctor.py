@@ -1,9 +1,9 @@
 """Checks MongoDB, the facen storage and the uploads for consistency, and repairs them.
 
-Safe beside a running recorder: objects younger than a grace period are skipped, since they may still be being
-stored, and each suspect is checked again before it is reported or repaired. MongoDB is authoritative: a
-repair removes what it does not name, and removes references to lost pictures. Users and pictures of other
-boxes on the same MongoDB are left to these boxes.
+Safe while a recorder is running: objects younger than a grace period are skipped, because they may not be
+completely stored, and each suspect is checked again before it is reported or repaired. MongoDB is
+authoritative: a repair removes what MongoDB does not refer to, and references to lost pictures. Users and
+pictures of other boxes on the same MongoDB are left to these boxes.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from store.upkeep.orphans import GRACE as GRACE
 
 log = structlog.get_logger()
 
-LOGGED = 20
+MAX_LOGGED = 20
 """Maximum number of findings that a nightly check logs individually."""
 
 
@@ -43,7 +43,7 @@ class Doctor:
         force: bool = False,
         now: datetime | None = None,
     ) -> AsyncIterator[Finding]:
-        """Yields inconsistencies in bounded memory.
+        """Find inconsistencies, in bounded memory.
 
         Args:
             repair: repair each finding.
@@ -70,8 +70,8 @@ class Doctor:
     async def _malformed(self) -> AsyncIterator[Finding]:
         """Malformed documents and missing indexes. Never repaired: the intended values are unknown."""
         for name in SHAPES:
-            async for one in self._ctx.malformed.find(name):
-                yield Finding(FindingKind.MALFORMED, f"{name} {one.id!r:.80}", one.fault)
+            async for document in self._ctx.malformed.find(name):
+                yield Finding(FindingKind.MALFORMED, f"{name} {document.id!r:.80}", document.fault)
         for index in self._ctx.malformed.indexes:
             yield Finding(FindingKind.NO_INDEX, *index.split(": ", 1))
 
@@ -83,7 +83,7 @@ class Doctor:
                 log.info("the nightly check skipped items", **finding.as_json())
                 continue
             found[finding.kind] += 1
-            if sum(found.values()) <= LOGGED:
+            if sum(found.values()) <= MAX_LOGGED:
                 log.warning("inconsistency in the store", **finding.as_json())
         if found:
             numbers = {str(kind): number for kind, number in found.items()}

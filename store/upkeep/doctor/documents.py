@@ -114,7 +114,7 @@ class DocumentsCheck:
         subject, detail = f"face {face_id}", f"gallery {name} of user {owner}"
         if not self._scope.repair:
             return Finding(FindingKind.NO_GALLERY, subject, detail)
-        if name == DEFAULT_GALLERY:  # every user has it
+        if name == DEFAULT_GALLERY:  # every user has this gallery
             await self._ctx.galleries.ensure(owner, name)
             return Finding(FindingKind.NO_GALLERY, subject, detail, "created the gallery")
         # Completes an interrupted Galleries.remove_one.

@@ -1,4 +1,4 @@
-"""Checks that the facen storage has exactly the entries that the faces' gallery lists name."""
+"""Checks that the facen storage has exactly the entries that the faces' lists of galleries require."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,7 +17,7 @@ Ids = NDArray[np.int64]
 
 
 class FacensCheck:
-    """Compares one gallery after the other; each suspect is checked again."""
+    """Compares the galleries one by one; each suspect is checked again."""
 
     def __init__(self, ctx: Context, scope: Scope) -> None:
         self._ctx = ctx
@@ -27,11 +27,11 @@ class FacensCheck:
 
     async def run(self) -> AsyncIterator[Finding]:
         for owner, gallery in await self._galleries():
-            held = np.array(await self._ctx.facens.ids(owner, gallery), dtype=np.int64)
+            stored = np.array(await self._ctx.facens.ids(owner, gallery), dtype=np.int64)
             listed = await self._listed(owner, gallery)
-            async for finding in self._without_entry(owner, gallery, np.setdiff1d(listed, held)):
+            async for finding in self._without_entry(owner, gallery, np.setdiff1d(listed, stored)):
                 yield finding
-            async for finding in self._without_face(owner, gallery, np.setdiff1d(held, listed)):
+            async for finding in self._without_face(owner, gallery, np.setdiff1d(stored, listed)):
                 yield finding
 
     async def _galleries(self) -> list[tuple[ObjectId, str]]:
@@ -51,10 +51,10 @@ class FacensCheck:
         suspects = np.array([one for one in suspects if not self._scope.is_young(int(one))], dtype=np.int64)
         if not len(suspects):
             return
-        held = set(await self._ctx.facens.ids(owner, gallery))
+        stored = set(await self._ctx.facens.ids(owner, gallery))
         for face_id in map(int, suspects):
             face = await self._faces.find_one({"_id": face_id, "owner": owner, "gallery": gallery})
-            if face is None or face_id in held:
+            if face is None or face_id in stored:
                 continue
             subject, detail = f"face {face_id}", f"gallery {gallery}"
             try:
@@ -63,21 +63,21 @@ class FacensCheck:
                 yield Finding(FindingKind.UNUSABLE_FACEN, subject, f"{detail}: {error}")
                 continue
             yield Finding(
-                FindingKind.NO_ENTRY, subject, detail, await self._repaired(face_id, "added the entry")
+                FindingKind.NO_ENTRY, subject, detail, await self._repair(face_id, "added the entry")
             )
 
     async def _without_face(self, owner: ObjectId, gallery: str, suspects: Ids) -> AsyncIterator[Finding]:
-        held = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
+        stored = set(await self._ctx.facens.ids(owner, gallery)) if len(suspects) else set()
         for face_id in map(int, suspects):
             # A concurrent addition or removal has finished once the lock is taken.
             async with self._ctx.faces.locks.get(face_id):
                 this = {"_id": face_id, "owner": owner, "gallery": gallery}
                 listed = await self._faces.find_one(this, {"_id": 1}) is not None
-            if face_id in held and not listed:
-                done = await self._repaired(face_id, "removed the entry")
+            if face_id in stored and not listed:
+                done = await self._repair(face_id, "removed the entry")
                 yield Finding(FindingKind.NO_FACE, f"face {face_id}", f"gallery {gallery}", done)
 
-    async def _repaired(self, face_id: int, what: str) -> str:
+    async def _repair(self, face_id: int, what: str) -> str:
         if not (self._scope.repair or self._scope.repair_facens):
             return ""
         await self._change_stream.sync_face(face_id)

@@ -12,7 +12,7 @@ from store.mongo.ids import first_id_of
 
 
 class FindingKind(StrEnum):
-    """Kinds of findings, worded as nouns that a report counts."""
+    """Kinds of findings, as nouns that a report counts."""
 
     MALFORMED = "malformed document"
     NO_INDEX = "index that cannot be built"
@@ -35,7 +35,7 @@ class FindingKind(StrEnum):
 
     @property
     def is_note(self) -> bool:
-        """Whether it reports what was not checked, rather than a fault."""
+        """Whether it reports an item that was not checked, rather than a fault."""
         return self in {FindingKind.ELSEWHERE, FindingKind.UNKNOWN_LOCATION}
 
 
@@ -48,7 +48,7 @@ class Finding:
     """The object concerned, such as `face 123`."""
     detail: str = ""
     repaired: str = ""
-    """What the repair did; empty where it did nothing."""
+    """What the repair did; empty if it did nothing."""
 
     def as_json(self) -> dict[str, str]:
         return {
@@ -59,7 +59,7 @@ class Finding:
         }
 
     @classmethod
-    def of_json(cls, data: Mapping[str, Any]) -> "Finding":
+    def from_json(cls, data: Mapping[str, Any]) -> "Finding":
         return cls(FindingKind(data["kind"]), data["subject"], data["detail"], data["repaired"])
 
 
@@ -73,7 +73,7 @@ class Scope:
     """The users whose data this box checks."""
     now: datetime
     grace: timedelta
-    """Younger objects are not checked: they may still be being stored."""
+    """Minimum age of checked objects; younger ones may not be completely stored."""
     repair: bool
     repair_facens: bool
     """Whether the facen storage may be repaired without `repair`: it is a copy of MongoDB."""

@@ -1,4 +1,4 @@
-"""Checks that each picture named by a face exists, and that each stored picture has a face."""
+"""Checks that each picture of a face exists, and that each stored picture has a face."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,16 +22,16 @@ Document = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
+class _FacePictures:
     """The pictures of one face."""
 
     face: Document
     here: Sequence[Picture]
-    """Those that are, or should be, at this box's location."""
+    """Pictures that are, or should be, at this box's location."""
     lost: Sequence[Picture]
-    """Those of `here` that are missing."""
+    """Pictures in `here` that are missing."""
     not_recorded: Sequence[Picture]
-    """Those of `here` that the face records at another location of this box, or not at all."""
+    """Pictures in `here` that the face records at another location of this box, or not at all."""
 
 
 class PicturesCheck:
@@ -57,21 +57,21 @@ class PicturesCheck:
             yield Finding(
                 FindingKind.WAITING_PICTURE, locations.describe(locations.here), _pictures(number), done
             )
-        async for finding in self._named(locations):
+        async for finding in self._check_faces(locations):
             yield finding
         for note in self._notes(locations):
             yield note
         if locations.here is not None:
-            async for finding in self._unnamed():
+            async for finding in self._check_orphans():
                 yield finding
 
-    async def _named(self, locations: KnownLocations) -> AsyncIterator[Finding]:
+    async def _check_faces(self, locations: KnownLocations) -> AsyncIterator[Finding]:
         refusal = await self._repair_refusal(locations)
         if refusal:
             yield Finding(FindingKind.REFUSED, "missing pictures", refusal)
         self._elsewhere.clear()
         for owner in sorted(self._scope.checked):
-            async for checked in self._checked(owner, locations):
+            async for checked in self._face_pictures(owner, locations):
                 for picture in checked.lost:
                     if (
                         found := await self._lost(owner, checked.face, picture, locations, refusal)
@@ -95,7 +95,9 @@ class PicturesCheck:
                     locations = await self._ctx.locations.known()
         return locations
 
-    async def _checked(self, owner: ObjectId, locations: KnownLocations) -> AsyncIterator[_Checked]:
+    async def _face_pictures(
+        self, owner: ObjectId, locations: KnownLocations
+    ) -> AsyncIterator[_FacePictures]:
         """The faces with pictures that are or may be at this location."""
         last, fields = -1, dict.fromkeys((*PICTURES, LOCATIONS, "owner"), 1)
         while True:
@@ -114,15 +116,15 @@ class PicturesCheck:
             keys = [one.key for _, pictures in old for one in pictures if _may_be_here(one, locations)]
             missing = set(await self._ctx.uploads.missing(keys)) if locations.here else set(keys)
             for face, pictures in old:
-                yield self._sorted(face, pictures, missing, locations)
+                yield self._classify(face, pictures, missing, locations)
 
-    def _sorted(
+    def _classify(
         self, face: Document, pictures: Sequence[Picture], missing: set[str], locations: KnownLocations
-    ) -> _Checked:
+    ) -> _FacePictures:
         recorded = [one for one in pictures if one.location is not None and one.location == locations.here]
         others = [one for one in pictures if one not in recorded]
         found = [one for one in others if _may_be_here(one, locations) and one.key not in missing]
-        # If one is found here, the face's other pictures without a record belong here as well.
+        # If one picture is found here, the face's other pictures without a record belong here as well.
         ours = found + [
             one
             for one in others
@@ -130,15 +132,15 @@ class PicturesCheck:
         ]
         self._elsewhere.update(one.location for one in others if one not in ours)
         here = [*recorded, *ours]
-        return _Checked(face, here, [one for one in here if one.key in missing], ours)
+        return _FacePictures(face, here, [one for one in here if one.key in missing], ours)
 
     async def _repair_refusal(self, locations: KnownLocations) -> str:
-        """Why a repair does not remove the URLs of lost pictures from their faces; empty where it does."""
+        """Why a repair must not remove the URLs of lost pictures from their faces; empty if it may."""
         if not self._scope.repair or self._scope.force or locations.here is None:
             return ""
         lost = total = 0
         for owner in self._scope.checked:
-            async for checked in self._checked(owner, locations):
+            async for checked in self._face_pictures(owner, locations):
                 lost, total = lost + len(checked.lost), total + len(checked.here)
         if lost and locations.shared_with:
             boxes = ", ".join(locations.shared_with)
@@ -176,12 +178,14 @@ class PicturesCheck:
         if data is None:
             return False
         try:
-            await self._ctx.faces.upload_thumbnail(face, Image(data, MAX_PIXELS))  # a photo of ours
+            await self._ctx.faces.upload_thumbnail(
+                face, Image(data, MAX_PIXELS)
+            )  # a photo that Facend stored
         except BadValueError:  # the photo is damaged, or the box lies outside it
             return False
         return True
 
-    async def _record(self, checked: _Checked, locations: KnownLocations) -> None:
+    async def _record(self, checked: _FacePictures, locations: KnownLocations) -> None:
         """Update the locations and URLs that a face records for pictures found here."""
         recorded = checked.face.get(LOCATIONS)
         new = dict.fromkeys((one.field for one in checked.not_recorded), locations.here)
@@ -195,8 +199,8 @@ class PicturesCheck:
             unchanged = {one.field: one.url for one in checked.here if one not in checked.lost}
             await self._faces.update_one({**this, **unchanged}, {"$set": changes})
 
-    def _moved(self, checked: _Checked) -> dict[str, str]:
-        """The present URLs, by field, of pictures that the face names by an earlier URL."""
+    def _moved(self, checked: _FacePictures) -> dict[str, str]:
+        """The current URLs, by field, of pictures for which the face has an earlier URL."""
         present = (picture for picture in checked.here if picture not in checked.lost)
         urls = {picture.field: (picture.url, self._ctx.uploads.url_of(picture.key)) for picture in present}
         return {field: new for field, (old, new) in urls.items() if new != old}
@@ -215,7 +219,7 @@ class PicturesCheck:
                 notes.append(Finding(FindingKind.ELSEWHERE, subject, f"{_pictures(number)}; not checked"))
         return notes
 
-    async def _unnamed(self) -> AsyncIterator[Finding]:
+    async def _check_orphans(self) -> AsyncIterator[Finding]:
         """Orphaned pictures; a repair removes them unless there are too many."""
 
         def old(face_id: int) -> bool:
@@ -234,7 +238,7 @@ class PicturesCheck:
                 if repair:
                     done = "removed" if await uploads.delete(orphan.key) else ""
                 elif await uploads.missing([orphan.key]):
-                    continue  # removed with its face at this moment
+                    continue  # it was removed with its face meanwhile
                 yield Finding(FindingKind.ORPHANED_PICTURE, f"face {orphan.face_id}", orphan.key, done)
 
 

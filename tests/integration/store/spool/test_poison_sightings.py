@@ -11,7 +11,7 @@ from store.context import Context
 from store.errors import StoreError
 from store.observer import UnobservedStore
 from store.spool.recorder import Recorder
-from store.spool.retries import STRIKES
+from store.spool.retries import MAX_STRIKES
 from store.spool.spool import Spool
 from store.uploads.folder import FolderUploads
 from tests.integration.store.recorders import DEADLINE_SECONDS, LARGE, dead, large, recording, until
@@ -41,7 +41,7 @@ async def test_a_poison_sighting_becomes_a_dead_letter_while_others_are_stored(
         user = await ctx.users.add({})
         bad = spool.put(large(1))
         async with recording(ctx, user, spool) as running:
-            await until(lambda: folder.failures > STRIKES)
+            await until(lambda: folder.failures > MAX_STRIKES)
             assert spool.pending() == [bad]
             look = 0
             while not dead(spool):
@@ -50,7 +50,7 @@ async def test_a_poison_sighting_becomes_a_dead_letter_while_others_are_stored(
                 spool.put(sighting(2, look))
                 await until(lambda seen=seen: len(running.events) > seen)  # type: ignore[misc]
                 await until(lambda before=failures: folder.failures > before or bool(dead(spool)))  # type: ignore[misc]
-        assert look >= STRIKES
+        assert look >= MAX_STRIKES
         assert dead(spool) == {bad}
         await assert_agreement(ctx, user, uploads, {event.sighting_id for event in running.events})
 

@@ -14,7 +14,7 @@ from store.context import Context
 from store.observer import UnobservedStore
 from store.settings import WhenFull
 from store.spool.codec import encode
-from store.spool.retries import DIFFERENT
+from store.spool.retries import MIN_DIFFERENT
 from store.spool.spool import Spool
 from store.uploads.webdav import PICTURE_STATUSES, WebDavUploads
 from tests.integration.store.recorders import DEADLINE_SECONDS, LARGE, dead, large, recording, until
@@ -149,11 +149,11 @@ async def test_a_server_that_refuses_every_picture_does_not_empty_the_spool(
         await asyncio.sleep(0.5)
         assert running.recorder.fault is not None
         assert "client_max_body_size" in running.recorder.fault
-        assert len(dead(spool)) == DIFFERENT - 1
+        assert len(dead(spool)) == MIN_DIFFERENT - 1
         server.answer = lambda path, body: STORED
         await asyncio.wait_for(running.recorder.drained(), DEADLINE_SECONDS)
     assert {event.sighting_id for event in running.events} == ids - dead(spool)
-    assert len(dead(spool)) == DIFFERENT - 1
+    assert len(dead(spool)) == MIN_DIFFERENT - 1
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -216,7 +216,7 @@ async def test_a_wrong_database_removes_no_pictures(site: Site) -> None:
 
 
 async def test_a_picture_named_by_another_users_face_is_kept(site: Site) -> None:
-    """A picture that a face of any user names is no orphan."""
+    """A picture to which a face of any user refers is not an orphan."""
     box = await site.box("one")
     face = await box.store(1)
     stranger = await box.ctx.users.add({})

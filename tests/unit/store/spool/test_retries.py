@@ -4,7 +4,7 @@ import pytest
 
 from store.errors import NotFoundError, PictureRefusedError, StoreError, StoreUnavailableError, UploadError
 from store.spool import retries as module
-from store.spool.retries import DIFFERENT, IN_PLACE, STRIKES, Retries
+from store.spool.retries import MIN_DIFFERENT, MAX_IN_PLACE, MAX_STRIKES, Retries
 
 
 class Clock:
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_errors_of_the_store_are_retried_in_place_first(clock: Clock) -> None:
     """The oldest sighting is retried a few times, to keep the order; then another one is tried."""
     retries = Retries(1, 30)
-    for _ in range(IN_PLACE - 1):
+    for _ in range(MAX_IN_PLACE - 1):
         failure = retries.failed("a", StoreUnavailableError("away"))
         assert (failure.of_store, failure.in_place, failure.hopeless) == (True, True, False)
         assert not retries.not_due()
@@ -36,7 +36,7 @@ def test_errors_of_the_store_are_retried_in_place_first(clock: Clock) -> None:
 def test_errors_of_the_store_are_due_once_another_is_stored(clock: Clock) -> None:
     """After an outage no sighting waits for its own pause."""
     retries = Retries(1, 30)
-    for _ in range(IN_PLACE):
+    for _ in range(MAX_IN_PLACE):
         retries.failed("a", StoreUnavailableError("away"))
     retries.stored("b")
     assert not retries.not_due()
@@ -56,7 +56,7 @@ def test_a_store_error_of_one_sighting_is_given_up_after_a_day(clock: Clock) -> 
     """Such as 403 for one picture, while all others are stored."""
     retries = Retries(1, 30)
     end = clock.now + module.KNOWN_TROUBLE_SECONDS
-    for number in range(2 * STRIKES):
+    for number in range(2 * MAX_STRIKES):
         assert not retries.failed("a", UploadError("403")).hopeless
         retries.stored(f"other {number}")
         clock.now += 600
@@ -70,9 +70,9 @@ def test_a_store_error_of_one_sighting_is_given_up_after_a_day(clock: Clock) -> 
 def test_unknown_errors_count_only_while_others_are_stored(clock: Clock) -> None:
     """Ten failures, with another sighting stored between each two."""
     retries = Retries(1, 30)
-    for _ in range(3 * STRIKES):
+    for _ in range(3 * MAX_STRIKES):
         assert not retries.failed("a", StoreError("odd")).hopeless
-    for number in range(STRIKES - 1):
+    for number in range(MAX_STRIKES - 1):
         retries.stored(f"other {number}")
         assert not retries.failed("a", StoreError("odd")).hopeless
     retries.stored("the last")
@@ -84,7 +84,7 @@ def test_failures_of_different_sightings_are_a_fault_of_the_store(clock: Clock) 
     retries = Retries(1, 30)
     for _ in range(5):
         assert not retries.failed("a", NotFoundError("gone")).of_store
-    for name in "bcdefg"[: DIFFERENT - 2]:
+    for name in "bcdefg"[: MIN_DIFFERENT - 2]:
         assert not retries.failed(name, NotFoundError("gone")).of_store
     assert retries.failed("z", NotFoundError("gone")).of_store
 

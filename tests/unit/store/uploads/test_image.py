@@ -116,13 +116,13 @@ def test_hold_to_sets_the_limit_unless_the_picture_has_one() -> None:
     """`hold_to` checks an array at once and encoded pictures before decoding; an own limit stays."""
     small = cv2.imencode(".png", np.zeros((40, 50, 3), np.uint8))[1].tobytes()
     taken = Image(small)
-    taken.hold_to(1999)
+    taken.limit_pixels(1999)
     with pytest.raises(ImageError, match="limit is 1999"):
         _ = taken.pixels
     with pytest.raises(ImageError, match="limit is 1999"):
-        Image(np.zeros((40, 50, 3), np.uint8)).hold_to(1999)
+        Image(np.zeros((40, 50, 3), np.uint8)).limit_pixels(1999)
     own = Image(small, max_pixels=2000)
-    own.hold_to(1999)
+    own.limit_pixels(1999)
     assert own.pixels.shape == (40, 50, 3)
 
 
