@@ -4,7 +4,7 @@ import pytest
 
 from store.errors import NotFoundError, PictureRefusedError, StoreError, StoreUnavailableError, UploadError
 from store.spool import retries as module
-from store.spool.retries import MIN_DIFFERENT, MAX_IN_PLACE, MAX_STRIKES, Retries
+from store.spool.retries import MAX_IN_PLACE, MAX_STRIKES, MIN_DIFFERENT, Retries
 
 
 class Clock:
