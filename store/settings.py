@@ -167,7 +167,7 @@ class PersonsSettings(BaseModel):
     """With `auto`: the false positive identification rate, the share of strangers identified as a known
     person."""
     band: Annotated[float, Field(ge=0, le=0.3)] = 0.03
-    """Width of the range below the threshold in which a face is ambiguous."""
+    """Width of the range below the threshold in which a poor or barely visible face is ambiguous."""
     new_min_score: Annotated[float, Field(ge=-10, le=0)] = -3.0
     """Minimum quality score of a new person's first face, and of a reference."""
     new_min_shots: Annotated[int, Field(ge=1, le=16)] = 2

@@ -1,4 +1,4 @@
-"""`facend accounts` and `facend tokens`: who may use the HTTP API and the console."""
+"""`facend accounts` and `facend tokens`: access to the HTTP API and the console."""
 
 import getpass
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from daemon.cli.groups import CommandGroup
 from daemon.cli.options import yes_option
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows, with_store
-from daemon.cli.users import created_file
+from daemon.cli.users import create_private_file
 from store import Context, Users
 from store.accounts.accounts import Account, Accounts
 from store.accounts.audit import AuditLog
@@ -31,7 +31,11 @@ role_option = click.option(
     help="admin: everything; operator: see and change persons; viewer: see; auditor: the audit log.",
 )
 camera_option = click.option(
-    "--camera", "cameras", multiple=True, metavar="ID", help="A viewer sees this camera alone; repeatable."
+    "--camera",
+    "cameras",
+    multiple=True,
+    metavar="ID",
+    help="A viewer sees only this camera. May be repeated.",
 )
 name_argument = click.argument("name")
 
@@ -69,12 +73,12 @@ def add(command: CommandContext, name: str, role: str, cameras: tuple[str, ...])
     password = cli_secrets.read("password")
 
     async def work(ctx: Context, owner: Users.Model, audit: Audit) -> Account:
-        made = await Accounts(ctx.database, owner["_id"]).add(name, Role(role), cameras or None, password)
-        await audit("user.add", f"user/{made.name}", role=role)
-        return made
+        added = await Accounts(ctx.database, owner["_id"]).add(name, Role(role), cameras or None, password)
+        await audit("user.add", f"user/{added.name}", role=role)
+        return added
 
-    made = _changed(command, work)
-    click.echo(f"account {made.name} is added")
+    added = _change_with_audit(command, work)
+    click.echo(f"account {added.name} is added")
 
 
 @accounts.command("password")
@@ -90,7 +94,7 @@ def password(command: CommandContext, name: str) -> None:
         await audit("user.change", f"user/{changed.name}", fields="password")
         return changed
 
-    click.echo(f"the password of {_changed(command, work).name} is changed")
+    click.echo(f"the password of {_change_with_audit(command, work).name} is changed")
 
 
 @accounts.command("remove")
@@ -108,7 +112,7 @@ def remove(command: CommandContext, name: str, yes: bool) -> None:
         await audit("user.remove", f"user/{removed.name}")
         return removed
 
-    click.echo(f"account {_changed(command, work).name} is removed")
+    click.echo(f"account {_change_with_audit(command, work).name} is removed")
 
 
 @click.group(cls=CommandGroup)
@@ -155,7 +159,7 @@ def add_token(
     token_file: Path | None,
 ) -> None:
     """Issue an API token and print it; it is not shown again."""
-    target = None if token_file is None else created_file(token_file)
+    target = None if token_file is None else create_private_file(token_file)
 
     async def work(ctx: Context, owner: Users.Model, audit: Audit) -> str:
         lifetime = timedelta(days=days) if days else None
@@ -166,7 +170,7 @@ def add_token(
         return text
 
     try:
-        text = _changed(command, work)
+        text = _change_with_audit(command, work)
     except BaseException:
         if token_file is not None:
             token_file.unlink(missing_ok=True)
@@ -188,12 +192,12 @@ def revoke(command: CommandContext, name: str) -> None:
         await ApiTokens(ctx.database, owner["_id"]).revoke(name)
         await audit("token.revoke", f"token/{name}")
 
-    _changed(command, work)
+    _change_with_audit(command, work)
     click.echo(f"token {name} is revoked")
 
 
 class Audit:
-    """Adds entries to the audit log in the name of who runs the command."""
+    """Adds entries to the audit log in the name of the operating-system user who runs the command."""
 
     def __init__(self, ctx: Context, owner: Users.Model) -> None:
         self._log = AuditLog(ctx.database, owner["_id"])
@@ -203,7 +207,9 @@ class Audit:
         await self._log.record(self._principal, action, object_name, **details)
 
 
-def _changed(command: CommandContext, work: Callable[[Context, Users.Model, Audit], Awaitable[T]]) -> T:
+def _change_with_audit(
+    command: CommandContext, work: Callable[[Context, Users.Model, Audit], Awaitable[T]]
+) -> T:
     async def audited(ctx: Context, owner: Users.Model) -> T:
         return await work(ctx, owner, Audit(ctx, owner))
 

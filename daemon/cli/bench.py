@@ -26,12 +26,12 @@ from daemon.runtime import logs
 from store import FacensSettings, StoreError
 from store.facens.sync.factory import open_storage
 
-SMALLEST = 2000
-"""The benchmark removes and adds this number of faces."""
+MIN_FACES = 2000
+"""Minimum size of a gallery, because the benchmark removes and adds this number of faces."""
 KINDS: tuple[Distribution, ...] = ("random", "clustered")
 Index = Literal["exact", "hnsw"]
 INDEXES: tuple[Index, ...] = ("exact", "hnsw")
-DRAWN = {
+PLOTTED = {
     "search vs. numpy": "search, ms",
     "search in one vs. one alone": "search in one gallery, ms",
     "add one (at most 100 µs)": "add a thousand, ms",
@@ -86,7 +86,7 @@ def bench() -> None:
 @click.option(
     "--size",
     "sizes",
-    type=click.IntRange(SMALLEST),
+    type=click.IntRange(MIN_FACES),
     multiple=True,
     default=(10_000, 100_000),
     show_default=True,
@@ -107,7 +107,7 @@ def bench() -> None:
     multiple=True,
     default=KINDS,
     show_default=True,
-    help="Distribution of the facens: unrelated, or 20 for each person.",
+    help="Distribution of the facens: unrelated, or 20 per person.",
 )
 @click.option(
     "--galleries",
@@ -150,23 +150,23 @@ def facens(
     logs.configure("console", "warning")
     milvus = cli_secrets.argument(milvus, "--milvus") if milvus else ""
     plan = _SearchPlan(sizes, numbers, kinds, galleries, start, milvus, index)
-    rows = asyncio.run(_measured(plan, (lambda _: None) if as_json else _GrowingTable().show))
+    rows = asyncio.run(_measure(plan, (lambda _: None) if as_json else _GrowingTable().show))
     if as_json:
         click.echo(to_json([asdict(row) for row in rows]))
     if png is not None:
         _draw(rows, png)
 
 
-async def _measured(plan: _SearchPlan, show: Callable[[Row], None]) -> list[Row]:
+async def _measure(plan: _SearchPlan, show: Callable[[Row], None]) -> list[Row]:
     gc.freeze()  # as the daemon does, see `daemon.service.ready`
     rows = []
-    async for row in _all(plan):
+    async for row in _measure_all(plan):
         show(row)
         rows.append(row)
     return rows
 
 
-async def _all(plan: _SearchPlan) -> AsyncIterator[Row]:
+async def _measure_all(plan: _SearchPlan) -> AsyncIterator[Row]:
     for size, count, kind in product(plan.numbers, sorted(plan.sizes), plan.kinds):
         measures = [measure_local(kind, count, size), measure_approximate(kind, count, size)]
         if plan.start:
@@ -196,10 +196,10 @@ async def _server(plan: _SearchPlan, kind: Distribution, count: int, size: int) 
 
 
 def _draw(rows: list[Row], path: Path) -> None:
-    lines = list(curves(rows, DRAWN))
-    across = [count for _, xs, _ in lines for count in xs]
-    upright = [value for _, _, ys in lines for value in ys]
-    plot = Plot("The facen storage in memory", _decades("facens", across), _decades("ms", upright))
+    lines = list(curves(rows, PLOTTED))
+    x_values = [count for _, xs, _ in lines for count in xs]
+    y_values = [value for _, _, ys in lines for value in ys]
+    plot = Plot("The facen storage in memory", _decades("facens", x_values), _decades("ms", y_values))
     for name, xs, ys in lines:
         plot.line(name, xs, ys)
     plot.png("top left").save(path)
@@ -208,11 +208,11 @@ def _draw(rows: list[Row], path: Path) -> None:
 def _decades(label: str, values: list[float]) -> Axis:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     high = max(high, low + 1)
-    ticks = tuple((10.0**power, _written(power)) for power in range(low, high + 1))
+    ticks = tuple((10.0**power, _tick_label(power)) for power in range(low, high + 1))
     return Axis(label, 10.0**low, 10.0**high, ticks, log=True)
 
 
-def _written(power: int) -> str:
+def _tick_label(power: int) -> str:
     return f"{10 ** (power - 6):,} M" if power >= 6 else f"{10.0**power:,g}"
 
 

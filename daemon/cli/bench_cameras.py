@@ -94,7 +94,7 @@ def cameras(
         folder = Path(scratch)
         try:
             shown = [user_clip(path) for path in clips] or [hall_clip(folder / "hall.mp4", busy)]
-            rows, runs, lines = _measured(
+            rows, runs, lines = _measure(
                 settings, shown, folder, _Options(decode, seconds, first, most, steps)
             )
         except (ClipError, DemoClipError) as error:
@@ -116,7 +116,7 @@ class _Options:
 Lines = list[tuple[str, list[float], list[float]]]
 
 
-def _measured(
+def _measure(
     settings: Settings, clips: list[Clip], folder: Path, options: _Options
 ) -> tuple[list[Row], list[Run], Lines]:
     cores = os.cpu_count() or 1
@@ -155,11 +155,11 @@ def _echo_run(run: Run, plan: Plan) -> None:
 def _draw(runs: list[Run], lines: Lines, path: Path) -> None:
     if len(runs) < 2:
         raise StartError("--plot needs at least two steps")
-    across = max(run.cameras for run in runs)
-    upright = math.ceil(max(run.cores for run in runs))
-    step = max(1, across // 8)
-    x = linear_axis("cameras", 0, math.ceil(across / step) * step, step)
-    plot = Plot("Cost over the number of cameras", x, linear_axis("cores", 0, upright, upright / 4))
+    most_cameras = max(run.cameras for run in runs)
+    most_cores = math.ceil(max(run.cores for run in runs))
+    step = max(1, most_cameras // 8)
+    x = linear_axis("cameras", 0, math.ceil(most_cameras / step) * step, step)
+    plot = Plot("Cost over the number of cameras", x, linear_axis("cores", 0, most_cores, most_cores / 4))
     for name, xs, ys in lines:
         plot.line(name, xs, ys)
     plot.png("bottom right").save(path)

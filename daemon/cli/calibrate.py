@@ -1,4 +1,4 @@
-"""`facend calibrate`: thresholds measured on the user's own pictures."""
+"""`facend calibrate`: measures thresholds on the user's pictures."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from daemon.runtime.terminal import count
 
 FALSE_ACCEPT_RATES = (1e-3, 1e-4)
 BARS, BAR_CHARACTERS = 25, 50
-"""Bars of the histogram on a terminal, and length of the longest one."""
+"""Number of bars of the histogram on a terminal, and length of the longest bar."""
 
 
 @click.command()
@@ -44,8 +44,8 @@ BARS, BAR_CHARACTERS = 25, 50
 def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path, discard: bool) -> None:
     """Measure thresholds on your own labelled pictures.
 
-    DIR holds a sub-folder for each person, or files NAME_VARIANT.jpg. Every picture is compared with every
-    other one, by its most central face.
+    DIR contains a sub-folder for each person, or files NAME_VARIANT.jpg. Every picture is compared with
+    every other one, by its most central face.
     """
     settings = settings_or_defaults(settings_path)
     pictures = labelled_pictures(folder)
@@ -53,38 +53,38 @@ def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path
     models = load_models(settings)
     with progress(len(pictures), "pictures") as step:
         faces = labelled_faces(pictures, models, settings, step)
-    compared = compare(faces)
+    comparisons = compare(faces)
     named = thresholds_of(models, settings)
-    curve = roc(compared.genuine, compared.impostor)
-    suggestions = [suggest(compared, far) for far in FALSE_ACCEPT_RATES]
-    discarding = _discarding(compared, named) if discard else []
+    curve = roc(comparisons.genuine, comparisons.impostor)
+    suggestions = [suggest(comparisons, far) for far in FALSE_ACCEPT_RATES]
+    discarding = _discard_curves(comparisons, named) if discard else []
     medium = models.pack.thresholds.medium
-    _write(out, calibration_report.suggestion_text(suggestions, compared, models.pack.name, medium))
-    drawn = _draw(out, compared, curve, named, discarding)
+    _write(out, calibration_report.suggestion_text(suggestions, comparisons, models.pack.name, medium))
+    drawn = _draw(out, comparisons, curve, named, discarding)
     if as_json:
-        report = calibration_report.as_dict(compared, curve, named, suggestions, discarding)
+        report = calibration_report.as_dict(comparisons, curve, named, suggestions, discarding)
         written = [str(path) for path in (out, *drawn)]
         click.echo(to_json({**report, "without_face": without_face(faces), "written": written}))
         return
-    _echo(compared, curve, named, suggestions, discarding)
+    _echo(comparisons, curve, named, suggestions, discarding)
     for line in without_face(faces):
         click.echo(f"not used: {line}")
     click.echo(f"written: {', '.join(map(str, (out, *drawn)))}")
 
 
-def _discarding(compared: Comparisons, named: dict[str, float]) -> list[DiscardCurve]:
-    quality, genuine = compared.genuine_quality, compared.genuine
+def _discard_curves(comparisons: Comparisons, named: dict[str, float]) -> list[DiscardCurve]:
+    quality, genuine = comparisons.genuine_quality, comparisons.genuine
     chosen = {**named, "FNMR 5 %": starting_threshold(genuine)}
     return [discard_curve(name, genuine, quality, threshold) for name, threshold in chosen.items()]
 
 
 def _draw(
-    out: Path, compared: Comparisons, curve: Roc, named: dict[str, float], discarding: list[DiscardCurve]
+    out: Path, comparisons: Comparisons, curve: Roc, named: dict[str, float], discarding: list[DiscardCurve]
 ) -> list[Path]:
-    genuines, impostors = len(compared.genuine), len(compared.impostor)
+    genuines, impostors = len(comparisons.genuine), len(comparisons.impostor)
     marks = list(named.items())
     drawn = {
-        "histogram": curves.histogram_picture(compared.genuine, compared.impostor, marks),
+        "histogram": curves.histogram_picture(comparisons.genuine, comparisons.impostor, marks),
         "roc": curves.roc_picture(curve, impostors),
         "det": curves.det_picture(curve, impostors, genuines),
     }
@@ -105,25 +105,26 @@ def _write(out: Path, text: str) -> None:
 
 
 def _echo(
-    compared: Comparisons,
+    comparisons: Comparisons,
     curve: Roc,
     named: dict[str, float],
     suggestions: list[Suggestion],
     discarding: list[DiscardCurve],
 ) -> None:
     """Print the whole calibration as text."""
-    _echo_confidences(compared, curve)
-    _echo_rates("this pack's thresholds", calibration_report.pack_points(compared, named), list(named))
+    _echo_confidences(comparisons, curve)
+    _echo_rates("this pack's thresholds", calibration_report.pack_points(comparisons, named), list(named))
     _echo_suggestions(suggestions)
-    _echo_oddities(compared)
+    _echo_oddities(comparisons)
     for discarded in discarding:
         _echo_discard(discarded)
 
 
-def _echo_confidences(compared: Comparisons, curve: Roc) -> None:
+def _echo_confidences(comparisons: Comparisons, curve: Roc) -> None:
     click.echo(
-        f"{len(compared.faces)} pictures of {len({item.person for item in compared.faces})} people: "
-        f"{count(len(compared.genuine), 'genuine pair')}, {count(len(compared.impostor), 'impostor pair')}; "
+        f"{len(comparisons.faces)} pictures of {len({item.person for item in comparisons.faces})} people: "
+        f"{count(len(comparisons.genuine), 'genuine pair')}, "
+        f"{count(len(comparisons.impostor), 'impostor pair')}; "
         f"EER {100 * curve.eer:.2f} %, AUC {curve.auc:.5f}\n"
     )
     edges = [number / BARS for number in range(BARS + 1)]
@@ -132,7 +133,7 @@ def _echo_confidences(compared: Comparisons, curve: Roc) -> None:
             ((kind >= low) & (kind < high)).mean()
             for low, high in zip(edges, [*edges[1:-1], 2.0], strict=False)
         ]
-        for kind in (compared.impostor, compared.genuine)
+        for kind in (comparisons.impostor, comparisons.genuine)
     ]
     most = max(max(kind) for kind in kinds)
     click.echo("confidence  impostor pairs (x), genuine pairs (o)")
@@ -145,7 +146,7 @@ def _echo_confidences(compared: Comparisons, curve: Roc) -> None:
         if bars:
             click.echo(f"{low:10.2f}  {' '.join(bars)}")
     click.echo("")
-    _echo_rates("thresholds", table(compared), [""] * len(table(compared)))
+    _echo_rates("thresholds", table(comparisons), [""] * len(table(comparisons)))
 
 
 def _echo_rates(title: str, points: list[Point], names: list[str]) -> None:
@@ -179,8 +180,8 @@ def _echo_suggestions(suggestions: list[Suggestion]) -> None:
     click.echo("Pairs share people and pictures and are not independent: the true bounds are wider.\n")
 
 
-def _echo_oddities(compared: Comparisons) -> None:
-    alike, unlike = oddities(compared)
+def _echo_oddities(comparisons: Comparisons) -> None:
+    alike, unlike = oddities(comparisons)
     for title, pairs in (
         ("most similar pictures of two people (is a label wrong?)", alike),
         ("least similar pictures of one person", unlike),

@@ -38,7 +38,7 @@ def add(
     URL from standard input.
     """
     url = cli_secrets.argument(url, "URL")
-    camera = _validated({**parsed_changes(changes), **_password(password_stdin), "id": cam_id, "url": url})
+    camera = _validate({**parsed_changes(changes), **_password(password_stdin), "id": cam_id, "url": url})
     secrets = CameraSecrets(command.settings.data_dir)
 
     async def work(ctx: Context, user: Users.Model) -> None:
@@ -85,7 +85,7 @@ def remove(command: CommandContext, cam_id: str) -> None:
     async def work(ctx: Context, user: Users.Model) -> dict[str, Any]:
         removed = await ctx.cameras.remove_one(user, {"id": cam_id})
         if removed is None:
-            raise _unknown(command, cam_id)
+            raise _unknown_camera(command, cam_id)
         return dict(removed)
 
     document = with_store(command, work)
@@ -107,12 +107,12 @@ def _change(command: CommandContext, cam_id: str, changes: Mapping[str, Any]) ->
     async def work(ctx: Context, user: Users.Model) -> CameraSettings:
         document = await ctx.cameras.find_one(user, {"id": cam_id})
         if document is None:
-            raise _unknown(command, cam_id)
+            raise _unknown_camera(command, cam_id)
         changed = {"password_secret": "password" in changes, "url_secret": "url" in changes}
-        # Unchanged secrets may be held by another box.
+        # Unchanged secrets may be stored on another box.
         kept = {name: document[name] for name in SECRETS if name in document and not changed[name]}
         before = {key: value for key, value in plain(document).items() if key in KNOWN}
-        camera = _validated(
+        camera = _validate(
             {
                 key: value
                 for key, value in {**before, **changes}.items()
@@ -130,13 +130,13 @@ def _change(command: CommandContext, cam_id: str, changes: Mapping[str, Any]) ->
     return with_store(command, work)
 
 
-def _unknown(command: CommandContext, cam_id: str) -> StartError:
+def _unknown_camera(command: CommandContext, cam_id: str) -> StartError:
     if any(camera.id == cam_id for camera in command.settings.cameras):
         return StartError(f"camera {cam_id} is defined in settings.toml: change it there")
     return StartError(f"there is no camera {cam_id}; `facend cameras list` shows all cameras")
 
 
-def _validated(raw: Mapping[str, Any]) -> CameraSettings:
+def _validate(raw: Mapping[str, Any]) -> CameraSettings:
     if set(raw) & set(SECRETS):
         raise SettingsError(
             ["the names of secrets cannot be set: set the password, or the URL with a password"]

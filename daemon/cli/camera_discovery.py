@@ -33,7 +33,7 @@ MAX_ID = 44
 
 @dataclass(slots=True)
 class Found:
-    """A device that answered: what it says about itself, or why it does not."""
+    """A device that answered, with its description or the reason why there is none."""
 
     service: str
     camera: OnvifCamera | None = None
@@ -43,9 +43,9 @@ class Found:
     known_in: str = ""
     """`settings` or `collection`."""
     moved_from: str = ""
-    """The host of the known camera, if that is another one."""
+    """The previous host of the known camera, if it has changed."""
     written: list[str] = field(default_factory=list)
-    """What was changed in the collection."""
+    """Changes made to the collection."""
 
 
 @click.command()
@@ -70,8 +70,8 @@ def discover(
     """Find ONVIF cameras on the local networks.
 
     The search asks on every network interface, three times; cameras behind a router need --address. Shows
-    each camera's streams, which one to use and why, and its clock against that of this machine. A camera is
-    known again by its serial number, also under another address.
+    each camera's streams with a recommendation, and the difference between its clock and that of this
+    machine. Known cameras are recognised by their serial number, also under another address.
     """
     password = cli_secrets.read("password") if password_stdin else ""
     if password and not login:
@@ -90,11 +90,11 @@ def discover(
     else:
         click.echo(visible("\n\n".join(_text(one, login) for one in found)))
     if all(one.camera is None for one in found):
-        raise StartError("none of the devices could be asked")
+        raise StartError("none of the devices answered the request")
 
 
 async def _devices(addresses: Sequence[str], login: str, password: str) -> list[Found]:
-    """Every device that answers, by the first of its services that does, and hosts that do not."""
+    """The devices that answer, each by the first service that does, and the hosts that do not answer."""
     found: list[Found] = []
     groups: list[Sequence[str]] = []
     for host in addresses:
@@ -138,7 +138,7 @@ def _host(url: str) -> str:
 
 
 def _match(found: Sequence[Found], known: Sequence[tuple[str, str, str, str]]) -> None:
-    """Note which camera of the settings or the collection each device is: by serial number, else by host."""
+    """Match each device with a camera of the settings or the collection, by serial number or else by host."""
     for one in found:
         if one.camera is None:
             continue

@@ -84,7 +84,7 @@ def _status_despite(error: SettingsError, path: Path) -> DaemonReport:
     """The status of a daemon that keeps its previous settings while the file is invalid.
 
     Raises:
-        SettingsError: no daemon answers, or the file does not say at which address.
+        SettingsError: no daemon answers, or the file does not give its address.
     """
     settings = settings_file.http_alone(path)
     if settings is None:
@@ -136,7 +136,7 @@ def list_cameras(command: CommandContext) -> None:
 
 
 def _refusal(document: Mapping[str, Any], secrets: CameraSecrets) -> dict[str, str]:
-    """Why the daemon refuses the document, if it does. Secrets are not checked: another box may hold them."""
+    """Why the daemon refuses the document, if it does. Secrets are ignored: another box may have them."""
     here = {key: value for key, value in document.items() if key not in SECRETS}
     try:
         read_camera(here, secrets)

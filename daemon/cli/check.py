@@ -32,18 +32,18 @@ def check(settings_path: Path | None, as_json: bool, try_connection: bool) -> No
     if as_json:
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False, default=str))
     else:
-        for key, value in _flat(shown):
+        for key, value in _flatten(shown):
             click.echo(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}")
         click.echo(f"{path}: valid", err=True)
     if try_connection:
-        click.echo(_connected(settings), err=True)
+        click.echo(_test_connection(settings), err=True)
 
 
-def _connected(settings: Settings) -> str:
-    """Log in to the MongoDB server and read from the database; what it found, as a sentence.
+def _test_connection(settings: Settings) -> str:
+    """Log in to the MongoDB server and read from the database. Returns the result as a sentence.
 
     Raises:
-        StartError: that is not possible; the message has the remedy.
+        StartError: the server cannot be used; the message has the remedy.
     """
     if not settings.store.url.get_secret_value():
         return "store: a private MongoDB, which `facend run` starts; there is no server to connect to"
@@ -56,12 +56,14 @@ def _connected(settings: Settings) -> str:
         raise StartError(f"store: {error}") from error
 
 
-def _flat(value: object, prefix: str = "") -> list[tuple[str, object]]:
+def _flatten(value: object, prefix: str = "") -> list[tuple[str, object]]:
     """`section.key` and value for each leaf; cameras are numbered from 1."""
     if isinstance(value, dict) and value:
-        return [leaf for key, inner in value.items() for leaf in _flat(inner, f"{prefix}.{key}".lstrip("."))]
+        return [
+            leaf for key, inner in value.items() for leaf in _flatten(inner, f"{prefix}.{key}".lstrip("."))
+        ]
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [leaf for n, inner in enumerate(value, 1) for leaf in _flat(inner, f"{prefix}[{n}]")]
+        return [leaf for n, inner in enumerate(value, 1) for leaf in _flatten(inner, f"{prefix}[{n}]")]
     return [(prefix, value)]
 
 

@@ -1,4 +1,4 @@
-"""What a command that opens the store is given, and the options that it comes from."""
+"""`CommandContext`, the settings and user of a command on the store, and the options that set them."""
 
 import functools
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class CommandContext:
 
     settings: Settings
     user: str = ""
-    """Id or token; empty for this box's own user."""
+    """Id or token; empty for this box's user."""
     as_json: bool = False
 
 

@@ -22,7 +22,7 @@ from store.upkeep.doctor.doctor import GRACE, Doctor
 from store.upkeep.doctor.findings import Finding, FindingKind
 
 SHOWN = 10
-"""Findings of one kind that are listed individually."""
+"""Maximum number of findings of a kind that are listed individually."""
 
 
 @click.command()
@@ -39,7 +39,7 @@ SHOWN = 10
     type=click.FloatRange(min=0),
     default=GRACE.total_seconds() / 60,
     show_default=True,
-    help="Ignore anything younger: it may not be complete yet.",
+    help="Ignore younger data, which may not be completely stored.",
 )
 def doctor(command: CommandContext, repair: bool, force: bool, grace_minutes: float) -> None:
     """Check this box and the stored data for problems.

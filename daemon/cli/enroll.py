@@ -26,7 +26,7 @@ from store.identity.enrolment_folder import EnrolmentPicture, FolderContents, Na
 
 RESULTS = ("taken", "known", "doubtful", "refused")
 SHOWN_PERSONS = 20
-"""Maximum number of names in the announcement."""
+"""Maximum number of names that are printed before the enrolment."""
 
 
 @click.command()
@@ -40,9 +40,9 @@ SHOWN_PERSONS = 20
     type=click.FloatRange(max=0),
     default=-3.0,
     show_default=True,
-    help="Lowest quality score; pictures below it are refused.",
+    help="Minimum quality score; poorer pictures are refused.",
 )
-@click.option("--name", metavar="NAME", default=None, help="The one person in all pictures.")
+@click.option("--name", metavar="NAME", default=None, help="Name of the person in all pictures.")
 @click.option(
     "--names",
     type=click.Choice(["auto", "folder", "file", "none"]),
@@ -54,7 +54,7 @@ SHOWN_PERSONS = 20
     "--confirm",
     "confirmed",
     is_flag=True,
-    help="Enrol pictures that are unlike the others of their person, too.",
+    help="Also enrol pictures that are unlike the others of their person.",
 )
 @click.option(
     "--move", is_flag=True, help="Move pictures that are enrolled as another person to the one given here."
@@ -71,9 +71,9 @@ def enroll(
 ) -> None:
     """Enrol people from a folder of pictures.
 
-    A sub-folder of DIR is a person of that name. Pictures in no sub-folder are of the person that their file
-    names (NAME.jpg, NAME_1.jpg), or else their folder; the names are printed before enrolment begins. Every
-    camera recognises enrolled people. Enrolling a folder again adds its new pictures only.
+    Sub-folders of DIR are named after the person in their pictures. Pictures in no sub-folder are named by
+    their file (NAME.jpg, NAME_1.jpg), or otherwise by their folder. The names are printed before enrolment
+    begins. Every camera recognises enrolled people. Enrolling a folder again only adds its new pictures.
     """
     try:
         contents = pictures_in(place, names)
@@ -84,21 +84,19 @@ def enroll(
     if not contents.pictures:
         raise StartError(f"{place}: it contains no pictures{_left_out(contents, '; left out: ')}")
     click.echo(visible(_announcement(contents), one_line=True), err=True)
-    outcomes, joined = _enrolled(
-        command, contents.pictures, gallery, min_score, confirmed=confirmed, move=move
-    )
+    outcomes, merges = _enrol(command, contents.pictures, gallery, min_score, confirmed=confirmed, move=move)
     report = {
         **_report(outcomes, gallery),
         "left_out": dict(contents.ignored),
-        "joined": [asdict(change) for change in joined],
+        "joined": [asdict(change) for change in merges],
     }
-    click.echo(to_json(report) if command.as_json else _text(outcomes, joined, gallery, contents))
+    click.echo(to_json(report) if command.as_json else _text(outcomes, merges, gallery, contents))
     if all(outcome.result in ("refused", "doubtful") for outcome in outcomes):
         raise StartError("none of the pictures could be enrolled")
 
 
 def _announcement(contents: FolderContents) -> str:
-    """Whose pictures will be enrolled."""
+    """The names of the people whose pictures will be enrolled."""
     persons = contents.persons
     shown = [f"{name} ({count(number, 'picture')})" for name, number in list(persons.items())[:SHOWN_PERSONS]]
     if more := len(persons) - len(shown):
@@ -114,7 +112,7 @@ def _left_out(contents: FolderContents, introduction: str) -> str:
     return f"{introduction}{', '.join(named)}" if named else ""
 
 
-def _enrolled(
+def _enrol(
     command: CommandContext,
     pictures: Sequence[EnrolmentPicture],
     gallery: str,
@@ -131,11 +129,11 @@ def _enrolled(
         free = lock.acquire()
     except OSError as error:
         raise data_folder.unusable_lock(settings.data_dir / "enroll.lock", error) from error
-    if not free:  # two at once would create two persons of one name
+    if not free:  # two runs at once would create two persons with the same name
         raise StartError("another `facend enroll` is running on this data folder; wait until it ends")
     try:
         models = load_models(settings)
-        how = EnrolmentSettings(
+        enrolment_settings = EnrolmentSettings(
             gallery=gallery,
             pack=models.pack.name,
             threshold=threshold(settings.persons, models.pack),
@@ -147,7 +145,7 @@ def _enrolled(
         )
 
         async def work(ctx: Context, user: Users.Model) -> tuple[list[EnrolmentResult], list[Change]]:
-            outcomes, enrolment = [], Enrolment(ctx, user, how)
+            outcomes, enrolment = [], Enrolment(ctx, user, enrolment_settings)
             with progress(len(pictures), "enrolling") as step:
                 async for outcome in enrolment.run(pictures):
                     outcomes.append(outcome)
@@ -175,7 +173,7 @@ def _line(outcome: EnrolmentResult) -> str:
 
 
 def _text(
-    outcomes: list[EnrolmentResult], joined: list[Change], gallery: str, contents: FolderContents
+    outcomes: list[EnrolmentResult], merges: list[Change], gallery: str, contents: FolderContents
 ) -> str:
     sections = {
         "refused": [one for one in outcomes if one.result == "refused"],
@@ -189,8 +187,8 @@ def _text(
     for title, group in sections.items():
         if group:
             lines += [title, *(f"  {_line(outcome)}" for outcome in group)]
-    if joined:
-        lines += ["joined with the nameless persons of earlier visits", *map(_joined, joined)]
+    if merges:
+        lines += ["merged the nameless persons of earlier visits", *map(_merge_line, merges)]
     report = _report(outcomes, gallery)
     numbers = f"{report['taken']} enrolled, {report['known']} already known, {report['doubtful']} in doubt"
     lines.append(
@@ -200,7 +198,7 @@ def _text(
     return "\n".join(lines)
 
 
-def _joined(change: Change) -> str:
+def _merge_line(change: Change) -> str:
     return f"  {change.other} into {change.person}   # undo: facend persons undo {change.number}"
 
 

@@ -22,7 +22,7 @@ from daemon.evaluation.faces import FaceFinder, facend_finder, labelled_faces, t
 from daemon.evaluation.inputs import labelled_pictures
 from daemon.evaluation.opencv_faces import opencv_finder
 from daemon.evaluation.scene import ScenePlan, play
-from daemon.evaluation.scene_scores import SceneScores, owners_of_persons, score
+from daemon.evaluation.scene_scores import SceneScores, identities_of_persons, score
 from daemon.evaluation.truth import clips_of, read_junk, read_truth
 from daemon.model_loading import fetch_with_progress, load_models, models_folder
 from daemon.runtime.terminal import count
@@ -49,7 +49,7 @@ def evaluate() -> None:
     type=click.Choice([mode.value for mode in Posting]),
     default="overall",
     show_default=True,
-    help="Which shots of a visit are stored, as the setting of a camera.",
+    help="Which shots of a visit are stored, as in the setting of a camera.",
 )
 @click.option(
     "--min-face",
@@ -75,7 +75,7 @@ def scene(
     """Play the clips in DIR through the daemon and score the result against DIR/truth.json.
 
     Clips play at full speed and in lockstep, so that the same clips and settings give the same persons. All
-    cameras share their persons. DIR/junk.json may list detections that are no recognisable face.
+    cameras share their persons. DIR/junk.json may list detections that are not recognisable faces.
     """
     settings = settings_or_defaults(settings_path)
     truth, junk = read_truth(folder), read_junk(folder)
@@ -95,7 +95,7 @@ def scene(
             faces = play(settings, plan, show)
         scores = score(truth, faces, min_face, junk)
         if sheet is not None:
-            write_sheet(sheet, faces, owners_of_persons(truth, faces, junk))
+            write_sheet(sheet, faces, identities_of_persons(truth, faces, junk))
     seconds = time.monotonic() - began
     if as_json:
         click.echo(to_json({**_rounded(scores), "seconds_of_video": truth.seconds, "seconds_taken": seconds}))
@@ -109,7 +109,7 @@ def scene(
 @json_option
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("folder", metavar="DIR", type=folder_argument)
-@click.option("--opencv", is_flag=True, help="Also evaluate OpenCV's own detector and recogniser.")
+@click.option("--opencv", is_flag=True, help="Also evaluate OpenCV's detector and recogniser.")
 def pairs(settings_path: Path | None, as_json: bool, file: Path, folder: Path, opencv: bool) -> None:
     """Verify the pairs of pictures listed in FILE.
 
@@ -244,7 +244,7 @@ def _echo_identify(scores: identification.IdentifyScores) -> None:
     ]
     echo_table(rows)
     if not scores.unknown:
-        click.echo("PROBES has no strangers, so the open set was not measured; --leave-out 0.5 makes some")
+        click.echo("PROBES has no strangers, so the open set was not measured; --leave-out 0.5 creates some")
 
 
 def _list(title: str, lines: object) -> None:

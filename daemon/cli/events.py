@@ -1,4 +1,4 @@
-"""`facend events`: what happens, as it happens."""
+"""`facend events`: prints events as they occur."""
 
 import asyncio
 import contextlib
@@ -19,22 +19,22 @@ from store.mongo.change_stream import watch
 from store.outbox.events import EVENTS, Outbox
 
 POLL_SECONDS = 2.0
-"""Maximum delay with a MongoDB that has no change streams."""
+"""Interval of polls, for a MongoDB without change streams."""
 
 
 @click.group(cls=CommandGroup)
 def events() -> None:
-    """Show what happens, as it happens."""
+    """Show events as they occur."""
 
 
 @events.command("tail")
 @store_options()
-@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event that is kept.")
-@click.option("--no-follow", is_flag=True, help="End after the events that are there.")
+@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest stored event.")
+@click.option("--no-follow", is_flag=True, help="Exit after the stored events.")
 def tail(command: CommandContext, from_start: bool, no_follow: bool) -> None:
     """Print each event of all boxes, until Ctrl-C.
 
-    Events are kept for 7 days. Those of erased persons are gone.
+    Events are kept for 7 days. Events of erased persons are removed.
     """
 
     async def work(ctx: Context, user: Users.Model) -> None:
@@ -68,7 +68,7 @@ def _echo(payload: EventPayload, command: CommandContext) -> None:
 
 
 def _line(payload: EventPayload, command: CommandContext) -> str:
-    """One event for a person at a terminal: site time, type, camera, person, why."""
+    """An event as a line of text: time at the site, type, camera, person and reason."""
     words = [f"{payload.time.astimezone(command.settings.persons.zone):%H:%M:%S}", f"{payload.type:<15}"]
     if payload.camera:
         words.append(f"camera {payload.camera}")

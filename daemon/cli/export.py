@@ -25,17 +25,17 @@ def export() -> None:
 @store_options(as_json=False)
 def faces(command: CommandContext) -> None:
     """Print every stored face, oldest first."""
-    _print(command, exported_faces)
+    _print(command, face_rows)
 
 
 @export.command()
 @store_options(as_json=False)
 def persons(command: CommandContext) -> None:
     """Print every person, with the number of faces and when first and last seen."""
-    _print(command, exported_persons)
+    _print(command, person_rows)
 
 
-def exported_face(face: Face) -> dict[str, Any]:
+def face_row(face: Face) -> dict[str, Any]:
     """The documented keys of an exported face."""
     return {
         "id": face["_id"],
@@ -73,17 +73,17 @@ def _print(command: CommandContext, rows: Rows) -> None:
         os.close(null)
 
 
-async def exported_faces(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
+async def face_rows(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
     async for face in all_faces(ctx, user):
-        yield exported_face(face)
+        yield face_row(face)
 
 
-async def exported_persons(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
+async def person_rows(ctx: Context, user: Users.Model) -> AsyncIterator[dict[str, Any]]:
     async for person in all_people(ctx, user):
-        yield exported_person(person)
+        yield person_row(person)
 
 
-def exported_person(person: PersonSummary) -> dict[str, Any]:
+def person_row(person: PersonSummary) -> dict[str, Any]:
     """The documented keys of an exported person."""
     keys = ("id", "name", "faces", "first_seen", "last_seen", "last_camera", "last_thumbnail")
     return {key: getattr(person, key) for key in keys}

@@ -1,4 +1,4 @@
-"""`facend facens`: the facen storage, which is searched for similar faces."""
+"""`facend facens`: inspects, rebuilds and migrates the facen storage."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -50,19 +50,19 @@ def stats(command: CommandContext) -> None:
     """Show where the facens are stored, and how many there are."""
 
     async def work(ctx: Context) -> dict[str, object]:
-        settings, held = command.settings.facens, await stored_pack(ctx.database)
+        settings, recorded = command.settings.facens, await stored_pack(ctx.database)
         faces, galleries = await expected_entries(ctx.database["faces"]), []
         known = await listed_galleries(ctx.database, ctx.facens)
         with progress(len(known), "counting facens") as step:
             for key in known:
-                there = await ctx.facens.count(*key) if settings.is_remote else None
+                entries = await ctx.facens.count(*key) if settings.is_remote else None
                 galleries.append(
-                    {"owner": key[0], "gallery": key[1], "faces": faces.get(key, 0), "facens": there}
+                    {"owner": key[0], "gallery": key[1], "faces": faces.get(key, 0), "facens": entries}
                 )
                 step(1)
         return {
             "engine": settings.where,
-            "pack": held and held.name,
+            "pack": recorded and recorded.name,
             "pack_in_settings": command.settings.models.pack,
             "shards": [asdict(shard) for shard in await ctx.facens.health()] if settings.is_remote else None,
             "snapshots": _snapshots(command.settings),
@@ -97,11 +97,11 @@ def rebuild(command: CommandContext) -> None:
     """Rebuild the facen storage from MongoDB and verify that both are equal.
 
     While the daemon runs, faces are compared and only differences are replaced; searches stay complete.
-    Otherwise the storage is emptied and filled again. An interrupted run starts over.
+    Otherwise the storage is cleared and loaded again. An interrupted run starts over.
     """
     pack = _pack(command)
     if data_folder.is_held(command.settings.data_dir):
-        _echo_report(command, _rebuilt_by_daemon(command, pack))
+        _echo_report(command, _rebuild_in_daemon(command, pack))
         return
 
     async def clear(ctx: Context, _: Users.Model) -> None:
@@ -110,11 +110,11 @@ def rebuild(command: CommandContext) -> None:
 
     async def work(ctx: Context, _: Users.Model) -> MigrationReport:
         ctx.facens_lifecycle.remove_snapshots()
-        proof = await _copied(ctx, ctx.facens)
+        report = await _copy(ctx, ctx.facens)
         await ctx.facens_lifecycle.save()
-        return proof
+        return report
 
-    _with_facens(command, clear, None)  # of any pack
+    _with_facens(command, clear, None)  # whatever the pack
     _echo_report(command, _with_facens(command, work, pack))
 
 
@@ -131,26 +131,26 @@ def migrate(command: CommandContext, url: str) -> None:
     shown = mask_url(url)
     pack = _pack(command)
     try:
-        wanted = FacensSettings.model_validate(
+        target_settings = FacensSettings.model_validate(
             {**command.settings.facens.model_dump(), "url": SecretStr("" if url == LOCAL else url)}
         )
     except ValidationError as error:
         raise StartError(f"--to {shown}: {error.errors()[0]['msg']}") from error
-    if wanted == command.settings.facens:
+    if target_settings == command.settings.facens:
         raise StartError(
             f"--to {shown}: the facens are stored there already; `facend facens rebuild` repairs them"
         )
 
     async def work(ctx: Context, _: Users.Model) -> MigrationReport:
-        target = await open_storage(wanted, pack.facen_size, pack.name)
+        target = await open_storage(target_settings, pack.facen_size, pack.name)
         try:
-            if wanted.is_remote:
-                return await _copied(ctx, target)
+            if target_settings.is_remote:
+                return await _copy(ctx, target)
             local = ctx.facens_lifecycle.for_storage(target)
             await local.open(command.settings.data_dir / "facens", pack.name, pack.facen_size)
-            proof = await _copied(ctx, target)
+            report = await _copy(ctx, target)
             await local.save()
-            return proof
+            return report
         finally:
             await target.close()
 
@@ -176,10 +176,10 @@ def reembed(command: CommandContext, force: bool) -> None:
     models = load_models(command.settings)
 
     async def work(ctx: Context, _: Users.Model) -> Reembedded:
-        again = Reembedding(ctx.database, ctx.uploads, models.embedder, models.pack.name)
+        reembedding = Reembedding(ctx.database, ctx.uploads, models.embedder, models.pack.name)
         await _clear(ctx)
-        with progress(await again.left(), "computing facens") as step:
-            return await again.run(step, force=force)
+        with progress(await reembedding.left(), "computing facens") as step:
+            return await reembedding.run(step, force=force)
 
     done = _with_facens(command, work, None)
     if command.as_json:
@@ -191,15 +191,15 @@ def reembed(command: CommandContext, force: bool) -> None:
         )
 
 
-def _rebuilt_by_daemon(command: CommandContext, pack: Pack) -> MigrationReport:
-    """Rebuild in the daemon, which holds the facens and can lock a face while it is replaced."""
+def _rebuild_in_daemon(command: CommandContext, pack: Pack) -> MigrationReport:
+    """Rebuild in the daemon, which has the facens in memory and can lock a face while it is replaced."""
 
     async def own_token(ctx: Context, user: Users.Model) -> str:
-        held = await stored_pack(ctx.database)
-        if held is not None and held.name != pack.name:
+        recorded = await stored_pack(ctx.database)
+        if recorded is not None and recorded.name != pack.name:
             raise StartError(
-                f"the daemon runs with the model pack {held.name}, and the settings have {pack.name}: set "
-                f"models.pack to {held.name}, or stop the daemon and use `facend facens re-embed`"
+                f"the daemon runs with the model pack {recorded.name}, the settings have {pack.name}: set "
+                f"models.pack to {recorded.name}, or stop the daemon and use `facend facens re-embed`"
             )
         return str(user["token"])
 
@@ -227,25 +227,25 @@ async def _clear(ctx: Context) -> None:
         await ctx.facens.drop(owner, gallery)
 
 
-async def _copied(ctx: Context, target: FacenStorage) -> MigrationReport:
+async def _copy(ctx: Context, target: FacenStorage) -> MigrationReport:
     entries = sum((await expected_entries(ctx.database["faces"])).values())
     with progress(entries, "copying facens") as step:
         return await migrate_facens(ctx.database, target, step)
 
 
-def _echo_report(command: CommandContext, proof: MigrationReport) -> None:
+def _echo_report(command: CommandContext, report: MigrationReport) -> None:
     if command.as_json:
-        click.echo(to_json(asdict(proof)))
+        click.echo(to_json(asdict(report)))
         return
-    if proof.corrected:
-        click.echo(f"corrected: {count(proof.corrected, 'face')} whose facen differed from MongoDB's")
-    if proof.unusable:
+    if report.corrected:
+        click.echo(f"corrected: {count(report.corrected, 'face')} whose facen differed from MongoDB's")
+    if report.unusable:
         click.echo(
-            f"skipped: {count(proof.unusable, 'face')} without a usable facen; `facend doctor` lists them"
+            f"skipped: {count(report.unusable, 'face')} without a usable facen; `facend doctor` lists them"
         )
     click.echo(
-        f"verified: {count(proof.entries, 'facen')} in {count(proof.galleries, 'gallery', 'galleries')} "
-        f"equal MongoDB's; {proof.sampled} were also found by a search"
+        f"verified: {count(report.entries, 'facen')} in {count(report.galleries, 'gallery', 'galleries')} "
+        f"equal MongoDB's; {report.sampled} were also found by a search"
     )
 
 

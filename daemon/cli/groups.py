@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from daemon.runtime.signals import uninterrupted
 
 SUMMARY_CHARACTERS = 200
-"""Above any summary, so that help wraps it instead of cutting it off."""
+"""More than any summary has, so that help wraps summaries instead of truncating them."""
 
 
 class LazyCommand(NamedTuple):
@@ -42,7 +42,8 @@ class CommandGroup(click.Group):
             formatter.write_dl([(name, self.summary(name)) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Subcommands with their summaries, without importing any; options as click completes them."""
+        """Complete subcommands, with their summaries and without importing them; and options, as click
+        does."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         commands = [CompletionItem(name, help=self.summary(name)) for name in names]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]

@@ -1,6 +1,6 @@
 """The command `facend`.
 
-Slow modules are imported by the commands that need them, so that `facend --help` is fast.
+Commands import slow modules themselves, so that `facend --help` is fast.
 """
 
 import errno
@@ -22,11 +22,11 @@ from daemon.runtime.signals import Terminated, leave, terminated, uninterrupted
 from pipeline.base.control_characters import visible
 from pipeline.base.redaction import redact_text
 
-INTERRUPTED = 128 + signal.SIGINT  # as shells count
+INTERRUPTED = 128 + signal.SIGINT  # as in shells
 TERMINATED = 128 + signal.SIGTERM
 SERVICES = {"run", "demo"}
-NOT_OURS = (errno.EACCES, errno.EPERM)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PERMISSION = (errno.EACCES, errno.EPERM)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Facend(CommandGroup):
@@ -40,7 +40,7 @@ class Facend(CommandGroup):
         "check": LazyCommand("daemon.cli.check", "Validate the settings and print the effective values."),
         "doctor": LazyCommand("daemon.cli.doctor", "Check this box and the stored data for problems."),
         "enroll": LazyCommand("daemon.cli.enroll", "Enrol people from a folder of pictures."),
-        "events": LazyCommand("daemon.cli.events", "Show what happens, as it happens."),
+        "events": LazyCommand("daemon.cli.events", "Show events as they occur."),
         "evaluate": LazyCommand("daemon.cli.evaluate", "Measure recognition accuracy."),
         "export": LazyCommand(
             "daemon.cli.export", "Print stored faces or persons as JSON, one object per line."
@@ -109,15 +109,15 @@ def demo(data_dir: Path, port: int | None) -> None:
 
 def main() -> None:
     os.umask(0o077)  # every new file is private to its owner
-    _stand_in_for_closed_files()
+    _reopen_closed_streams()
     terminal.protect()
     if sys.argv[1:2] == ["run"]:
         # SIGHUP reloads the settings, which are about to be read. Its default action would end the process,
-        # and systemd takes that for a clean exit.
+        # which systemd regards as a clean exit.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminated)
     try:
-        status = _status_of_command()
+        status = _run_command()
     except Exception:
         if not logging.getLogger().handlers:
             from daemon.runtime import logs
@@ -128,19 +128,19 @@ def main() -> None:
     leave(status)
 
 
-def _stand_in_for_closed_files() -> None:
-    """Open /dev/null for closed standard streams; the next file opened would otherwise receive the output."""
+def _reopen_closed_streams() -> None:
+    """Open /dev/null for closed standard streams. Otherwise the next file opened would receive the output."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is this number
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - open until the process ends
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - the same
 
 
-def _status_of_command() -> int:
-    """Run the command of the arguments; its exit status."""
+def _run_command() -> int:
+    """Run the command in the arguments; returns its exit status."""
     try:
         facend.main(standalone_mode=False)
         sys.stdout.flush()
@@ -153,14 +153,14 @@ def _status_of_command() -> int:
         # A service that is stopped has succeeded; any other command was interrupted.
         return 0 if SERVICES.intersection(sys.argv[1:2]) else TERMINATED
     except OSError as error:
-        if error.errno in NOT_OURS and isinstance(error.filename, str | bytes):
+        if error.errno in NO_PERMISSION and isinstance(error.filename, str | bytes):
             from daemon.runtime.data_folder import advice
 
             path = Path(os.fsdecode(error.filename))
             problem = visible(f"{path}: {error.strerror}{advice(path)}", one_line=True)
             click.echo(f"facend: {problem}", err=True)
             return 1
-        if error.errno not in NO_ROOM:
+        if error.errno not in NO_SPACE:
             raise
         click.echo(f"facend: cannot write {error.filename or 'the output'} ({error.strerror})", err=True)
         return 1

@@ -47,7 +47,7 @@ def models(settings_path: Path | None, as_json: bool, wanted: str | None) -> Non
 
 
 def _settings(settings_path: Path | None) -> Settings:
-    """The settings, or the defaults if there is no settings file yet."""
+    """The settings, or the defaults if there is no settings file."""
     if settings_path is None:
         try:
             settings_path = settings_file.find()

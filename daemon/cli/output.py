@@ -1,4 +1,4 @@
-"""What commands print: JSON, tables, progress, and warnings at the end."""
+"""Output of commands: JSON, tables, progress bars, and warnings at the end."""
 
 import json
 import sys
@@ -17,14 +17,14 @@ _WARNINGS = "facend.warnings"
 def to_json(value: object, indent: int | None = 2) -> str:
     """JSON of plain values, dates, times and ObjectIds; NaN and infinity become null."""
 
-    def dumped(what: object, *, allow_nan: bool) -> str:
+    def dump(what: object, *, allow_nan: bool) -> str:
         return json.dumps(what, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=_plain)
 
     try:
-        return dumped(value, allow_nan=False)
+        return dump(value, allow_nan=False)
     except ValueError:
-        plain = json.loads(dumped(value, allow_nan=True), parse_constant=lambda _: None)
-        return dumped(plain, allow_nan=False)
+        plain = json.loads(dump(value, allow_nan=True), parse_constant=lambda _: None)
+        return dump(plain, allow_nan=False)
 
 
 def _plain(value: object) -> object:
@@ -72,7 +72,7 @@ def progress(length: int, label: str) -> Iterator[Callable[..., None]]:
 
 
 def warn_at_end(warning: str) -> None:
-    """Print a warning on stderr after the command has succeeded; after an error, the error stands alone."""
+    """Print a warning on stderr once the command has succeeded. If it fails, only the error is printed."""
     if (context := click.get_current_context(silent=True)) is not None:
         context.meta.setdefault(_WARNINGS, []).append(warning)
 

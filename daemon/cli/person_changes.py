@@ -35,10 +35,10 @@ def merge(command: CommandContext, person_id: int, other: int) -> None:
 @person_argument
 @click.option("--faces", metavar="ID,ID,…", help="Move these faces to a new person.")
 def split(command: CommandContext, person_id: int, faces: str | None) -> None:
-    """Split a person who is several people.
+    """Split a person who consists of several people.
 
-    A new person is created for everyone but the one seen most. Visits are grouped by their facens, or --faces
-    names the faces of the new person.
+    Visits are grouped by their facens. The largest group stays with the person, and a new person is created
+    from each other group. With --faces, one new person is created from these faces.
     """
     try:
         chosen = None if faces is None else [int(face) for face in faces.split(",")]
@@ -67,7 +67,7 @@ def rename(command: CommandContext, person_id: int, name: str) -> None:
 @store_options()
 @click.argument("number", metavar="[CHANGE]", type=click.IntRange(min=1), required=False)
 def undo(command: CommandContext, number: int | None) -> None:
-    """Undo the latest merge, split or renaming, or the one with number CHANGE."""
+    """Undo the latest merge, split or renaming, or the change with number CHANGE."""
     _change(command, lambda changes: changes.undo(number))
 
 
@@ -79,21 +79,23 @@ def changes(command: CommandContext) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
         return await _changes(ctx, user).list_changes()
 
-    made = read_rows(command, work)
+    recorded = read_rows(command, work)
     if command.as_json:
-        click.echo(to_json([asdict(one) for one in made]))
+        click.echo(to_json([asdict(one) for one in recorded]))
         return
     rows = [("change", "at", "by", "", "", "state")]
     echo_table(
-        [*rows, *((one.number, one.at, one.by, one.kind, _description(one), one.state) for one in made)]
+        [*rows, *((one.number, one.at, one.by, one.kind, _description(one), one.state) for one in recorded)]
     )
 
 
 @persons.command("proposals")
 @store_options()
-@click.option("--now", is_flag=True, help="Search now, instead of printing what the last nightly job found.")
+@click.option(
+    "--now", is_flag=True, help="Search now, instead of printing the results of the last nightly job."
+)
 def proposals(command: CommandContext, now: bool) -> None:
-    """List persons who are probably the same, judged by their visits."""
+    """List pairs of persons who are probably the same, by the evidence of their visits."""
     pack = _pack(command)
 
     async def work(ctx: Context, user: Users.Model) -> list[Proposal]:
@@ -110,24 +112,24 @@ def proposals(command: CommandContext, now: bool) -> None:
         click.echo(
             f"facend persons merge {one.person} {one.other}   "
             f"# {one.visits} and {count(one.other_visits, 'visit')}, "
-            f"mean confidence {one.confidence:.2f}, lowest {one.lowest:.2f}"
+            f"median confidence {one.confidence:.2f}, lowest {one.lowest:.2f}"
         )
     if not found:
-        click.echo("no two persons are probably the same")
+        click.echo("there are no proposals")
 
 
-def _change(command: CommandContext, make: Callable[[PersonChanges], Awaitable[Change]]) -> None:
+def _change(command: CommandContext, apply: Callable[[PersonChanges], Awaitable[Change]]) -> None:
     async def work(ctx: Context, user: Users.Model) -> list[Change]:
-        return [await make(_changes(ctx, user))]
+        return [await apply(_changes(ctx, user))]
 
     _echo_changes(command, with_store(command, work))
 
 
-def _echo_changes(command: CommandContext, made: list[Change]) -> None:
+def _echo_changes(command: CommandContext, recorded: list[Change]) -> None:
     if command.as_json:
-        click.echo(to_json([asdict(one) for one in made]))
+        click.echo(to_json([asdict(one) for one in recorded]))
         return
-    for one in made:
+    for one in recorded:
         click.echo(f"change {one.number} {one.state}: {one.kind} {_description(one)}")
 
 

@@ -1,4 +1,4 @@
-"""`facend persons list|show|erase`: who was seen where and when, friends, and erasure."""
+"""`facend persons list|show|erase`: persons with their visits and friendships, and their erasure."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from daemon.cli.context import CommandContext, store_options
-from daemon.cli.export import exported_persons
+from daemon.cli.export import person_rows
 from daemon.cli.groups import CommandGroup
 from daemon.cli.options import yes_option
 from daemon.cli.output import echo_table, to_json
@@ -41,7 +41,7 @@ def list_persons(command: CommandContext) -> None:
     """List all persons, with faces, first and last visit and last camera."""
 
     async def work(ctx: Context, user: Users.Model) -> list[dict[str, object]]:
-        return [row async for row in exported_persons(ctx, user)]
+        return [row async for row in person_rows(ctx, user)]
 
     rows = read_rows(command, work)
     if command.as_json:
@@ -189,7 +189,7 @@ def _confirmed(
 
 
 def _erased(erased: Erased, command: CommandContext) -> list[str]:
-    """The report, as lines."""
+    """The lines of the report."""
     done = (
         f"{count(erased.faces, 'face')}, {count(erased.pictures, 'picture')}, "
         f"{count(erased.unassigned, 'similar face')} without a person, "

@@ -41,10 +41,10 @@ FORMATS: dict[str, list[int]] = {
     ".tif": [],
     ".tiff": [],
 }
-"""Options of the encoder, by the ending of the file's name."""
+"""Options of the encoder, by file suffix."""
 INTERVAL_SECONDS = 0.5
 MAX_OVERLAP = 0.3
-"""Faces that have more in common are of one place."""
+"""Faces that overlap more are considered the same."""
 ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
 
 
@@ -74,7 +74,7 @@ ID = re.compile(r"[A-Za-z0-9_-]{1,44}")
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("probe.jpg"),
     show_default=True,
-    help=f"File for the picture; its ending says the format: {', '.join(FORMATS)}.",
+    help=f"File for the picture; its suffix selects the format: {', '.join(FORMATS)}.",
 )
 @click.option("--user", metavar="NAME", default=None, help="User name, instead of one in the URL.")
 @password_option
@@ -94,14 +94,14 @@ def probe_command(
     """Connect to a camera and report what it sends, and whether its view suits.
 
     ID is a camera of settings.toml or the collection; its login is used. Faces are searched for --seconds.
-    One picture is written to a file, with every face that was seen, its size and its quality score.
+    One picture is written to a file. It shows every face that was seen, with size and quality score.
 
     Arguments are visible in `ps`: instead of a password in the URL, use --user, which prompts for the
     password, or --password-stdin, '${env:NAME}' or '${file:/path}' in the URL, or - to read the URL from
     standard input.
     """
     if out.suffix.lower() not in FORMATS:
-        raise click.UsageError(f"--out {out}: expected an ending of {', '.join(FORMATS)}")
+        raise click.UsageError(f"--out {out}: expected a suffix of {', '.join(FORMATS)}")
     settings, known = _known(place, settings_path)
     url = "" if known else cli_secrets.argument(place, "URL")
     logs.configure(settings.log_format, "warning")
@@ -125,7 +125,7 @@ def probe_command(
         raise StartError(f"{error} ({error.reason.value})") from error
     view = judge_view(sampler.faces, camera.min_face_px, camera.min_score)
     shown = sampler.shown()
-    _write(out, drawn(sampler.picture(shown), [face for face, _, _ in shown]))
+    _write(out, draw_faces(sampler.picture(shown), [face for face, _, _ in shown]))
     report = _report(seen, [(face, quality) for face, quality, _ in shown], out)
     report |= {"pictures": sampler.pictures, "interrupted": interrupted, "view": asdict(view)}
     if as_json:
@@ -168,14 +168,14 @@ def _known(place: str, settings_path: Path | None) -> tuple[Settings, CameraSett
 
 
 def _raw(camera: CameraSettings) -> dict[str, Any]:
-    """The camera's settings as they are validated, with its secrets."""
+    """The camera's settings in the form that is validated, with the secrets."""
     raw = camera.model_dump(mode="python", exclude_unset=True)
     url = joined(camera.url, camera.secret_end.get_secret_value() if camera.secret_end else None)
     return {**{key: value for key, value in raw.items() if key != "secret_end"}, "url": url}
 
 
 def _wants_prompt(user: str | None, url: str) -> bool:
-    """Whether a user is given without a password, on a terminal."""
+    """Whether to prompt for a password: on a terminal, for a user without one."""
     if not user or not url or not sys.stdin.isatty():
         return False
     try:
@@ -185,7 +185,7 @@ def _wants_prompt(user: str | None, url: str) -> bool:
 
 
 class _Sampler:
-    """Searches faces in the pictures of some seconds."""
+    """Searches faces in a sequence of pictures, and keeps the best ones."""
 
     def __init__(self, settings: Settings) -> None:
         self._extractor = FaceExtractor(load_models(settings))
@@ -201,16 +201,17 @@ class _Sampler:
         self.faces += found
         for face, quality in found:
             self._crops.append((face, quality, _region(picture, face["bbox"]).copy()))
-        self._crops = _apart(self._crops)
+        self._crops = _without_overlaps(self._crops)
         if len(found) > self._most:
             self._best, self._most = picture, len(found)
 
     def shown(self) -> list[tuple[ExtractionFace, Quality, Picture]]:
-        """The best face of each place, the best first, with its pixels."""
+        """The best non-overlapping faces with their pixels, the best first."""
         return self._crops
 
     def picture(self, shown: Sequence[tuple[ExtractionFace, Quality, Picture]]) -> Picture:
-        """The picture with most faces, and in it those of the other pictures, where they were."""
+        """The picture with most faces, into which the faces of other pictures are copied at their
+        positions."""
         assert self._best is not None  # noqa: S101  there is a first picture
         whole = self._best.copy()
         for face, _, crop in reversed(shown):
@@ -220,7 +221,7 @@ class _Sampler:
         return whole
 
 
-def _apart(
+def _without_overlaps(
     faces: Sequence[tuple[ExtractionFace, Quality, Picture]],
 ) -> list[tuple[ExtractionFace, Quality, Picture]]:
     """The best faces that do not overlap."""
@@ -264,7 +265,7 @@ def _print(
 
 
 def _row(number: int, face: ExtractionFace, quality: Quality) -> tuple[object, ...]:
-    """One face: position, quality score, and the share of each part in it."""
+    """A row of the table: position, quality score, and the contribution of each part."""
     box = face["bbox"]
     where = f"{box.width:.0f}x{box.height:.0f}", f"{box.left:.0f},{box.top:.0f}"
     shares = (quality.score, *(quality.parts[name] for name in PARTS))
@@ -287,7 +288,7 @@ def _report(seen: ProbeResult, faces: list[tuple[ExtractionFace, Quality]], out:
     }
 
 
-def drawn(picture: Picture, faces: list[ExtractionFace]) -> Picture:
+def draw_faces(picture: Picture, faces: list[ExtractionFace]) -> Picture:
     """A copy of the picture with the box, size and quality score of each face."""
     shown = picture.copy()
     thick = max(1, round(max(picture.shape[:2]) / 640))

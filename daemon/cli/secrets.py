@@ -1,7 +1,7 @@
-"""Secrets for commands, from a file, the environment, standard input or a prompt.
+"""Reads secrets for commands from a file, the environment, standard input or a prompt.
 
-A secret in an argument is visible in `ps` and in the shell's history. It works with a warning, and is
-overwritten in the list of processes as soon as it is read.
+A secret in an argument is visible in `ps` and in the shell's history. It is accepted with a warning, and
+overwritten in the process list as soon as it is read.
 """
 
 import ctypes
@@ -24,7 +24,8 @@ REFERENCES = "${env:NAME} or ${file:/path} in its place (in single quotes)"
 
 
 def token(argument: str, file: Path | None, *, instead: str) -> str:
-    """The token or id of a user: from the file if given, else the argument, which may be empty."""
+    """The token or id of a user, from the file if there is one, otherwise the argument, which may be
+    empty."""
     if file is not None:
         try:
             with file.open(encoding="utf-8") as lines:
@@ -41,7 +42,7 @@ def token(argument: str, file: Path | None, *, instead: str) -> str:
 
 
 def argument(text: str, what: str, *, secret: bool = False) -> str:
-    """An argument that may hold a secret, with references such as ${env:NAME} resolved.
+    """An argument that may contain a secret, with references such as ${env:NAME} resolved.
 
     `-` reads a line of standard input. `secret`: the whole text is a secret.
     """
@@ -51,13 +52,13 @@ def argument(text: str, what: str, *, secret: bool = False) -> str:
     filled = str(resolve_references(text, os.environ, faults))
     if faults:
         raise StartError(f"{what}: {faults[0].text}")
-    if filled == text and (secret or _holds_secret(text)):
+    if filled == text and (secret or _contains_secret(text)):
         warn(text, what, f"give - to read it from standard input, or {REFERENCES}")
     return filled
 
 
 def change(text: str) -> str:
-    """KEY=VALUE whose value may hold a secret, resolved."""
+    """KEY=VALUE whose value may contain a secret, with references resolved."""
     key, equals, value = text.partition("=")
     if not equals or not value:
         return text
@@ -81,7 +82,7 @@ def warn(secret: str, what: str, instead: str) -> None:
     warn_at_end(f"{what} in an argument is visible in `ps` and in the shell's history: {instead}")
 
 
-def _holds_secret(text: str) -> bool:
+def _contains_secret(text: str) -> bool:
     try:
         parts = split_url(text)
     except UrlError:
@@ -90,7 +91,7 @@ def _holds_secret(text: str) -> bool:
 
 
 def _hide(secret: str) -> None:
-    """Overwrite the secret in the arguments of this process, if the system says where they are."""
+    """Overwrite the secret in the arguments of this process, if the system gives their address."""
     try:
         shown = Path("/proc/self/cmdline").read_bytes()
         # proc(5): arg_start is the 48th field; the second field may contain spaces and brackets.

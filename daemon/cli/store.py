@@ -1,4 +1,4 @@
-"""Opening the store in a command: alone, or as a guest of the running daemon's MongoDB."""
+"""Opens the store for a command, with its own private MongoDB or that of the running daemon."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class NothingStoredError(StartError):
-    """There is no database, or no user of this box in it."""
+    """There is no database, or this box's user is not in it."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ def read_store(command: CommandContext, work: Callable[[Context, Users.Model], A
     """As `with_store`, but changes nothing in MongoDB and creates no file.
 
     Raises:
-        NothingStoredError: there is no database yet, or no user of this box in it.
+        NothingStoredError: there is no database yet, or this box's user is not in it.
     """
 
     async def with_user(ctx: Context) -> T:
@@ -85,7 +85,7 @@ def read_all(
     pack: str | None = None,
     load_facens: bool = False,
 ) -> T:
-    """As `read_store`, for questions that concern all users.
+    """As `read_store`, without a user.
 
     Raises:
         NothingStoredError: there is no database yet.
@@ -114,7 +114,7 @@ async def find_user(ctx: Context, token_or_id: str) -> Users.Model:
     """The user with this token or id, active or not.
 
     Raises:
-        StartError: there is none.
+        StartError: there is no such user.
     """
     query = {"_id": ObjectId(token_or_id)} if ObjectId.is_valid(token_or_id) else {"token": token_or_id}
     found = await ctx.users.find_one(query)
@@ -124,7 +124,7 @@ async def find_user(ctx: Context, token_or_id: str) -> Users.Model:
 
 
 async def known_user(ctx: Context, settings: Settings) -> Users.Model | None:
-    """This box's own user; None before the first start of the daemon."""
+    """This box's user; None before the first start of the daemon."""
     return await known_service_user(ctx, settings.store.token.get_secret_value(), settings.data_dir)
 
 

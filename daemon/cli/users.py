@@ -1,4 +1,4 @@
-"""`facend users`: owners of faces, who may query them with their token."""
+"""`facend users`: users, who own faces and authenticate with a token."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from daemon.errors import StartError
 from store import Context, Users
 
 SHOWN_CHARACTERS = 4
-"""Enough of a token to tell it from others, too little to use it."""
+"""Number of shown characters of a token: enough to distinguish tokens, too few to use one."""
 
 
 @click.group(cls=CommandGroup)
@@ -37,7 +37,7 @@ def users() -> None:
 )
 def add(command: CommandContext, name: str | None, token_file: Path | None) -> None:
     """Add a user and print the token, which is not shown again."""
-    target = None if token_file is None else created_file(token_file)
+    target = None if token_file is None else create_private_file(token_file)
 
     async def work(ctx: Context, _: Users.Model) -> Users.Model:
         return await ctx.users.add({"name": name} if name else {})
@@ -59,8 +59,8 @@ def add(command: CommandContext, name: str | None, token_file: Path | None) -> N
         click.echo(f"token  {made['token']}" if target is None else f"token  in {token_file}")
 
 
-def created_file(path: Path) -> TextIO:
-    """Create a file that its owner alone can read."""
+def create_private_file(path: Path) -> TextIO:
+    """Create a file that only its owner can read."""
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
     except OSError as error:
@@ -162,7 +162,7 @@ def _row(user: Users.Model, *, mine: bool | None = None) -> dict[str, object]:
 
 
 def masked(token: str) -> str:
-    """The first characters of a token; of a short one none."""
+    """The first characters of a token; none of a short one."""
     return f"{token[:SHOWN_CHARACTERS]}***" if len(token) >= 4 * SHOWN_CHARACTERS else "***"
 
 

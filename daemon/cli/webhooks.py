@@ -27,16 +27,16 @@ from store.outbox.sink_states import SinkStates
 def webhooks() -> None:
     """List, add, remove and test webhooks, and show and repeat their deliveries.
 
-    docs/events.md describes what they receive.
+    See docs/events.md for the messages.
     """
 
 
 @webhooks.command("list")
 @store_options()
 def list_webhooks(command: CommandContext) -> None:
-    """List the webhooks, and how many events were delivered, wait and were given up.
+    """List the webhooks, with their numbers of delivered, waiting and dead events.
 
-    Of the URL only scheme and host are shown, because its path often is a password.
+    Only scheme and host of a URL are shown, because the path often is a secret.
     """
 
     added = AddedWebhooks(command.settings.data_dir)

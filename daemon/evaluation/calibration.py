@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from daemon.evaluation.faces import LabelledFace
 from daemon.evaluation.inputs import InputError, LabelledPicture
-from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, carries
+from daemon.evaluation.rates import Numbers, Point, at_far, at_threshold, can_demonstrate
 from daemon.runtime.terminal import count
 from pipeline.faces import facen
 
-MOST_PICTURES = 5000
-"""12.5 million pairs; memory grows with the square of the number of pictures."""
+MAX_PICTURES = 5000
+"""Gives 12.5 million pairs; memory grows with the square of the number of pictures."""
 
 TABLE = tuple(round(0.5 + 0.025 * step, 3) for step in range(19))
 """Thresholds of the table, from 0.5 (unrelated faces) to 0.95."""
@@ -28,10 +28,11 @@ class Comparisons:
 
     faces: tuple[LabelledFace, ...]
     genuine: Numbers
-    """Confidences of pairs of one person."""
+    """Confidences of genuine pairs, which show one person."""
     genuine_pairs: Indices
     """(n, 2): indices into `faces`."""
     impostor: Numbers
+    """Confidences of impostor pairs, which show two people."""
     impostor_pairs: Indices
 
     @property
@@ -48,17 +49,17 @@ class Suggestion:
     wanted_far: float
     point: Point
     carried: bool
-    """Whether the number of impostor pairs can demonstrate the rate: at least 3 / rate (rule of three)."""
+    """Whether there are enough impostor pairs to demonstrate the rate: at least 3 / rate (rule of three)."""
 
     @property
     def threshold(self) -> float:
-        """Rounded up to four digits."""
+        """The threshold, rounded up to four digits."""
         return float(np.ceil(self.point.threshold * 1e4) / 1e4)
 
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A pair that may be labelled wrongly."""
+    """A pair whose labels may be wrong."""
 
     confidence: float
     one: LabelledFace
@@ -71,8 +72,8 @@ def check_labels(pictures: Sequence[LabelledPicture]) -> None:
     Raises:
         InputError: too many pictures, or too few people or pictures to compare.
     """
-    if len(pictures) > MOST_PICTURES:
-        raise InputError(f"there are {len(pictures)} pictures; at most {MOST_PICTURES} can be compared")
+    if len(pictures) > MAX_PICTURES:
+        raise InputError(f"there are {len(pictures)} pictures; at most {MAX_PICTURES} can be compared")
     _check_people([picture.person for picture in pictures], "pictures")
 
 
@@ -110,11 +111,11 @@ def table(compared: Comparisons) -> list[Point]:
 
 def suggest(compared: Comparisons, wanted_far: float) -> Suggestion:
     point = at_far(compared.genuine, compared.impostor, wanted_far)
-    return Suggestion(wanted_far, point, carries(len(compared.impostor), wanted_far))
+    return Suggestion(wanted_far, point, can_demonstrate(len(compared.impostor), wanted_far))
 
 
 def oddities(compared: Comparisons, number: int = 3) -> tuple[list[Oddity], list[Oddity]]:
-    """The most similar pictures of two people, and the least similar pictures of one person."""
+    """Suspicious pairs: the most similar pictures of two people, and the least similar of one person."""
 
     def pick(confidences: Numbers, pairs: Indices, sign: float) -> list[Oddity]:
         order = np.argsort(sign * confidences, kind="stable")[:number]

@@ -1,4 +1,4 @@
-"""A calibration as JSON, and as lines for settings.toml."""
+"""Formats a calibration as JSON, and as lines for settings.toml."""
 
 from daemon.evaluation.calibration import Comparisons, Oddity, Suggestion, oddities, table
 from daemon.evaluation.discard import DiscardCurve

@@ -14,15 +14,15 @@ from daemon.evaluation.scene_scores import SceneFace
 
 _COLUMNS = 10
 _WIDTH, _HEIGHT = 112, 140
-"""Of a face's picture, in pixels."""
+"""Size of a face's picture, in pixels."""
 _LINE = 13
 _MARGIN = 8
 _INK, _WRONG, _GREY = "#222222", "#c8401e", "#d8d8d8"
 
 
-def write_sheet(path: Path, faces: Iterable[SceneFace], owners: Mapping[int, Counter[str]]) -> None:
-    """Writes the sheet as a PNG: persons in order, then faces without a person. What is junk, mixed or split
-    is marked in red. `owners`: the identities of each person's faces.
+def write_sheet(path: Path, faces: Iterable[SceneFace], identities_of: Mapping[int, Counter[str]]) -> None:
+    """Write the sheet as a PNG: persons by id, then faces without a person. Junk, mixed and split persons are
+    marked in red. `identities_of`: the identities of each person's faces.
 
     Raises:
         InputError: the file cannot be written.
@@ -35,7 +35,7 @@ def write_sheet(path: Path, faces: Iterable[SceneFace], owners: Mapping[int, Cou
     for number, face in enumerate(ordered):
         left, top = _MARGIN + number % _COLUMNS * width, _MARGIN + number // _COLUMNS * height
         sheet.paste(_picture(face), (left, top))
-        title, is_wrong = _title(face.person_id, owners)
+        title, is_wrong = _title(face.person_id, identities_of)
         size = round(min(face.bbox.width, face.bbox.height))
         lines = (
             title,
@@ -51,23 +51,23 @@ def write_sheet(path: Path, faces: Iterable[SceneFace], owners: Mapping[int, Cou
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _title(person: int | None, owners: Mapping[int, Counter[str]]) -> tuple[str, bool]:
-    """Who a person is, and whether the person is wrong."""
+def _title(person: int | None, identities_of: Mapping[int, Counter[str]]) -> tuple[str, bool]:
+    """The caption for a person, and whether it reports an error."""
     if person is None:
         return "no person", False
-    identities = owners[person]
+    identities = identities_of[person]
     if not identities:
         return f"{person} JUNK", True
     if len(identities) > 1:
         return f"{person} MIXED {'+'.join(sorted(identities))}", True
     (identity,) = identities
-    is_split = any(one != person and identity in others for one, others in owners.items())
+    is_split = any(other != person and identity in others for other, others in identities_of.items())
     return f"{person} {'SPLIT ' if is_split else ''}{identity}", is_split
 
 
 def _picture(face: SceneFace) -> Image.Image:
-    """The thumbnail, fitted into its place; grey where there is none."""
-    place = Image.new("RGB", (_WIDTH, _HEIGHT), _GREY)
+    """The thumbnail, scaled to fit and centred; grey if there is none."""
+    cell = Image.new("RGB", (_WIDTH, _HEIGHT), _GREY)
     parts = urlsplit(face.thumbnail or "")
     if parts.scheme == "file":
         with Image.open(os.fsdecode(unquote_to_bytes(parts.path))) as picture:
@@ -76,5 +76,5 @@ def _picture(face: SceneFace) -> Image.Image:
             fitted = fitted.resize(
                 (max(1, round(fitted.width * scale)), max(1, round(fitted.height * scale)))
             )
-            place.paste(fitted, ((_WIDTH - fitted.width) // 2, (_HEIGHT - fitted.height) // 2))
-    return place
+            cell.paste(fitted, ((_WIDTH - fitted.width) // 2, (_HEIGHT - fitted.height) // 2))
+    return cell

@@ -1,4 +1,4 @@
-"""The diagrams of a calibration: ROC, DET, histogram, error versus discard."""
+"""Draws the diagrams of a calibration: ROC, DET, histogram, error versus discard."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from daemon.evaluation.plot import Plot, linear_axis, log_axis
 from daemon.evaluation.rates import Numbers, Roc
 
 _BINS = 100
-_MOST_POINTS = 4000
-"""More points are indistinguishable at 900 px."""
+_MAX_POINTS = 4000
+"""Maximum number of points of a curve; more are indistinguishable at 900 px."""
 
 
 def roc_picture(curve: Roc, impostors: int) -> Image.Image:
-    """TAR over FAR; FAR is logarithmic, down to one impostor pair."""
-    far, tar = _thinned(curve.far, curve.tar)
+    """TAR over FAR. The axis of FAR is logarithmic, down to one impostor pair."""
+    far, tar = _thin(curve.far, curve.tar)
     lowest = _lowest_power(impostors)
     low = min(0.9, math.floor(10 * _first(far, tar, 10.0**lowest)) / 10)
     plot = Plot(
@@ -33,7 +33,7 @@ def roc_picture(curve: Roc, impostors: int) -> Image.Image:
 
 def det_picture(curve: Roc, impostors: int, genuines: int) -> Image.Image:
     """FRR over FAR, both logarithmic."""
-    far, frr = _thinned(curve.far, 1 - curve.tar)
+    far, frr = _thin(curve.far, 1 - curve.tar)
     lowest, floor = _lowest_power(impostors), _lowest_power(genuines)
     plot = Plot(
         f"DET (equal error rate {100 * curve.eer:.2f} %)",
@@ -96,14 +96,14 @@ def _first(far: Numbers, tar: Numbers, least: float) -> float:
     return float(tar[max(0, int(np.searchsorted(far, least, side="right")) - 1)])
 
 
-def _thinned(far: Numbers, other: Numbers) -> tuple[Numbers, Numbers]:
-    """At most as many points as can be distinguished."""
-    if len(far) <= _MOST_POINTS:
+def _thin(far: Numbers, other: Numbers) -> tuple[Numbers, Numbers]:
+    """Reduce a curve to as many points as can be distinguished."""
+    if len(far) <= _MAX_POINTS:
         return far, other
-    keep = np.unique(np.geomspace(1, len(far), _MOST_POINTS).astype(int) - 1)
+    keep = np.unique(np.geomspace(1, len(far), _MAX_POINTS).astype(int) - 1)
     return far[keep], other[keep]
 
 
 def _stairs(xs: Numbers, ys: Numbers) -> tuple[list[float], list[float]]:
-    """The points of a step function: nothing is measured between two thresholds."""
+    """The points of a step function, because rates are constant between two thresholds."""
     return np.repeat(xs, 2)[1:].tolist(), np.repeat(ys, 2)[:-1].tolist()

@@ -1,4 +1,4 @@
-"""The value of the quality score: error-versus-discard characteristic, as in ISO/IEC 29794-1.
+"""How useful the quality score is: the error-versus-discard characteristic of ISO/IEC 29794-1.
 
 Genuine pairs are discarded by the quality of their poorer picture, poorest first; the false non-match rate
 (FNMR) of the remaining pairs is measured at a fixed threshold. A useful quality score makes it fall.
@@ -11,10 +11,10 @@ import numpy as np
 from daemon.evaluation.rates import Numbers
 
 SHARES = tuple(round(0.05 * step, 2) for step in range(11))
-"""Shares that are discarded, 0 to 0.5."""
+"""Discarded shares of the genuine pairs, 0 to 0.5."""
 
 STARTING_ERROR = 0.05
-"""Initial FNMR of the extra curve, for pictures on which the pack's thresholds give hardly any errors."""
+"""FNMR at the start of the additional curve, for pictures on which the pack's thresholds give few errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class DiscardCurve:
 
 
 def discard_curve(name: str, genuine: Numbers, quality: Numbers, threshold: float) -> DiscardCurve:
-    """The curve at one threshold. `quality`: of the poorer picture of each genuine pair."""
+    """The curve at one threshold. `quality`: the quality score of the poorer picture of each genuine pair."""
     missed = (genuine < threshold)[np.argsort(quality, kind="stable")]
     fnmr = [float(missed[int(share * len(missed)) :].mean()) for share in SHARES]
     return DiscardCurve(name, threshold, SHARES, tuple(fnmr))

@@ -1,4 +1,4 @@
-"""The most central face of each picture, found and embedded as the daemon does it."""
+"""The most central face of each picture, found and embedded as in the daemon."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from pipeline.pictures import decode as picture_files
 from pipeline.types import Facen, Picture, Rectangle
 
 Progress = Callable[[int], object]
-"""Called with the number of pictures finished since the last call."""
+"""Called with the number of pictures finished since the previous call."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,9 +101,9 @@ def labelled_faces(
 
 
 def thresholds_of(models: Models, settings: Settings, persons: int | None = None) -> dict[str, float]:
-    """The pack's thresholds by name, strictest first, and the one of the settings if that is a number.
+    """The pack's thresholds by name, strictest first, and the threshold of the settings.
 
-    `persons`: the size of the gallery, for the automatic threshold.
+    `persons`: the number of persons in the gallery, for the automatic threshold.
     """
     limits = models.pack.thresholds
     named = {name: limits.named(name) for name in ("strict", "medium", "low")}
@@ -114,12 +114,12 @@ def thresholds_of(models: Models, settings: Settings, persons: int | None = None
     return named
 
 
-def without_face(people: Sequence[LabelledFace]) -> list[str]:
+def without_face(faces: Sequence[LabelledFace]) -> list[str]:
     """A line for each picture without a usable face."""
     return [
         item.face.trouble
         if str(item.face.path) in item.face.trouble
         else f"{item.face.path}: {item.face.trouble}"
-        for item in people
+        for item in faces
         if item.face.facen is None
     ]

@@ -1,4 +1,4 @@
-"""Accuracy by cross-validation as in LFW: the threshold from nine folds, the accuracy on the tenth.
+"""Cross-validated accuracy as in LFW: nine folds give the threshold, the tenth the accuracy.
 
 Huang et al. 2007, "Labeled Faces in the Wild" (UMass Amherst, technical report 07-49), section 4.2.
 """

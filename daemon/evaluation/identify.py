@@ -1,9 +1,9 @@
-"""Identification: who of the gallery is this, and are strangers rejected?
+"""Evaluates identification: is the right person of the gallery found, and are strangers rejected?
 
-Terms as in ISO/IEC 19795-1. The confidence of a person for a probe is that of the most similar of their
-pictures. Closed set: how often the right person is ranked first, or among the first five. Open set: a probe
-of a person outside the gallery must not reach the threshold (otherwise a false positive identification,
-FPIR); a probe of a person inside must reach it at rank 1 (otherwise a false negative one, FNIR).
+Terms as in ISO/IEC 19795-1. The confidence of a person for a probe is that of the person's most similar
+picture. Closed set: how often the right person is ranked first, or among the first five. Open set: a probe of
+a person outside the gallery must not reach the threshold (false positive identifications, FPIR); a probe of a
+person inside must reach it at rank 1 (false negative identifications, FNIR).
 
 A picture that is both in the gallery and a probe is not compared with itself, so one folder can be both.
 """
@@ -53,16 +53,17 @@ class OpenSetPoint:
 @dataclass(frozen=True, slots=True)
 class IdentifyScores:
     people: int
-    """In the gallery, with a face."""
+    """Number of people in the gallery with a face."""
     gallery_pictures: int
     gallery_without_face: int
     known: int
     unknown: int
     probes_without_face: int
-    """These count as misses, not as false accepts."""
+    """Probes without a face, which count as misses, not as false accepts."""
     rank1: int
+    """Number of known probes whose person is ranked first."""
     rank5: int
-    """Known probes whose person is ranked first, or among the first five."""
+    """Number of known probes whose person is ranked among the first five."""
     at_thresholds: tuple[OpenSetPoint, ...]
     det: tuple[OpenSetPoint, ...]
     """At the lowest threshold for each FPIR that the number of unknown probes can demonstrate."""
@@ -114,11 +115,11 @@ def evaluate(
 
 
 def leave_out(gallery: Sequence[LabelledFace], share: float, seed: int = 0) -> list[LabelledFace]:
-    """The gallery without a random share of its people; the same ones for the same seed."""
+    """The gallery without a random share of its people, which depends only on the seed."""
     people = sorted({item.person for item in gallery})
     # Not used for security.
-    gone = set(random.Random(seed).sample(people, round(len(people) * share)))  # noqa: S311
-    return [item for item in gallery if item.person not in gone]
+    removed = set(random.Random(seed).sample(people, round(len(people) * share)))  # noqa: S311
+    return [item for item in gallery if item.person not in removed]
 
 
 def _best_by_person(
@@ -142,14 +143,14 @@ def _best_by_person(
 
 
 def _rank(row: Numbers, people: list[str], person: str) -> float:
-    """The rank of the person, from 1; the worst one of equals. Infinite if the person is not ranked."""
+    """The rank of the person from 1, the worst of equal ones; infinite if the person is not ranked."""
     if person not in people or row[people.index(person)] == NO_FACE:
         return math.inf
     return float(np.count_nonzero(row >= row[people.index(person)]))
 
 
 def _det_steps(unknown: Numbers) -> list[tuple[str, float]]:
-    """Names and thresholds of FPIR 10 %, 5 %, 2 %, 1 % … down to one false accept, and of no false accept."""
+    """Names and thresholds for FPIR 10 %, 5 %, 2 %, 1 % … down to one false accept, and for none."""
     steps = []
     highest = np.sort(unknown)[::-1]
     for rate in (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001):

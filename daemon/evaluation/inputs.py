@@ -1,4 +1,4 @@
-"""LabelledPicture pictures: folders of people, and the error of an input that cannot be used."""
+"""Reads folders of labelled pictures; and the error for unusable input."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,12 @@ class LabelledPicture:
 def labelled_pictures(folder: Path) -> list[LabelledPicture]:
     """The pictures in a folder with their persons, sorted by name.
 
-    A sub-folder is a person of that name. A file beside the sub-folders is named PERSON_VARIANT; the variant
-    follows the last underscore. Hidden files and files without a picture's suffix are ignored.
+    A sub-folder is named after the person in its pictures. A file in no sub-folder is named PERSON_VARIANT,
+    with the variant after the last underscore. Hidden files, and files without a picture's suffix, are
+    ignored.
 
     Raises:
-        InputError: there is no such folder, or it holds no picture.
+        InputError: the folder does not exist, or contains no pictures.
     """
     try:
         entries = sorted(folder.iterdir())

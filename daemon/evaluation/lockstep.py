@@ -23,32 +23,32 @@ class _Camera:
     stages: CameraStages
     next: Frame | EndOfStream | None = None
     media_time: float = 0.0
-    over: bool = False
+    ended: bool = False
 
     def fetch_next(self) -> bool:
-        """Whether the next frame, or the end of the recording, is known."""
-        if self.next is None and not self.over:
-            closed = self.frames.closed  # read first: a frame put before closing is then still found
+        """Fetch the next frame; returns whether it, or the end of the recording, is known."""
+        if self.next is None and not self.ended:
+            closed = self.frames.closed  # read first, so that a frame put before the closing is found
             self.next = self.frames.take()
-            self.over = closed and self.next is None
+            self.ended = closed and self.next is None
             if isinstance(self.next, Frame):
                 self.media_time = self.next.media_time
-        return self.over or self.next is not None
+        return self.ended or self.next is not None
 
 
 class Lockstep:
     """Replaces the daemon's analysis thread. Every camera must be added before `run`."""
 
     def __init__(
-        self, began: datetime, store: Callable[[Sighting], None], progress: Callable[[float], None]
+        self, started_at: datetime, store: Callable[[Sighting], None], progress: Callable[[float], None]
     ) -> None:
         """`store` returns once the sighting is stored; `progress` is called with the media time."""
-        self._began = began
+        self._started_at = started_at
         self._store = store
         self._progress = progress
         self._cameras: list[_Camera] = []
         self._ready = threading.Condition()
-        self._woken = False
+        self._has_new_frame = False
         self._stopping = False
 
     def add(self, cam_id: str, frames: LatestFrame, stages: CameraStages) -> None:
@@ -60,7 +60,7 @@ class Lockstep:
     def wake(self) -> None:
         """Called when a camera has a new frame."""
         with self._ready:
-            self._woken = True
+            self._has_new_frame = True
             self._ready.notify()
 
     def stop(self) -> None:
@@ -72,22 +72,22 @@ class Lockstep:
         """Analyse every frame of every camera; block until all recordings have ended."""
         while not self._stopping:
             with self._ready:
-                self._woken = False
+                self._has_new_frame = False
             known = [camera.fetch_next() for camera in self._cameras]
             if not all(known):
                 with self._ready:
-                    self._ready.wait_for(lambda: self._woken)
+                    self._ready.wait_for(lambda: self._has_new_frame)
                 continue
-            going = [camera for camera in self._cameras if not camera.over]
-            if not going:
+            playing = [camera for camera in self._cameras if not camera.ended]
+            if not playing:
                 return
-            self._serve(min(going, key=lambda camera: camera.media_time))
+            self._serve(min(playing, key=lambda camera: camera.media_time))
 
     def _serve(self, camera: _Camera) -> None:
         item, camera.next = camera.next, None
         if isinstance(item, Frame):
-            # Recordings are opened one after another, but began together in the scene.
-            at = self._began + timedelta(seconds=item.media_time)
+            # Recordings are opened one after another, but were recorded at the same time.
+            at = self._started_at + timedelta(seconds=item.media_time)
             sightings = camera.stages.process(replace(item, captured_at=at))
             self._progress(item.media_time)
         else:

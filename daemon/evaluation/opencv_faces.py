@@ -14,13 +14,13 @@ from pipeline.pictures import decode as pictures
 from pipeline.types import Rectangle
 
 _MIN_SCORE = 0.6
-"""The minimum of Facend's own extractor; OpenCV's default, 0.9, finds fewer faces."""
+"""Minimum score of Facend's extractor; OpenCV's default, 0.9, finds fewer faces."""
 
 
 def opencv_finder(yunet: Path, sface: Path, max_pixels: int) -> FaceFinder:
-    """Finds faces with OpenCV. Each thread has its own objects, which are not thread-safe."""
+    """Find faces with OpenCV. Its objects are not thread-safe, so each thread has its own."""
     local = threading.local()
-    # OpenCV 5 warns for each object that its new engine ignores the target, which is not set here.
+    # OpenCV 5 warns for each object that its new engine ignores the target, although none is set.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
     def find(path: Path) -> PictureFace:

@@ -1,4 +1,4 @@
-"""The pairs protocol of LFW: are these two pictures of one person?
+"""Evaluates the pairs protocol of LFW: do two pictures show one person?
 
 pairs.txt begins with the line `10 300` (ten folds, each of 300 genuine pairs and then 300 impostor pairs) or
 `2200` (one set of 2200 genuine pairs and then 2200 impostor pairs). A genuine pair is `name i j`, an impostor
@@ -31,7 +31,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """A pair with an undetected face counts as not matched, at every threshold."""
+    """Scores of a face finder. A pair with an undetected face counts as not matched at every threshold."""
 
     accuracy: Accuracy
     curve: Roc
@@ -43,14 +43,14 @@ class PairScores:
     pictures_without_face: tuple[Path, ...]
     pairs_without_face: int
     seconds: float
-    """For all pictures, on all cores."""
+    """Duration for all pictures, on all cores."""
 
 
 def read_pairs(file: Path, folder: Path) -> list[Pair]:
     """The pairs of a file, with pictures in `folder`.
 
     Raises:
-        InputError: names the wrong line, or the missing picture or folder.
+        InputError: a line is malformed, or a picture or the folder is missing.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
@@ -72,7 +72,7 @@ def read_pairs(file: Path, folder: Path) -> list[Pair]:
     pairs = []
     for count, (number, fields) in enumerate(rows):
         same = count // each % 2 == 0
-        # A single set is dealt into folds with equal numbers of both kinds.
+        # A single set is divided into folds with equal numbers of both kinds.
         fold = count // (2 * each) if folds > 1 else count % each % FOLDS
         pairs.append(_pair(f"{file}, line {number}", fields, same, fold, folder))
     return pairs
@@ -101,7 +101,7 @@ def evaluate(pairs: Sequence[Pair], find: FaceFinder, progress: Progress) -> Pai
         genuines=len(genuine),
         impostors=len(impostor),
         pictures=len(faces),
-        pictures_without_face=tuple(sorted(path for path, seen in faces.items() if seen.facen is None)),
+        pictures_without_face=tuple(sorted(path for path, face in faces.items() if face.facen is None)),
         pairs_without_face=int(np.count_nonzero(confidences == NO_FACE)),
         seconds=seconds,
     )

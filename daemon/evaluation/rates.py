@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 NO_FACE = -1.0
-"""The confidence of a comparison in which a face was not found: below every real confidence."""
+"""The confidence of a comparison in which a face was not found; lower than any real confidence."""
 
-SURE = 0.95
+CONFIDENCE_LEVEL = 0.95
 """Confidence level of the bounds."""
 
 
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """FAR and TAR at every distinct threshold, highest first; nothing reaches the first one."""
+    """FAR and TAR at every distinct threshold, highest first. Both are 0 at the first, which is infinite."""
 
     thresholds: Numbers
     far: Numbers
@@ -65,7 +65,7 @@ class Roc:
     @property
     def eer(self) -> float:
         """Equal error rate: where FAR equals FRR, interpolated linearly between two thresholds."""
-        gap = self.far - (1 - self.tar)  # grows from −1 to 1
+        gap = self.far - (1 - self.tar)  # increases from −1 to 1
         after = int(np.argmax(gap >= 0))
         before = after - 1
         share = -gap[before] / (gap[after] - gap[before])
@@ -73,7 +73,7 @@ class Roc:
 
 
 def roc(genuine: Numbers, impostor: Numbers) -> Roc:
-    """The ROC of these confidences; each array needs at least one."""
+    """The ROC of these confidences; each array must have at least one."""
     thresholds = np.unique(np.concatenate([genuine, impostor]))[::-1]
     return Roc(
         np.concatenate([[math.inf], thresholds]),
@@ -111,19 +111,19 @@ def upper_bound(events: int, trials: int) -> float:
 
     if events >= trials:
         return 1.0
-    return float(beta.ppf(SURE, events + 1, trials - events))
+    return float(beta.ppf(CONFIDENCE_LEVEL, events + 1, trials - events))
 
 
 def interval(events: int, trials: int) -> tuple[float, float]:
     """The 95 % interval of a probability (Clopper and Pearson), assuming independent trials."""
     from scipy.stats import beta  # its import takes a second
 
-    tail = (1 - SURE) / 2
+    tail = (1 - CONFIDENCE_LEVEL) / 2
     low = float(beta.ppf(tail, events, trials - events + 1)) if events else 0.0
     return low, float(beta.ppf(1 - tail, events + 1, trials - events)) if events < trials else 1.0
 
 
-def carries(trials: int, rate: float) -> bool:
+def can_demonstrate(trials: int, rate: float) -> bool:
     """Whether this number of trials can demonstrate a rate this low (rule of three)."""
     return trials >= 3 / rate
 

@@ -36,7 +36,8 @@ from store.spool.spool import Spool, SpoolError
 
 OPEN_SECONDS = 60.0
 STORE_SECONDS = 60.0
-"""Generous: a private mongod starts within seconds and stores a sighting in a fraction of one."""
+"""Generous, because a private mongod starts within seconds and stores a sighting in a fraction of a
+second."""
 STOP_SECONDS = 2.0
 POLL_SECONDS = 0.5
 

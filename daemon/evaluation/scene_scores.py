@@ -53,14 +53,14 @@ class SceneScores:
     bcubed_f1: float
     """Over visits with a person; each visit counts with the person of most of its faces."""
     seconds_to_first_face: float | None
-    """Median of the media time from the begin of a visit to its first stored face."""
+    """Median of the media time from the start of a visit to its first stored face."""
 
 
 def score(
     truth: Truth, faces: Iterable[SceneFace], min_face_px: float, junk: Junk | None = None
 ) -> SceneScores:
-    """Score the faces. Visits whose face stays smaller than `min_face_px` are ignored, except for junk, mixed
-    and split persons, which every face counts for."""
+    """Score the faces. Visits whose face stays smaller than `min_face_px` are ignored, except in the numbers
+    of junk, mixed and split persons."""
     faces = list(faces)
     index = VisitorIndex(truth, junk)
     visits = {visit.visit: visit for visit in truth.visits if visit.max_face_px >= min_face_px}
@@ -81,8 +81,8 @@ def score(
         min(times) - visits[visit].start / truth.fps_of(visits[visit].camera)
         for visit, times in moments.items()
     ]
-    owners = owners_of_persons(truth, faces, junk)
-    shares = Counter(identity for identities in owners.values() for identity in identities)
+    identities_of = identities_of_persons(truth, faces, junk)
+    shares = Counter(identity for identities in identities_of.values() for identity in identities)
     return SceneScores(
         visits=len(visits),
         visits_found=len(moments),
@@ -92,8 +92,8 @@ def score(
         visits_withheld=len(moments) - len(votes),
         identities=len({identity for identity, _ in pairs}),
         persons=len({person for count in votes.values() for person in count}),
-        persons_of_junk=sum(not identities for identities in owners.values()),
-        persons_mixed=sum(len(identities) > 1 for identities in owners.values()),
+        persons_of_junk=sum(not identities for identities in identities_of.values()),
+        persons_mixed=sum(len(identities) > 1 for identities in identities_of.values()),
         identities_split=sum(number > 1 for number in shares.values()),
         bcubed_precision=agreement.precision,
         bcubed_recall=agreement.recall,
@@ -102,24 +102,24 @@ def score(
     )
 
 
-def owners_of_persons(
+def identities_of_persons(
     truth: Truth, faces: Iterable[SceneFace], junk: Junk | None = None
 ) -> dict[int, Counter[str]]:
-    """The identities of each person's faces; empty where no face belongs to a visit."""
+    """The identities of each person's faces, with their numbers; empty if no face belongs to a visit."""
     index = VisitorIndex(truth, junk)
     identities = {visit.visit: visit.id for visit in truth.visits}
-    owners: dict[int, Counter[str]] = defaultdict(Counter)
+    identities_of: dict[int, Counter[str]] = defaultdict(Counter)
     for face in faces:
         if face.person_id is None:
             continue
         visit = index.visit_at(face.cam_id, face.media_time, face.bbox)
-        owners[face.person_id].update([] if visit is None else [identities[visit]])
-    return dict(owners)
+        identities_of[face.person_id].update([] if visit is None else [identities[visit]])
+    return dict(identities_of)
 
 
 @dataclass(frozen=True, slots=True)
 class BCubed:
-    """How well predicted groups agree with true ones, averaged over items.
+    """How well predicted groups agree with true groups, averaged over items.
 
     Bagga and Baldwin 1998, "Algorithms for Scoring Coreference Chains". For an item, precision is the share
     of its group that has its identity, recall the share of its identity that is in its group.

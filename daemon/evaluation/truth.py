@@ -4,7 +4,7 @@ fps     frame rate of the clips: a number, or {camera: number}
 visits  [{visit, id, camera, start, end, variant, max_face_px}]   frame numbers
 boxes   {camera: [[frame, visit, id, x, y, w, h], ...]}           pixels
 
-An optional junk.json lists what a detector takes for a face and nobody could recognise:
+An optional junk.json lists detections that no one could recognise:
 {camera: [[frame, label, x, y, w, h], ...]}.
 """
 
@@ -28,9 +28,9 @@ from pipeline.types import Rectangle
 T = TypeVar("T")
 
 CLIP_SUFFIX = ".mp4"
-_NEAR_FRAMES = 2
-"""Tolerance: shot and ground truth may number frames differently by this much."""
-_LEAST_OVERLAP = 0.2
+_MAX_FRAME_OFFSET = 2
+"""Maximum difference between the frame numbers of shots and ground truth."""
+_MIN_OVERLAP = 0.2
 """Minimum IoU for a stored face to belong to a visitor."""
 
 
@@ -42,8 +42,9 @@ class TrueVisit(BaseModel):
     """The identity."""
     camera: str
     start: int = Field(ge=0)
+    """The first frame."""
     end: int = Field(ge=0)
-    """First frame, and the frame after the last."""
+    """The frame after the last."""
     max_face_px: float
     """Largest size of the face."""
 
@@ -124,13 +125,13 @@ class VisitorIndex:
                 self._boxes[camera, frame].append((visit, Rectangle(x, y, x + width, y + height)))
 
     def visit_at(self, camera: str, media_time: float, bbox: Rectangle) -> int | None:
-        """The visit whose face overlaps best near this moment; None if there is none, or if an unrecognisable
-        detection overlaps better."""
+        """The visit whose face overlaps most near this time; None if there is none, or an unrecognisable
+        detection overlaps more."""
         middle = round(media_time * self._truth.fps_of(camera)) if camera in self._truth.boxes else 0
         candidates: list[tuple[float, int | None]] = [
             (bbox.iou(box), visit)
-            for frame in range(middle - _NEAR_FRAMES, middle + _NEAR_FRAMES + 1)
+            for frame in range(middle - _MAX_FRAME_OFFSET, middle + _MAX_FRAME_OFFSET + 1)
             for visit, box in self._boxes.get((camera, frame), ())
         ]
         overlap, visit = max(candidates, key=lambda candidate: candidate[0], default=(0.0, None))
-        return visit if overlap > _LEAST_OVERLAP else None
+        return visit if overlap > _MIN_OVERLAP else None

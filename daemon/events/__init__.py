@@ -1,4 +1,4 @@
-"""What happens in the daemon: typed events, and the bus that delivers them."""
+"""Typed events of the daemon, and the bus that delivers them."""
 
 from daemon.events.bus import EventBus, Subscription
 from daemon.events.types import (

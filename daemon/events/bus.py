@@ -1,7 +1,7 @@
 """The event bus: delivers each event to all subscribers of its type.
 
-A producer never waits. Each subscriber has a bounded queue of its own; when it is full, the oldest event of
-that subscriber is dropped, counted and logged, and all other subscribers get theirs.
+A producer never waits. Each subscriber has its own bounded queue. When it is full, its oldest event is
+dropped, counted and logged; other subscribers are not affected.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ CAPACITY = 1000
 
 
 class BusObserver(Protocol):
-    """Counts what passes the bus; its methods return at once."""
+    """Counts published and dropped events. Methods must return at once."""
 
     def event_published(self, event_type: str) -> None: ...
     def event_dropped(self, subscriber: str) -> None: ...
@@ -41,7 +41,8 @@ class UnobservedBus:
 
 
 class Subscription(Generic[E]):
-    """The queue of one subscriber. Iterate over it, oldest event first; it ends when it is closed."""
+    """The queue of a subscriber. Iterating over it yields the oldest event first, and ends once it is
+    closed."""
 
     def __init__(
         self, name: str, types: Sequence[type[E]], capacity: int, on_dropped: Callable[[], None]
@@ -50,33 +51,33 @@ class Subscription(Generic[E]):
         self._types = tuple(types)
         self._capacity = capacity
         self._on_dropped = on_dropped
-        self._waiting: deque[E] = deque()
+        self._queued: deque[E] = deque()
         self._changed = asyncio.Event()
         self._closed = False
-        self._lines = LogLimiter("dropped_since")
+        self._log_limiter = LogLimiter("dropped_since")
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._queued)
 
     def __aiter__(self) -> "Subscription[E]":
         return self
 
     async def __anext__(self) -> E:
-        while not self._waiting:
+        while not self._queued:
             if self._closed:
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
-        return self._waiting.popleft()
+        return self._queued.popleft()
 
     def offer(self, event: Event) -> None:
-        """Queue the event if its type is subscribed to. Never waits."""
+        """Queue the event if the subscription includes its type. Never waits."""
         if self._closed or not isinstance(event, self._types):
             return
-        if len(self._waiting) >= self._capacity:
-            self._waiting.popleft()
+        if len(self._queued) >= self._capacity:
+            self._queued.popleft()
             self._drop()
-        self._waiting.append(event)
+        self._queued.append(event)
         self._changed.set()
 
     def close(self) -> None:
@@ -86,12 +87,12 @@ class Subscription(Generic[E]):
 
     def _drop(self) -> None:
         self._on_dropped()
-        if (more := self._lines.due(time.monotonic())) is not None:
+        if (more := self._log_limiter.due(time.monotonic())) is not None:
             log.warning("events are dropped: their subscriber is too slow", subscriber=self.name, **more)
 
 
 class EventBus:
-    """Delivers events. All methods but `publish_from_thread` are called on the event loop."""
+    """Delivers events. Methods must be called on the event loop, except `publish_from_thread`."""
 
     def __init__(self, observer: BusObserver | None = None) -> None:
         self._observer = observer or UnobservedBus()
@@ -119,9 +120,11 @@ class EventBus:
         capacity: int = CAPACITY,
         on_dropped: Callable[[], None] = lambda: None,
     ) -> Subscription[E]:
-        """A queue for the events of these types and their subtypes; the caller iterates over it.
+        """Subscribe to events of these types and their subtypes; the caller iterates over the result.
 
-        `name` is the subscriber in metrics and log. `on_dropped` is called for each dropped event.
+        Args:
+            name: the subscriber's name in metrics and log.
+            on_dropped: called for each dropped event.
         """
 
         def dropped() -> None:
@@ -142,9 +145,9 @@ class EventBus:
         capacity: int = CAPACITY,
         on_dropped: Callable[[], None] = lambda: None,
     ) -> Subscription[E]:
-        """As `subscribe`, with a supervised task that calls `handler` with one event after the other.
+        """As `subscribe`, with a supervised task that calls `handler` for each event in turn.
 
-        A handler that raises ends the process like every failed background task.
+        An exception in the handler ends the process, as in every background task.
         """
         subscription = self.subscribe(name, types, capacity=capacity, on_dropped=on_dropped)
         task = supervised(_call(subscription, handler), f"subscriber {name}")

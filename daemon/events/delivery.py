@@ -40,7 +40,7 @@ CLOSE_SECONDS = 0.3
 PERSON_EVENTS = {
     event_class.type: event_class for event_class in (PersonErased, PersonMerged, PersonRenamed, PersonSplit)
 }
-"""Events that other processes write too; the bus gets them from the outbox."""
+"""Events that other processes write as well; they reach the bus through the outbox."""
 
 
 class EventDelivery:

@@ -1,4 +1,4 @@
-"""Builds the message of an event from what is stored now."""
+"""Builds the message of an event from the current data in the store."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -21,12 +21,11 @@ class MessageBuilder:
         self._scope: dict[str, Any] = {} if cameras is None else {"cam_id": {"$in": list(cameras)}}
 
     async def build(self, event: OutboxEvent) -> EventPayload | None:
-        """The message; None for an event of a person who is gone.
+        """The message; None if the event's person no longer exists.
 
-        The person of a visit is the one to whom its face belongs now.
+        The person of a visit is the person of its face at present, which a merge may have changed.
         """
         face, person = await self._face(event), None
-        # A face moves to another person when persons are merged.
         person_id = event.person_id if face is None else face.get("person_id")
         if person_id is not None and event.type != "person.erased":
             person = await self._person(event, person_id)
@@ -85,7 +84,7 @@ class MessageBuilder:
         )
 
     async def _face(self, event: OutboxEvent) -> Face | None:
-        """The face that decided the event, or the latest one of its visit."""
+        """The face that caused the event, or the latest face of its visit."""
         if (face_id := event.facts.get("face_id")) is not None:
             return await self._ctx.faces.find_one(self._user, {"_id": face_id})
         if event.visit_id is None:

@@ -1,4 +1,7 @@
-"""Writes events of cameras, visits, the store and the box to the outbox. Sightings write their own."""
+"""Writes events of cameras, visits, the store and the box to the outbox.
+
+`store.spool.sighting_events` writes the events of sightings.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +28,7 @@ RETRY_SECONDS = 2.0
 
 
 class OutboxWriter:
-    """A subscriber of the event bus. While the store is away, events wait in its queue."""
+    """A subscriber of the event bus. While the store is unavailable, events wait in its queue."""
 
     def __init__(self, outbox: Callable[[], Outbox | None]) -> None:
         """`outbox` returns None while the store is not open."""
@@ -56,11 +59,11 @@ class OutboxWriter:
                 if cam_id in self._down:
                     return None
                 self._down[cam_id] = CameraState.RED
-                return NewEvent("camera.down", _once(), event.at, cam_id, facts={"reason": reason})
+                return NewEvent("camera.down", _unique_subject(), event.at, cam_id, facts={"reason": reason})
             case CameraStateChanged(cam_id=cam_id, state=CameraState.GREEN):
                 if self._down.pop(cam_id, None) is None:
                     return None
-                return NewEvent("camera.up", _once(), event.at, cam_id)
+                return NewEvent("camera.up", _unique_subject(), event.at, cam_id)
             case CameraRemoved(cam_id=cam_id):
                 self._down.pop(cam_id, None)
                 return None
@@ -69,9 +72,11 @@ class OutboxWriter:
                     return None
                 self._degraded = bool(trouble)
                 kind = "store.degraded" if trouble else "store.healthy"
-                return NewEvent(kind, _once(), event.at, facts={"reason": trouble} if trouble else {})
+                return NewEvent(
+                    kind, _unique_subject(), event.at, facts={"reason": trouble} if trouble else {}
+                )
             case BoxStarted():
-                return NewEvent("box.started", _once(), event.at)
+                return NewEvent("box.started", _unique_subject(), event.at)
             case VisitEnded(usable=True, sighting_follows=False) as ended:
                 facts = {"started_at": ended.started_at}
                 return NewEvent(
@@ -81,5 +86,5 @@ class OutboxWriter:
                 return None
 
 
-def _once() -> str:
+def _unique_subject() -> str:
     return uuid4().hex

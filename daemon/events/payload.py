@@ -1,4 +1,5 @@
-"""The message of an event, as sinks deliver it. `SCHEMA_VERSION` grows when a field changes its meaning."""
+"""The message of an event, as sinks deliver it. `SCHEMA_VERSION` increases when the meaning of a field
+changes."""
 
 from datetime import datetime
 from typing import Literal
@@ -24,18 +25,18 @@ class VisitPart(Part):
 
 class PersonPart(Part):
     id: str
-    """A number as text: JavaScript loses digits of large numbers."""
+    """The person id as text, because JavaScript loses digits of large numbers."""
     name: str | None
     """None for an unnamed person."""
     new: bool
-    """Never seen before this visit."""
+    """Whether this visit is the person's first."""
     friend: bool
-    """A friend of the camera."""
+    """Whether the person is a friend of the camera."""
     lists: tuple[str, ...] = ()
     """Names of the watch lists that the person is on."""
     first_seen: datetime | None
     previous_visit_ended_at: datetime | None
-    """When this person was last seen before this visit; None if never."""
+    """When the person was last seen before this visit; None if never."""
 
 
 class MatchPart(Part):
@@ -62,7 +63,7 @@ class EventPayload(Part):
     """The message."""
 
     id: str
-    """The same at every delivery of this event."""
+    """Stays the same when the event is delivered again."""
     type: str
     version: Literal[1] = SCHEMA_VERSION
     time: datetime
@@ -72,7 +73,7 @@ class EventPayload(Part):
     visit: VisitPart | None = None
     person: PersonPart | None = None
     other_person: str | None = None
-    """The person that was merged into `person`, or split off."""
+    """The person who was merged into `person`, or split off from it."""
     match: MatchPart | None = None
     face: FacePart | None = None
     rule: str | None = None

@@ -1,4 +1,4 @@
-"""Publishes what the pipeline, the cameras and the recorder report."""
+"""Publishes reports of the pipeline, the cameras and the recorder as events."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ REMEMBERED_VISITS = 1000
 
 
 class PipelineCounter(Protocol):
-    """The part of `pipeline.types.PipelineObserver` that is only counted."""
+    """The methods of `pipeline.types.PipelineObserver` that only feed metrics."""
 
     def stage(self, stage: str, seconds: float) -> None: ...
     def faces_detected(self, cam_id: str, count: int) -> None: ...
@@ -65,7 +65,7 @@ class PipelineEvents:
 
 
 class CameraCounter(Protocol):
-    """The part of `cameras.observer.CameraObserver` that is only counted."""
+    """The methods of `cameras.observer.CameraObserver` that only feed metrics."""
 
     def frames_decoded(self, cam_id: str, seconds: Sequence[float]) -> None: ...
     def skipped(self, cam_id: str, reason: str) -> None: ...
@@ -96,15 +96,15 @@ class StoredSightings:
         publish(SightingStored(stored, at=at))
         if stored.created and stored.person_id is not None:
             publish(PersonCreated(stored.person_id, stored.cam_id, stored.visit_id, at=at))
-        if self._is_news(stored):
+        if self._identity_changed(stored):
             publish(VisitUpdated(stored, at=at))
 
-    def _is_news(self, stored: StoredSighting) -> bool:
+    def _identity_changed(self, stored: StoredSighting) -> bool:
         """Whether this is the visit's first sighting, or its person changed."""
         visit = stored.cam_id, stored.visit_id
-        is_news = visit not in self._persons or self._persons[visit] != stored.person_id
+        changed = visit not in self._persons or self._persons[visit] != stored.person_id
         self._persons[visit] = stored.person_id
         self._persons.move_to_end(visit)
         if len(self._persons) > REMEMBERED_VISITS:
             self._persons.popitem(last=False)
-        return is_news
+        return changed

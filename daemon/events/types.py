@@ -1,4 +1,4 @@
-"""The events of the daemon, as its parts and plugins receive them from the bus."""
+"""The events that parts of the daemon and plugins receive from the bus."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,23 +18,23 @@ class Event:
     """Base of all events."""
 
     type: ClassVar[str]
-    """Name of the kind of event, in metrics and messages."""
+    """Name of the event's type in metrics and messages."""
     at: datetime = field(default_factory=_now)
     """When it happened, UTC."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VisitStarted(Event):
-    """A visit had its first usable face. Nobody is identified yet."""
+    """The first usable face of a visit was found. The person is not identified yet."""
 
     type = "visit.started"
     cam_id: str
     visit_id: str
     started_at: datetime
     facen: Facen
-    """Of that face alone."""
+    """The facen of this face."""
     pack: str
-    """The model pack that made the facen."""
+    """The model pack of the facen."""
     score: float
     """The quality score."""
 
@@ -45,7 +45,7 @@ class VisitUpdated(Event):
 
     type = "visit.updated"
     stored: StoredSighting
-    """The sighting that decided it."""
+    """The sighting that determined the identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,9 @@ class VisitEnded(Event):
     visit_id: str
     started_at: datetime
     usable: bool
-    """Whether it had a usable face, and therefore a `VisitStarted`."""
+    """Whether the visit had a usable face, and therefore a `VisitStarted`."""
     sighting_follows: bool
-    """Whether its last sighting is still on its way to the store."""
+    """Whether the last sighting of the visit is not stored yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class PersonChanged(Event):
     type = "person.changed"
     person_id: int
     other: int | None
-    """The person that was merged into this one, or split off."""
+    """The person who was merged into this one, or split off from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class StoreStateChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class BoxStarted(Event):
-    """The daemon runs: its cameras are started and the store is open."""
+    """The daemon has started its cameras and opened the store."""
 
     type = "box.started"
 
@@ -160,4 +160,4 @@ EVENTS: tuple[type[Event], ...] = (
     StoreStateChanged,
     BoxStarted,
 )
-"""All kinds of events."""
+"""All event types."""

@@ -30,7 +30,7 @@ class RecognitionRules:
     1."""
 
     band: float = 0.03
-    """Width of the range below the threshold in which a face is ambiguous."""
+    """Width of the range below the threshold in which a poor or barely visible face is ambiguous."""
     obscure_threshold: float = 0.92
     """Minimum threshold if both faces are fully obscure (obscurity 1). Small, blurred and dark faces resemble
     each other: faces of 40 px, blurred by 2 px and darkened to 0.4, have a median confidence of 0.74 (maximum

@@ -98,7 +98,7 @@ def test_an_ending_or_an_id_that_means_nothing_is_an_error(tmp_path):
     """Before anything is connected."""
     settings = write_settings(tmp_path, [])
     done = facend("probe", "rtsp://127.0.0.1:1/x", "--out", tmp_path / "seen.gif", "--settings", settings)
-    assert (done.returncode, "expected an ending of .jpg" in done.stderr) == (2, True)
+    assert (done.returncode, "expected a suffix of .jpg" in done.stderr) == (2, True)
     done = facend("probe", "hall", "--out", tmp_path / "seen.jpg", "--settings", settings)
     assert (done.returncode, "there is no camera hall" in done.stderr) == (1, True)
 
