@@ -54,7 +54,7 @@ def test_a_key_names_owner_day_and_face() -> None:
 
 @pytest.mark.parametrize("face", [{}, {"_id": 17}, {"owner": ObjectId()}, {"owner": "../..", "_id": 17}])
 def test_a_key_needs_owner_and_id(face: dict[str, object]) -> None:
-    """Without an owner or id there is no key; text as owner cannot contain a path."""
+    """Without an owner or id there is not a key; text as owner cannot contain a path."""
     with pytest.raises(BadValueError, match=r"Faces\.add"):
         ServerFaces.gen_ffupload_key(face)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.evaluation.rates import NO_FACE, at_far, at_threshold, carries, roc, upper_bound
+from daemon.evaluation.rates import NO_FACE, at_far, at_threshold, can_demonstrate, roc, upper_bound
 
 CONFIDENCES = st.lists(
     st.one_of(st.just(NO_FACE), st.integers(0, 20).map(lambda step: step / 20)), min_size=1, max_size=40
@@ -89,4 +89,4 @@ def test_everything_wrong_bounds_nothing():
 
 def test_a_rate_needs_three_times_its_inverse_of_pairs():
     """1e-3 takes 3,000 pairs."""
-    assert carries(3000, 1e-3) and not carries(2999, 1e-3)
+    assert can_demonstrate(3000, 1e-3) and not can_demonstrate(2999, 1e-3)

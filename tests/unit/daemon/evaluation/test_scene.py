@@ -13,7 +13,7 @@ from cameras.latest_frame import LatestFrame
 from daemon.evaluation.contact_sheet import write_sheet
 from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.lockstep import Lockstep
-from daemon.evaluation.scene_scores import SceneFace, owners_of_persons, score
+from daemon.evaluation.scene_scores import SceneFace, identities_of_persons, score
 from daemon.evaluation.truth import Truth, clips_of, read_junk, read_truth
 from pipeline.types import ArrayPixels, Frame, Rectangle
 
@@ -91,7 +91,7 @@ def test_persons_of_junk_mixed_persons_and_split_identities_are_counted():
     assert (scores.persons_of_junk, scores.persons_mixed, scores.identities_split) == (2, 1, 1)
     assert scores.stray_faces == 3
     assert score(scene, faces, 60).persons_of_junk == 1
-    assert owners_of_persons(scene, faces, junk) == {1: {"a": 1, "b": 1}, 2: {"b": 1}, 3: {}, 4: {}}
+    assert identities_of_persons(scene, faces, junk) == {1: {"a": 1, "b": 1}, 2: {"b": 1}, 3: {}, 4: {}}
 
 
 def test_clips_of_a_scene_may_have_frame_rates_of_their_own():

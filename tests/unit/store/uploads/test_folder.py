@@ -91,7 +91,7 @@ async def test_a_failed_write_leaves_the_old_picture(tmp_path: Path, monkeypatch
 async def test_refuses_keys_that_are_not_plain_paths(tmp_path: Path, key: str) -> None:
     """A key that points outside the folder or to a hidden file is refused, and nothing is written."""
     uploads = FolderUploads(tmp_path / "uploads")
-    with pytest.raises(ValueError, match="is no key"):
+    with pytest.raises(ValueError, match="is not a key"):
         await uploads.put(key, b"data", "image/jpeg")
     assert not contents(tmp_path)
 
