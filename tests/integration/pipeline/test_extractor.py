@@ -107,8 +107,8 @@ def _png_of(width: int, height: int) -> bytes:
     ("image", "hint"),
     [
         (b"", "no bytes"),
-        (b"\x00\x01" * 500, "no picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+        (b"\x00\x01" * 500, "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
         (sample_path().read_bytes()[:20_000], "damaged or cut short"),
         (_png_of(9000, 9000), "limit"),
         (_png_of(200_000, 200_000), "limit"),

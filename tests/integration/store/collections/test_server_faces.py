@@ -236,7 +236,7 @@ async def test_refuses_a_face_that_cannot_have_pictures(ctx: Context, user: User
         ({**extraction_face(), "owner": user["_id"]}, photo(), "Faces.add"),
         (ctx.faces.Model.from_extraction_face(extraction_face()), photo(), "Faces.add"),
         (outside, photo(), "outside"),
-        (stored, b"no picture", "no picture"),
+        (stored, b"no picture", "not a picture"),
     ]
     for face, picture, message in cases:
         with pytest.raises((BadValueError, ImageError), match=message):

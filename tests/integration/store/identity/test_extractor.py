@@ -76,7 +76,7 @@ async def test_an_extracted_face_is_stored_and_found(seeing: Context) -> None:
     ("image", "hint"),
     [
         (b"", "no bytes"),
-        (b"\x00\x01" * 500, "no picture"),
+        (b"\x00\x01" * 500, "not a picture"),
         (sample_path().read_bytes()[:20_000], "damaged or cut short"),
         (np.zeros((1500, 1500, 3), np.uint8), "the limit is 2000000"),
         (np.zeros((9, 9, 3), np.float32), "float32"),
