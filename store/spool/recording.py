@@ -170,6 +170,7 @@ class Recording:
         )  # the limit of the pipeline, which made the photo
         _checked_part("facen", lambda: normalise(sighting.facen))
         _checked_part("cam_id", lambda: checked_name(f"cam_{sighting.cam_id}"))
+        _checked_part("photo", lambda: image.pixels)
         _checked_part("bbox", lambda: image.crop(checked_bbox(sighting.bbox)))
         _checked_part("aligned face", lambda: decode(sighting.normalized))
         _checked_part("photo", lambda: image.md5)  # computed here, off the event loop, and cached

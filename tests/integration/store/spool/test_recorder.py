@@ -140,7 +140,7 @@ async def test_stores_oldest_first(ctx: Context, user: User, spool: Spool) -> No
         ({"facen": np.ones(512, np.float32)}, "the size 512"),
         ({"facen": np.full(128, np.nan, np.float32)}, "finite"),
         ({"facen": np.zeros(128, np.float32)}, "zero"),
-        ({"photo_bytes": b"no picture at all"}, "not a picture"),
+        ({"photo_bytes": b"no picture at all"}, "its photo: these 17 bytes are not a picture"),
         ({"normalized_bytes": b""}, "no bytes"),
         ({"bbox": Rectangle(500.0, 500.0, 600.0, 600.0)}, "outside"),
         ({"bbox": Rectangle(0.0, float("nan"), 10.0, 10.0)}, "finite"),
