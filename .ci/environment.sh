@@ -152,7 +152,7 @@ fill_venv() {
 }
 
 # Check that the wheels find all libraries, and install those that are missing.
-prove_venv() {
+check_libraries() {
   local venv=$1 site library trouble wanted=()
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
   # The wheel contains mongod as data, without execute permission.

@@ -24,7 +24,7 @@ umask 022
 mkdir -p "$root$home"
 "$python" -m venv --clear --prompt facend "$new"
 fill_venv "$new" requirements.lock --no-compile
-prove_venv "$new"
+check_libraries "$new"
 # Built in a copy, so that no files owned by root are left in the checkout.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
