@@ -15,6 +15,7 @@ _WORDS = re.compile(
 _STRONG = re.compile(
     "passw.*|passphrase|passcode|pwd|pw|psk|secret|token|credentials?|bearer|kennwort|passwort|apikey|pin|otp"
 )
+_PASSWORD = re.compile("passw(?!.*(?:less|file)).*|passphrase|passcode|pwd|pw|kennwort|pin|otp")
 _PARAMETERS = re.compile("(login|user|usr|sess|account).*|u|p|code")
 _HARMLESS_ENDINGS = re.compile(
     "file|path|folder|dir|names?|url|count|seconds|minutes|hours|days|bytes|size|length|limit"
@@ -39,6 +40,12 @@ def is_strong_secret_name(name: str) -> bool:
     return bool(words) and any(
         _STRONG.fullmatch(last) is not None for last in (words[-1], "".join(words[-2:]))
     )
+
+
+def is_password_name(name: str) -> bool:
+    """Whether a word that follows the name may be the secret: `token` and `secret` also precede names."""
+    words = _words(name)
+    return bool(words) and _PASSWORD.fullmatch(words[-1]) is not None
 
 
 def is_secret_parameter(name: str) -> bool:
