@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+MAX_PICTURE_BYTES = 512 * 1024 * 1024
+"""Maximum size of a picture that is read: more than that of any picture that can be decoded."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPicture:

@@ -6,7 +6,7 @@ not create by itself. Uploads are as atomic as the server's PUT; nginx writes a 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,9 +18,10 @@ import httpx
 
 from pipeline.base.urls import mask_url
 from store.errors import PictureRefusedError, UploadError
+from store.uploads.http_requests import Answer, AnswerError, Receive, exchange
 from store.uploads.keys import KeyUrls, checked_key, key_below
 from store.uploads.marker import MARKER, location_in, new_marker
-from store.uploads.storage import StoredPicture
+from store.uploads.storage import MAX_PICTURE_BYTES, StoredPicture
 
 _MAX_REQUESTS = 8
 """Concurrent requests of one call."""
@@ -30,6 +31,10 @@ _DAV = {"d": "DAV:"}
 _Parser: TypeAlias = "ElementTree.XMLPullParser[Any]"
 _PARSE_CHUNK = 64 * 1024
 """Bytes of a listing per call to the thread pool; the parser holds the GIL."""
+_MAX_LISTING_BYTES = 512 * 1024 * 1024
+"""Maximum size of a folder's listing, which is parsed while it arrives: a million pictures."""
+_MAX_MARKER_BYTES = 64 * 1024
+_NO_HEADERS: Mapping[str, str] = {}
 _CLAIM_SECONDS = 30.0
 """Time for which the location's id is cached between uploads."""
 _NO_FOLDER = (404, 409, 500)
@@ -63,11 +68,8 @@ class WebDavUploads(KeyUrls):
         super().__init__(base_url or url)
 
     async def location(self) -> str | None:
-        answer = await self._request("GET", MARKER)
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        self._check(answer, "GET", MARKER)
-        return location_in(answer.content, self._url + MARKER)
+        content = await self._content(MARKER, _MAX_MARKER_BYTES)
+        return None if content is None else location_in(content, self._url + MARKER)
 
     async def claim(self) -> str:
         known, until = self._claimed
@@ -82,10 +84,10 @@ class WebDavUploads(KeyUrls):
         # last otherwise; both then read the winner's id.
         headers = {"If-None-Match": "*", "Content-Type": "text/plain"}
         answer = await self._request("PUT", MARKER, content=content, headers=headers)
-        if answer.status_code in _NO_FOLDER:
+        if answer.status in _NO_FOLDER:
             self._check(await self._request("MKCOL", ""), "MKCOL", "")
             answer = await self._request("PUT", MARKER, content=content, headers=headers)
-        if answer.status_code != httpx.codes.PRECONDITION_FAILED:
+        if answer.status != httpx.codes.PRECONDITION_FAILED:
             self._check(answer, "PUT", MARKER)
         return await self.location() or location
 
@@ -93,7 +95,7 @@ class WebDavUploads(KeyUrls):
         """As durable as the server, which does not report whether it flushed its disk."""
         headers = {"Content-Type": content_type}
         answer = await self._request("PUT", checked_key(key), content=data, headers=headers)
-        if answer.status_code in _NO_FOLDER:
+        if answer.status in _NO_FOLDER:
             await self._make_folders(key)
             answer = await self._request("PUT", key, content=data, headers=headers)
         self._check(answer, "PUT", key)
@@ -103,18 +105,27 @@ class WebDavUploads(KeyUrls):
         key = self._own_key(key_or_url)
         if key is None:
             return None
-        answer = await self._request("GET", key)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        return await self._content(key, MAX_PICTURE_BYTES)
+
+    async def _content(self, path: str, max_bytes: int) -> bytes | None:
+        """The file; None if the server has none."""
+        parts: list[bytes] = []
+
+        async def keep(part: bytes) -> None:
+            parts.append(part)
+
+        answer = await self._request("GET", path, receive=keep, max_bytes=max_bytes)
+        if answer.status == httpx.codes.NOT_FOUND:
             return None
-        self._check(answer, "GET", key)
-        return answer.content
+        self._check(answer, "GET", path)
+        return b"".join(parts)
 
     async def delete(self, key_or_url: str) -> bool:
         key = self._own_key(key_or_url)
         if key is None:
             return False
         answer = await self._request("DELETE", key)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status == httpx.codes.NOT_FOUND:
             return False
         self._check(answer, "DELETE", key)
         return True
@@ -141,7 +152,7 @@ class WebDavUploads(KeyUrls):
                 return True
             async with limiter:
                 answer = await self._request("HEAD", key)
-            if answer.status_code != httpx.codes.NOT_FOUND:
+            if answer.status != httpx.codes.NOT_FOUND:
                 self._check(answer, "HEAD", key)
             return answer.is_success
 
@@ -159,17 +170,27 @@ class WebDavUploads(KeyUrls):
         """The entries of one folder that have a key, sorted; none if the folder does not exist."""
         folder = f"{checked_key(prefix)}/" if prefix else ""
         headers = {"Depth": "1", "Content-Type": "application/xml"}
-        answer = await self._request("PROPFIND", folder, content=_PROPERTIES, headers=headers)
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return []
-        self._check(answer, "PROPFIND", folder)
         # The server is the operator's; expat since 2.4.1 limits the expansion of entities.
         parser: _Parser = ElementTree.XMLPullParser(["end"])
         entries: list[_Resource] = []
+
+        async def parse(part: bytes) -> None:
+            for start in range(0, len(part), _PARSE_CHUNK):
+                chunk = part[start : start + _PARSE_CHUNK]
+                entries.extend(await asyncio.to_thread(self._parse, parser, chunk, prefix))
+
         try:
-            for start in range(0, len(answer.content), _PARSE_CHUNK):
-                part = answer.content[start : start + _PARSE_CHUNK]
-                entries += await asyncio.to_thread(self._parse, parser, part, prefix)
+            answer = await self._request(
+                "PROPFIND",
+                folder,
+                content=_PROPERTIES,
+                headers=headers,
+                receive=parse,
+                max_bytes=_MAX_LISTING_BYTES,
+            )
+            if answer.status == httpx.codes.NOT_FOUND:
+                return []
+            self._check(answer, "PROPFIND", folder)
             parser.close()
         except (ElementTree.ParseError, ValueError) as error:
             raise UploadError(f"{self._url}{folder}: the listing cannot be read ({error})") from error
@@ -201,30 +222,45 @@ class WebDavUploads(KeyUrls):
         for depth in range(1, len(parts) + 1):
             folder = "/".join(parts[:depth]) + "/"
             answer = await self._request("MKCOL", folder)
-            if answer.status_code != httpx.codes.METHOD_NOT_ALLOWED:  # it exists
+            if answer.status != httpx.codes.METHOD_NOT_ALLOWED:  # it exists
                 self._check(answer, "MKCOL", folder)
 
     async def _request(
-        self, method: str, path: str, *, content: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> httpx.Response:
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        receive: Receive | None = None,
+        max_bytes: int = 0,
+    ) -> Answer:
         try:
-            return await self._client.request(
-                method, self._url + quote(path), content=content, headers=headers
+            request = self._client.build_request(
+                method,
+                self._url + quote(path),
+                content=content,
+                headers={"Accept-Encoding": "identity", **headers},
             )
+            return await exchange(self._client, request, receive=receive, max_bytes=max_bytes)
+        except AnswerError as error:
+            raise UploadError(
+                f"the upload server {self._url} cannot be used: {error} ({method} {path}); see its log"
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise UploadError(
                 f"the upload server {self._url} does not answer ({str(error) or type(error).__name__}); "
                 "is it up, and is uploads.url right?"
             ) from error
 
-    def _check(self, answer: httpx.Response, method: str, path: str) -> None:
+    def _check(self, answer: Answer, method: str, path: str) -> None:
         """Raises the error for an unsuccessful answer."""
         if answer.is_success:
             return
-        status, after = answer.status_code, retry_after_seconds(answer.headers.get("Retry-After"))
+        status, after = answer.status, retry_after_seconds(answer.headers.get("Retry-After"))
         message = (
             f"the upload server refuses {method} {self._url}{path}: "
-            f"{status} {answer.reason_phrase}; {_advice(answer)}"
+            f"{status} {answer.reason}; {_advice(answer)}"
         )
         if method == "PUT" and path != MARKER and status in PICTURE_STATUSES and after is None:
             raise PictureRefusedError(message)
@@ -247,9 +283,9 @@ def retry_after_seconds(value: str | None) -> float | None:
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
-def _advice(answer: httpx.Response) -> str:
-    status = answer.status_code
-    if answer.is_redirect:
+def _advice(answer: Answer) -> str:
+    status = answer.status
+    if 300 <= status < 400 and "Location" in answer.headers:
         target = mask_url(answer.headers.get("Location", "an unnamed address"))
         return f"it redirects to {target:.200}; set uploads.url to the final address"
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
