@@ -44,6 +44,9 @@ def face_row(face: Face) -> dict[str, Any]:
         "friend": face.get("friend"),
         "bbox": face.bbox and list(face.bbox),
         "score": face.get("score"),
+        "gender": face.get("gender"),
+        "age": face.get("age"),
+        "emotions": face.get("emotions"),
         "timestamp": face.timestamp,
         "media_time": face.get("media_time"),
         "galleries": face.galleries,
@@ -51,6 +54,7 @@ def face_row(face: Face) -> dict[str, Any]:
         "thumbnail": face.get("thumbnail"),
         "normalized": face.get("normalized"),
         "photo_hash": face.get("photo_hash"),
+        "meta": face.get("meta"),
     }
 
 
