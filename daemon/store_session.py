@@ -26,6 +26,8 @@ class StoreSession:
     """The user who owns this box's data."""
     camera_leases: TermLeases
     """Which box reads each camera of the owner."""
+    box_id: str
+    """Distinguishes boxes of the same name; "" where it cannot be kept."""
 
 
 @asynccontextmanager
@@ -51,7 +53,7 @@ async def open_session(
         leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box, box_id=box_id)
         watching = supervised(ctx.malformed.watch(), "malformed documents")
         try:
-            yield StoreSession(ctx, owner, leases)
+            yield StoreSession(ctx, owner, leases, box_id)
         finally:
             watching.cancel()
 

@@ -48,7 +48,9 @@ class Upkeep:
     def job_runs(self) -> JobRuns | None:
         """When this box's nightly jobs ran; None while the store is not open."""
         session = self._storing.session
-        return None if session is None else JobRuns(session.ctx.database, self._settings.box)
+        if session is None:
+            return None
+        return JobRuns(session.ctx.database, session.box_id or self._settings.box)
 
     async def save_facens(self) -> None:
         """Save a snapshot of the facens in memory."""

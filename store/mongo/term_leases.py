@@ -174,7 +174,7 @@ class TermLeases:
         limit = asyncio.timeout_at(_fence())
         lease = (await self.renew([name])).get(name)
         if lease is None or not lease.is_ours:
-            yield "another" if lease is None else lease.box
+            yield (lease and lease.box) or "another"
             return
         try:
             async with limit:

@@ -10,6 +10,7 @@ class JobRuns:
     """The jobs of one box. Methods raise StoreError if MongoDB does not answer."""
 
     def __init__(self, database: Database, box: str) -> None:
+        """`box`: an id of its own. Boxes may have the same name, as copies of one image have."""
         self._collection: Collection = database["job_runs"]
         self._box = box
 

@@ -187,7 +187,7 @@ async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) ->
         await upkeep.rebuild_facens(lambda *_: None)
     user = await ctx.users.add({})
     leases = TermLeases(ctx.database, "camera", user["_id"], "box")
-    storing.session = StoreSession(ctx, user, leases)  # as if it had started
+    storing.session = StoreSession(ctx, user, leases, "")  # as if it had started
     await ctx.facens.add(user["_id"], "a", 4711, person_facen(1))
     check = upkeep.findings(repair=False, grace=timedelta(0))
     await anext(check)

@@ -23,7 +23,7 @@ AT = datetime(2026, 3, 2, 8, 0, 1, tzinfo=UTC)
 
 @pytest.fixture
 def first_sight(ctx: Context, user: User) -> VisitAnnouncer:
-    session = StoreSession(ctx, user, TermLeases(ctx.database, "camera", user["_id"], ""))
+    session = StoreSession(ctx, user, TermLeases(ctx.database, "camera", user["_id"], ""), "")
     return VisitAnnouncer(Settings(), resolve(PACK, models_dir()), lambda: session)
 
 
@@ -77,7 +77,7 @@ async def test_a_visit_while_the_store_is_away_is_announced_with_its_sighting(
     """Nothing fails meanwhile; a facen of another pack is not compared."""
     away = VisitAnnouncer(Settings(), resolve(PACK, models_dir()), lambda: None)
     await away.announce(visit(1, "v1"))
-    session = StoreSession(ctx, user, TermLeases(ctx.database, "camera", user["_id"], ""))
+    session = StoreSession(ctx, user, TermLeases(ctx.database, "camera", user["_id"], ""), "")
     other = VisitAnnouncer(Settings(), resolve(PACK, models_dir()), lambda: session)
     await other.announce(visit(1, "v1", pack="buffalo_l"))
     assert await written(ctx, user) == []

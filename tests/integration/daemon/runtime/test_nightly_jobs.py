@@ -2,13 +2,24 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+from daemon.config.settings import Settings
+from daemon.events import EventBus
+from daemon.plugins.host import Plugins
 from daemon.runtime.jobs import Jobs
 from daemon.runtime.metrics import Metrics
 from daemon.runtime.nightly_jobs import NightlyJobs
 from daemon.runtime.tasks import TaskGroup
+from daemon.store_session import StoreSession
+from daemon.storing import Storing
+from daemon.upkeep import Upkeep
 from store.context import Context
+from store.mongo.term_leases import TermLeases
+from store.observer import UnobservedStore
+from store.spool.spool import Spool
 from store.upkeep.job_runs import JobRuns
+from tests.faces import default_models
 
 HOUR = timedelta(hours=1)
 
@@ -63,3 +74,21 @@ async def test_boxes_on_one_database_miss_their_own_nights(ctx: Context) -> None
     await box.nights.schedule_missed()
     assert box.due_in() <= HOUR
     box.jobs.stop()
+
+
+async def test_boxes_of_one_name_have_their_own_nights(ctx: Context, tmp_path: Path) -> None:
+    """Two boxes from one image have one name; what one has done is not done for the other."""
+    user = await ctx.users.add({})
+    boxes = []
+    for box_id in ("a", "b"):
+        settings = Settings(data_dir=tmp_path, detector="box")
+        spool = Spool(tmp_path / box_id, 1_000_000, UnobservedStore())
+        metrics = Metrics(version="0", pack="none", runtime="none")
+        storing = Storing(settings, default_models(), spool, metrics, EventBus(), Plugins(settings.plugins))
+        leases = TermLeases(ctx.database, "camera", user["_id"], "box", box_id=box_id)
+        storing.session = StoreSession(ctx, user, leases, box_id)  # as if it had started
+        boxes.append(Upkeep(settings, default_models(), spool, storing))
+    first, second = (box.job_runs for box in boxes)
+    assert first is not None and second is not None
+    await first.record("doctor", datetime.now(UTC))
+    assert await second.last("doctor") is None
