@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from pipeline.base.files import read_regular
 from pipeline.base.hosts import split_authority
 from pipeline.base.urls import SplitUrl, UrlError, joined, split_url
 
@@ -87,7 +88,7 @@ def _check_options(url: str) -> None:
 
 def _check_pem(option: str, path: Path, *, ca: bool) -> None:
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
         if ca:
             ssl.create_default_context(cafile=path)
         elif b"-----BEGIN" not in text:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.config.secret_references import SecretError, credential
-from pipeline.base.files import make_folder, write_durably
+from pipeline.base.files import make_folder, read_regular, write_durably
 from pipeline.base.redaction import KNOWN
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
@@ -40,7 +40,7 @@ class CameraSecrets:
         if passed and Path(passed, name).is_file():
             return credential(name, self._environment)
         try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
+            return read_regular(path).decode().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise SecretError(
                 f"the secret {name} is not on this box ({getattr(error, 'strerror', 'not text')}): "

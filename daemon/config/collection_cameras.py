@@ -13,7 +13,7 @@ from daemon.config.camera_documents import ReadCameras, misspelt, read_cameras
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError
 from pipeline.base.background import supervised
-from pipeline.base.files import write_durably
+from pipeline.base.files import read_regular, write_durably
 from store import StoreError
 
 log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ def read_copy(data_dir: Path) -> ReadCameras:
         SettingsError: the copy is damaged.
     """
     try:
-        documents = json.loads(_copy(data_dir).read_text(encoding="utf-8"))
+        documents = json.loads(read_regular(_copy(data_dir)))
     except FileNotFoundError:
         return ReadCameras()
     except (OSError, ValueError, RecursionError) as error:

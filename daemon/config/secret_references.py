@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.base.files import open_regular
 from pipeline.base.redaction import KNOWN
 from pipeline.base.urls import HIDDEN
 
@@ -18,6 +19,8 @@ _URL_LOGIN = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*")
 _LOGIN_END = re.compile(r"[^/?#@]*@")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*")
 """Valid as user info (RFC 3986)."""
+MAX_SECRET_BYTES = 64 * 1024
+"""Maximum length of the first line of a file; further bytes are cut off."""
 REFERENCE = re.compile(r"\$\{(env|file|credential):([^}]*)\}")
 
 Key = tuple[str | int, ...]
@@ -126,7 +129,7 @@ def credential(name: str, environment: Mapping[str, str]) -> str:
 
 def _first_line(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as lines:
-            return lines.readline().rstrip("\r\n")
+        with open_regular(path) as file:
+            return file.readline(MAX_SECRET_BYTES).decode().rstrip("\r\n")
     except (OSError, ValueError) as error:  # not UTF-8, or an impossible file name
         raise SecretError(f"cannot be read ({getattr(error, 'strerror', 'not text')})") from error

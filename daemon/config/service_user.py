@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from daemon.errors import StartError
-from pipeline.base.files import write_durably
+from pipeline.base.files import read_regular, write_durably
 from pipeline.base.redaction import KNOWN
 from store import ConflictError, Context, Users
 
@@ -58,7 +58,7 @@ def read_token(path: Path) -> str:
         StartError: the file is empty or cannot be read.
     """
     try:
-        token = path.read_text(encoding="ascii").strip()
+        token = read_regular(path).decode("ascii").strip()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

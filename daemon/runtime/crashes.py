@@ -17,7 +17,7 @@ from typing import IO, TypedDict
 import structlog
 
 from cameras.settings import CameraSettings
-from pipeline.base.files import read_json_object, write_durably
+from pipeline.base.files import open_regular, read_json_object, read_regular, write_durably
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +48,14 @@ class CrashNotes:
         self._report = data_dir / "crash.txt"
         self._blames = data_dir / "crashes.json"
         self._now = now
-        self._open: IO[str] | None = None
+        self._open: IO[bytes] | None = None
         self._damage_logged = False
 
     def begin(self) -> None:
         """Log the crash of the last run, if any, and prepare to record a crash of this run."""
         self._read_report()
         try:
-            self._open = self._report.open("w")
+            self._open = open_regular(self._report, "wb")
         except OSError as error:  # faulthandler still writes to stderr, the service's log
             log.warning("a crash of this run cannot be recorded", path=str(self._report), reason=str(error))
             return
@@ -81,7 +81,7 @@ class CrashNotes:
 
     def _read_report(self) -> None:
         try:
-            report = self._report.read_text(errors="replace")
+            report = read_regular(self._report).decode(errors="replace")
         except FileNotFoundError:
             return
         except OSError as error:

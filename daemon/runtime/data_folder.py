@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from daemon.errors import SettingsError, StartError
+from pipeline.base.files import open_regular
 
 LOCK_ATTEMPTS, PAUSE_SECONDS = 3, 0.1
 
@@ -79,7 +80,7 @@ def held(folder: Path) -> Iterator[None]:
     """
     path = folder / "daemon.lock"
     try:
-        opened = path.open("a+b", buffering=0)
+        opened = open_regular(path, "a+b")
     except OSError as error:
         raise unusable_lock(path, error) from error
     with opened as lock:
@@ -115,7 +116,7 @@ def is_held(folder: Path) -> bool:
         StartError: the folder belongs to another user, or its lock cannot be opened.
     """
     try:
-        with (folder / "daemon.lock").open("r") as lock:
+        with open_regular(folder / "daemon.lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -4,6 +4,8 @@ import fcntl
 from pathlib import Path
 from typing import IO
 
+from pipeline.base.files import open_regular
+
 
 class FileLock:
     """An exclusive file lock. The kernel releases it when the process that holds it ends."""
@@ -14,7 +16,7 @@ class FileLock:
 
     def acquire(self) -> bool:
         """Try to acquire the lock; returns whether that succeeded."""
-        file = self._path.open("ab")
+        file = open_regular(self._path, "ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,19 +1,68 @@
-"""Durable files: complete or absent after a crash or a power cut.
+"""Files of the data folder: opened only if they are regular files, and written durably.
 
-A file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed. Then the
-folder is flushed too, because it holds the name: https://man7.org/linux/man-pages/man2/fsync.2.html
+A named pipe in place of a file would block the process that opens it; a device may have no end.
+
+A durable file is written under a temporary name in the same folder, flushed to the disk (fsync) and renamed.
+Then the folder is flushed too, because it holds the name:
+https://man7.org/linux/man-pages/man2/fsync.2.html
 """
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
+MAX_STATE_BYTES = 64 * 1024 * 1024
+"""Maximum size of a file that is read as a whole to get the state of an earlier run."""
 _TEMPORARY = ".part"
+
+
+def open_regular(path: Path, mode: Literal["rb", "wb", "ab", "a+b"] = "rb") -> FileIO:
+    """Open a regular file, unbuffered. A file that it creates is readable by its owner only.
+
+    Raises:
+        OSError: the file cannot be opened, or is no regular file. It never waits for the other end of a pipe.
+    """
+    return open(path, mode, buffering=0, opener=_regular_only)
+
+
+def _regular_only(path: str, flags: int) -> int:
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a pipe that nobody reads, or a socket
+            raise _not_regular(path) from error
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    raise _not_regular(path)
+
+
+def _not_regular(path: str) -> OSError:
+    return OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a regular file", path)
+
+
+def read_regular(path: Path, max_bytes: int = MAX_STATE_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Raises:
+        OSError: as `open_regular`, or it has more bytes.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {max_bytes:,} bytes", str(path))
+        return file.read()
 
 
 @contextlib.contextmanager
@@ -51,7 +100,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         ValueError: the file does not contain a JSON object.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_regular(path))
     except FileNotFoundError:
         return {}
     except RecursionError as error:

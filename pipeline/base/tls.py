@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from pipeline.base.files import open_regular
+
 BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
@@ -52,4 +54,6 @@ def client_context(verify: bool | str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
-    return ssl.create_default_context(cafile=ca_file(verify))
+    path = ca_file(verify)
+    open_regular(Path(path)).close()  # OpenSSL would wait for the other end of a pipe
+    return ssl.create_default_context(cafile=path)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.base.files import open_regular
 from pipeline.errors import ModelError
 from pipeline.models.download import DownloadError, obtain
 from pipeline.models.insightface import facen_size_of, fetch_named, model_folder
@@ -162,7 +163,7 @@ def _move(obtained: Path, target: Path) -> None:
 @contextmanager
 def _locked(models_dir: Path) -> Iterator[None]:
     """Hold an exclusive lock between processes; the kernel releases it when the process ends."""
-    with (models_dir / ".lock").open("w") as lock:
+    with open_regular(models_dir / ".lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -170,7 +171,7 @@ def _locked(models_dir: Path) -> Iterator[None]:
 def _digest(path: Path) -> str | None:
     """sha256 of a file, hexadecimal; None if it does not exist."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None

@@ -21,6 +21,7 @@ import bson
 import numpy as np
 from bson.errors import BSONError
 
+from pipeline.base.files import open_regular
 from pipeline.types import Emotions, FaceAttributes, Rectangle, Sighting
 from store.errors import MalformedSightingError
 
@@ -84,7 +85,7 @@ def read_head(path: Path) -> Head:
         MalformedSightingError: the file is damaged.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(_FIXED.size + _MAX_HEAD_BYTES)
     head_length, body_length, _ = _unpack(start)
     size = _FIXED.size + head_length + body_length

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.base.files import is_temporary
+from pipeline.base.files import is_temporary, read_regular
 from pipeline.types import Sighting
 from store.errors import MalformedSightingError
 from store.identity.erasure_report import RemovedSightings
@@ -29,7 +29,7 @@ class SpoolFiles:
             if path.parent != dead and path.suffix != SUFFIX:
                 continue
             try:
-                is_match = matches(codec.decode(path.read_bytes()))
+                is_match = matches(codec.decode(read_regular(path)))
             except FileNotFoundError:  # stored or evicted meanwhile
                 continue
             except MalformedSightingError:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.base.files import is_temporary, make_folder, write_durably
+from pipeline.base.files import is_temporary, make_folder, read_regular, write_durably
 from pipeline.types import Sighting
 from store.errors import MalformedSightingError
 from store.errors import SpoolError as SpoolError
@@ -40,7 +40,7 @@ _NOT_FULL_SHARE = 0.9
 """Share of `max_bytes` below which a full spool no longer counts as full."""
 _DEAD_SHARE = 0.25
 """Share of `max_bytes` that dead letters may take in addition."""
-_LOST_ERRNOS = (errno.ENOENT, errno.EIO, errno.EISDIR)
+_LOST_ERRNOS = (errno.ENOENT, errno.EIO, errno.EISDIR, errno.EINVAL, errno.EFBIG)
 """Errors after which the file counts as lost."""
 
 
@@ -154,7 +154,7 @@ class Spool:
         self._index.hold(sighting_id)
         path = self._path(sighting_id)
         try:
-            return sighting_file.decode(path.read_bytes())
+            return sighting_file.decode(read_regular(path))
         except OSError as error:
             if error.errno in _LOST_ERRNOS:
                 raise MalformedSightingError(f"its file cannot be read: {_reason(error)}") from error

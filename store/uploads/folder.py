@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from pipeline.base.files import leftovers, make_folder, write_durably
+from pipeline.base.files import leftovers, make_folder, read_regular, write_durably
 from store.errors import PictureRefusedError, UploadError
 from store.uploads.keys import KeyUrls, checked_key, key_below
 from store.uploads.marker import MARKER, location_in, new_marker
-from store.uploads.storage import StoredPicture
+from store.uploads.storage import MAX_PICTURE_BYTES, StoredPicture
 
 _PICTURE_ERRNOS = frozenset({errno.ENAMETOOLONG, errno.EISDIR, errno.EFBIG, errno.EILSEQ, errno.EINVAL})
 """Errors about one file's name or size. All others (`ENOSPC`, `EROFS`, `EACCES` …) concern the folder."""
@@ -93,7 +93,7 @@ class FolderUploads(KeyUrls):
     def _get(self, key: str) -> bytes | None:
         path = self.path_of(key)
         try:
-            return path.read_bytes()
+            return read_regular(path, MAX_PICTURE_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -119,7 +119,7 @@ class FolderUploads(KeyUrls):
     def _location(self) -> str | None:
         path = self._folder / MARKER
         try:
-            return location_in(path.read_bytes(), str(path))
+            return location_in(read_regular(path), str(path))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:

@@ -20,7 +20,7 @@ import structlog
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from pipeline.base.files import make_folder, write_durably
+from pipeline.base.files import make_folder, read_regular, write_durably
 from store.errors import UploadError
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
@@ -234,17 +234,17 @@ def _machine(home: Path | None) -> str:
 
 def _read_id(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return read_regular(path).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
 def _make_id(home: Path) -> None:
     """Create the id of a data folder, which distinguishes boxes on one machine."""
-    if (home / BOX_ID).exists():
-        return
     try:
         make_folder(home)
+        if (home / BOX_ID).is_file() and (home / BOX_ID).stat().st_size:
+            return
         write_durably(home / BOX_ID, f"{secrets.token_hex(16)}\n".encode())
     except OSError as error:
         raise UploadError(f"{home / BOX_ID} cannot be written: {error.strerror or error}") from error

@@ -21,6 +21,7 @@ from bson import ObjectId
 from bson.errors import InvalidId
 from numpy.typing import NDArray
 
+from pipeline.base.files import open_regular
 from store.facens.engine.gallery_array import (
     Block,
     GalleryArray,
@@ -92,7 +93,7 @@ def read_snapshot(path: Path, identity: Identity) -> dict[GalleryKey, GalleryArr
         SnapshotError: it cannot be used.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path) as file:
             reader = _Reader(file)
             reader.check_identity(identity)
             return dict(reader.galleries(identity.size, Precision(identity.precision)))
@@ -182,7 +183,7 @@ class Summary:
 
 def summary(path: Path) -> Summary:
     """The summary of a file, without reading its facens. Raises as `read_snapshot`."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         reader = _Reader(file)
         try:
             header = reader.header()
