@@ -11,7 +11,7 @@ from cameras.settings import CameraSettings
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.collection_cameras import read_copy
 from daemon.config.secret_references import SecretError, SecretFault, resolve_references
-from daemon.config.service_user import kept_token
+from daemon.config.service_user import read_token
 from daemon.errors import SettingsError, StartError
 from daemon.runtime import data_folder
 from daemon.runtime.crashes import CrashNotes
@@ -45,7 +45,7 @@ READERS: list[tuple[str, Callable[[Path], object], type[Exception] | None]] = [
     ("crash-marks.json", CrashMarks, None),
     ("cameras.json", read_copy, SettingsError),
     ("secrets/door", lambda folder: CameraSecrets(folder, {}).get("door"), SecretError),
-    ("token", lambda folder: kept_token(folder / "token"), StartError),
+    ("token", lambda folder: read_token(folder / "token"), StartError),
     ("daemon.lock", lock_of_the_data_folder, StartError),
     ("daemon.lock", data_folder.is_held, StartError),
     ("enroll.lock", lambda folder: FileLock(folder / "enroll.lock").acquire(), OSError),
