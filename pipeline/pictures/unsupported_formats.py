@@ -6,6 +6,7 @@ AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
+_CANON_RAW = b"crx "
 _SIGNATURES = (
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -24,6 +25,10 @@ _SIGNATURES = (
     (b"<!DOCTYPE", "a web page"),
     (b"<html", "a web page"),
     (b"PK\x03\x04", "a ZIP archive"),
+    (b"II*\0", "a raw picture of a camera, or a TIFF picture with an unusual compression or sample format"),
+    (b"MM\0*", "a raw picture of a camera, or a TIFF picture with an unusual compression or sample format"),
+    (b"II+\0", "a BigTIFF picture"),
+    (b"MM\0+", "a BigTIFF picture"),
 )
 _MAX_BRANDS = 32
 
@@ -51,6 +56,8 @@ def describe_unsupported(data: bytes) -> str:
             "`heif-convert IN.heic OUT.jpg`; an iPhone takes JPEG with Settings, Camera, Formats, "
             "Most Compatible"
         )
+    if _CANON_RAW in found:
+        return "a raw picture of a camera, which is not supported; convert it to JPEG or PNG"
     if found:
         return "a video; take a picture out of it, for example with `ffmpeg -i IN -frames:v 1 OUT.jpg`"
     named = next((name for start, name in _SIGNATURES if data.lstrip()[:16].startswith(start)), "")

@@ -16,18 +16,38 @@ _IGNORED_FOLDERS = frozenset(
     {
         *("@eadir", "__macosx", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp"),
         *("$recycle.bin", "lost+found", "system volume information", "network trash folder"),
-        *("temporary items", "picasaoriginals", "thumbnails", "_thumbs", "__pycache__"),
+        *("temporary items", "picasaoriginals", "thumbnails", "thumbs", "_thumb", "_thumbs", "__pycache__"),
+        *("recycler", "recycled", "cvs", "node_modules", "_vti_cnf", "_vti_pvt", "ipod photo cache", "cache"),
     }
 )
 """Folders that file servers, desktops and photo programs create beside pictures, in lower case."""
 _IGNORED_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
-_IGNORED_SUFFIXES = frozenset({".xmp", ".aae", ".ini", ".db", ".lnk", ".url", ".tmp", ".part", ".crdownload"})
+_IGNORED_SUFFIXES = frozenset(
+    {
+        *(".xmp", ".aae", ".ini", ".db", ".lnk", ".url", ".tmp", ".part", ".crdownload", ".json", ".bak"),
+        *(".thm", ".lrcat", ".lrdata", ".photoslibrary"),
+    }
+)
+_IGNORED_STARTS = (".", "@", "#", "$", "~")
+"""File servers mark their own files and folders so."""
+_IGNORED_ENDS = ("~", "@synoeastream", "@synoresource")
+_LOST_CHAIN = re.compile(r"found\.[0-9]{3}")
+"""Folder that chkdsk writes."""
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200e\u200f\u2060\ufeff\u00ad"))
+"""Spaces of no width and marks; the joiners U+200C and U+200D are part of some names."""
+_NAME_VARIANTS = str.maketrans(
+    {"_": " ", "\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u0307": None, "\u0131": "i"}
+    | dict.fromkeys("\u2010\u2011\u2012\u2013", "-")
+)
+"""Typographic variants of a character, and what is left of Turkish letters when their case is folded."""
 _COUNTER = re.compile(
     r"(?:[\s_.-]*(?:\(\d{1,4}\)|\[\d{1,4}\]|\d{1,4})|[\s_.-]+(?:copy|kopie))+$", re.IGNORECASE
 )
 """Suffixes that number the pictures of a person: `Ann_1`, `Ann (2)`, `Ann-03 copy`."""
 _ANONYMOUS = re.compile(
     r"(?:(?:img|image|dsc[nf]?|dcim|pict?|picture|photo|foto|bild|pxl|mvimg|imgp|gopr|gp|dji|mov|vid|wp|scan|"
+    r"kif|hpim|cimg|imag|mvc|snapchat|cloud|size|media|download|original|"
+    r"cropped|resized|avatar|thumb|"
     r"screenshot|bildschirmfoto|capture|frame|face|gesicht|portrait|porträt|passport|passbild|selfie|snapshot|"
     r"snap|cam|camera|kamera|whatsapp|signal|telegram|fb|received|unknown|untitled|unnamed|test|large|small|"
     r"front|frontal|left|right|side|profile?|up|down|smile|glasses|new|old|at|wa|am|pm|edited|vorne|links|rechts)"
@@ -73,14 +93,16 @@ class FolderContents:
 
 
 def person_key(name: str) -> str:
-    """A key that all spellings of a name share, whatever their case, spaces and Unicode normal form."""
-    composed = unicodedata.normalize("NFKC", " ".join(name.split()))
-    return unicodedata.normalize("NFC", composed.casefold())
+    """A key that all spellings of a name share, whatever their case, spaces, Unicode normal form, invisible
+    characters and typographic variants."""
+    shown = "".join(character for character in name if unicodedata.category(character) != "Cf")
+    folded = unicodedata.normalize("NFKC", shown).casefold().translate(_NAME_VARIANTS)
+    return unicodedata.normalize("NFC", " ".join(folded.split()).rstrip(" .")) or name
 
 
 def shown_name(name: str) -> str:
     """The name as it is stored: composed characters (NFC), single spaces."""
-    return unicodedata.normalize("NFC", " ".join(name.split()))
+    return unicodedata.normalize("NFC", " ".join(name.translate(_INVISIBLE).split()))
 
 
 def pictures_in(place: Path, names: Names = "auto") -> FolderContents:
@@ -118,7 +140,7 @@ def pictures_in(place: Path, names: Names = "auto") -> FolderContents:
 
 def _loose_name(path: Path, *, folder_has_name: bool, names: Names) -> str | None:
     """The name of a picture in no sub-folder. `folder_has_name`: its folder may be named after a person."""
-    stem = shown_name(path.stem.replace("_", " "))
+    stem = shown_name(path.stem.removeprefix("_MG_").replace("_", " "))
     by_file = shown_name(_COUNTER.sub("", stem)).strip(" -.,") or None
     absolute = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow a link to the picture
     by_folder = shown_name(absolute.parent.name) or None
@@ -162,9 +184,9 @@ def _ignored_as(path: Path) -> str | None:
     name = path.name.casefold()
     if name.startswith("._"):
         return "._*"
-    if name.startswith(".") or name in _IGNORED_FILES:
+    if name in _IGNORED_FILES or name.startswith(_IGNORED_STARTS) or name.endswith(_IGNORED_ENDS):
         return path.name
-    if name in _IGNORED_FOLDERS and path.is_dir():
+    if (name in _IGNORED_FOLDERS or _LOST_CHAIN.fullmatch(name)) and path.is_dir():
         return path.name
     if name.startswith("synofile_thumb"):
         return "SYNOFILE_THUMB*"

@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, features
@@ -108,6 +109,12 @@ def ftyp(*names: bytes) -> bytes:
         (b"8BPS\0\1" + bytes(30), "a Photoshop document"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\n<svg xmlns='x'/>", "an SVG drawing"),
+        (ftyp(b"crx ", b"isom"), "a raw picture"),
+        (
+            cv2.imencode(".tiff", RAMP)[1].tobytes(),
+            "a TIFF picture with an unusual .*sample format",
+        ),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(40), "a raw picture"),
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"no picture at all", "these 17 bytes are not a picture; expected JPEG, PNG, WEBP"),
     ],

@@ -52,6 +52,14 @@ def test_files_of_servers_and_desktops_are_left_out_and_counted(tmp_path: Path) 
         "#recycle": ["#recycle/Bob/1.jpg"],
         "*.xmp": ["Ann/1.xmp"],
         ".hidden.jpg": [".hidden.jpg"],
+        "@SynoResource": ["@SynoResource", "Ann/@SynoResource/1.jpg"],
+        "1.jpg@SynoEAStream": ["Ann/1.jpg@SynoEAStream"],
+        "~snapshot": ["~snapshot/Ann/1.jpg"],
+        "RECYCLER": ["RECYCLER/1.jpg"],
+        "FOUND.000": ["FOUND.000/1.jpg"],
+        "thumbs": ["Ann/thumbs/1.jpg"],
+        "1.jpg~": ["Ann/1.jpg~"],
+        "*.json": ["Ann/1.jpg.json"],
     }
     files(tmp_path, "Ann/1.jpg", *(name for names in junk.values() for name in names))
     contents = pictures_in(tmp_path)
@@ -60,12 +68,18 @@ def test_files_of_servers_and_desktops_are_left_out_and_counted(tmp_path: Path) 
 
 
 def test_spellings_of_a_name_are_one_person(tmp_path: Path) -> None:
-    """Composed and decomposed, in any letter case, with spaces around and within."""
+    """Composed and decomposed, in any letter case, with any spaces or typographic variants."""
     names = ["Zoë", "Zoe\u0308", "ZOË", "zoë ", " Zoë"]
     files(tmp_path, *(f"{name}/{number}.jpg" for number, name in enumerate(names)), "zoe\u0308_2.jpg")
     files(tmp_path, "Straße/1.jpg", "STRASSE/2.jpg", "Ann  Lee/1.jpg", "ann lee/2.jpg", "Ann_Lee.jpg")
+    files(
+        tmp_path, "Ann\u200b Lee\u200e/3.jpg", "Ann_Lee/4.jpg", "Ann Lee./5.jpg", "\ufeffAnn\u00a0Lee/6.jpg"
+    )
+    files(tmp_path, "O\u2019Neil/1.jpg", "o'neil/2.jpg", "\u0130PEK/1.jpg", "ipek/2.jpg")
+    files(tmp_path, "Eva\u2011Maria/1.jpg")
+    files(tmp_path, "eva-maria/2.jpg")
     contents = pictures_in(tmp_path)
-    assert sorted(contents.persons.values()) == [2, 3, 6]
+    assert sorted(contents.persons.values()) == [2, 2, 2, 2, 6, 7]
     assert len({person_key(name) for name in names}) == 1
     assert all(name == unicodedata.normalize("NFC", name).strip() for name in contents.persons)
 
@@ -84,6 +98,7 @@ def test_spellings_of_a_name_are_one_person(tmp_path: Path) -> None:
         *(("IMG_1234.jpg", None), ("1.jpg", None), ("DSC00012.JPG", None), ("20260101_120000.jpg", None)),
         *(("PXL_20260101_120000123.jpg", None), ("front.jpg", None), ("left profile 2.jpg", None)),
         *(("WhatsApp Image 2026-01-01 at 12.00.00.jpg", None), ("image00001.jpeg", None), ("a.jpg", None)),
+        *(("_MG_0001.jpg", None), ("CIMG0001.jpg", None), ("download (1).jpg", None)),
         *(("9f86d081884c7d65.jpg", None), ("550e8400-e29b-41d4-a716-446655440000.jpg", None)),
     ],
 )
