@@ -47,17 +47,22 @@ class Facend(CommandGroup):
         ),
         "facens": LazyCommand("daemon.cli.facens", "Inspect, rebuild or migrate the facen storage."),
         "galleries": LazyCommand("daemon.cli.galleries", "List and change galleries, named sets of faces."),
-        "lists": LazyCommand("daemon.cli.lists", "List and change watch lists of persons."),
+        "lists": LazyCommand("daemon.cli.lists", "Create and drop watch lists, and put persons on them."),
         "models": LazyCommand("daemon.cli.models", "List the model packs, with licence and thresholds."),
         "mqtt": LazyCommand("daemon.cli.mqtt", "Test the MQTT broker of the settings."),
         "persons": LazyCommand("daemon.cli.person_changes", "List, show, correct and erase persons."),
         "probe": LazyCommand(
             "daemon.cli.probe", "Connect to a camera and report what it sends, and whether its view suits."
         ),
-        "rules": LazyCommand("daemon.cli.rules", "List and change watch rules, and show their matches."),
+        "rules": LazyCommand(
+            "daemon.cli.rules", "List, add and remove watch rules, and show the visits that match them."
+        ),
         "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
-        "webhooks": LazyCommand("daemon.cli.webhook_changes", "List, change and test webhooks."),
+        "webhooks": LazyCommand(
+            "daemon.cli.webhook_changes",
+            "List, add, remove and test webhooks, and show and repeat their deliveries.",
+        ),
     }
 
 

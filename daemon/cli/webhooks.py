@@ -121,6 +121,3 @@ def _row(webhook: WebhookSettings, source: str, off: str, counts: dict[str, int]
         "cameras": list(webhook.cameras),
         **{state: counts.get(state, 0) for state in ("delivered", "pending", "dead")},
     }
-
-
-COMMANDS = (webhooks,)

@@ -84,11 +84,13 @@ class Stage:
     def proxy(self, *, listening: bool = True) -> TcpProxy:
         return self.stack.enter_context(tcp_proxy(self.server.port, listening=listening))
 
-    def camera(self, path: str = "hall", proxy: TcpProxy | None = None, url: str = "") -> Camera:
+    def camera(
+        self, path: str = "hall", proxy: TcpProxy | None = None, url: str = "", max_fps: float = 120
+    ) -> Camera:
         """A camera that runs, with default settings."""
         place = f"rtsp://{LOGIN}@127.0.0.1:{(proxy or self.server).port}/{path}"
         number = f"-{len(self.cameras)}" if self.cameras else ""
-        camera = Camera(CameraSettings(id=self.name + number, url=url or place, max_fps=120))
+        camera = Camera(CameraSettings(id=self.name + number, url=url or place, max_fps=max_fps))
         self.cameras.append(camera)
         self.stack.callback(lambda: camera.handler.stop(15))
         camera.handler.start()

@@ -51,7 +51,7 @@ def test_rebuild_writes_a_snapshot_that_stats_shows(box: Box) -> None:
     assert (snapshot["file"], snapshot["galleries"], snapshot["facens"]) == ("local.facens", 2, 6)
     assert "local.facens" in box.text("facens", "stats")
     (box.data_dir / "facens" / "local.facens").write_bytes(b"no snapshot")
-    assert "no snapshot" in box.json("facens", "stats")["snapshots"][0]["trouble"]
+    assert "not a snapshot" in box.json("facens", "stats")["snapshots"][0]["trouble"]
     assert box.json("facens", "rebuild")["entries"] == 6
 
 

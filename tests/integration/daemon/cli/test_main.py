@@ -225,7 +225,7 @@ def test_the_man_page_has_every_command_and_option(tmp_path):
     for path, command in every_command(cli.facend):
         assert path == ("facend",) or f'.SS "{" ".join(path)}"' in text
         for parameter in command.params:
-            if isinstance(parameter, click.Option) and path != ("facend",):
+            if isinstance(parameter, click.Option) and not parameter.hidden and path != ("facend",):
                 assert parameter.opts[-1] in text
 
 

@@ -342,7 +342,7 @@ def test_export_streams_in_constant_memory(box: Box) -> None:
     assert [json.loads(line)["id"] for line in lines] == [1000 + n for n in range(number)]
 
     async def peak_of_export(limit: int) -> int:
-        from daemon.cli.export import exported_faces
+        from daemon.cli.export import face_rows
 
         async with StoreArguments(box._arguments.settings, box._arguments.persons, box.data_dir).open(
             load_facens=False
@@ -351,7 +351,7 @@ def test_export_streams_in_constant_memory(box: Box) -> None:
             tracemalloc.start()
             try:
                 seen = 0
-                async for _ in exported_faces(ctx, user):
+                async for _ in face_rows(ctx, user):
                     seen += 1
                     if seen == limit:
                         break
