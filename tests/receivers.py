@@ -18,6 +18,10 @@ class WebhookReceiver:
         self.answer = answer
         self.delay_seconds = 0.0
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.at: list[float] = []
+        """When each request came, by the monotonic clock."""
+        self.taken: list[int] = []
+        """The numbers of the requests that were answered with success."""
         self._lock = threading.Lock()
         receiver = self
 
@@ -27,8 +31,11 @@ class WebhookReceiver:
                 with receiver._lock:
                     number = len(receiver.got)
                     receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
+                    receiver.at.append(time.monotonic())
                 time.sleep(receiver.delay_seconds)
                 status, headers = receiver.answer(number)
+                if status < 300:
+                    receiver.taken.append(number)
                 self.send_response(status)
                 for name, value in {"Content-Length": "0", **headers}.items():
                     self.send_header(name, value)
@@ -41,6 +48,10 @@ class WebhookReceiver:
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/hooks/secret-path"
+
+    def accepted(self) -> list[tuple[dict[str, str], bytes]]:
+        """The requests that were answered with success."""
+        return [self.got[number] for number in sorted(self.taken)]
 
 
 @contextmanager
