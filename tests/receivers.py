@@ -20,6 +20,8 @@ class WebhookReceiver:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.at: list[float] = []
         """When each request came, by the monotonic clock."""
+        self.paths: list[str] = []
+        """Path and query of each request."""
         self.taken: list[int] = []
         """The numbers of the requests that were answered with success."""
         self._lock = threading.Lock()
@@ -32,6 +34,7 @@ class WebhookReceiver:
                     number = len(receiver.got)
                     receiver.got.append(({k.lower(): v for k, v in self.headers.items()}, body))
                     receiver.at.append(time.monotonic())
+                    receiver.paths.append(self.path)
                 time.sleep(receiver.delay_seconds)
                 status, headers = receiver.answer(number)
                 if status < 300:

@@ -242,6 +242,8 @@ class PluginsSettings(Section):
     dirs: tuple[AbsolutePath, ...] = ()
     enabled: Annotated[tuple[str, ...], BeforeValidator(_all_to_empty)] = ()
     """Names of the plugins to use; empty: all that are found."""
+    packages: AbsolutePath | None = None
+    """Folder of the Python packages that plugins need beyond Facend's own."""
     timeout_seconds: float = Field(default=5, ge=0.01, le=60)
     request_timeout_seconds: float = Field(default=60, ge=0.01, le=3600)
     max_body_bytes: int = Field(default=16 * MEBIBYTE, ge=1024, le=1024 * MEBIBYTE)

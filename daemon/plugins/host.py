@@ -54,6 +54,7 @@ class Plugins:
         Failing plugins are logged and left out.
         """
         settings = self._settings
+        loader.add_packages(settings.packages)
         self._plugins = await asyncio.to_thread(loader.find, settings.dirs, settings.enabled)
         if unknown := settings.options.keys() - {plugin.name for plugin in self._plugins}:
             log.warning("there are options for unused plugins", plugins=sorted(unknown))

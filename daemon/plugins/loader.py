@@ -1,5 +1,6 @@
 """Finds and loads plugin files."""
 
+import importlib
 import importlib.util
 import inspect
 import re
@@ -18,6 +19,18 @@ log = structlog.get_logger(__name__)
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 """A plugin's name is a key in face documents and settings."""
+
+
+def add_packages(folder: Path | None) -> None:
+    """Let plugins import the packages in this folder. Facend's own take precedence."""
+    if folder is None or str(folder) in sys.path:
+        return
+    if not folder.is_dir():
+        log.error("the folder of the plugins' packages does not exist", folder=str(folder))
+        return
+    # The end of the path: an older version of a package there must not replace Facend's own.
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
 
 
 def find(folders: Sequence[Path], enabled: Sequence[str]) -> list[Plugin]:

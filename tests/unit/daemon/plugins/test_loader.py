@@ -106,3 +106,22 @@ def test_activate_with_other_arguments_is_refused(arguments: str) -> None:
     """Before it is called; the message shows both ways."""
     with pytest.raises(PluginFault, match="plugin_source"):
         loader.takes_name_and_source(eval(f"lambda {arguments}: None"))  # noqa: S307
+
+
+def test_plugins_import_packages_of_their_own(tmp_path, monkeypatch):
+    """From the folder of the settings; a package of Facend is not replaced, a missing folder is no fault."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    packages = write(tmp_path / "packages", only_for_plugins="VALUE = 7", click="VALUE = 8")
+    loader.add_packages(tmp_path / "missing")
+    loader.add_packages(packages)
+    loader.add_packages(packages)
+    assert sys.path.count(str(packages)) == 1
+    folder = write(
+        tmp_path / "plugins",
+        needs="import click\nimport only_for_plugins\n"
+        "def activate(app, ctx, options):\n    return only_for_plugins.VALUE, click\n",
+    )
+    (plugin,) = loader.find([folder], [])
+    value, click = loader.load(plugin)(None, None, None)
+    assert value == 7
+    assert hasattr(click, "Command")
