@@ -25,6 +25,7 @@ from store.upkeep.doctor.findings import Finding
 from store.upkeep.job_runs import JobRuns
 from store.upkeep.limits import Limits
 from store.upkeep.retention import Retention
+from store.visits.follow_faces import follow_faces
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +104,7 @@ class Upkeep:
     async def check(self) -> None:
         """Check the consistency of everything that is stored."""
         if (session := self._session_for("nightly check")) is not None:
+            await follow_faces(session.ctx.database)
             async with self._maintained("the nightly check"):
                 await Doctor(session.ctx).nightly()
 

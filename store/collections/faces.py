@@ -45,6 +45,8 @@ from store.mongo.ids import TimeOrderedIds, first_id_of
 from store.mongo.query_limits import check_number, max_documents
 from store.observer import StoreObserver
 from store.recognition.nearest import IdentifyResult, IdentifyResults, nearest
+from store.visits.visit_document import FACE_FIELDS, key_of
+from store.visits.visit_documents import VisitDocuments
 
 ID_ATTEMPTS = 4
 """The first attempt, and three more after conflicts."""
@@ -87,6 +89,7 @@ class Faces(UserStore[Face]):
         self._galleries = galleries
         self._facens = facens
         self._membership = GalleryMembership(self._collection, facens, self._operation)
+        self._visits = VisitDocuments(database)
         self.facen_size = facen_size
         self._ids = TimeOrderedIds()
         self._caught_up: dict[tuple[ObjectId, str], float] = {}
@@ -128,7 +131,40 @@ class Faces(UserStore[Face]):
                 # After a lost connection the face may be stored, so it keeps its id for a second `add`.
                 del face["_id"]
             raise
+        await self.refresh_visit(face)
         return face
+
+    async def refresh_visit(self, face: Face) -> None:
+        """Compute the visit of a stored face, for a caller that completes an interrupted `add`."""
+        if (key := key_of(face.fields())) is not None:
+            await self._visits.refresh([key])
+
+    async def _update_one(
+        self,
+        query: dict[str, Any],
+        update: Mapping[str, Any],
+        sort: Sort | None,
+        return_document: bool,
+        kwargs: Mapping[str, object],
+    ) -> Face | None:
+        changes, _ = self._checked_update(update, return_document, kwargs)
+        if not _reach_visits(changes):
+            return await super()._update_one(query, update, sort, return_document, kwargs)
+        before = await self._find_one(query, sort)
+        async with self._visits.changing([] if before is None else [key_of(before.fields())]) as visits:
+            found = await super()._update_one(query, update, sort, return_document, kwargs)
+            if found is not None:
+                this = {"_id": found["_id"], "owner": found["owner"]}
+                visits |= await self._visits.keys_of_faces(this)
+        return found
+
+    async def _remove_one(self, query: dict[str, Any], sort: Sort | None) -> Face | None:
+        before = await self._find_one(query, sort)
+        async with self._visits.changing([] if before is None else [key_of(before.fields())]) as visits:
+            removed = await super()._remove_one(query, sort)
+            if removed is not None and (key := key_of(removed.fields())) is not None:
+                visits.add(key)
+        return removed
 
     def _filters(self, filters: Filters | None) -> Filters | None:
         return cast("Filters | None", stored_filters(filters))
@@ -313,6 +349,13 @@ class Faces(UserStore[Face]):
 
 CoreFaces = Faces
 """The contract's name for the base class of `ServerFaces`."""
+
+
+def _reach_visits(changes: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an update changes a field that the documents of visits depend on."""
+    paths = {path for fields in changes.values() for path in fields}
+    paths |= {str(target) for target in changes.get("$rename", {}).values()}
+    return not FACE_FIELDS.isdisjoint(path.partition(".")[0] for path in paths)
 
 
 def _conflict(face: Face, error: ConflictError, id_given: bool) -> str:

@@ -32,6 +32,7 @@ from store.recognition.rules import RecognitionRules
 from store.recognition.thresholds import AutoThreshold, Threshold
 from store.recognition.visit_evidence import VisitEvidence
 from store.settings import PersonsSettings
+from store.visits.visit_documents import VisitDocuments
 
 FIELDS: Mapping[str, tuple[type, str]] = {"created": (datetime, "a time"), "sighting_id": (str, "text")}
 """Types of a person's fields, and their names in errors."""
@@ -67,6 +68,7 @@ class Persons(UserStore[Person]):
         self._face_documents = database[Faces.name]
         self._galleries = galleries
         self._database = database
+        self._visits = VisitDocuments(database)
         self._ids = PersonIds(database, counters)
         self._counts = PersonCounts(self._collection, facens)
         self.rules = RecognitionRules.from_settings(settings)
@@ -255,11 +257,27 @@ class Persons(UserStore[Person]):
         owner = await self._users.owner(user)
         removed = await self._remove_one(owned(filters, owner), sort)
         if removed is not None:
+            await self._visits.mark_person(owner, removed["_id"])
             async with self._operation("forget"):
                 await self._face_documents.update_many(
                     {"owner": owner, "person_id": removed["_id"]}, {"$unset": {"person_id": ""}}
                 )
+            await self._visits.refresh_outdated(owner)
         return removed
+
+    async def _update_one(
+        self,
+        query: dict[str, Any],
+        update: Mapping[str, Any],
+        sort: Sort | None,
+        return_document: bool,
+        kwargs: Mapping[str, object],
+    ) -> Person | None:
+        found = await super()._update_one(query, update, sort, return_document, kwargs)
+        changes, _ = self._checked_update(update, return_document, kwargs)
+        if found is not None and any("name" in fields for fields in changes.values()):
+            await self._visits.rename(found["owner"], found["_id"])
+        return found
 
     async def is_friend(self, user: UserArgument | None, person_id: int | None, cam_id: str) -> bool:
         """Whether the camera has seen the person on enough calendar days of the friend interval.

@@ -25,6 +25,7 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id, checked_label
 from store.outbox.events import NewEvent, Outbox
 from store.recognition.rules import ReferenceRules
+from store.visits.visit_documents import VisitDocuments
 
 log = structlog.get_logger()
 
@@ -50,6 +51,7 @@ class PersonChanges:
         self._user = user
         self._references = References(ctx, user, rules)
         self._log = ChangeLog(ctx, by, now)
+        self._visits = VisitDocuments(ctx.database)
         self._persons: Collection = ctx.database["persons"]
         self._faces: Collection = ctx.database["faces"]
 
@@ -170,6 +172,7 @@ class PersonChanges:
             await self._move(
                 owner, {"_id": face["_id"], "person_id": person}, change["person"], change["_id"]
             )
+            await self._visits.refresh_outdated(owner)
             face["person_id"] = change["person"]
 
     async def _begin(
@@ -189,6 +192,7 @@ class PersonChanges:
                 await (self._apply if end_state == "done" else self._revert)(owner, change)
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "person_changes.apply") from error
+        await self._visits.refresh_outdated(owner)
         if change["other"] is not None:
             for gallery in galleries:
                 for person in (change["person"], change["other"]):
@@ -246,6 +250,7 @@ class PersonChanges:
 
     async def _move(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
         update = {"$set": {"person_id": person}, "$addToSet": {"person_changes": number}}
+        await self._mark_visits(owner, faces)
         try:
             await self._faces.update_many({**faces, "owner": owner}, update)
         except DRIVER_ERRORS as error:
@@ -253,11 +258,16 @@ class PersonChanges:
 
     async def _move_back(self, owner: ObjectId, faces: dict[str, Any], person: int, number: int) -> None:
         update = {"$set": {"person_id": person}, "$pull": {"person_changes": number}}
+        await self._mark_visits(owner, faces)
         await self._faces.update_many({**faces, "owner": owner}, update)
+
+    async def _mark_visits(self, owner: ObjectId, faces: Mapping[str, Any]) -> None:
+        await self._visits.mark(await self._visits.keys_of_faces({**faces, "owner": owner}))
 
     async def _set_name(self, owner: ObjectId, person: int, name: str | None) -> None:
         update = {"$set": {"name": name}} if name is not None else {"$unset": {"name": ""}}
         await self._persons.update_one({"_id": person, "owner": owner}, update)
+        await self._visits.rename(owner, person)
 
     async def _galleries(self, owner: ObjectId, change: dict[str, Any]) -> list[str]:
         """The person galleries of the cameras that saw these persons."""

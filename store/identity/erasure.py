@@ -33,6 +33,7 @@ from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.guard import checked_id
 from store.outbox.events import NewEvent, Outbox
 from store.uploads.face_pictures import pictures_of
+from store.visits.visit_documents import VisitDocuments
 
 log = structlog.get_logger()
 
@@ -77,7 +78,6 @@ class Erasure:
         self._user = user
         self._low = low
         self._sightings = sightings
-        self._faces = ctx.database["faces"].ungated
 
     async def preview(self, person_id: int) -> Preview:
         """What `erase` would remove, and similar persons. Raises as `erase`."""
@@ -127,6 +127,7 @@ class Erasure:
         await faces.run()
         for person in persons:
             await self._remove_person(owner, person)
+        await self._refresh_visits(owner, persons)
         pictures = faces.pictures + await self._remove_remaining_pictures(owner, faces.removed_ids)
         await self._remove_snapshots()
         await self._replace_events(owner, persons)
@@ -242,6 +243,12 @@ class Erasure:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "persons.delete_one") from error
 
+    async def _refresh_visits(self, owner: ObjectId, persons: Sequence[int]) -> None:
+        """Compute visits that still name the persons: those whose faces were malformed."""
+        visits = VisitDocuments(self._ctx.database)
+        await visits.mark_person(owner, *persons)
+        await visits.refresh_outdated(owner)
+
     async def _replace_events(self, owner: ObjectId, persons: Sequence[int]) -> None:
         """Remove the persons' events, and write events of the erasure, which have only the ids."""
         outbox = Outbox(self._ctx.database, owner, self._ctx.box)
@@ -271,13 +278,9 @@ class Erasure:
 
     async def _verify(self, owner: ObjectId, persons: Sequence[int], face_ids: set[int]) -> None:
         left = []
-        try:
-            theirs = {"owner": owner, "person_id": {"$in": list(persons)}}
-            number = int(await self._faces.count_documents(theirs))
-        except DRIVER_ERRORS as error:
-            raise translate_error(error, "faces.count") from error
-        if number:
-            left.append(f"{number} faces")
+        for name, field in (("faces", "person_id"), ("visits", "persons")):
+            if number := await self._count(name, {"owner": owner, field: {"$in": list(persons)}}):
+                left.append(f"{number} {name}")
         if await self._has_document(owner, persons):
             left.append("the person's document")
         for _, gallery in await self._ctx.facens.galleries(owner):
@@ -291,3 +294,9 @@ class Erasure:
             left.append(f"{number} pictures")
         if left:
             raise StoreError(f"{', '.join(left)} of person {persons[0]} are left; erase again")
+
+    async def _count(self, collection: str, query: dict[str, object]) -> int:
+        try:
+            return int(await self._ctx.database[collection].ungated.count_documents(query))
+        except DRIVER_ERRORS as error:
+            raise translate_error(error, f"{collection}.count") from error

@@ -39,6 +39,15 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
         _index("owner", f"{PROVISIONAL}.galleries", f"{PROVISIONAL}.at", only_with=f"{PROVISIONAL}.at"),
     ],
+    "visits": [
+        _index("owner", "id"),
+        _index("outdated", only_with="outdated"),
+        _index("owner", "start", "_id", "quality", "confidence"),
+        *(
+            _index("owner", field, "start", "_id")
+            for field in ("cam_id", "persons", "person_id", "named", "friend", "outcome", "reviewed")
+        ),
+    ],
     "person_changes": [_index("owner", "kind", "other"), _index("owner", "state")],
     "person_proposals": [_index("owner")],
     "accounts": [_index("owner", "key", unique=True)],

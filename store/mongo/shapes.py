@@ -51,6 +51,7 @@ ID = Field(WHOLE, "a whole number from 0", required=True, least=0)
 OBJECT_ID = Field(("objectId",), "an ObjectId", required=True)
 TEXT = Field(("string",), "text", required=True)
 TIME = Field(("date",), "a time in the years 1 to 9999", required=True)
+TRUTH = Field(("bool",), "true or false", required=True)
 MAPPING = Field(("object",), "a mapping", required=True)
 A_NUMBER = Field(NUMBER, "a number", required=True)
 NAMES = Field(("array",), "a list of names", required=True, items=TEXT)
@@ -106,6 +107,20 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         PROVISIONAL: Field(("object",), "a mapping with a facen", inside={"facen": TEXT}),
         "schema": VERSION,
     },
+    "visits": {
+        **dict.fromkeys(("_id", "id", "cam_id"), TEXT),
+        "owner": OBJECT_ID,
+        **dict.fromkeys(("start", "end"), TIME),
+        **dict.fromkeys(("faces", "best_face", "revision"), ID),
+        "quality": _optional(A_NUMBER),
+        "confidence": _optional(A_NUMBER),
+        "person_id": _optional(ID),
+        "persons": IDS,
+        **dict.fromkeys(("named", "friend", "reviewed"), TRUTH),
+        **dict.fromkeys(("outcome", "reason", "reviewed_by"), _optional(TEXT)),
+        "reviewed_at": _optional(TIME),
+        "co_visible": NAMES,
+    },
     "person_changes": {
         "_id": ID,
         "owner": OBJECT_ID,
@@ -131,7 +146,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
         **dict.fromkeys(("name", "key"), TEXT),
         "role": ROLE,
         "cameras": _optional(NAMES),
-        "active": Field(("bool",), "true or false", required=True),
+        "active": TRUTH,
         "password": _optional(TEXT),
         "created": TIME,
     },
@@ -180,6 +195,7 @@ SHAPES: Mapping[str, Mapping[str, Field]] = {
     },
     "job_runs": {"_id": TEXT, "at": TIME},
     "person_scope": {"_id": TEXT, "scope": TEXT, "upto": ID},
+    "visit_progress": {"_id": TEXT, "upto": ID},
     "upload_locations": {
         **dict.fromkeys(("location", "box", "machine", "address"), TEXT),
         "owner": OBJECT_ID,

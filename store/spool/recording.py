@@ -111,6 +111,8 @@ class Recording:
             face = await self._ctx.faces.find_one(self._user, {"sighting_id": sighting_id})
             if face is None:
                 face = await self._add_face(sighting_id, sighting, image, gallery)
+            else:
+                await self._ctx.faces.refresh_visit(face)
             known = face.get("person_id") is not None
             with self._timed("store"):
                 galleries = [DEFAULT_GALLERY, gallery] if known else [DEFAULT_GALLERY]

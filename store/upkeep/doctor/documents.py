@@ -12,6 +12,8 @@ from store.identity.erasure import ERASED, Erasure
 from store.upkeep.doctor.findings import Finding, FindingKind, Scope
 from store.upkeep.orphans import Orphans
 from store.uploads.face_pictures import pictures_of
+from store.visits.visit_document import key_of
+from store.visits.visit_documents import VisitDocuments
 
 BATCH = 500
 OWNED = ("faces", "persons", "galleries", "cameras")
@@ -138,7 +140,8 @@ class DocumentsCheck:
             await Erasure(self._ctx, owner).erase(person)
             return Finding(kind, subject, detail, "erased it and all other faces of the person")
         # Completes an interrupted Persons.remove_one.
-        await self._database["faces"].update_one(this, {"$unset": {"person_id": ""}})
+        async with VisitDocuments(self._database).changing([key_of(face)]):
+            await self._database["faces"].update_one(this, {"$unset": {"person_id": ""}})
         return Finding(kind, subject, detail, "removed the person from the face")
 
     async def _is_active(self, owner: ObjectId) -> bool:

@@ -1,0 +1,1 @@
+"""Documents of visits, computed from the faces of each visit."""
