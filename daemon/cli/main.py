@@ -59,6 +59,7 @@ class Facend(CommandGroup):
         ),
         "tokens": LazyCommand("daemon.cli.accounts", "List, issue and revoke API tokens for programs."),
         "users": LazyCommand("daemon.cli.users", "List, add, disable and enable users."),
+        "visits": LazyCommand("daemon.cli.visits", "List visits: who was where, and when."),
         "webhooks": LazyCommand(
             "daemon.cli.webhook_changes",
             "List, add, remove and test webhooks, and show and repeat their deliveries.",

@@ -14,8 +14,14 @@ from pipeline.base.control_characters import visible
 _WARNINGS = "facend.warnings"
 
 
+IDS = frozenset({"id", "face_id", "person_id", "person", "other", "best_face"})
+"""Keys of ids of faces and persons, which are text in JSON: jq and JavaScript lose digits above 2^53."""
+LISTS_OF_IDS = frozenset({"persons", "doubles"})
+
+
 def to_json(value: object, indent: int | None = 2) -> str:
-    """JSON of plain values, dates, times and ObjectIds; NaN and infinity become null."""
+    """JSON of plain values, dates, times and ObjectIds; NaN and infinity become null, and ids are text."""
+    value = _with_text_ids(value)
 
     def dump(what: object, *, allow_nan: bool) -> str:
         return json.dumps(what, indent=indent, ensure_ascii=False, allow_nan=allow_nan, default=_plain)
@@ -25,6 +31,20 @@ def to_json(value: object, indent: int | None = 2) -> str:
     except ValueError:
         plain = json.loads(dump(value, allow_nan=True), parse_constant=lambda _: None)
         return dump(plain, allow_nan=False)
+
+
+def _with_text_ids(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _id_text(key, _with_text_ids(part)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_text_ids(part) for part in value]
+    return value
+
+
+def _id_text(key: object, value: object) -> object:
+    if isinstance(value, list) and key in LISTS_OF_IDS:
+        return [str(part) if isinstance(part, int) else part for part in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and key in IDS else value
 
 
 def _plain(value: object) -> object:

@@ -53,3 +53,9 @@ class Principal:
 
     def sees(self, cam_id: object) -> bool:
         return self.cameras is None or cam_id in self.cameras
+
+    def limited_to(self, camera: str | None) -> frozenset[str] | None:
+        """The cameras of a filter by one camera, or by none: none that it does not see; None for all."""
+        if camera is None:
+            return self.cameras
+        return frozenset({camera}) if self.sees(camera) else frozenset()

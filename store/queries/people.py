@@ -11,10 +11,13 @@ from bson import ObjectId
 from store.collections.persons import Person
 from store.collections.users import UserArgument
 from store.context import Context
+from store.errors import BadValueError, NotFoundError
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
+from store.mongo.guard import checked_id
 from store.mongo.query_limits import PLAIN_SECONDS
 
 PAGE = 200
+MAX_NAMESAKES = 10
 MAX_TIME_MS = int(PLAIN_SECONDS * 1000)
 
 
@@ -79,6 +82,29 @@ async def person_summary(
     return summary if summary.faces or cameras is None else None
 
 
+async def find_person(ctx: Context, user: UserArgument, text: str) -> int:
+    """The id of the person whom an id or a name gives; the case of the name does not matter.
+
+    Raises:
+        NotFoundError: the user has no such person.
+        BadValueError: several persons have the name.
+    """
+    if text.isascii() and text.isdecimal():
+        person_id = checked_id(int(text), "person")
+        if await ctx.persons.find_one(user, {"_id": person_id}) is None:
+            raise NotFoundError(f"there is no person {person_id}; `facend persons list` shows all")
+        return person_id
+    same = {"name": {"$regex": f"^{re.escape(text)}$", "$options": "i"}}
+    found = await ctx.persons.find(user, same, sort=[("_id", 1)], limit=MAX_NAMESAKES + 1)
+    if not found:
+        raise NotFoundError(f"there is no person {text!r:.80}; `facend persons list` shows all")
+    if len(found) > 1:
+        ids = ", ".join(str(person["_id"]) for person in found[:MAX_NAMESAKES])
+        more = " and others" if len(found) > MAX_NAMESAKES else ""
+        raise BadValueError(f"several persons are called {text!r:.80}: {ids}{more}; give one of the ids")
+    return int(found[0]["_id"])
+
+
 async def all_people(ctx: Context, user: UserArgument) -> AsyncIterator[PersonSummary]:
     """Every person, by ascending id, in constant memory."""
     owner, last = await ctx.users.owner(user), -1
@@ -127,15 +153,27 @@ def _summary(person: Person, faces: Mapping[str, Any]) -> PersonSummary:
     return PersonSummary(
         person["_id"],
         person.get("name"),
-        _utc(person.get("created")),
+        utc(person.get("created")),
         faces.get("faces", 0),
-        _utc(faces.get("first")),
-        _utc(latest.get("timestamp")),
+        utc(faces.get("first")),
+        utc(latest.get("timestamp")),
         latest.get("cam_id"),
         latest.get("_id"),
         latest.get("thumbnail"),
     )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+async def names_of(ctx: Context, owner: ObjectId, persons: Collection[int]) -> dict[int, str]:
+    """The names of those persons who have one."""
+    if not persons:
+        return {}
+    query = {"_id": {"$in": list(persons)}, "owner": owner, "name": {"$type": "string", "$ne": ""}}
+    try:
+        found = await ctx.database["persons"].find(query, {"name": 1}, max_time_ms=MAX_TIME_MS).to_list(None)
+    except DRIVER_ERRORS as error:
+        raise translate_error(error, "persons.names") from error
+    return {one["_id"]: one["name"] for one in found}
+
+
+def utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)

@@ -144,16 +144,18 @@ def test_capture_times_are_those_of_the_watch(watched: Watched) -> None:
 
 def test_the_export_says_what_mongodb_holds(watched: Watched) -> None:
     """`facend export` prints every face and every person, field by field as they are stored."""
-    assert [face["id"] for face in watched.exported_faces] == [face["_id"] for face in watched.faces]
+    assert [face["id"] for face in watched.exported_faces] == [str(face["_id"]) for face in watched.faces]
     for shown, face in zip(watched.exported_faces, watched.faces, strict=True):
         assert shown["bbox"] == [face["x1"], face["y1"], face["x2"], face["y2"]]
         assert shown["galleries"] == face["gallery"]
         assert datetime.fromisoformat(shown["timestamp"]) == face["timestamp"]
-        same = ("cam_id", "person_id", "friend", "score", "media_time", "photo_hash")
+        person = face["person_id"]
+        assert shown["person_id"] == (None if person is None else str(person))
+        same = ("cam_id", "friend", "score", "media_time", "photo_hash")
         for key in (*same, "photo", "thumbnail", "normalized"):
             assert shown[key] == face[key], key
     assert {row["id"]: row["faces"] for row in watched.exported_persons} == dict(
-        Counter(face["person_id"] for face in watched.faces)
+        Counter(str(face["person_id"]) for face in watched.faces)
     )
 
 

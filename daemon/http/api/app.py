@@ -7,7 +7,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from daemon.http.api.problems import add_problem_handlers, problem_response
-from daemon.http.api.routes import audit, box, events, faces, persons, session, users, watch, webhooks
+from daemon.http.api.routes import audit, box, events, faces, persons, session, users, visits, watch, webhooks
 from daemon.http.api.security import LoginThrottle
 from daemon.http.api.services import ApiSources
 from daemon.http.errors import HttpError
@@ -33,7 +33,7 @@ def api_route(sources: ApiSources) -> Mount:
     )
     app.state.sources = sources
     app.state.throttle = LoginThrottle()
-    for module in (session, users, audit, persons, faces, box, events, watch, webhooks):
+    for module in (session, users, audit, visits, persons, faces, box, events, watch, webhooks):
         app.include_router(module.router)
     add_problem_handlers(app)
     return Mount(PATH, app=_Limited(app))

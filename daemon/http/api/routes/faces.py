@@ -2,11 +2,12 @@
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from daemon.http.api.ids import CameraFilter, FaceId, Id, PersonFilter
 from daemon.http.api.paging import Cursor, Limit, Page, number_of, page_of
 from daemon.http.api.problems import responses
 from daemon.http.api.security import Seeing, address_of
@@ -18,18 +19,17 @@ from store.face_fields import visit_of
 
 router = APIRouter(tags=["faces"])
 
-FaceId = Annotated[int, Path(ge=0, lt=2**63)]
 PictureName = Literal["photo", "thumbnail", "normalized"]
 
 
 class FaceResponse(BaseModel):
     """A stored face."""
 
-    id: int
+    id: Id
     camera: str | None
     """Null for an enrolled picture."""
     timestamp: datetime | None
-    person: int | None
+    person: Id | None
     friend: bool
     outcome: str | None
     """How the person was found, such as `matched`."""
@@ -78,8 +78,8 @@ async def list_faces(
     request: Request,
     limit: Limit = 50,
     cursor: Cursor = None,
-    camera: Annotated[str | None, Query(max_length=44)] = None,
-    person: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    camera: CameraFilter = None,
+    person: PersonFilter = None,
 ) -> Page[FaceResponse]:
     """The faces, the latest stored first."""
     filters: dict[str, object] = {}
@@ -87,10 +87,8 @@ async def list_faces(
         filters["_id"] = {"$lt": below}
     if person is not None:
         filters["person_id"] = person
-    if camera is not None:
-        filters["cam_id"] = camera if principal.sees(camera) else {"$in": []}
-    elif principal.cameras is not None:
-        filters["cam_id"] = {"$in": sorted(principal.cameras)}
+    if (cameras := principal.limited_to(camera)) is not None:
+        filters["cam_id"] = {"$in": sorted(cameras)}
     await services.audit(principal).record(principal, "face.list", address=address_of(request))
     found = await services.ctx.faces.find(principal.owner, filters, sort=[("_id", -1)], limit=limit + 1)
     return page_of([_face(one) for one in found], limit, [one["_id"] for one in found])

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from daemon.http.api.ids import Id, PersonId
 from daemon.http.api.paging import Cursor, Limit, Page, number_of, page_of
 from daemon.http.api.problems import responses
 from daemon.http.api.security import Changing, Seeing, address_of
@@ -19,13 +20,11 @@ from store.queries.person_history import person_history
 
 router = APIRouter(tags=["persons"])
 
-PersonId = Annotated[int, Path(ge=0, lt=2**63)]
-
 
 class PersonResponse(BaseModel):
     """A person, as far as the cameras that the client may see have seen them."""
 
-    id: int
+    id: Id
     name: str | None
     created: datetime | None
     faces: int

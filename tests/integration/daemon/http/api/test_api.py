@@ -1,125 +1,13 @@
 """Facend's own HTTP API over a real store: who may see and change what, pages, problems, pictures."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-import pytest
 
-from cameras.observer import CameraState
-from daemon.http.api.app import api_route
-from daemon.http.api.services import ApiSources
-from daemon.http.server import application, serving
-from daemon.runtime.metrics import Metrics
-from daemon.status import CameraReport, DaemonReport, SpoolReport, StoreReport
-from store import Context, Image, User
+from store import Context, User
 from store.accounts.accounts import Accounts
-from store.accounts.credentials import ApiTokens
 from store.accounts.roles import Role
-from tests.facens import face, person_facen
-from tests.faces import sample_path
-from tests.health import Healthy
-
-START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-PASSWORD = "correct horse battery"  # noqa: S105  of accounts in a test
-
-
-def report() -> DaemonReport:
-    cameras = [
-        CameraReport(
-            cam_id=cam_id,
-            state=CameraState.GREEN,
-            reason="",
-            detail="",
-            since=START,
-            url="rtsp://192.0.2.7/s",
-            frames_decoded=1,
-            reconnects=0,
-            last_frame_at=None,
-            width=None,
-            height=None,
-            fps=None,
-            codec=None,
-        )
-        for cam_id in ("door", "yard")
-    ]
-    spool = SpoolReport(
-        sightings=0, bytes=0, max_bytes=1, dropped=0, oldest_seconds=0, fault=None, set_aside=0
-    )
-    store = StoreReport(ready=True, trouble="", changes_not_seen="", malformed_documents={})
-    return DaemonReport(
-        version="1",
-        started_at=START,
-        summary="fine",
-        cameras=cameras,
-        configuration={},
-        store=store,
-        spool=spool,
-        disks=[],
-        jobs={},
-        plugins=[],
-    )
-
-
-class Client:
-    """Makes requests with one credential."""
-
-    def __init__(self, http: httpx.AsyncClient, **headers: str) -> None:
-        self.http = http
-        self.headers = headers
-
-    async def __call__(self, method: str, path: str, status: int = 200, **given: Any) -> Any:
-        headers = {**self.headers, **given.pop("headers", {})}
-        answer = await self.http.request(method, f"/api/v1{path}", headers=headers, **given)
-        assert answer.status_code == status, answer.text
-        if "json" not in answer.headers.get("content-type", ""):
-            return answer
-        if status >= 400:
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["status"] == status
-        return answer.json()
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({"token": "the owner's token"})
-
-
-@pytest.fixture
-async def http(ctx: Context, user: User) -> AsyncIterator[httpx.AsyncClient]:
-    sources = ApiSources(lambda: (ctx, user["_id"]), report)
-    app = application(Metrics(version="1", pack="p", runtime="r").registry, Healthy(), [api_route(sources)])
-    async with (
-        serving(app, "127.0.0.1", 0) as address,
-        httpx.AsyncClient(base_url=address, timeout=60) as client,
-    ):
-        yield client
-
-
-@pytest.fixture
-async def admin(http: httpx.AsyncClient, user: User) -> Client:
-    return Client(http, Authorization=f"Token {user['token']}")
-
-
-async def with_token(ctx: Context, http: httpx.AsyncClient, user: User, role: Role, *cameras: str) -> Client:
-    name = f"{role.value} {' '.join(cameras)}"
-    text, _ = await ApiTokens(ctx.database, user["_id"]).add(name, role, cameras or None)
-    return Client(http, Authorization=f"Bearer {text}")
-
-
-async def visitor(ctx: Context, user: User, number: int, *cameras: str) -> tuple[int, list[int]]:
-    """Store a person seen by these cameras; returns the ids of person and faces."""
-    person = await ctx.persons.add(user, {"name": f"visitor {number}"})
-    photo, ids = Image(sample_path().read_bytes()), []
-    for cam_id in cameras:
-        made = face(person_facen(number), cam_id=cam_id, person_id=person["_id"])
-        made["timestamp"] = START
-        made["detector_info"] = {"visit_id": f"{cam_id}-{number}"}
-        added = await ctx.faces.add(user, made)
-        await ctx.faces.upload(added, photo)
-        ids.append(added["_id"])
-    return person["_id"], ids
+from tests.api import PASSWORD, Client, visitor, with_token
 
 
 async def test_a_request_needs_a_credential(http: httpx.AsyncClient, admin: Client) -> None:
@@ -142,13 +30,13 @@ async def test_a_viewer_sees_only_its_cameras(ctx: Context, http: httpx.AsyncCli
     hidden, (hidden_face,) = await visitor(ctx, user, 2, "yard")
     enrolled, _ = await visitor(ctx, user, 3)
     viewer = await with_token(ctx, http, user, Role.VIEWER, "door")
-    assert [one["id"] for one in (await viewer("GET", "/persons"))["items"]] == [both]
+    assert [one["id"] for one in (await viewer("GET", "/persons"))["items"]] == [str(both)]
     assert (await viewer("GET", f"/persons/{both}"))["faces"] == 1
     history = await viewer("GET", f"/persons/{both}/history")
     assert [one["camera"] for one in history["cameras"]] == ["door"]
     assert [one["camera"] for one in history["visits"]] == ["door"]
     for query in ("", f"?person={both}", "?camera=door"):
-        assert [one["id"] for one in (await viewer("GET", f"/faces{query}"))["items"]] == [door_face]
+        assert [one["id"] for one in (await viewer("GET", f"/faces{query}"))["items"]] == [str(door_face)]
     assert (await viewer("GET", "/faces?camera=yard"))["items"] == []
     for path in (
         f"/persons/{hidden}",
@@ -270,14 +158,14 @@ async def test_what_is_read_and_changed_is_in_the_audit_log(
 async def test_lists_are_read_page_by_page(ctx: Context, user: User, admin: Client) -> None:
     """Each object once; a cursor that was tampered with is refused."""
     ids = [(await visitor(ctx, user, number))[0] for number in range(5)]
-    seen: list[int] = []
+    seen: list[str] = []
     path = "/persons?limit=2"
     cursor = ""
     while cursor is not None:
         page = await admin("GET", f"{path}{cursor and '&cursor=' + cursor}")
         seen += [one["id"] for one in page["items"]]
         cursor = page["next"]
-    assert seen == ids[::-1]
+    assert seen == [str(one) for one in ids[::-1]]
     found = await admin("GET", "/persons?name=VISITOR 3")
     assert [one["name"] for one in found["items"]] == ["visitor 3"]
     assert (await admin("GET", "/persons?named=false"))["items"] == []
