@@ -16,7 +16,7 @@ _WARNINGS = "facend.warnings"
 
 IDS = frozenset({"id", "face_id", "person_id", "person", "other", "best_face"})
 """Keys of ids of faces and persons, which are text in JSON: jq and JavaScript lose digits above 2^53."""
-LISTS_OF_IDS = frozenset({"persons", "doubles"})
+LISTS_OF_IDS = frozenset({"persons", "lookalikes"})
 
 
 def to_json(value: object, indent: int | None = 2) -> str:
