@@ -191,7 +191,7 @@ async def test_one_at_a_time_works_on_the_store(ctx: Context, tmp_path: Path) ->
     await ctx.facens.add(user["_id"], "a", 4711, person_facen(1))
     check = upkeep.findings(repair=False, grace=timedelta(0))
     await anext(check)
-    with pytest.raises(StoreUnavailableError, match="`facend doctor` works on the store"):
+    with pytest.raises(StoreUnavailableError, match="`facend doctor` is running"):
         await upkeep.rebuild_facens(lambda *_: None)
     await check.aclose()
     assert (await upkeep.rebuild_facens(lambda *_: None)).entries == 0

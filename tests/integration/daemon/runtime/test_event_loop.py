@@ -103,7 +103,7 @@ def test_threads_of_a_plugin_that_hang_leave_those_of_the_daemon_free(monkeypatc
 
 CLINGS = """
 import asyncio, sys, time
-from daemon.runtime import loop, signals
+from daemon.runtime import event_loop, signals
 
 async def cling():
     while True:
@@ -119,7 +119,7 @@ async def main():
     await asyncio.sleep(0)
 
 signals.end_within(5)
-loop.run(main())
+event_loop.run(main())
 signals.leave(0)
 """
 

@@ -84,9 +84,9 @@ def test_emotions_are_probabilities(emotions: Path) -> None:
 
 def test_a_model_of_another_kind_is_refused(genderage: Path, emotions: Path) -> None:
     """When it is loaded, with its path."""
-    with pytest.raises(ModelError, match="not a model of gender and age"):
+    with pytest.raises(ModelError, match="not a model for gender and age"):
         load_attributes(emotions, None, OnnxRuntime())
-    with pytest.raises(ModelError, match="not a model of emotions"):
+    with pytest.raises(ModelError, match="not a model for emotions"):
         load_attributes(None, genderage, OnnxRuntime())
 
 
