@@ -16,8 +16,10 @@ fail() { printf 'facend: %s\n' "$*" >&2; exit 1; }
 
 # The first supported Python: $PYTHON if it is set, else python3, else one of $PYTHONS.
 find_python() {
-  local name
-  for name in ${PYTHON:-python3 $PYTHONS}; do
+  local name names
+  read -ra names <<<"python3 $PYTHONS"
+  [ -z "${PYTHON:-}" ] || names=("$PYTHON") # its path may contain spaces
+  for name in "${names[@]}"; do
     if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
       command -v "$name"
       return

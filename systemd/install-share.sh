@@ -3,7 +3,9 @@
 #
 #   install-share.sh FOLDER
 set -euo pipefail
-cd "$(dirname "$0")/.."
+unset CDPATH
+set -- "$(realpath -m -- "$1")" # before cd, because it may be relative
+cd -- "$(dirname -- "$0")/.."
 
 rm -rf "$1"
 install -D -m 644 -t "$1" README.md CHANGELOG.md CONTRIBUTING.md LICENSE settings.toml

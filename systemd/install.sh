@@ -4,11 +4,13 @@
 #
 #   DESTDIR=/somewhere  installs the files below this folder, without changing users and services
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. .ci/environment.sh
-
+unset CDPATH
 root=${DESTDIR:-}
 root=${root%/}
+[ -z "$root" ] || root=$(realpath -m -- "$root") # before cd, because it may be relative
+cd -- "$(dirname -- "$0")/.."
+. .ci/environment.sh
+
 home=/opt/facend
 new=$root$home/venv.new
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must run as root: use 'sudo make install'"
@@ -34,7 +36,7 @@ log=$("$new/bin/python" -m pip install -q --no-deps --no-build-isolation --no-co
 "$new/bin/python" .ci/man "$root/usr/local/share/man/man1/facend.1"
 .ci/completion "$new/bin/python" "$root/usr/local/share"
 # Scripts contain the path of the environment: replace it by the final one.
-grep -rlIF "$new" "$new/bin" "$new/pyvenv.cfg" | xargs -r sed -i "s|$new|$home/venv|g"
+"$new/bin/python" .ci/move_venv "$new" "$home/venv"
 # Some packages contain files for other Python versions, which do not compile here.
 "$new/bin/python" -m compileall -q -j 0 -s "$new" -p "$home/venv" "$new/lib" >/dev/null || true
 rm -rf "$root$home/venv.old"

@@ -3,11 +3,13 @@
 #
 #   DESTDIR=/somewhere  removes the files below this folder, without changing services
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. .ci/environment.sh
-
+unset CDPATH
 root=${DESTDIR:-}
 root=${root%/}
+[ -z "$root" ] || root=$(realpath -m -- "$root") # before cd, because it may be relative
+cd -- "$(dirname -- "$0")/.."
+. .ci/environment.sh
+
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "must run as root: use 'sudo make uninstall'"
 
 if [ -z "$root" ] && [ -e /etc/systemd/system/facend.service ] && command -v systemctl >/dev/null; then

@@ -106,6 +106,30 @@ def test_man_page_and_completion_are_installed_and_removed(tmp_path: Path) -> No
     assert not any(path.exists() for path in (page, *scripts))
 
 
+@pytest.mark.parametrize("folder", ["plain", "Büro & co", "a|b", "it's [1]*", "x\\1 $HOME"])
+def test_an_environment_is_built_under_another_path(tmp_path: Path, folder: str) -> None:
+    """The scripts of an environment in any folder get the path in which it is going to be used."""
+    venv, final = tmp_path / folder / "venv.new", "/opt/facend/venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=120)
+    script = '#!/bin/sh\n\'\'\'exec\' "{}/bin/python" "$0" "$@"\n'
+    (venv / "bin/tool").write_text(script.format(venv))
+    subprocess.run([sys.executable, SYSTEMD.parent / ".ci/move_venv", venv, final], check=True, timeout=60)
+    assert (venv / "bin/tool").read_text() == script.format(final)
+    assert re.search(
+        r"""^VIRTUAL_ENV=["']?/opt/facend/venv["']?$""", (venv / "bin/activate").read_text(), re.M
+    )
+
+
+def test_a_relative_destination_is_relative_to_the_caller(tmp_path: Path) -> None:
+    """DESTDIR=package is the folder where the command is called, whatever CDPATH says."""
+    (tmp_path / "My package/opt/facend").mkdir(parents=True)
+    environment = {**os.environ, "DESTDIR": "My package", "CDPATH": str(tmp_path)}
+    subprocess.run([SYSTEMD / "uninstall.sh"], check=True, timeout=60, cwd=tmp_path, env=environment)
+    assert not (tmp_path / "My package/opt/facend").exists()
+    subprocess.run([SYSTEMD / "install-share.sh", "My share"], check=True, timeout=60, cwd=tmp_path)
+    assert (tmp_path / "My share/settings.toml").is_file()
+
+
 def test_the_user_may_open_usb_cameras(tmp_path: Path) -> None:
     """systemd-sysusers makes the service's user and puts it into the group of /dev/video*."""
     (tmp_path / "etc").mkdir()
