@@ -1,4 +1,4 @@
-"""Moving pictures that the tests make themselves."""
+"""Generated video pictures, and changes of mp4 files."""
 
 import struct
 from collections.abc import Iterator
@@ -9,8 +9,10 @@ from pipeline.types import Picture
 
 
 def moving_pictures(count: int, width: int = 320, height: int = 240) -> Iterator[Picture]:
-    """A bright square that walks over a patterned wall, and in the top left corner, in 12 blocks of black or
-    white, the picture's number, so that a decoded picture can be told from its neighbours."""
+    """Pictures of a bright square that moves over a patterned wall.
+
+    The number of a picture is in its top left corner, as 12 black or white blocks; see `number_of`.
+    """
     wall = np.random.default_rng(1).integers(60, 160, (height // 8, width // 8, 3), dtype=np.uint8)
     wall = wall.repeat(8, axis=0).repeat(8, axis=1)
     for number in range(count):

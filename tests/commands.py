@@ -1,4 +1,4 @@
-"""The command line in this process."""
+"""Runs commands of `facend` in the process of the tests."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
-    """The commands set up the logging, and a signal, of the whole process: leave them as they were."""
+    """Restores what commands change in the whole process: logging, umask and the handler of SIGTERM."""
     root = logging.getLogger()
     handlers, level, structured = root.handlers[:], root.level, structlog.get_config()
     mask = os.umask(0o022)
@@ -35,11 +35,11 @@ def restored_logging() -> Iterator[None]:
 def facend(
     restored_logging: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Runs a command; gives its exit status, standard output and standard error."""
+    """Runs a command and returns its exit status, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["facend", *map(str, arguments)])
-        # The real one ends the process at once where there are other threads, as there are in the tests'.
+        # `leave` ends the process at once if other threads run, as they do in the tests' process.
         monkeypatch.setattr(cli, "leave", sys.exit)
         monkeypatch.setattr(cli.terminal, "protect", lambda: None)  # pytest's streams cannot be replaced
         try:

@@ -1,4 +1,4 @@
-"""The daemon as a process of its own: settings, `facend run`, and what it says of itself over HTTP."""
+"""The daemon as a separate process: its settings, `facend run`, and its state over HTTP."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.faces import default_models, models_dir
 FACEND = Path(sys.executable).with_name("facend")
 
 START_SECONDS = 60.0
-"""Generous: the machine may be busy with something else."""
+"""Generous, because the machine may be busy."""
 
 Answer = TypeVar("Answer")
 
@@ -44,12 +44,12 @@ def free_port() -> int:
 
 
 def write_settings(folder: Path, cameras: list[dict[str, Any]], **given: Any) -> Path:
-    """A settings.toml in the folder, whose data lies beside it. `given`: keys, and sections as dictionaries.
+    """Writes settings.toml into the folder, with the data folder beside it. `given`: keys, and sections as
+    dictionaries.
 
-    Unless told otherwise the port is a free one, the models are those of all tests, and logs are JSON with
-    everything in them.
+    By default the port is a free one, the models are those of all tests, and logs are JSON with all levels.
     """
-    default_models()  # fetched the product's own way, if they are not there yet
+    default_models()  # fetches missing model files
     settings = {
         "data_dir": str(folder / "data"),
         "log_format": "json",
@@ -87,7 +87,7 @@ def _lines(table: Mapping[str, Any]) -> str:
 
 
 def facend(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command, run to its end."""
+    """Runs a command to its end."""
     return subprocess.run(
         [FACEND, *arguments],
         capture_output=True,
@@ -99,7 +99,7 @@ def facend(*arguments: str | Path, **environment: str) -> subprocess.CompletedPr
 
 
 class Samples:
-    """What /metrics said at one moment."""
+    """The samples of /metrics at one moment."""
 
     def __init__(self, text: str) -> None:
         families = text_string_to_metric_families(text)
@@ -115,7 +115,7 @@ class Samples:
 
 
 class Daemon:
-    """`facend run`. What it logs goes to a file; `log()` reads it."""
+    """A running `facend run`, which logs to a file."""
 
     def __init__(self, settings: Path, log: Path, environment: Mapping[str, str]) -> None:
         self.log_file = log
@@ -146,11 +146,11 @@ class Daemon:
         return [entry for entry in entries if event is None or entry["event"] == event]
 
     def logged(self, event: str, seconds: float = START_SECONDS, count: int = 1) -> dict[str, Any]:
-        """Wait for a log line of this event, the last of so many; gives it."""
+        """Waits for the log line number `count` of this event, and returns it."""
         return self.until(f"log line {event!r}", lambda: self.log(event)[count - 1 : count], seconds)[0]
 
     def until(self, what: str, look: Callable[[], Answer], seconds: float) -> Answer:
-        """As `wait_for`; fails at once where the daemon ends, and shows the end of its log."""
+        """As `wait_for`, but fails at once if the daemon ends, and then shows the end of its log."""
 
         def look_alive() -> Answer:
             answer = look()
@@ -165,12 +165,12 @@ class Daemon:
             raise AssertionError(f"{error}; its log ends with\n{end}") from None
 
     def running(self, seconds: float = START_SECONDS) -> "Daemon":
-        """Wait until cameras run; the store may still be opening."""
+        """Waits until the cameras run; the store may still be opening."""
         self.address = self.logged("facend runs", seconds)["address"]
         return self
 
     def ready(self, seconds: float = START_SECONDS) -> "Daemon":
-        """Wait until /readyz agrees."""
+        """Waits until /readyz answers 200."""
         self.running(seconds)
         self.until("/readyz", lambda: self.get("/readyz")[0] == 200, seconds)
         return self
@@ -187,7 +187,7 @@ class Daemon:
         return json.loads(self.get("/status")[1])
 
     def camera(self, cam_id: str) -> dict[str, Any]:
-        """What /status says of one camera; empty where it knows none of that id."""
+        """The camera in /status; empty if there is none of that id."""
         return next((one for one in self.status()["cameras"] if one["cam_id"] == cam_id), {})
 
     def metrics(self) -> "Samples":
@@ -213,17 +213,17 @@ class Daemon:
         self._process.send_signal(signal.SIGINT)
 
     def stop(self, seconds: float = 10.0) -> int:
-        """SIGTERM; the exit status. Fails where the end takes longer."""
+        """Sends SIGTERM and returns the exit status. Fails if the end takes longer."""
         self._process.terminate()
         return self.ended(seconds)
 
     def kill(self) -> int:
-        """SIGKILL: nothing of it gets a chance to tidy up."""
+        """Sends SIGKILL, so that nothing is cleaned up."""
         self._process.kill()
         return self._process.wait()
 
     def ended(self, seconds: float) -> int:
-        """Wait for the end; the exit status."""
+        """Waits for the end and returns the exit status."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -234,7 +234,7 @@ class Daemon:
 
 @contextmanager
 def daemon(settings: Path, name: str = "daemon", **environment: str) -> Iterator[Daemon]:
-    """A daemon on these settings, killed at the end of the block if it still runs."""
+    """A daemon with these settings, killed at the end of the block if it still runs."""
     process = Daemon(settings, settings.with_name(f"{name}.log"), environment)
     try:
         yield process
@@ -243,7 +243,7 @@ def daemon(settings: Path, name: str = "daemon", **environment: str) -> Iterator
 
 
 def mongods(data_dir: Path) -> list[int]:
-    """The process ids of the private servers on this data folder."""
+    """The process ids of the private MongoDB servers of this data folder."""
     found = []
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -1,4 +1,4 @@
-"""What the dashboard and the alert rules ask of Prometheus."""
+"""The Prometheus queries of the dashboard and the alert rules."""
 
 import json
 import re
@@ -48,7 +48,7 @@ class Query(NamedTuple):
 
 
 def panel_queries() -> Iterator[tuple[str, str]]:
-    """Each panel's title with each of its queries, as Grafana has them."""
+    """The title and each query of each panel, with Grafana's variables."""
     dashboard = json.loads(DASHBOARD.read_text())
     for panel in dashboard["panels"]:
         for target in panel.get("targets", []):
@@ -58,12 +58,12 @@ def panel_queries() -> Iterator[tuple[str, str]]:
 
 
 def filled_in(query: str) -> str:
-    """What Grafana sends for it, with every box and camera chosen."""
+    """The query as Grafana sends it, with all boxes and cameras selected."""
     return query.replace("$__rate_interval", "30s").replace("$instance", ".*").replace("$camera", ".*")
 
 
 def alerts() -> list[Alert]:
-    """The rules, read as they are written: a YAML parser would be a dependency for this alone."""
+    """The alert rules, parsed with regular expressions to avoid a dependency on a YAML parser."""
     found = []
     for block in re.split(r"^ +- alert: ", RULES.read_text(), flags=re.MULTILINE)[1:]:
         name = block.split("\n", 1)[0].strip()

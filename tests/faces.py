@@ -56,7 +56,7 @@ def _load_default() -> Models | ModelError:
 
 
 def missing(reason: str) -> NoReturn:
-    """Skips the test because the machine lacks something; in CI that is a failure."""
+    """Skip the test because the machine lacks something; in CI, fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(f"NOT TESTED: {reason}")
@@ -83,7 +83,7 @@ def six_faces() -> tuple[Detection, ...]:
 
 
 def portrait(person: int, face_px: int) -> Picture:
-    """One of the six people, head and shoulders, a square of twice the face's height."""
+    """Head and shoulders of one of the six people: a square, scaled so that the face is this high."""
     bbox = six_faces()[person].bbox
     (x, y), half = bbox.centre, bbox.height * 0.9
     edges = [round(v) for v in (y - half, y + half, x - half, x + half)]
@@ -124,7 +124,7 @@ def frame(picture: Picture, seconds: float, cam_id: str = "gate") -> Frame:
 def walk(
     person: int, seconds: float, fps: float = 8.0, largest_px: int = 90, start: float = 0.0
 ) -> Iterator[Frame]:
-    """One of the six comes nearer, from left to right."""
+    """Frames of one of the six people who comes nearer, from left to right."""
     count = round(seconds * fps)
     for number in range(count):
         share = number / count
@@ -135,14 +135,15 @@ def walk(
 
 
 def empty(seconds: float, start: float, fps: float = 8.0) -> Iterator[Frame]:
+    """Frames without people."""
     for number in range(round(seconds * fps)):
         yield frame(wall(), start + number / fps)
 
 
 @functools.cache
 def scrfd_directory() -> Path:
-    """A directory pack for insightface: SCRFD from the source distribution of `scrfd`, and the rewrite_model
-    SFace."""
+    """A directory pack for insightface: SCRFD from the source distribution of `scrfd`, and SFace as
+    `rewrite_model` changes it."""
     folder = models_dir() / "scrfd-sface"
     target = folder / "scrfd.onnx"
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != _SCRFD_SHA256:

@@ -1,4 +1,4 @@
-"""Parts around the daemon that can be frozen while it runs, alone or several at once."""
+"""Servers, files and requests of a running daemon that can be frozen, alone or several at once."""
 
 import json
 import os
@@ -65,12 +65,12 @@ os.fsync = slow
 
 
 WORK_SECONDS = 180.0
-"""Generous: the machine may be busy with something else."""
+"""Generous, because the machine may be busy."""
 
 
 @dataclass
 class Scene:
-    """One daemon with what surrounds it. Parts add to the settings, and freeze once all are at work."""
+    """A daemon with the parts that can be frozen. Each part adds to the settings and to `freezing`."""
 
     folder: Path
     stack: ExitStack
@@ -79,7 +79,7 @@ class Scene:
     environment: dict[str, str] = field(default_factory=dict)
     freezing: list[Callable[[Daemon], object]] = field(default_factory=list)
     starts: bool = False
-    """The daemon is stopped while it waits for its store."""
+    """Whether the daemon is stopped while it still waits for its store."""
 
     @property
     def data(self) -> Path:
@@ -97,7 +97,7 @@ class Scene:
         return path
 
     def request(self, process: Daemon, what: str, rest: bytes = b"\r\n") -> None:
-        """Sends a request of the owner, or its beginning, and does not wait for the answer."""
+        """Sends a request with the owner's token, or its beginning, and does not wait for the answer."""
         token = (self.data / "token").read_text().strip()
         host, port = process.address.removeprefix("http://").split(":")
         connection = self.stack.enter_context(socket.create_connection((host, int(port)), 10))
@@ -197,7 +197,7 @@ def milvus(scene: Scene) -> None:
 
 
 def reload(scene: Scene) -> None:
-    """SIGHUP a moment before, with a camera less."""
+    """The settings are reloaded shortly before, with one camera removed."""
 
     def hang_up(process: Daemon) -> None:
         scene.cameras.pop()
@@ -228,13 +228,13 @@ PARTS: dict[str, Callable[[Scene], None]] = {
 """In the order in which they freeze."""
 
 APART = [{"private_mongod", "external_mongod", "store_at_start"}, {"store_at_start", "milvus"}]
-"""Of each of these only one can be there."""
+"""Sets of parts that exclude each other."""
 ONLY_AT_WORK = {"uploads", "milvus", "slow_hook", "slow_handler", "running_doctor", "blocked_loop"}
-"""What needs a store that has opened."""
+"""Parts that need an open store."""
 
 
 def possible(names: Sequence[str]) -> bool:
-    """Whether these parts can be there together."""
+    """Whether these parts can be combined."""
     if "store_at_start" in names and ONLY_AT_WORK.intersection(names):
         return False
     return all(len(apart.intersection(names)) < 2 for apart in APART)
@@ -246,7 +246,7 @@ class End:
 
     seconds: float
     status: int | None
-    """None where it had to be killed."""
+    """None if it had to be killed."""
     accepted: int
     lost: int
     """Accepted sightings that are neither in the spool nor stored."""
@@ -256,7 +256,7 @@ class End:
 
 
 def stopped(names: Sequence[str], clip: Path, folder: Path, patience_seconds: float = 20.0) -> End:
-    """Runs a daemon with these parts, freezes them all, sends SIGTERM, and says how the daemon ended."""
+    """Runs a daemon with these parts, freezes them all, sends SIGTERM, and returns how the daemon ended."""
     with ExitStack() as stack:
         scene = Scene(folder, stack, [busy_camera("hall", clip), busy_camera("door", clip)])
         for name, part in PARTS.items():

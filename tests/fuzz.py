@@ -1,6 +1,6 @@
 """Inputs of any content, by a seeded generator: documents, settings, URLs and files.
 
-`FUZZ=100000 pytest tests/integration/daemon/test_fuzz.py` tries that many; the suite itself only a few.
+`FUZZ=100000 pytest tests/integration/daemon/test_fuzz.py` tries 100,000 inputs; the default is 1,500.
 `SEED=…` repeats a run.
 """
 
@@ -64,7 +64,7 @@ class Generator:
         return self.random.choice(choices)
 
     def value(self, depth: int = 0) -> Any:
-        """Anything that MongoDB holds."""
+        """Any value that MongoDB can store."""
         draw = self.random.random()
         if depth < 3 and draw < 0.12:
             return [self.value(depth + 1) for _ in range(self.random.randrange(4))]
@@ -84,7 +84,7 @@ class Generator:
         )
 
     def document(self, collection: str, owner: ObjectId, persons: list[int]) -> dict[str, Any]:
-        """A document that would be sound, but for a few fields."""
+        """A valid document in which up to five fields are replaced or removed."""
         made = self._sound(collection, owner, persons)
         fields = [*SHAPES.get(collection, {}), *made, self.key(), "founding", "holder", "url", "max_fps"]
         for _ in range(self.one(0, 1, 1, 1, 2, 5)):
@@ -94,7 +94,7 @@ class Generator:
             else:
                 made[field] = self.value()
         if isinstance(made.get("schema"), int) and 1 < made["schema"] <= HIGHEST_VERSION:
-            made["schema"] = 1  # a later version's document keeps this one out on purpose
+            made["schema"] = 1  # Facend refuses documents of later versions on purpose
         if isinstance(made.get("_id"), (list, Regex)) or (made.get("_id", 0) is None):
             made.pop("_id", None)  # MongoDB itself refuses these
         return made
@@ -165,7 +165,7 @@ class Generator:
         return text
 
     def plain(self, depth: int = 0) -> Any:
-        """Anything that TOML or JSON holds."""
+        """Any value that TOML or JSON can contain."""
         if depth < 3 and self.random.random() < 0.2:
             return [self.plain(depth + 1) for _ in range(self.random.randrange(4))]
         if depth < 3 and self.random.random() < 0.2:

@@ -25,19 +25,19 @@ READY_SECONDS = 180
 
 
 class MilvusServer:
-    """The standalone server in a process group of its own; it listens on this machine only."""
+    """The standalone server, in a separate process group; it listens on this machine only."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="facend-milvus-"))
         unpacked = PROGRAM / "unpacked"
-        unpacked.mkdir(exist_ok=True)  # half a gigabyte, once and not for each run
+        unpacked.mkdir(exist_ok=True)  # shared by all runs: half a gigabyte
         (self._folder / "bin").symlink_to(unpacked)
         self._process: subprocess.Popen[bytes] | None = None
         self._port = _free_port()
         self.url = f"milvus://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Returns when the server listens; what it is asked before it is ready it answers later."""
+        """Returns when the server listens; requests wait until it is ready."""
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -57,11 +57,11 @@ class MilvusServer:
             time.sleep(0.1)
 
     def freeze(self, frozen: bool) -> None:
-        """Keeps it from answering, with its connections open."""
+        """Stops or continues its processes; connections stay open."""
         self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL; what it had written stays for the next start."""
+        """SIGKILL; its files stay for the next start."""
         self._signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
@@ -84,7 +84,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def milvus_server() -> Iterator[MilvusServer]:
-    """One of its own, for a test that kills it; skips the test where there is none."""
+    """A separate server, for a test that kills it; skips the test if Milvus is not installed."""
     _require()
     server = MilvusServer()
     try:
@@ -120,7 +120,7 @@ def milvus_settings(milvus: MilvusServer) -> FacensSettings:
 
 @pytest.fixture
 async def milvus_owner(milvus_settings: FacensSettings) -> AsyncIterator[ObjectId]:
-    """An owner whose facens are gone afterwards."""
+    """An owner whose facens are removed after the test."""
     from store.facens.milvus.storage import MilvusFacens  # its client takes a second to load
 
     owner = ObjectId()

@@ -1,4 +1,4 @@
-"""A model pack of one small file, from sources that a test makes."""
+"""A model pack of one small file, from the sources that a test chooses."""
 
 import hashlib
 from dataclasses import replace

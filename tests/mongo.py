@@ -1,4 +1,4 @@
-"""A real MongoDB for tests: one private server for the whole run, a database of its own for each test."""
+"""A real MongoDB for tests: one private server for the whole run, with an empty database for each test."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ from store.settings import PersonsSettings, StoreSettings
 
 
 class MongodThread:
-    """The private mongod with an event loop of its own, which outlives those of the tests."""
+    """The private mongod, with its own thread and event loop, which outlives the event loops of the tests."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="Facend Tests, Büro #"))
@@ -64,7 +64,7 @@ _SERVER = pytest.StashKey[str]()
 
 @pytest.fixture(scope="session")
 def mongo_url(request: pytest.FixtureRequest) -> str:
-    """The URL of the run's one server, whichever conftest asks for it first."""
+    """The URL of the run's only server, which starts with the first test that uses this fixture."""
     stash = request.config.stash
     if _SERVER not in stash:
         server = MongodThread()
@@ -75,7 +75,7 @@ def mongo_url(request: pytest.FixtureRequest) -> str:
 
 @dataclass(frozen=True)
 class StoreArguments:
-    """What opens a context of this test's own; contexts opened with the same share everything stored."""
+    """Arguments of `Context.open`; all contexts opened with them share their data."""
 
     settings: StoreSettings
     persons: PersonsSettings
@@ -87,7 +87,7 @@ class StoreArguments:
 
 
 class ReusedDatabase:
-    """A database that is emptied after each test: creating its indexes anew takes half a second."""
+    """A database that is emptied after each test, because creating its indexes takes half a second."""
 
     def __init__(self, url: str) -> None:
         self.name = f"test-{uuid4().hex[:16]}"

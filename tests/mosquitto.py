@@ -1,4 +1,5 @@
-"""A real Mosquitto broker for tests, with passwords and TLS where wanted, and a client that sees all."""
+"""A real Mosquitto broker for tests, with passwords and optionally TLS, and a client that receives all
+topics."""
 
 import os
 import shutil
@@ -21,7 +22,8 @@ USER, PASSWORD = "facend", "geheim, ä #1"
 
 
 class Mosquitto:
-    """A running broker. It can be frozen, killed, and started again on the same port; it keeps nothing."""
+    """A running broker. It can be frozen, killed, and restarted on the same port; a restart loses its
+    messages."""
 
     def __init__(self, folder: Path, program: str, authority: Authority | None, acl: str) -> None:
         self._program = program
@@ -70,7 +72,7 @@ class Mosquitto:
         raise RuntimeError("mosquitto does not listen")
 
     def freeze(self) -> None:
-        """Connections stay open, and nothing is answered."""
+        """Connections stay open, but nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -89,7 +91,7 @@ class Mosquitto:
 
 @contextmanager
 def mosquitto(folder: Path, authority: Authority | None = None, acl: str = "") -> Iterator[Mosquitto]:
-    """Skips the test, loudly, where the package is missing; with CI=true fails it."""
+    """A running broker. Skips the test if the package is missing; with CI=true fails it."""
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if program is None:
         message = f"NO MOSQUITTO: this test needs Debian's package: apt-get install -y {PACKAGES}"
@@ -135,7 +137,7 @@ class Watcher:
         self._client.publish(topic, content, qos=1, retain=retain).wait_for_publish(20)
 
     def sync(self) -> None:
-        """Wait until everything has arrived that the broker had before."""
+        """Waits until all messages that the broker had at this moment have arrived."""
         mark = f"mark/{uuid4().hex}"
         self.publish(mark, "x")
         self.wait(lambda: any(topic == mark for topic, _, _ in self.messages))
@@ -160,6 +162,6 @@ def watching(broker: Mosquitto) -> Iterator[Watcher]:
 
 
 def retained(broker: Mosquitto) -> dict[str, str]:
-    """What the broker keeps now, by topic."""
+    """The broker's retained messages, by topic."""
     with watching(broker) as watcher:
         return {topic: content for topic, content, was_retained in watcher.messages if was_retained}

@@ -1,4 +1,4 @@
-"""A real upload server for tests: nginx of the system with WebDAV, as an ordinary process."""
+"""A real upload server for tests: the system's nginx with WebDAV, as a child process."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ http {{
 
 
 def require_nginx() -> None:
-    """Skip the test, loudly, where nginx is missing; with CI=true fail it."""
+    """Skip the test if nginx is missing; with CI=true fail it."""
     if shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") and MODULE.exists():
         return
     message = f"NO NGINX: these tests need Debian's packages: apt-get install -y {PACKAGES}"
@@ -60,7 +60,7 @@ def require_nginx() -> None:
 
 
 class UploadServer:
-    """nginx, which can be stopped and started again on the same port."""
+    """nginx, which can be stopped and restarted on the same port."""
 
     def __init__(self, folder: Path, *, make_folders: bool) -> None:
         port = free_port()
@@ -74,7 +74,7 @@ class UploadServer:
             CONFIGURATION.format(
                 module=MODULE, folder=folder, port=port, make_folders="on" if make_folders else "off"
             )
-            # Where root runs the tests, nginx would give its work to a user who may not enter their folder.
+            # If root runs the tests, nginx would by default use a user without access to their folder.
             + ("user root;\n" if os.geteuid() == 0 else "")
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +93,7 @@ class UploadServer:
                 time.sleep(0.05)
 
     def freeze(self) -> None:
-        """Its connections stay open, and nothing is answered."""
+        """Its connections stay open, but nothing is answered."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -116,7 +116,7 @@ class UploadServer:
 
 @contextmanager
 def upload_server(folder: Path, *, make_folders: bool = True) -> Iterator[UploadServer]:
-    """A running server. With `make_folders` off it answers as a server that wants MKCOL first."""
+    """A running server. With make_folders=False the client has to create folders with MKCOL."""
     require_nginx()
     server = UploadServer(folder, make_folders=make_folders)
     server.start()

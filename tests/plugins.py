@@ -1,4 +1,5 @@
-"""Plugins at work for tests: files in a folder, a real store, real HTTP, a recorder that asks them."""
+"""Active plugins for tests: files in a folder, a real store, real HTTP, and a recorder that calls their
+hooks."""
 
 import asyncio
 import time
@@ -29,7 +30,7 @@ EXAMPLES = Path(__file__).parents[1] / "docs" / "plugins"
 
 
 class PluginHealth(Healthy):
-    """A daemon that works, whose status has the state of its plugins."""
+    """A daemon without faults, whose status has the state of its plugins."""
 
     def __init__(self, plugins: Plugins) -> None:
         self._plugins = plugins
@@ -55,7 +56,7 @@ class Site:
         return await self.client.request(method, path, headers=headers, **given)
 
     async def status(self) -> dict[str, dict[str, Any]]:
-        """What /status says of each plugin."""
+        """The state of each plugin in /status."""
         answer = await self.client.get("/status")
         return {plugin["name"]: plugin for plugin in answer.json()["plugins"]}
 
@@ -64,7 +65,7 @@ class Site:
         return self.metrics.registry.get_sample_value("facend_sightings_total", labels) or 0.0
 
     async def record(self, ctx: Context, user: User, spool: Spool, seconds: float = 20) -> None:
-        """Stores what waits in the spool, as the daemon does, until it is empty."""
+        """Stores the sightings of the spool, as the daemon does, until the spool is empty."""
         stored = StoredSightings(self.events)
         recorder = Recorder(ctx, user, spool, RECORDING, self.metrics, stored, gate=self.plugins)
         task = asyncio.create_task(recorder.run())
@@ -77,7 +78,7 @@ class Site:
 
 @asynccontextmanager
 async def web(settings: PluginsSettings) -> AsyncIterator[Site]:
-    """A server on a free port, whose plugins are not activated yet."""
+    """A server on a free port; its plugins are not activated."""
     plugins = Plugins(settings)
     metrics = Metrics(version="1.2.3", pack=PACK, runtime="onnxruntime")
     app = application(metrics.registry, PluginHealth(plugins), plugins.routes())
@@ -100,7 +101,7 @@ async def site(ctx: Context, user: User, folder: Path, **settings: Any) -> Async
 
 
 def written(folder: Path, files: Mapping[str, str]) -> Path:
-    """A folder of plugins, by name."""
+    """The folder, with a plugin file for each name."""
     folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.py").write_text(text)

@@ -1,4 +1,4 @@
-"""A real web server that receives webhooks and sends a given answer."""
+"""A real web server that receives webhooks."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ Answer = tuple[int, dict[str, str]]
 
 
 class WebhookReceiver:
-    """Keeps each request; `answer(number)` decides what the request with this number gets, from 0."""
+    """Keeps each request. `answer(number)` returns the answer to request `number`, from 0."""
 
     def __init__(self, answer: Callable[[int], Answer] = lambda _: (204, {}), port: int = 0) -> None:
         self.answer = answer

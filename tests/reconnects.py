@@ -1,4 +1,4 @@
-"""Losing cameras again and again, and what that leaves behind in the process."""
+"""Repeated reconnects of cameras, and the resources of the process after them."""
 
 import ctypes
 import gc
@@ -20,12 +20,12 @@ from tests.rtsp import RtspServer
 
 @dataclass(frozen=True)
 class Held:
-    """What the process holds at a moment."""
+    """Resources of the process at a moment."""
 
     threads: int
     files: int
     kibibytes: int
-    """Memory of its own, after what the allocator keeps in reserve was given back."""
+    """Private memory, after the allocator was trimmed."""
 
 
 def held() -> Held:
@@ -36,7 +36,7 @@ def held() -> Held:
 
 @contextmanager
 def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraHandler]]:
-    """Cameras that come back at once, and give frames."""
+    """Running cameras that reconnect without a pause."""
     cameras = []
     for number in range(count):
         settings = CameraSettings(id=f"camera-{number}", url=server.url("hall"))
@@ -53,7 +53,7 @@ def cameras_on(server: RtspServer, count: int) -> Iterator[list[CameraHandler]]:
 
 
 def lose_all(server: RtspServer, cameras: list[CameraHandler]) -> None:
-    """Every connection ends; returns when all cameras give frames again."""
+    """Closes all connections, and waits until all cameras have frames again."""
     before = [(camera.status.reconnects, camera.status.frames_decoded) for camera in cameras]
     server.command("cut")
     for camera, (reconnects, frames) in zip(cameras, before, strict=True):

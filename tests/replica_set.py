@@ -1,4 +1,4 @@
-"""A real replica set of three for tests, whose primary can be killed."""
+"""A real replica set of three members for tests, whose primary can be killed."""
 
 import shutil
 import signal
@@ -43,7 +43,7 @@ class ReplicaSet:
 
     def _initiate(self) -> None:
         members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(self.ports)]
-        for port in self.ports:  # the first asks all of them when it begins
+        for port in self.ports:  # the first one contacts the others when it initiates the set
             with pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true") as client:
                 client.admin.command("ping")
         config = {"_id": "rs", "members": members, "settings": {"electionTimeoutMillis": 2000}}

@@ -1,4 +1,4 @@
-"""A real RTSP server with cameras for tests: gst-rtsp-server of the system, in a process of its own."""
+"""A real RTSP server with cameras for tests: the system's gst-rtsp-server, in a separate process."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ raise SystemExit(f"GStreamer has no {', '.join(missing)}" if missing else 0)
 
 
 def require_rtsp_server() -> None:
-    """Skip the test, loudly, where the server's packages are missing; with CI=true fail it."""
+    """Skip the test if the server's packages are missing; with CI=true fail it."""
     try:
         found = subprocess.run(
             [PYTHON, "-c", _HAVE_ALL], capture_output=True, text=True, timeout=60, check=False
@@ -43,7 +43,7 @@ def require_rtsp_server() -> None:
 
 
 def nss_wrapper() -> Path:
-    """The library that gives a process its own host names; skips the test where it is missing."""
+    """The library that gives a process its own host names; skips the test if it is missing."""
     found = next(Path("/usr/lib").glob("*/libnss_wrapper.so"), None)
     return found or _missing(f"NO NSS WRAPPER: this test needs Debian's packages: {INSTALL}")
 
@@ -55,7 +55,7 @@ def _missing(message: str) -> NoReturn:
 
 
 class RtspServer:
-    """A running server. It can be frozen, killed, and started again on the same port."""
+    """A running server. It can be frozen, killed, and restarted on the same port."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class RtspServer:
         return f"rtsp://{login}{'@' if login else ''}127.0.0.1:{self.port}/{camera}"
 
     def start(self) -> None:
-        """Start, on the port of the time before where there was one."""
+        """Starts the server; a restart uses the same port."""
         cameras = [part for name, clip in self._clips.items() for part in ("--camera", f"{name}={clip}")]
         cameras += [part for name, clip in self._spare.items() for part in ("--clip", f"{name}={clip}")]
         self._process = subprocess.Popen(
@@ -97,14 +97,14 @@ class RtspServer:
         self.command("thaw")
 
     def kill(self) -> None:
-        """SIGKILL: the camera's plug is pulled."""
+        """SIGKILL, as when the camera loses power."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
     def command(self, *words: str) -> None:
-        """One of the commands of `tests/rtsp_server.py`."""
+        """Sends one of the commands of `tests/rtsp_server.py`."""
         assert self._process is not None and self._process.stdin is not None
         with self._commanding:
             self._process.stdin.write(f"{' '.join(words)}\n")
@@ -127,10 +127,10 @@ def rtsp_server(
     auth: str = "digest",
     spare: Mapping[str, Path] | None = None,
 ) -> Iterator[RtspServer]:
-    """Serve the clips (H.264 or H.265 in mp4), for ever, as rtsp://127.0.0.1:port/name; /audio is sound.
+    """Serves the clips (H.264 or H.265 in mp4), looped, as rtsp://127.0.0.1:port/name; /audio has only sound.
 
-    auth: digest or basic, where a user is given. spare: clips for the commands. Skips the test where the
-    server cannot be had.
+    auth: digest or basic, if there is a user. spare: further clips, for the commands. Skips the test if the
+    server's packages are missing.
     """
     require_rtsp_server()
     server = RtspServer(clips, user, password, auth, spare)

@@ -1,23 +1,23 @@
 #!/usr/bin/python3
-"""Cameras for the tests: a real RTSP server that plays clips for ever, without encoding them again.
+"""Cameras for the tests: a real RTSP server that loops clips, without encoding them again.
 
     rtsp_server.py --camera hall=hall.mp4 --camera door=door.mp4 [--clip other=other.mp4] [--port 8554]
                    [--user cam --password secret --auth basic|digest]
 
-Clips are H.264 or H.265 in mp4. The first line on stdout is the port. `/audio` is a camera without a
-picture. Commands come on stdin, one a line, and are answered with their first word on stdout; the end of
-stdin ends the server, so that none outlives its test. SIGKILL is a camera whose plug was pulled.
+Clips are H.264 or H.265 in mp4. The first line on stdout is the port. `/audio` is a camera without
+video. It reads commands from stdin, one a line, and answers each with the command's first word on stdout. The
+end of stdin ends the server, so that it does not outlive its test. SIGKILL simulates a power loss.
 
     freeze, thaw           connections stay open, nothing is sent
-    mount CAMERA CLIP      another clip, or `audio`, for who connects from now on; also under a new path
+    mount CAMERA CLIP      another clip, or `audio`, for new connections; also under a new path
     late CAMERA CLIP       as mount, but each connection begins right after the clip's first key frame
     unmount CAMERA         removes the path
-    play CAMERA CLIP       another clip of the same codec, also on connections that are open
-    login USER PASSWORD    another login that is let in
-    cut                    every connection ends; new ones are accepted
+    play CAMERA CLIP       another clip of the same codec, also for open connections
+    login USER PASSWORD    accepts another login
+    cut                    closes all connections; new ones are accepted
 
-It runs on the system's /usr/bin/python3, because that one has GObject introspection; `tests/rtsp.py` names
-the Debian packages.
+It needs the system's /usr/bin/python3, which has GObject introspection; `tests/rtsp.py` names the Debian
+packages.
 """
 
 import argparse
@@ -49,12 +49,12 @@ class Clip:
     """The encoded pictures of a file, in order."""
 
     def __init__(self, path):
-        # The name of the box with the parameter sets.
+        # hvcC is the mp4 box with H.265 parameter sets.
         self.codec = "h265" if b"hvcC" in Path(path).read_bytes() else "h264"
         self.pictures, self.caps = [], None
         self.read(path)
         if self.caps is None:
-            raise SystemExit(f"{path} holds no H.264 and no H.265 video")
+            raise SystemExit(f"{path} contains neither H.264 nor H.265 video")
         known, above, below = self.caps.get_structure(0).get_fraction("framerate")
         self.picture_nanoseconds = Gst.SECOND * below // above if known else Gst.SECOND // 25
         self.without_key = GLib.Bytes.new(
@@ -74,13 +74,14 @@ class Clip:
 
 
 def parameter_sets(picture):
-    """H.264's SPS and PPS (NAL unit types 7 and 8) out of a key frame."""
+    """The SPS and PPS (NAL unit types 7 and 8) of an H.264 key frame."""
     units = re.split(b"\x00?\x00\x00\x01", picture)
     return b"".join(b"\x00\x00\x00\x01" + unit for unit in units if unit and unit[0] & 0x1F in (7, 8))
 
 
 class Playback:
-    """One client's view of a camera: pushes every picture when it is due, stamped with that time."""
+    """One client's playback of a camera: pushes each picture when it is due, with that time as its
+    timestamp."""
 
     def __init__(self, camera, appsrc, frozen):
         self.camera, self.clip, self.appsrc, self.frozen = camera, camera.clip, appsrc, frozen

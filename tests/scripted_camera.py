@@ -30,7 +30,7 @@ def fault(reason: Reason) -> SourceError:
 
 
 class Script:
-    """Opens one scripted source after the other; the last one again and again."""
+    """Opens the scripted sources in order, then the last one repeatedly."""
 
     def __init__(self, *plays: Sequence[Step] | SourceError, info: StreamInfo = LIVE) -> None:
         self.plays, self.info = plays, info
@@ -63,6 +63,8 @@ class ScriptedSource:
 
 
 class Notes(UnobservedCamera):
+    """An observer that keeps everything it is called with."""
+
     def __init__(self) -> None:
         self.decoded = 0
         self.skips: list[str] = []
@@ -95,16 +97,17 @@ def settings(**given: object) -> CameraSettings:
     return CameraSettings.model_validate({"id": "hall", "url": "rtsp://cam:s3cr3t@host/live", **given})
 
 
-class Quick(Backoff):
+class QuickBackoff(Backoff):
     def __init__(self) -> None:
         super().__init__(0.01, 0.01)
 
 
 def handler(script: Script, notes: Notes, slot: LatestFrame | None = None, **given: object) -> CameraHandler:
-    return CameraHandler(settings(**given), slot or LatestFrame("hall", notes), notes, script, Quick())
+    return CameraHandler(settings(**given), slot or LatestFrame("hall", notes), notes, script, QuickBackoff())
 
 
 def take_all(slot: LatestFrame) -> list[object]:
+    """Everything that is in the slot now."""
     taken: list[object] = []
     while (item := slot.take()) is not None:
         taken.append(item)

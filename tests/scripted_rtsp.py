@@ -1,4 +1,4 @@
-"""An RTSP server whose responses a test defines, for responses that no real server can be made to send."""
+"""An RTSP server whose responses a test defines, for responses that real servers do not send."""
 
 import re
 import socket
@@ -121,7 +121,7 @@ class ScriptedRtsp(ScriptedServer):
                 return Answer(headers=("Session: 7",))
 
     def _play(self, connection: socket.socket, port: int | None) -> None:
-        """Send the pictures over and over: in the connection, or to a UDP port."""
+        """Sends the pictures in a loop: in the connection, or to a UDP port."""
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sequence = shown = 0
         with datagrams:

@@ -1,4 +1,4 @@
-"""Sightings made for tests: random people with facens of their own, and real encoded pictures."""
+"""Generated sightings: random facens for each person, and real encoded pictures."""
 
 import functools
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ START = datetime(2026, 3, 2, 8, 0, 0, 123456, tzinfo=UTC)
 
 
 def person_facen(person: int, look: int = 0, size: int = FACEN_SIZE) -> Facen:
-    """The facen of a person: the same direction at every look, but for a little noise (cosine > 0.98)."""
+    """The facen of a person; for a look other than 0 with a little noise (cosine > 0.98)."""
     base = normalise(np.random.default_rng(person).standard_normal(size).astype(np.float32))
     noise = np.random.default_rng((person, look, 7)).standard_normal(size).astype(np.float32)
     return normalise(base + np.float32(0.1) * normalise(noise)) if look else base
@@ -78,7 +78,7 @@ def sighting(
 
 
 def assert_same(found: Sighting, expected: Sighting) -> None:
-    """Every field is equal, the facen bit by bit; numpy values in the details have become plain ones."""
+    """Every field is equal, the facen bit by bit; `detector_info` is compared by its keys only."""
     for name in (
         "cam_id",
         "visit_id",

@@ -1,4 +1,4 @@
-"""A file system of its own with little room, and filling it."""
+"""A small separate file system, and filling it."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ MEBIBYTE = 1024 * 1024
 
 @contextmanager
 def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
-    """A file system of its own with so much room, mounted at the folder. Needs root."""
+    """A file system of this size, mounted at the folder. Needs root."""
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0700", "tmpfs", folder]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
@@ -25,7 +25,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left; gives the file to remove again."""
+    """Fills the free space with a file, and returns its path."""
     ballast = disk / "ballast"
     with ballast.open("ab", buffering=0) as file:
         for size in (MEBIBYTE, 4096):

@@ -1,4 +1,4 @@
-"""Hours with four cameras and visitors: whether the daemon stays as it was after its warm-up.
+"""A run of hours with four cameras and visitors, which measures whether the daemon's use of resources grows.
 
 python -m tests.soak [--minutes 120] [--every 5]
 """
@@ -27,41 +27,41 @@ MOST_GROWTH, MOST_LAG_SECONDS = 0.02, 0.02
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, in seconds."""
+    """Durations in seconds."""
 
     measured: float
     warm_up: float
     row: float
-    """A line of the table comes so often."""
+    """Interval of the printed lines."""
     look: float = 2.0
     max_fps: float = 5.0
 
 
 @dataclass(frozen=True)
 class Held:
-    """What the daemon holds at a moment, without its MongoDB."""
+    """Resources of the daemon at a moment, without its MongoDB."""
 
     kibibytes: int
-    """Memory of its own, without the facens: those who come by are to be known."""
+    """Private memory, without the facens, which grow with each visitor."""
     threads: int
     files: int
     tasks: int
-    """On its event loop."""
+    """On the event loop."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What hours have changed: the last quarter of the looks beside the first one after the warm-up."""
+    """Differences between the first and the last quarter of the measurements after the warm-up."""
 
     growth: float
-    """Of the memory: the medians' ratio, less 1."""
+    """Of the memory: the ratio of the medians, minus 1."""
     threads: int
     files: int
     tasks: int
-    """More than before: the fewest late, less the most early, because both come and go."""
+    """The minimum of the last quarter minus the maximum of the first, because the numbers fluctuate."""
     stored: int
     stored_late: int
-    """Sightings since the warm-up, and those of the second half."""
+    """Sightings stored since the warm-up, and in the second half."""
     errors: Sequence[str]
     """Log lines of the level error and above, and tracebacks."""
     lag_p50: float
@@ -149,7 +149,7 @@ def errors(process: Daemon) -> list[str]:
 
 
 def lag(later: Samples, before: Samples) -> tuple[float, float]:
-    """How late the event loop was, p50 and p99 in seconds; within a bucket as Prometheus does it."""
+    """Lag of the event loop, p50 and p99 in seconds; interpolated within a bucket, as Prometheus does it."""
     buckets = [
         (end, later.total(LAG, le=floatToGoString(end)) - before.total(LAG, le=floatToGoString(end)))
         for end in (*LAG_BUCKETS, float("inf"))

@@ -1,4 +1,4 @@
-"""What must hold between sightings, faces, galleries, persons and pictures, whatever happened before."""
+"""Checks that stored sightings, faces, galleries, persons and pictures agree."""
 
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ def unblock(folder: Path) -> None:
 
 
 def files_below(folder: Path) -> set[Path]:
-    """All files but the one with the id of the uploads folder."""
+    """All files except the one with the id of the uploads folder."""
     return {path for path in folder.rglob("*") if path.is_file() and path.name != MARKER}
 
 
@@ -51,7 +51,7 @@ async def assert_agreement(ctx: Context, user: User, uploads: Path, sighting_ids
     pictures: set[Path] = set()
     for face in faces:
         person_gallery = ctx.persons.gallery_of(face["cam_id"])
-        # Those that new faces are compared with are in one gallery more.
+        # References are also in the gallery of references.
         assert {"default", person_gallery} <= set(face["gallery"])
         assert set(face["gallery"]) <= {"default", person_gallery, reference_gallery(person_gallery)}
         for gallery in face["gallery"]:
@@ -64,7 +64,7 @@ async def assert_agreement(ctx: Context, user: User, uploads: Path, sighting_ids
 
 
 async def snapshot(ctx: Context) -> dict[str, list[Any]]:
-    """Everything that is stored."""
+    """All stored documents, by collection."""
     names = ("users", "faces", "galleries", "cameras", "persons", "counters")
     return {name: await ctx.database[name].find().sort("_id", 1).to_list(None) for name in names}
 

@@ -1,7 +1,7 @@
-"""A TCP proxy on 127.0.0.1 that spoils what passes: delays, freezes, cuts, throttles, loses and corrupts.
+"""A TCP proxy on 127.0.0.1 that disturbs connections: delays, freezes, closes, throttles, drops and corrupts.
 
-What an RTSP server sends over TCP is taken apart into RTP packets (RFC 2326, 10.12), so that one of them can
-be lost or altered and the framing stays whole, as after a bad radio link or with a fault of the camera's own.
+The stream of an RTSP server over TCP is split into RTP packets (RFC 2326, 10.12), so that a packet can be
+dropped or altered while the framing stays valid, as after a bad radio link or with a faulty camera.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ INTERLEAVED = ord("$")
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
 Spoil = Callable[[bytearray], bytes | bytearray | None]
-"""What becomes of one RTP packet (without its interleaved header); None loses it. RTCP passes unharmed."""
+"""Changes an RTP packet (without its interleaved header); None drops it. RTCP is not changed."""
 
 
 class TcpProxy:
-    """Every knob may be turned at any time, and works on open connections too.
+    """The running proxy. Attributes may be set at any time, and apply to open connections too.
 
-    With `listening=False` nobody listens yet: the port refuses.
+    With `listening=False` the port refuses connections until `listen` is called.
     """
 
     def __init__(self, target_port: int, *, listening: bool = True) -> None:
         self.delay_seconds = 0.0
-        """How much later everything arrives, at least."""
+        """Minimum delay of all data."""
         self.bytes_per_second: float | None = None
         self.spoil: Spoil | None = None
         self.accepted = 0
@@ -49,7 +49,7 @@ class TcpProxy:
             self.listen()
 
     def listen(self) -> None:
-        """Accept connections, on the port of the time before."""
+        """Accepts connections, always on the same port."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -58,7 +58,7 @@ class TcpProxy:
         self._start(self._accept, listener)
 
     def refuse(self) -> None:
-        """Stops listening, and cuts open connections."""
+        """Stops listening, and closes open connections."""
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -66,28 +66,28 @@ class TcpProxy:
         self.cut()
 
     def cut(self) -> None:
-        """End every open connection; new ones are accepted."""
+        """Closes all open connections; new ones are accepted."""
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):  # the other side may have ended it
                     connection.shutdown(socket.SHUT_RDWR)
 
     def freeze(self) -> None:
-        """Connections stay open, and are accepted, and nothing passes."""
+        """Connections stay open and new ones are accepted, but no data is forwarded."""
         self._flowing.clear()
 
     def thaw(self) -> None:
         self._flowing.set()
 
     def forget(self) -> None:
-        """Open connections stay open, and silent for ever; new ones pass, as with a camera that was restarted
+        """Forwards nothing more on open connections, but on new ones, as with a camera that was restarted
         behind a router."""
         with self._lock:
             self._forgotten |= self._open
         self.thaw()
 
     def close(self) -> None:
-        """End it and its threads."""
+        """Ends the proxy and its threads."""
         self.refuse()
         self.thaw()
         for thread in self._threads:
@@ -152,7 +152,7 @@ class TcpProxy:
         return False
 
     def _throttle(self, size: int) -> None:
-        """Wait for the transfer time of the bytes; a changed rate takes effect at once."""
+        """Waits for the transfer time of the bytes; a changed rate takes effect at once."""
         began = time.monotonic()
         while (rate := self.bytes_per_second) and time.monotonic() - began < size / rate:
             time.sleep(LOOK_SECONDS)

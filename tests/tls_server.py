@@ -1,4 +1,4 @@
-"""TLS in front of a plain server on 127.0.0.1, with certificates of every quality."""
+"""TLS in front of a plain server on 127.0.0.1, with valid and invalid certificates."""
 
 import contextlib
 import functools
@@ -15,7 +15,7 @@ import trustme
 
 
 class Authority:
-    """A certificate authority of the test's own, and the servers that it vouches for."""
+    """A certificate authority for tests, and server certificates that it has issued."""
 
     def __init__(self, folder: Path) -> None:
         self._ca = trustme.CA()
@@ -33,7 +33,7 @@ class Authority:
 
 @contextmanager
 def tls_server(certificate: trustme.LeafCert, target_port: int) -> Iterator[int]:
-    """The port under which the plain server on `target_port` speaks TLS."""
+    """The port of a TLS server that forwards to the plain server on `target_port`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -71,7 +71,7 @@ def tls_server(certificate: trustme.LeafCert, target_port: int) -> Iterator[int]
 
 class _Files(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Tests read what is tested, not each request."""
+        """Requests are not logged."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real HTTP server that stores what is put there, or answers as a test wants."""
+"""A real HTTP upload server whose answers a test can choose."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +12,11 @@ STORED: Answer = (201, {})
 
 
 class AnsweringServer:
-    """An upload server. `answer` decides about each PUT of a picture, by its path and body."""
+    """An upload server. `answer` returns the answer to the PUT of a picture, by its path and body."""
 
     def __init__(self, *, takes_marker: bool = True) -> None:
         self.takes_marker = takes_marker
-        """Whether the file that marks the place is stored whatever `answer` says."""
+        """Whether the file with the location's id is always stored, without `answer`."""
         self.marker: bytes | None = None
         self.files: dict[str, bytes] = {}
         self.answer: Callable[[str, bytes], Answer] = lambda path, body: STORED

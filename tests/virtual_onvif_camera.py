@@ -1,4 +1,4 @@
-"""A virtual ONVIF camera (ipycam) in a process of its own."""
+"""A virtual ONVIF camera (ipycam) in a separate process."""
 
 import subprocess
 import sys

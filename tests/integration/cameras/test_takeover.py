@@ -10,7 +10,7 @@ from cameras.handler import CameraHandler
 from cameras.latest_frame import EndOfStream, LatestFrame
 from pipeline.types import Frame
 from tests.daemon_process import wait_for
-from tests.scripted_camera import RECORDED, Notes, Quick, Script, Step, picture, settings, take_all
+from tests.scripted_camera import RECORDED, Notes, QuickBackoff, Script, Step, picture, settings, take_all
 
 
 class Gate:
@@ -65,7 +65,9 @@ def test_a_frame_of_the_old_run_is_dropped(gates: Callable[[], Gate]) -> None:
     steps: list[Step] = [picture(0.0), armed.set, picture(0.04), silent]
     notes = Notes()
     slot = LatestFrame("hall", notes)
-    camera = CameraHandler(settings(), slot, notes, Script(steps, [end]), Quick(), wanted_fps=wanted_fps)
+    camera = CameraHandler(
+        settings(), slot, notes, Script(steps, [end]), QuickBackoff(), wanted_fps=wanted_fps
+    )
     camera.start()
     assert asks.entered.wait(10)
     (old,) = (thread for thread in threading.enumerate() if thread.name == "camera hall")
@@ -91,7 +93,7 @@ def test_the_old_run_does_not_change_the_state(gates: Callable[[], Gate]) -> Non
         notes = Notes()
         slot = LatestFrame("hall", notes)
         script = Script([picture(0.0), hold, picture(0.04), picture(0.08)], [end])
-        camera = CameraHandler(settings(), slot, notes, script, Quick(), wanted_fps=lambda: 1000.0)
+        camera = CameraHandler(settings(), slot, notes, script, QuickBackoff(), wanted_fps=lambda: 1000.0)
         camera.start()
         assert hold.entered.wait(10)
         stall = None
@@ -123,7 +125,7 @@ def test_a_recording_is_played_in_real_time_after_a_takeover(gates: Callable[[],
 
     script = StuckOnce([picture(0.0), picture(0.3)], [picture(0.0)], later, [stuck], info=RECORDED)
     options = settings(url="http://host/clip.mp4", loop=True)
-    camera = CameraHandler(options, slot, notes, script, Quick(), wanted_fps=lambda: 1000.0)
+    camera = CameraHandler(options, slot, notes, script, QuickBackoff(), wanted_fps=lambda: 1000.0)
     camera.start()
     assert stuck.entered.wait(10)
     reopen(camera)

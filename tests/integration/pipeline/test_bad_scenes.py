@@ -1,20 +1,14 @@
 """Difficult scenes: crowds, posters, crossings, slow cameras and clock jumps."""
 
-from collections.abc import Iterable
-
 import cv2
 import numpy as np
 import pytest
 
 from pipeline.models.loader import Models
 from pipeline.stages import CameraStages, StageSettings
-from pipeline.types import Frame, Picture, Sighting, UnobservedPipeline
+from pipeline.types import Picture, Sighting, UnobservedPipeline
+from tests.camera_stages import run
 from tests.faces import empty, frame, placed, portrait, walk, wall
-
-
-def run(stages: CameraStages, frames: Iterable[Frame], finish: bool = True) -> list[Sighting]:
-    sightings = [sighting for one in frames for sighting in stages.process(one)]
-    return sightings + (stages.finish() if finish else [])
 
 
 def stages_of(models: Models, **settings: float) -> CameraStages:
