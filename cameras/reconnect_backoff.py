@@ -13,10 +13,10 @@ MAX_REDIRECT_PAUSE_SECONDS = 120.0
 
 
 class ReconnectBackoff:
-    """Pauses of one camera, which grow while attempts fail."""
+    """Pauses of one camera, which increase while attempts fail."""
 
     def __init__(self, settings: CameraSettings, backoff: Backoff | None = None) -> None:
-        """backoff: pauses after all failures but redirects; default: up to `reconnect_max_seconds`."""
+        """`backoff`: pauses after all failures except redirects. Default: up to `reconnect_max_seconds`."""
         self._usual = backoff or Backoff(FIRST_PAUSE_SECONDS, settings.reconnect_max_seconds)
         self._after_redirect = Backoff(FIRST_REDIRECT_PAUSE_SECONDS, MAX_REDIRECT_PAUSE_SECONDS)
 
@@ -26,6 +26,6 @@ class ReconnectBackoff:
         return backoff.pause_seconds()
 
     def reset(self) -> None:
-        """Begin with short pauses again; call when the camera works."""
+        """Start again with short pauses; called when the camera works."""
         self._usual.reset()
         self._after_redirect.reset()

@@ -88,7 +88,7 @@ class Upkeep:
             if exclusive:
                 await UnassignedFaces(session.ctx, session.owner, enough).reassess()
         if self._storing.session is not None:  # not closed meanwhile
-            await session.ctx.locations.carry_out()
+            await session.ctx.locations.remove_recorded()
 
     async def compare_persons(self) -> None:
         """Compare all persons, and propose or make merges."""

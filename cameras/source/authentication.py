@@ -62,7 +62,7 @@ class Login:
     """User and password, and the challenge that requests answer."""
 
     def __init__(self, user: str, password: str) -> None:
-        """password: may be empty."""
+        """`password` may be empty."""
         self._user = user
         self._password = password
         self._challenge: Challenge | None = None

@@ -12,7 +12,7 @@ from daemon.cli.context import CommandContext, store_options
 from daemon.cli.options import password_option
 from daemon.cli.output import to_json
 from daemon.cli.store import with_store
-from daemon.config.camera_documents import KNOWN, SECRETS, plain, to_document
+from daemon.config.camera_documents import KNOWN, SECRETS, to_document, without_store_fields
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.config.validation import validate_camera
 from daemon.errors import SettingsError, StartError
@@ -93,7 +93,7 @@ def remove(command: CommandContext, cam_id: str) -> None:
     for name in (cam_id, f"{cam_id}.url"):
         secrets.forget(name)
     if command.as_json:
-        click.echo(to_json(redact(plain(document))))
+        click.echo(to_json(redact(without_store_fields(document))))
     else:
         click.echo(f"camera {cam_id} is removed")
 
@@ -111,7 +111,7 @@ def _change(command: CommandContext, cam_id: str, changes: Mapping[str, Any]) ->
         changed = {"password_secret": "password" in changes, "url_secret": "url" in changes}
         # Unchanged secrets may be stored on another box.
         kept = {name: document[name] for name in SECRETS if name in document and not changed[name]}
-        before = {key: value for key, value in plain(document).items() if key in KNOWN}
+        before = {key: value for key, value in without_store_fields(document).items() if key in KNOWN}
         camera = _validate(
             {
                 key: value

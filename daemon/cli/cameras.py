@@ -15,7 +15,7 @@ from daemon.cli.options import json_option, settings_option
 from daemon.cli.output import echo_table, to_json
 from daemon.cli.store import read_rows
 from daemon.config import settings_file
-from daemon.config.camera_documents import SECRETS, plain, read_camera
+from daemon.config.camera_documents import SECRETS, read_camera, without_store_fields
 from daemon.config.camera_secrets import CameraSecrets
 from daemon.errors import SettingsError, StartError
 from daemon.http import client as daemon_client
@@ -44,7 +44,7 @@ def cameras(context: click.Context, settings_path: Path | None, as_json: bool) -
     try:
         settings = settings_file.load(path)
     except SettingsError as error:
-        _show([_status_row(camera) for camera in _status_despite(error, path).cameras], as_json)
+        _show([_status_row(camera) for camera in _status_with_invalid_settings(error, path).cameras], as_json)
         return
     status: DaemonReport | None
     try:
@@ -70,7 +70,7 @@ def status(settings_path: Path | None, as_json: bool) -> None:
     try:
         status = daemon_client.status(settings_file.load(path))
     except SettingsError as error:
-        status = _status_despite(error, path)
+        status = _status_with_invalid_settings(error, path)
         refused_parts.remove("settings")  # shown already
     except daemon_client.NoAnswerError as error:
         raise StartError(f"{error}; is the daemon running?") from error
@@ -80,7 +80,7 @@ def status(settings_path: Path | None, as_json: bool) -> None:
             click.echo(f"change refused: {reason}", err=True)
 
 
-def _status_despite(error: SettingsError, path: Path) -> DaemonReport:
+def _status_with_invalid_settings(error: SettingsError, path: Path) -> DaemonReport:
     """The status of a daemon that keeps its previous settings while the file is invalid.
 
     Raises:
@@ -115,7 +115,14 @@ def list_cameras(command: CommandContext) -> None:
     ]
     for document in read_rows(command, work):  # documents of other versions and programs may contain secrets
         overruled = {"overruled": True} if document["id"] in in_file else {}
-        rows.append({**plain(document), "source": "collection", **overruled, **_refusal(document, secrets)})
+        rows.append(
+            {
+                **without_store_fields(document),
+                "source": "collection",
+                **overruled,
+                **_refusal(document, secrets),
+            }
+        )
     rows = [cast("dict[str, Any]", redact(row)) for row in rows]
     if command.as_json:
         click.echo(to_json(rows))

@@ -16,7 +16,7 @@ from store import BadValueError
 STORE_FIELDS = ("_id", "owner", "schema")
 """Fields that the store adds."""
 SECRETS = {"password_secret": "password", "url_secret": "secret_end"}
-"""By field of a document that names a secret: the setting that gets its value."""
+"""Fields of a document that name a secret, and the settings to which the secrets belong."""
 
 KNOWN = frozenset({*CameraSettings.model_fields, *SECRETS})
 """Fields that the daemon reads. All others are data of the user."""
@@ -74,7 +74,7 @@ def read_camera(document: Mapping[str, Any], secrets: CameraSecrets) -> CameraSe
     url = raw.get("url")
     if isinstance(url, str) and holds_secret(url):
         raise SettingsError(
-            [f"{source}: url: a document holds no secrets; `facend cameras add` moves them out"]
+            [f"{source}: url: a document holds no secrets; `facend cameras add` stores them on this box"]
         )
     for name, key in SECRETS.items():
         if document.get(name):
@@ -96,7 +96,7 @@ def _shown_id(cam_id: object) -> str:
     return cam_id[:44] if isinstance(cam_id, str) else f"{cam_id!r:.40}"
 
 
-def plain(document: Mapping[str, Any]) -> dict[str, Any]:
+def without_store_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without the fields that the store adds."""
     return {key: value for key, value in document.items() if key not in STORE_FIELDS}
 

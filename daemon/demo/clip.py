@@ -1,8 +1,8 @@
 """The clip that `facend demo` plays: six people come down a hall, each of them twice.
 
-The faces are real. They are cut out of a sample picture that the insightface package
-carries, so that the demo needs neither a download nor a camera. The hall and the bodies
-are drawn. Nothing is left to chance: every call makes the same pictures.
+The faces are real: they are cut out of a sample picture in the insightface package, so that
+the demo needs neither a download nor a camera. The hall and the bodies are drawn. Rendering is
+deterministic.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ SECONDS = 40
 
 
 class DemoClipError(Exception):
-    """The demo clip cannot be made: the sample picture is missing or is another one."""
+    """The demo clip cannot be made, because the sample picture is missing or not the expected one."""
 
 
 class SamplePerson(NamedTuple):
-    """Where a head is in the sample picture, an ellipse around hair and chin, and what the body wears."""
+    """The ellipse around a head in the sample picture, and the colour of the body's shirt."""
 
     x: int
     y: int
@@ -67,13 +67,13 @@ class Walk:
     side: int
     """-1 passes the camera on its left, 1 on its right."""
     nearest: float
-    """Size when leaving the picture; 1 is the size in the sample picture, a face 100 px wide."""
+    """Size at the edge of the picture, relative to the sample picture, where a face is 100 px wide."""
     light: float
     """Brightness, 1 is that of the sample picture."""
     tilt: float
-    """How far the head leans at most, degrees."""
-    taller: float
-    """How far the head is below the horizon, in pixels at size 1."""
+    """Maximum tilt of the head, degrees."""
+    lower: float
+    """Additional distance of the head below the horizon, in pixels at size 1."""
 
 
 WALK_SECONDS = 4.4
@@ -103,7 +103,7 @@ def make_demo_clip(path: Path, progress: Callable[[int, int], None] | None = Non
     `progress` gets the number of rendered frames, and their total.
 
     Raises:
-        DemoClipError: insightface's sample picture is missing or another one.
+        DemoClipError: insightface's sample picture is missing or not the expected one.
         ClipError: the file cannot be written.
     """
     write_clip(path, demo_frames(sample_picture(), progress), FPS)
@@ -130,7 +130,7 @@ def hall_frames(sample: Picture, walks: Sequence[Walk], count: int, fps: int) ->
         frame = halls[number % len(halls)].copy()
         grain = noises[(number + 2) % len(noises)]
         seconds = number / fps
-        # The last one to start is the farthest away and hidden by those in front.
+        # The person who started last is farthest away, and hidden by those in front.
         for walk in sorted(walks, key=lambda walk: -walk.start):
             if 0 <= seconds - walk.start < WALK_SECONDS:
                 _draw(frame, walk, seconds - walk.start, bodies[walk.person], heads[walk.person], grain)
@@ -141,7 +141,7 @@ def sample_picture() -> Picture:
     """insightface's picture of six people, BGR.
 
     Raises:
-        DemoClipError: it is missing, or another picture.
+        DemoClipError: the picture is missing or not the expected one.
     """
     # find_spec does not import the package, which would load ONNX Runtime.
     spec = importlib.util.find_spec("insightface")
@@ -163,7 +163,7 @@ def sample_picture() -> Picture:
 
 
 def _head(sample: Picture, person: SamplePerson) -> Layer:
-    """The head, with a soft edge as of a slightly blurred camera."""
+    """The head, with a soft edge as in a slightly blurred picture."""
     half = int(max(person.half_width, person.half_height) * 1.2)
     border = cv2.copyMakeBorder(sample, half, half, half, half, cv2.BORDER_REPLICATE)
     picture = np.asarray(
@@ -194,7 +194,7 @@ def _body(person: SamplePerson) -> Layer:
     for points, colour in ((legs, (56, 48, 46)), (trunk, person.shirt), (neck, (96, 138, 196))):
         cv2.fillPoly(picture, [outline(points)], colour, cv2.LINE_AA)
         cv2.fillPoly(mask, [outline(points)], (255,), cv2.LINE_AA)
-    # Round: darker towards the sides, with faint folds.
+    # Shading of a round body: darker towards the sides, with faint folds.
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     shade = 1.12 - 0.5 * np.abs((x - centre) / centre) ** 2 + 0.025 * np.sin(x / 13 + 2 * np.sin(y / 67))
     soft = cv2.GaussianBlur(np.clip(picture * shade[:, :, None], 0, 255).astype(np.uint8), (0, 0), 3)
@@ -227,7 +227,7 @@ def place(walk: Walk, seconds: float) -> tuple[float, float, float]:
     # From the door in the middle along a straight line past the camera, to the edge of the picture.
     lane = walk.side * (WIDTH / 2 + 60) / walk.nearest * min(1.0, 0.25 + 1.5 * done)
     x = WIDTH / 2 + (lane + 4 * math.sin(_step(seconds) / 2)) * size
-    y = HORIZON + (45 + walk.taller + 5 * math.cos(_step(seconds))) * size
+    y = HORIZON + (45 + walk.lower + 5 * math.cos(_step(seconds))) * size
     return x, y, size
 
 

@@ -148,7 +148,7 @@ class PrivateMongod:
             if loop.time() - since > HEALTHY_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.pause_seconds())
-            while reason := self._server.disk_full():
+            while reason := self._server.lack_of_space():
                 self._report_fault(reason)
                 await asyncio.sleep(DISK_CHECK_SECONDS)
             await self._restart()

@@ -97,7 +97,7 @@ class MongodProcess:
         Raises:
             StoreUnavailableError: the message has the server's reason.
         """
-        if reason := self.disk_full():
+        if reason := self.lack_of_space():
             raise StoreUnavailableError(reason)
         try:
             # Without parents: if they are missing, a disk may not be mounted yet.
@@ -162,7 +162,7 @@ class MongodProcess:
                 remove_sockets(self.sockets)
                 self.sockets.rmdir()
 
-    def disk_full(self) -> str:
+    def lack_of_space(self) -> str:
         """Why the server cannot run on this disk; "" if there is space."""
         try:
             if shutil.disk_usage(self._folder).free >= MIN_FREE_BYTES:
@@ -175,6 +175,7 @@ class MongodProcess:
         )
 
     def unusable(self, error: OSError) -> StoreUnavailableError:
+        """The error for a data folder that cannot be used."""
         return StoreUnavailableError(
             f"the private mongod's folder {self._folder} cannot be used: {error.strerror}; "
             "check store.data_dir, its owner and its permissions"

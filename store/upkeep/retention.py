@@ -76,7 +76,7 @@ class Retention:
                 await ClockGuard(self._ctx).check(now)
         locations = await self._ctx.locations.known()
         faces = dead = 0
-        pictures = await self._ctx.locations.carry_out()
+        pictures = await self._ctx.locations.remove_recorded()
         if settings.faces_days is not None:
             faces, theirs = await self._remove_faces(settings.cutoff(now, settings.faces_days), locations)
             pictures += theirs

@@ -45,7 +45,7 @@ BOX_ID = "box-id"
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class LocationUse:
     """Record that a box stores pictures of a user at a location."""
 
     location: str
@@ -65,7 +65,7 @@ class KnownLocations:
     """The id of this box's location; None if it is new, or its disk not mounted."""
     mine: frozenset[str]
     """The ids of this location, and of locations that only this box has used, such as an unmounted disk."""
-    uses: tuple[Use, ...] = field(repr=False)
+    uses: tuple[LocationUse, ...] = field(repr=False)
     shared_with: tuple[str, ...]
     """Names of other boxes with the same location id, because they share it or were cloned from one
     another."""
@@ -101,7 +101,7 @@ class Locations:
         self._box = box or socket.gethostname()
         self._home = home
         self._machine = _machine(home)
-        self._noted: dict[tuple[str, ObjectId], float] = {}
+        self._recorded_until: dict[tuple[str, ObjectId], float] = {}
         self.latest: str | None = None
         """The id of this box's location at the last upload."""
 
@@ -112,10 +112,10 @@ class Locations:
             UploadError: the location cannot be used at present.
         """
         self.latest = location = await self._uploads.claim()
-        if self._home is not None and not self._noted:
+        if self._home is not None and not self._recorded_until:
             await asyncio.to_thread(_make_id, self._home)
             self._machine = _machine(self._home)
-        if self._noted.get((location, owner), 0.0) < time.monotonic():
+        if self._recorded_until.get((location, owner), 0.0) < time.monotonic():
             use = {"location": location, "box": self._box, "machine": self._machine, "owner": owner}
             seen = {**use, "address": self._uploads.address, "seen": datetime.now(UTC)}
             key = f"{location} {self._machine} {self._box} {owner}"
@@ -123,7 +123,7 @@ class Locations:
                 await self._uses.update_one({"_id": key}, {"$set": seen}, upsert=True)
             except DRIVER_ERRORS as error:
                 raise translate_error(error, "upload_locations.write") from error
-            self._noted[location, owner] = time.monotonic() + REFRESH_SECONDS
+            self._recorded_until[location, owner] = time.monotonic() + REFRESH_SECONDS
         return location
 
     async def box_id(self) -> str:
@@ -165,7 +165,7 @@ class Locations:
         }
         return KnownLocations(here, frozenset(mine), uses, tuple(sorted(shared)))
 
-    def _is_own(self, use: Use) -> bool:
+    def _is_own(self, use: LocationUse) -> bool:
         return (use.box, use.machine) == (self._box, self._machine)
 
     async def remove_later(self, face: Mapping[str, Any], pictures: Collection[Picture]) -> None:
@@ -191,7 +191,7 @@ class Locations:
         except DRIVER_ERRORS as error:
             raise translate_error(error, "picture_removals.count") from error
 
-    async def carry_out(self) -> int:
+    async def remove_recorded(self) -> int:
         """Remove the pictures at this box's location that were recorded by `remove_later`; returns their
         number.
 
@@ -204,11 +204,11 @@ class Locations:
         removed = 0
         try:
             async for note in self._removals.find({"location": {"$in": [locations.here, None]}}):
-                gone = False
+                deleted = False
                 if not await self._is_named(note):
-                    gone = await self._uploads.delete(note["key"])
-                    removed += gone
-                    if not gone and (note["location"] is None or locations.shared_with):
+                    deleted = await self._uploads.delete(note["key"])
+                    removed += deleted
+                    if not deleted and (note["location"] is None or locations.shared_with):
                         continue  # another box may have the picture
                 await self._removals.delete_one({"_id": note["_id"]})
         except DRIVER_ERRORS as error:
@@ -222,8 +222,10 @@ class Locations:
         }
 
 
-def _use(document: Mapping[str, Any]) -> Use:
-    return Use(*(document[name] for name in ("location", "box", "machine", "owner", "address", "seen")))
+def _use(document: Mapping[str, Any]) -> LocationUse:
+    return LocationUse(
+        *(document[name] for name in ("location", "box", "machine", "owner", "address", "seen"))
+    )
 
 
 def _machine(home: Path | None) -> str:

@@ -53,7 +53,7 @@ class PicturesCheck:
     async def run(self) -> AsyncIterator[Finding]:
         locations = await self._locations()
         if number := await self._ctx.locations.waiting(locations.here):
-            done = "removed" if self._scope.repair and await self._ctx.locations.carry_out() else ""
+            done = "removed" if self._scope.repair and await self._ctx.locations.remove_recorded() else ""
             yield Finding(
                 FindingKind.WAITING_PICTURE, locations.describe(locations.here), _pictures(number), done
             )

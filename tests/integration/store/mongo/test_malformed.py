@@ -151,7 +151,7 @@ async def test_a_malformed_document_of_any_collection_is_passed_over(
         assert len(await kinds(ctx, repair=True)) == 1
         await ctx.malformed.search()
         assert ctx.malformed.counts == {name: float(name == collection) for name in SHAPES}
-        assert await ctx.locations.carry_out() == 0
+        assert await ctx.locations.remove_recorded() == 0
     assert raw[collection].count_documents(fields) >= 1
 
 

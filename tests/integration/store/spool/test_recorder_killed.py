@@ -25,8 +25,9 @@ from tests.store_checks import assert_agreement
 
 KILLS = 10
 WORKING_RUN_EVERY = 5
-"""So often a run lives until it has stored something; others may die waiting for a dead one's lease."""
-LONGEST_RUN_SECONDS = 0.1
+"""Every fifth run is killed only after it has stored something; others may be killed while they wait for the
+lease of a killed run."""
+MAX_RUN_SECONDS = 0.1
 PEOPLE = 5
 LOOKS = 16
 LEASE_AND_REST_SECONDS = 40
@@ -34,10 +35,10 @@ LEASE_AND_REST_SECONDS = 40
 
 
 def kill_recorders(settings: StoreArguments, user: ObjectId) -> list[int]:
-    """Starts and kills recorders; returns how many sightings waited after each kill."""
+    """Start and kill recorders; returns the number of waiting sightings after each kill."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([main.__module__])
-    chance = random.Random(20)  # noqa: S311 - chance that can be repeated
+    generator = random.Random(20)  # noqa: S311 - a fixed seed
     waiting = []
     for number in range(KILLS):
         begun, at_work = processes.Pipe(duplex=False)
@@ -47,7 +48,7 @@ def kill_recorders(settings: StoreArguments, user: ObjectId) -> list[int]:
         assert begun.recv() == "at work"
         if number % WORKING_RUN_EVERY == 0:
             _until_fewer(settings, len(_waiting(settings)))
-        time.sleep(chance.uniform(0, LONGEST_RUN_SECONDS))
+        time.sleep(generator.uniform(0, MAX_RUN_SECONDS))
         process.kill()
         process.join()
         begun.close()
@@ -66,7 +67,9 @@ def _until_fewer(settings: StoreArguments, number: int) -> None:
         time.sleep(0.002)
 
 
-async def test_a_kill_at_any_moment_loses_and_doubles_nothing(store_settings: StoreArguments) -> None:
+async def test_a_kill_at_any_moment_neither_loses_nor_repeats_a_sighting(
+    store_settings: StoreArguments,
+) -> None:
     """After many SIGKILLs at random moments and one complete run every sighting is stored exactly once."""
     folder = store_settings.data_dir / "spool"
     before = Spool(folder, 1_000_000_000, UnobservedStore())

@@ -134,7 +134,7 @@ class Boxes(RuleBasedStateMachine):
     def nightly(self, name: str) -> None:
         ctx, _ = self._box(name)
         self.runner.run(Doctor(ctx, timedelta(0)).nightly())
-        self.runner.run(ctx.locations.carry_out())
+        self.runner.run(ctx.locations.remove_recorded())
 
     @rule(name=BOXES, by=st.sampled_from(["age", "number", "bytes"]))
     def retention(self, name: str, by: str) -> None:

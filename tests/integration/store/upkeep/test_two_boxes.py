@@ -242,8 +242,8 @@ async def test_an_erased_persons_pictures_at_another_box_are_removed_by_that_box
     assert elsewhere.pictures == 3
     assert "of the box two" in elsewhere.place
     assert (one.files(), two.files()) == (0, 6)
-    assert await one.ctx.locations.carry_out() == 0
-    assert await two.ctx.locations.carry_out() == 3
+    assert await one.ctx.locations.remove_recorded() == 0
+    assert await two.ctx.locations.remove_recorded() == 3
     assert (two.files(), await two.pictures()) == (3, 3)
 
 

@@ -1,3 +1,5 @@
+"""The data folder: its permissions, its lock, and errors that name the remedy."""
+
 import fcntl
 import os
 import stat
@@ -11,14 +13,14 @@ from daemon.errors import SettingsError, StartError
 from daemon.runtime import data_folder
 
 
-def test_the_folder_is_made_for_its_owner_alone(tmp_path):
+def test_only_the_owner_can_access_a_new_folder(tmp_path):
     """Pictures and database are readable by the owner only."""
     data_folder.prepare(tmp_path / "a" / "data")
     assert stat.S_IMODE((tmp_path / "a" / "data").stat().st_mode) == 0o700
 
 
-def test_a_second_daemon_is_refused_and_told_the_process(tmp_path):
-    """The lock names its holder; afterwards the folder is free again."""
+def test_a_second_daemon_is_refused_with_the_process_id_of_the_first(tmp_path):
+    """The error names the process that holds the lock; after its end the folder is free again."""
     assert not data_folder.is_held(tmp_path)
     with data_folder.held(tmp_path):
         assert data_folder.is_held(tmp_path)
@@ -28,8 +30,8 @@ def test_a_second_daemon_is_refused_and_told_the_process(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["folder", "link to itself"])
-def test_a_lock_that_is_no_file_is_named(tmp_path, damage):
-    """By the daemon, and by commands that ask whether one runs."""
+def test_a_lock_that_is_not_a_file_is_one_error(tmp_path, damage):
+    """Of the daemon, and of commands that check whether a daemon is running."""
     path = tmp_path / "daemon.lock"
     if damage == "folder":
         path.mkdir()
@@ -41,7 +43,7 @@ def test_a_lock_that_is_no_file_is_named(tmp_path, damage):
         data_folder.is_held(tmp_path)
 
 
-def test_a_killed_daemon_lets_go_of_the_folder(tmp_path):
+def test_a_killed_daemon_releases_the_folder(tmp_path):
     """kill -9 leaves no lock behind."""
     code = (
         "import sys, time; from pathlib import Path; from daemon.runtime import data_folder\n"
@@ -62,8 +64,8 @@ def test_a_folder_that_cannot_be_written_is_a_fault_of_the_settings(tmp_path):
     assert caught.value.exit_status == 2
 
 
-def test_root_is_sent_away_from_the_folder_of_the_service(tmp_path, monkeypatch):
-    """A database that root has started would leave files that the service cannot open."""
+def test_root_may_not_use_the_folder_of_the_service(tmp_path, monkeypatch):
+    """A database started by root would leave files that the service cannot open."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     data_folder.require_own(tmp_path / "not there yet")
     if os.getuid() == 0:
@@ -75,7 +77,7 @@ def test_root_is_sent_away_from_the_folder_of_the_service(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("name", ["enroll.lock", "mongod/owner.lock", "mongod/db/WiredTiger", "spool"])
 def test_a_file_of_another_user_is_named_with_the_remedy(tmp_path, monkeypatch, name):
-    """What root has left in the service's folder is one error at the start, and says how to get it back."""
+    """Files of root in the service's folder are one error at the start, with the command that corrects it."""
     foreign = tmp_path / "my data" / name
     foreign.parent.mkdir(parents=True, exist_ok=True)
     foreign.touch()
@@ -86,8 +88,8 @@ def test_a_file_of_another_user_is_named_with_the_remedy(tmp_path, monkeypatch, 
         data_folder.prepare(tmp_path / "my data")
 
 
-def test_a_daemon_starts_although_a_command_looks_at_that_moment(tmp_path):
-    """`facend doctor` holds the lock for as long as it takes to see whether it is free."""
+def test_a_daemon_starts_while_a_command_checks_the_lock(tmp_path):
+    """`facend doctor` holds the lock briefly to check whether it is free."""
     (tmp_path / "daemon.lock").touch()
     with (tmp_path / "daemon.lock").open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
