@@ -27,7 +27,9 @@ class MessageBuilder:
         """
         face, person = await self._face(event), None
         person_id = event.person_id if face is None else face.get("person_id")
-        if person_id is not None and event.type != "person.erased":
+        if person_id is not None and event.type == "person.erased":
+            person = _erased(person_id)
+        elif person_id is not None:
             person = await self._person(event, person_id)
             if person is None:
                 return None
@@ -91,6 +93,13 @@ class MessageBuilder:
             return None
         here = {"detector_info.visit_id": event.visit_id}
         return await self._ctx.faces.find_one(self._user, here, sort=[("timestamp", -1)])
+
+
+def _erased(person_id: int) -> PersonPart:
+    """The id alone, so that a receiver can remove what it has."""
+    return PersonPart(
+        id=str(person_id), name=None, new=False, friend=False, first_seen=None, previous_visit_ended_at=None
+    )
 
 
 def _match(event: OutboxEvent) -> MatchPart | None:

@@ -128,7 +128,7 @@ class WebhookWorkers:
         route = SinkRoute(
             WebhookSink(target),
             Deliveries(self._ctx.database, self._user["_id"], self._ctx.box, name),
-            lambda event: settings.wants(event.type, event.cam_id),
+            lambda event: settings.wants(event.type, event.cam_id, event.facts.get("rule")),
             timedelta(hours=settings.give_up_hours),
             off_reason,
             switch_off,

@@ -62,6 +62,8 @@ class WebhookSettings(BaseModel):
     """Empty: all types."""
     cameras: tuple[str, ...] = ()
     """Ids; empty: all cameras, and events without a camera."""
+    rules: tuple[str, ...] = ()
+    """Names of watch rules: of `rule.matched` only events of these; empty: all."""
     tls_verify: TlsVerify = True
     timeout_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10
     give_up_hours: Annotated[float, Field(ge=0, le=168)] = 24
@@ -103,6 +105,10 @@ class WebhookSettings(BaseModel):
             raise ValueError("expected whsec_ and base64, for example from `openssl rand -base64 32`")
         return secret
 
-    def wants(self, event_type: str, cam_id: str | None) -> bool:
-        """Whether the webhook gets an event of this type and camera."""
-        return (not self.types or event_type in self.types) and (not self.cameras or cam_id in self.cameras)
+    def wants(self, event_type: str, cam_id: str | None, rule: str | None = None) -> bool:
+        """Whether the webhook gets an event of this type, camera and watch rule."""
+        return (
+            (not self.types or event_type in self.types)
+            and (not self.cameras or cam_id in self.cameras)
+            and (not self.rules or rule is None or rule in self.rules)
+        )

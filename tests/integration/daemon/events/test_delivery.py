@@ -19,6 +19,7 @@ from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.webhook_workers import WEBHOOKS
 from store import ConflictError, Context, User
 from store.identity.changes import PersonChanges
+from store.identity.erasure import Erasure
 from store.outbox.deliveries import Deliveries
 from store.outbox.events import NewEvent, Outbox
 from store.outbox.sink_states import SinkStates
@@ -60,7 +61,7 @@ def outbox(ctx: Context, user: User) -> Outbox:
 
 
 def hook(name: str, url: str, **changes: object) -> WebhookSettings:
-    facts = {"name": name, "url": url, "secret": KEY, "timeout_seconds": 1, **changes}
+    facts = {"name": name, "url": url, "secret": KEY, "timeout_seconds": 20, **changes}
     return WebhookSettings.model_validate(facts)
 
 
@@ -204,6 +205,21 @@ async def test_no_event_of_an_erased_person_is_sent(
         later = [json.loads(body)["person"]["id"] for _, body in receiver.got[sent:]]
     assert set(later) == {str(persons[1])}
     assert (await Deliveries(ctx.database, user["_id"], ctx.box, "hook").counts()) == {"delivered": 3}
+
+
+async def test_an_erasure_is_told_by_id_alone(
+    ctx: Context, user: User, outbox: Outbox, persons: list[int]
+) -> None:
+    """A receiver can remove what it has of the person, and learns nothing else."""
+    await ctx.persons.update_one(user, {"_id": persons[0]}, {"$set": {"name": "Anna"}})
+    with receiving() as receiver:
+        async with delivery(hook("hook", receiver.url)).running(ctx, user):
+            await Erasure(ctx, user).erase(persons[0])
+            await until(lambda: bool(receiver.got))
+        ((_, body),) = receiver.got
+    message = json.loads(body)
+    assert (message["type"], message["person"]["id"]) == ("person.erased", str(persons[0]))
+    assert "Anna" not in body.decode()
 
 
 async def test_a_webhook_gets_what_its_filters_pass(

@@ -1,6 +1,7 @@
 """[[webhooks]]: what is accepted, and what a mistake is answered with."""
 
 import base64
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -59,10 +60,13 @@ def test_two_webhooks_need_two_names() -> None:
         ({"cameras": ["door"]}, ("visit.ended", "door"), True),
         ({"cameras": ["door"]}, ("visit.ended", "yard"), False),
         ({"cameras": ["door"]}, ("box.started", None), False),
+        ({"rules": ["night"]}, ("rule.matched", "door", "night"), True),
+        ({"rules": ["night"]}, ("rule.matched", "door", "day"), False),
+        ({"rules": ["night"]}, ("visit.started", "door", None), True),
     ],
 )
-def test_filters(filters: dict[str, object], event: tuple[str, str | None], wanted: bool) -> None:
-    """Types and cameras are both required to match where they are set."""
+def test_filters(filters: dict[str, object], event: tuple[Any, ...], wanted: bool) -> None:
+    """Types, cameras and rules are all required to match where they are set."""
     assert webhook(**filters).wants(*event) is wanted
 
 
