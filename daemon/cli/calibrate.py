@@ -18,7 +18,7 @@ from daemon.evaluation.calibration import (
     table,
 )
 from daemon.evaluation.discard import DiscardCurve, discard_curve, starting_threshold
-from daemon.evaluation.faces import labelled_faces, thresholds_of, without_face
+from daemon.evaluation.faces import labelled_faces, missing_face_lines, thresholds_of
 from daemon.evaluation.inputs import InputError, labelled_pictures
 from daemon.evaluation.rates import Point, Roc, roc
 from daemon.model_loading import load_models
@@ -64,10 +64,10 @@ def calibrate(settings_path: Path | None, as_json: bool, folder: Path, out: Path
     if as_json:
         report = calibration_report.as_dict(comparisons, curve, named, suggestions, discarding)
         written = [str(path) for path in (out, *drawn)]
-        click.echo(to_json({**report, "without_face": without_face(faces), "written": written}))
+        click.echo(to_json({**report, "without_face": missing_face_lines(faces), "written": written}))
         return
     _echo(comparisons, curve, named, suggestions, discarding)
-    for line in without_face(faces):
+    for line in missing_face_lines(faces):
         click.echo(f"not used: {line}")
     click.echo(f"written: {', '.join(map(str, (out, *drawn)))}")
 

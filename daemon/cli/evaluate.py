@@ -18,7 +18,13 @@ from daemon.errors import StartError
 from daemon.evaluation import identify as identification
 from daemon.evaluation import pairs as pairs_protocol
 from daemon.evaluation.contact_sheet import write_sheet
-from daemon.evaluation.faces import FaceFinder, facend_finder, labelled_faces, thresholds_of, without_face
+from daemon.evaluation.faces import (
+    FaceFinder,
+    facend_finder,
+    labelled_faces,
+    missing_face_lines,
+    thresholds_of,
+)
 from daemon.evaluation.inputs import labelled_pictures
 from daemon.evaluation.opencv_faces import opencv_finder
 from daemon.evaluation.scene import ScenePlan, play
@@ -170,10 +176,12 @@ def identify(
     named = thresholds_of(models, settings, len({face.person for face in gallery_faces}))
     scores = identification.evaluate(gallery_faces, probe_faces, named)
     if as_json:
-        click.echo(to_json({**asdict(scores), "without_face": without_face([*gallery_faces, *probe_faces])}))
+        click.echo(
+            to_json({**asdict(scores), "without_face": missing_face_lines([*gallery_faces, *probe_faces])})
+        )
         return
     _echo_identify(scores)
-    _list("no face, or no picture", without_face([*gallery_faces, *probe_faces]))
+    _list("no face, or no picture", missing_face_lines([*gallery_faces, *probe_faces]))
 
 
 def _rounded(scores: SceneScores) -> dict[str, object]:

@@ -105,26 +105,26 @@ def _check_people(labels: Sequence[str], what: str) -> Counter[str]:
     return people
 
 
-def table(compared: Comparisons) -> list[Point]:
-    return [at_threshold(compared.genuine, compared.impostor, threshold) for threshold in TABLE]
+def table(comparisons: Comparisons) -> list[Point]:
+    return [at_threshold(comparisons.genuine, comparisons.impostor, threshold) for threshold in TABLE]
 
 
-def suggest(compared: Comparisons, wanted_far: float) -> Suggestion:
-    point = at_far(compared.genuine, compared.impostor, wanted_far)
-    return Suggestion(wanted_far, point, can_demonstrate(len(compared.impostor), wanted_far))
+def suggest(comparisons: Comparisons, wanted_far: float) -> Suggestion:
+    point = at_far(comparisons.genuine, comparisons.impostor, wanted_far)
+    return Suggestion(wanted_far, point, can_demonstrate(len(comparisons.impostor), wanted_far))
 
 
-def oddities(compared: Comparisons, number: int = 3) -> tuple[list[Oddity], list[Oddity]]:
+def oddities(comparisons: Comparisons, number: int = 3) -> tuple[list[Oddity], list[Oddity]]:
     """Suspicious pairs: the most similar pictures of two people, and the least similar of one person."""
 
     def pick(confidences: Numbers, pairs: Indices, sign: float) -> list[Oddity]:
         order = np.argsort(sign * confidences, kind="stable")[:number]
         return [
-            Oddity(float(confidences[at]), compared.faces[pairs[at, 0]], compared.faces[pairs[at, 1]])
+            Oddity(float(confidences[at]), comparisons.faces[pairs[at, 0]], comparisons.faces[pairs[at, 1]])
             for at in order
         ]
 
     return (
-        pick(compared.impostor, compared.impostor_pairs, -1.0),
-        pick(compared.genuine, compared.genuine_pairs, 1.0),
+        pick(comparisons.impostor, comparisons.impostor_pairs, -1.0),
+        pick(comparisons.genuine, comparisons.genuine_pairs, 1.0),
     )

@@ -6,15 +6,15 @@ from daemon.evaluation.rates import Point, Roc, at_threshold
 from daemon.runtime.terminal import count
 
 
-def suggestion_text(suggestions: list[Suggestion], compared: Comparisons, pack: str, medium: float) -> str:
+def suggestion_text(suggestions: list[Suggestion], comparisons: Comparisons, pack: str, medium: float) -> str:
     """Lines for settings.toml. `suggestions` are ordered by falling rate; `medium` is the pack's threshold.
 
     If there are too few pictures to demonstrate the lowest rate, a measured threshold is used only if it is
     stricter than the pack's: a visitor is compared with every known person, so a lax threshold does harm.
     """
-    genuine, impostor = len(compared.genuine), len(compared.impostor)
+    genuine, impostor = len(comparisons.genuine), len(comparisons.impostor)
     lines = [
-        f"# Measured with the model pack {pack} on {len(compared.faces)} pictures:",
+        f"# Measured with the model pack {pack} on {len(comparisons.faces)} pictures:",
         f"# {count(genuine, 'genuine pair')}, {count(impostor, 'impostor pair')}.",
     ]
     for suggestion in suggestions:
@@ -46,28 +46,30 @@ def too_few(suggestion: Suggestion) -> str:
     )
 
 
-def pack_points(compared: Comparisons, named: dict[str, float]) -> list[Point]:
-    return [at_threshold(compared.genuine, compared.impostor, threshold) for threshold in named.values()]
+def pack_points(comparisons: Comparisons, named: dict[str, float]) -> list[Point]:
+    return [
+        at_threshold(comparisons.genuine, comparisons.impostor, threshold) for threshold in named.values()
+    ]
 
 
 def as_dict(
-    compared: Comparisons,
+    comparisons: Comparisons,
     curve: Roc,
     named: dict[str, float],
     suggestions: list[Suggestion],
     discarding: list[DiscardCurve],
 ) -> dict[str, object]:
     """The whole calibration, for JSON."""
-    alike, unlike = oddities(compared)
+    alike, unlike = oddities(comparisons)
     return {
-        "pictures": len(compared.faces),
-        "people": len({item.person for item in compared.faces}),
-        "genuine_pairs": len(compared.genuine),
-        "impostor_pairs": len(compared.impostor),
+        "pictures": len(comparisons.faces),
+        "people": len({item.person for item in comparisons.faces}),
+        "genuine_pairs": len(comparisons.genuine),
+        "impostor_pairs": len(comparisons.impostor),
         "auc": curve.auc,
         "eer": curve.eer,
-        "pack": dict(zip(named, map(_point, pack_points(compared, named)), strict=True)),
-        "table": [_point(point) for point in table(compared)],
+        "pack": dict(zip(named, map(_point, pack_points(comparisons, named)), strict=True)),
+        "table": [_point(point) for point in table(comparisons)],
         "suggestions": [
             {
                 "wanted_far": suggestion.wanted_far,

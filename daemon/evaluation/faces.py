@@ -114,7 +114,7 @@ def thresholds_of(models: Models, settings: Settings, persons: int | None = None
     return named
 
 
-def without_face(faces: Sequence[LabelledFace]) -> list[str]:
+def missing_face_lines(faces: Sequence[LabelledFace]) -> list[str]:
     """A line for each picture without a usable face."""
     return [
         item.face.trouble
