@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -191,11 +192,16 @@ def _shown(fault: ErrorDetails, hidden: Mapping[Key, str]) -> str:
     if isinstance(value, list | tuple):
         return "[…]"
     if isinstance(value, str):
-        value = mask_url(value)
+        value = _without_query(mask_url(value))
     try:
         return json.dumps(value, ensure_ascii=False, default=str)[:120]
     except ValueError:
         return "a number of thousands of digits"
+
+
+def _without_query(text: str) -> str:
+    """The text; of a URL without query and fragment, whose parameters may be secrets of any name."""
+    return re.sub(r"(?<=[?#]).+", HIDDEN, text, count=1, flags=re.DOTALL) if "://" in text else text
 
 
 def _expected(fault: ErrorDetails, whole: type[BaseModel]) -> str:

@@ -115,3 +115,22 @@ def test_a_value_from_outside_is_hidden_under_any_key(tmp_path: Path) -> None:
     path.write_text('log_level = "${env:BOX}"\n')
     with pytest.raises(SettingsError, match=r'log_level = "\*\*\*": expected'):
         settings_file.load(path, {"BOX": "7"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[uploads]\nbase_url = "https://h.example/?sv=abc9"',
+        '[uploads]\nurl = "https://h.example/p?x=abc9#y"',
+        '[uploads]\nbase_url = "https://h.example/p#abc9"',
+        '[[cameras]]\nid = "door"\nurl = "rtsp://h:99999/x?something=abc9"',
+    ],
+)
+def test_the_query_of_a_refused_url_is_not_shown(tmp_path: Path, text: str) -> None:
+    """Any parameter may be a secret; host and path say which URL it is."""
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        settings_file.load(path)
+    assert "abc9" not in str(error.value)
+    assert "://h" in str(error.value)
