@@ -29,6 +29,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("owner", "gallery", "_id"),
         _index("owner", "person_id", "cam_id", "timestamp"),
         _index("owner", "timestamp"),
+        _index("owner", "cam_id", "_id"),
+        _index("owner", "cam_id", "person_id"),
         _index("owner", "sighting_id", unique=True, only_with="sighting_id"),
         _index("owner", "detector_info.visit_id", only_with="detector_info.visit_id"),
         _index("owner", "person_outcome", "_id", only_with="person_outcome"),

@@ -15,7 +15,8 @@ from store.accounts.roles import Role
 
 router = APIRouter()
 
-Name = Annotated[str, Path(max_length=64)]
+MAX_NAME = 64
+Name = Annotated[str, Path(max_length=MAX_NAME)]
 CameraIds = Annotated[list[str], Field(max_length=1000)]
 
 
@@ -114,12 +115,11 @@ async def add_user(
     request: Request, services: ServicesDependency, principal: Managing, new: NewUser
 ) -> UserResponse:
     """Add a user. Without a password the user cannot sign in yet."""
-    accounts = Accounts(services.ctx.database, principal.owner)
-    account = await accounts.add(new.name, new.role, new.cameras, _text(new.password))
     await services.audit(principal).record(
-        principal, "user.add", f"user/{account.name}", address_of(request), role=account.role.value
+        principal, "user.add", f"user/{new.name[:MAX_NAME]}", address_of(request), role=new.role.value
     )
-    return _user(account)
+    accounts = Accounts(services.ctx.database, principal.owner)
+    return _user(await accounts.add(new.name, new.role, new.cameras, _text(new.password)))
 
 
 @router.patch("/users/{name}", tags=["users"], responses=responses(400, 404, 409))
@@ -129,6 +129,14 @@ async def change_user(
     """Change a user. A new password, role or deactivation ends the user's sessions."""
     accounts = Accounts(services.ctx.database, principal.owner)
     given = changes.model_fields_set
+    known = await accounts.get(name)
+    await services.audit(principal).record(
+        principal,
+        "user.change",
+        f"user/{known.name}",
+        address_of(request),
+        fields=", ".join(sorted(given)),
+    )
     account = await accounts.change(
         name,
         role=changes.role,
@@ -139,10 +147,6 @@ async def change_user(
     )
     if given & {"password", "role", "active"}:
         await close_sessions(services.ctx.database, account)
-    fields = ", ".join(sorted(given))
-    await services.audit(principal).record(
-        principal, "user.change", f"user/{account.name}", address_of(request), fields=fields
-    )
     return _user(account)
 
 
@@ -151,11 +155,12 @@ async def remove_user(
     request: Request, services: ServicesDependency, principal: Managing, name: Name
 ) -> Response:
     """Remove a user and end the user's sessions."""
-    account = await Accounts(services.ctx.database, principal.owner).remove(name)
-    await close_sessions(services.ctx.database, account)
+    accounts = Accounts(services.ctx.database, principal.owner)
+    known = await accounts.get(name)
     await services.audit(principal).record(
-        principal, "user.remove", f"user/{account.name}", address_of(request)
+        principal, "user.remove", f"user/{known.name}", address_of(request)
     )
+    await close_sessions(services.ctx.database, await accounts.remove(name))
     return Response(status_code=204)
 
 
@@ -172,10 +177,10 @@ async def add_token(
     """Issue an API token. Its text is shown in this response alone."""
     lifetime = None if new.days is None else timedelta(days=new.days)
     tokens = ApiTokens(services.ctx.database, principal.owner)
-    text, token = await tokens.add(new.name, new.role, new.cameras, lifetime)
     await services.audit(principal).record(
-        principal, "token.add", f"token/{token.name}", address_of(request), role=token.role.value
+        principal, "token.add", f"token/{new.name[:MAX_NAME]}", address_of(request), role=new.role.value
     )
+    text, token = await tokens.add(new.name, new.role, new.cameras, lifetime)
     return IssuedToken(token=text, **_token(token).model_dump())
 
 
@@ -184,6 +189,6 @@ async def revoke_token(
     request: Request, services: ServicesDependency, principal: Managing, name: Name
 ) -> Response:
     """Revoke an API token at once."""
-    await ApiTokens(services.ctx.database, principal.owner).revoke(name)
     await services.audit(principal).record(principal, "token.revoke", f"token/{name}", address_of(request))
+    await ApiTokens(services.ctx.database, principal.owner).revoke(name)
     return Response(status_code=204)
