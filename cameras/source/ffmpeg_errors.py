@@ -119,8 +119,8 @@ def _with_sentence(reason: Reason, error: Exception, settings: CameraSettings) -
 
 
 def _reason(error: Exception, settings: CameraSettings, phase: Phase) -> Reason:
-    network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
-    if phase is Phase.OPENING_LATE and network:
+    is_network = settings.kind in (UrlKind.RTSP, UrlKind.HTTP)
+    if phase is Phase.OPENING_LATE and is_network:
         # FFmpeg reports a handshake that timed out as invalid data.
         return Reason.TIMEOUT
     number = getattr(error, "errno", None)
@@ -130,7 +130,7 @@ def _reason(error: Exception, settings: CameraSettings, phase: Phase) -> Reason:
     if reason is Reason.CORRUPT and settings.kind is UrlKind.RTSP:
         # No picture was decoded yet: the server closed the connection or does not speak RTSP.
         return Reason.BROKEN
-    if reason is Reason.BROKEN and number == errno.EIO and network and phase is Phase.OPENING:
+    if reason is Reason.BROKEN and number == errno.EIO and is_network and phase is Phase.OPENING:
         return Reason.BROKEN if _resolves(host_of(settings.url)) else Reason.DNS
     return reason
 

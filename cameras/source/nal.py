@@ -1,8 +1,8 @@
 """Detects slices: packets that continue the picture of the previous packet.
 
 An H.264 or H.265 picture may be split into slices. The last packet of a picture carries the RTP marker bit
-(RFC 6184, 5.1). Some senders mark every slice; the demuxer then returns each slice as a packet of its own,
-with the same timestamp, and a decoder takes each one for a damaged picture.
+(RFC 6184, 5.1). Some senders mark every slice; the demuxer then returns each slice as a separate packet,
+with the same timestamp, and the decoder treats each as a damaged picture.
 
 The first slice of a picture has `first_mb_in_slice` 0 in H.264 (ITU-T H.264, 7.3.3) and
 `first_slice_segment_in_pic_flag` 1 in H.265 (ITU-T H.265, 7.3.6.1). In both, the first bit is 1.

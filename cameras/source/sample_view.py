@@ -49,12 +49,12 @@ def sample_view(
     """
     kept: list[_SharedStream] = []
 
-    def opened(settings: CameraSettings) -> Stream:
+    def open_shared(settings: CameraSettings) -> Stream:
         kept.append(_SharedStream(open_source(settings)))
         return kept[-1]
 
     try:
-        first = probe(settings, open_source=opened)
+        first = probe(settings, open_source=open_shared)
         on_picture(first.picture)
         try:
             for picture in _pictures(kept[-1], first.recorded, seconds, interval_seconds):

@@ -39,7 +39,7 @@ class Hook:
         self._function = self._watched(function)
         self._seconds = seconds
         self._now = now
-        self._at_work = False
+        self._is_running = False
         self._failures_in_row = 0
         self._rest_seconds = FIRST_REST_SECONDS
         self._rests_until = 0.0
@@ -49,16 +49,16 @@ class Hook:
         return self._now() < self._rests_until
 
     async def call(self, *arguments: object, accept: Callable[[Any], T]) -> T:
-        """Call the function; returns `accept` of its return value. `accept` raises PluginFault if it is
-        invalid.
+        """Call the function and convert its return value by `accept`, which raises PluginFault for an invalid
+        value.
 
         Exceptions propagate; all except `Refuse` are logged and counted as failures.
         """
         try:
-            if self._at_work:
+            if self._is_running:
                 # A thread cannot be stopped from outside, and a second call would probably hang too.
                 raise PluginFault("an earlier call has not returned yet")
-            self._at_work = True
+            self._is_running = True
             caller = self.plugin.caller
             answer = accept(await caller.call(self._function, *arguments, seconds=self._seconds))
         except Refuse:
@@ -98,12 +98,12 @@ class Hook:
             try:
                 return await function(*arguments)
             finally:
-                self._at_work = False
+                self._is_running = False
 
         def plain(*arguments: object) -> object:
             try:
                 return function(*arguments)
             finally:
-                self._at_work = False
+                self._is_running = False
 
         return coroutine if inspect.iscoroutinefunction(function) else plain

@@ -108,7 +108,7 @@ def _open_with_ffmpeg(settings: CameraSettings, client: HttpClient, files: WebFi
     # Without user and password: the client sends them.
     url = str(client.url)
     container = open_container(settings, url, _FFMPEG_OPTIONS, open_file=files.open)
-    files.opened()
+    files.stop_deadline()
     if is_checked(settings) and "dash" in container.format.name.split(","):
         container.close()
         # FFmpeg opens the segments of DASH by itself, and does not apply the TLS options to them.

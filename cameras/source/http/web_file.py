@@ -1,6 +1,6 @@
 """Files of a web server that FFmpeg reads: recordings, playlists and their segments.
 
-FFmpeg would connect for each of them by itself: as often as a playlist demands, and with no check of the
+FFmpeg itself would open a connection for each file, as often as a playlist demands, and would not check the
 certificates of segments.
 """
 
@@ -18,22 +18,24 @@ from cameras.source.http.client import HttpClient
 _SIZE_REQUEST = 0x10000
 """FFmpeg's AVSEEK_SIZE."""
 _MAX_SKIPPED_BYTES = 256 * 1024
-"""More than this is not read in vain, to go forward or to use the connection again."""
+"""Maximum number of bytes that are read and discarded, to seek forward or to reuse the connection."""
 _BLOCK_BYTES = 1024 * 1024
-"""Size of a request after _SEQUENTIAL_SEEKS, so that its connection can be used again."""
-_SEQUENTIAL_SEEKS = 2
-"""Seeks of a file that is read from start to end otherwise: the index of an MP4 file may be at its end."""
+"""Size of a request after more than _MAX_SEQUENTIAL_SEEKS seeks, so that its connection can be reused."""
+_MAX_SEQUENTIAL_SEEKS = 2
+"""Up to this number of seeks the file counts as read from start to end: the index of an MP4 file may be at
+its end."""
 
 
 @dataclass(slots=True)
 class Failure:
-    """What ended the reading of a container. FFmpeg would go on at once with a playlist's other segments."""
+    """The error that ended the reading of a container. After it FFmpeg would at once request the playlist's
+    other segments."""
 
     error: SourceError | None = None
 
 
 class WebFile:
-    """One file, as FFmpeg reads it; empty after a failure, which is raised once."""
+    """The file object that FFmpeg reads. A failure is raised once; reads after it return no bytes."""
 
     def __init__(
         self, client: HttpClient, response: httpx.Response, body: Iterator[bytes], failure: Failure
@@ -75,7 +77,7 @@ class WebFile:
         return self._position
 
     def close(self) -> None:
-        """Read a short rest, so that the connection can be used again; a long one is cut off."""
+        """Close the response. A short rest is read before, so that the connection can be reused."""
         length = self._response.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) - self._response.num_bytes_downloaded <= _MAX_SKIPPED_BYTES:
             with contextlib.suppress(SourceError):
@@ -114,7 +116,7 @@ class WebFile:
 
     def _request(self, position: int) -> None:
         self.close()
-        end = str(position + _BLOCK_BYTES - 1) if self._seeks > _SEQUENTIAL_SEEKS else ""
+        end = str(position + _BLOCK_BYTES - 1) if self._seeks > _MAX_SEQUENTIAL_SEEKS else ""
         self._response = self._client.get({"Range": f"bytes={position}-{end}"})
         if self._response.status_code != httpx.codes.PARTIAL_CONTENT:
             raise self._client.error(Reason.UNSUPPORTED, "the server does not send parts of the file")
@@ -133,7 +135,7 @@ class WebFiles:
         self._client = client
         self._failure = Failure()
         self._deadline: float | None = time.monotonic() + 2 * settings.connect_timeout_seconds
-        """For opening the container: a playlist may name playlists without end."""
+        """For opening the container: playlists may refer to other playlists endlessly."""
         self._first: WebFile | None = WebFile(client, response, body, self._failure)
 
     def open(self, url: str, _flags: int, options: dict[str, str]) -> WebFile:
@@ -144,17 +146,17 @@ class WebFiles:
         if self._failure.error is not None:
             return WebFile(self._client, httpx.Response(httpx.codes.OK), iter(()), self._failure)
         try:
-            return self._opened(url, int(options.get("offset", "0")), int(options.get("end_offset", "0")))
+            return self._open(url, int(options.get("offset", "0")), int(options.get("end_offset", "0")))
         except SourceError as error:
             self._failure.error = error
             raise
 
-    def opened(self) -> None:
-        """The container is open."""
+    def stop_deadline(self) -> None:
+        """Called when the container is open."""
         self._deadline = None
 
-    def _opened(self, url: str, start: int, end: int) -> WebFile:
-        """start, end: the part of the file that is the segment; both 0 for the whole file."""
+    def _open(self, url: str, start: int, end: int) -> WebFile:
+        """start, end: the byte range of a segment within the file; both 0 for the whole file."""
         if self._deadline is not None and time.monotonic() > self._deadline:
             message = "the playlist names too many files before the first picture"
             raise SourceError(Reason.TIMEOUT, f"{self._settings.masked_url}: {message}")

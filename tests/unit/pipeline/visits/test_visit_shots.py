@@ -18,7 +18,7 @@ def shot(score: float, seconds: float) -> Shot:
 
 
 def run(shots: VisitShots, scores: list[float]) -> list[tuple[float, float]]:
-    """One shot a tenth of a second; gives score and time of what was kept."""
+    """Adds a shot every 0.1 s, and returns score and time of each crop that was kept."""
     for number, score in enumerate(scores):
         now = number / 10
         if shots.wants(score):
@@ -50,7 +50,7 @@ def test_shots_of_the_same_quality_are_not_wanted_once_there_are_enough() -> Non
 
 
 def test_a_frame_is_released_at_the_end_of_its_interval() -> None:
-    """Megabytes wait for a fraction of a second."""
+    """It takes megabytes of memory."""
     shots = VisitShots(4)
     shots.hold(held := shot(-1.0, 0.0))
     pixels = weakref.ref(held.frame.pixels)
@@ -74,8 +74,8 @@ def test_the_facen_is_the_weighted_mean_of_the_agreeing_shots() -> None:
     assert np.allclose(together.facen, mean / np.linalg.norm(mean), atol=1e-5)
 
 
-def test_the_facen_of_a_single_shot_is_its_own() -> None:
-    """Nothing to agree with."""
+def test_the_facen_of_a_visit_with_one_shot_is_that_of_the_shot() -> None:
+    """Its agreement is 1."""
     anna = person_facen(1)
     alone = visit_facen(anna[np.newaxis], [-1.0], 0.7)
     assert (alone.shots, alone.agreement, alone.disagreeing) == (1, 1.0, 0)
