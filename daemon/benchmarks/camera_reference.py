@@ -21,9 +21,10 @@ from pipeline.types import Facen, Frame, Picture, Sighting, UnobservedPipeline
 
 SHOT_SECONDS = 0.1
 """Delay of the reference between a good shot and its sighting."""
-NAIVE_PLACES = 24
+NAIVE_POSITIONS = 24
+"""Number of positions in the clip at which the naive loop runs."""
 NAIVE_FRAMES = 5
-"""The naive loop analyses this number of consecutive frames at each of the positions in the clip."""
+"""Number of consecutive frames that the naive loop analyses at each position."""
 MIN_DETECTION_SCORE = 0.6
 """Minimum detection score in the naive loop."""
 
@@ -121,8 +122,8 @@ def naive_loop(path: Path, models: Models, detect_size: int) -> NaiveLoop:
     reader = cv2.VideoCapture(str(path))
     frames, seconds, cpu = 0, 0.0, 0.0
     count = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-    for place in range(NAIVE_PLACES):
-        reader.set(cv2.CAP_PROP_POS_FRAMES, place * count // NAIVE_PLACES)
+    for position in range(NAIVE_POSITIONS):
+        reader.set(cv2.CAP_PROP_POS_FRAMES, position * count // NAIVE_POSITIONS)
         reader.read()
         since, spent = time.perf_counter(), time.process_time()
         for _ in range(NAIVE_FRAMES):

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from daemon.plugins.errors import OverdueFault, PluginFault, described
+from daemon.plugins.errors import OverdueFault, PluginFault, describe
 from daemon.runtime.event_loop import RUNNING_PLUGIN
 
 CallResult = tuple[Any, BaseException | None]
@@ -67,7 +67,7 @@ class Caller:
             return value
         if isinstance(error, Exception):
             raise error
-        raise PluginFault(described(error)) from error
+        raise PluginFault(describe(error)) from error
 
     async def _run(self, function: Callable[..., Any], arguments: tuple[object, ...]) -> CallResult:
         structlog.contextvars.bind_contextvars(plugin=self._plugin)

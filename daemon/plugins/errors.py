@@ -24,7 +24,7 @@ class HeldUpError(BaseException):
     """
 
 
-def described(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The error in one line: its class and the first line of its message."""
     text = str(error).strip().splitlines()
     if isinstance(error, PluginFault | HeldUpError):

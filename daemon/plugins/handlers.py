@@ -119,7 +119,7 @@ class BaseHandler:
         if isinstance(value, bytes):
             content, media_type = value, "application/octet-stream"
         else:
-            content, media_type = jsonable.encoded(value), "application/json"
+            content, media_type = jsonable.encode(value), "application/json"
         headers = {"content-type": media_type, "cache-control": "no-store"}
         headers |= {name.lower(): text for name, text in answer.headers.items()}
         return Response(content, status_code=answer.status or 200, headers=headers)
@@ -127,7 +127,7 @@ class BaseHandler:
 
 def error_answer(error: HttpError) -> Response:
     """`{"error": {"code": …, "message": …}}`."""
-    content = jsonable.encoded({"error": {"code": error.code, "message": error.message}})
+    content = jsonable.encode({"error": {"code": error.code, "message": error.message}})
     headers = {"content-type": "application/json", "cache-control": "no-store", **error.headers}
     return Response(content, status_code=error.status, headers=headers)
 

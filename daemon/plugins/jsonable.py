@@ -22,7 +22,7 @@ _NOT_SHOWN = frozenset({"schema", "sighting_id"})
 """Internal fields of a face's document."""
 
 
-def encoded(value: object) -> bytes:
+def encode(value: object) -> bytes:
     """The value as JSON in UTF-8.
 
     Raises:

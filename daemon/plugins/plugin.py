@@ -8,14 +8,13 @@ from typing import Literal
 import structlog
 
 from daemon.plugins.calls import Caller
-from daemon.plugins.errors import PluginFault, described
+from daemon.plugins.errors import PluginFault, describe
 from daemon.status import PluginReport
 
 log = structlog.get_logger(__name__)
 
 MAX_REASONS = 20
-"""Maximum number of distinct reasons: a text that contains a number or a name would be a new reason each
-time."""
+"""Maximum number of distinct reasons, because each reason with another number or name in it is a new one."""
 OTHER_REASONS = "other reasons"
 
 State = Literal["loading", "active", "resting", "failed"]
@@ -50,10 +49,10 @@ class Plugin:
     def failed(self, where: str, error: BaseException) -> None:
         """Log and count a failure, with a traceback unless it is a PluginFault."""
         self.failures += 1
-        self.error = f"{where}: {described(error)}"
+        self.error = f"{where}: {describe(error)}"
         self.error_at = datetime.now(UTC)
         trace = None if isinstance(error, PluginFault) else error
-        log.error("a plugin fails", plugin=self.name, where=where, reason=described(error), exc_info=trace)
+        log.error("a plugin fails", plugin=self.name, where=where, reason=describe(error), exc_info=trace)
 
     def unusable(self, where: str, error: BaseException) -> None:
         """Mark the plugin as failed for this run of the daemon."""

@@ -57,12 +57,14 @@ def load(
     if not is_present(pack, models_dir):
         raise ModelError(f"the model pack {pack.name} is not in {folder}; fetch it first")
     runtime = runtime or OnnxRuntime(threads)
-    extras = load_attributes(genderage, emotions, runtime)
+    optional_attributes = load_attributes(genderage, emotions, runtime)
     if pack.engine is Engine.INSIGHTFACE:
         if not isinstance(runtime, OnnxRuntime):
             raise ModelError(f"the pack {pack.name} runs in ONNX Runtime only, not in {runtime.name}")
         detector, near, embedder, attributes = load_insightface(folder, runtime)
-        return Models(pack, detector, near, embedder, attributes=extras or attributes, runtime=runtime.name)
+        return Models(
+            pack, detector, near, embedder, attributes=optional_attributes or attributes, runtime=runtime.name
+        )
     yunet, sface = (folder / file.name for file in pack.files)
     session = runtime.load(rewrite_model(yunet, free_size=True), str(yunet))
     zoo_detector = YuNetDetector(session, _MIN_SCORE)
@@ -73,6 +75,6 @@ def load(
         zoo_detector,
         zoo_embedder,
         RecognisabilityModel(zoo_detector, YUNET),
-        extras,
+        optional_attributes,
         runtime.name,
     )

@@ -9,7 +9,7 @@ import pytest
 from bson import ObjectId
 from pydantic import SecretStr
 
-from daemon.plugins.jsonable import encoded
+from daemon.plugins.jsonable import encode
 from pipeline.types import Emotions, Rectangle
 from store import IdentifyResult, IdentifyResults, Person, User
 from tests.facens import extraction_face, face, person_facen
@@ -40,14 +40,14 @@ MOMENT = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 )
 def test_values_of_the_context_have_a_json_form(value, expected):
     """Ids, times, boxes, arrays, numbers that are none, bytes and models go out as plain JSON."""
-    assert json.loads(encoded(value)) == expected
+    assert json.loads(encode(value)) == expected
 
 
 def test_a_face_goes_out_as_the_face_object_and_what_else_is_known():
     """The promised keys, person and camera; the store's own fields do not show."""
     made = face(person_facen(1), _id=5, gallery=["default"], person_id=3, cam_id="door", timestamp=MOMENT)
     made.update({"owner": ID, "schema": 1, "sighting_id": "s", "annotations": {"p": {"n": np.int64(1)}}})
-    shown = json.loads(encoded(made))
+    shown = json.loads(encode(made))
     assert shown["id"] == 5
     assert shown["bbox"] == [-3.5, 10.0, 96.25, 130.0]
     assert shown["galleries"] == ["default"]
@@ -60,15 +60,15 @@ def test_a_face_goes_out_as_the_face_object_and_what_else_is_known():
 def test_results_of_a_search_and_extracted_faces_go_out_whole():
     """A list of IdentifyResult is a list of objects; an extracted face's PNG is base64."""
     results = IdentifyResults([IdentifyResult(face(person_facen(1), _id=5), 0.875)])
-    (shown,) = json.loads(encoded(results))
+    (shown,) = json.loads(encode(results))
     assert (shown["face"]["id"], shown["confidence"]) == (5, 0.875)
-    eface = json.loads(encoded(extraction_face(person_facen(1))))
+    eface = json.loads(encode(extraction_face(person_facen(1))))
     assert eface["normalized"] == "iVBORyBhbGlnbmVk"
 
 
 def test_a_users_token_never_goes_out():
     """A user in an answer, however deep, is shown without the token."""
-    text = encoded([{"user": User({"_id": ID, "token": "hush-hush", "active": True})}]).decode()
+    text = encode([{"user": User({"_id": ID, "token": "hush-hush", "active": True})}]).decode()
     assert "hush" not in text
     assert '"active": true' in text
 
@@ -77,4 +77,4 @@ def test_a_users_token_never_goes_out():
 def test_what_has_no_json_form_is_named(value):
     """The error names the type."""
     with pytest.raises(TypeError, match=r"object|tuple|function"):
-        encoded(value)
+        encode(value)
