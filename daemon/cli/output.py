@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, tzinfo
 
 import click
@@ -68,7 +68,9 @@ def echo_table(rows: list[tuple[object, ...]], zone: tzinfo | None = None) -> No
 
 def _cell(value: object, zone: tzinfo | None) -> str:
     if isinstance(value, datetime):
-        return f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        with suppress(OverflowError):  # a malformed document may have the first or the last day of all years
+            value = value.astimezone(zone)
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     return "–" if value is None else visible(str(value), one_line=True)
 
 

@@ -5,7 +5,7 @@ recorded together with an erased person's visit; their cut-out pictures stay.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -99,8 +99,11 @@ class FacesErasure:
             if visits := co_visible_visits(face):
                 conditions.append({"cam_id": face.get("cam_id"), "detector_info.visit_id": {"$in": visits}})
             if (visit := visit_of(face)) is not None and (at := _captured_at(face)) is not None:
-                near = {"$gte": at - MAX_VISIT_LENGTH, "$lte": at + MAX_VISIT_LENGTH}
-                co_visible = {"cam_id": face.get("cam_id"), "detector_info.beside": visit, "timestamp": near}
+                co_visible = {
+                    "cam_id": face.get("cam_id"),
+                    "detector_info.beside": visit,
+                    "timestamp": _around(at, MAX_VISIT_LENGTH),
+                }
                 conditions.append(co_visible)
         if not conditions:
             return
@@ -127,3 +130,13 @@ def _captured_at(face: Mapping[str, Any]) -> datetime | None:
     """The capture time of a face or of a malformed face document."""
     at = face.timestamp if isinstance(face, Face) else face.get("timestamp")
     return at if isinstance(at, datetime) else None
+
+
+def _around(at: datetime, distance: timedelta) -> dict[str, datetime]:
+    """The condition for a time at most `distance` away. The time of a malformed face may be in any year."""
+    earliest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return {
+        "$gte": at - min(distance, at - earliest),
+        "$lte": at + min(distance, latest - at),
+    }

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,15 @@ async def test_an_erased_id_stays_recorded_for_its_own_user(ctx: Context, user: 
     note = await ctx.database["erased"].find_one({"_id": person["_id"]})
     assert note is not None
     assert note["owner"] == user["_id"]
+
+
+@pytest.mark.parametrize("at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, tzinfo=UTC)])
+async def test_faces_of_any_year_are_erased(ctx: Context, user: User, at: datetime) -> None:
+    """A malformed document may have such a time."""
+    person = await ctx.persons.add(user, {})
+    seen = {"detector_info": {"visit_id": "v"}, "cam_id": "door", "timestamp": at}
+    await stored(ctx, user, person_facen(2), [], person_id=person["_id"], **seen)
+    assert (await Erasure(ctx, user).erase(person["_id"])).faces == 1
 
 
 async def person_of(ctx: Context, user: User, sighting_id: str) -> int:
