@@ -10,6 +10,8 @@ from daemon.plugins.handlers import METHODS, BaseHandler
 
 OWN_PATHS = ("/", "/metrics", "/healthz", "/readyz", "/status", "/doctor", "/facens/rebuild")
 """Paths of the daemon, which take precedence over those of plugins."""
+OWN_TREES = ("/api/v1", "/v0", "/v1")
+"""The same, with all paths below them."""
 
 _TEMPLATE = re.compile(r"\{([A-Za-z_]\w*)\}")
 
@@ -51,7 +53,7 @@ def _rule(plugin: str, host: str, entry: HandlerEntry) -> Rule:
     path, handler, options = (*entry, {})[:3]
     if not isinstance(path, str) or not path.lstrip("^").startswith("/"):
         raise ValueError(f"a path begins with /, not as {path!r:.100}")
-    if path in OWN_PATHS:
+    if path in OWN_PATHS or f"{path.lstrip('^')}/".startswith(tuple(f"{tree}/" for tree in OWN_TREES)):
         raise ValueError(f"the path {path} is the daemon's own")
     if not isinstance(options, Mapping):
         raise TypeError(f"the options of the handler at {path} are a mapping, not {type(options).__name__}")

@@ -13,7 +13,7 @@ from daemon.events.sinks.mqtt.retained import Publication, RetainedTopics
 from daemon.events.sinks.mqtt.settings import MqttSettings
 from daemon.events.sinks.mqtt.topics import OFFLINE, ONLINE, Topics
 
-NOBODY_YET = "nobody yet"
+NO_VISITOR_YET = "no visitor yet"
 UNNAMED = "unnamed person"
 NOT_RECOGNISED = "not recognised"
 # Home Assistant shows a state `unknown` as if the sensor were broken, so no label is that word.
@@ -86,7 +86,7 @@ class MqttStates:
         """Who was seen last, as it is stored."""
         self._cameras[cam_id] = last
         content = (
-            {"label": NOBODY_YET}
+            {"label": NO_VISITOR_YET}
             if last is None
             else {**_seen(last), "label": _label(last.person, last.name)}
         )

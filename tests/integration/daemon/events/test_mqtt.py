@@ -355,7 +355,7 @@ async def test_corrections_reach_the_broker(broker: Mosquitto, ctx: Context, use
         await Erasure(ctx, user).erase(anna)
         found = await kept(broker, lambda found: not _topics_of(anna) & set(found))
         found = await kept(broker, lambda found: "Zoë" not in str(found))
-        assert json.loads(found[TOPICS.camera_last("door")])["label"] == "nobody yet"
+        assert json.loads(found[TOPICS.camera_last("door")])["label"] == "no visitor yet"
 
 
 def _topics_of(person_id: int) -> set[str]:

@@ -57,7 +57,7 @@ class Case:
 async def test_the_last_person_is_readable(person: tuple[int, str | None] | None, label: str) -> None:
     """Umlauts stay; no label is empty or reads like a broken sensor, and none is too long for a state."""
     case = Case()
-    assert case.last() == {"label": "nobody yet"}
+    assert case.last() == {"label": "no visitor yet"}
     case.happens("visit.started", person)
     assert case.last()["label"] == label
 
