@@ -15,6 +15,7 @@ from pipeline.extractor import FaceExtractor
 from pipeline.models.loader import Models
 from store import BadValueError, ConflictError, Context, StoreUnavailableError, Users
 from store.mongo.term_leases import TermLeases
+from store.visits.follow_faces import follow_faces_at_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,15 @@ async def open_session(
         owner = await _owner(ctx, settings)
         box_id = await ctx.locations.box_id()
         leases = TermLeases(ctx.database, "camera", owner["_id"], settings.box, box_id=box_id)
-        watching = supervised(ctx.malformed.watch(), "malformed documents")
+        background = (
+            supervised(ctx.malformed.watch(), "malformed documents"),
+            supervised(follow_faces_at_start(ctx.database), "documents of visits"),
+        )
         try:
             yield StoreSession(ctx, owner, leases, box_id)
         finally:
-            watching.cancel()
+            for task in background:
+                task.cancel()
 
 
 async def _owner(ctx: Context, settings: Settings) -> Users.Model:

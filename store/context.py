@@ -34,7 +34,6 @@ from store.settings import FacensSettings, PersonScope, PersonsSettings, StoreSe
 from store.uploads.folder import FolderUploads
 from store.uploads.locations import Locations
 from store.uploads.storage import Uploads
-from store.visits.follow_faces import follow_faces
 
 log = structlog.get_logger()
 
@@ -209,7 +208,6 @@ class Context:
         self.malformed.indexes = await create_indexes(self.database)
         await self.counters.ensure(COUNTER)
         await follow_scope(self.database, scope)
-        await follow_faces(self.database)
 
 
 async def _close(storage: FacenStorage) -> None:

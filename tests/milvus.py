@@ -16,6 +16,7 @@ import pytest
 from bson import ObjectId
 from pydantic import SecretStr
 
+from store.facens.storage import FacenStorage
 from store.settings import FacensSettings
 
 PROGRAM = Path(sys.prefix) / "milvus"
@@ -126,5 +127,11 @@ async def milvus_owner(milvus_settings: FacensSettings) -> AsyncIterator[ObjectI
     owner = ObjectId()
     yield owner
     storage = await MilvusFacens.connect(milvus_settings)
-    await storage.drop_owner(owner)
+    await drop_galleries(storage, owner)
     await storage.close()
+
+
+async def drop_galleries(storage: FacenStorage, owner: ObjectId) -> None:
+    """Remove all facens of an owner."""
+    for _, gallery in await storage.galleries(owner):
+        await storage.drop(owner, gallery)

@@ -1,10 +1,12 @@
 """Documents of visits for faces without one: of earlier versions, or stored by a process that crashed."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
+from store.errors import StoreError
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
 from store.mongo.ids import first_id_of
@@ -19,6 +21,19 @@ BATCH = 1000
 OVERLAP = timedelta(days=2)
 """Faces that are this much older than the last run are read again: another box may have stored them later, or
 with a clock that was wrong."""
+
+RETRY_SECONDS = 60.0
+
+
+async def follow_faces_at_start(database: Database) -> None:
+    """`follow_faces`, repeated until MongoDB answers. A million faces take minutes: do not wait for it."""
+    while True:
+        try:
+            await follow_faces(database)
+            return
+        except StoreError as error:
+            log.warning("the documents of visits cannot be computed yet", reason=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def follow_faces(database: Database) -> int:

@@ -37,7 +37,7 @@ from tests.daemon_process import write_settings
 from tests.facens import like, person_facen, stored
 from tests.faces import models_dir
 from tests.integration.daemon.cli.test_store import Box
-from tests.milvus import MilvusServer
+from tests.milvus import MilvusServer, drop_galleries
 from tests.mongo import StoreArguments
 
 
@@ -60,7 +60,7 @@ async def storage(request: pytest.FixtureRequest) -> AsyncIterator[FacenStorage]
     yield engine
     if isinstance(engine, MilvusFacens):
         for owner in (A, B):
-            await engine.drop_owner(owner)
+            await drop_galleries(engine, owner)
     await engine.close()
 
 
@@ -262,7 +262,7 @@ async def test_an_interrupted_migration_can_be_continued(
         with pytest.raises(StoreError, match="1 facens are missing"):
             await verify_equal(ctx.database, target)
     finally:
-        await target.drop_owner(user["_id"])
+        await drop_galleries(target, user["_id"])
         await target.close()
 
 
@@ -284,7 +284,7 @@ def test_the_command_migrates_to_milvus_and_back(
 
     async def clean() -> None:
         there = await MilvusFacens.connect(FacensSettings(url=SecretStr(milvus.url)))
-        await there.drop_owner(owners[0])
+        await drop_galleries(there, owners[0])
         await there.close()
 
     box.store(two_galleries)

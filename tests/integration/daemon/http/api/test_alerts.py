@@ -21,16 +21,11 @@ from store import Context, User
 from store.accounts.audit import AuditLog
 from store.accounts.roles import Role
 from store.outbox.events import NewEvent, Outbox
+from tests.api import START, Client, report, visitor, with_token
 from tests.health import Healthy
-from tests.integration.daemon.http.test_api import START, Client, report, visitor, with_token
 from tests.receivers import WebhookReceiver, receiving
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-@pytest.fixture
-async def user(ctx: Context) -> User:
-    return await ctx.users.add({"token": "the owner's token"})
 
 
 @pytest.fixture
@@ -62,11 +57,6 @@ async def http(
     )
     async with api(ctx, user, alerts) as client:
         yield client
-
-
-@pytest.fixture
-async def admin(http: httpx.AsyncClient, user: User) -> Client:
-    return Client(http, Authorization=f"Token {user['token']}")
 
 
 async def happen(ctx: Context, user: User, *visits: tuple[str, int], **facts: Any) -> None:
