@@ -40,9 +40,10 @@ def visits(
     unknown: bool,
     limit: int,
 ) -> None:
-    """List visits, the latest first: time, length, camera, who it was, and how sure that is.
+    """List visits: who was where, and when.
 
-    A visit is one continuous stay in front of one camera. Times are those of the setting persons.time_zone.
+    A visit is one continuous stay in front of one camera. The latest come first, with their length and the
+    confidence of the identification. Times are those of the setting persons.time_zone.
     """
     zone = command.settings.persons.zone
     begin, end = moment("--since", since, zone), moment("--until", until, zone)

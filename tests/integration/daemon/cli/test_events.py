@@ -181,7 +181,7 @@ def test_lists_have_persons(box: Box) -> None:
         "staff",
         "all of us",
         0.8,
-        [anna],
+        [str(anna)],
     )
     assert "staff" in box.text("lists", "list")
     assert "staff exists already" in box.error("lists", "create", "staff")
