@@ -11,4 +11,5 @@ rm -rf "$1"
 install -D -m 644 -t "$1" README.md CHANGELOG.md CONTRIBUTING.md LICENSE settings.toml
 install -D -m 644 -t "$1/dashboards" dashboards/facend.json dashboards/rules.yml
 install -D -m 644 -t "$1/docs" docs/*.md
+install -D -m 644 -t "$1/docs/examples" docs/examples/*.py
 install -D -m 644 -t "$1/docs/plugins" docs/plugins/*.py

@@ -218,7 +218,8 @@ def test_what_hangs_gives_no_sign_of_life(systemd, clip, tmp_path, plugin, where
         silent = time.monotonic() - systemd.said("WATCHDOG")[-1].at
         assert silent > WATCHDOG_SECONDS
         os.kill(process.pid, WATCHDOG_SIGNAL)
-        assert process.ended(10) == -WATCHDOG_SIGNAL
+        # Walking the stack of a thread that runs may crash in turn; the process ends all the same.
+        assert process.ended(10) in (-WATCHDOG_SIGNAL, -signal.SIGSEGV)
     assert where in (tmp_path / "data" / "crash.txt").read_text()
 
 
