@@ -82,7 +82,8 @@ class WebhookWorkers:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), REFRESH_SECONDS)
+                    async with asyncio.timeout(REFRESH_SECONDS):
+                        await self._changed.wait()
                 self._changed.clear()
                 try:
                     await self._reload()

@@ -88,7 +88,8 @@ class SinkWorker:
                 backoff.reset()
             if pause > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), pause)
+                    async with asyncio.timeout(pause):  # wait_for may ignore a cancellation in Python 3.11
+                        await self._wake.wait()
 
     async def _round(self) -> bool:
         """Try what is due; whether there was anything."""
@@ -204,7 +205,8 @@ class EventRouter:
                 log.debug("the outbox cannot be read at present", reason=str(error))
                 pause = backoff.pause_seconds()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     async def route_new(self) -> bool:
         """Queue the oldest events that are not queued yet; whether there were any."""

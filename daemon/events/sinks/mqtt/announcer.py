@@ -68,7 +68,8 @@ class MqttAnnouncer:
                 with contextlib.suppress(BrokerError):  # the next connection announces all
                     await self._announce_changes()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), REFRESH_SECONDS)
+                    async with asyncio.timeout(REFRESH_SECONDS):
+                        await self._changed.wait()
                 await asyncio.sleep(SETTLE_SECONDS)
         finally:
             watching.cancel()

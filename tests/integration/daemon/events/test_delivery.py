@@ -161,6 +161,9 @@ async def test_a_receiver_that_is_gone_is_switched_off(
         async with delivery(hook("gone", receiver.url), observer=observer).running(ctx, user):
             await outbox.add(updates(persons[:1], 10))
             await until(lambda: any("switched off" in entry["event"] for entry in entries))
+            async with asyncio.timeout(30):
+                while not await SinkStates(ctx.database, user["_id"], ctx.box).switched_off():  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
         async with delivery(hook("gone", receiver.url), observer=observer).running(ctx, user):
             await outbox.add([NewEvent("box.started", "later", AT)])  # after a restart
             await until(lambda: observer.attempts["gone", "dead"] >= 2)
