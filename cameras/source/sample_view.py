@@ -12,7 +12,7 @@ from pipeline.types import Picture
 
 
 class _SharedStream:
-    """A stream for two readers, one after the other: `close` by the first one has no effect."""
+    """A stream that two readers use in turn: `close` by the first reader has no effect."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

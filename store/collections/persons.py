@@ -273,8 +273,8 @@ class Persons(UserStore[Person]):
         return_document: bool,
         kwargs: Mapping[str, object],
     ) -> Person | None:
-        found = await super()._update_one(query, update, sort, return_document, kwargs)
         changes, _ = self._checked_update(update, return_document, kwargs)
+        found = await super()._update_one(query, update, sort, return_document, kwargs)
         if found is not None and any("name" in fields for fields in changes.values()):
             await self._visits.rename(found["owner"], found["_id"])
         return found

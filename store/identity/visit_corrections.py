@@ -1,4 +1,4 @@
-"""Corrections of whom a visit shows, and reviews of visits."""
+"""Corrects the person of a visit, and marks visits as reviewed."""
 
 from collections import defaultdict
 from datetime import UTC, datetime

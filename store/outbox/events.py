@@ -129,7 +129,7 @@ class Outbox:
         return await self._found(query, -1, limit)
 
     async def acknowledge(self, event_id: str, by: str) -> bool:
-        """Note that somebody has seen a match of a rule. Whether there is one with this id."""
+        """Record who has acknowledged a match of a rule. Returns False if there is no match with this id."""
         query = {"_id": event_id, "owner": self._owner, "facts.rule": {"$exists": True}}
         update = {"$set": {"facts.acknowledged_by": by, "facts.acknowledged_at": datetime.now(UTC)}}
         try:

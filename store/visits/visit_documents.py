@@ -174,7 +174,7 @@ class VisitDocuments:
         try:
             named = await self._persons.find_one(query, {"_id": 1}) is not None
             await self._visits.update_many(theirs, {"$set": {"named": named}})
-            # Computations that had begun with the former name write no more.
+            # Recompute visits whose computation may have read the former name.
             await self.refresh([_key(one) async for one in self._visits.find({**theirs, "outdated": True})])
         except DRIVER_ERRORS as error:
             raise translate_error(error, "visits.rename") from error

@@ -1,4 +1,4 @@
-"""The whole daemon, with a webhook, a broker and a watch rule: a visit is told of, also after a kill."""
+"""Events of a visit reach a webhook and a broker, and match a watch rule, also after a kill."""
 
 import json
 import signal

@@ -41,7 +41,7 @@ class Visitor:
         return self.event.facts.get("provisional") is True
 
     def is_one_of(self, who: str) -> bool:
-        """Whether this is certain; an identity that may still change never makes somebody a stranger."""
+        """Whether the visitor is one of `who`. A provisional identity never counts as unnamed or new."""
         facts, named = self.event.facts, bool(self.person and self.person.get("name"))
         match who:
             case "anyone":

@@ -27,7 +27,7 @@ class MqttConnection:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.on_connected: list[OnConnected] = []
-        """Called one after the other with each new connection. BrokerError ends the connection."""
+        """Handles a new connection; calls do not overlap. BrokerError ends the connection."""
         self.on_message: Callable[[Received], None] = lambda _: None
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What Home Assistant is told of the box, its cameras and the named persons.
+"""Home Assistant discovery messages for the box, its cameras and the named persons.
 
 One message per device, as https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery describes (Home
 Assistant 2024.11 and later).
