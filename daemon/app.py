@@ -5,7 +5,6 @@ that has not been started has nothing to close.
 """
 
 import asyncio
-import contextlib
 import signal
 import threading
 from collections.abc import Callable
@@ -38,6 +37,7 @@ from daemon.runtime.shutdown_limit import ShutdownLimit
 from daemon.runtime.systemd import Systemd
 from daemon.runtime.tasks import TaskGroup, exception_handler
 from daemon.shutdown import shut_down
+from pipeline.base.background import wait_at_most
 from pipeline.models.loader import Models
 from store import Context
 
@@ -203,8 +203,7 @@ class Application:
                 await configuration.apply_changes()
                 if notify:
                     self._systemd.ready(self._health.summary())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(configuration.changed.wait(), WATCH_SECONDS)
+            await wait_at_most(configuration.changed, WATCH_SECONDS)
 
     async def _shut_down(self) -> None:
         self._systemd.stopping()

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import structlog
 
+from pipeline.base.background import wait_at_most
 from pipeline.types import Sighting
 from store import StoreError
 from store.errors import RefusedSightingError
@@ -66,10 +67,7 @@ class CameraLeases:
                     # The trouble is shown in the store's status. If two boxes read a camera meanwhile, the
                     # terms of the leases decide later which sightings are stored.
                     log.debug("the leases of the cameras cannot be renewed", reason=str(error))
-            try:
-                await asyncio.wait_for(self._wake.wait(), RENEW_SECONDS)
-            except TimeoutError:
-                continue
+            await wait_at_most(self._wake, RENEW_SECONDS)
 
     def _update(self, leases: dict[str, TermLease]) -> None:
         elsewhere = {name: lease.box for name, lease in leases.items() if self._is_held_elsewhere(lease)}

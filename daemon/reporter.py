@@ -1,13 +1,12 @@
 """Periodic reports of the running daemon: to systemd, to the cameras, and to the next run."""
 
 import asyncio
-import contextlib
 
 from daemon.components import Components
 from daemon.events.types import BoxStarted
 from daemon.health import DaemonHealth
 from daemon.runtime.systemd import Systemd
-from pipeline.base.background import in_thread
+from pipeline.base.background import in_thread, wait_at_most
 
 REPORT_SECONDS = 2.0
 
@@ -37,8 +36,7 @@ class Reporter:
             if self._started.is_set():
                 await asyncio.sleep(pause)
             else:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._components.storing.opened.wait(), pause)
+                await wait_at_most(self._components.storing.opened, pause)
 
     async def _note_hung_camera(self) -> None:
         """Note a camera whose thread hangs: if the watchdog ends the process, the next run knows why."""

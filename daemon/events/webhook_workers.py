@@ -1,7 +1,6 @@
 """The workers of all webhooks: those of the settings, and those that commands and the API have added."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -13,7 +12,7 @@ from daemon.events.sinks.dispatch import BuildPayload, DeliveryObserver, SinkRou
 from daemon.events.sinks.settings import WebhookSettings
 from daemon.events.sinks.webhook import WebhookSink
 from daemon.events.sinks.webhook_target import webhook_target
-from pipeline.base.background import supervised
+from pipeline.base.background import supervised, wait_at_most
 from pipeline.base.backoff import Backoff
 from store import Context, User
 from store.errors import StoreError
@@ -81,9 +80,7 @@ class WebhookWorkers:
         ]
         try:
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REFRESH_SECONDS):
-                        await self._changed.wait()
+                await wait_at_most(self._changed, REFRESH_SECONDS)
                 self._changed.clear()
                 try:
                     await self._reload()

@@ -35,6 +35,19 @@ def _report(task: asyncio.Task[Any]) -> None:
     task.get_loop().call_exception_handler(context)
 
 
+async def wait_at_most(event: asyncio.Event, seconds: float | None) -> bool:
+    """Wait until the event is set; False if it is not within `seconds` (None: no limit).
+
+    `asyncio.wait_for` of Python 3.11 ignores a cancellation that arrives together with the event.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def in_thread(work: Callable[[], T], name: str) -> T:
     """Run `work` in a new daemon thread.
 

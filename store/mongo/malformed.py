@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from pipeline.base.background import wait_at_most
 from store.errors import StoreError
 from store.mongo.client import Database
 from store.mongo.driver_errors import DRIVER_ERRORS, translate_error
@@ -86,10 +87,7 @@ class MalformedDocuments:
                 log.debug("malformed documents cannot be searched for at present", reason=str(error))
                 pause = RETRY_SECONDS
             await asyncio.sleep(MIN_PAUSE_SECONDS)
-            try:
-                await asyncio.wait_for(self._noticed.wait(), pause)
-            except TimeoutError:
-                continue
+            await wait_at_most(self._noticed, pause)
 
     async def search(self, *, everything: bool = True) -> None:
         """Search once; without `everything` only small collections. StoreError if MongoDB does not answer."""

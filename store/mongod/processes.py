@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from pipeline.base.background import wait_at_most
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,8 +37,7 @@ async def terminate(pid: int, timeout_seconds: float) -> None:
             # It may have ended meanwhile; the event follows.
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, signal_number)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), timeout_seconds)
+            await wait_at_most(ended, timeout_seconds)
 
 
 async def wait_for_end(pid: int) -> None:

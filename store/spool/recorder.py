@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
+from pipeline.base.background import wait_at_most
 from pipeline.base.backoff import Backoff
 from store.collections.users import UserArgument
 from store.context import Context
@@ -137,8 +138,7 @@ class Recorder:
         if due is None:
             self._end_outage()
             self._empty.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), due)
+        await wait_at_most(self._wake, due)
         self._empty.clear()
 
     async def _attempt(self, sighting_id: str) -> None:
@@ -234,8 +234,7 @@ class Recorder:
             )
         self._fault = str(error)
         after = (error.retry_after_seconds or 0.0) if isinstance(error, UploadError) else 0.0
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), max(after, self._backoff.pause_seconds()))
+        await wait_at_most(self._stopping, max(after, self._backoff.pause_seconds()))
 
     def _end_outage(self) -> None:
         if self._fault is None:

@@ -1,7 +1,6 @@
 """Delivers events of the outbox to the sinks: at least once, in order per person, each sink on its own."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +12,7 @@ import structlog
 
 from daemon.events.payload import EventPayload
 from daemon.events.sinks.sink import DeliveryResult, RetryClass, Sink
+from pipeline.base.background import wait_at_most
 from pipeline.base.backoff import Backoff
 from store.errors import StoreError
 from store.outbox.deliveries import Deliveries, Delivery
@@ -87,9 +87,7 @@ class SinkWorker:
             else:
                 backoff.reset()
             if pause > 0:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):  # wait_for may ignore a cancellation in Python 3.11
-                        await self._wake.wait()
+                await wait_at_most(self._wake, pause)
 
     async def _round(self) -> bool:
         """Try what is due; whether there was anything."""
@@ -204,9 +202,7 @@ class EventRouter:
             except StoreError as error:
                 log.debug("the outbox cannot be read at present", reason=str(error))
                 pause = backoff.pause_seconds()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
+            await wait_at_most(self._wake, pause)
 
     async def route_new(self) -> bool:
         """Queue the oldest events that are not queued yet; whether there were any."""

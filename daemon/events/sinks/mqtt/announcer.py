@@ -15,7 +15,7 @@ from daemon.events.sinks.mqtt.settings import MqttSettings
 from daemon.events.sinks.mqtt.sink import MqttSink, publish_all
 from daemon.events.sinks.mqtt.states import LastSeen, NamedPerson
 from daemon.events.sinks.mqtt.topics import ONLINE
-from pipeline.base.background import supervised
+from pipeline.base.background import supervised, wait_at_most
 from store import Context, User
 from store.errors import StoreError
 from store.mongo.change_stream import watch
@@ -67,9 +67,7 @@ class MqttAnnouncer:
                 self._changed.clear()
                 with contextlib.suppress(BrokerError):  # the next connection announces all
                     await self._announce_changes()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(REFRESH_SECONDS):
-                        await self._changed.wait()
+                await wait_at_most(self._changed, REFRESH_SECONDS)
                 await asyncio.sleep(SETTLE_SECONDS)
         finally:
             watching.cancel()

@@ -1,7 +1,6 @@
 """Events: those that are kept, and new ones as they happen (server-sent events)."""
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +16,7 @@ from daemon.http.api.problems import responses
 from daemon.http.api.security import Seeing, address_of
 from daemon.http.api.services import Services, ServicesDependency
 from daemon.http.errors import HttpError
-from pipeline.base.background import supervised
+from pipeline.base.background import supervised, wait_at_most
 from store import StoreError
 from store.accounts.roles import Principal
 from store.mongo.change_stream import watch
@@ -101,8 +100,7 @@ async def _stream(services: Services, principal: Principal, number: int) -> Asyn
             if time.monotonic() - said > HEARTBEAT_SECONDS:
                 said = time.monotonic()
                 yield ": alive\n\n"
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), POLL_SECONDS)
+            await wait_at_most(changed, POLL_SECONDS)
     except StoreError:
         return  # the client connects again, with the id of the last event that it has
     finally:

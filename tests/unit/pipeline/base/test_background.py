@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from pipeline.base.background import in_thread, supervised
+from pipeline.base.background import in_thread, supervised, wait_at_most
 
 
 async def test_a_failed_task_is_reported_at_once_without_being_awaited() -> None:
@@ -62,3 +62,30 @@ async def test_an_exception_in_a_thread_is_raised_by_the_await() -> None:
 
     with pytest.raises(ValueError, match="wrong"):
         await in_thread(fails, "fails")
+
+
+async def test_a_wait_ends_with_its_event_or_its_time() -> None:
+    """The result says which."""
+    event = asyncio.Event()
+    assert not await wait_at_most(event, 0.01)
+    event.set()
+    assert await wait_at_most(event, None)
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_cancellation_beside_the_event_is_not_ignored(turns: int) -> None:
+    """However many turns of the loop lie between both."""
+    event = asyncio.Event()
+
+    async def wait() -> None:
+        await wait_at_most(event, 10)
+        await asyncio.sleep(10)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0.01)
+    event.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
